@@ -1,0 +1,140 @@
+//! Blocks of the DAG: what a replica says in one round.
+//!
+//! A block's digest covers its body; its authenticator signs the small [`BlockHeader`], so that two
+//! headers alone prove that their author forked its chain, however large the bodies are.
+
+use borsh::{BorshDeserialize, BorshSerialize};
+
+use crate::{
+    ClusterId, Digest, Envelope, Epoch, Evidence, ReplicaId, Round, Signature, SignedStatement,
+    Time,
+};
+
+/// Names one block.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize,
+)]
+pub struct BlockRef {
+    /// Its round.
+    pub round: Round,
+    /// Who made it.
+    pub author: ReplicaId,
+    /// BLAKE3 of its body's canonical bytes.
+    pub digest: Digest,
+}
+
+/// A block as it travels.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Block {
+    /// What is said.
+    pub body: BlockBody,
+    /// The author's signature over the block's [`BlockHeader`].
+    pub authenticator: Signature,
+}
+
+/// What a block says.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct BlockBody {
+    /// The cluster it belongs to.
+    pub cluster: ClusterId,
+    /// Digest of the epoch's beginning.
+    pub genesis: Digest,
+    /// The epoch.
+    pub epoch: Epoch,
+    /// Who made it.
+    pub author: ReplicaId,
+    /// Its round, from 1.
+    pub round: Round,
+    /// The author's own last block, then the newest known block of every other member that is not
+    /// exposed: at most one a member.
+    pub parents: Vec<BlockRef>,
+    /// Members that this block's history proves to have forked their chain, ascending.
+    pub exposed: Vec<ReplicaId>,
+    /// The author's clock.
+    pub timestamp: Time,
+    /// Client envelopes, in the order in which they are to be executed.
+    pub envelopes: Vec<Envelope>,
+    /// Statements about executed commits, and evidence.
+    pub votes: Vec<Vote>,
+}
+
+/// What a replica adds to its block beside client envelopes.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub enum Vote {
+    /// What the author computed for one commit.
+    Statement(SignedStatement),
+    /// Proof that a member misbehaved.
+    Evidence(Evidence),
+}
+
+/// What an authenticator signs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct BlockHeader {
+    /// The cluster it belongs to.
+    pub cluster: ClusterId,
+    /// Digest of the epoch's beginning.
+    pub genesis: Digest,
+    /// The epoch.
+    pub epoch: Epoch,
+    /// Round of the author's block before this one.
+    pub previous: Round,
+    /// The block itself.
+    pub reference: BlockRef,
+}
+
+/// A header with its authenticator: half of a proof of equivocation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct SignedHeader {
+    /// The header.
+    pub header: BlockHeader,
+    /// The author's signature over it.
+    pub signature: Signature,
+}
+
+impl BlockRef {
+    /// The reference by which round 1 names its parents: `genesis` itself, for each author.
+    #[must_use]
+    pub fn genesis(author: ReplicaId, genesis: Digest) -> Self {
+        Self { round: Round(0), author, digest: genesis }
+    }
+}
+
+impl BlockBody {
+    /// The author's own last block: its first parent.
+    #[must_use]
+    pub fn previous(&self) -> Option<&BlockRef> {
+        self.parents.first()
+    }
+
+    /// The parent by `author`, if there is one.
+    #[must_use]
+    pub fn parent(&self, author: ReplicaId) -> Option<&BlockRef> {
+        self.parents.iter().find(|parent| parent.author == author)
+    }
+
+    /// The header that names this body by `digest`.
+    #[must_use]
+    pub fn header(&self, digest: Digest) -> BlockHeader {
+        BlockHeader {
+            cluster: self.cluster,
+            genesis: self.genesis,
+            epoch: self.epoch,
+            previous: self.previous().map_or(Round(0), |previous| previous.round),
+            reference: BlockRef { round: self.round, author: self.author, digest },
+        }
+    }
+}
+
+impl BlockHeader {
+    /// Whether no correct author can have signed both: two different blocks whose spans
+    /// `(previous, round]` overlap lie on two branches of one chain.
+    #[must_use]
+    pub fn contradicts(&self, other: &Self) -> bool {
+        self.reference.author == other.reference.author
+            && self.genesis == other.genesis
+            && self.epoch == other.epoch
+            && self.reference != other.reference
+            && self.previous < other.reference.round
+            && other.previous < self.reference.round
+    }
+}

@@ -1,0 +1,43 @@
+//! The words that every floor shares: who speaks (ids, [`Group`]), what is said (canonical formats),
+//! and the two contracts by which the rest fits together, [`Protocol`] and [`Service`].
+//!
+//! **Guarantee:** everything here is a value or a contract. Nothing performs I/O, reads a clock or
+//! checks a signature; decoding is bounded by the input's length and by the named limits.
+//!
+//! # Source
+//! Verissimo, Neves, Correia, *Intrusion-Tolerant Architectures: Concepts and Design* (2003):
+//! the fault models of section 6 are [`FaultModel`]; errors apart from faults (section 4.4) are
+//! [`Misbehaviour`], the sign, apart from its diagnosis.
+
+pub mod answer;
+pub mod block;
+pub mod codec;
+pub mod envelope;
+pub mod evidence;
+pub mod group;
+pub mod ids;
+pub mod limits;
+pub mod plan;
+pub mod protocol;
+pub mod requests;
+pub mod service;
+pub mod wire;
+
+pub use answer::{
+    Answer, AnswerBatch, CommitStatement, MerklePath, OperationResult, Refusal, SignedStatement,
+};
+pub use block::{Block, BlockBody, BlockHeader, BlockRef, SignedHeader, Vote};
+pub use codec::{Decode, DecodeError, Encode};
+pub use envelope::{Envelope, Operation};
+pub use evidence::{Evidence, Misbehaviour, Suspicion};
+pub use group::{FaultModel, Group, GroupError};
+pub use ids::{
+    ClusterId, CommitIndex, Digest, Epoch, Incarnation, Position, PublicKey, ReplicaId, Round,
+    Sequence, ServiceId, SessionId, Signature, Time,
+};
+pub use plan::{ClientEntry, ClusterPlan, Member, PlanError, Purpose, SignedPlan};
+pub use protocol::{Action, Actions, LogRecord, Protocol};
+pub use service::{
+    Application, Change, Context, Outcome, QueryContext, Service, ServiceStores, StateBackend,
+    Store, View,
+};

@@ -1,0 +1,260 @@
+//! The cluster plan: who the members, administrators and first clients are, and what is assumed.
+//!
+//! The first plan's digest is the cluster's fingerprint and [`ClusterId`]. Signing lives in
+//! `crypto`; files and their syntax in the program.
+
+use std::collections::BTreeSet;
+
+use borsh::{BorshDeserialize, BorshSerialize};
+
+use crate::limits::{NAME_BYTES_MAX, PLAN_ENTRIES_MAX};
+use crate::{Digest, Epoch, FaultModel, Group, GroupError, Incarnation, PublicKey, Signature};
+
+/// Version of the plan's format.
+pub const PLAN_VERSION: u16 = 1;
+
+/// What a cluster is for: only local ones can be attacked on purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub enum Purpose {
+    /// Real use: intruders refuse to run.
+    Production,
+    /// One machine, for trying and attacking.
+    Local,
+}
+
+/// Everything that must be agreed before the first message.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct ClusterPlan {
+    /// [`PLAN_VERSION`].
+    pub version: u16,
+    /// A name for people.
+    pub name: String,
+    /// What the cluster is for.
+    pub purpose: Purpose,
+    /// How often it was restored, from 1.
+    pub incarnation: Incarnation,
+    /// The epoch that this plan begins.
+    pub epoch: Epoch,
+    /// Digest of the plan before; `None` in the first.
+    pub previous: Option<Digest>,
+    /// What is assumed of intruded servers.
+    pub fault_model: FaultModel,
+    /// Intrusions to tolerate.
+    pub f: u16,
+    /// Leader slots of a round.
+    pub leaders_per_round: u16,
+    /// Servers, in [`crate::ReplicaId`] order.
+    pub members: Vec<Member>,
+    /// Keys of the administrators.
+    pub administrators: Vec<PublicKey>,
+    /// How many administrators must sign what only they may do.
+    pub administrators_needed: u16,
+    /// Clients enrolled from the start.
+    pub clients: Vec<ClientEntry>,
+    /// Agreed seconds between two key changes that a server may ask for by itself.
+    pub rekey_interval_min_s: u64,
+}
+
+/// One server.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Member {
+    /// A name for people.
+    pub name: String,
+    /// Signs what only the server itself may ask for; never blocks.
+    pub identity: PublicKey,
+    /// Signs blocks and answers in this epoch.
+    pub block: PublicKey,
+    /// Authenticates its connections.
+    pub transport: PublicKey,
+    /// Where other servers reach it, `host:port`.
+    pub peer_address: String,
+    /// Where clients reach it, `host:port`.
+    pub client_address: String,
+    /// Failure zone, operating system and administrator: for judging diversity.
+    pub labels: Labels,
+}
+
+/// What members may have in common, and so may fall to together.
+#[derive(Clone, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Labels {
+    /// Site or zone.
+    pub zone: String,
+    /// Operating system.
+    pub os: String,
+    /// Who administers it.
+    pub administrator: String,
+}
+
+/// A client that the plan enrols.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct ClientEntry {
+    /// A name for people.
+    pub name: String,
+    /// The key that signs its envelopes and authenticates its connections.
+    pub key: PublicKey,
+}
+
+/// A plan with the signatures that put it in force.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct SignedPlan {
+    /// The plan.
+    pub plan: ClusterPlan,
+    /// Signatures over the plan's canonical bytes: of administrators for the first, of the old
+    /// quorum's block keys for later ones.
+    pub signatures: Vec<(PublicKey, Signature)>,
+}
+
+impl ClusterPlan {
+    /// Size and resilience.
+    ///
+    /// # Errors
+    /// [`PlanError`] names the first thing that does not fit; retrying does not help.
+    pub fn check(&self) -> Result<Group, PlanError> {
+        if self.version != PLAN_VERSION {
+            return Err(PlanError::Version { found: self.version });
+        }
+        let entries = self.members.len() + self.administrators.len() + self.clients.len();
+        if entries > PLAN_ENTRIES_MAX {
+            return Err(PlanError::TooManyEntries { entries });
+        }
+        let n = u16::try_from(self.members.len()).unwrap_or(u16::MAX);
+        let group = Group::new(n, self.f, self.fault_model)?;
+        if self.leaders_per_round == 0 || self.leaders_per_round > n {
+            return Err(PlanError::Leaders { leaders: self.leaders_per_round, n });
+        }
+        let administrators = u16::try_from(self.administrators.len()).unwrap_or(u16::MAX);
+        if self.administrators_needed == 0 || self.administrators_needed > administrators {
+            return Err(PlanError::Administrators {
+                needed: self.administrators_needed,
+                named: administrators,
+            });
+        }
+        self.check_names()?;
+        self.check_keys()?;
+        Ok(group)
+    }
+
+    fn check_names(&self) -> Result<(), PlanError> {
+        let members = self.members.iter().map(|member| &member.name);
+        let clients = self.clients.iter().map(|client| &client.name);
+        let mut seen = BTreeSet::new();
+        for name in members.chain(clients) {
+            let fits = !name.is_empty() && name.len() <= NAME_BYTES_MAX;
+            if !fits || !name.chars().all(|letter| letter.is_ascii_graphic()) {
+                return Err(PlanError::Name { name: name.clone() });
+            }
+            if !seen.insert(name) {
+                return Err(PlanError::SameName { name: name.clone() });
+            }
+        }
+        let mut addresses = BTreeSet::new();
+        for member in &self.members {
+            for address in [&member.peer_address, &member.client_address] {
+                if address.len() > 2 * NAME_BYTES_MAX || !address.contains(':') {
+                    return Err(PlanError::Address { address: address.clone() });
+                }
+                if !addresses.insert(address) {
+                    return Err(PlanError::SameAddress { address: address.clone() });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn check_keys(&self) -> Result<(), PlanError> {
+        let mut seen = BTreeSet::new();
+        let members = self
+            .members
+            .iter()
+            .flat_map(|member| [member.identity, member.block, member.transport]);
+        let clients = self.clients.iter().map(|client| client.key);
+        for key in members.chain(clients) {
+            if !seen.insert(key) {
+                return Err(PlanError::SameKey { key });
+            }
+        }
+        // A local cluster's first client may be its administrator; two administrators may not be one.
+        let administrators: BTreeSet<_> = self.administrators.iter().collect();
+        if administrators.len() != self.administrators.len() {
+            return Err(PlanError::SameAdministrator);
+        }
+        match self
+            .members
+            .iter()
+            .flat_map(|m| [m.identity, m.block, m.transport])
+            .find(|key| administrators.contains(key))
+        {
+            Some(key) => Err(PlanError::SameKey { key }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Why a plan cannot be put in force. Retrying does not help: the plan must be changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// Written for another version of the format.
+    #[error("plan format {found} is not {PLAN_VERSION}, the one this program reads")]
+    Version {
+        /// The plan's format.
+        found: u16,
+    },
+    /// `n`, `f` and the fault model do not fit together.
+    #[error("the group does not fit together")]
+    Group(#[from] GroupError),
+    /// More entries than [`PLAN_ENTRIES_MAX`].
+    #[error("{entries} members, administrators and clients are more than {PLAN_ENTRIES_MAX}")]
+    TooManyEntries {
+        /// Entries named.
+        entries: usize,
+    },
+    /// Leader slots outside `1..=n`.
+    #[error("{leaders} leaders per round do not fit {n} members: choose between 1 and {n}")]
+    Leaders {
+        /// Slots asked for.
+        leaders: u16,
+        /// Members.
+        n: u16,
+    },
+    /// More administrators needed than named, or none.
+    #[error("{needed} of {named} administrators cannot sign: choose between 1 and {named}")]
+    Administrators {
+        /// Signatures needed.
+        needed: u16,
+        /// Administrators named.
+        named: u16,
+    },
+    /// A name that is empty, too long or not printable.
+    #[error("`{name}` is no name: use 1 to {NAME_BYTES_MAX} printable ASCII characters")]
+    Name {
+        /// The name.
+        name: String,
+    },
+    /// Two entries with one name.
+    #[error("two entries are named `{name}`")]
+    SameName {
+        /// The name.
+        name: String,
+    },
+    /// An address without a port.
+    #[error("`{address}` is no address: write host:port")]
+    Address {
+        /// The address.
+        address: String,
+    },
+    /// Two listeners at one address.
+    #[error("two listeners share the address {address}")]
+    SameAddress {
+        /// The address.
+        address: String,
+    },
+    /// One key in two places.
+    #[error("key {key} stands in two places; every server and client needs its own")]
+    SameKey {
+        /// The key.
+        key: PublicKey,
+    },
+    /// One administrator named twice.
+    #[error("an administrator is named twice; m of n needs n distinct keys")]
+    SameAdministrator,
+}

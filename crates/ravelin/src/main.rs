@@ -1,0 +1,2 @@
+//! Ravelin.
+fn main() {}

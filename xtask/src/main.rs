@@ -1,0 +1,56 @@
+//! The house's own checks and chores: `cargo xtask <command>`.
+//!
+//! Everything here is for developers and CI; nothing of it is in the product.
+
+mod check;
+mod chores;
+mod run;
+mod tidy;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: cargo xtask <command>
+
+  check            everything that must hold before a change lands; never writes
+  tidy             only the house rules that no other tool knows; a second
+  fix              formats, and applies what clippy can apply by itself
+  sim [ARGS]       the simulator, release build; without ARGS 500 seeds in each mode
+  fuzz [SECONDS]   every decoder's fuzz target for SECONDS each (60)
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let root = repository();
+    let result = match words.as_slice() {
+        ["check"] => check::check(&root),
+        ["tidy"] => tidy::tidy(&root),
+        ["fix"] => chores::fix(&root),
+        ["sim", rest @ ..] => chores::sim(&root, rest),
+        ["fuzz"] => chores::fuzz(&root, "60"),
+        ["fuzz", seconds] => chores::fuzz(&root, seconds),
+        ["help" | "-h" | "--help"] => {
+            print!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        _ => {
+            eprint!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The directory that holds the workspace's `Cargo.toml`.
+fn repository() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().expect("xtask lives one level below the workspace").to_path_buf()
+}
