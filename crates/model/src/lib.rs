@@ -17,6 +17,7 @@ pub mod evidence;
 pub mod group;
 pub mod ids;
 pub mod limits;
+pub mod mutants;
 pub mod plan;
 pub mod protocol;
 pub mod requests;

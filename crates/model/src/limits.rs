@@ -54,3 +54,24 @@ pub const NAME_BYTES_MAX: usize = 128;
 pub const KV_KEY_BYTES_MAX: usize = 1 << 10;
 /// Bytes of a value of the kv service.
 pub const KV_VALUE_BYTES_MAX: usize = 512 << 10;
+/// Conditions of a transaction: they cost a lookup each.
+pub const TRANSACTION_CONDITIONS_MAX: usize = 128;
+/// Steps of each branch of a transaction, as in etcd.
+pub const TRANSACTION_STEPS_MAX: usize = 128;
+/// Entries that a page of a list looks at, those of ended leases included.
+pub const LIST_ENTRIES_MAX: u16 = 1000;
+/// Bytes of values that a page without values may look at: bounds lists of keys with large values.
+pub const LIST_VISITED_BYTES_MAX: usize = 8 << 20;
+/// Shortest time a lease may last: below it, a busy cluster's commits could outlast a renewal.
+pub const LEASE_TTL_MIN: Duration = Duration::from_secs(1);
+/// Longest time a lease may last: what its client left behind is gone a day later.
+pub const LEASE_TTL_MAX: Duration = Duration::from_secs(86_400);
+/// Keys and locks that hang on one lease.
+pub const LEASE_ATTACHED_MAX: u32 = 1024;
+/// Leases that wait for one lock: its record stays near 2 KiB, and passing it on under 256 lookups.
+pub const LOCK_WAITING_MAX: usize = 256;
+/// Keys, locks and leases that the sweep after one commit removes: a few milliseconds of work. What
+/// has ended reads as absent before it is swept.
+pub const SWEEP_MAX: usize = 1024;
+/// Clients of a page of a list of clients.
+pub const CLIENTS_LISTED_MAX: u16 = 1024;

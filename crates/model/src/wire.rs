@@ -14,18 +14,13 @@ pub enum PeerMessage {
     Block(Block),
     /// Asks for blocks by name.
     Fetch(Vec<BlockRef>),
-    /// Asks for all blocks of rounds from this one on, as far as the answer's size allows.
+    /// Asks for all blocks of rounds from this one on, as many as one answer may hold.
     Replay {
         /// The first round wanted.
         from: Round,
     },
-    /// Part of the answer to `Replay`: blocks in an order in which each follows its parents.
-    Replayed {
-        /// The blocks.
-        blocks: Vec<Block>,
-        /// Where to go on; `None` at the end.
-        next: Option<Round>,
-    },
+    /// The answer to `Replay`: as many blocks as fit, each after its parents.
+    Replayed(Vec<Block>),
     /// After a restart: asks for the newest block of the asker that the other knows.
     Recall {
         /// Ties the answer to the question.

@@ -25,25 +25,36 @@ pub(crate) enum Table {
     Tests,
 }
 
+/// Where a line stands.
+enum Place {
+    Elsewhere,
+    /// Every key is an entry.
+    In(Table),
+    /// Under `[dependencies.name]`: every key belongs to that entry.
+    InEntry(Table),
+}
+
 /// Every dependency of `text`, a `Cargo.toml` that cargo accepts.
 pub(crate) fn dependencies(text: &str) -> Vec<Dependency> {
     let mut found: Vec<Dependency> = Vec::new();
-    let mut table = None;
+    let mut place = Place::Elsewhere;
     let mut open = 0_usize; // brackets of an entry that goes on over several lines
     for (line, number) in text.lines().zip(1..) {
         let (code, comment) = split_comment(line);
         let code = code.trim();
         if open == 0 && code.starts_with('[') {
             let name;
-            (table, name) = parse_header(code.trim_matches(['[', ']']));
-            if let (Some(table), Some(name)) = (table, name) {
-                found.push(Dependency::new(name, number, table, comment));
+            (place, name) = parse_header(code.trim_matches(['[', ']']));
+            if let (Place::InEntry(table), Some(name)) = (&place, name) {
+                found.push(Dependency::new(name, number, *table, comment));
             }
-        } else if let (Some(table), 0, Some((key, _))) = (table, open, code.split_once('=')) {
-            let name = key.split('.').next().unwrap_or(key).trim().trim_matches('"');
-            found.push(Dependency::new(name, number, table, comment));
+            continue;
         }
-        if let (Some(_), Some(entry)) = (table, found.last_mut()) {
+        if let (Place::In(table), 0, Some((key, _))) = (&place, open, code.split_once('=')) {
+            let name = key.split('.').next().unwrap_or(key).trim().trim_matches('"');
+            found.push(Dependency::new(name, number, *table, comment));
+        }
+        if let (Place::In(_) | Place::InEntry(_), Some(entry)) = (&place, found.last_mut()) {
             entry.amend(code, comment);
         }
         let opened = code.matches(['{', '[']).count();
@@ -71,8 +82,8 @@ impl Dependency {
     }
 }
 
-/// The table that a header opens and, for `[dependencies.name]`, the entry.
-fn parse_header(header: &str) -> (Option<Table>, Option<&str>) {
+/// What a header opens and, for `[dependencies.name]`, the entry.
+fn parse_header(header: &str) -> (Place, Option<&str>) {
     let kinds = [
         ("workspace.dependencies", Table::Workspace),
         ("dev-dependencies", Table::Tests),
@@ -80,16 +91,17 @@ fn parse_header(header: &str) -> (Option<Table>, Option<&str>) {
         ("dependencies", Table::Product),
     ];
     for (kind, table) in kinds {
-        if header == kind || header.ends_with(&format!(".{kind}")) {
-            return (Some(table), None);
+        let is_kind = |text: &str| text == kind || text.ends_with(&format!(".{kind}"));
+        if is_kind(header) {
+            return (Place::In(table), None);
         }
         if let Some((before, name)) = header.rsplit_once('.')
-            && (before == kind || before.ends_with(&format!(".{kind}")))
+            && is_kind(before)
         {
-            return (Some(table), Some(name));
+            return (Place::InEntry(table), Some(name));
         }
     }
-    (None, None)
+    (Place::Elsewhere, None)
 }
 
 /// The line before its comment, and the comment without `#`.

@@ -41,8 +41,7 @@ pub(crate) fn rule_functions_are_short(tree: &Tree, exceptions: &Exceptions) -> 
                     function.line_count
                 );
                 let why = "it does more than one thing";
-                let remedy =
-                    "split it, or list it in xtask/exceptions.txt with the reason it reads \
+                let remedy = "split it, or list it in xtask/exceptions.txt with the reason it reads \
                      better whole";
                 findings.push(Finding::new(path, function.line, &what, why, remedy));
             }

@@ -4,8 +4,7 @@
 pub(crate) const FUNCTION_LINES_MAX: usize = 70;
 
 /// One Rust file.
-pub(crate) struct Source<'a> {
-    text: &'a str,
+pub(crate) struct Source {
     /// The text with comments and literals blanked, line by line the same.
     code: String,
     /// One for each line: whether it belongs to tests.
@@ -16,7 +15,6 @@ pub(crate) struct Source<'a> {
 pub(crate) struct Line<'a> {
     /// From 1.
     pub(crate) number: usize,
-    pub(crate) text: &'a str,
     /// Without comments and literals.
     pub(crate) code: &'a str,
     pub(crate) is_test: bool,
@@ -37,20 +35,20 @@ impl Function {
     }
 }
 
-impl<'a> Source<'a> {
-    pub(crate) fn new(path: &str, text: &'a str) -> Self {
+impl Source {
+    pub(crate) fn new(path: &str, text: &str) -> Self {
         let code = blanked(text);
         let tests = if is_test_file(path) {
             vec![true; text.lines().count()]
         } else {
             test_lines(&code, text.lines().count())
         };
-        Self { text, code, tests }
+        Self { code, tests }
     }
 
     pub(crate) fn lines(&self) -> impl Iterator<Item = Line<'_>> {
-        let lines = self.text.lines().zip(self.code.lines()).zip(&self.tests).zip(1..);
-        lines.map(|(((text, code), &is_test), number)| Line { number, text, code, is_test })
+        let lines = self.code.lines().zip(&self.tests).zip(1..);
+        lines.map(|((code, &is_test), number)| Line { number, code, is_test })
     }
 
     /// The lines that are not tests.
@@ -90,8 +88,9 @@ pub(crate) fn has_word(line: &str, word: &str) -> bool {
     line.match_indices(word).any(|(start, found)| {
         let before = line.get(..start).and_then(|text| text.chars().next_back());
         let after = line.get(start + found.len()..).and_then(|text| text.chars().next());
-        !(first_is_word && before.is_some_and(is_word))
-            && !(last_is_word && after.is_some_and(is_word))
+        let goes_back = first_is_word && before.is_some_and(is_word);
+        let goes_on = last_is_word && after.is_some_and(is_word);
+        !goes_back && !goes_on
     })
 }
 
@@ -126,7 +125,8 @@ fn word_starts(code: &[char], word: &str) -> Vec<usize> {
     let is_word_at = |index: usize| code.get(index).is_some_and(|c| is_word(*c));
     let mut found = starts(code, word);
     found.retain(|&start| {
-        !(start > 0 && is_word_at(start - 1)) && !is_word_at(start + word.len())
+        let goes_back = start > 0 && is_word_at(start - 1);
+        !goes_back && !is_word_at(start + word.len())
     });
     found
 }

@@ -37,10 +37,7 @@ fn a_file_is_short_without_its_tests() {
     let tests = format!("#[cfg(test)]\nmod tests {{\n{}}}\n", lines(300));
     let within = format!("{}{tests}", lines(600));
     let beyond = format!("{}{tests}", lines(601));
-    assert_eq!(
-        found(&[("a.rs", &within), ("b.rs", &beyond)]),
-        ["b.rs:601: 601 lines"]
-    );
+    assert_eq!(found(&[("a.rs", &within), ("b.rs", &beyond)]), ["b.rs:601: 601 lines"]);
     let files = [("a/tests.rs", &*lines(1000)), ("tests/b.rs", &*lines(1001))];
     assert_eq!(found(&files), ["tests/b.rs:1001: 1001 lines"]);
 }
@@ -213,8 +210,10 @@ fn links_lead_somewhere() {
 #[test]
 fn limits_are_documented() {
     let code = "pub const A_MAX: usize = 1;\npub const B_DEFAULT: u8 = 2;\npub const C: u8 = 3;\n";
-    let files = |limits| [("crates/model/src/limits.rs", code), ("docs/limits.md", limits)];
-    assert_eq!(found(&files("`A_MAX`, `B_DEFAULT`")), Vec::<String>::new());
-    let missing = "crates/model/src/limits.rs:2: `B_DEFAULT` is not in docs/limits.md";
-    assert_eq!(found(&files("`A_MAX`, `BB_DEFAULT`")), [missing]);
+    let files = |path, limits| [(path, code), ("docs/limits.md", limits)];
+    assert_eq!(found(&files("crates/sim/src/a.rs", "`A_MAX`, `B_DEFAULT`")), Vec::<String>::new());
+    let missing = "crates/sim/src/a.rs:2: `B_DEFAULT` is not in docs/limits.md";
+    assert_eq!(found(&files("crates/sim/src/a.rs", "`A_MAX`, `BB_DEFAULT`")), [missing]);
+    let missing = "crates/model/src/limits.rs:3: `C` is not in docs/limits.md";
+    assert_eq!(found(&files("crates/model/src/limits.rs", "`A_MAX`, `B_DEFAULT`")), [missing]);
 }

@@ -12,12 +12,8 @@ const MACROS: [&str; 3] = ["dbg!", "todo!", "unimplemented!"];
 /// Kinds of file in which unfinished work is looked for; prose may name the marks.
 const CODE: [&str; 6] = [".rs", ".toml", ".py", ".sh", ".ci/run", "justfile"];
 /// Beginnings of paths that exist on somebody's machine only.
-const HOMES: [&str; 4] = [
-    concat!("/ho", "me/"),
-    concat!("/ro", "ot/"),
-    concat!("/Us", "ers/"),
-    concat!("/wo", "rk/"),
-];
+const HOMES: [&str; 4] =
+    [concat!("/ho", "me/"), concat!("/ro", "ot/"), concat!("/Us", "ers/"), concat!("/wo", "rk/")];
 
 /// No reminders, no debugging left behind.
 pub(crate) fn rule_nothing_is_left_undone(tree: &Tree, _: &Exceptions) -> Vec<Finding> {

@@ -92,6 +92,8 @@ pub enum AuthReply {
         client: Option<ClientRecord>,
         /// Whether its key is an administrator's.
         administrator: bool,
+        /// Serial of the next order: tells apart two times of not being a client.
+        next_serial: u64,
     },
     /// Too few valid approvals by distinct administrators.
     NotApproved {
@@ -105,10 +107,21 @@ pub enum AuthReply {
         /// The next one.
         next: u64,
     },
+    /// The order is for another cluster or incarnation.
+    WrongCluster,
     /// The name or key is enrolled already.
     Exists,
     /// No such client.
     NotFound,
-    /// A name or list that does not fit the limits.
+    /// A name or list that does not fit the limits; more approvals than there are administrators.
     Invalid,
+}
+
+/// First byte of the keys under which clients lie in the state, and of changes.
+pub const CLIENT_TAG: u8 = b'c';
+
+/// Where the [`ClientRecord`] of this name lies in the state; its changes carry that key.
+#[must_use]
+pub fn client_key(name: &str) -> Vec<u8> {
+    [&[CLIENT_TAG], name.as_bytes()].concat()
 }

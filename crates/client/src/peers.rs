@@ -1,0 +1,152 @@
+//! The members as a sender sees them: who is connected, who asked for a rest, who comes first.
+//!
+//! **Guarantee:** a member can make itself be skipped for [`BUSY_HOLD_MAX`] at a time, and nobody
+//! else. Randomness only spreads load and retries; nothing is believed because of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{RngCore as _, SeedableRng as _};
+use ravelin_model::{Group, ReplicaId, Time};
+
+use crate::limits::{BACKOFF_MAX, BUSY_HOLD_MAX};
+
+/// Who can be sent to, in which order, and how long to wait for them.
+#[derive(Debug)]
+pub(crate) struct Peers {
+    group: Group,
+    patience: Duration,
+    connected: BTreeSet<ReplicaId>,
+    held: BTreeMap<ReplicaId, Time>,
+    first: ReplicaId,
+    generator: ChaCha8Rng,
+}
+
+impl Peers {
+    /// All members, none connected yet; `seed` chooses which comes first.
+    pub(crate) fn new(group: Group, patience: Duration, seed: [u8; 32]) -> Self {
+        let mut generator = ChaCha8Rng::from_seed(seed);
+        let n = u32::try_from(group.size()).expect("groups are small");
+        let first = ReplicaId(u16::try_from(generator.next_u32() % n).expect("below n"));
+        let (connected, held) = (BTreeSet::new(), BTreeMap::new());
+        Self { group, patience, connected, held, first, generator }
+    }
+
+    pub(crate) fn connect(&mut self, replica: ReplicaId) {
+        self.connected.insert(replica);
+        self.held.remove(&replica);
+    }
+
+    pub(crate) fn disconnect(&mut self, replica: ReplicaId) {
+        self.connected.remove(&replica);
+        self.held.remove(&replica);
+    }
+
+    pub(crate) fn is_connected(&self, replica: ReplicaId) -> bool {
+        self.connected.contains(&replica)
+    }
+
+    /// The connected members, ascending.
+    pub(crate) fn connected(&self) -> impl Iterator<Item = ReplicaId> {
+        self.connected.iter().copied()
+    }
+
+    pub(crate) fn connected_count(&self) -> usize {
+        self.connected.len()
+    }
+
+    /// Leaves `replica` alone for the time it asks, within the limit.
+    pub(crate) fn hold(&mut self, now: Time, replica: ReplicaId, retry_after_ms: u32) {
+        let asked = Duration::from_millis(u64::from(retry_after_ms));
+        self.held.insert(replica, now.after(asked.min(BUSY_HOLD_MAX)));
+        self.turn_from(replica);
+    }
+
+    /// Ends the rests that are over.
+    pub(crate) fn release(&mut self, now: Time) {
+        self.held.retain(|_, until| *until > now);
+    }
+
+    /// When the next rest is over.
+    pub(crate) fn next_release(&self) -> Option<Time> {
+        self.held.values().min().copied()
+    }
+
+    /// The members that can be sent to now, the home replica first.
+    pub(crate) fn usable(&self) -> impl Iterator<Item = ReplicaId> {
+        let (before, after): (Vec<_>, Vec<_>) =
+            self.group.members().partition(|replica| *replica < self.first);
+        after.into_iter().chain(before).filter(|replica| {
+            self.connected.contains(replica) && !self.held.contains_key(replica)
+        })
+    }
+
+    /// Lets the member after `replica` come first, if `replica` came first.
+    pub(crate) fn turn_from(&mut self, replica: ReplicaId) {
+        if self.first == replica {
+            let next = ReplicaId(self.first.0 + 1);
+            self.first = if self.group.has(next) { next } else { ReplicaId(0) };
+        }
+    }
+
+    /// How many members an attempt should reach: the home replica, then enough that one is correct,
+    /// then all.
+    pub(crate) fn reach(&self, attempt: u32) -> usize {
+        match attempt {
+            0 => 1,
+            1 => self.group.one_correct(),
+            _ => self.group.size(),
+        }
+    }
+
+    /// How long an attempt may take: doubled each time, with up to a quarter of jitter.
+    pub(crate) fn wait(&mut self, attempt: u32) -> Duration {
+        let doubled = self.patience.saturating_mul(1 << attempt.min(16));
+        let wait = doubled.min(BACKOFF_MAX.max(self.patience));
+        let quarter = u64::try_from((wait / 4).as_micros()).unwrap_or(u64::MAX).max(1);
+        wait + Duration::from_micros(self.generator.next_u64() % quarter)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ravelin_model::FaultModel;
+
+    use super::*;
+
+    fn peers(seed: u8) -> Peers {
+        let group = Group::new(4, 1, FaultModel::Arbitrary).unwrap();
+        let mut peers = Peers::new(group, Duration::from_millis(100), [seed; 32]);
+        group.members().for_each(|member| peers.connect(member));
+        peers
+    }
+
+    #[test]
+    fn seeds_spread_homes_over_all_members() {
+        let homes: BTreeSet<_> =
+            (0..50).filter_map(|seed| peers(seed).usable().next()).collect();
+        assert_eq!(homes.len(), 4);
+    }
+
+    #[test]
+    fn a_hold_has_an_end_whatever_was_asked() {
+        let mut peers = peers(1);
+        let home = peers.usable().next().unwrap();
+        peers.hold(Time(0), home, u32::MAX);
+        assert!(peers.usable().all(|member| member != home));
+        peers.release(Time(0).after(BUSY_HOLD_MAX));
+        assert_eq!(peers.usable().count(), 4);
+        assert_eq!(peers.usable().last(), Some(home), "it no longer comes first");
+    }
+
+    #[test]
+    fn waits_double_up_to_a_limit_and_differ() {
+        let mut peers = peers(2);
+        let waits: Vec<_> = (0..20).map(|attempt| peers.wait(attempt)).collect();
+        assert!(waits[0] >= Duration::from_millis(100) && waits[0] <= Duration::from_millis(125));
+        assert!(waits[3] >= Duration::from_millis(800));
+        assert!(waits.iter().all(|wait| *wait <= BACKOFF_MAX * 5 / 4));
+        assert_ne!(waits[18], waits[19]);
+    }
+}

@@ -1,0 +1,77 @@
+//! Measurements, not assertions: `cargo test --release -p ravelin-crypto -- --ignored --nocapture
+//! --test-threads 1 cost`.
+#![expect(clippy::disallowed_types, clippy::disallowed_methods, reason = "it measures time")]
+
+use std::time::Instant;
+
+use super::*;
+
+fn tree(count: u64) -> StateTree {
+    let mut tree = StateTree::new();
+    (0..count).for_each(|number| put(&mut tree, &key(number), b"value"));
+    tree
+}
+
+/// Nodes on the longest path.
+fn depth(subtree: &Subtree) -> usize {
+    let below = |node: &Arc<Node>| depth(node.child(false)).max(depth(node.child(true)));
+    subtree.as_ref().map_or(0, |node| 1 + below(node))
+}
+
+#[test]
+#[ignore = "measures"]
+fn cost_of_updates() {
+    for count in [1_000, 10_000, 100_000, 1_000_000] {
+        let start = Instant::now();
+        let mut tree = tree(count);
+        let built = start.elapsed() / u32::try_from(count).unwrap();
+        let start = Instant::now();
+        tree.root();
+        let hashed = start.elapsed() / u32::try_from(count).unwrap();
+        let (depth, bytes) = (depth(&tree.root), NODE_BYTES);
+        println!("{count} keys, depth {depth}, node {bytes} B: insert {built:?}, hash {hashed:?}");
+        for batch in [1, 32, 256, 2_000] {
+            cost_of_batches(&mut tree, count, batch);
+        }
+    }
+}
+
+fn cost_of_batches(tree: &mut StateTree, count: u64, batch: u64) {
+    let mut chance = Chance(batch);
+    let commits = 20_000 / batch;
+    let updates = u32::try_from(commits * batch).unwrap();
+    let copied = tree.copied_nodes();
+    let start = Instant::now();
+    let mut version = tree.clone();
+    for commit in 0..commits {
+        for _ in 0..batch {
+            put(tree, &key(chance.below(count)), &commit.to_le_bytes());
+        }
+        tree.root();
+        version = tree.clone();
+    }
+    let spent = start.elapsed() / updates;
+    let copied = (tree.copied_nodes() - copied) as f64 / f64::from(updates);
+    println!("  commits of {batch}: {spent:?} an update, {copied:.1} nodes copied");
+    drop(version);
+}
+
+#[test]
+#[ignore = "measures"]
+fn cost_of_proofs() {
+    let tree = tree(1_000_000);
+    let root = tree.root();
+    let value = Some(b"value".to_vec());
+    let start = Instant::now();
+    let proofs: Vec<StateProof> = (0..10_000)
+        .map(|number| StateProof { value: value.clone(), path: tree.prove(&key(number * 97)) })
+        .collect();
+    let proven = start.elapsed() / 10_000;
+    let start = Instant::now();
+    for (number, proof) in (0..).zip(&proofs) {
+        assert!(verify_proof(&root, &key(number * 97), proof));
+    }
+    let verified = start.elapsed() / 10_000;
+    let bytes: usize = proofs.iter().map(|proof| proof.encode().len()).sum();
+    println!("prove {proven:?}, verify {verified:?}, {} B a proof", bytes / proofs.len());
+}

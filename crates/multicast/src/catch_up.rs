@@ -1,0 +1,103 @@
+//! Coming back after an absence: asks one peer at a time to replay what was missed.
+//!
+//! How far the others are is judged by the (f+1)-th newest of the rounds that members themselves
+//! showed, so `f` liars cannot make a replica believe that it is behind.
+
+use std::time::Duration;
+
+use ravelin_model::{BlockRef, Group, ReplicaId, Round, Time};
+
+use crate::Dag;
+
+/// Rounds ahead of the DAG at which a replay is cheaper than fetching parents one by one.
+const REPLAY_GAP: u64 = 16;
+/// How long a peer may take to answer before another one is asked.
+const REPLAY_PATIENCE: Duration = Duration::from_secs(1);
+/// Pause after an answer that did not help.
+const REPLAY_PAUSE: Duration = Duration::from_millis(50);
+
+/// What is known of the others' progress, and the request under way.
+#[derive(Clone, Debug)]
+pub(crate) struct CatchUp {
+    group: Group,
+    own: ReplicaId,
+    seen: Vec<Round>,
+    whom: ReplicaId,
+    /// The highest round held when the request under way was made, and when to give up on it.
+    asked: Option<(Round, Time)>,
+}
+
+impl CatchUp {
+    pub(crate) fn new(group: Group, own: ReplicaId) -> Self {
+        Self {
+            group,
+            own,
+            seen: vec![Round(0); group.size()],
+            whom: own,
+            asked: None,
+        }
+    }
+
+    /// Notes a block that its author showed itself.
+    pub(crate) fn on_seen(&mut self, reference: BlockRef) {
+        if let Some(seen) = self.seen.get_mut(reference.author.index()) {
+            *seen = (*seen).max(reference.round);
+        }
+    }
+
+    /// Whether the others are far ahead of `dag`.
+    pub(crate) fn is_behind(&self, dag: &Dag) -> bool {
+        self.frontier() > dag.highest().plus(REPLAY_GAP)
+    }
+
+    /// A round that at least one correct member has reached.
+    fn frontier(&self) -> Round {
+        let mut seen = self.seen.clone();
+        seen.sort_unstable_by(|one, other| other.cmp(one));
+        seen.get(self.group.one_correct() - 1).copied().unwrap_or_default()
+    }
+
+    /// The next request, if one is due.
+    pub(crate) fn next_request(&mut self, now: Time, dag: &Dag) -> Option<(ReplicaId, Round)> {
+        if !self.is_behind(dag) {
+            self.asked = None;
+            return None;
+        }
+        match self.asked {
+            Some((_, until)) if now < until => return None,
+            Some(_) => self.turn(),
+            None => {}
+        }
+        if self.whom == self.own {
+            self.turn();
+        }
+        self.asked = Some((dag.highest(), now.after(REPLAY_PATIENCE)));
+        Some((self.whom, dag.highest()))
+    }
+
+    /// Takes note of an answer: goes on at once with a peer that helped, else with another soon.
+    pub(crate) fn on_replayed(&mut self, now: Time, from: ReplicaId, highest: Round) {
+        let Some((asked_at, until)) = self.asked else { return };
+        if from != self.whom {
+            return;
+        }
+        if highest > asked_at {
+            self.asked = None;
+        } else {
+            self.asked = Some((asked_at, until.min(now.after(REPLAY_PAUSE))));
+        }
+    }
+
+    /// When to look again.
+    pub(crate) fn next_deadline(&self) -> Option<Time> {
+        self.asked.map(|(_, until)| until)
+    }
+
+    fn turn(&mut self) {
+        let size = u16::try_from(self.group.size()).expect("a group has at most 100 members");
+        self.whom = ReplicaId((self.whom.0 + 1) % size);
+        if self.whom == self.own {
+            self.whom = ReplicaId((self.whom.0 + 1) % size);
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! The block DAG: what this replica knows, closed under "parent of" above the horizon.
+//!
+//! **Guarantee:** a block is in the DAG only with all its parents; a reference at or below the
+//! horizon counts as present and is never walked.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ravelin_crypto::Verified;
+use ravelin_model::{Block, BlockRef, Digest, Group, ReplicaId, Round};
+
+/// Blocks by reference, and each author's chain.
+#[derive(Clone, Debug)]
+pub struct Dag {
+    group: Group,
+    genesis: Digest,
+    horizon: Round,
+    blocks: BTreeMap<BlockRef, Verified<Block>>,
+    /// Each author's rounds that hold a block: what makes "newest up to a round" cheap.
+    chains: Vec<BTreeSet<BlockRef>>,
+    /// The newest block ever seen of each author, also when it lies below the horizon by now.
+    newest: Vec<BlockRef>,
+    /// How many authors have a block in each round.
+    widths: BTreeMap<Round, usize>,
+    bytes: usize,
+}
+
+impl Dag {
+    /// The DAG of an epoch that begins at `genesis`, with everything up to `horizon` forgotten.
+    #[must_use]
+    pub fn new(group: Group, genesis: Digest, horizon: Round) -> Self {
+        Self {
+            group,
+            genesis,
+            horizon,
+            blocks: BTreeMap::new(),
+            chains: vec![BTreeSet::new(); group.size()],
+            newest: group.members().map(|author| BlockRef::genesis(author, genesis)).collect(),
+            widths: BTreeMap::new(),
+            bytes: 0,
+        }
+    }
+
+    /// Size and resilience of the group.
+    #[must_use]
+    pub fn group(&self) -> Group {
+        self.group
+    }
+
+    /// Rounds up to this one are forgotten.
+    #[must_use]
+    pub fn horizon(&self) -> Round {
+        self.horizon
+    }
+
+    /// Canonical bytes of all blocks held.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// How many blocks are held.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.blocks.len()
+    }
+
+    /// Whether no block is held.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.blocks.is_empty()
+    }
+
+    /// Adds a block whose parents are all present.
+    ///
+    /// # Panics
+    /// If a parent is missing: the caller parks such blocks.
+    pub fn insert(&mut self, block: Verified<Block>) {
+        let reference = block.reference();
+        assert!(
+            block.body.parents.iter().all(|parent| self.has(parent)),
+            "a block enters the DAG after its parents"
+        );
+        if self.of(reference.round, reference.author).next().is_none() {
+            *self.widths.entry(reference.round).or_default() += 1;
+        }
+        if let Some(newest) = self.newest.get_mut(reference.author.index())
+            && newest.round < reference.round
+        {
+            *newest = reference;
+        }
+        if let Some(chain) = self.chains.get_mut(reference.author.index()) {
+            chain.insert(reference);
+        }
+        self.bytes += block.size();
+        self.blocks.insert(reference, block);
+    }
+
+    /// Whether `reference` is here or counts as present.
+    #[must_use]
+    pub fn has(&self, reference: &BlockRef) -> bool {
+        match reference.round {
+            Round(0) => reference.digest == self.genesis,
+            round => round <= self.horizon || self.blocks.contains_key(reference),
+        }
+    }
+
+    /// The block, if it is held.
+    #[must_use]
+    pub fn block(&self, reference: &BlockRef) -> Option<&Verified<Block>> {
+        self.blocks.get(reference)
+    }
+
+    /// All blocks of `round`, by author and digest.
+    pub fn round(&self, round: Round) -> impl Iterator<Item = (&BlockRef, &Verified<Block>)> {
+        self.blocks.range(first_of(round, ReplicaId(0))..first_of(round.next(), ReplicaId(0)))
+    }
+
+    /// All blocks that `author` made for `round`; more than one if it equivocated.
+    pub fn of(
+        &self,
+        round: Round,
+        author: ReplicaId,
+    ) -> impl Iterator<Item = (&BlockRef, &Verified<Block>)> {
+        let end = first_of(round, ReplicaId(author.0.saturating_add(1)));
+        self.blocks.range(first_of(round, author)..end)
+    }
+
+    /// How many authors have a block in `round`. Everybody has one in round 0.
+    #[must_use]
+    pub fn width(&self, round: Round) -> usize {
+        if round == Round(0) {
+            return self.group.size();
+        }
+        self.widths.get(&round).copied().unwrap_or(0)
+    }
+
+    /// The highest round that holds a block.
+    #[must_use]
+    pub fn highest(&self) -> Round {
+        self.widths.last_key_value().map_or(self.horizon, |(round, _)| *round)
+    }
+
+    /// The newest block of `author` up to `round`; one below the horizon only if it is its newest
+    /// of all.
+    #[must_use]
+    pub fn newest_until(&self, author: ReplicaId, round: Round) -> Option<BlockRef> {
+        let newest = *self.newest.get(author.index())?;
+        if newest.round <= round {
+            return Some(newest);
+        }
+        let chain = self.chains.get(author.index())?;
+        chain.range(..first_of(round.next(), ReplicaId(0))).next_back().copied()
+    }
+
+    /// The newest block ever seen of `author`.
+    #[must_use]
+    pub fn newest(&self, author: ReplicaId) -> Option<BlockRef> {
+        self.newest.get(author.index()).copied()
+    }
+
+    /// The neighbours of `reference` on its author's chain: the last block before its round, and
+    /// the first one of its round or later that is not itself.
+    pub fn neighbours(&self, reference: &BlockRef) -> impl Iterator<Item = &Verified<Block>> {
+        let chain = self.chains.get(reference.author.index());
+        let start = first_of(reference.round, ReplicaId(0));
+        let before = chain.and_then(|chain| chain.range(..start).next_back());
+        let after =
+            chain.and_then(|chain| chain.range(start..).find(|other| *other != reference));
+        before.into_iter().chain(after).filter_map(|neighbour| self.blocks.get(neighbour))
+    }
+
+    /// The part of the histories of `from`, themselves included, in rounds of at least `down_to`
+    /// and above the horizon.
+    #[must_use]
+    pub fn history(
+        &self,
+        from: impl IntoIterator<Item = BlockRef>,
+        down_to: Round,
+    ) -> BTreeSet<BlockRef> {
+        self.walk(from, |reference| reference.round >= down_to)
+    }
+
+    /// All blocks that can be reached from `from`, themselves included, through blocks that `enter`
+    /// admits.
+    pub fn walk(
+        &self,
+        from: impl IntoIterator<Item = BlockRef>,
+        enter: impl Fn(&BlockRef) -> bool,
+    ) -> BTreeSet<BlockRef> {
+        let mut seen = BTreeSet::new();
+        let mut open: Vec<BlockRef> = from.into_iter().collect();
+        while let Some(reference) = open.pop() {
+            let Some(block) = self.blocks.get(&reference) else { continue };
+            if enter(&reference) && seen.insert(reference) {
+                open.extend(block.body.parents.iter().copied());
+            }
+        }
+        seen
+    }
+
+    /// The block of `author` of the highest round up to `round` on the own chain that ends in
+    /// `tip`. `None` when the chain leaves the DAG before.
+    #[must_use]
+    pub fn on_chain(&self, tip: &BlockRef, round: Round) -> Option<BlockRef> {
+        let mut current = *tip;
+        while current.round > round {
+            current = *self.blocks.get(&current)?.body.previous()?;
+        }
+        Some(current)
+    }
+
+    /// Forgets everything up to `horizon`, and returns it.
+    pub fn forget(&mut self, horizon: Round) -> Vec<Verified<Block>> {
+        if horizon <= self.horizon {
+            return Vec::new();
+        }
+        self.horizon = horizon;
+        let end = first_of(horizon.next(), ReplicaId(0));
+        let kept = self.blocks.split_off(&end);
+        let forgotten = std::mem::replace(&mut self.blocks, kept);
+        self.widths = self.widths.split_off(&horizon.next());
+        for chain in &mut self.chains {
+            *chain = chain.split_off(&end);
+        }
+        self.bytes -= forgotten.values().map(Verified::size).sum::<usize>();
+        forgotten.into_values().collect()
+    }
+}
+
+/// The smallest reference of `author` in `round`.
+fn first_of(round: Round, author: ReplicaId) -> BlockRef {
+    BlockRef { round, author, digest: Digest([0; 32]) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,633 @@
+//! Atomic multicast: all correct replicas deliver the same blocks in the same order.
+//!
+//! Assumes at most `f` intruded members; timeliness is needed for progress only. One message kind
+//! carries the protocol, the block; the others help those who miss some.
+//!
+//! | message | sent when | threshold |
+//! |---|---|---|
+//! | `Block` | its author may make one: `q` blocks of the round before are there | `q` parents |
+//! | `Fetch` | a parent is missing after a short patience | - |
+//! | `Replay`, `Replayed` | blocks far ahead arrive: this replica was away | - |
+//! | `Recall`, `Recalled` | after a start, before the first block | `q-1` others know no newer own block |
+//!
+//! # Source
+//! The paper, section 8.2 (atomic multicast as a service on which replication rests); uncertified
+//! block DAGs after Mysticeti (2023). Waiting, idling and restart: `docs/papers.md`.
+
+use std::collections::BTreeSet;
+
+use ravelin_crypto::{Keyring, SigningKey, Verified};
+use ravelin_model::limits::{BLOCK_BYTES_MAX, BLOCK_VOTES_MAX, FETCH_MAX, HEARTBEAT};
+use ravelin_model::{
+    Action, Actions, Block, BlockBody, BlockRef, Encode as _, Envelope, Evidence,
+    LogRecord, Misbehaviour, Protocol, ReplicaId, Round, SignedHeader, Suspicion, Time, Vote,
+    mutants,
+};
+
+use crate::catch_up::CatchUp;
+use crate::delivery::{Committed, Delivery, OrderingState};
+use crate::recall::{Recall, Standing};
+use crate::{CommitRule, Dag, Decision, Pacing, Parking, Path, Slot, validity};
+
+/// Bytes of a block that its payload may not use: header, parents, evidence.
+const BLOCK_OVERHEAD: usize = 64 << 10;
+
+/// Where a replica's blocks get their contents from.
+pub trait Payload {
+    /// Whether envelopes wait to be ordered.
+    fn is_waiting(&self) -> bool;
+
+    /// Takes what the next block carries: envelopes of at most `bytes_max` canonical bytes, and at
+    /// most `votes_max` votes.
+    fn draw(&mut self, bytes_max: usize, votes_max: usize) -> (Vec<Envelope>, Vec<Vote>);
+
+    /// Takes back the envelopes of an own block that fell behind the horizon undelivered.
+    fn give_back(&mut self, envelopes: &[Envelope]);
+}
+
+/// What replicas say to each other about the order.
+#[derive(Clone, Debug)]
+pub enum Message {
+    /// A block, from its author or relayed.
+    Block(Verified<Block>),
+    /// Asks for blocks by name.
+    Fetch(Vec<BlockRef>),
+    /// Asks for everything from a round on.
+    Replay(Round),
+    /// Part of the answer: blocks, each after its parents.
+    Replayed(Vec<Verified<Block>>),
+    /// Asks for the newest block of the asker.
+    Recall(u64),
+    /// The answer.
+    Recalled(u64, Option<SignedHeader>),
+}
+
+/// What happened to the order.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// Causal view: a block entered the DAG, after all its parents.
+    Entered(Verified<Block>),
+    /// Reliable view: a certificate for the block is in the DAG, so every correct replica will have
+    /// it, and no other block of its author and round gets one.
+    Certified(BlockRef),
+    /// Total view: a leader was committed with all that it brings into the order.
+    Committed(Box<Committed>),
+    /// `to` asked for blocks from `from` on: serve them from the log.
+    Archive {
+        /// Who asked.
+        to: ReplicaId,
+        /// The first round wanted.
+        from: Round,
+    },
+    /// This replica may speak, or may not.
+    Standing(Standing),
+}
+
+/// What an [`Ordering`] needs to begin.
+pub struct Start<P> {
+    /// The epoch's keys.
+    pub keyring: Keyring,
+    /// This replica's key for blocks.
+    pub key: SigningKey,
+    /// This replica.
+    pub own: ReplicaId,
+    /// Leader slots of a round.
+    pub leaders: u16,
+    /// Where blocks get their contents from.
+    pub payload: P,
+    /// The ordering state to go on from; `None` at the beginning of an epoch.
+    pub state: Option<OrderingState>,
+    /// References delivered above that state's horizon.
+    pub delivered: BTreeSet<BlockRef>,
+    /// Ties answers to this start's questions: a number never used before.
+    pub nonce: u64,
+    /// Whether to report the reliable and causal views, which costs a little for each block.
+    pub views: Views,
+}
+
+/// Which views are reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Views {
+    /// The total order only.
+    Total,
+    /// Causal entry and reliable delivery too.
+    All,
+}
+
+/// One replica's part in ordering.
+pub struct Ordering<P> {
+    keyring: Keyring,
+    key: SigningKey,
+    own: ReplicaId,
+    rule: CommitRule,
+    payload: P,
+    views: Views,
+    dag: Dag,
+    parking: Parking,
+    pacing: Pacing,
+    delivery: Delivery,
+    recall: Recall,
+    catch_up: CatchUp,
+    /// The last block that this replica made; its next one begins with it.
+    last: BlockRef,
+    last_made: Time,
+    /// When the conditions to make the next block, but for waiting, first held.
+    ready_since: Option<Time>,
+    /// Proof against each member that forked its chain.
+    forks: Vec<Option<Evidence>>,
+    /// Blocks with envelopes that are in the DAG and not delivered.
+    undelivered: BTreeSet<BlockRef>,
+}
+
+impl<P: Payload> Ordering<P> {
+    /// Begins, or goes on, with nothing in the DAG: [`Ordering::restore`] follows after a restart.
+    pub fn new(start: Start<P>) -> Self {
+        let Start { keyring, key, own, leaders, payload, state, delivered, nonce, views } = start;
+        let group = keyring.group();
+        let rule = CommitRule::new(group, leaders);
+        let state = state
+            .unwrap_or_else(|| OrderingState::first(group, keyring.genesis(), rule.first_slot()));
+        let dag = Dag::new(group, keyring.genesis(), state.horizon());
+        Self {
+            own,
+            rule,
+            payload,
+            views,
+            dag,
+            parking: Parking::new(group, own),
+            pacing: Pacing::new(group, own),
+            delivery: Delivery::new(group, state, delivered),
+            recall: Recall::new(group, own, nonce),
+            catch_up: CatchUp::new(group, own),
+            last: BlockRef::genesis(own, keyring.genesis()),
+            last_made: Time(0),
+            ready_since: None,
+            forks: vec![None; group.size()],
+            undelivered: BTreeSet::new(),
+            keyring,
+            key,
+        }
+    }
+
+    /// Takes back a block from this replica's own log, in the log's order.
+    ///
+    /// Blocks that cannot enter (their parents lie in a part of the log that is gone) are left out:
+    /// they are fetched again if anyone refers to them.
+    pub fn restore(&mut self, block: Verified<Block>) {
+        let reference = block.reference();
+        if reference.author == self.own && reference.round > self.last.round {
+            self.last = reference;
+        }
+        let enters = reference.round > self.dag.horizon()
+            && !self.dag.has(&reference)
+            && block.body.parents.iter().all(|parent| self.dag.has(parent));
+        if enters {
+            let mut unseen = Vec::new();
+            self.note_forks(&block, &mut unseen);
+            self.insert(block);
+        }
+    }
+
+    /// Ends the restoring: decides what the log alone decides, and asks the others.
+    pub fn resume(&mut self, now: Time, out: &mut Actions<Self>) {
+        self.decide(now, out);
+        self.recall.ask(now, out);
+    }
+
+    /// Where blocks get their contents from.
+    pub fn payload(&self) -> &P {
+        &self.payload
+    }
+
+    /// Where blocks get their contents from. Call [`Protocol::on_time`] after adding to it.
+    pub fn payload_mut(&mut self) -> &mut P {
+        &mut self.payload
+    }
+
+    /// What this replica knows.
+    pub fn dag(&self) -> &Dag {
+        &self.dag
+    }
+
+    /// How far the order is decided and delivered.
+    pub fn delivery(&self) -> &Delivery {
+        &self.delivery
+    }
+
+    /// Whether this replica may make blocks.
+    pub fn standing(&self) -> Standing {
+        self.recall.standing()
+    }
+
+    /// The round of this replica's last block.
+    pub fn round(&self) -> Round {
+        self.last.round
+    }
+
+    /// Whether blocks far ahead of the DAG are known: this replica is behind.
+    pub fn is_behind(&self) -> bool {
+        self.catch_up.is_behind(&self.dag)
+    }
+
+    /// The proof against `member`, if it forked its chain.
+    pub fn fork_of(&self, member: ReplicaId) -> Option<&Evidence> {
+        self.forks.get(member.index())?.as_ref()
+    }
+
+    fn on_block(
+        &mut self,
+        now: Time,
+        from: ReplicaId,
+        block: Verified<Block>,
+        out: &mut Actions<Self>,
+    ) {
+        let reference = block.reference();
+        if self.dag.has(&reference) || self.parking.has(&reference) {
+            return;
+        }
+        if !validity::is_well_formed(&self.dag, &block) {
+            return out.push(Action::Accuse(
+                reference.author,
+                Misbehaviour::Suspected(Suspicion::BadParents),
+            ));
+        }
+        if from == reference.author {
+            self.pacing.on_arrival(now, from, reference.round);
+            self.catch_up.on_seen(reference);
+        }
+        let is_second = self.note_forks(&block, out);
+        if is_second && !self.parking.wants(&reference) {
+            return; // the first of (author, round) counts; others only when referenced
+        }
+        self.enter_or_park(now, from, block, out);
+    }
+
+    fn enter_or_park(
+        &mut self,
+        now: Time,
+        from: ReplicaId,
+        block: Verified<Block>,
+        out: &mut Actions<Self>,
+    ) {
+        let mut ready = vec![(from, block)];
+        while let Some((from, block)) = ready.pop() {
+            let reference = block.reference();
+            if !block.body.parents.iter().all(|parent| self.dag.has(parent)) {
+                self.parking.park(now, from, block, &self.dag);
+                continue;
+            }
+            if !validity::is_consistent(&self.dag, &block) {
+                out.push(Action::Accuse(
+                    reference.author,
+                    Misbehaviour::Suspected(Suspicion::BadParents),
+                ));
+                continue;
+            }
+            if reference.author != self.own {
+                out.push(record(&block));
+            } else if reference.round > self.last.round {
+                // Made before a stop and lost with the disk, or by someone else with this key.
+                self.recall.on_unknown_own_block(out);
+            }
+            self.insert_and_report(block, out);
+            ready.extend(self.parking.release(&reference, &self.dag));
+        }
+    }
+
+    fn insert_and_report(&mut self, block: Verified<Block>, out: &mut Actions<Self>) {
+        self.insert(block.clone());
+        for vote in &block.body.votes {
+            if let Vote::Evidence(evidence @ Evidence::Equivocation { .. }) = vote {
+                self.learn_fork(evidence.clone(), out);
+            }
+        }
+        if self.views == Views::All {
+            for certified in self.certified_by(&block) {
+                out.push(Action::Emit(Event::Certified(certified)));
+            }
+            out.push(Action::Emit(Event::Entered(block)));
+        }
+    }
+
+    fn insert(&mut self, block: Verified<Block>) {
+        let reference = block.reference();
+        if !block.body.envelopes.is_empty() && !self.delivery.has(&reference) {
+            self.undelivered.insert(reference);
+        }
+        self.dag.insert(block);
+    }
+
+    /// The blocks two rounds before `block` for which it is a certificate.
+    fn certified_by(&self, block: &Verified<Block>) -> Vec<BlockRef> {
+        let proposed = block.body.round.minus(self.rule.wave - 1);
+        let of_round = self.dag.round(proposed).map(|(reference, _)| *reference);
+        of_round.filter(|proposal| self.rule.certifies(&self.dag, block, proposal)).collect()
+    }
+
+    /// Compares a block with what is known of its author's chain. Returns whether another block of
+    /// its author and round is known.
+    fn note_forks(&mut self, block: &Verified<Block>, out: &mut Actions<Self>) -> bool {
+        let reference = block.reference();
+        let signed = block.signed_header();
+        let in_dag = self.dag.neighbours(&reference);
+        let parked = self.parking.of(reference.author);
+        let known: Vec<SignedHeader> =
+            in_dag.chain(parked).map(|known| known.signed_header()).collect();
+        let contradicting = known.iter().find(|known| known.header.contradicts(&signed.header));
+        if let Some(first) = contradicting {
+            self.learn_fork(Evidence::Equivocation { first: *first, second: signed }, out);
+        }
+        known.iter().any(|known| known.header.reference.round == reference.round)
+    }
+
+    fn learn_fork(&mut self, evidence: Evidence, out: &mut Actions<Self>) {
+        let accused = evidence.accused();
+        if accused == self.own {
+            return self.recall.on_unknown_own_block(out);
+        }
+        if let Some(known @ None) = self.forks.get_mut(accused.index()) {
+            *known = Some(evidence.clone());
+            out.push(Action::Accuse(accused, Misbehaviour::Proven(evidence)));
+        }
+    }
+
+    fn on_fetch(&self, from: ReplicaId, wanted: &[BlockRef], out: &mut Actions<Self>) {
+        for reference in wanted.iter().take(FETCH_MAX) {
+            let block = self.dag.block(reference).or_else(|| self.parking.block(reference));
+            if let Some(block) = block {
+                out.push(Action::Send(from, Message::Block(block.clone())));
+            }
+        }
+    }
+
+    /// The newest header that is known of `author`, for one who restarted.
+    fn newest_of(&self, author: ReplicaId) -> Option<SignedHeader> {
+        let in_dag = self.dag.newest(author).and_then(|newest| self.dag.block(&newest));
+        let known = in_dag.into_iter().chain(self.parking.of(author));
+        known.max_by_key(|block| block.body.round).map(Verified::signed_header)
+    }
+
+    /// Decides what can be decided and delivers what is committed.
+    fn decide(&mut self, now: Time, out: &mut Actions<Self>) {
+        loop {
+            let decisions = self.rule.decide(&self.dag, self.delivery.state().next);
+            if decisions.is_empty() {
+                return;
+            }
+            for (slot, decision) in decisions {
+                self.apply(slot, decision, out);
+            }
+            for (from, block) in self.parking.reexamine(&self.dag) {
+                self.enter_or_park(now, from, block, out);
+            }
+        }
+    }
+
+    fn apply(&mut self, slot: Slot, decision: Decision, out: &mut Actions<Self>) {
+        let leader = self.rule.leader(slot);
+        if self.pacing.is_awaited(leader, slot.round) {
+            let directly = matches!(decision, Decision::Commit(_, Path::Direct));
+            self.pacing.on_awaited_slot(directly);
+        }
+        let next = self.rule.after(slot);
+        let Decision::Commit(leader, _) = decision else {
+            return self.delivery.decided_until(next);
+        };
+        let committed = self.delivery.commit(&self.dag, leader, next);
+        for block in &committed.blocks {
+            self.undelivered.remove(&block.reference());
+        }
+        let horizon = committed.state.horizon();
+        out.push(Action::Emit(Event::Committed(Box::new(committed))));
+        for block in self.dag.forget(horizon) {
+            let lost = self.undelivered.remove(&block.reference());
+            if lost && block.body.author == self.own {
+                self.payload.give_back(&block.body.envelopes);
+            }
+        }
+    }
+
+    /// Makes the next block if it may and should be made now.
+    fn advance(&mut self, now: Time, out: &mut Actions<Self>) {
+        if self.recall.standing() != Standing::Active || !self.dag.has(&self.last) {
+            return; // its last block has yet to come back from its own disk
+        }
+        let Some(base) = self.base() else { return };
+        if self.dag.width(base) < self.rule.group.quorum() {
+            self.ready_since = None;
+            return;
+        }
+        let since = *self.ready_since.get_or_insert(now);
+        if self.is_due(now, base, since) {
+            self.make_block(now, base.next(), out);
+        }
+    }
+
+    /// The round that the next block builds on: that of this replica's last block, for a laggard
+    /// makes the block of every round. Only when the horizon has passed its last block, by a replay
+    /// of what the others committed without it, does it join them where they are.
+    fn base(&self) -> Option<Round> {
+        let last = self.last.round;
+        if last >= self.dag.horizon() {
+            return Some(last);
+        }
+        if self.catch_up.is_behind(&self.dag) {
+            return None;
+        }
+        let mut round = self.dag.highest();
+        while self.dag.width(round) < self.rule.group.quorum() && round > self.dag.horizon() {
+            round = round.minus(1);
+        }
+        Some(round)
+    }
+
+    fn is_due(&self, now: Time, base: Round, since: Time) -> bool {
+        let is_overtaken = self.dag.width(base.next()) >= self.rule.group.quorum();
+        if is_overtaken {
+            return true;
+        }
+        if self.is_idle(base) {
+            return now >= self.last_made.after(HEARTBEAT);
+        }
+        now >= since.after(self.pacing.wait())
+            || (self.has_leaders(base)
+                && (self.has_votes(base) || mutants::is_active("votes_not_awaited")))
+    }
+
+    /// Nothing to order here, nothing under way, and nobody ahead.
+    fn is_idle(&self, base: Round) -> bool {
+        !self.payload.is_waiting()
+            && self.undelivered.is_empty()
+            && self.dag.highest() <= base
+    }
+
+    /// Whether the awaited leaders of `round` have their blocks here.
+    fn has_leaders(&self, round: Round) -> bool {
+        self.rule.leaders_of(round).all(|leader| {
+            round == Round(0)
+                || self.fork_of(leader).is_some()
+                || !self.pacing.is_awaited(leader, round)
+                || self.dag.of(round, leader).next().is_some()
+        })
+    }
+
+    /// Whether, for each awaited leader of the round before, its votes are here or cannot come.
+    fn has_votes(&self, round: Round) -> bool {
+        let proposed = round.minus(1);
+        if proposed == Round(0) {
+            return true;
+        }
+        self.rule.leaders_of(proposed).all(|leader| {
+            if self.fork_of(leader).is_some() || !self.pacing.is_awaited(leader, proposed) {
+                return true;
+            }
+            let mut voters = BTreeSet::new();
+            let mut others = BTreeSet::new();
+            for (reference, block) in self.dag.round(round) {
+                let votes = self.rule.vote(&self.dag, block, proposed, leader).is_some();
+                if votes { &mut voters } else { &mut others }.insert(reference.author);
+            }
+            voters.len() >= self.rule.group.quorum()
+                || others.len() >= self.rule.group.blocking()
+        })
+    }
+
+    fn make_block(&mut self, now: Time, round: Round, out: &mut Actions<Self>) {
+        let (envelopes, mut votes) =
+            self.payload.draw(BLOCK_BYTES_MAX - BLOCK_OVERHEAD, BLOCK_VOTES_MAX / 2);
+        let exposed: Vec<ReplicaId> =
+            self.rule.group.members().filter(|member| self.fork_of(*member).is_some()).collect();
+        let parents = self.parents(round, &exposed);
+        votes.extend(self.unproven(round, &parents, &exposed).map(Vote::Evidence));
+        let body = BlockBody {
+            cluster: self.keyring.cluster(),
+            genesis: self.keyring.genesis(),
+            epoch: self.keyring.epoch(),
+            author: self.own,
+            round,
+            parents,
+            exposed,
+            timestamp: now,
+            envelopes,
+            votes,
+        };
+        let block = self.keyring.sign_block(&self.key, body);
+        self.last = block.reference();
+        self.last_made = now;
+        self.ready_since = None;
+        self.pacing.on_made(now, round);
+        out.push(record(&block));
+        out.push(Action::Broadcast(Message::Block(block)));
+    }
+
+    /// The own last block, then the newest block before `round` of every member not exposed.
+    fn parents(&self, round: Round, exposed: &[ReplicaId]) -> Vec<BlockRef> {
+        let others = self.rule.group.members().filter(|member| *member != self.own);
+        let others = others.filter(|member| !exposed.contains(member));
+        let newest = others.filter_map(|member| self.dag.newest_until(member, round.minus(1)));
+        std::iter::once(self.last).chain(newest).collect()
+    }
+
+    /// Proof against the exposed members that no parent of the round before exposes: the others
+    /// could not otherwise tell why they are left out.
+    fn unproven<'a>(
+        &'a self,
+        round: Round,
+        parents: &'a [BlockRef],
+        exposed: &'a [ReplicaId],
+    ) -> impl Iterator<Item = Evidence> + 'a {
+        let inherited = move |member: &ReplicaId| {
+            let near = parents.iter().filter(|parent| parent.round.next() == round);
+            near.filter_map(|parent| self.dag.block(parent))
+                .any(|parent| parent.body.exposed.contains(member))
+        };
+        exposed
+            .iter()
+            .filter(move |member| !inherited(member))
+            .filter_map(|member| self.fork_of(*member).cloned())
+    }
+
+    fn request_missing(&mut self, now: Time, out: &mut Actions<Self>) {
+        for (whom, wanted) in self.parking.due(now) {
+            for some in wanted.chunks(FETCH_MAX) {
+                out.push(Action::Send(whom, Message::Fetch(some.to_vec())));
+            }
+        }
+        if let Some((whom, from)) = self.catch_up.next_request(now, &self.dag) {
+            out.push(Action::Send(whom, Message::Replay(from)));
+        }
+    }
+
+    fn settle(&mut self, now: Time, out: &mut Actions<Self>) {
+        self.decide(now, out);
+        self.advance(now, out);
+        self.request_missing(now, out);
+    }
+}
+
+impl<P: Payload> Protocol for Ordering<P> {
+    type Message = Message;
+    type Event = Event;
+
+    fn on_message(
+        &mut self,
+        now: Time,
+        from: ReplicaId,
+        message: Message,
+        out: &mut Actions<Self>,
+    ) {
+        match message {
+            Message::Block(block) => self.on_block(now, from, block, out),
+            Message::Fetch(wanted) => return self.on_fetch(from, &wanted, out),
+            Message::Replay(from_round) => {
+                return out.push(Action::Emit(Event::Archive { to: from, from: from_round }));
+            }
+            Message::Replayed(blocks) => {
+                for block in blocks {
+                    self.on_block(now, from, block, out);
+                    self.decide(now, out);
+                }
+                self.catch_up.on_replayed(now, from, self.dag.highest());
+            }
+            Message::Recall(nonce) => {
+                let newest = self.newest_of(from);
+                return out.push(Action::Send(from, Message::Recalled(nonce, newest)));
+            }
+            Message::Recalled(nonce, newest) => {
+                let newest = newest.filter(|signed| {
+                    signed.header.reference.author == self.own && self.keyring.is_header(signed)
+                });
+                self.recall.on_recalled(from, nonce, newest, &self.last, out);
+            }
+        }
+        self.settle(now, out);
+    }
+
+    fn on_time(&mut self, now: Time, out: &mut Actions<Self>) {
+        self.recall.on_time(now, out);
+        self.settle(now, out);
+    }
+
+    fn next_deadline(&self) -> Option<Time> {
+        let block = self.ready_since.zip(self.base()).map(|(since, base)| {
+            if self.is_idle(base) {
+                self.last_made.after(HEARTBEAT)
+            } else {
+                since.after(self.pacing.wait())
+            }
+        });
+        [
+            block,
+            self.parking.next_deadline(),
+            self.catch_up.next_deadline(),
+            self.recall.next_deadline(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+}
+
+fn record<E>(block: &Verified<Block>) -> Action<Message, E> {
+    Action::Persist(LogRecord { round: block.body.round, bytes: Block::clone(block).encode() })
+}

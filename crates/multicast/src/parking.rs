@@ -1,0 +1,232 @@
+//! Blocks whose parents are missing, and what is fetched for them.
+//!
+//! Bounded per author in blocks and bytes: when a quota is full the farthest round goes first, so a
+//! flood of future rounds displaces itself. What was dropped is fetched again when it is needed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use ravelin_crypto::Verified;
+use ravelin_model::{Block, BlockRef, Group, ReplicaId, Time};
+
+use crate::Dag;
+
+/// Blocks of one author that may wait for parents.
+pub const PARKED_BLOCKS_MAX: usize = 256;
+/// Bytes of one author's blocks that may wait for parents.
+pub const PARKED_BYTES_MAX: usize = 16 << 20;
+/// References that are looked for at once.
+pub const MISSING_MAX: usize = 4096;
+/// How long a missing parent may be on its way before it is asked for: blocks commonly overtake
+/// their parents.
+pub const FETCH_PATIENCE: Duration = Duration::from_millis(5);
+/// Time between two requests for one block, doubling with each.
+const FETCH_RETRY: Duration = Duration::from_millis(40);
+/// Doublings of the time between requests.
+const FETCH_DOUBLINGS_MAX: u32 = 5;
+
+/// Blocks that wait, by what they wait for.
+#[derive(Clone, Debug)]
+pub struct Parking {
+    group: Group,
+    own: ReplicaId,
+    parked: BTreeMap<BlockRef, Parked>,
+    missing: BTreeMap<BlockRef, Missing>,
+    bytes: Vec<usize>,
+}
+
+#[derive(Clone, Debug)]
+struct Parked {
+    block: Verified<Block>,
+    from: ReplicaId,
+}
+
+#[derive(Clone, Debug)]
+struct Missing {
+    /// Parked blocks that refer to it.
+    children: BTreeSet<BlockRef>,
+    /// Whoever sent such a block should have it.
+    ask: ReplicaId,
+    asked: u32,
+    next: Time,
+}
+
+impl Parking {
+    /// Nothing waits.
+    #[must_use]
+    pub fn new(group: Group, own: ReplicaId) -> Self {
+        Self {
+            group,
+            own,
+            parked: BTreeMap::new(),
+            missing: BTreeMap::new(),
+            bytes: vec![0; group.size()],
+        }
+    }
+
+    /// Whether the block waits already.
+    #[must_use]
+    pub fn has(&self, reference: &BlockRef) -> bool {
+        self.parked.contains_key(reference)
+    }
+
+    /// The block, if it waits.
+    #[must_use]
+    pub fn block(&self, reference: &BlockRef) -> Option<&Verified<Block>> {
+        self.parked.get(reference).map(|parked| &parked.block)
+    }
+
+    /// Whether a waiting block refers to `reference`.
+    #[must_use]
+    pub fn wants(&self, reference: &BlockRef) -> bool {
+        self.missing.contains_key(reference)
+    }
+
+    /// All waiting blocks of `author`.
+    pub fn of(&self, author: ReplicaId) -> impl Iterator<Item = &Verified<Block>> {
+        self.parked
+            .values()
+            .map(|parked| &parked.block)
+            .filter(move |block| block.body.author == author)
+    }
+
+    /// How many blocks wait.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.parked.len()
+    }
+
+    /// Whether no block waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.parked.is_empty()
+    }
+
+    /// Lets `block`, sent by `from`, wait for the parents that `dag` lacks.
+    pub fn park(&mut self, now: Time, from: ReplicaId, block: Verified<Block>, dag: &Dag) {
+        let reference = block.reference();
+        let author = reference.author;
+        self.charge(author, block.size());
+        self.parked.insert(reference, Parked { block, from });
+        self.enforce_quota(author);
+        self.look_for_parents(now, &reference, dag);
+    }
+
+    fn look_for_parents(&mut self, now: Time, reference: &BlockRef, dag: &Dag) {
+        let Some(Parked { block, from }) = self.parked.get(reference).cloned() else { return };
+        for parent in block.body.parents.iter().filter(|parent| !dag.has(parent)) {
+            if self.parked.contains_key(parent) {
+                self.missing_entry(now, *parent, from).children.insert(*reference);
+            } else if self.missing.len() < MISSING_MAX || self.missing.contains_key(parent) {
+                self.missing_entry(now, *parent, from).children.insert(*reference);
+            }
+        }
+    }
+
+    fn missing_entry(&mut self, now: Time, parent: BlockRef, ask: ReplicaId) -> &mut Missing {
+        self.missing.entry(parent).or_insert_with(|| Missing {
+            children: BTreeSet::new(),
+            ask,
+            asked: 0,
+            next: now.after(FETCH_PATIENCE),
+        })
+    }
+
+    /// Takes out the blocks that wait for nothing but `arrived`, as far as `dag` shows.
+    pub fn release(&mut self, arrived: &BlockRef, dag: &Dag) -> Vec<(ReplicaId, Verified<Block>)> {
+        let children = self.missing.remove(arrived).map(|missing| missing.children);
+        self.take_ready(children.unwrap_or_default(), dag)
+    }
+
+    /// Looks through all waiting blocks again: a commit moved the horizon.
+    pub fn reexamine(&mut self, dag: &Dag) -> Vec<(ReplicaId, Verified<Block>)> {
+        let horizon = dag.horizon();
+        let old: Vec<BlockRef> =
+            self.parked.keys().take_while(|waiting| waiting.round <= horizon).copied().collect();
+        for reference in old {
+            self.drop_parked(&reference);
+        }
+        self.missing.retain(|reference, _| reference.round > horizon);
+        self.take_ready(self.parked.keys().copied().collect(), dag)
+    }
+
+    fn take_ready(
+        &mut self,
+        candidates: BTreeSet<BlockRef>,
+        dag: &Dag,
+    ) -> Vec<(ReplicaId, Verified<Block>)> {
+        let is_ready = |reference: &BlockRef| {
+            self.parked.get(reference).is_some_and(|parked| {
+                parked.block.body.parents.iter().all(|parent| dag.has(parent))
+            })
+        };
+        let ready: Vec<BlockRef> =
+            candidates.into_iter().filter(|reference| is_ready(reference)).collect();
+        ready.iter().filter_map(|reference| self.drop_parked(reference)).collect()
+    }
+
+    fn drop_parked(&mut self, reference: &BlockRef) -> Option<(ReplicaId, Verified<Block>)> {
+        let Parked { block, from } = self.parked.remove(reference)?;
+        if let Some(bytes) = self.bytes.get_mut(reference.author.index()) {
+            *bytes -= block.size();
+        }
+        for parent in &block.body.parents {
+            if let Some(missing) = self.missing.get_mut(parent) {
+                missing.children.remove(reference);
+                if missing.children.is_empty() {
+                    self.missing.remove(parent);
+                }
+            }
+        }
+        Some((from, block))
+    }
+
+    fn charge(&mut self, author: ReplicaId, size: usize) {
+        if let Some(bytes) = self.bytes.get_mut(author.index()) {
+            *bytes += size;
+        }
+    }
+
+    /// Drops the farthest rounds of `author` until it is within its quota.
+    fn enforce_quota(&mut self, author: ReplicaId) {
+        if ravelin_model::mutants::is_active("parking_unbounded") {
+            return;
+        }
+        loop {
+            let mine = || self.parked.keys().filter(|waiting| waiting.author == author);
+            let bytes = self.bytes.get(author.index()).copied().unwrap_or(0);
+            if mine().count() <= PARKED_BLOCKS_MAX && bytes <= PARKED_BYTES_MAX {
+                return;
+            }
+            let Some(farthest) = mine().next_back().copied() else { return };
+            self.drop_parked(&farthest);
+        }
+    }
+
+    /// The requests that are due: whom to ask for which blocks.
+    pub fn due(&mut self, now: Time) -> BTreeMap<ReplicaId, Vec<BlockRef>> {
+        let mut requests: BTreeMap<ReplicaId, Vec<BlockRef>> = BTreeMap::new();
+        for (reference, missing) in &mut self.missing {
+            if missing.next > now || self.parked.contains_key(reference) {
+                continue;
+            }
+            let turn = missing.asked;
+            let whom = self.group.members().cycle().skip(missing.ask.index());
+            let mut whom = whom.filter(|member| *member != self.own).skip(turn as usize);
+            let Some(whom) = whom.next() else { continue };
+            let doublings = (turn / u32::try_from(self.group.size()).unwrap_or(1))
+                .min(FETCH_DOUBLINGS_MAX);
+            missing.next = now.after(FETCH_RETRY * (1 << doublings));
+            missing.asked = turn.saturating_add(1) % 1024;
+            requests.entry(whom).or_default().push(*reference);
+        }
+        requests
+    }
+
+    /// When the next request is due.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Time> {
+        let open = self.missing.iter().filter(|(reference, _)| !self.parked.contains_key(reference));
+        open.map(|(_, missing)| missing.next).min()
+    }
+}

@@ -1,0 +1,105 @@
+//! Which parents a block may have: rules that every replica judges alike from the block, its direct
+//! parents and own chains, and that keep intruders from obliging others to fetch without bound.
+//!
+//! 1. Round 1 or later; parents of earlier rounds; first the author's own last block, then others
+//!    ascending by author, one each.
+//! 2. At least `q` parents of the round before.
+//! 3. *Exposure.* A member is exposed when the history proves that it forked its chain. Exposure is
+//!    inherited from parents and begins with evidence in the block itself. An exposed member is no
+//!    parent any more.
+//! 4. *One chain an author.* For each member that is not exposed, every block of it that a parent
+//!    refers to lies on the own chain of the block's own parent of that member. So the history of a
+//!    block holds exactly one chain of every member it does not expose, and a tree of equivocating
+//!    blocks prepared offline cannot hang behind one tip: before anyone can link two branches, they
+//!    expose their author.
+//!
+//! A reference at or below the horizon counts as present and is not judged. Replicas with different
+//! horizons may so differ for a while; the one that is behind judges again when its horizon, which
+//! depends on committed leaders only, has moved on: refused blocks are not remembered.
+//!
+//! Deviation from the 16-round window first planned: `docs/adr/0005-one-chain-an-author.md`.
+
+use ravelin_crypto::Verified;
+use ravelin_model::{Block, BlockRef, Evidence, ReplicaId, Round, Vote, mutants};
+
+use crate::Dag;
+
+/// Whether the block's parents have a permitted shape: rules 1 and 2. Needs no DAG.
+#[must_use]
+pub fn is_well_formed(dag: &Dag, block: &Block) -> bool {
+    let body = &block.body;
+    let group = dag.group();
+    let Some((own, others)) = body.parents.split_first() else { return false };
+    let ascending = others.windows(2).all(|pair| match pair {
+        [one, other] => one.author < other.author,
+        _ => true,
+    });
+    let exposed_ascending = body.exposed.windows(2).all(|pair| match pair {
+        [one, other] => one < other,
+        _ => true,
+    });
+    let before = body.parents.iter().filter(|parent| parent.round.next() == body.round).count();
+    own.author == body.author
+        && ascending
+        && exposed_ascending
+        && others.iter().all(|parent| {
+            parent.author != body.author
+                && group.has(parent.author)
+                && !body.exposed.contains(&parent.author)
+        })
+        && body.exposed.iter().all(|member| group.has(*member))
+        && body.parents.iter().all(|parent| parent.round < body.round)
+        && before >= group.quorum()
+}
+
+/// Whether the block keeps rules 3 and 4 toward its parents, all of which are in the DAG.
+#[must_use]
+pub fn is_consistent(dag: &Dag, block: &Block) -> bool {
+    let parents: Vec<&Verified<Block>> =
+        block.body.parents.iter().filter_map(|parent| dag.block(parent)).collect();
+    exposes_exactly(block, &parents)
+        && (mutants::is_active("one_chain_rule_dropped")
+            || parents.iter().all(|parent| links_are_on_chains(dag, block, parent)))
+}
+
+/// Rule 3: nothing exposed is forgotten, nothing is exposed without proof.
+fn exposes_exactly(block: &Block, parents: &[&Verified<Block>]) -> bool {
+    let exposed = &block.body.exposed;
+    let inherited = |member: &ReplicaId| {
+        parents.iter().any(|parent| parent.body.exposed.contains(member))
+    };
+    parents.iter().flat_map(|parent| &parent.body.exposed).all(|member| exposed.contains(member))
+        && exposed.iter().all(|member| inherited(member) || proves_fork(block, *member))
+}
+
+/// Whether the block itself carries the proof that `member` forked its chain.
+fn proves_fork(block: &Block, member: ReplicaId) -> bool {
+    forkers(block).any(|accused| accused == member)
+}
+
+/// The members whose forks the block's own evidence proves.
+pub fn forkers(block: &Block) -> impl Iterator<Item = ReplicaId> + '_ {
+    block.body.votes.iter().filter_map(|vote| match vote {
+        Vote::Evidence(evidence @ Evidence::Equivocation { .. }) => Some(evidence.accused()),
+        _ => None,
+    })
+}
+
+/// Rule 4 for one parent.
+fn links_are_on_chains(dag: &Dag, block: &Block, parent: &Verified<Block>) -> bool {
+    parent.body.parents.iter().all(|link| {
+        let judged = link.round > dag.horizon() && link.round > Round(0);
+        !judged
+            || block.body.exposed.contains(&link.author)
+            || block.body.parent(link.author).is_some_and(|tip| is_on_chain(dag, tip, link))
+    })
+}
+
+/// Whether `link`, above the horizon, lies on the own chain that ends in `tip`.
+fn is_on_chain(dag: &Dag, tip: &BlockRef, link: &BlockRef) -> bool {
+    tip.round >= link.round
+        && dag.on_chain(tip, link.round).is_some_and(|reached| reached == *link)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,249 @@
+//! The replicated state: what services wrote, authenticated commit by commit.
+//!
+//! **Guarantee:** after [`State::finish_commit`] the backend holds all writes of the commit or none;
+//! replicas that wrote the same have the same root; and [`State::prove_at`] proves what the state of
+//! a recent commit held, although the backend has moved on. Assumes that the backend keeps what it
+//! was given, or ends the process.
+//!
+//! A key of the backend is one byte of namespace and the owner's key:
+//!
+//! | first byte | owner | in the tree |
+//! |---|---|---|
+//! | `0..=0xfd` | the service of that id | yes |
+//! | `0xfe` | this module: the last commit | no |
+//! | `0xff` | `replication`: ordering state | no |
+//!
+//! During a commit all writes stay in memory, seen by the services at once. One operation at a time
+//! may be tried ([`State::begin`]) and then kept or undone. The tree is in memory alone and is built
+//! from the backend at the start, so the two cannot disagree after a crash.
+
+mod memory;
+mod running;
+mod versions;
+mod view;
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+use ravelin_crypto::state_tree::{StateTree, state_key, value_digest};
+use ravelin_model::wire::StateProof;
+use ravelin_model::{CommitIndex, Digest, ServiceId, ServiceStores, StateBackend, Store, View};
+
+use running::Running;
+use versions::{Undo, Versions};
+use view::ReadOnly;
+
+pub use memory::MemoryBackend;
+pub use versions::{STATE_VERSION_BYTES_MAX, STATE_VERSIONS_MAX};
+
+/// The highest id that a service may have; the namespaces above it are ours.
+pub const SERVICE_ID_MAX: ServiceId = ServiceId(0xfd);
+
+/// Namespace of the last commit's index.
+const COMMIT: u8 = 0xfe;
+/// Namespace of the ordering state.
+const PRIVATE: u8 = 0xff;
+
+/// What a replica's services and its ordering have written.
+pub struct State {
+    running: Running,
+    tree: StateTree,
+    versions: Versions,
+    commit: CommitIndex,
+}
+
+impl State {
+    /// Opens the state that `backend` holds, reading all of it once, one entry at a time. An empty
+    /// backend is the state before the first plan is written, at commit 0.
+    ///
+    /// # Panics
+    /// If the backend's record of the last commit is not ours.
+    #[must_use]
+    pub fn open(backend: Box<dyn StateBackend + Send>) -> Self {
+        let mut tree = StateTree::new();
+        backend.scan(&[], Some(&[COMMIT]), &mut |key, value| {
+            tree.insert(key, value_digest(value));
+            ControlFlow::Continue(())
+        });
+        let commit = backend.get(&[COMMIT]).map_or(CommitIndex(0), |record| {
+            let bytes = record.try_into().expect("the record of the last commit has 8 bytes");
+            CommitIndex(u64::from_le_bytes(bytes))
+        });
+        let mut versions = Versions::default();
+        versions.remember(commit, tree.clone(), Undo::new());
+        Self { running: Running::new(backend), tree, versions, commit }
+    }
+
+    /// The last commit finished.
+    #[must_use]
+    pub fn commit(&self) -> CommitIndex {
+        self.commit
+    }
+
+    /// The digest of the public state after the last commit finished.
+    #[must_use]
+    pub fn root(&self) -> Digest {
+        self.tree.root()
+    }
+
+    /// Begins an operation that may come to nothing.
+    ///
+    /// # Panics
+    /// If one has begun already.
+    pub fn begin(&mut self) {
+        self.running.begin();
+    }
+
+    /// Ends the operation; what it wrote belongs to the commit.
+    ///
+    /// # Panics
+    /// If none has begun.
+    pub fn keep(&mut self) {
+        self.running.keep();
+    }
+
+    /// Ends the operation as if it had never begun.
+    ///
+    /// # Panics
+    /// If none has begun.
+    pub fn undo(&mut self) {
+        self.running.undo();
+    }
+
+    /// Sets a key of the ordering state, in the same batch as everything else in the commit.
+    pub fn private_put(&mut self, key: &[u8], value: Vec<u8>) {
+        self.running.namespace(PRIVATE).put(key, value);
+    }
+
+    /// Removes a key of the ordering state.
+    pub fn private_delete(&mut self, key: &[u8]) {
+        self.running.namespace(PRIVATE).delete(key);
+    }
+
+    /// A value of the ordering state, as the running commit has left it so far.
+    #[must_use]
+    pub fn private_get(&self, key: &[u8]) -> Option<Vec<u8>> {
+        self.running.get_in(PRIVATE, key)
+    }
+
+    /// Visits entries of the ordering state, as the running commit has left it so far, with
+    /// `from <= key`, below `until` if given, in key order until `visit` breaks.
+    pub fn private_scan(
+        &self,
+        from: &[u8],
+        until: Option<&[u8]>,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) {
+        self.running.scan_in(PRIVATE, from, until, visit);
+    }
+
+    /// Ends the running commit: writes all of it to the backend as one batch, which
+    /// [`Self::sync`] makes durable, and returns the digest of the public state. Cost: one read of
+    /// the backend for each existing key written, and the hashes of the paths that changed.
+    ///
+    /// # Panics
+    /// If an operation is still open, or `commit` does not follow; only commit 0, which writes the
+    /// first plan, may be finished on an empty state at commit 0.
+    pub fn finish_commit(&mut self, commit: CommitIndex) -> Digest {
+        let is_first = commit == CommitIndex(0) && self.tree.is_empty();
+        assert!(commit > self.commit || (is_first && self.commit == commit), "commits only rise");
+        let (mut batch, mut undo) = (Vec::new(), Undo::new());
+        for (key, value) in self.running.take_writes() {
+            if !is_public(&key) {
+                batch.push((key, value));
+            } else if let Some(old) = self.apply(&key, value.as_deref()) {
+                undo.insert(key.clone(), old);
+                batch.push((key, value));
+            }
+        }
+        batch.push((vec![COMMIT], Some(commit.0.to_le_bytes().to_vec())));
+        self.running.backend_mut().write(&batch);
+        self.commit = commit;
+        let root = self.tree.root();
+        self.versions.remember(commit, self.tree.clone(), undo);
+        root
+    }
+
+    /// Makes all finished commits durable.
+    pub fn sync(&mut self) {
+        self.running.backend_mut().sync();
+    }
+
+    /// The value of `key` of `service` after `commit`, or its absence, with the proof against that
+    /// commit's root; `None` if the commit is forgotten or was never finished here, or if no service
+    /// can have that id.
+    #[must_use]
+    pub fn prove_at(
+        &self,
+        commit: CommitIndex,
+        service: ServiceId,
+        key: &[u8],
+    ) -> Option<StateProof> {
+        if service > SERVICE_ID_MAX {
+            return None;
+        }
+        let key = state_key(service, key);
+        let path = self.versions.tree(commit)?.prove(&key);
+        let overwritten = self.versions.overwritten_since(commit, &key);
+        let value = match overwritten {
+            Some(value) => value.clone(),
+            None => self.running.backend().get(&key),
+        };
+        Some(StateProof { value, path })
+    }
+
+    /// The namespace of `service` after the last commit finished, whatever the running one wrote.
+    ///
+    /// # Panics
+    /// If `service` is above [`SERVICE_ID_MAX`].
+    #[must_use]
+    pub fn view(&self, service: ServiceId) -> impl View + '_ {
+        ReadOnly::new(self.running.backend(), service_namespace(service))
+    }
+
+    /// All namespaces after the last commit finished, for requests that only read. A write through
+    /// it is a fault of the service: caught in debug builds, without effect in others.
+    #[must_use]
+    pub fn queries(&self) -> impl ServiceStores + '_ {
+        ReadOnly::new(self.running.backend(), 0)
+    }
+
+    /// Enters one write of the running commit into the tree; the value that it replaces, or `None`
+    /// if nothing changes.
+    fn apply(&mut self, key: &[u8], value: Option<&[u8]>) -> Option<Option<Vec<u8>>> {
+        let known = self.tree.value(key);
+        let digest = value.map(value_digest);
+        if known == digest {
+            return None;
+        }
+        let old = known.and_then(|_| self.running.backend().get(key));
+        match digest {
+            Some(digest) => self.tree.insert(key, digest),
+            None => drop(self.tree.remove(key)),
+        }
+        Some(old)
+    }
+}
+
+impl ServiceStores for State {
+    /// # Panics
+    /// If `service` is above [`SERVICE_ID_MAX`].
+    fn of(&mut self, service: ServiceId) -> &mut dyn Store {
+        self.running.namespace(service_namespace(service))
+    }
+}
+
+/// Writes of a commit: `None` deletes.
+type Writes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+
+fn service_namespace(service: ServiceId) -> u8 {
+    assert!(service <= SERVICE_ID_MAX, "the namespaces above {SERVICE_ID_MAX:?} are no service's");
+    service.0
+}
+
+fn is_public(key: &[u8]) -> bool {
+    key.first().is_some_and(|namespace| *namespace <= SERVICE_ID_MAX.0)
+}
+
+#[cfg(test)]
+mod tests;

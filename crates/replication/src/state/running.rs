@@ -1,0 +1,148 @@
+//! The running commit: its writes over what the backend holds.
+
+use std::mem::take;
+use std::ops::{Bound, ControlFlow};
+
+use ravelin_model::{StateBackend, Store, View};
+
+use super::Writes;
+use super::view::{own_part, whole_key, whole_range};
+
+/// The backend with the writes of the running commit over it.
+pub(super) struct Running {
+    backend: Box<dyn StateBackend + Send>,
+    writes: Writes,
+    /// While an operation is open: what `writes` held before each of its writes, in order.
+    journal: Option<Vec<(Vec<u8>, Before)>>,
+    /// Whose keys the store interface means.
+    namespace: u8,
+}
+
+/// What the running commit had under a key: no write, or the last one.
+type Before = Option<Option<Vec<u8>>>;
+
+impl Running {
+    pub(super) fn new(backend: Box<dyn StateBackend + Send>) -> Self {
+        Self { backend, writes: Writes::new(), journal: None, namespace: 0 }
+    }
+
+    pub(super) fn backend(&self) -> &dyn StateBackend {
+        &*self.backend
+    }
+
+    pub(super) fn backend_mut(&mut self) -> &mut dyn StateBackend {
+        &mut *self.backend
+    }
+
+    pub(super) fn begin(&mut self) {
+        assert!(self.journal.is_none(), "operations do not nest");
+        self.journal = Some(Vec::new());
+    }
+
+    pub(super) fn keep(&mut self) {
+        self.journal.take().expect("an operation has begun");
+    }
+
+    pub(super) fn undo(&mut self) {
+        let journal = self.journal.take().expect("an operation has begun");
+        for (key, before) in journal.into_iter().rev() {
+            match before {
+                Some(write) => drop(self.writes.insert(key, write)),
+                None => drop(self.writes.remove(&key)),
+            }
+        }
+    }
+
+    /// Everything that the commit wrote, in key order; the next one begins.
+    pub(super) fn take_writes(&mut self) -> Writes {
+        assert!(self.journal.is_none(), "an operation is still open");
+        take(&mut self.writes)
+    }
+
+    /// The store of a namespace.
+    pub(super) fn namespace(&mut self, namespace: u8) -> &mut Self {
+        self.namespace = namespace;
+        self
+    }
+
+    pub(super) fn get_in(&self, namespace: u8, key: &[u8]) -> Option<Vec<u8>> {
+        let key = whole_key(namespace, key);
+        match self.writes.get(&key) {
+            Some(write) => write.clone(),
+            None => self.backend.get(&key),
+        }
+    }
+
+    /// Visits the union of both, where a write hides the backend's entry.
+    pub(super) fn scan_in(
+        &self,
+        namespace: u8,
+        from: &[u8],
+        until: Option<&[u8]>,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) {
+        let (from, until) = whole_range(namespace, from, until);
+        if until.as_ref().is_some_and(|until| *until <= from) {
+            return;
+        }
+        let end = until.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        let mut writes = self.writes.range::<[u8], _>((Bound::Included(&*from), end)).peekable();
+        let mut show = |key: &[u8], write: &Option<Vec<u8>>| match write {
+            Some(value) => visit(own_part(key), value),
+            None => ControlFlow::Continue(()),
+        };
+        let mut flow = ControlFlow::Continue(());
+        self.backend.scan(&from, until.as_deref(), &mut |key, value| {
+            flow = (|| {
+                while let Some((earlier, write)) = writes.next_if(|(next, _)| next.as_slice() < key)
+                {
+                    show(earlier, write)?;
+                }
+                match writes.next_if(|(next, _)| next.as_slice() == key) {
+                    Some((_, write)) => show(key, write),
+                    None => show(key, &Some(value.to_vec())),
+                }
+            })();
+            flow
+        });
+        if flow.is_continue() {
+            let _ = writes.try_for_each(|(key, write)| show(key, write));
+        }
+    }
+
+    fn write(&mut self, key: &[u8], write: Option<Vec<u8>>) {
+        let key = whole_key(self.namespace, key);
+        match &mut self.journal {
+            Some(journal) => {
+                let before = self.writes.insert(key.clone(), write);
+                journal.push((key, before));
+            }
+            None => drop(self.writes.insert(key, write)),
+        }
+    }
+}
+
+impl View for Running {
+    fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
+        self.get_in(self.namespace, key)
+    }
+
+    fn scan(
+        &self,
+        from: &[u8],
+        until: Option<&[u8]>,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) {
+        self.scan_in(self.namespace, from, until, visit);
+    }
+}
+
+impl Store for Running {
+    fn put(&mut self, key: &[u8], value: Vec<u8>) {
+        self.write(key, Some(value));
+    }
+
+    fn delete(&mut self, key: &[u8]) {
+        self.write(key, None);
+    }
+}

@@ -1,0 +1,77 @@
+//! Namespaces of a backend: the one place where a namespace's byte is put before a key and taken
+//! off again.
+
+use std::ops::ControlFlow;
+
+use ravelin_model::{ServiceId, ServiceStores, StateBackend, Store, View};
+
+use super::service_namespace;
+
+/// The backend as it is, for reading.
+pub(super) struct ReadOnly<'a> {
+    backend: &'a dyn StateBackend,
+    namespace: u8,
+}
+
+impl<'a> ReadOnly<'a> {
+    pub(super) fn new(backend: &'a dyn StateBackend, namespace: u8) -> Self {
+        Self { backend, namespace }
+    }
+}
+
+impl View for ReadOnly<'_> {
+    fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
+        self.backend.get(&whole_key(self.namespace, key))
+    }
+
+    fn scan(
+        &self,
+        from: &[u8],
+        until: Option<&[u8]>,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) {
+        let (from, until) = whole_range(self.namespace, from, until);
+        self.backend.scan(&from, until.as_deref(), &mut |key, value| visit(own_part(key), value));
+    }
+}
+
+impl Store for ReadOnly<'_> {
+    fn put(&mut self, _: &[u8], _: Vec<u8>) {
+        debug_assert!(false, "a query does not write");
+    }
+
+    fn delete(&mut self, _: &[u8]) {
+        debug_assert!(false, "a query does not write");
+    }
+}
+
+impl ServiceStores for ReadOnly<'_> {
+    fn of(&mut self, service: ServiceId) -> &mut dyn Store {
+        self.namespace = service_namespace(service);
+        self
+    }
+}
+
+/// The backend's key for `key` of `namespace`.
+pub(super) fn whole_key(namespace: u8, key: &[u8]) -> Vec<u8> {
+    let mut whole = Vec::with_capacity(1 + key.len());
+    whole.push(namespace);
+    whole.extend_from_slice(key);
+    whole
+}
+
+/// The backend's range for a range of `namespace`; without an end, to the namespace's end.
+pub(super) fn whole_range(
+    namespace: u8,
+    from: &[u8],
+    until: Option<&[u8]>,
+) -> (Vec<u8>, Option<Vec<u8>>) {
+    let until = until.map(|until| whole_key(namespace, until));
+    let end = || namespace.checked_add(1).map(|next| vec![next]);
+    (whole_key(namespace, from), until.or_else(end))
+}
+
+/// A backend's key without its namespace.
+pub(super) fn own_part(key: &[u8]) -> &[u8] {
+    key.split_first().map_or(key, |(_, own)| own)
+}

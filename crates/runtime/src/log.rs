@@ -1,0 +1,453 @@
+//! The append-only log: after `sync` returns, what was appended survives any crash of the host.
+//!
+//! A log is a directory of segments: files of one size, made and zero-filled ahead of need by a
+//! helper thread, so that a sync overwrites blocks that exist (0.1 ms) instead of growing a file
+//! (2-3 ms). Everything appended since the last sync becomes durable by one write and one
+//! fdatasync. Records carry a tag (the protocol's round), by which old segments are pruned and
+//! laggards read.
+//!
+//! Assumptions: an fdatasync that succeeds keeps its promise; a power loss keeps or loses each
+//! sector written since, in any combination. What fails is told apart: an end torn by a crash is
+//! dropped ([`LogEnd::Torn`]), corruption of what was durable is [`LogError::Damaged`], a lost file
+//! [`LogError::MissingSegment`]. A log that was rolled back as a whole looks intact: the protocol
+//! asks the other replicas. The bytes: `docs/wire.md`.
+//!
+//! # Source
+//!
+//! T. S. Pillai et al., *All File Systems Are Not Created Equal*, OSDI 2014 (what may be assumed
+//! of a file system); A. Rebello et al., *Can Applications Recover from fsync Failures?*, USENIX
+//! ATC 2020 (a failed fsync is fatal).
+
+mod archive;
+mod disk;
+mod format;
+mod preparer;
+mod recover;
+mod segment;
+mod tail;
+
+pub use archive::{Archive, Page, Position};
+pub use recover::LogEnd;
+
+use archive::Index;
+use disk::{Disk, SystemDisk};
+use format::{HEADER_BYTES, MARKER_BYTES, MarkerKind, TagRange};
+use preparer::Preparer;
+use recover::Recovered;
+use rustix::fs::{FlockOperation, flock};
+use segment::Segment;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tail::{Stamp, Tail};
+
+/// Payload of a record at most, in segments that are large enough.
+pub const RECORD_BYTES_MAX: usize = 8 << 20;
+/// Smallest segment.
+pub const SEGMENT_BYTES_MIN: u64 = 1024;
+/// Appended bytes held in memory at most; more are written ahead of the sync.
+const PENDING_BYTES_MAX: usize = 8 << 20;
+const LOCK_NAME: &str = "lock";
+
+/// What a record is about: the protocol's round. Pruning and archive reads go by it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Tag(pub u64);
+
+/// Number of a segment, from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SegmentNumber(pub u64);
+
+/// Number of a group, from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct GroupNumber(u64);
+
+/// Receives the records of a log at its opening, in order.
+pub type Visit<'a> = &'a mut dyn FnMut(Tag, &[u8]);
+
+/// Configuration of a log.
+#[derive(Clone, Debug)]
+pub struct LogConfig {
+    /// Whose log it is: a log of any other owner is refused.
+    pub owner: [u8; 32],
+    /// Size of a new segment: a multiple of 8, at least [`SEGMENT_BYTES_MIN`].
+    pub segment_bytes: u64,
+    /// Pruned segments stay for laggards while all together are no larger than this.
+    pub retention_bytes: u64,
+}
+
+impl LogConfig {
+    /// The defaults: segments of 64 MiB, 1 GiB of them kept.
+    pub fn new(owner: [u8; 32]) -> Self {
+        Self { owner, segment_bytes: 64 << 20, retention_bytes: 1 << 30 }
+    }
+}
+
+/// What an opening found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recovery {
+    /// Records given to the visitor.
+    pub record_count: u64,
+    /// How they end.
+    pub end: LogEnd,
+}
+
+/// What a log has done since its opening.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogCounters {
+    /// Records appended.
+    pub record_count: u64,
+    /// Bytes given to files, markers and padding included.
+    pub written_bytes: u64,
+    /// Completed calls of fdatasync.
+    pub fsync_count: u64,
+    /// Segments begun.
+    pub segment_count: u64,
+}
+
+/// Why a log cannot be opened, or cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The disk failed. The log does nothing more: what is durable is known only after a restart.
+    #[error("cannot {doing}")]
+    Io {
+        /// What was tried.
+        doing: &'static str,
+        /// What came of it.
+        #[source]
+        source: io::Error,
+    },
+    /// An earlier call failed; the process must end.
+    #[error("the log failed before and does nothing more")]
+    Failed,
+    /// Another process (or another part of this one) has it open.
+    #[error("the log in {dir} is in use by another process")]
+    Locked {
+        /// The log's directory.
+        dir: PathBuf,
+    },
+    /// It belongs to another replica or cluster.
+    #[error("the log in {dir} belongs to another replica")]
+    ForeignOwner {
+        /// The log's directory.
+        dir: PathBuf,
+    },
+    /// The directory holds other things.
+    #[error("{dir} is not empty and not a log")]
+    NotALog {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// Another version of this program wrote it.
+    #[error("the log has format version {found}, which this program does not know")]
+    Version {
+        /// The version in the segment's header.
+        found: u64,
+    },
+    /// Something that was durable cannot be read: the replica has lost promises and must not
+    /// vote. Opening again does not help.
+    #[error("the log is damaged in segment {} at offset {offset}", segment.0)]
+    Damaged {
+        /// The segment.
+        segment: SegmentNumber,
+        /// Offset of the first bad marker or record; 0: the header.
+        offset: u64,
+    },
+    /// A segment that must exist does not: as [`LogError::Damaged`].
+    #[error("segment {} of the log is missing", segment.0)]
+    MissingSegment {
+        /// The first one missing.
+        segment: SegmentNumber,
+    },
+    /// The record does not fit; the log goes on without it.
+    #[error("a record of {bytes} bytes is over the limit of {max}")]
+    TooLarge {
+        /// Bytes of its payload.
+        bytes: usize,
+        /// The limit.
+        max: usize,
+    },
+}
+
+/// An open log: one writer, any number of [`Archive`] readers.
+pub struct Log {
+    disk: Box<dyn Disk>,
+    tail: Tail,
+    /// Segments filled since the last sync.
+    filled: Vec<Tail>,
+    stamp: Stamp,
+    /// Whether the next sync writes a marker even without records.
+    is_marker_due: bool,
+    /// Pruned segments; their files go when a durable marker says so.
+    pruned: Vec<SegmentNumber>,
+    index: Arc<Index>,
+    counters: LogCounters,
+    payload_bytes_max: usize,
+    retention_bytes: u64,
+    has_failed: bool,
+    preparer: Preparer,
+    /// Released last, when the helper thread is gone.
+    _lock: File,
+}
+
+impl Log {
+    /// Opens the log in `dir`, or creates it if `dir` is absent or empty.
+    ///
+    /// Every record goes to `visit`, in order, before it is known whether the whole log is sound:
+    /// what the visitor built is void unless this returns `Ok`. Memory: one group and one record.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError::Locked`], [`LogError::ForeignOwner`], [`LogError::NotALog`] and
+    /// [`LogError::Version`]: this is not ours to open. [`LogError::Damaged`] and
+    /// [`LogError::MissingSegment`]: nothing was changed; the replica goes on as a learner with a
+    /// new log. [`LogError::Io`]: the disk.
+    ///
+    /// # Panics
+    ///
+    /// If `config.segment_bytes` is not a multiple of 8 or below [`SEGMENT_BYTES_MIN`].
+    pub fn open(dir: &Path, config: LogConfig, visit: Visit<'_>) -> Result<(Self, Recovery), LogError> {
+        Self::open_on(Box::new(SystemDisk), dir, config, visit)
+    }
+
+    fn open_on(
+        disk: Box<dyn Disk>,
+        dir: &Path,
+        config: LogConfig,
+        visit: Visit<'_>,
+    ) -> Result<(Self, Recovery), LogError> {
+        let is_aligned = config.segment_bytes.is_multiple_of(format::ALIGNMENT as u64);
+        assert!(is_aligned && config.segment_bytes >= SEGMENT_BYTES_MIN, "size of a segment");
+        let io = |source| LogError::Io { doing: "prepare the log's directory", source };
+        let lock = lock(dir)?;
+        segment::remove_spare(dir).map_err(io)?;
+        let is_new = segment::list(dir).map_err(io)?.is_empty();
+        if is_new {
+            if !segment::is_unused(dir, LOCK_NAME).map_err(io)? {
+                return Err(LogError::NotALog { dir: dir.to_path_buf() });
+            }
+            Segment::create(dir, SegmentNumber(1), &config).map_err(io)?;
+        }
+        let recovered = recover::recover(dir, &config, visit)?;
+        let end = if is_new { LogEnd::Created } else { recovered.end };
+        let recovery = Recovery { record_count: recovered.record_count, end };
+        Ok((Self::start(disk, dir, config, recovered, lock)?, recovery))
+    }
+
+    /// Goes on after `recovered`: makes durable that it is what there is, then tidies up.
+    fn start(
+        disk: Box<dyn Disk>,
+        dir: &Path,
+        config: LogConfig,
+        mut recovered: Recovered,
+        lock: File,
+    ) -> Result<Self, LogError> {
+        let io = |source| LogError::Io { doing: "start the log", source };
+        let index = Arc::new(Index::default());
+        for (segment, tags, end) in &recovered.live {
+            index.publish(segment, *tags, *end);
+        }
+        let oldest = recovered.live.first().map_or(SegmentNumber(1), |(first, _, _)| first.number);
+        let (last, tags, end) = recovered.live.pop().expect("a log has a segment");
+        let durable = recovered.last_group;
+        let payload_bytes_max = Tail::payload_bytes_max(config.segment_bytes).min(RECORD_BYTES_MAX);
+        let retention_bytes = config.retention_bytes;
+        let preparer = Preparer::start(dir.to_path_buf(), config, recovered.next).map_err(io)?;
+        let mut log = Self {
+            disk,
+            tail: Tail::new(last, end, tags),
+            filled: Vec::new(),
+            stamp: Stamp { next: durable.next(), durable, oldest },
+            is_marker_due: true,
+            pruned: recovered.leftovers,
+            index,
+            counters: LogCounters::default(),
+            payload_bytes_max,
+            retention_bytes,
+            has_failed: false,
+            preparer,
+            _lock: lock,
+        };
+        log.sync()?;
+        Ok(log)
+    }
+
+    /// Appends a record; durable when the next [`Log::sync`] has returned.
+    ///
+    /// Cost: one BLAKE3 of the payload and a copy; a full segment adds a write, and a wait if the
+    /// next one is not ready.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError::TooLarge`] changes nothing; after any other the process must end.
+    pub fn append(&mut self, tag: Tag, payload: &[u8]) -> Result<(), LogError> {
+        if self.has_failed {
+            return Err(LogError::Failed);
+        }
+        if payload.len() > self.payload_bytes_max {
+            return Err(LogError::TooLarge { bytes: payload.len(), max: self.payload_bytes_max });
+        }
+        let outcome = self.try_append(tag, payload);
+        self.remember("append to the log", outcome)
+    }
+
+    /// Makes everything appended so far durable. Does nothing if nothing was.
+    ///
+    /// # Errors
+    ///
+    /// The process must end: after a failed fsync nobody knows what the disk holds.
+    pub fn sync(&mut self) -> Result<(), LogError> {
+        if self.has_failed {
+            return Err(LogError::Failed);
+        }
+        let outcome = self.try_sync();
+        self.remember("sync the log", outcome)
+    }
+
+    /// Drops the oldest segments whose records all have tags below `below`, while all segments
+    /// together are larger than the retention. Their files go after the next [`Log::sync`].
+    pub fn prune(&mut self, below: Tag) {
+        let first_unsynced = self.filled.first().unwrap_or(&self.tail).segment.number;
+        let mut index = self.index.lock();
+        let mut total: u64 = index.values().map(|entry| entry.segment.bytes).sum();
+        while total > self.retention_bytes {
+            let Some(oldest) = index.first_entry() else { break };
+            let entry = oldest.get();
+            let is_needed = !entry.tags.is_empty() && entry.tags.max >= below;
+            if *oldest.key() >= first_unsynced || is_needed {
+                break;
+            }
+            total -= entry.segment.bytes;
+            self.stamp.oldest = oldest.key().next();
+            self.is_marker_due = true;
+            self.pruned.push(*oldest.key());
+            oldest.remove();
+        }
+    }
+
+    /// A reader of what is durable, for other threads.
+    pub fn archive(&self) -> Archive {
+        Archive(Arc::clone(&self.index))
+    }
+
+    /// What the log has done since it was opened.
+    pub fn counters(&self) -> LogCounters {
+        self.counters
+    }
+
+    /// Syncs, and marks the end: corruption of the last records is then told from a torn end.
+    ///
+    /// # Errors
+    ///
+    /// As [`Log::sync`].
+    pub fn close(mut self) -> Result<(), LogError> {
+        self.sync()?;
+        self.is_marker_due = true;
+        self.sync()
+    }
+
+    fn try_append(&mut self, tag: Tag, payload: &[u8]) -> io::Result<()> {
+        if !self.tail.has_room(Some(payload.len())) {
+            self.begin_segment()?;
+        }
+        self.tail.push(tag, payload, &mut self.stamp);
+        self.counters.record_count += 1;
+        if self.tail.end() > self.tail.segment.bytes / 2 {
+            self.preparer.prepare(self.tail.segment.number.next());
+        }
+        if self.tail.buffered() > PENDING_BYTES_MAX {
+            self.write_out()?;
+        }
+        Ok(())
+    }
+
+    fn try_sync(&mut self) -> io::Result<()> {
+        self.preparer.check()?;
+        self.tail.end_group(&mut self.stamp);
+        if self.is_marker_due {
+            if !self.tail.has_room(None) {
+                self.begin_segment()?;
+            }
+            self.tail.push_marker(MarkerKind::Group, &mut self.stamp);
+            self.is_marker_due = false;
+        }
+        if self.stamp.next == self.stamp.durable.next() {
+            return Ok(());
+        }
+        self.write_out()?;
+        let filled = std::mem::take(&mut self.filled);
+        for tail in filled.iter().chain([&self.tail]) {
+            self.disk.sync(&tail.segment.file)?;
+            self.counters.fsync_count += 1;
+        }
+        for tail in filled.iter().chain([&self.tail]) {
+            self.index.publish(&tail.segment, tail.tags, tail.end());
+        }
+        self.stamp.durable = GroupNumber(self.stamp.next.0 - 1);
+        for number in self.pruned.drain(..) {
+            self.preparer.retire(number);
+        }
+        Ok(())
+    }
+
+    /// Seals the segment being written and goes on in the next.
+    fn begin_segment(&mut self) -> io::Result<()> {
+        self.tail.push_marker(MarkerKind::Seal, &mut self.stamp);
+        self.write_out()?;
+        self.preparer.prepare(self.tail.segment.number.next());
+        let next = self.preparer.take()?;
+        let filled = std::mem::replace(&mut self.tail, Tail::new(next, HEADER_BYTES, TagRange::EMPTY));
+        self.filled.push(filled);
+        self.counters.segment_count += 1;
+        Ok(())
+    }
+
+    /// Gives the file what is buffered.
+    fn write_out(&mut self) -> io::Result<()> {
+        self.tail.end_group(&mut self.stamp);
+        let (offset, bytes) = self.tail.unwritten();
+        if !bytes.is_empty() {
+            self.disk.write(&self.tail.segment.file, offset, bytes)?;
+            self.counters.written_bytes += bytes.len() as u64;
+        }
+        self.tail.set_written();
+        Ok(())
+    }
+
+    fn remember(&mut self, doing: &'static str, outcome: io::Result<()>) -> Result<(), LogError> {
+        self.has_failed = outcome.is_err();
+        outcome.map_err(|source| LogError::Io { doing, source })
+    }
+}
+
+impl SegmentNumber {
+    fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+impl GroupNumber {
+    fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+/// Makes `dir` if need be, and locks it against every other opening.
+fn lock(dir: &Path) -> Result<File, LogError> {
+    let io = |source| LogError::Io { doing: "lock the log's directory", source };
+    if !dir.try_exists().map_err(io)? {
+        std::fs::create_dir_all(dir).map_err(io)?;
+        let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
+        segment::sync_dir(parent.unwrap_or(Path::new("."))).map_err(io)?;
+    }
+    let options = OpenOptions::new().write(true).create(true).truncate(false).clone();
+    let file = options.open(dir.join(LOCK_NAME)).map_err(io)?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(LogError::Locked { dir: dir.to_path_buf() }),
+        Err(errno) => Err(io(errno.into())),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,193 @@
+//! One file of the log: made ahead of need, zero-filled, never grown.
+//!
+//! A file gets its name only when its header is durable, and its name is durable before anything
+//! is written into it: under a segment's name there is always a whole segment.
+
+use super::format::{HEADER_BYTES, Header, HeaderFault, MARKER_BYTES, Marker, SegmentKey};
+use super::{LogConfig, LogError, SegmentNumber};
+use rustix::fs::{FallocateFlags, fallocate};
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A file on its way to become a segment, or out of use. Never holds anything of value.
+const SPARE_NAME: &str = "spare.tmp";
+const SUFFIX: &str = ".segment";
+/// Zeroes are written in steps of this size, each made durable, so that no other file's fsync
+/// finds a large heap of them in its way.
+const ZERO_STEP_BYTES: usize = 1 << 20;
+
+/// An open segment.
+#[derive(Clone)]
+pub(super) struct Segment {
+    pub(super) number: SegmentNumber,
+    /// Bytes of the file.
+    pub(super) bytes: u64,
+    pub(super) key: SegmentKey,
+    pub(super) file: Arc<File>,
+}
+
+impl Segment {
+    /// Makes segment `number` durable and empty, out of the spare file if there is one.
+    ///
+    /// Cost: writes and syncs `segment_bytes`, less with a spare.
+    pub(super) fn create(dir: &Path, number: SegmentNumber, config: &LogConfig) -> io::Result<Self> {
+        let spare = dir.join(SPARE_NAME);
+        let options = OpenOptions::new().read(true).write(true).create(true).clone();
+        let file = options.open(&spare)?;
+        if file.metadata()?.len() != config.segment_bytes {
+            file.set_len(0)?;
+            fallocate(&file, FallocateFlags::empty(), 0, config.segment_bytes)?;
+            zero(&file, 0, config.segment_bytes)?;
+            file.sync_all()?;
+        }
+        let salt = random()?;
+        let segment_bytes = config.segment_bytes;
+        let header = Header { number, segment_bytes, owner: config.owner, salt };
+        file.write_all_at(&header.encode(), 0)?;
+        file.sync_data()?;
+        std::fs::rename(&spare, path(dir, number))?;
+        sync_dir(dir)?;
+        Ok(Self { number, bytes: segment_bytes, key: header.key(), file: Arc::new(file) })
+    }
+
+    /// Opens segment `number`, which exists. `None`: its header is rotten.
+    pub(super) fn open(
+        dir: &Path,
+        number: SegmentNumber,
+        owner: &[u8; 32],
+    ) -> Result<Option<Self>, LogError> {
+        let io = |source| LogError::Io { doing: "open a segment", source };
+        let file = OpenOptions::new().read(true).write(true).open(path(dir, number)).map_err(io)?;
+        let length = file.metadata().map_err(io)?.len();
+        let mut bytes = [0; HEADER_BYTES as usize];
+        if length < HEADER_BYTES {
+            return Ok(None);
+        }
+        file.read_exact_at(&mut bytes, 0).map_err(io)?;
+        let header = match Header::decode(&bytes) {
+            Ok(header) => header,
+            Err(HeaderFault::Corrupt) => return Ok(None),
+            Err(HeaderFault::Version(found)) => return Err(LogError::Version { found }),
+        };
+        if header.owner != *owner {
+            return Err(LogError::ForeignOwner { dir: dir.to_path_buf() });
+        }
+        if header.number != number || header.segment_bytes != length {
+            return Ok(None);
+        }
+        Ok(Some(Self { number, bytes: length, key: header.key(), file: Arc::new(file) }))
+    }
+
+    /// The marker at `offset`, if one of this segment is there.
+    pub(super) fn marker_at(&self, offset: u64) -> io::Result<Option<Marker>> {
+        if offset + MARKER_BYTES as u64 > self.bytes {
+            return Ok(None);
+        }
+        let mut bytes = [0; MARKER_BYTES];
+        self.file.read_exact_at(&mut bytes, offset)?;
+        let marker = Marker::decode(&self.key, offset, &bytes);
+        Ok(marker.filter(|marker| offset + u64::from(marker.bytes) <= self.bytes))
+    }
+
+    /// Reads into `body` what follows `marker`, which is at `offset`; returns where it starts.
+    pub(super) fn read_body(
+        &self,
+        offset: u64,
+        marker: &Marker,
+        body: &mut Vec<u8>,
+    ) -> io::Result<u64> {
+        let start = offset + MARKER_BYTES as u64;
+        let length = usize::try_from(marker.bytes).map_or(0, |all| all.saturating_sub(MARKER_BYTES));
+        body.resize(length, 0);
+        self.file.read_exact_at(body, start)?;
+        Ok(start)
+    }
+
+    /// Erases everything from `offset` on, durably.
+    pub(super) fn erase_from(&self, offset: u64) -> io::Result<()> {
+        zero(&self.file, offset, self.bytes)
+    }
+}
+
+/// The numbers of the segments in `dir`, ascending.
+pub(super) fn list(dir: &Path) -> io::Result<Vec<SegmentNumber>> {
+    let mut numbers = Vec::new();
+    for entry in std::fs::read_dir(dir)? {
+        let name = entry?.file_name();
+        let digits = name.to_str().and_then(|name| name.strip_suffix(SUFFIX));
+        let number = digits.filter(|digits| digits.len() == 16);
+        if let Some(Ok(number)) = number.map(|digits| u64::from_str_radix(digits, 16)) {
+            numbers.push(SegmentNumber(number));
+        }
+    }
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+/// Whether `dir` holds nothing but what a log leaves behind before its first segment.
+pub(super) fn is_unused(dir: &Path, lock_name: &str) -> io::Result<bool> {
+    for entry in std::fs::read_dir(dir)? {
+        let name = entry?.file_name();
+        if name != lock_name && name != SPARE_NAME && name != "lost+found" {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Removes a spare file left by a crash: nobody knows how far it got.
+pub(super) fn remove_spare(dir: &Path) -> io::Result<()> {
+    match std::fs::remove_file(dir.join(SPARE_NAME)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Removes segment `number`, durably.
+pub(super) fn remove(dir: &Path, number: SegmentNumber) -> io::Result<()> {
+    std::fs::remove_file(path(dir, number))?;
+    sync_dir(dir)
+}
+
+/// Takes segment `number` out of use: it becomes the spare file, or goes if there is one.
+pub(super) fn retire(dir: &Path, number: SegmentNumber) -> io::Result<()> {
+    let spare = dir.join(SPARE_NAME);
+    if spare.try_exists()? {
+        return remove(dir, number);
+    }
+    std::fs::rename(path(dir, number), spare)?;
+    sync_dir(dir) // before the header is overwritten, or the old name could show a new header
+}
+
+/// Makes the names in `dir` durable.
+pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+fn path(dir: &Path, number: SegmentNumber) -> PathBuf {
+    dir.join(format!("{:016x}{SUFFIX}", number.0))
+}
+
+/// Overwrites `from..upto` with zeroes: written blocks, not promised ones, since the first write
+/// into a promised block costs a commit of the file system's journal at the next fsync.
+fn zero(file: &File, from: u64, upto: u64) -> io::Result<()> {
+    let zeroes = vec![0; ZERO_STEP_BYTES];
+    let mut offset = from;
+    while offset < upto {
+        let step = usize::try_from(upto - offset).map_or(ZERO_STEP_BYTES, |n| n.min(ZERO_STEP_BYTES));
+        file.write_all_at(zeroes.get(..step).unwrap_or(&zeroes), offset)?;
+        file.sync_data()?;
+        offset += step as u64;
+    }
+    Ok(())
+}
+
+fn random() -> io::Result<[u8; 32]> {
+    let mut bytes = [0; 32];
+    let filled = rustix::rand::getrandom(&mut bytes[..], rustix::rand::GetRandomFlags::empty())?;
+    assert!(filled == bytes.len(), "up to 256 bytes of randomness come whole");
+    Ok(bytes)
+}

@@ -1,0 +1,245 @@
+//! Clients and a replica, over real sockets.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use ravelin_model::PublicKey;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio_rustls::client::TlsStream;
+
+use super::{
+    TIMING, client_tls, connected, dial, disconnected, hung_up, key, link, listen, message,
+    next_frame, soon, until, until_counted,
+};
+use crate::transport::clients::{
+    ClientConfig, ClientEvent, ClientLimits, ClientListener, ConnectionId, site,
+};
+use crate::transport::{ALPN_PEER, ChannelLimits, identity};
+
+struct Server {
+    listener: ClientListener,
+    events: mpsc::Receiver<ClientEvent>,
+    address: SocketAddr,
+}
+
+async fn server(change: impl FnOnce(&mut ClientConfig)) -> Server {
+    let (listener, address) = listen().await;
+    let limits = ClientLimits::default();
+    let mut config = ClientConfig { key: key(0), listener, limits, timing: TIMING };
+    change(&mut config);
+    let (listener, events) = ClientListener::start(config);
+    Server { listener, events, address }
+}
+
+impl Server {
+    async fn opened(&mut self) -> (ConnectionId, PublicKey) {
+        match soon(self.events.recv()).await.unwrap() {
+            ClientEvent::Opened { connection, key } => (connection, key),
+            event => panic!("{event:?}"),
+        }
+    }
+
+    async fn frame(&mut self) -> (ConnectionId, Vec<u8>) {
+        match soon(self.events.recv()).await.unwrap() {
+            ClientEvent::Frame { connection, bytes } => (connection, bytes.to_vec()),
+            event => panic!("{event:?}"),
+        }
+    }
+
+    async fn closed(&mut self) -> ConnectionId {
+        match soon(self.events.recv()).await.unwrap() {
+            ClientEvent::Closed { connection } => connection,
+            event => panic!("{event:?}"),
+        }
+    }
+
+    /// A connection of a client that is a program of its own.
+    async fn dialed_by(&self, seed: u8) -> std::io::Result<TlsStream<TcpStream>> {
+        soon(dial(self.address, client_tls(seed, &key(0)))).await
+    }
+}
+
+#[tokio::test]
+async fn request_and_answer_pass_and_the_key_is_told() {
+    let mut server = server(|_| {}).await;
+    let (alice, mut alice_hears) = link(&key(1), key(0).public_key(), server.address);
+    alice.send(message(5, 1000));
+    let (connection, who) = server.opened().await;
+    assert_eq!(who, key(1).public_key());
+    assert_eq!(server.frame().await, (connection, vec![5; 1000]));
+    server.listener.send(connection, message(6, 2000));
+    assert_eq!(next_frame(&mut alice_hears).await.1, vec![6; 2000]);
+    drop(alice);
+    assert_eq!(server.closed().await, connection);
+}
+
+#[tokio::test]
+async fn link_never_speaks_to_another_server() {
+    let mut server = server(|_| {}).await;
+    let (alice, mut alice_hears) = link(&key(1), key(9).public_key(), server.address);
+    alice.send(message(5, 10));
+    until_counted(&alice.counters().handshake_wrong_key, 2).await;
+    assert!(alice_hears.try_recv().is_err() && server.events.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn client_that_speaks_the_protocol_of_replicas_is_refused() {
+    let mut server = server(|_| {}).await;
+    let tls = identity::client_config(&key(1), key(0).public_key(), ALPN_PEER);
+    assert!(soon(dial(server.address, tls)).await.is_err());
+    until_counted(&server.listener.counters().handshake_wrong_protocol, 1).await;
+    assert!(server.events.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn closed_client_comes_back_as_a_new_connection() {
+    let mut server = server(|_| {}).await;
+    let (_alice, mut alice_hears) = link(&key(1), key(0).public_key(), server.address);
+    let (first, _) = server.opened().await;
+    connected(&mut alice_hears).await;
+    server.listener.close(first);
+    server.listener.close(first); // harmless
+    disconnected(&mut alice_hears).await;
+    assert_eq!(server.closed().await, first);
+    let (second, _) = server.opened().await;
+    assert_ne!(first, second);
+    server.listener.send(first, message(1, 1)); // to nobody
+    server.listener.send(second, message(2, 1));
+    assert_eq!(next_frame(&mut alice_hears).await.1, [2]);
+}
+
+#[tokio::test]
+async fn connections_of_one_address_are_bounded() {
+    let mut server = server(|config| config.limits.per_address_max = 2).await;
+    let silent = TcpStream::connect(server.address).await.unwrap(); // a handshake counts
+    let alice = server.dialed_by(1).await.unwrap();
+    let (connection, _) = server.opened().await;
+    assert!(server.dialed_by(2).await.is_err());
+    assert!(server.listener.counters().refused_address.value() >= 1);
+    drop(alice);
+    assert_eq!(server.closed().await, connection);
+    while server.dialed_by(2).await.is_err() {} // its place is given back after its last event
+    drop(silent);
+}
+
+#[tokio::test]
+async fn connections_of_one_key_are_bounded() {
+    let mut server = server(|config| config.limits.per_key_max = 1).await;
+    let _alice = server.dialed_by(1).await.unwrap();
+    server.opened().await;
+    assert!(server.dialed_by(1).await.is_err());
+    assert_eq!(server.listener.counters().refused_key.value(), 1);
+    let _bob = server.dialed_by(2).await.expect("another key has places of its own");
+}
+
+#[tokio::test]
+async fn connections_are_bounded_in_all() {
+    let mut server = server(|config| config.limits.connections_max = 2).await;
+    let _alice = server.dialed_by(1).await.unwrap();
+    let _bob = server.dialed_by(2).await.unwrap();
+    server.opened().await;
+    server.opened().await;
+    assert!(server.dialed_by(3).await.is_err());
+    assert_eq!(server.listener.counters().refused_total.value(), 1);
+}
+
+#[tokio::test]
+async fn newest_handshakes_win_over_silent_ones() {
+    // The handshakes of strangers would last an hour: only giving them up lets Alice in.
+    let mut server = server(|config| {
+        config.limits.handshakes_max = 4;
+        config.timing.handshake_max = Duration::from_secs(3600);
+    })
+    .await;
+    let mut loris = Vec::new();
+    for _ in 0..8 {
+        loris.push(TcpStream::connect(server.address).await.unwrap());
+    }
+    let _alice = server.dialed_by(1).await.unwrap();
+    server.opened().await;
+    assert!(server.listener.counters().handshake_evicted.value() >= 4);
+    hung_up(&mut loris[0]).await;
+}
+
+#[tokio::test]
+async fn connection_outlives_the_handshakes_that_follow_it() {
+    let mut server = server(|config| config.limits.handshakes_max = 1).await;
+    let (alice, _alice_hears) = link(&key(1), key(0).public_key(), server.address);
+    let (connection, _) = server.opened().await;
+    let _bob = server.dialed_by(2).await.unwrap();
+    let _carol = server.dialed_by(3).await.unwrap();
+    server.opened().await;
+    server.opened().await;
+    alice.send(message(1, 1));
+    assert_eq!(server.frame().await, (connection, vec![1]));
+}
+
+#[tokio::test]
+async fn client_that_does_not_read_is_dropped_alone() {
+    let limits = ChannelLimits { outbox_bytes_max: 1 << 20, ..ChannelLimits::CLIENT };
+    let mut server = server(|config| config.limits.channel = limits).await;
+    let _deaf = server.dialed_by(1).await.unwrap();
+    let (deaf, _) = server.opened().await;
+    let (_alice, mut alice_hears) = link(&key(2), key(0).public_key(), server.address);
+    let (alice, _) = server.opened().await;
+    // More than the sockets hold between them and the queue.
+    for _ in 0..1000 {
+        server.listener.send(deaf, message(0, 64 << 10));
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(server.closed().await, deaf);
+    assert_eq!(server.listener.counters().closed_slow_reader.value(), 1);
+    server.listener.send(alice, message(7, 1));
+    assert_eq!(next_frame(&mut alice_hears).await.1, [7]);
+}
+
+#[tokio::test]
+async fn client_that_asks_nothing_is_closed() {
+    let idle_max = Duration::from_millis(500);
+    let mut server = server(|config| config.limits.idle_max = idle_max).await;
+    let (_alice, mut alice_hears) = link(&key(1), key(0).public_key(), server.address);
+    let (connection, _) = server.opened().await;
+    connected(&mut alice_hears).await;
+    disconnected(&mut alice_hears).await; // although it sent keepalives
+    assert_eq!(server.closed().await, connection);
+    assert_eq!(server.listener.counters().closed_idle.value(), 1);
+}
+
+#[tokio::test]
+async fn message_longer_than_clients_may_send_closes() {
+    let mut server = server(|_| {}).await;
+    let mut stream = server.dialed_by(1).await.unwrap();
+    let (connection, _) = server.opened().await;
+    let too_long = ChannelLimits::CLIENT.received_bytes_max as u32 + 1;
+    stream.write_u32_le(too_long).await.unwrap();
+    stream.flush().await.unwrap();
+    assert_eq!(server.closed().await, connection);
+    assert_eq!(server.listener.counters().closed_bad_frame.value(), 1);
+}
+
+#[tokio::test]
+async fn dropping_listener_and_link_ends_everything_they_began() {
+    let tasks = tokio::runtime::Handle::current().metrics();
+    let before = tasks.num_alive_tasks();
+    let mut server = server(|_| {}).await;
+    let (alice, mut alice_hears) = link(&key(1), key(0).public_key(), server.address);
+    let mut bob = server.dialed_by(2).await.unwrap();
+    server.opened().await;
+    server.opened().await;
+    connected(&mut alice_hears).await;
+    drop(server);
+    hung_up(&mut bob).await;
+    drop(alice);
+    until(|| tasks.num_alive_tasks() == before).await;
+}
+
+#[test]
+fn one_network_of_ipv6_is_one_address() {
+    let site_of = |text: &str| site(text.parse().unwrap());
+    assert_eq!(site_of("2001:db8::1"), site_of("2001:db8::ffff:1"));
+    assert_ne!(site_of("2001:db8::1"), site_of("2001:db8:0:1::1"));
+    assert_ne!(site_of("192.0.2.1"), site_of("192.0.2.2"));
+    assert_eq!(site_of("::ffff:192.0.2.1"), site_of("192.0.2.1"));
+}

@@ -1,0 +1,33 @@
+# Names for the chores; each is one command that works without `just`.
+
+# Lists these names.
+default:
+    @just --list
+
+# The main job: four servers, real attacks, a checked verdict.
+demo:
+    cargo run --release -- demo
+
+# The tests.
+test:
+    cargo test --workspace
+
+# Everything that must hold before a change lands; never writes.
+check:
+    cargo xtask check
+
+# Formats, and applies what clippy can apply by itself.
+fix:
+    cargo xtask fix
+
+# The simulator: 500 seeds in each mode, or ARGS.
+sim *ARGS:
+    cargo xtask sim {{ARGS}}
+
+# Every decoder's fuzz target, each for SECONDS.
+fuzz SECONDS="60":
+    cargo xtask fuzz {{SECONDS}}
+
+# What CI runs.
+ci:
+    .ci/run
