@@ -219,7 +219,7 @@ impl Keyring {
                 if bytes > ENVELOPE_BYTES_MAX {
                     return Err(Suspicion::TooLarge);
                 }
-                let digest = Digest(*blake3::hash(&claim.message).as_bytes());
+                let digest = digest_of_signed(&claim.message);
                 if holds {
                     Ok(Verified::seal(envelope, digest, bytes))
                 } else {
@@ -313,6 +313,16 @@ fn claim_of(envelope: &Envelope) -> Claim {
         message: envelope.signed_bytes(),
         signature: envelope.signature,
     }
+}
+
+/// The name of an envelope: BLAKE3 of what its client signed.
+#[must_use]
+pub fn envelope_digest(envelope: &Envelope) -> Digest {
+    digest_of_signed(&envelope.signed_bytes())
+}
+
+fn digest_of_signed(signed: &[u8]) -> Digest {
+    domain_digest("ravelin envelope v1", &[signed])
 }
 
 fn block_digest(body: &[u8]) -> Digest {

@@ -68,7 +68,11 @@ impl MerkleTree {
         let short = u32::try_from(index).ok().filter(|index| *index < self.leaves)?;
         let levels = self.levels.iter().enumerate();
         let siblings = levels.filter_map(|(height, level)| level.get((index >> height) ^ 1));
-        Some(MerklePath { index: short, leaves: self.leaves, siblings: siblings.copied().collect() })
+        Some(MerklePath {
+            index: short,
+            leaves: self.leaves,
+            siblings: siblings.copied().collect(),
+        })
     }
 }
 

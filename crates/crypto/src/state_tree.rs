@@ -5,9 +5,10 @@
 //! [`verify_proof`] accepts at most one answer for each root and key. Assumes that BLAKE3 has no
 //! collisions and that the root was made by a correct replica (in Ravelin: a quorum signed it).
 //!
-//! The tree holds no values. It is *persistent*: a clone costs nothing and stays as it was, because
-//! later changes copy the nodes on their way and share the rest. Hashing is lazy: [`StateTree::root`]
-//! hashes what changed since it was last asked.
+//! The tree holds no values. It keeps *versions* ([`StateTree::keep`]), from which proofs are made
+//! later: a version costs nothing but the nodes that change after it, which are copied once and freed
+//! when it is forgotten. Hashing is lazy: [`StateTree::root`] hashes what changed since it was last
+//! asked.
 //!
 //! # Shape
 //! The *path* of a key is its hash. The root node holds the entry with the smallest path of all; the
@@ -40,13 +41,15 @@
 
 mod node;
 mod proof;
+mod slab;
 
-use std::sync::Arc;
+use std::collections::VecDeque;
 
 use ravelin_model::wire::StateNode;
 use ravelin_model::{Digest, ServiceId};
 
-use node::{Entry, Node, Path, Subtree};
+use node::{Entry, Node, Path, Side, Subtree};
+use slab::{Id, Slab};
 
 pub use node::NODE_BYTES;
 pub use proof::{PROOF_NODES_MAX, verify_proof};
@@ -66,12 +69,36 @@ pub fn value_digest(value: &[u8]) -> Digest {
     node::value_digest(value)
 }
 
-/// One version of the authenticated state.
+/// The authenticated state, and the versions of it that are kept.
 #[derive(Clone, Debug, Default)]
 pub struct StateTree {
     root: Subtree,
     len: usize,
-    copied_nodes: u64,
+    nodes: Slab<Node>,
+    keys: Slab<Box<[u8]>>,
+    /// Oldest first, numbered on from `first_kept`.
+    kept: VecDeque<Kept>,
+    first_kept: u64,
+    superseded_nodes: usize,
+}
+
+/// The name of a version that is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Version(u64);
+
+/// A version, and what it alone still needs once those before it are forgotten.
+#[derive(Clone, Debug)]
+struct Kept {
+    root: Subtree,
+    superseded: Vec<Id>,
+    superseded_keys: Vec<Id>,
+}
+
+/// Where a subtree hangs.
+#[derive(Clone, Copy)]
+enum Place {
+    Root,
+    Below(Id, Side),
 }
 
 impl StateTree {
@@ -81,20 +108,33 @@ impl StateTree {
         Self::default()
     }
 
-    /// Sets the value digest of `key`. Cost: one hash of the key, and one node on each level of the
-    /// path.
-    pub fn insert(&mut self, key: &[u8], value: Digest) {
-        self.insert_entry(Entry::new(key, value));
+    /// Sets the value digest of `key`, and returns the one it had. Cost: one hash of the key, and a
+    /// visit to each node on its search path.
+    pub fn insert(&mut self, key: &[u8], value: Digest) -> Option<Digest> {
+        let path = Path::of(key);
+        let old = self.find(&path).map(|node| node.entry.value);
+        match old {
+            None => {
+                let key = self.keys.add(key.into());
+                self.insert_entry(Entry { path, value, key });
+            }
+            Some(old) if old != value => {
+                let (_, id) = self.own_path(&path);
+                self.nodes.get_mut(id).entry.value = value;
+            }
+            Some(_) => {}
+        }
+        old
     }
 
-    /// Removes `key`, and says whether it was there.
-    pub fn remove(&mut self, key: &[u8]) -> bool {
+    /// Removes `key`, and returns the value digest it had.
+    pub fn remove(&mut self, key: &[u8]) -> Option<Digest> {
         let path = Path::of(key);
-        let found = self.find(&path).is_some();
-        if found {
+        let old = self.find(&path).map(|node| node.entry.value);
+        if old.is_some() {
             self.remove_path(&path);
         }
-        found
+        old
     }
 
     /// The value digest of `key`.
@@ -104,36 +144,55 @@ impl StateTree {
     }
 
     /// The digest that commits to the whole set; zero if it is empty. Hashes what changed.
-    #[must_use]
-    pub fn root(&self) -> Digest {
-        node::digest_of(&self.root)
+    pub fn root(&mut self) -> Digest {
+        if let Some(top) = self.root.changed() {
+            self.root.digest = self.hash(top);
+        }
+        self.root.digest
     }
 
-    /// The search path of `key`, from the root to its node or to the empty subtree where it would
-    /// be: together with the value, a proof. At most 257 nodes, empty for the empty state.
+    /// Keeps the state as it is now, until it is forgotten.
+    pub fn keep(&mut self) -> Version {
+        self.root();
+        let kept = Kept { root: self.root, superseded: Vec::new(), superseded_keys: Vec::new() };
+        self.kept.push_back(kept);
+        Version(self.era() - 1)
+    }
+
+    /// Forgets the oldest version kept, and frees what it alone needed.
+    pub fn forget_oldest(&mut self) {
+        let Some(oldest) = self.kept.pop_front() else { return };
+        self.first_kept += 1;
+        self.superseded_nodes -= oldest.superseded.len();
+        oldest.superseded.into_iter().for_each(|id| self.nodes.remove(id));
+        oldest.superseded_keys.into_iter().for_each(|id| self.free_key(id));
+    }
+
+    /// The search path of `key` in a version, from the root to the key's node or to the empty
+    /// subtree where it would be: with the value, a proof. At most 257 nodes, none in an empty
+    /// state. `None` if the version is forgotten.
     #[must_use]
-    pub fn prove(&self, key: &[u8]) -> Vec<StateNode> {
+    pub fn prove(&self, version: Version, key: &[u8]) -> Option<Vec<StateNode>> {
+        let place = usize::try_from(version.0.checked_sub(self.first_kept)?).ok()?;
         let path = Path::of(key);
         let mut shown = Vec::new();
-        let mut next = self.root.as_ref();
-        while let Some(node) = next {
-            next = node.child(path.bit(shown.len())).as_ref();
-            shown.push(node.show());
-            if node.entry.path == path {
-                break;
-            }
+        let mut next = self.kept.get(place)?.root.top;
+        while let Some(node) = next.map(|id| self.nodes.get(id)) {
+            let is_last = node.entry.path == path;
+            next = node.child(path.side(shown.len())).top.filter(|_| !is_last);
+            shown.push(self.show(node));
         }
-        shown
+        Some(shown)
     }
 
     /// All keys with their value digests, in ascending order of paths: not in the order of keys, but
     /// in the same order at every replica.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], Digest)> {
-        let mut waiting: Vec<&Node> = self.root.as_deref().into_iter().collect();
+        let mut waiting: Vec<Id> = self.root.top.into_iter().collect();
         std::iter::from_fn(move || {
-            let node = waiting.pop()?;
-            waiting.extend([true, false].into_iter().filter_map(|bit| node.child(bit).as_deref()));
-            Some((&*node.entry.key, node.entry.value))
+            let node = self.nodes.get(waiting.pop()?);
+            waiting.extend([node.right.top, node.left.top].into_iter().flatten());
+            Some((&**self.keys.get(node.entry.key), node.entry.value))
         })
     }
 
@@ -149,61 +208,133 @@ impl StateTree {
         self.len == 0
     }
 
-    /// How many nodes were copied, ever, because another version shared them: what keeping versions
-    /// costs, in units of [`NODE_BYTES`].
+    /// How many nodes exist only for versions before the present state: what keeping them costs, in
+    /// units of [`NODE_BYTES`].
     #[must_use]
-    pub fn copied_nodes(&self) -> u64 {
-        self.copied_nodes
+    pub fn superseded_nodes(&self) -> usize {
+        self.superseded_nodes
     }
 
     fn find(&self, path: &Path) -> Option<&Node> {
-        let mut next = self.root.as_deref();
+        let mut next = self.root.top;
         let mut depth = 0;
-        while let Some(node) = next.filter(|node| node.entry.path != *path) {
-            next = node.child(path.bit(depth)).as_deref();
+        while let Some(node) = next.map(|id| self.nodes.get(id)) {
+            if node.entry.path == *path {
+                return Some(node);
+            }
+            next = node.child(path.side(depth)).top;
             depth += 1;
         }
-        next
+        None
     }
 
     /// Walks down; an entry with a smaller path takes the node, and the one it displaces walks on.
     fn insert_entry(&mut self, mut entry: Entry) {
-        let mut slot = &mut self.root;
+        let mut place = Place::Root;
         let mut depth = 0;
-        while let Some(shared) = slot {
-            let node = Node::own(shared, &mut self.copied_nodes);
-            if node.entry.path == entry.path {
-                assert!(node.entry.key == entry.key, "two keys with one BLAKE3 digest");
-                node.entry.value = entry.value;
-                return;
-            }
+        while let Some(id) = self.own_id(place) {
+            let node = self.nodes.get_mut(id);
             if entry.path < node.entry.path {
                 std::mem::swap(&mut entry, &mut node.entry);
             }
-            slot = node.child_mut(entry.path.bit(depth));
+            place = Place::Below(id, entry.path.side(depth));
             depth += 1;
         }
-        *slot = Some(Arc::new(Node::leaf(entry)));
+        let (left, right, era) = (Subtree::default(), Subtree::default(), self.era());
+        let leaf = self.nodes.add(Node { entry, left, right, era });
+        *self.subtree_mut(place) = Subtree { top: Some(leaf), digest: Digest::default() };
         self.len += 1;
     }
 
-    /// Removes an entry that is there: the smallest entry below it moves up, and so on downwards.
+    /// Removes an entry that is there: the smallest one below it moves up, and so on downwards.
+    /// Everything on the left is smaller than anything on the right.
     fn remove_path(&mut self, path: &Path) {
-        let mut slot = &mut self.root;
+        let (mut place, mut id) = self.own_path(path);
+        let key = self.nodes.get(id).entry.key;
+        loop {
+            let node = self.nodes.get(id);
+            let side = if node.left.top.is_some() { Side::Left } else { Side::Right };
+            let below = Place::Below(id, side);
+            let Some(heir) = self.own_id(below) else { break };
+            self.nodes.get_mut(id).entry = self.nodes.get(heir).entry;
+            (place, id) = (below, heir);
+        }
+        *self.subtree_mut(place) = Subtree::default();
+        self.nodes.remove(id);
+        self.len -= 1;
+        match self.kept.back_mut() {
+            Some(newest) => newest.superseded_keys.push(key),
+            None => self.free_key(key),
+        }
+    }
+
+    fn free_key(&mut self, id: Id) {
+        *self.keys.get_mut(id) = Box::default();
+        self.keys.remove(id);
+    }
+
+    /// Owns all nodes on the way to an entry that is there; where it hangs, and its node.
+    fn own_path(&mut self, path: &Path) -> (Place, Id) {
+        let mut place = Place::Root;
         let mut depth = 0;
-        while slot.as_ref().is_some_and(|node| node.entry.path != *path) {
-            let shared = slot.as_mut().expect("just looked at");
-            slot = Node::own(shared, &mut self.copied_nodes).child_mut(path.bit(depth));
+        loop {
+            let id = self.own_id(place).expect("the entry was found");
+            if self.nodes.get(id).entry.path == *path {
+                return (place, id);
+            }
+            place = Place::Below(id, path.side(depth));
             depth += 1;
         }
-        while let Some((side, heir)) = slot.as_ref().and_then(|node| node.heir()) {
-            let shared = slot.as_mut().expect("it has an heir");
-            let node = Node::own(shared, &mut self.copied_nodes);
-            node.entry = heir;
-            slot = node.child_mut(side);
+    }
+
+    /// The node at `place`, for changing: a copy in its place if a version needs it as it is. Its
+    /// digest is forgotten.
+    fn own_id(&mut self, place: Place) -> Option<Id> {
+        let era = self.era();
+        let id = self.subtree_mut(place).top?;
+        let node = *self.nodes.get(id);
+        let owned = match self.kept.back_mut() {
+            Some(newest) if node.era < era => {
+                newest.superseded.push(id);
+                self.superseded_nodes += 1;
+                self.nodes.add(Node { era, ..node })
+            }
+            _ => id,
+        };
+        *self.subtree_mut(place) = Subtree { top: Some(owned), digest: Digest::default() };
+        Some(owned)
+    }
+
+    fn subtree_mut(&mut self, place: Place) -> &mut Subtree {
+        match place {
+            Place::Root => &mut self.root,
+            Place::Below(id, side) => self.nodes.get_mut(id).child_mut(side),
         }
-        *slot = None;
-        self.len -= 1;
+    }
+
+    /// The number of the next version.
+    fn era(&self) -> u64 {
+        self.first_kept + self.kept.len() as u64
+    }
+
+    /// Hashes a node after what changed below it. Recursion is as deep as the tree: at most 257.
+    fn hash(&mut self, id: Id) -> Digest {
+        for side in [Side::Left, Side::Right] {
+            if let Some(changed) = self.nodes.get(id).child(side).changed() {
+                let digest = self.hash(changed);
+                self.nodes.get_mut(id).child_mut(side).digest = digest;
+            }
+        }
+        self.nodes.get(id).digest()
+    }
+
+    fn show(&self, node: &Node) -> StateNode {
+        StateNode {
+            key: self.keys.get(node.entry.key).to_vec(),
+            value: node.entry.value,
+            left: node.left.digest,
+            right: node.right.digest,
+        }
     }
 }
 

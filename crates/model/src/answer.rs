@@ -51,6 +51,8 @@ pub enum Refusal {
     UnknownService,
     /// The reply would exceed a limit; ask for less at once.
     TooLarge,
+    /// This replica saw what cannot happen within `f` intrusions and answers nothing more.
+    Halted,
 }
 
 /// Answers of one commit to one session: a leaf of the commit's answer tree.

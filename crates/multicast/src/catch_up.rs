@@ -29,13 +29,7 @@ pub(crate) struct CatchUp {
 
 impl CatchUp {
     pub(crate) fn new(group: Group, own: ReplicaId) -> Self {
-        Self {
-            group,
-            own,
-            seen: vec![Round(0); group.size()],
-            whom: own,
-            asked: None,
-        }
+        Self { group, own, seen: vec![Round(0); group.size()], whom: own, asked: None }
     }
 
     /// Notes a block that its author showed itself.

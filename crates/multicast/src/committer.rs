@@ -231,8 +231,7 @@ impl CommitRule {
             .filter(|reference| reference.round == vote_round)
             .filter_map(|reference| dag.block(&reference).map(|voter| (reference, voter)))
             .filter(|(_, voter)| self.votes_for(dag, voter, proposal));
-        let authors: BTreeSet<ReplicaId> =
-            voters.map(|(reference, _)| reference.author).collect();
+        let authors: BTreeSet<ReplicaId> = voters.map(|(reference, _)| reference.author).collect();
         authors.len() >= self.quorum()
     }
 

@@ -164,8 +164,7 @@ impl Dag {
         let chain = self.chains.get(reference.author.index());
         let start = first_of(reference.round, ReplicaId(0));
         let before = chain.and_then(|chain| chain.range(..start).next_back());
-        let after =
-            chain.and_then(|chain| chain.range(start..).find(|other| *other != reference));
+        let after = chain.and_then(|chain| chain.range(start..).find(|other| *other != reference));
         before.into_iter().chain(after).filter_map(|neighbour| self.blocks.get(neighbour))
     }
 

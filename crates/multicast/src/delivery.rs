@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use ravelin_crypto::{Verified, domain_digest};
-use ravelin_model::limits::GC_DEPTH;
+use ravelin_model::limits::{CHECKPOINT_EVERY, GC_DEPTH};
 use ravelin_model::{Block, BlockRef, CommitIndex, Digest, Encode as _, Group, Round, Time};
 
 use crate::{Dag, Slot};
@@ -41,6 +41,9 @@ pub struct Committed {
     pub state: OrderingState,
     /// Delivered references that the horizon passed with this commit: nobody needs them any more.
     pub forgotten: Vec<BlockRef>,
+    /// At checkpoints: digest of the ordering state, references delivered above the horizon
+    /// included.
+    pub checkpoint: Option<Digest>,
 }
 
 /// Delivers committed leaders.
@@ -74,8 +77,7 @@ impl OrderingState {
     /// Digest of the ordering state with the references delivered above the horizon: what a
     /// checkpoint signs beside the state's root.
     #[must_use]
-    pub fn digest(&self, delivered: impl IntoIterator<Item = BlockRef>) -> Digest {
-        let delivered: Vec<BlockRef> = delivered.into_iter().collect();
+    pub fn digest(&self, delivered: &BTreeSet<BlockRef>) -> Digest {
         domain_digest("ravelin ordering state v1", &[&self.encode(), &delivered.encode()])
     }
 }
@@ -125,7 +127,10 @@ impl Delivery {
             fresh.iter().filter_map(|reference| dag.block(reference)).cloned().collect();
         self.delivered.extend(fresh);
         self.advance_time(&blocks);
-        Committed { leader, blocks, state: self.state.clone(), forgotten: self.forget(horizon) }
+        let forgotten = self.forget(horizon);
+        let is_checkpoint = self.state.commit.0.is_multiple_of(CHECKPOINT_EVERY);
+        let checkpoint = is_checkpoint.then(|| self.state.digest(&self.delivered));
+        Committed { leader, blocks, state: self.state.clone(), forgotten, checkpoint }
     }
 
     /// Agreed time: the (f+1)-th largest of the members' newest timestamps, so at least one correct

@@ -15,13 +15,13 @@
 //! block DAGs after Mysticeti (2023). Waiting, idling and restart: `docs/papers.md`.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use ravelin_crypto::{Keyring, SigningKey, Verified};
 use ravelin_model::limits::{BLOCK_BYTES_MAX, BLOCK_VOTES_MAX, FETCH_MAX, HEARTBEAT};
 use ravelin_model::{
-    Action, Actions, Block, BlockBody, BlockRef, Encode as _, Envelope, Evidence,
-    LogRecord, Misbehaviour, Protocol, ReplicaId, Round, SignedHeader, Suspicion, Time, Vote,
-    mutants,
+    Action, Actions, Block, BlockBody, BlockRef, Encode as _, Envelope, Evidence, LogRecord,
+    Misbehaviour, Protocol, ReplicaId, Round, SignedHeader, Suspicion, Time, Vote, mutants,
 };
 
 use crate::catch_up::CatchUp;
@@ -88,7 +88,7 @@ pub struct Start<P> {
     /// The epoch's keys.
     pub keyring: Keyring,
     /// This replica's key for blocks.
-    pub key: SigningKey,
+    pub key: Arc<SigningKey>,
     /// This replica.
     pub own: ReplicaId,
     /// Leader slots of a round.
@@ -117,7 +117,7 @@ pub enum Views {
 /// One replica's part in ordering.
 pub struct Ordering<P> {
     keyring: Keyring,
-    key: SigningKey,
+    key: Arc<SigningKey>,
     own: ReplicaId,
     rule: CommitRule,
     payload: P,
@@ -456,9 +456,7 @@ impl<P: Payload> Ordering<P> {
 
     /// Nothing to order here, nothing under way, and nobody ahead.
     fn is_idle(&self, base: Round) -> bool {
-        !self.payload.is_waiting()
-            && self.undelivered.is_empty()
-            && self.dag.highest() <= base
+        !self.payload.is_waiting() && self.undelivered.is_empty() && self.dag.highest() <= base
     }
 
     /// Whether the awaited leaders of `round` have their blocks here.
@@ -487,8 +485,7 @@ impl<P: Payload> Ordering<P> {
                 let votes = self.rule.vote(&self.dag, block, proposed, leader).is_some();
                 if votes { &mut voters } else { &mut others }.insert(reference.author);
             }
-            voters.len() >= self.rule.group.quorum()
-                || others.len() >= self.rule.group.blocking()
+            voters.len() >= self.rule.group.quorum() || others.len() >= self.rule.group.blocking()
         })
     }
 

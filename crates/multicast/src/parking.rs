@@ -115,9 +115,8 @@ impl Parking {
     fn look_for_parents(&mut self, now: Time, reference: &BlockRef, dag: &Dag) {
         let Some(Parked { block, from }) = self.parked.get(reference).cloned() else { return };
         for parent in block.body.parents.iter().filter(|parent| !dag.has(parent)) {
-            if self.parked.contains_key(parent) {
-                self.missing_entry(now, *parent, from).children.insert(*reference);
-            } else if self.missing.len() < MISSING_MAX || self.missing.contains_key(parent) {
+            let is_known = self.parked.contains_key(parent) || self.missing.contains_key(parent);
+            if is_known || self.missing.len() < MISSING_MAX {
                 self.missing_entry(now, *parent, from).children.insert(*reference);
             }
         }
@@ -214,8 +213,8 @@ impl Parking {
             let whom = self.group.members().cycle().skip(missing.ask.index());
             let mut whom = whom.filter(|member| *member != self.own).skip(turn as usize);
             let Some(whom) = whom.next() else { continue };
-            let doublings = (turn / u32::try_from(self.group.size()).unwrap_or(1))
-                .min(FETCH_DOUBLINGS_MAX);
+            let doublings =
+                (turn / u32::try_from(self.group.size()).unwrap_or(1)).min(FETCH_DOUBLINGS_MAX);
             missing.next = now.after(FETCH_RETRY * (1 << doublings));
             missing.asked = turn.saturating_add(1) % 1024;
             requests.entry(whom).or_default().push(*reference);
@@ -226,7 +225,8 @@ impl Parking {
     /// When the next request is due.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Time> {
-        let open = self.missing.iter().filter(|(reference, _)| !self.parked.contains_key(reference));
+        let open =
+            self.missing.iter().filter(|(reference, _)| !self.parked.contains_key(reference));
         open.map(|(_, missing)| missing.next).min()
     }
 }

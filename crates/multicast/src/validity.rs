@@ -65,9 +65,8 @@ pub fn is_consistent(dag: &Dag, block: &Block) -> bool {
 /// Rule 3: nothing exposed is forgotten, nothing is exposed without proof.
 fn exposes_exactly(block: &Block, parents: &[&Verified<Block>]) -> bool {
     let exposed = &block.body.exposed;
-    let inherited = |member: &ReplicaId| {
-        parents.iter().any(|parent| parent.body.exposed.contains(member))
-    };
+    let inherited =
+        |member: &ReplicaId| parents.iter().any(|parent| parent.body.exposed.contains(member));
     parents.iter().flat_map(|parent| &parent.body.exposed).all(|member| exposed.contains(member))
         && exposed.iter().all(|member| inherited(member) || proves_fork(block, *member))
 }
@@ -97,8 +96,7 @@ fn links_are_on_chains(dag: &Dag, block: &Block, parent: &Verified<Block>) -> bo
 
 /// Whether `link`, above the horizon, lies on the own chain that ends in `tip`.
 fn is_on_chain(dag: &Dag, tip: &BlockRef, link: &BlockRef) -> bool {
-    tip.round >= link.round
-        && dag.on_chain(tip, link.round).is_some_and(|reached| reached == *link)
+    tip.round >= link.round && dag.on_chain(tip, link.round).is_some_and(|reached| reached == *link)
 }
 
 #[cfg(test)]

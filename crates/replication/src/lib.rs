@@ -1,1 +1,19 @@
-//! Placeholder.
+//! State-machine replication on the total order of `multicast`.
+//!
+//! **Guarantee:** correct replicas execute the same operations in the same order, each exactly once,
+//! and sign what they answer. Knows no concrete service: [`ravelin_model::Application`] is given.
+//!
+//! # Source
+//! The paper, sections 5.2 and 8.2: replication as error masking on intrusion-tolerant multicast.
+
+pub mod clients;
+pub mod execution;
+pub mod mempool;
+pub mod peer;
+pub mod replica;
+pub mod sessions;
+pub mod state;
+pub mod statements;
+
+pub use clients::ConnectionId;
+pub use replica::{ClientInput, Event, HaltReason, Replica, Setup, Status};

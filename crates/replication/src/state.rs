@@ -47,9 +47,9 @@ const PRIVATE: u8 = 0xff;
 /// What a replica's services and its ordering have written.
 pub struct State {
     running: Running,
-    tree: StateTree,
     versions: Versions,
     commit: CommitIndex,
+    root: Digest,
 }
 
 impl State {
@@ -69,9 +69,9 @@ impl State {
             let bytes = record.try_into().expect("the record of the last commit has 8 bytes");
             CommitIndex(u64::from_le_bytes(bytes))
         });
-        let mut versions = Versions::default();
-        versions.remember(commit, tree.clone(), Undo::new());
-        Self { running: Running::new(backend), tree, versions, commit }
+        let root = tree.root();
+        let versions = Versions::new(commit, tree);
+        Self { running: Running::new(backend), versions, commit, root }
     }
 
     /// The last commit finished.
@@ -83,7 +83,7 @@ impl State {
     /// The digest of the public state after the last commit finished.
     #[must_use]
     pub fn root(&self) -> Digest {
-        self.tree.root()
+        self.root
     }
 
     /// Begins an operation that may come to nothing.
@@ -145,7 +145,7 @@ impl State {
     /// If an operation is still open, or `commit` does not follow; only commit 0, which writes the
     /// first plan, may be finished on an empty state at commit 0.
     pub fn finish_commit(&mut self, commit: CommitIndex) -> Digest {
-        let is_first = commit == CommitIndex(0) && self.tree.is_empty();
+        let is_first = commit == CommitIndex(0) && self.root == Digest::default();
         assert!(commit > self.commit || (is_first && self.commit == commit), "commits only rise");
         let (mut batch, mut undo) = (Vec::new(), Undo::new());
         for (key, value) in self.running.take_writes() {
@@ -159,9 +159,8 @@ impl State {
         batch.push((vec![COMMIT], Some(commit.0.to_le_bytes().to_vec())));
         self.running.backend_mut().write(&batch);
         self.commit = commit;
-        let root = self.tree.root();
-        self.versions.remember(commit, self.tree.clone(), undo);
-        root
+        self.root = self.versions.remember(commit, undo);
+        self.root
     }
 
     /// Makes all finished commits durable.
@@ -183,7 +182,7 @@ impl State {
             return None;
         }
         let key = state_key(service, key);
-        let path = self.versions.tree(commit)?.prove(&key);
+        let path = self.versions.prove(commit, &key)?;
         let overwritten = self.versions.overwritten_since(commit, &key);
         let value = match overwritten {
             Some(value) => value.clone(),
@@ -211,17 +210,13 @@ impl State {
     /// Enters one write of the running commit into the tree; the value that it replaces, or `None`
     /// if nothing changes.
     fn apply(&mut self, key: &[u8], value: Option<&[u8]>) -> Option<Option<Vec<u8>>> {
-        let known = self.tree.value(key);
+        let tree = self.versions.tree_mut();
         let digest = value.map(value_digest);
-        if known == digest {
-            return None;
-        }
-        let old = known.and_then(|_| self.running.backend().get(key));
-        match digest {
-            Some(digest) => self.tree.insert(key, digest),
-            None => drop(self.tree.remove(key)),
-        }
-        Some(old)
+        let known = match digest {
+            Some(digest) => tree.insert(key, digest),
+            None => tree.remove(key),
+        };
+        (known != digest).then(|| known.and_then(|_| self.running.backend().get(key)))
     }
 }
 

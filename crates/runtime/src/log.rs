@@ -29,14 +29,14 @@ mod tail;
 pub use archive::{Archive, Page, Position};
 pub use recover::LogEnd;
 
+use crate::directory;
 use archive::Index;
 use disk::{Disk, SystemDisk};
-use format::{HEADER_BYTES, MARKER_BYTES, MarkerKind, TagRange};
+use format::{HEADER_BYTES, MarkerKind, TagRange};
 use preparer::Preparer;
 use recover::Recovered;
-use rustix::fs::{FlockOperation, flock};
 use segment::Segment;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -48,7 +48,6 @@ pub const RECORD_BYTES_MAX: usize = 8 << 20;
 pub const SEGMENT_BYTES_MIN: u64 = 1024;
 /// Appended bytes held in memory at most; more are written ahead of the sync.
 const PENDING_BYTES_MAX: usize = 8 << 20;
-const LOCK_NAME: &str = "lock";
 
 /// What a record is about: the protocol's round. Pruning and archive reads go by it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -219,11 +218,12 @@ impl Log {
         let is_aligned = config.segment_bytes.is_multiple_of(format::ALIGNMENT as u64);
         assert!(is_aligned && config.segment_bytes >= SEGMENT_BYTES_MIN, "size of a segment");
         let io = |source| LogError::Io { doing: "prepare the log's directory", source };
-        let lock = lock(dir)?;
+        let lock = directory::lock(dir).map_err(io)?;
+        let lock = lock.ok_or_else(|| LogError::Locked { dir: dir.to_path_buf() })?;
         segment::remove_spare(dir).map_err(io)?;
         let is_new = segment::list(dir).map_err(io)?.is_empty();
         if is_new {
-            if !segment::is_unused(dir, LOCK_NAME).map_err(io)? {
+            if !directory::is_unused(dir, &[]).map_err(io)? {
                 return Err(LogError::NotALog { dir: dir.to_path_buf() });
             }
             Segment::create(dir, SegmentNumber(1), &config).map_err(io)?;
@@ -429,23 +429,6 @@ impl SegmentNumber {
 impl GroupNumber {
     fn next(self) -> Self {
         Self(self.0 + 1)
-    }
-}
-
-/// Makes `dir` if need be, and locks it against every other opening.
-fn lock(dir: &Path) -> Result<File, LogError> {
-    let io = |source| LogError::Io { doing: "lock the log's directory", source };
-    if !dir.try_exists().map_err(io)? {
-        std::fs::create_dir_all(dir).map_err(io)?;
-        let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
-        segment::sync_dir(parent.unwrap_or(Path::new("."))).map_err(io)?;
-    }
-    let options = OpenOptions::new().write(true).create(true).truncate(false).clone();
-    let file = options.open(dir.join(LOCK_NAME)).map_err(io)?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(LogError::Locked { dir: dir.to_path_buf() }),
-        Err(errno) => Err(io(errno.into())),
     }
 }
 

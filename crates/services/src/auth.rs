@@ -269,4 +269,4 @@ fn stored<T: BorshDeserialize>(bytes: Vec<u8>) -> T {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

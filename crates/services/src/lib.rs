@@ -19,8 +19,6 @@
 
 pub mod auth;
 pub mod kv;
-#[cfg(test)]
-mod testing;
 
 pub use auth::Auth;
 pub use kv::Kv;
@@ -114,8 +112,7 @@ fn execute<S: Service>(
     store: &mut dyn ServiceStores,
     request: &[u8],
 ) -> Result<Outcome, Refusal> {
-    let request =
-        S::Request::decode("service request", request).map_err(|_| Refusal::Malformed)?;
+    let request = S::Request::decode("service request", request).map_err(|_| Refusal::Malformed)?;
     Ok(service.execute(context, store.of(S::ID), request))
 }
 

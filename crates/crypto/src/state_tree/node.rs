@@ -1,16 +1,15 @@
 //! Nodes of the state tree, and what is hashed of them.
 
-use std::sync::{Arc, OnceLock};
-
 use ravelin_model::Digest;
-use ravelin_model::wire::StateNode;
+
+use super::slab::Id;
 
 const PATH: &[u8; 32] = b"ravelin state path v1\0\0\0\0\0\0\0\0\0\0\0";
 const VALUE: &[u8; 32] = b"ravelin state value v1\0\0\0\0\0\0\0\0\0\0";
 const NODE: &[u8; 32] = b"ravelin state node v1\0\0\0\0\0\0\0\0\0\0\0";
 
-/// Memory of one node without its key, reference counts included.
-pub const NODE_BYTES: usize = size_of::<Node>() + 2 * size_of::<usize>();
+/// Memory of one node, its key apart.
+pub const NODE_BYTES: usize = size_of::<Node>();
 
 /// The hash of a key: its way through the tree, and its rank.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,10 +21,11 @@ impl Path {
         Self(*blake3::keyed_hash(PATH, key).as_bytes())
     }
 
-    /// Where the way goes on at `depth`: `true` is right. The first bit is the highest of the first
-    /// byte; beyond the last one there is nothing to decide.
-    pub(super) fn bit(&self, depth: usize) -> bool {
-        self.0.get(depth / 8).is_some_and(|byte| (byte >> (7 - depth % 8)) & 1 == 1)
+    /// Where the way goes on at `depth`. The first bit is the highest of the first byte; beyond the
+    /// last one there is nothing to decide.
+    pub(super) fn side(&self, depth: usize) -> Side {
+        let bit = self.0.get(depth / 8).map_or(0, |byte| (byte >> (7 - depth % 8)) & 1);
+        if bit == 0 { Side::Left } else { Side::Right }
     }
 
     /// How many leading bits both have in common.
@@ -36,84 +36,65 @@ impl Path {
     }
 }
 
+/// Below a node: where the next bit of the path is 0, or 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    Left,
+    Right,
+}
+
 /// A key and what the tree holds under it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Entry {
-    pub(super) key: Arc<[u8]>,
     pub(super) path: Path,
     pub(super) value: Digest,
+    /// The key's place among the keys.
+    pub(super) key: Id,
 }
-
-impl Entry {
-    pub(super) fn new(key: &[u8], value: Digest) -> Self {
-        Self { key: key.into(), path: Path::of(key), value }
-    }
-}
-
-/// A tree or a part of it.
-pub(super) type Subtree = Option<Arc<Node>>;
 
 /// An entry with everything below it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Node {
     pub(super) entry: Entry,
-    left: Subtree,
-    right: Subtree,
-    digest: OnceLock<Digest>,
+    pub(super) left: Subtree,
+    pub(super) right: Subtree,
+    /// The era that made the node; it alone may change it.
+    pub(super) era: u64,
 }
 
 impl Node {
-    pub(super) fn leaf(entry: Entry) -> Self {
-        Self { entry, left: None, right: None, digest: OnceLock::new() }
-    }
-
-    /// The node for changing: a copy if another version shares it. Its digest is forgotten.
-    pub(super) fn own<'a>(shared: &'a mut Arc<Self>, copied: &mut u64) -> &'a mut Self {
-        if Arc::strong_count(shared) > 1 {
-            *copied += 1;
-        }
-        let node = Arc::make_mut(shared);
-        node.digest.take();
-        node
-    }
-
-    pub(super) fn child(&self, right: bool) -> &Subtree {
-        if right { &self.right } else { &self.left }
-    }
-
-    pub(super) fn child_mut(&mut self, right: bool) -> &mut Subtree {
-        if right { &mut self.right } else { &mut self.left }
-    }
-
-    /// The smallest entry below this one, and its side: everything on the left is smaller than
-    /// anything on the right.
-    pub(super) fn heir(&self) -> Option<(bool, Entry)> {
-        let sides = [(false, &self.left), (true, &self.right)];
-        sides.into_iter().find_map(|(side, below)| Some((side, below.as_ref()?.entry.clone())))
-    }
-
-    /// The node as a proof shows it.
-    pub(super) fn show(&self) -> StateNode {
-        StateNode {
-            key: self.entry.key.to_vec(),
-            value: self.entry.value,
-            left: digest_of(&self.left),
-            right: digest_of(&self.right),
+    pub(super) fn child(&self, side: Side) -> &Subtree {
+        match side {
+            Side::Left => &self.left,
+            Side::Right => &self.right,
         }
     }
 
-    /// Recursion is as deep as the tree: at most 257.
-    fn digest(&self) -> Digest {
-        *self.digest.get_or_init(|| {
-            let (left, right) = (digest_of(&self.left), digest_of(&self.right));
-            node_digest(&self.entry.path, &self.entry.value, &left, &right)
-        })
+    pub(super) fn child_mut(&mut self, side: Side) -> &mut Subtree {
+        match side {
+            Side::Left => &mut self.left,
+            Side::Right => &mut self.right,
+        }
+    }
+
+    pub(super) fn digest(&self) -> Digest {
+        node_digest(&self.entry.path, &self.entry.value, &self.left.digest, &self.right.digest)
     }
 }
 
-/// The digest of a subtree; zero if it is empty.
-pub(super) fn digest_of(subtree: &Subtree) -> Digest {
-    subtree.as_ref().map_or_else(Digest::default, |node| node.digest())
+/// A tree or a part of it, as the node above sees it: hashing a node needs no look below.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Subtree {
+    pub(super) top: Option<Id>,
+    /// Zero if the subtree is empty, or has changed since it was hashed.
+    pub(super) digest: Digest,
+}
+
+impl Subtree {
+    /// The top node of a subtree that is to be hashed.
+    pub(super) fn changed(&self) -> Option<Id> {
+        self.top.filter(|_| self.digest == Digest::default())
+    }
 }
 
 pub(super) fn value_digest(value: &[u8]) -> Digest {

@@ -3,7 +3,7 @@
 use ravelin_model::Digest;
 use ravelin_model::wire::StateProof;
 
-use super::node::{Path, node_digest, value_digest};
+use super::node::{Path, Side, node_digest, value_digest};
 
 /// Nodes of a proof that is looked at. A longer one would need two keys whose hashes share 255 bits.
 pub const PROOF_NODES_MAX: usize = 256;
@@ -47,7 +47,10 @@ fn end_of_search(root: &Digest, key: &[u8], proof: &StateProof) -> Option<End> {
             let is_last = depth + 1 == proof.path.len();
             return is_last.then_some(End::Found(node.value));
         }
-        expected = if wanted.bit(depth) { node.right } else { node.left };
+        expected = match wanted.side(depth) {
+            Side::Left => node.left,
+            Side::Right => node.right,
+        };
         above = Some(path);
     }
     (expected == Digest::default()).then_some(End::Empty)

@@ -36,8 +36,18 @@ fn tree_of(model: &Model) -> StateTree {
     tree
 }
 
+fn root(tree: &StateTree) -> Digest {
+    tree.clone().root()
+}
+
+fn prove(tree: &StateTree, key: &[u8]) -> Vec<StateNode> {
+    let mut tree = tree.clone();
+    let now = tree.keep();
+    tree.prove(now, key).unwrap()
+}
+
 fn proof(tree: &StateTree, model: &Model, key: &[u8]) -> StateProof {
-    StateProof { value: model.get(key).cloned(), path: tree.prove(key) }
+    StateProof { value: model.get(key).cloned(), path: prove(tree, key) }
 }
 
 /// Performs `steps` random operations, showing every state to `check`.
@@ -47,41 +57,45 @@ fn wander(seed: u64, keys: u64, steps: u64, mut check: impl FnMut(&StateTree, &M
     for step in 0..steps {
         let key = key(chance.below(keys));
         if chance.below(3) == 0 {
-            assert_eq!(tree.remove(&key), model.remove(&key).is_some(), "seed {seed}");
+            let old = model.remove(&key).map(|value| value_digest(&value));
+            assert_eq!(tree.remove(&key), old, "seed {seed}");
         } else {
-            let value = format!("value {step}").into_bytes();
-            put(&mut tree, &key, &value);
-            model.insert(key, value);
+            let value = format!("value {}", step % 50).into_bytes();
+            let old = tree.insert(&key, value_digest(&value));
+            assert_eq!(old, model.insert(key, value).map(|old| value_digest(&old)));
         }
         check(&tree, &model);
     }
 }
 
-/// The rules of the shape, at every node.
+/// The rules of the shape, at every node, and nothing in memory but what is needed.
 fn check_shape(tree: &StateTree) {
-    fn check(subtree: &Subtree, above: Option<Path>, depth: usize) -> usize {
-        let Some(node) = subtree else { return 0 };
+    fn check(tree: &StateTree, subtree: &Subtree, above: Option<Path>, depth: usize) -> usize {
+        let Some(node) = subtree.top.map(|id| tree.nodes.get(id)) else { return 0 };
         let path = node.entry.path;
-        assert_eq!(path, Path::of(&node.entry.key));
-        assert!(above.is_none_or(|above| above < path && above.common_bits(&path) + 1 >= depth));
-        for right in [false, true] {
-            if let Some(child) = node.child(right) {
-                assert!(child.entry.path.common_bits(&path) >= depth);
-                assert_eq!(child.entry.path.bit(depth), right);
+        assert_eq!(path, Path::of(tree.keys.get(node.entry.key)));
+        assert!(above.is_none_or(|above| above < path));
+        let below = [Side::Left, Side::Right].into_iter().map(|side| {
+            if let Some(below) = node.child(side).top.map(|id| tree.nodes.get(id)) {
+                assert!(below.entry.path.common_bits(&path) >= depth);
+                assert_eq!(below.entry.path.side(depth), side);
             }
-        }
-        1 + check(node.child(false), Some(path), depth + 1)
-            + check(node.child(true), Some(path), depth + 1)
+            check(tree, node.child(side), Some(path), depth + 1)
+        });
+        1 + below.sum::<usize>()
     }
-    assert_eq!(check(&tree.root, None, 0), tree.len());
+    assert_eq!(check(tree, &tree.root, None, 0), tree.len());
+    assert_eq!(tree.nodes.len(), tree.len() + tree.superseded_nodes());
+    let removed: usize = tree.kept.iter().map(|kept| kept.superseded_keys.len()).sum();
+    assert_eq!(tree.keys.len(), tree.len() + removed);
 }
 
 #[test]
 fn the_empty_state_has_the_zero_root_and_proves_absence_by_nothing() {
-    let tree = StateTree::new();
+    let mut tree = StateTree::new();
     assert!(tree.is_empty());
     assert_eq!(tree.root(), Digest::default());
-    assert_eq!(tree.prove(b"x"), Vec::new());
+    assert_eq!(prove(&tree, b"x"), Vec::new());
     let absent = StateProof { value: None, path: Vec::new() };
     assert!(verify_proof(&Digest::default(), b"x", &absent));
     assert!(!verify_proof(&Digest([1; 32]), b"x", &absent));
@@ -146,7 +160,7 @@ fn permutations(items: Vec<u64>) -> Vec<Vec<u64>> {
 fn the_root_depends_on_the_set_alone() {
     for seed in 0..20 {
         wander(seed, 60, 150, |tree, model| {
-            assert_eq!(tree.root(), tree_of(model).root(), "seed {seed}");
+            assert_eq!(root(tree), root(&tree_of(model)), "seed {seed}");
         });
     }
 }
@@ -155,46 +169,80 @@ fn the_root_depends_on_the_set_alone() {
 fn different_sets_have_different_roots() {
     let mut roots = BTreeMap::new();
     wander(7, 4, 400, |tree, model| {
-        let seen = roots.entry(tree.root()).or_insert_with(|| model.clone());
+        let seen = roots.entry(root(tree)).or_insert_with(|| model.clone());
         assert_eq!(seen, model);
     });
     assert!(roots.len() > 100);
 }
 
+/// Any interleaving of changes, keeping and forgetting: every kept version proves what it held.
 #[test]
-fn an_older_version_stays_as_it_was() {
-    let mut versions: Vec<(StateTree, Digest, Model)> = Vec::new();
-    wander(3, 50, 200, |tree, model| {
-        versions.push((tree.clone(), tree.root(), model.clone()));
-    });
-    for (tree, root, model) in versions {
-        assert_eq!(tree.root(), root);
-        assert_eq!(tree_of(&model).root(), root);
+fn a_version_kept_stays_as_it_was() {
+    for seed in 0..30 {
+        let mut chance = Chance(seed);
+        let (mut tree, mut model) = (StateTree::new(), Model::new());
+        let mut kept: VecDeque<(Version, Digest, Model)> = VecDeque::new();
+        for step in 0..150 {
+            let key = key(chance.below(30));
+            match chance.below(10) {
+                0..4 => {
+                    let value = format!("value {step}").into_bytes();
+                    put(&mut tree, &key, &value);
+                    model.insert(key, value);
+                }
+                4..7 => assert_eq!(tree.remove(&key).is_some(), model.remove(&key).is_some()),
+                7 | 8 => kept.push_back((tree.keep(), root(&tree), model.clone())),
+                _ => {
+                    tree.forget_oldest();
+                    if let Some((version, _, _)) = kept.pop_front() {
+                        assert_eq!(tree.prove(version, b"key"), None);
+                    }
+                }
+            }
+            check_shape(&tree);
+            assert_eq!(root(&tree), root(&tree_of(&model)), "seed {seed}");
+            for (version, root, model) in &kept {
+                let key = self::key(chance.below(30));
+                let path = tree.prove(*version, &key).unwrap();
+                let proof = StateProof { value: model.get(&key).cloned(), path };
+                assert!(verify_proof(root, &key, &proof), "seed {seed}, step {step}");
+            }
+        }
+        kept.iter().for_each(|_| tree.forget_oldest());
+        model.keys().for_each(|key| assert!(tree.remove(key).is_some()));
+        assert_eq!((tree.nodes.len(), tree.keys.len()), (0, 0), "seed {seed}");
     }
 }
 
 #[test]
-fn a_version_taken_before_hashing_has_the_same_root() {
+fn a_version_never_kept_or_forgotten_proves_nothing() {
     let mut tree = StateTree::new();
-    (0..50).for_each(|number| put(&mut tree, &key(number), b"old"));
-    let version = tree.clone();
-    put(&mut tree, &key(7), b"new");
-    assert_ne!(version.root(), tree.root());
-    put(&mut tree, &key(7), b"old");
-    assert_eq!(version.root(), tree.root());
+    assert_eq!(tree.prove(Version(0), b"key"), None);
+    let first = tree.keep();
+    assert_eq!(tree.prove(first, b"key"), Some(Vec::new()));
+    let second = tree.keep();
+    assert_eq!(tree.prove(Version(2), b"key"), None);
+    tree.forget_oldest();
+    assert_eq!(tree.prove(first, b"key"), None);
+    assert_eq!(tree.prove(second, b"key"), Some(Vec::new()));
+    (0..3).for_each(|_| tree.forget_oldest());
+    assert_eq!(tree.prove(second, b"key"), None);
+    assert_eq!(tree.prove(Version(u64::MAX), b"key"), None);
 }
 
 #[test]
-fn only_what_is_shared_is_copied() {
+fn a_node_is_copied_once_for_a_version_and_not_without_one() {
     let mut tree = StateTree::new();
     (0..1000).for_each(|number| put(&mut tree, &key(number), b"old"));
-    assert_eq!(tree.copied_nodes(), 0);
-    let version = tree.clone();
-    put(&mut tree, &key(1), b"new");
-    assert_eq!(tree.copied_nodes(), tree.prove(&key(1)).len() as u64);
-    put(&mut tree, &key(1), b"newer");
-    assert_eq!(tree.copied_nodes(), tree.prove(&key(1)).len() as u64);
-    drop(version);
+    let now = tree.keep();
+    let depth = tree.prove(now, &key(1)).unwrap().len();
+    for value in [b"a", b"b"] {
+        put(&mut tree, &key(1), value);
+        assert_eq!(tree.superseded_nodes(), depth);
+    }
+    tree.forget_oldest();
+    put(&mut tree, &key(2), b"new");
+    assert_eq!(tree.superseded_nodes(), 0);
 }
 
 #[test]
@@ -203,7 +251,7 @@ fn presence_and_absence_are_proven_to_whoever_knows_the_root() {
         wander(seed, 30, 60, |tree, model| {
             for number in 0..30 {
                 let proof = proof(tree, model, &key(number));
-                assert!(verify_proof(&tree.root(), &key(number), &proof), "seed {seed}");
+                assert!(verify_proof(&root(tree), &key(number), &proof), "seed {seed}");
             }
         });
     }
@@ -216,13 +264,13 @@ fn no_other_answer_is_proven() {
             let honest = proof(tree, model, &key(number));
             for value in [None, Some(b"other".to_vec()), Some(Vec::new())] {
                 let lie = StateProof { value, path: honest.path.clone() };
-                assert_eq!(verify_proof(&tree.root(), &key(number), &lie), lie == honest);
+                assert_eq!(verify_proof(&root(tree), &key(number), &lie), lie == honest);
             }
             for end in 0..honest.path.len() {
                 let path = honest.path.get(..end).unwrap().to_vec();
                 for value in [None, honest.value.clone()] {
                     let short = StateProof { value, path: path.clone() };
-                    assert!(!verify_proof(&tree.root(), &key(number), &short));
+                    assert!(!verify_proof(&root(tree), &key(number), &short));
                 }
             }
         }
@@ -235,7 +283,7 @@ fn a_proof_for_one_key_proves_nothing_about_another() {
         for number in 0..12 {
             let proof = proof(tree, model, &key(number));
             for other in (0..12).filter(|other| *other != number) {
-                let holds = verify_proof(&tree.root(), &key(other), &proof);
+                let holds = verify_proof(&root(tree), &key(other), &proof);
                 // Two absent keys may share their search path.
                 assert!(!holds || (proof.value.is_none() && !model.contains_key(&key(other))));
             }
@@ -247,7 +295,8 @@ fn a_proof_for_one_key_proves_nothing_about_another() {
 fn a_proof_with_one_changed_byte_is_refused() {
     let mut model = Model::new();
     (0..40).for_each(|number| drop(model.insert(key(number), b"value".to_vec())));
-    let tree = tree_of(&model);
+    let mut tree = tree_of(&model);
+    let root = tree.root();
     for number in [0, 1, 39, 40, 41, 99] {
         let bytes = proof(&tree, &model, &key(number)).encode();
         for place in 0..bytes.len() {
@@ -255,7 +304,7 @@ fn a_proof_with_one_changed_byte_is_refused() {
                 let mut changed = bytes.clone();
                 changed[place] ^= mask;
                 if let Ok(proof) = StateProof::decode("proof", &changed) {
-                    assert!(!verify_proof(&tree.root(), &key(number), &proof), "byte {place}");
+                    assert!(!verify_proof(&root, &key(number), &proof), "byte {place}");
                 }
             }
         }
@@ -266,14 +315,14 @@ fn a_proof_with_one_changed_byte_is_refused() {
 fn a_proof_of_another_version_is_refused() {
     let mut before: Option<(Digest, Model, StateTree)> = None;
     wander(17, 15, 120, |tree, model| {
-        if let Some((root, old, version)) = before.take().filter(|(_, old, _)| old != model) {
+        if let Some((old_root, old, version)) = before.take().filter(|(_, old, _)| old != model) {
             for number in 0..15 {
                 let stale = proof(&version, &old, &key(number));
-                assert!(verify_proof(&root, &key(number), &stale));
-                assert!(!verify_proof(&tree.root(), &key(number), &stale));
+                assert!(verify_proof(&old_root, &key(number), &stale));
+                assert!(!verify_proof(&root(tree), &key(number), &stale));
             }
         }
-        before = Some((tree.root(), model.clone(), tree.clone()));
+        before = Some((root(tree), model.clone(), tree.clone()));
     });
 }
 
@@ -281,7 +330,8 @@ fn a_proof_of_another_version_is_refused() {
 fn forged(paths: impl IntoIterator<Item = Path>) -> StateTree {
     let mut tree = StateTree::new();
     for path in paths {
-        tree.insert_entry(Entry { key: path.0.as_slice().into(), path, value: Digest([1; 32]) });
+        let key = tree.keys.add(path.0.as_slice().into());
+        tree.insert_entry(Entry { path, value: Digest([1; 32]), key });
     }
     tree
 }
@@ -298,23 +348,21 @@ fn ones(depth: usize) -> Path {
 
 #[test]
 fn the_deepest_tree_there_can_be_is_handled() {
-    let deepest = forged((0..=256).rev().map(ones));
+    let mut deepest = forged((0..=256).rev().map(ones));
     assert_eq!(deepest.root(), forged((0..=256).map(ones)).root());
     let mut depth = 0;
-    let mut next = deepest.root.as_ref();
-    while let Some(node) = next {
+    let mut next = deepest.root.top;
+    while let Some(node) = next.map(|id| deepest.nodes.get(id)) {
         assert_eq!(node.entry.path, ones(depth));
-        assert!(node.child(false).is_none());
-        (next, depth) = (node.child(true).as_ref(), depth + 1);
+        assert!(node.left.top.is_none());
+        (next, depth) = (node.right.top, depth + 1);
     }
     assert_eq!(depth, 257);
-    let mut shrinking = deepest.clone();
     for depth in 0..=256 {
-        assert_eq!(shrinking.root(), forged((depth..=256).map(ones)).root());
-        shrinking.remove_path(&ones(depth));
+        assert_eq!(deepest.root(), forged((depth..=256).map(ones)).root());
+        deepest.remove_path(&ones(depth));
     }
-    assert!(shrinking.is_empty() && shrinking.root.is_none());
-    assert_eq!(deepest.len(), 257);
+    assert!(deepest.is_empty() && deepest.root.top.is_none());
 }
 
 /// A root made by hand over nodes that break the rules: each proof would hold by its hashes alone.
@@ -348,7 +396,7 @@ fn a_shape_that_breaks_the_rules_is_refused() {
     // A node on a side where it does not belong: keys[63] is on the right, key at the left.
     let stray = leaf(&keys[63]);
     let root = node(&keys[0], b"above", false, digest(&stray));
-    assert!(!Path::of(&keys[1]).bit(0) && Path::of(&keys[63]).bit(0));
+    assert_ne!(Path::of(&keys[1]).side(0), Path::of(&keys[63]).side(0));
     assert!(!check([&root, &stray], &keys[1], None));
     // Nodes after the one that was searched.
     let below = leaf(large);
@@ -371,8 +419,8 @@ fn an_endless_proof_is_not_looked_at() {
 #[test]
 fn bits_are_counted_from_the_highest_of_the_first_byte() {
     let path = ones(11);
-    assert!((0..11).all(|depth| path.bit(depth)));
-    assert!((11..300).all(|depth| !path.bit(depth)));
+    assert!((0..11).all(|depth| path.side(depth) == Side::Right));
+    assert!((11..300).all(|depth| path.side(depth) == Side::Left));
     assert_eq!(path.common_bits(&ones(256)), 11);
     assert_eq!(path.common_bits(&path), 256);
 }
@@ -382,10 +430,7 @@ fn bits_are_counted_from_the_highest_of_the_first_byte() {
 fn digests_are_golden() {
     let check = |digest: Digest, golden: &str| assert_eq!(digest.to_string(), golden);
     assert_eq!(state_key(ServiceId::KV, b"a"), b"\x02a");
-    check(
-        value_digest(b"1"),
-        "dda199dba64e7ccf62de3d537b2135220e77b1d13210ade9f0c4337d2157c52b",
-    );
+    check(value_digest(b"1"), "dda199dba64e7ccf62de3d537b2135220e77b1d13210ade9f0c4337d2157c52b");
     check(
         Digest(Path::of(b"\x02a").0),
         "fb3070460e224199178b0d6693565e07795fcec567a44c17b88a3dfa76620e88",

@@ -87,26 +87,25 @@ impl Running {
         }
         let end = until.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
         let mut writes = self.writes.range::<[u8], _>((Bound::Included(&*from), end)).peekable();
-        let mut show = |key: &[u8], write: &Option<Vec<u8>>| match write {
+        let mut show = |key: &[u8], value: Option<&[u8]>| match value {
             Some(value) => visit(own_part(key), value),
             None => ControlFlow::Continue(()),
         };
         let mut flow = ControlFlow::Continue(());
         self.backend.scan(&from, until.as_deref(), &mut |key, value| {
             flow = (|| {
-                while let Some((earlier, write)) = writes.next_if(|(next, _)| next.as_slice() < key)
-                {
-                    show(earlier, write)?;
+                while let Some((new, write)) = writes.next_if(|(next, _)| next.as_slice() < key) {
+                    show(new, write.as_deref())?;
                 }
                 match writes.next_if(|(next, _)| next.as_slice() == key) {
-                    Some((_, write)) => show(key, write),
-                    None => show(key, &Some(value.to_vec())),
+                    Some((_, write)) => show(key, write.as_deref()),
+                    None => show(key, Some(value)),
                 }
             })();
             flow
         });
         if flow.is_continue() {
-            let _ = writes.try_for_each(|(key, write)| show(key, write));
+            let _ = writes.try_for_each(|(key, write)| show(key, write.as_deref()));
         }
     }
 

@@ -2,74 +2,75 @@
 //!
 //! A client accepts a proof once a quorum has signed the commit's root, and that takes a few more
 //! commits; by then the backend has moved on. A version is the tree after its commit, which shares
-//! all that did not change with its neighbours, and the values that the commit overwrote.
+//! all that did not change with its neighbours, and the values that later commits overwrote.
 
 use std::collections::{BTreeMap, VecDeque};
 
-use ravelin_crypto::state_tree::{NODE_BYTES, StateTree};
-use ravelin_model::CommitIndex;
+use ravelin_crypto::state_tree::{NODE_BYTES, StateTree, Version};
+use ravelin_model::wire::StateNode;
+use ravelin_model::{CommitIndex, Digest};
 
 /// Versions kept. A quorum signs a commit within a few rounds of it; the rest is for replicas whose
 /// statements come late.
 pub const STATE_VERSIONS_MAX: usize = 64;
 /// Memory of the versions before the last, estimated: beyond it the oldest are forgotten, and a
-/// client that asks for one must ask again.
+/// client that wanted one asks again for a newer.
 pub const STATE_VERSION_BYTES_MAX: usize = 32 << 20;
 
-/// Bookkeeping of one value kept, beside its bytes and its key's: two vectors and a map's share.
+/// Memory of one value kept, beside its bytes and its key's: two vectors and a map's share.
 const ENTRY_BYTES: usize = 80;
 
 /// What one commit overwrote: the values before it, `None` where there was none.
 pub(super) type Undo = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 
-/// The last versions, oldest first.
-#[derive(Default)]
+/// The tree with its last versions, oldest first; the newest is the tree as it is.
 pub(super) struct Versions {
-    kept: VecDeque<Version>,
-    bytes: usize,
+    tree: StateTree,
+    kept: VecDeque<Kept>,
+    undo_bytes: usize,
 }
 
 /// The state after one commit.
-struct Version {
+struct Kept {
     commit: CommitIndex,
-    tree: StateTree,
-    /// The way back to the version before; of no use in the oldest one.
+    version: Version,
+    /// The way back to the version before; empty in the oldest.
     undo: Undo,
-    /// What keeping the version before costs.
-    bytes: usize,
+    undo_bytes: usize,
 }
 
 impl Versions {
-    /// Adds the newest version, and forgets old ones as the limits demand; the newest stays. A
-    /// version of the same commit is replaced.
-    pub(super) fn remember(&mut self, commit: CommitIndex, tree: StateTree, undo: Undo) {
-        if self.kept.back().is_some_and(|newest| newest.commit == commit) {
-            *self = Self::default();
-        }
-        let copied = self.kept.back().map_or(0, |newest| {
-            tree.copied_nodes().saturating_sub(newest.tree.copied_nodes())
-        });
-        let nodes = usize::try_from(copied).unwrap_or(usize::MAX).saturating_mul(NODE_BYTES);
-        let bytes = undo.iter().fold(nodes, |sum, (key, value)| {
-            let value = value.as_ref().map_or(0, Vec::len);
-            sum.saturating_add(ENTRY_BYTES + key.len() + value)
-        });
-        self.bytes = self.bytes.saturating_add(bytes);
-        self.kept.push_back(Version { commit, tree, undo, bytes });
-        let is_too_much = |versions: &Self| {
-            versions.kept.len() > STATE_VERSIONS_MAX || versions.bytes > STATE_VERSION_BYTES_MAX
-        };
-        while is_too_much(self) && self.kept.len() > 1 {
-            self.forget_oldest();
-        }
-        if self.kept.len() == 1 {
-            self.forget_way_back();
-        }
+    /// Begins with the tree of `commit`.
+    pub(super) fn new(commit: CommitIndex, mut tree: StateTree) -> Self {
+        let version = tree.keep();
+        let first = Kept { commit, version, undo: Undo::new(), undo_bytes: 0 };
+        Self { tree, kept: VecDeque::from([first]), undo_bytes: 0 }
     }
 
-    /// The tree after `commit`.
-    pub(super) fn tree(&self, commit: CommitIndex) -> Option<&StateTree> {
-        self.place(commit).and_then(|place| self.kept.get(place)).map(|version| &version.tree)
+    /// The tree, for the changes of the next commit.
+    pub(super) fn tree_mut(&mut self) -> &mut StateTree {
+        &mut self.tree
+    }
+
+    /// Keeps the tree as it is now as the state after `commit`, forgets old versions as the limits
+    /// demand, and returns the root. The newest version always stays.
+    pub(super) fn remember(&mut self, commit: CommitIndex, undo: Undo) -> Digest {
+        let is_again = self.kept.back().is_some_and(|newest| newest.commit == commit);
+        let version = self.tree.keep();
+        let undo_bytes = undo.iter().fold(0, |sum, (key, value)| {
+            sum + ENTRY_BYTES + key.len() + value.as_ref().map_or(0, Vec::len)
+        });
+        self.undo_bytes += undo_bytes;
+        self.kept.push_back(Kept { commit, version, undo, undo_bytes });
+        while self.kept.len() > 1 && (is_again || self.is_too_much()) {
+            self.forget_oldest();
+        }
+        self.tree.root()
+    }
+
+    /// The search path of `key` in the state after `commit`.
+    pub(super) fn prove(&self, commit: CommitIndex, key: &[u8]) -> Option<Vec<StateNode>> {
+        self.tree.prove(self.kept.get(self.place(commit)?)?.version, key)
     }
 
     /// The value that `key` had after `commit`, if a later commit has overwritten it: the first one
@@ -87,17 +88,19 @@ impl Versions {
         self.kept.binary_search_by_key(&commit, |version| version.commit).ok()
     }
 
-    fn forget_oldest(&mut self) {
-        self.kept.pop_front();
-        self.forget_way_back();
+    fn is_too_much(&self) -> bool {
+        let bytes = self.undo_bytes + self.tree.superseded_nodes() * NODE_BYTES;
+        self.kept.len() > STATE_VERSIONS_MAX || bytes > STATE_VERSION_BYTES_MAX
     }
 
-    /// Drops what only led back to a version that is forgotten.
-    fn forget_way_back(&mut self) {
+    /// Forgets the oldest version, and what only led back to it.
+    fn forget_oldest(&mut self) {
+        self.tree.forget_oldest();
+        self.kept.pop_front();
         if let Some(oldest) = self.kept.front_mut() {
+            self.undo_bytes -= oldest.undo_bytes;
+            oldest.undo_bytes = 0;
             oldest.undo.clear();
-            self.bytes -= oldest.bytes;
-            oldest.bytes = 0;
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Reading the durable part of a log while it is being written: what laggards ask for.
 
-use super::format::{HEADER_BYTES, Marker, Records, TagRange};
+use super::format::{HEADER_BYTES, Marker, Records, TagRange, record_bytes};
 use super::segment::Segment;
 use super::{LogError, SegmentNumber, Tag};
 use std::collections::BTreeMap;
@@ -76,8 +76,8 @@ impl Index {
 impl Archive {
     /// Reads the durable records with a tag of at least `from`, in the order of the log.
     ///
-    /// `resume`: the `next` of the page before, `None` for the first. `bytes_max` bounds the
-    /// payloads of a page, which has at least one record if there is one.
+    /// `resume`: the `next` of the page before, `None` for the first. `bytes_max` bounds a
+    /// page, 24 bytes and a payload a record; there is at least one record in it if there is one.
     /// Cost: reads the groups that hold such tags, and 64 bytes of each group that it skips in
     /// the segments that may hold one.
     ///
@@ -146,11 +146,12 @@ impl Filling {
         if tag < self.from || self.resume.is_some_and(|resume| at < resume) {
             return true;
         }
-        if payload.len() > self.bytes_left && !self.page.records.is_empty() {
+        let bytes = record_bytes(payload.len());
+        if bytes > self.bytes_left && !self.page.records.is_empty() {
             self.page.next = Some(at);
             return false;
         }
-        self.bytes_left = self.bytes_left.saturating_sub(payload.len());
+        self.bytes_left = self.bytes_left.saturating_sub(bytes);
         self.page.records.push((tag, payload.to_vec()));
         true
     }

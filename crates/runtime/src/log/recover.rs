@@ -9,7 +9,7 @@
 use super::format::{ALIGNMENT, HEADER_BYTES, MARKER_BYTES, MARKER_MAGIC, Marker, MarkerKind};
 use super::format::{Records, TagRange};
 use super::segment::{self, Segment};
-use super::{GroupNumber, LogConfig, LogError, SegmentNumber, Tag, Visit};
+use super::{GroupNumber, LogConfig, LogError, SegmentNumber, Visit};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;

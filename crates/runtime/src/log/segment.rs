@@ -5,6 +5,7 @@
 
 use super::format::{HEADER_BYTES, Header, HeaderFault, MARKER_BYTES, Marker, SegmentKey};
 use super::{LogConfig, LogError, SegmentNumber};
+use crate::directory;
 use rustix::fs::{FallocateFlags, fallocate};
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -49,7 +50,7 @@ impl Segment {
         file.write_all_at(&header.encode(), 0)?;
         file.sync_data()?;
         std::fs::rename(&spare, path(dir, number))?;
-        sync_dir(dir)?;
+        directory::sync(dir)?;
         Ok(Self { number, bytes: segment_bytes, key: header.key(), file: Arc::new(file) })
     }
 
@@ -127,17 +128,6 @@ pub(super) fn list(dir: &Path) -> io::Result<Vec<SegmentNumber>> {
     Ok(numbers)
 }
 
-/// Whether `dir` holds nothing but what a log leaves behind before its first segment.
-pub(super) fn is_unused(dir: &Path, lock_name: &str) -> io::Result<bool> {
-    for entry in std::fs::read_dir(dir)? {
-        let name = entry?.file_name();
-        if name != lock_name && name != SPARE_NAME && name != "lost+found" {
-            return Ok(false);
-        }
-    }
-    Ok(true)
-}
-
 /// Removes a spare file left by a crash: nobody knows how far it got.
 pub(super) fn remove_spare(dir: &Path) -> io::Result<()> {
     match std::fs::remove_file(dir.join(SPARE_NAME)) {
@@ -149,7 +139,7 @@ pub(super) fn remove_spare(dir: &Path) -> io::Result<()> {
 /// Removes segment `number`, durably.
 pub(super) fn remove(dir: &Path, number: SegmentNumber) -> io::Result<()> {
     std::fs::remove_file(path(dir, number))?;
-    sync_dir(dir)
+    directory::sync(dir)
 }
 
 /// Takes segment `number` out of use: it becomes the spare file, or goes if there is one.
@@ -159,12 +149,7 @@ pub(super) fn retire(dir: &Path, number: SegmentNumber) -> io::Result<()> {
         return remove(dir, number);
     }
     std::fs::rename(path(dir, number), spare)?;
-    sync_dir(dir) // before the header is overwritten, or the old name could show a new header
-}
-
-/// Makes the names in `dir` durable.
-pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
+    directory::sync(dir) // before the header is overwritten, or the old name could show a new header
 }
 
 fn path(dir: &Path, number: SegmentNumber) -> PathBuf {

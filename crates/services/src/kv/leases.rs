@@ -90,7 +90,8 @@ pub(super) fn detach(turn: &mut Turn<'_>, lease: LeaseId, thing: &[u8]) {
 }
 
 fn count(turn: &mut Turn<'_>, lease: LeaseId, change: i32) {
-    let mut record = layout::lease(turn.view(), lease).expect("a lease stays while things hang on it");
+    let mut record =
+        layout::lease(turn.view(), lease).expect("a lease stays while things hang on it");
     record.attached =
         record.attached.checked_add_signed(change).expect("what is taken off hung there");
     turn.store.put(&lease_key(lease), record.encode());

@@ -7,12 +7,7 @@ use ravelin_model::{Context, Time, View};
 use super::{Turn, entries, layout, leases};
 
 /// Takes the lock for a lease of the asker, or queues for it. Asking again changes nothing.
-pub(super) fn lock(
-    turn: &mut Turn<'_>,
-    context: &Context,
-    name: &[u8],
-    lease: LeaseId,
-) -> KvReply {
+pub(super) fn lock(turn: &mut Turn<'_>, context: &Context, name: &[u8], lease: LeaseId) -> KvReply {
     if !entries::is_key(name) {
         return KvReply::Invalid;
     }

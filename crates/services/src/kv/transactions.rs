@@ -229,8 +229,7 @@ impl Draft {
             }
         }
         let has_room = more.into_iter().filter(|(_, more)| *more > 0).all(|(lease, more)| {
-            layout::lease(turn.view(), lease)
-                .is_some_and(|record| leases::has_room(&record, more))
+            layout::lease(turn.view(), lease).is_some_and(|record| leases::has_room(&record, more))
         });
         if has_room { Ok(()) } else { Err(KvReply::LeaseFull) }
     }

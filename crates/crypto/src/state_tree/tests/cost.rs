@@ -13,9 +13,9 @@ fn tree(count: u64) -> StateTree {
 }
 
 /// Nodes on the longest path.
-fn depth(subtree: &Subtree) -> usize {
-    let below = |node: &Arc<Node>| depth(node.child(false)).max(depth(node.child(true)));
-    subtree.as_ref().map_or(0, |node| 1 + below(node))
+fn depth(tree: &StateTree, subtree: &Subtree) -> usize {
+    let node = subtree.top.map(|id| tree.nodes.get(id));
+    node.map_or(0, |node| 1 + depth(tree, &node.left).max(depth(tree, &node.right)))
 }
 
 #[test]
@@ -28,7 +28,7 @@ fn cost_of_updates() {
         let start = Instant::now();
         tree.root();
         let hashed = start.elapsed() / u32::try_from(count).unwrap();
-        let (depth, bytes) = (depth(&tree.root), NODE_BYTES);
+        let (depth, bytes) = (depth(&tree, &tree.root), NODE_BYTES);
         println!("{count} keys, depth {depth}, node {bytes} B: insert {built:?}, hash {hashed:?}");
         for batch in [1, 32, 256, 2_000] {
             cost_of_batches(&mut tree, count, batch);
@@ -40,31 +40,35 @@ fn cost_of_batches(tree: &mut StateTree, count: u64, batch: u64) {
     let mut chance = Chance(batch);
     let commits = 20_000 / batch;
     let updates = u32::try_from(commits * batch).unwrap();
-    let copied = tree.copied_nodes();
+    let keys: Vec<Vec<u8>> = (0..updates).map(|_| key(chance.below(count))).collect();
+    for _ in 0..64 {
+        tree.keep();
+    }
+    let mut copied = 0;
     let start = Instant::now();
-    let mut version = tree.clone();
-    for commit in 0..commits {
-        for _ in 0..batch {
-            put(tree, &key(chance.below(count)), &commit.to_le_bytes());
-        }
-        tree.root();
-        version = tree.clone();
+    for (commit, keys) in (0..).zip(keys.chunks(usize::try_from(batch).unwrap())) {
+        let before = tree.superseded_nodes();
+        keys.iter().for_each(|key| put(tree, key, &u64::to_le_bytes(commit)));
+        tree.keep();
+        copied += tree.superseded_nodes() - before;
+        tree.forget_oldest();
     }
     let spent = start.elapsed() / updates;
-    let copied = (tree.copied_nodes() - copied) as f64 / f64::from(updates);
+    let copied = copied as f64 / f64::from(updates);
     println!("  commits of {batch}: {spent:?} an update, {copied:.1} nodes copied");
-    drop(version);
+    (0..64).for_each(|_| tree.forget_oldest());
 }
 
 #[test]
 #[ignore = "measures"]
 fn cost_of_proofs() {
-    let tree = tree(1_000_000);
-    let root = tree.root();
+    let mut tree = tree(1_000_000);
+    let (root, now) = (tree.root(), tree.keep());
     let value = Some(b"value".to_vec());
+    let prove = |number: u64| tree.prove(now, &key(number * 97)).unwrap();
     let start = Instant::now();
     let proofs: Vec<StateProof> = (0..10_000)
-        .map(|number| StateProof { value: value.clone(), path: tree.prove(&key(number * 97)) })
+        .map(|number| StateProof { value: value.clone(), path: prove(number) })
         .collect();
     let proven = start.elapsed() / 10_000;
     let start = Instant::now();

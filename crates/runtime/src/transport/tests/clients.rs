@@ -1,12 +1,14 @@
 //! Clients and a replica, over real sockets.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ravelin_model::PublicKey;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
+use tokio_rustls::TlsAcceptor;
 use tokio_rustls::client::TlsStream;
 
 use super::{
@@ -16,7 +18,9 @@ use super::{
 use crate::transport::clients::{
     ClientConfig, ClientEvent, ClientLimits, ClientListener, ConnectionId, site,
 };
-use crate::transport::{ALPN_PEER, ChannelLimits, identity};
+use crate::transport::frame::write_frames;
+use crate::transport::identity::{self, Accepted};
+use crate::transport::{ALPN_CLIENT, ALPN_PEER, ChannelLimits};
 
 struct Server {
     listener: ClientListener,
@@ -91,6 +95,26 @@ async fn client_that_speaks_the_protocol_of_replicas_is_refused() {
     assert!(soon(dial(server.address, tls)).await.is_err());
     until_counted(&server.listener.counters().handshake_wrong_protocol, 1).await;
     assert!(server.events.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn server_that_agrees_on_no_protocol_is_refused() {
+    let (listener, address) = listen().await;
+    let mut tls = (*identity::server_config(&key(0), Accepted::AnyKey, ALPN_CLIENT)).clone();
+    tls.alpn_protocols.clear();
+    let acceptor = TlsAcceptor::from(Arc::new(tls));
+    let serving = tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            if let Ok(mut stream) = acceptor.accept(stream).await {
+                let _ = write_frames(&mut stream, &[]).await; // greets like ours
+                hung_up(&mut stream).await;
+            }
+        }
+    });
+    let (alice, mut alice_hears) = link(&key(1), key(0).public_key(), address);
+    until_counted(&alice.counters().handshake_wrong_protocol, 2).await;
+    assert!(alice_hears.try_recv().is_err());
+    serving.abort();
 }
 
 #[tokio::test]

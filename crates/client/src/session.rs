@@ -1,0 +1,446 @@
+//! One client's session with the cluster: commands and messages in, sends and events out.
+//!
+//! **Guarantee:** see the crate. Everything kept is bounded by the limits of [`crate::limits`], the
+//! session's window and the size of the group.
+//!
+//! # Opening
+//! An envelope with session 0, whose number is the clock's. If the cluster has seen a higher number
+//! of this client, the next attempt uses one above it. Replicas send the answers to openings to
+//! those who attached to session 0. An opening whose answers were lost may leave a session behind
+//! that nobody uses and that ends by itself; nothing is executed in it.
+
+mod answers;
+mod proofs;
+mod reads;
+mod sending;
+mod statuses;
+mod watching;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use ravelin_crypto::{Keyring, SigningKey};
+use ravelin_model::limits::{CLIENT_PATIENCE, ENVELOPE_OPERATIONS_MAX, SESSION_WINDOW};
+use ravelin_model::requests::session::SessionRequest;
+use ravelin_model::wire::{ClientMessage, ServerMessage};
+use ravelin_model::{
+    Encode as _, Group, Misbehaviour, Operation, Position, PublicKey, Refusal, ReplicaId, Sequence,
+    ServiceId, SessionId, Time,
+};
+
+use crate::event::{ClientAction, Event, Ticket, Unanswered};
+use crate::evidence::Statements;
+use crate::flight::{Agreed, Flight, Purpose};
+use crate::limits::IN_FLIGHT_BYTES_MAX;
+use crate::peers::Peers;
+use crate::tally::Tally;
+use crate::watch::Watch;
+
+use proofs::Proof;
+use reads::Read;
+use statuses::StatusQuestion;
+
+/// How a session behaves.
+#[derive(Clone, Copy, Debug)]
+pub struct SessionConfig {
+    /// How long to wait for the home replica before asking others.
+    pub patience: Duration,
+    /// Chooses the home replica and the jitter of retries; need not be secret.
+    pub seed: [u8; 32],
+}
+
+impl SessionConfig {
+    /// The default patience.
+    #[must_use]
+    pub fn new(seed: [u8; 32]) -> Self {
+        Self { patience: CLIENT_PATIENCE, seed }
+    }
+}
+
+/// What may be submitted now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capacity {
+    /// Operations, in one envelope or several.
+    pub operations: usize,
+    /// Canonical bytes of all their envelopes.
+    pub bytes: usize,
+}
+
+/// The voting client's core: commands and messages in, actions out; no I/O, no clock.
+#[derive(Debug)]
+pub struct Session {
+    keyring: Keyring,
+    key: SigningKey,
+    peers: Peers,
+    phase: Phase,
+    /// The number of the last opening.
+    opening: Sequence,
+    next_ticket: u64,
+    /// The next operation's number.
+    next: Sequence,
+    /// By the number of their first operation.
+    flights: BTreeMap<Sequence, Flight>,
+    flight_bytes: usize,
+    /// What was agreed lately, for comparing late answers with.
+    agreed: BTreeMap<Sequence, Agreed>,
+    /// Members that say that the session or the client is unknown.
+    shut_out: Tally<Refusal>,
+    reads: BTreeMap<Ticket, Read>,
+    proofs: BTreeMap<Ticket, Proof>,
+    watches: BTreeMap<Ticket, Watch>,
+    statuses: BTreeMap<Ticket, StatusQuestion>,
+    statements: Statements,
+}
+
+/// Where the session stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// There is none.
+    Idle,
+    /// Its opening is in flight.
+    Opening,
+    /// Operations can be submitted.
+    Open(SessionId),
+    /// It ends once everything in flight is answered.
+    Closing(SessionId),
+}
+
+impl Session {
+    /// An idle session of the client that holds `key`, with the cluster of `keyring`.
+    #[must_use]
+    pub fn new(keyring: Keyring, key: SigningKey, config: SessionConfig) -> Self {
+        let group = keyring.group();
+        Self {
+            peers: Peers::new(group, config.patience, config.seed),
+            statements: Statements::new(group),
+            keyring,
+            key,
+            phase: Phase::Idle,
+            opening: Sequence(0),
+            next_ticket: 1,
+            next: Sequence(1),
+            flights: BTreeMap::new(),
+            flight_bytes: 0,
+            agreed: BTreeMap::new(),
+            shut_out: Tally::default(),
+            reads: BTreeMap::new(),
+            proofs: BTreeMap::new(),
+            watches: BTreeMap::new(),
+            statuses: BTreeMap::new(),
+        }
+    }
+
+    /// Opens a session; [`Event::Opened`] or [`Event::Refused`] follows.
+    ///
+    /// # Errors
+    /// [`Misuse::NotIdle`] if there is one already.
+    pub fn open(&mut self, now: Time, out: &mut Vec<ClientAction>) -> Result<(), Misuse> {
+        if self.phase != Phase::Idle {
+            return Err(Misuse::NotIdle);
+        }
+        self.open_above(now, self.opening.0, out);
+        Ok(())
+    }
+
+    /// Submits 1..=1024 operations as one signed envelope; [`Event::Answered`] follows once a quorum
+    /// agrees on each result, or [`Event::Unanswered`].
+    ///
+    /// # Errors
+    /// [`Misuse`]. After `WindowFull` and `BytesFull` the caller waits for answers.
+    pub fn submit(
+        &mut self,
+        now: Time,
+        operations: Vec<Operation>,
+        out: &mut Vec<ClientAction>,
+    ) -> Result<Ticket, Misuse> {
+        let Phase::Open(session) = self.phase else { return Err(Misuse::NotOpen) };
+        self.check_room(&operations)?;
+        let ticket = self.take_ticket();
+        self.launch(now, Purpose::Operations, ticket, session, operations, out);
+        Ok(ticket)
+    }
+
+    /// Ends the session once everything in flight is answered; [`Event::Closed`] follows. Reads that
+    /// wait to be ordered end unanswered.
+    ///
+    /// # Errors
+    /// [`Misuse::NotOpen`] if there is no open session.
+    pub fn close(&mut self, now: Time, out: &mut Vec<ClientAction>) -> Result<(), Misuse> {
+        let Phase::Open(session) = self.phase else { return Err(Misuse::NotOpen) };
+        self.phase = Phase::Closing(session);
+        self.drop_waiting_reads(out);
+        self.start_waiting(now, out);
+        Ok(())
+    }
+
+    /// What may be submitted now; nothing unless the session is open.
+    #[must_use]
+    pub fn capacity(&self) -> Capacity {
+        if !matches!(self.phase, Phase::Open(_) | Phase::Closing(_)) {
+            return Capacity { operations: 0, bytes: 0 };
+        }
+        // The window is the server's: it begins at the oldest operation without an answer.
+        let oldest = self.flights.keys().next().copied().unwrap_or(self.next);
+        let used = self.next.0.saturating_sub(oldest.0);
+        let operations = usize::try_from(SESSION_WINDOW.saturating_sub(used)).unwrap_or(0);
+        Capacity { operations, bytes: IN_FLIGHT_BYTES_MAX.saturating_sub(self.flight_bytes) }
+    }
+
+    /// The open session's id.
+    #[must_use]
+    pub fn id(&self) -> Option<SessionId> {
+        match self.phase {
+            Phase::Open(session) | Phase::Closing(session) => Some(session),
+            Phase::Idle | Phase::Opening => None,
+        }
+    }
+
+    /// Takes a message that came over the connection of `from`.
+    pub fn on_message(
+        &mut self,
+        now: Time,
+        from: ReplicaId,
+        message: ServerMessage,
+        out: &mut Vec<ClientAction>,
+    ) {
+        if !self.group().has(from) {
+            return;
+        }
+        match message {
+            ServerMessage::Answers { statement, batch, path } => {
+                if self.is_believable(from, &statement, &batch, &path, out) {
+                    self.count(now, from, batch, out);
+                }
+            }
+            ServerMessage::Repeated(batch) => self.count(now, from, batch, out),
+            ServerMessage::Busy { session, first, retry_after_ms } => {
+                self.on_busy(now, from, (session, first), retry_after_ms, out);
+            }
+            ServerMessage::Denied { session, first, refusal } => {
+                self.on_denied(now, from, (session, first), refusal, out);
+            }
+            ServerMessage::ReadReply { id, reply, commit: _ } => {
+                self.on_read_reply(now, from, Ticket(id), reply, out);
+            }
+            ServerMessage::Proof { id, statements, proof } => {
+                self.on_proof(now, from, Ticket(id), &statements, proof, out);
+            }
+            ServerMessage::Changes { id, through, items } => {
+                self.on_changes(from, id, through, items, out);
+            }
+            ServerMessage::Compacted { id, oldest } => self.on_compacted(from, id, oldest, out),
+            ServerMessage::Status { id, report } => {
+                self.on_status(from, Ticket(id), *report, out);
+            }
+            // Plans are asked for before there is a session: see `chain`.
+            ServerMessage::Plans(_) => {}
+        }
+    }
+
+    /// Takes it that `replica` can be sent to.
+    pub fn on_connected(&mut self, now: Time, replica: ReplicaId, out: &mut Vec<ClientAction>) {
+        if !self.group().has(replica) {
+            return;
+        }
+        self.peers.connect(replica);
+        self.attach(replica, out);
+        self.resend_to(replica, out);
+        self.ask_reads_of(replica, out);
+        self.ask_proofs_again(now, out);
+        self.watch_at(replica, out);
+    }
+
+    /// Takes it that the connection to `replica` broke.
+    pub fn on_disconnected(&mut self, now: Time, replica: ReplicaId, out: &mut Vec<ClientAction>) {
+        self.peers.disconnect(replica);
+        self.send_due(out);
+        self.order_hopeless_reads(now, out);
+        self.pass_on_proofs_of(now, replica, out);
+        self.unwatch_at(replica);
+        self.await_no_status_of(replica, out);
+    }
+
+    /// Takes the passing of time; early calls are harmless.
+    pub fn on_time(&mut self, now: Time, out: &mut Vec<ClientAction>) {
+        self.peers.release(now);
+        self.retry(now, out);
+        self.order_overdue_reads(now, out);
+        self.pass_on_overdue_proofs(now, out);
+        self.tell_overdue_statuses(now, out);
+    }
+
+    /// When [`Session::on_time`] should be called at the latest.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Time> {
+        let flights = self.flights.values().map(|flight| flight.deadline);
+        let release = self.peers.next_release().filter(|_| !self.flights.is_empty());
+        flights
+            .chain(release)
+            .chain(self.reads.values().filter_map(Read::deadline))
+            .chain(self.proofs.values().map(|proof| proof.deadline))
+            .chain(self.statuses.values().map(|question| question.deadline))
+            .min()
+    }
+
+    fn group(&self) -> Group {
+        self.keyring.group()
+    }
+
+    fn client(&self) -> PublicKey {
+        self.key.public()
+    }
+
+    fn take_ticket(&mut self) -> Ticket {
+        let ticket = Ticket(self.next_ticket);
+        self.next_ticket += 1;
+        ticket
+    }
+
+    /// The session that envelopes name now.
+    fn named_session(&self) -> Option<SessionId> {
+        match self.phase {
+            Phase::Idle => None,
+            Phase::Opening => Some(SessionId(0)),
+            Phase::Open(session) | Phase::Closing(session) => Some(session),
+        }
+    }
+
+    /// Opens with the clock's number, or the one above `last` if the clock is behind it.
+    fn open_above(&mut self, now: Time, last: u64, out: &mut Vec<ClientAction>) {
+        let Some(above) = last.checked_add(1) else {
+            self.phase = Phase::Idle;
+            let refusal = Refusal::StaleOpening { last };
+            return out.push(ClientAction::Deliver(Event::Refused { refusal }));
+        };
+        self.forget_session();
+        self.phase = Phase::Opening;
+        self.opening = Sequence(above.max(now.0));
+        self.next = self.opening;
+        self.attach_everywhere(out);
+        let ticket = self.take_ticket();
+        let operation = session_operation(&SessionRequest::Open);
+        self.launch(now, Purpose::Open, ticket, SessionId(0), vec![operation], out);
+    }
+
+    fn on_opened(&mut self, now: Time, session: SessionId, out: &mut Vec<ClientAction>) {
+        self.forget_session();
+        self.phase = Phase::Open(session);
+        self.next = Sequence(1);
+        self.attach_everywhere(out);
+        out.push(ClientAction::Deliver(Event::Opened { session }));
+        self.start_waiting(now, out);
+    }
+
+    /// Ends a session that the cluster does not know, or whose client it does not.
+    fn lose(&mut self, refusal: Refusal, out: &mut Vec<ClientAction>) {
+        let phase = std::mem::replace(&mut self.phase, Phase::Idle);
+        let is_closing = self.flights.values().any(|flight| flight.purpose == Purpose::Close);
+        for flight in self.forget_session() {
+            self.reads.remove(&flight.ticket);
+            if matches!(flight.purpose, Purpose::Operations | Purpose::Read) {
+                let (ticket, why) = (flight.ticket, Unanswered::SessionLost);
+                out.push(ClientAction::Deliver(Event::Unanswered { ticket, why }));
+            }
+        }
+        self.drop_waiting_reads(out);
+        let event = match (phase, refusal) {
+            (Phase::Opening, _) => Event::Refused { refusal },
+            (Phase::Closing(_), Refusal::UnknownSession) if is_closing => Event::Closed,
+            _ => Event::Lost { refusal },
+        };
+        out.push(ClientAction::Deliver(event));
+    }
+
+    /// Forgets everything that belongs to one session, and returns what was in flight.
+    fn forget_session(&mut self) -> Vec<Flight> {
+        self.flight_bytes = 0;
+        self.agreed.clear();
+        self.shut_out.clear();
+        std::mem::take(&mut self.flights).into_values().collect()
+    }
+
+    /// Starts what waited for room, or for everything else to be answered.
+    fn start_waiting(&mut self, now: Time, out: &mut Vec<ClientAction>) {
+        self.order_waiting_reads(now, out);
+        if let (Phase::Closing(session), true) = (self.phase, self.flights.is_empty()) {
+            let ticket = self.take_ticket();
+            let operation = session_operation(&SessionRequest::Close);
+            self.launch(now, Purpose::Close, ticket, session, vec![operation], out);
+        }
+    }
+
+    fn check_room(&self, operations: &[Operation]) -> Result<(), Misuse> {
+        let count = operations.len();
+        if count == 0 || count > ENVELOPE_OPERATIONS_MAX {
+            return Err(Misuse::OperationCount { operations: count });
+        }
+        let (size, capacity) = (sending::size_of_envelope(operations)?, self.capacity());
+        if count > capacity.operations {
+            return Err(Misuse::WindowFull { left: capacity.operations });
+        }
+        if size > capacity.bytes {
+            return Err(Misuse::BytesFull { left: capacity.bytes });
+        }
+        Ok(())
+    }
+
+    fn accuse(replica: ReplicaId, misbehaviour: Misbehaviour, out: &mut Vec<ClientAction>) {
+        let misbehaviour = Box::new(misbehaviour);
+        out.push(ClientAction::Deliver(Event::Accused { replica, misbehaviour }));
+    }
+}
+
+fn session_operation(request: &SessionRequest) -> Operation {
+    Operation { service: ServiceId::SESSION, request: request.encode() }
+}
+
+/// What the caller may not do, or not now. Nothing was sent.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Misuse {
+    /// A session is open, or about to open or close; close it first.
+    #[error("there is a session already")]
+    NotIdle,
+    /// No session is open; open one and wait for [`Event::Opened`].
+    #[error("no session is open")]
+    NotOpen,
+    /// An envelope of no or too many operations; split it.
+    #[error("an envelope of {operations} operations: choose between 1 and {ENVELOPE_OPERATIONS_MAX}")]
+    OperationCount {
+        /// Operations given.
+        operations: usize,
+    },
+    /// An envelope or request beyond the limit; split it.
+    #[error("{bytes} bytes are more than the {bytes_max} that fit")]
+    TooLarge {
+        /// Canonical bytes given.
+        bytes: usize,
+        /// Canonical bytes allowed.
+        bytes_max: usize,
+    },
+    /// Too many operations in flight; wait for answers.
+    #[error("the session's window has room for {left} operations now")]
+    WindowFull {
+        /// Operations that may be submitted now.
+        left: usize,
+    },
+    /// Too many bytes in flight; wait for answers.
+    #[error("there is room for {left} bytes in flight now")]
+    BytesFull {
+        /// Bytes that may be submitted now.
+        left: usize,
+    },
+    /// Too many questions of a kind; wait for their answers.
+    #[error("{max} {kind} are open already")]
+    TooMany {
+        /// What kind.
+        kind: &'static str,
+        /// The limit.
+        max: usize,
+    },
+    /// The ticket names nothing that is open.
+    #[error("nothing is open under ticket {}", ticket.0)]
+    NoSuchTicket {
+        /// The ticket.
+        ticket: Ticket,
+    },
+}

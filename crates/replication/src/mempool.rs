@@ -1,0 +1,171 @@
+//! Envelopes on their way into a block: admission with quotas, and fair turns among clients.
+//!
+//! **Guarantee:** bounded in bytes, over all clients and for each; a client that floods fills its
+//! own quota and waits for its own turn. Who is turned away is told when to try again.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use ravelin_crypto::VerifiedEnvelope;
+use ravelin_crypto::keyring::envelope_digest;
+use ravelin_model::limits::BLOCK_ENVELOPES_MAX;
+use ravelin_model::{Digest, Encode as _, Envelope, PublicKey, Vote};
+use ravelin_multicast::Payload;
+
+/// Bytes of envelopes that wait, over all clients.
+pub const PENDING_BYTES_MAX: usize = 64 << 20;
+/// Bytes of envelopes of one client that wait.
+pub const PENDING_CLIENT_BYTES_MAX: usize = 8 << 20;
+/// Envelopes of one client that wait.
+pub const PENDING_CLIENT_ENVELOPES_MAX: usize = 2048;
+/// Envelopes remembered as under way in own blocks, so that a retry does not put them in another.
+pub const UNDER_WAY_MAX: usize = 65_536;
+/// What a client is told to wait when its quota is full.
+pub const RETRY_AFTER_MS: u32 = 20;
+
+/// Envelopes that wait, by client, and votes for the next block.
+#[derive(Debug, Default)]
+pub struct Mempool {
+    queues: BTreeMap<PublicKey, Queue>,
+    /// Clients with something waiting, in the order of their turns.
+    turns: VecDeque<PublicKey>,
+    waiting: BTreeSet<Digest>,
+    under_way: BTreeSet<Digest>,
+    under_way_order: VecDeque<Digest>,
+    bytes: usize,
+    votes: VecDeque<Vote>,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    envelopes: VecDeque<(Digest, Envelope, usize)>,
+    bytes: usize,
+}
+
+/// Why an envelope was not taken: the client should wait and try again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Busy {
+    /// For how long.
+    pub retry_after_ms: u32,
+}
+
+impl Mempool {
+    /// Takes an envelope for a coming block. One that waits already, or is under way in an own
+    /// block, is taken without effect.
+    ///
+    /// # Errors
+    /// [`Busy`] when the client's quota or the replica's is full.
+    pub fn admit(&mut self, envelope: &VerifiedEnvelope) -> Result<(), Busy> {
+        let digest = envelope.digest();
+        if self.waiting.contains(&digest) || self.under_way.contains(&digest) {
+            return Ok(());
+        }
+        let size = envelope.size();
+        let queue = self.queues.entry(envelope.client).or_default();
+        let is_full = self.bytes + size > PENDING_BYTES_MAX
+            || queue.bytes + size > PENDING_CLIENT_BYTES_MAX
+            || queue.envelopes.len() >= PENDING_CLIENT_ENVELOPES_MAX;
+        if is_full {
+            return Err(Busy { retry_after_ms: RETRY_AFTER_MS });
+        }
+        self.push(digest, Envelope::clone(envelope), size);
+        Ok(())
+    }
+
+    /// Adds a vote for the next block; the oldest gives way when there are too many.
+    pub fn add_vote(&mut self, vote: Vote) {
+        self.votes.push_back(vote);
+        if self.votes.len() > ravelin_model::limits::BLOCK_VOTES_MAX {
+            self.votes.pop_front();
+        }
+    }
+
+    /// Notes that an envelope was executed: it is under way no more.
+    pub fn on_executed(&mut self, digest: &Digest) {
+        self.under_way.remove(digest);
+    }
+
+    /// Envelopes that wait.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Whether no envelope waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    fn push(&mut self, digest: Digest, envelope: Envelope, size: usize) {
+        let client = envelope.client;
+        let queue = self.queues.entry(client).or_default();
+        if queue.envelopes.is_empty() {
+            self.turns.push_back(client);
+        }
+        queue.bytes += size;
+        queue.envelopes.push_back((digest, envelope, size));
+        self.bytes += size;
+        self.waiting.insert(digest);
+    }
+
+    /// The next client's oldest envelope, if it fits into `room`.
+    fn take_turn(&mut self, room: usize) -> Option<(Envelope, usize)> {
+        let client = *self.turns.front()?;
+        let queue = self.queues.get_mut(&client)?;
+        let (_, _, size) = queue.envelopes.front()?;
+        if *size > room {
+            return None;
+        }
+        let (digest, envelope, size) = queue.envelopes.pop_front()?;
+        queue.bytes -= size;
+        self.bytes -= size;
+        self.turns.pop_front();
+        if queue.envelopes.is_empty() {
+            self.queues.remove(&client);
+        } else {
+            self.turns.push_back(client);
+        }
+        self.waiting.remove(&digest);
+        self.remember_under_way(digest);
+        Some((envelope, size))
+    }
+
+    fn remember_under_way(&mut self, digest: Digest) {
+        self.under_way.insert(digest);
+        self.under_way_order.push_back(digest);
+        if self.under_way_order.len() > UNDER_WAY_MAX
+            && let Some(oldest) = self.under_way_order.pop_front()
+        {
+            self.under_way.remove(&oldest);
+        }
+    }
+}
+
+impl Payload for Mempool {
+    fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    fn draw(&mut self, bytes_max: usize, votes_max: usize) -> (Vec<Envelope>, Vec<Vote>) {
+        let mut room = bytes_max;
+        let mut envelopes = Vec::new();
+        while envelopes.len() < BLOCK_ENVELOPES_MAX {
+            let Some((envelope, size)) = self.take_turn(room) else { break };
+            room -= size;
+            envelopes.push(envelope);
+        }
+        let votes = self.votes.drain(..self.votes.len().min(votes_max)).collect();
+        (envelopes, votes)
+    }
+
+    fn give_back(&mut self, envelopes: &[Envelope]) {
+        for envelope in envelopes {
+            let digest = envelope_digest(envelope);
+            if self.waiting.contains(&digest) || self.bytes > PENDING_BYTES_MAX {
+                continue;
+            }
+            self.under_way.remove(&digest);
+            self.push(digest, envelope.clone(), envelope.encode().len());
+        }
+    }
+}

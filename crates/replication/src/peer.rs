@@ -1,0 +1,123 @@
+//! From bytes to verified messages and back: what stands between a replica's core and the others.
+
+use ravelin_crypto::{Keyring, Verified};
+use ravelin_model::limits::{FETCH_MAX, PEER_MESSAGE_BYTES_MAX};
+use ravelin_model::wire::PeerMessage;
+use ravelin_model::{Block, Decode as _, Encode as _, LogRecord, Suspicion};
+use ravelin_multicast::{Dag, Message};
+
+/// Checks messages of peers in one batch of signatures: the verdicts, in order.
+///
+/// Blocks in a `Replayed` that do not hold are left out; the first such is the verdict if none is
+/// left.
+pub fn verify(keyring: &Keyring, messages: Vec<PeerMessage>) -> Vec<Result<Message, Suspicion>> {
+    let mut blocks = Vec::new();
+    let mut shapes = Vec::with_capacity(messages.len());
+    for message in messages {
+        shapes.push(match message {
+            PeerMessage::Block(block) => {
+                blocks.push(block);
+                Shape::Block
+            }
+            PeerMessage::Replayed(some) => {
+                let count = some.len();
+                blocks.extend(some);
+                Shape::Replayed(count)
+            }
+            PeerMessage::Fetch(wanted) if wanted.len() > FETCH_MAX => {
+                Shape::Done(Err(Suspicion::TooLarge))
+            }
+            PeerMessage::Fetch(wanted) => Shape::Done(Ok(Message::Fetch(wanted))),
+            PeerMessage::Replay { from } => Shape::Done(Ok(Message::Replay(from))),
+            PeerMessage::Recall { nonce } => Shape::Done(Ok(Message::Recall(nonce))),
+            PeerMessage::Recalled { nonce, newest } => {
+                Shape::Done(Ok(Message::Recalled(nonce, newest)))
+            }
+        });
+    }
+    let mut verdicts = keyring.verify_blocks(blocks).into_iter();
+    shapes
+        .into_iter()
+        .map(|shape| match shape {
+            Shape::Done(verdict) => verdict,
+            Shape::Block => verdicts.next().expect("one verdict a block").map(Message::Block),
+            Shape::Replayed(count) => {
+                let mut refused = None;
+                let mut good = Vec::with_capacity(count);
+                for verdict in verdicts.by_ref().take(count) {
+                    match verdict {
+                        Ok(block) => good.push(block),
+                        Err(suspicion) => refused = refused.or(Some(suspicion)),
+                    }
+                }
+                match refused {
+                    Some(suspicion) if good.is_empty() => Err(suspicion),
+                    _ => Ok(Message::Replayed(good)),
+                }
+            }
+        })
+        .collect()
+}
+
+enum Shape {
+    Block,
+    Replayed(usize),
+    Done(Result<Message, Suspicion>),
+}
+
+/// Reads a peer's bytes.
+///
+/// # Errors
+/// [`Suspicion::Malformed`] or [`Suspicion::TooLarge`] to count against it.
+pub fn decode(bytes: &[u8]) -> Result<PeerMessage, Suspicion> {
+    if bytes.len() > PEER_MESSAGE_BYTES_MAX {
+        return Err(Suspicion::TooLarge);
+    }
+    PeerMessage::decode("peer message", bytes).map_err(|_| Suspicion::Malformed)
+}
+
+/// The bytes by which a message travels.
+#[must_use]
+pub fn encode(message: &Message) -> Vec<u8> {
+    match message {
+        Message::Block(block) => PeerMessage::Block(Block::clone(block)),
+        Message::Fetch(wanted) => PeerMessage::Fetch(wanted.clone()),
+        Message::Replay(from) => PeerMessage::Replay { from: *from },
+        Message::Replayed(blocks) => {
+            PeerMessage::Replayed(blocks.iter().map(|block| Block::clone(block)).collect())
+        }
+        Message::Recall(nonce) => PeerMessage::Recall { nonce: *nonce },
+        Message::Recalled(nonce, newest) => {
+            PeerMessage::Recalled { nonce: *nonce, newest: *newest }
+        }
+    }
+    .encode()
+}
+
+/// The answer to a request for a replay, from the bytes of log records: as many as one message
+/// holds.
+#[must_use]
+pub fn replayed(records: impl IntoIterator<Item = LogRecord>) -> PeerMessage {
+    let mut room = PEER_MESSAGE_BYTES_MAX - 64;
+    let mut blocks = Vec::new();
+    for record in records {
+        let Some(left) = room.checked_sub(record.bytes.len()) else { break };
+        let Ok(block) = Block::decode("recorded block", &record.bytes) else { continue };
+        room = left;
+        blocks.push(block);
+    }
+    PeerMessage::Replayed(blocks)
+}
+
+/// The block of a log record, checked again, if the DAG still has use for it.
+pub(crate) fn recorded_block(
+    keyring: &Keyring,
+    dag: &Dag,
+    record: &LogRecord,
+) -> Option<Verified<Block>> {
+    if record.round <= dag.horizon() {
+        return None;
+    }
+    let block = Block::decode("recorded block", &record.bytes).ok()?;
+    keyring.verify_block(block).ok()
+}

@@ -1,0 +1,249 @@
+//! Sessions: every operation happens exactly once, through whichever replicas it is sent.
+//!
+//! The reply cache is replicated state. Within a session's window of sequence numbers each
+//! operation is executed at most once; a retry gets the first result. Operations that only read are
+//! answered afresh, and nothing of them is kept.
+//!
+//! | key in namespace 0 | value |
+//! |---|---|
+//! | `c` client | last opening number, live sessions |
+//! | `s` session | its record |
+//! | `i` last use (seconds) session | nothing: the order in which sessions expire |
+//! | `r` session first-sequence | the answers of one envelope |
+
+use std::ops::ControlFlow;
+
+use borsh::{BorshDeserialize, BorshSerialize};
+use ravelin_model::limits::{SESSION_IDLE_MAX, SESSION_WINDOW, SESSIONS_PER_CLIENT_MAX};
+use ravelin_model::{
+    Answer, Decode as _, Encode as _, Position, PublicKey, Refusal, Sequence, SessionId, Store,
+    Time, View,
+};
+
+/// Sessions that expire with one commit at most.
+const EXPIRED_MAX: usize = 16;
+/// Last uses are noted to this precision, so that a busy session is not rewritten in the index.
+const LAST_USE_STEP_US: u64 = 60_000_000;
+const WORDS: usize = (SESSION_WINDOW / 64) as usize;
+
+/// What is known of a session.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct SessionRecord {
+    /// Whose it is.
+    pub client: PublicKey,
+    /// The highest number executed.
+    highest: Sequence,
+    /// Which of the window's numbers, up to the highest, were executed: bit `number % window`.
+    executed: [u64; WORDS],
+    last_use: Time,
+}
+
+#[derive(Clone, Copy, Debug, Default, BorshSerialize, BorshDeserialize)]
+struct ClientRecord {
+    last_opening: u64,
+    last_session: SessionId,
+    live: u32,
+}
+
+/// What a session knows of an operation's number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// Never executed, and may be.
+    New,
+    /// Executed before.
+    Executed,
+    /// Too old to say.
+    Forgotten,
+}
+
+impl SessionRecord {
+    /// What is known of `sequence`.
+    #[must_use]
+    pub fn knows(&self, sequence: Sequence) -> Known {
+        if sequence.0 == 0 || sequence.0.saturating_add(SESSION_WINDOW) <= self.highest.0 {
+            Known::Forgotten
+        } else if sequence > self.highest || !self.bit(sequence) {
+            Known::New
+        } else {
+            Known::Executed
+        }
+    }
+
+    /// Notes that `sequence` was executed.
+    pub fn mark(&mut self, sequence: Sequence) {
+        if sequence > self.highest {
+            let passed = (sequence.0 - self.highest.0).min(SESSION_WINDOW);
+            for step in 1..=passed {
+                self.set(Sequence(sequence.0 - passed + step), false);
+            }
+            self.highest = sequence;
+        }
+        self.set(sequence, true);
+    }
+
+    fn bit(&self, sequence: Sequence) -> bool {
+        let place = sequence.0 % SESSION_WINDOW;
+        self.executed.get(index(place / 64)).is_some_and(|word| word >> (place % 64) & 1 == 1)
+    }
+
+    fn set(&mut self, sequence: Sequence, value: bool) {
+        let place = sequence.0 % SESSION_WINDOW;
+        if let Some(word) = self.executed.get_mut(index(place / 64)) {
+            *word = *word & !(1 << (place % 64)) | u64::from(value) << (place % 64);
+        }
+    }
+}
+
+fn index(word: u64) -> usize {
+    usize::try_from(word).expect("a window has few words")
+}
+
+/// Opens a session for `client` with its opening `number`.
+///
+/// # Errors
+/// The refusal to answer with.
+pub fn open(
+    store: &mut dyn Store,
+    client: PublicKey,
+    number: u64,
+    position: Position,
+    now: Time,
+) -> Result<SessionId, Refusal> {
+    let key = client_key(&client);
+    let mut record: ClientRecord = read(store, &key).unwrap_or_default();
+    if number == record.last_opening && number != 0 {
+        let is_live = find(store, record.last_session, &client).is_ok();
+        return if is_live { Ok(record.last_session) } else { Err(Refusal::UnknownSession) };
+    }
+    if number <= record.last_opening {
+        return Err(Refusal::StaleOpening { last: record.last_opening });
+    }
+    if record.live >= SESSIONS_PER_CLIENT_MAX {
+        return Err(Refusal::TooManySessions);
+    }
+    let session = SessionId(position.0);
+    record = ClientRecord { last_opening: number, last_session: session, live: record.live + 1 };
+    store.put(&key, record.encode());
+    let last_use = stepped(now);
+    let opened = SessionRecord { client, highest: Sequence(0), executed: [0; WORDS], last_use };
+    store.put(&session_key(session), opened.encode());
+    store.put(&idle_key(last_use, session), Vec::new());
+    Ok(session)
+}
+
+/// The session, if it is `client`'s and lives.
+///
+/// # Errors
+/// [`Refusal::UnknownSession`].
+pub fn find(
+    store: &dyn View,
+    session: SessionId,
+    client: &PublicKey,
+) -> Result<SessionRecord, Refusal> {
+    read::<SessionRecord>(store, &session_key(session))
+        .filter(|record| record.client == *client)
+        .ok_or(Refusal::UnknownSession)
+}
+
+/// Writes a session back after an envelope was executed in it, with the answers to keep.
+pub fn save(
+    store: &mut dyn Store,
+    session: SessionId,
+    mut record: SessionRecord,
+    first: Sequence,
+    answers: &[Answer],
+    now: Time,
+) {
+    let last_use = stepped(now);
+    if last_use > record.last_use {
+        store.delete(&idle_key(record.last_use, session));
+        store.put(&idle_key(last_use, session), Vec::new());
+        record.last_use = last_use;
+    }
+    if !answers.is_empty() {
+        store.put(&reply_key(session, first), answers.to_vec().encode());
+    }
+    // Envelopes hold up to a window of numbers: one that begins two windows back has none left.
+    let old = record.highest.0.saturating_sub(2 * SESSION_WINDOW);
+    forget_replies(store, session, Sequence(old), 4);
+    store.put(&session_key(session), record.encode());
+}
+
+/// The kept answers of the envelope that began with `first`.
+#[must_use]
+pub fn replies(store: &dyn View, session: SessionId, first: Sequence) -> Vec<Answer> {
+    read(store, &reply_key(session, first)).unwrap_or_default()
+}
+
+/// Ends a session. Its replies go at once.
+pub fn close(store: &mut dyn Store, session: SessionId, record: &SessionRecord) {
+    store.delete(&idle_key(record.last_use, session));
+    store.delete(&session_key(session));
+    forget_replies(store, session, Sequence(u64::MAX), usize::MAX);
+    let key = client_key(&record.client);
+    if let Some(client) = read::<ClientRecord>(store, &key) {
+        store.put(&key, ClientRecord { live: client.live.saturating_sub(1), ..client }.encode());
+    }
+}
+
+/// Ends sessions that were idle for too long, a few a commit.
+pub fn expire(store: &mut dyn Store, now: Time) {
+    let Some(limit) = now.0.checked_sub(u64::try_from(SESSION_IDLE_MAX.as_micros()).unwrap_or(0))
+    else {
+        return;
+    };
+    let mut idle = Vec::new();
+    store.scan(b"i", Some(&idle_key(Time(limit), SessionId(0))), &mut |key, _| {
+        let session = key.get(9..17).and_then(|bytes| bytes.try_into().ok());
+        idle.extend(session.map(|bytes| SessionId(u64::from_be_bytes(bytes))));
+        if idle.len() < EXPIRED_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    });
+    for session in idle {
+        if let Some(record) = read::<SessionRecord>(store, &session_key(session)) {
+            close(store, session, &record);
+        }
+    }
+}
+
+fn forget_replies(store: &mut dyn Store, session: SessionId, below: Sequence, most: usize) {
+    let (from, until) = (reply_key(session, Sequence(0)), reply_key(session, below));
+    let mut old = Vec::new();
+    store.scan(&from, Some(&until), &mut |key, _| {
+        old.push(key.to_vec());
+        if old.len() < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    });
+    for key in old {
+        store.delete(&key);
+    }
+}
+
+fn read<T: BorshSerialize + BorshDeserialize>(
+    store: &(impl View + ?Sized),
+    key: &[u8],
+) -> Option<T> {
+    let bytes = store.get(key)?;
+    Some(T::decode("session record", &bytes).expect("the state holds only what sessions wrote"))
+}
+
+fn stepped(now: Time) -> Time {
+    Time(now.0 - now.0 % LAST_USE_STEP_US)
+}
+
+fn client_key(client: &PublicKey) -> Vec<u8> {
+    [b"c".as_slice(), &client.0].concat()
+}
+
+fn session_key(session: SessionId) -> Vec<u8> {
+    [b"s".as_slice(), &session.0.to_be_bytes()].concat()
+}
+
+fn idle_key(last_use: Time, session: SessionId) -> Vec<u8> {
+    [b"i".as_slice(), &last_use.0.to_be_bytes(), &session.0.to_be_bytes()].concat()
+}
+
+fn reply_key(session: SessionId, first: Sequence) -> Vec<u8> {
+    [b"r".as_slice(), &session.0.to_be_bytes(), &first.0.to_be_bytes()].concat()
+}
+
+#[cfg(test)]
+mod tests;

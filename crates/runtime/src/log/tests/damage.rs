@@ -1,0 +1,212 @@
+//! Every way to spoil a log by hand, and what its opening says.
+
+use super::*;
+
+/// Where the groups of a segment start, with the end of the last.
+fn groups(scratch: &Scratch, number: u64) -> Vec<u64> {
+    let segment = Segment::open(&scratch.0, SegmentNumber(number), &OWNER).unwrap().unwrap();
+    let mut starts = vec![HEADER_BYTES];
+    while let Some(marker) = segment.marker_at(*starts.last().unwrap()).unwrap() {
+        starts.push(starts.last().unwrap() + u64::from(marker.bytes));
+    }
+    starts
+}
+
+/// A log with records 0..20 in one segment, each its own group, not closed.
+fn small() -> (Scratch, Vec<u64>) {
+    let scratch = Scratch::new();
+    let (mut log, ..) = open(&scratch.0);
+    fill(&mut log, 0..20, 1);
+    drop(log);
+    let starts = groups(&scratch, 1);
+    (scratch, starts)
+}
+
+fn refusal(scratch: &Scratch) -> LogError {
+    let before = scratch.segments();
+    let error = try_open(&scratch.0, config()).err().expect("refused");
+    assert_eq!(before, scratch.segments(), "a refusal changes nothing");
+    error
+}
+
+#[test]
+fn a_tail_torn_at_any_byte_loses_its_group_only_and_the_log_goes_on() {
+    let (scratch, starts) = small();
+    let (start, end) = (starts[starts.len() - 2], *starts.last().unwrap());
+    let whole = std::fs::read(scratch.segment(1)).unwrap();
+    for cut in start..end {
+        let mut torn = whole.clone();
+        torn[cut as usize..].fill(0);
+        let is_loss = torn[start as usize..end as usize] != whole[start as usize..end as usize];
+        std::fs::write(scratch.segment(1), &torn).unwrap();
+        let (mut log, entries, found) = open(&scratch.0);
+        if !is_loss {
+            continue; // the last bytes of a record were zeroes
+        }
+        assert_eq!(entries, expected(0..19), "cut at {cut}");
+        let torn_end = LogEnd::Torn { segment: SegmentNumber(1), offset: start };
+        assert_eq!(found, if cut < start + 4 { LogEnd::Clean } else { torn_end }, "cut at {cut}");
+        fill(&mut log, 19..23, 2);
+        drop(log);
+        assert_eq!(open(&scratch.0).1, expected(0..23), "cut at {cut}");
+    }
+}
+
+#[test]
+fn a_flipped_bit_anywhere_before_the_last_group_is_damage() {
+    let (scratch, starts) = small();
+    for offset in (0..starts[starts.len() - 2]).step_by(5) {
+        let group = starts.iter().rev().find(|start| **start <= offset);
+        let marker_end = group.map_or(0, |start| start + 64);
+        scratch.flip(1, offset);
+        let result = try_open(&scratch.0, config());
+        scratch.flip(1, offset);
+        match result {
+            Err(LogError::Damaged { segment: SegmentNumber(1), offset: found }) => {
+                let wanted = if offset < HEADER_BYTES {
+                    0
+                } else if offset < marker_end {
+                    *group.unwrap()
+                } else {
+                    marker_end
+                };
+                assert_eq!(found, wanted, "flip at {offset}");
+            }
+            Err(error) if offset < 16 => {
+                assert!(matches!(error, LogError::Version { .. }), "flip at {offset}");
+            }
+            Err(error) => panic!("flip at {offset}: {error}"),
+            // Padding means nothing.
+            Ok((_, entries, _)) => assert_eq!(entries, expected(0..20), "flip at {offset}"),
+        }
+        if scratch.segments().len() > 1 || groups(&scratch, 1).len() != starts.len() {
+            return a_flipped_bit_in_padding_was_harmless(&scratch);
+        }
+    }
+}
+
+/// An opening that succeeds writes: what follows would look at another log.
+fn a_flipped_bit_in_padding_was_harmless(scratch: &Scratch) {
+    assert_eq!(open(&scratch.0).1, expected(0..20));
+}
+
+#[test]
+fn damage_of_the_last_group_is_told_from_a_torn_end_if_the_log_was_closed() {
+    let scratch = Scratch::new();
+    let (mut log, ..) = open(&scratch.0);
+    fill(&mut log, 0..20, 1);
+    log.close().unwrap();
+    let starts = groups(&scratch, 1);
+    let last = starts[starts.len() - 3];
+    scratch.flip(1, last + 70);
+    assert!(matches!(refusal(&scratch), LogError::Damaged { offset, .. } if offset == last + 64));
+}
+
+#[test]
+fn valid_groups_behind_a_hole_are_damage_only_if_they_know_it_as_durable() {
+    let scratch = Scratch::new();
+    let large = LogConfig { segment_bytes: 16 << 20, ..config() };
+    let (mut log, ..) = try_open(&scratch.0, large.clone()).unwrap();
+    log.append(Tag(0), b"durable").unwrap();
+    log.sync().unwrap();
+    for tag in 1..30 {
+        log.append(Tag(tag), &vec![1; 200_000]).unwrap(); // several groups, one sync
+    }
+    log.sync().unwrap();
+    drop(log);
+    let starts = groups(&scratch, 1);
+    assert!(starts.len() > 6);
+    scratch.flip(1, starts[2] + 100); // the first group of the last sync
+    let (mut log, entries, recovery) = try_open(&scratch.0, large.clone()).unwrap();
+    assert_eq!(entries, vec![(0, b"durable".to_vec())]);
+    assert_eq!(recovery.end, LogEnd::Torn { segment: SegmentNumber(1), offset: starts[2] });
+    log.append(Tag(1), b"instead").unwrap();
+    log.sync().unwrap();
+    drop(log);
+    let (log, entries, _) = try_open(&scratch.0, large.clone()).unwrap();
+    assert_eq!(entries.last(), Some(&(1, b"instead".to_vec())));
+    drop(log);
+    scratch.flip(1, starts[1] + 70); // the same for a group that a later one calls durable
+    let refused = try_open(&scratch.0, large).err();
+    assert!(matches!(refused, Some(LogError::Damaged { offset, .. }) if offset == starts[1] + 64));
+}
+
+#[test]
+fn a_group_written_to_the_wrong_place_is_not_taken() {
+    let (scratch, starts) = small();
+    let bytes = std::fs::read(scratch.segment(1)).unwrap();
+    let (from, end) = (starts[starts.len() - 2], *starts.last().unwrap());
+    scratch.overwrite(1, end, &bytes[from as usize..end as usize]);
+    let (log, entries, _) = open(&scratch.0);
+    assert_eq!(entries, expected(0..20));
+    drop(log);
+    // A group that is one of the log's own, at the place of another of the same length.
+    let (scratch, starts) = small();
+    let bytes = std::fs::read(scratch.segment(1)).unwrap();
+    scratch.overwrite(1, starts[3], &bytes[starts[2] as usize..starts[3] as usize]);
+    assert!(matches!(refusal(&scratch), LogError::Damaged { offset, .. } if offset == starts[3]));
+}
+
+#[test]
+fn a_segment_under_the_name_of_another_is_not_taken() {
+    let scratch = Scratch::new();
+    let (mut log, ..) = open(&scratch.0);
+    fill(&mut log, 0..200, 5);
+    drop(log);
+    std::fs::copy(scratch.segment(2), scratch.segment(3)).unwrap();
+    assert!(matches!(
+        refusal(&scratch),
+        LogError::Damaged { segment: SegmentNumber(3), offset: 0 }
+    ));
+}
+
+#[test]
+fn a_missing_segment_is_missed_wherever_it_was() {
+    for missing in [1, 3] {
+        let scratch = Scratch::new();
+        let (mut log, ..) = open(&scratch.0);
+        fill(&mut log, 0..200, 5);
+        drop(log);
+        std::fs::remove_file(scratch.segment(missing)).unwrap();
+        let error = refusal(&scratch);
+        assert!(matches!(error, LogError::MissingSegment { segment } if segment.0 == missing));
+    }
+    // The newest segments: the one before was sealed.
+    let scratch = Scratch::new();
+    let (mut log, ..) = open(&scratch.0);
+    fill(&mut log, 0..200, 5);
+    let last = log.tail.segment.number.0;
+    drop(log);
+    for number in scratch.segments().into_iter().filter(|number| *number >= last) {
+        std::fs::remove_file(scratch.segment(number)).unwrap();
+    }
+    assert!(matches!(refusal(&scratch), LogError::MissingSegment { segment } if segment.0 == last));
+}
+
+#[test]
+fn a_pruned_log_misses_its_first_segment_too() {
+    let scratch = Scratch::new();
+    let (mut log, ..) = open(&scratch.0);
+    fill(&mut log, 0..200, 5);
+    log.prune(Tag(100));
+    log.sync().unwrap();
+    drop(log);
+    let first = scratch.segments()[0];
+    assert!(first > 1);
+    std::fs::remove_file(scratch.segment(first)).unwrap();
+    assert!(matches!(refusal(&scratch), LogError::MissingSegment { segment } if segment.0 == first));
+}
+
+#[test]
+fn bytes_that_a_client_chose_are_not_taken_for_groups() {
+    let (scratch, _) = small();
+    let old = std::fs::read(scratch.segment(1)).unwrap();
+    let (mut log, ..) = open(&scratch.0);
+    // Whole groups of this very log as the payload of a record, behind a hole at its end.
+    log.append(Tag(20), &old[128..1500]).unwrap();
+    log.sync().unwrap();
+    drop(log);
+    let starts = groups(&scratch, 1);
+    scratch.flip(1, starts[starts.len() - 2] + 20);
+    assert_eq!(open(&scratch.0).1, expected(0..20));
+}

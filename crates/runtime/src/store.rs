@@ -1,0 +1,254 @@
+//! The state store: a replica's state on disk, in key order, under a bounded amount of memory.
+//!
+//! **Guarantee:** a batch is there whole or not at all; after any crash of the process or the host
+//! the store holds a prefix of the batches written, which contains every batch that a completed
+//! `sync` covers. A store that lost synced batches is refused at its opening, as far as the mark
+//! beside it survived. Assumes the same of the disk as the log does.
+//!
+//! An embedded log-structured merge tree (fjall), chosen by measurement: `docs/adr/0003-state-store.md`.
+//! It does not write through: what a crash takes after the last sync, the replica executes again
+//! from its log.
+
+mod mark;
+mod repair;
+
+use crate::directory;
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use mark::Mark;
+use ravelin_model::StateBackend;
+use std::error::Error;
+use std::fs::File;
+use std::io;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+/// Keys have between one byte and this many.
+pub const KEY_BYTES_MAX: usize = 65_535;
+/// Exit code of a process whose store failed: `EX_IOERR`.
+pub const EXIT_STORE_FAILED: i32 = 74;
+
+/// The engine's files, beside the mark.
+const ENGINE_DIR: &str = "engine";
+const STATE: &str = "state";
+/// Where the number of the last sync is, apart from the replica's keys.
+const SYNCS: &str = "syncs";
+const SYNC_COUNT: &[u8] = b"count";
+/// Two: one alone compacts while the tree in memory grows without bound (measured).
+const WORKER_THREADS: usize = 2;
+/// The engine's journal is cut into files of about this size; its least.
+const JOURNAL_BYTES_MAX: u64 = 64 << 20;
+
+/// Configuration of a state store.
+#[derive(Clone, Debug)]
+pub struct StoreConfig {
+    /// Whose state it is: the store of any other owner is refused.
+    pub owner: [u8; 32],
+    /// Memory for blocks read from disk.
+    pub cache_bytes: u64,
+    /// Writes collected in memory before they go into a table; up to five times as much is held.
+    pub memtable_bytes: u64,
+}
+
+impl StoreConfig {
+    /// The defaults: 16 MiB of cache, tables of 8 MiB.
+    pub fn new(owner: [u8; 32]) -> Self {
+        Self { owner, cache_bytes: 16 << 20, memtable_bytes: 8 << 20 }
+    }
+}
+
+/// Why a store cannot be opened. Opening it again does not help, unless it was locked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The disk failed.
+    #[error("cannot {doing}")]
+    Io {
+        /// What was tried.
+        doing: &'static str,
+        /// What came of it.
+        #[source]
+        source: io::Error,
+    },
+    /// Another process (or another part of this one) has it open.
+    #[error("the state store in {dir} is in use by another process")]
+    Locked {
+        /// The store's directory.
+        dir: PathBuf,
+    },
+    /// It belongs to another replica or cluster.
+    #[error("the state store in {dir} belongs to another replica")]
+    ForeignOwner {
+        /// The store's directory.
+        dir: PathBuf,
+    },
+    /// The directory holds other things.
+    #[error("{dir} is not empty and not a state store")]
+    NotAStore {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// Another version of this program wrote it.
+    #[error("the state store has format version {found}, which this program does not know")]
+    Version {
+        /// The version in its mark.
+        found: u64,
+    },
+    /// It cannot be read; the replica fetches its state from the others into a new store.
+    #[error("the state store is damaged")]
+    Damaged {
+        /// What the engine says.
+        #[source]
+        source: fjall::Error,
+    },
+    /// It has lost batches that were durable: as [`StoreError::Damaged`].
+    #[error("the state store holds sync {found}, but sync {promised} was completed")]
+    RolledBack {
+        /// The last sync in the store.
+        found: u64,
+        /// The last sync that was completed.
+        promised: u64,
+    },
+}
+
+/// A replica's state on disk.
+pub struct DiskState {
+    database: Database,
+    state: Keyspace,
+    syncs: Keyspace,
+    mark: Mark,
+    /// Released last, when the engine is closed.
+    _lock: File,
+}
+
+impl DiskState {
+    /// Opens the store in `dir`, or creates it if `dir` is absent or empty.
+    ///
+    /// Cost: reads up to 128 MiB of journal; seconds if a power loss tore its end.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Damaged`] and [`StoreError::RolledBack`]: the replica needs another's state.
+    /// All others: an operator must look.
+    pub fn open(dir: &Path, config: &StoreConfig) -> Result<Self, StoreError> {
+        let io = |source| StoreError::Io { doing: "prepare the store's directory", source };
+        let lock = directory::lock(dir).map_err(io)?;
+        let lock = lock.ok_or_else(|| StoreError::Locked { dir: dir.to_path_buf() })?;
+        let mark = Mark::open(dir, ENGINE_DIR, &config.owner)?;
+        let engine = dir.join(ENGINE_DIR);
+        let damaged = |source| StoreError::Damaged { source };
+        let database = match repair::unfinished(&engine) {
+            None => open_engine(&engine, config),
+            Some(_) => Err(fjall::Error::Unrecoverable),
+        };
+        let database = match database {
+            Err(error) if repair::is_torn(&engine, &error) => {
+                tracing::warn!(%error, "the store's journal was torn by a power loss: cutting it");
+                let is_sound = || match open_engine(&engine, config) {
+                    Ok(_) => Ok(true),
+                    Err(fjall::Error::JournalRecovery(_)) => Ok(false),
+                    Err(error) => Err(error),
+                };
+                repair::cut(&engine, is_sound).map_err(damaged)?;
+                open_engine(&engine, config)
+            }
+            other => other,
+        };
+        let database = database.map_err(damaged)?;
+        let options = || KeyspaceCreateOptions::default().max_memtable_size(config.memtable_bytes);
+        let state = database.keyspace(STATE, options).map_err(damaged)?;
+        let syncs = database.keyspace(SYNCS, options).map_err(damaged)?;
+        let store = Self { database, state, syncs, mark, _lock: lock };
+        store.check_mark()?;
+        Ok(store)
+    }
+
+    /// Every completed sync must be in the store.
+    fn check_mark(&self) -> Result<(), StoreError> {
+        let count = self.syncs.get(SYNC_COUNT).map_err(|source| StoreError::Damaged { source })?;
+        let count = count.and_then(|bytes| bytes.first_chunk().copied());
+        let (found, promised) = (count.map_or(0, u64::from_le_bytes), self.mark.sync_count());
+        if found < promised {
+            return Err(StoreError::RolledBack { found, promised });
+        }
+        Ok(())
+    }
+
+    fn try_write(&self, batch: &[(Vec<u8>, Option<Vec<u8>>)]) -> fjall::Result<()> {
+        let mut writes = self.database.batch();
+        for (key, value) in batch {
+            match value {
+                Some(value) => writes.insert(&self.state, key.as_slice(), value.as_slice()),
+                None => writes.remove(&self.state, key.as_slice()),
+            }
+        }
+        writes.commit()
+    }
+
+    fn try_sync(&mut self) -> fjall::Result<()> {
+        let count = self.mark.sync_count() + 1;
+        self.syncs.insert(SYNC_COUNT, count.to_le_bytes())?;
+        self.database.persist(PersistMode::SyncData)?;
+        self.mark.set_sync_count(count)?;
+        Ok(())
+    }
+}
+
+impl StateBackend for DiskState {
+    fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
+        let value = self.state.get(key).unwrap_or_else(|error| fatal("read the state", &error));
+        value.map(|value| value.to_vec())
+    }
+
+    fn scan(
+        &self,
+        from: &[u8],
+        until: Option<&[u8]>,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) {
+        if until.is_some_and(|until| until <= from) {
+            return;
+        }
+        let entries = match until {
+            Some(until) => self.state.range(from..until),
+            None => self.state.range(from..),
+        };
+        for entry in entries {
+            let entry = entry.into_inner();
+            let (key, value) = entry.unwrap_or_else(|error| fatal("scan the state", &error));
+            if visit(&key, &value).is_break() {
+                return;
+            }
+        }
+    }
+
+    /// # Panics
+    ///
+    /// If a key is empty or longer than [`KEY_BYTES_MAX`].
+    fn write(&mut self, batch: &[(Vec<u8>, Option<Vec<u8>>)]) {
+        let is_key = |key: &[u8]| (1..=KEY_BYTES_MAX).contains(&key.len());
+        assert!(batch.iter().all(|(key, _)| is_key(key)), "a key of the state has a length");
+        self.try_write(batch).unwrap_or_else(|error| fatal("write the state", &error));
+    }
+
+    fn sync(&mut self) {
+        self.try_sync().unwrap_or_else(|error| fatal("sync the state", &error));
+    }
+}
+
+fn open_engine(dir: &Path, config: &StoreConfig) -> fjall::Result<Database> {
+    Database::builder(dir)
+        .cache_size(config.cache_bytes)
+        .manual_journal_persist(true)
+        .max_journaling_size(JOURNAL_BYTES_MAX)
+        .worker_threads(WORKER_THREADS)
+        .open()
+}
+
+/// Ends the process: a replica that cannot read or write its state must not answer, and what a
+/// failed write or fsync left behind is known only after a restart.
+fn fatal(doing: &'static str, error: &dyn Error) -> ! {
+    tracing::error!(error, "cannot {doing}; this server stops");
+    std::process::exit(EXIT_STORE_FAILED)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,251 @@
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
+
+use super::*;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::FileExt;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// A directory that goes when the test ends.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("ravelin-store-{}-{count}", std::process::id());
+        let dir = std::env::temp_dir().join(name);
+        let _ = std::fs::remove_dir_all(&dir);
+        Self(dir)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+const OWNER: [u8; 32] = [7; 32];
+
+fn try_open(dir: &Path) -> Result<DiskState, StoreError> {
+    DiskState::open(dir, &StoreConfig::new(OWNER))
+}
+
+fn open(dir: &Path) -> DiskState {
+    try_open(dir).unwrap()
+}
+
+fn put(key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> (Vec<u8>, Option<Vec<u8>>) {
+    (key.as_ref().to_vec(), Some(value.as_ref().to_vec()))
+}
+
+fn keys(store: &DiskState, from: &[u8], until: Option<&[u8]>, count: usize) -> Vec<Vec<u8>> {
+    let mut keys = Vec::new();
+    store.scan(from, until, &mut |key, value| {
+        assert_eq!(store.get(key).as_deref(), Some(value));
+        keys.push(key.to_vec());
+        if keys.len() == count { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    keys
+}
+
+#[test]
+fn what_was_written_is_read_scanned_in_order_and_there_after_reopening() {
+    let scratch = Scratch::new();
+    let mut store = open(&scratch.0);
+    assert_eq!(store.get(b"a"), None);
+    store.write(&[put([9], "nine"), put([1, 255], "y"), put([1], ""), put([1, 0], "x")]);
+    store.write(&[put([9], "new"), ([1, 0].to_vec(), None), put([2], vec![5; 1 << 20])]);
+    store.write(&[]);
+    store.sync();
+    for _ in 0..2 {
+        assert_eq!(store.get(&[9]).as_deref(), Some(b"new".as_slice()));
+        assert_eq!(store.get(&[1]).as_deref(), Some(b"".as_slice()));
+        assert_eq!(store.get(&[1, 0]), None);
+        assert_eq!(keys(&store, &[], None, 9), [vec![1], vec![1, 255], vec![2], vec![9]]);
+        assert_eq!(keys(&store, &[], None, 2), [vec![1], vec![1, 255]]);
+        assert_eq!(keys(&store, &[1, 0], Some(&[2]), 9), [vec![1, 255]]);
+        assert!(keys(&store, &[3], Some(&[3]), 9).is_empty());
+        assert!(keys(&store, &[9], Some(&[3]), 9).is_empty());
+        drop(store);
+        store = open(&scratch.0);
+    }
+}
+
+#[test]
+#[should_panic(expected = "a key of the state has a length")]
+fn an_empty_key_is_the_callers_fault() {
+    open(&Scratch::new().0).write(&[put("", "value")]);
+}
+
+#[test]
+fn a_store_of_another_owner_is_refused() {
+    let scratch = Scratch::new();
+    drop(open(&scratch.0));
+    let foreign = DiskState::open(&scratch.0, &StoreConfig::new([8; 32]));
+    assert!(matches!(foreign, Err(StoreError::ForeignOwner { .. })));
+    open(&scratch.0);
+}
+
+#[test]
+fn a_second_opener_is_refused_until_the_first_is_done() {
+    let scratch = Scratch::new();
+    let store = open(&scratch.0);
+    assert!(matches!(try_open(&scratch.0), Err(StoreError::Locked { .. })));
+    drop(store);
+    open(&scratch.0);
+}
+
+#[test]
+fn a_directory_of_other_things_and_a_store_without_its_mark_are_refused() {
+    let scratch = Scratch::new();
+    std::fs::create_dir_all(&scratch.0).unwrap();
+    std::fs::write(scratch.0.join("thesis.txt"), b"the only copy").unwrap();
+    assert!(matches!(try_open(&scratch.0), Err(StoreError::NotAStore { .. })));
+    std::fs::remove_file(scratch.0.join("thesis.txt")).unwrap();
+    drop(open(&scratch.0));
+    std::fs::remove_file(scratch.0.join("mark")).unwrap();
+    assert!(matches!(try_open(&scratch.0), Err(StoreError::NotAStore { .. })));
+}
+
+#[test]
+fn a_creation_that_a_crash_cut_short_is_begun_again() {
+    let scratch = Scratch::new();
+    std::fs::create_dir_all(&scratch.0).unwrap();
+    std::fs::write(scratch.0.join("mark"), []).unwrap();
+    open(&scratch.0);
+}
+
+#[test]
+fn a_store_that_lost_what_a_sync_promised_is_refused() {
+    let scratch = Scratch::new();
+    let mut store = open(&scratch.0);
+    store.write(&[put("a", "1")]);
+    store.sync();
+    drop(store);
+    let old = scratch.0.with_extension("old");
+    let status = Command::new("cp").arg("-r").arg(scratch.0.join(ENGINE_DIR)).arg(&old).status();
+    assert!(status.unwrap().success());
+    let mut store = open(&scratch.0);
+    store.write(&[put("a", "2")]);
+    store.sync();
+    drop(store);
+    std::fs::remove_dir_all(scratch.0.join(ENGINE_DIR)).unwrap();
+    std::fs::rename(old, scratch.0.join(ENGINE_DIR)).unwrap();
+    let refused = try_open(&scratch.0).err();
+    assert!(matches!(refused, Some(StoreError::RolledBack { found: 1, promised: 2 })));
+    std::fs::remove_dir_all(scratch.0.join(ENGINE_DIR)).unwrap();
+    let refused = try_open(&scratch.0).err();
+    assert!(matches!(refused, Some(StoreError::RolledBack { found: 0, promised: 2 })));
+}
+
+const CHILD: &str = "RAVELIN_STORE_TEST_CHILD";
+const SYNC_EVERY: u64 = 40;
+
+/// Batch `number`: a key of its own, and some that every batch overwrites.
+fn batch(number: u64) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
+    let mut changes = vec![put(format!("batch/{number:08}"), number.to_le_bytes())];
+    for slot in 0..20 {
+        let length = [50, 700, 9_000][(number % 3) as usize];
+        let mut value = number.to_le_bytes().to_vec();
+        value.resize(length, slot);
+        changes.push(put([b's', slot], value));
+    }
+    changes.push((vec![b't', (number % 7) as u8], None));
+    changes.push(put([b't', ((number + 1) % 7) as u8], "here"));
+    changes
+}
+
+/// Checks that `store` holds the batches `0..=last`, and nothing else; returns `last`.
+fn last_of_prefix(store: &DiskState) -> Option<u64> {
+    let own = keys(store, b"batch/", Some(b"batch0"), usize::MAX);
+    let last = own.len().checked_sub(1)? as u64;
+    let wanted: Vec<_> = (0..=last).map(|n| format!("batch/{n:08}").into_bytes()).collect();
+    assert_eq!(own, wanted, "no batch is missing");
+    for (key, value) in batch(last) {
+        assert_eq!(store.get(&key), value, "the last batch is whole");
+    }
+    Some(last)
+}
+
+/// Not a test: the process that the next test kills.
+#[test]
+fn child_that_writes_until_it_is_killed() {
+    let Ok(dir) = std::env::var(CHILD) else { return };
+    let mut store = open(Path::new(&dir));
+    let start = last_of_prefix(&store).map_or(0, |last| last + 1);
+    for number in start.. {
+        store.write(&batch(number));
+        if number % SYNC_EVERY == SYNC_EVERY - 1 {
+            store.sync();
+            println!("\nsynced {number}");
+            std::io::stdout().flush().unwrap();
+        }
+    }
+}
+
+/// Runs the child until it has said `syncs` times that it synced, and kills it; returns the
+/// last batch that is durable.
+fn kill_after(dir: &Path, syncs: usize) -> u64 {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "store::tests::child_that_writes_until_it_is_killed", "--nocapture"])
+        .env(CHILD, dir)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let mut synced = lines.filter_map(|line| line.strip_prefix("synced ")?.parse().ok());
+    let last = synced.nth(syncs).unwrap();
+    child.kill().unwrap(); // SIGKILL
+    child.wait().unwrap();
+    last
+}
+
+#[test]
+fn after_a_kill_the_store_holds_a_prefix_of_the_batches_with_all_synced_ones() {
+    let scratch = Scratch::new();
+    for syncs in [0, 3, 1, 9] {
+        let synced = kill_after(&scratch.0, syncs);
+        let last = last_of_prefix(&open(&scratch.0)).unwrap();
+        assert!(last >= synced, "{last} of {synced}");
+    }
+}
+
+#[test]
+fn a_power_loss_that_tears_the_journal_costs_only_what_was_not_synced() {
+    let scratch = Scratch::new();
+    let mut store = open(&scratch.0);
+    for number in 0..10 {
+        store.write(&batch(number));
+    }
+    store.sync();
+    let journal = std::fs::read_dir(scratch.0.join(ENGINE_DIR)).unwrap();
+    let journal = journal.map(|entry| entry.unwrap().path());
+    let journal = journal.filter(|path| path.extension().is_some_and(|end| end == JOURNAL_SUFFIX));
+    let journal = journal.max().unwrap();
+    let size = |path: &Path| std::fs::read(path).unwrap().iter().rposition(|byte| *byte != 0);
+    let synced = size(&journal).unwrap();
+    for number in 10..30 {
+        store.write(&batch(number));
+    }
+    drop(store);
+    let end = size(&journal).unwrap();
+    let file = File::options().write(true).open(&journal).unwrap();
+    let page = (synced + (end - synced) / 2) & !4095;
+    let inside_a_value = (0..).map(|i| page + 4096 * i);
+    let whole = std::fs::read(&journal).unwrap();
+    let is_plain = |at: &usize| whole[at - 64..at + 4160].windows(2).all(|two| two[0] == two[1]);
+    let lost = inside_a_value.take_while(|at| at + 4160 < end).find(is_plain).expect("a long value");
+    file.write_all_at(&[0xEE; 4096], lost as u64).unwrap();
+    assert!(open_engine(&scratch.0.join(ENGINE_DIR), &StoreConfig::new(OWNER)).is_err());
+    let mut store = open(&scratch.0);
+    let last = last_of_prefix(&store).unwrap();
+    assert!((9..29).contains(&last), "{last}");
+    store.write(&batch(last + 1));
+    store.sync();
+    drop(store);
+    assert_eq!(last_of_prefix(&open(&scratch.0)), Some(last + 1));
+}
+
+const JOURNAL_SUFFIX: &str = "jnl";
