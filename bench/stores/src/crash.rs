@@ -88,7 +88,8 @@ fn crash(name: &str, dir: &Path, value_bytes: usize, more: u64) -> (PathBuf, u64
         .spawn()
         .expect("a child starts");
     let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
-    let mut next = || lines.next().expect("the child lives").expect("text").parse().expect("a number");
+    let mut next =
+        || lines.next().expect("the child lives").expect("text").parse().expect("a number");
     let _: u64 = next();
     let synced = dir.with_file_name("synced");
     copy(dir, &synced);
@@ -104,7 +105,9 @@ fn crash(name: &str, dir: &Path, value_bytes: usize, more: u64) -> (PathBuf, u64
 
 /// Opens what is left, and compares it with the batches: `at_least` must be there.
 fn judge(name: &str, dir: &Path, at_least: u64) -> &'static str {
-    match std::panic::catch_unwind(|| store::open(name, dir).map(|store| inspect(&*store, at_least))) {
+    match std::panic::catch_unwind(|| {
+        store::open(name, dir).map(|store| inspect(&*store, at_least))
+    }) {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(_)) => "refuses to open",
         Err(_) => "fails while reading",

@@ -63,7 +63,13 @@ pub fn key(index: u64) -> Vec<u8> {
 }
 
 /// Runs everything on candidate `name` in the empty directory `dir`.
-pub fn measure(name: &str, dir: &Path, value_bytes: usize, key_count: u64, each: Duration) -> Report {
+pub fn measure(
+    name: &str,
+    dir: &Path,
+    value_bytes: usize,
+    key_count: u64,
+    each: Duration,
+) -> Report {
     let mut store = store::open(name, dir).expect("an empty directory opens");
     let mut random = Random(7);
     let mut peak: f64 = 0.0;
@@ -80,7 +86,9 @@ pub fn measure(name: &str, dir: &Path, value_bytes: usize, key_count: u64, each:
     store.sync();
     let load_puts_per_s = key_count as f64 / start.elapsed().as_secs_f64();
     let batches = [8, 64, 512]
-        .map(|size| batches(&mut *store, size, value_bytes, key_count, each, &mut random, &mut peak))
+        .map(|size| {
+            batches(&mut *store, size, value_bytes, key_count, each, &mut random, &mut peak)
+        })
         .into();
     let (gets_per_s, get_cpu_us) = gets(&*store, key_count, each / 2, &mut random);
     let scanned_per_s = scans(&*store, key_count, each / 2, &mut random);

@@ -27,7 +27,7 @@ fn main() {
         }
         ["crash", runs @ ..] => crashes(runs.first().map_or(30, |runs| number(runs))),
         ["quick", json @ ..] => table(&[100_000], 1500, json.contains(&"--json")),
-        json => table(&[100_000, 1_000_000], 4000, json.contains(&"--json")),
+        json => table(&[100_000, 1_000_000], 2000, json.contains(&"--json")),
     }
 }
 
@@ -51,8 +51,23 @@ fn crashes(runs: u64) {
 fn table(key_counts: &[u64], ms: u64, json: bool) {
     println!(
         "{:<11} {:>6} {:>8} {:>5} {:>9} {:>7} {:>8} {:>8} {:>8} {:>8} | {:>8} {:>8} {:>9} {:>7} {:>6} {:>7} {:>8}",
-        "store", "value", "keys", "batch", "puts/s", "cpu us", "p50 us", "p99 us", "max ms", "sync ms",
-        "load/s", "gets/s", "scanned/s", "reopen", "MiB", "disk", "written"
+        "store",
+        "value",
+        "keys",
+        "batch",
+        "puts/s",
+        "cpu us",
+        "p50 us",
+        "p99 us",
+        "max ms",
+        "sync ms",
+        "load/s",
+        "gets/s",
+        "scanned/s",
+        "reopen",
+        "MiB",
+        "disk",
+        "written"
     );
     let mut reports = Vec::new();
     for &key_count in key_counts {
@@ -90,8 +105,16 @@ fn print(report: &Report) {
     for (row, b) in report.batches.iter().enumerate() {
         print!(
             "{:<11} {:>6} {:>8} {:>5} {:>9.0} {:>7.2} {:>8.0} {:>8.0} {:>8.1} {:>8.1} |",
-            report.store, report.value_bytes, report.key_count, b.puts_per_batch, b.puts_per_s,
-            b.cpu_us_per_put, b.batch_p50_us, b.batch_p99_us, b.batch_max_ms, b.sync_max_ms
+            report.store,
+            report.value_bytes,
+            report.key_count,
+            b.puts_per_batch,
+            b.puts_per_s,
+            b.cpu_us_per_put,
+            b.batch_p50_us,
+            b.batch_p99_us,
+            b.batch_max_ms,
+            b.sync_max_ms
         );
         if row > 0 {
             println!();
@@ -99,8 +122,13 @@ fn print(report: &Report) {
         }
         println!(
             " {:>8.0} {:>8.0} {:>9.0} {:>5.0}ms {:>6.0} {:>7.0} {:>8.0}",
-            report.load_puts_per_s, report.gets_per_s, report.scanned_per_s, report.reopen_ms,
-            report.peak_anonymous_mib, report.disk_mib, report.written_mib
+            report.load_puts_per_s,
+            report.gets_per_s,
+            report.scanned_per_s,
+            report.reopen_ms,
+            report.peak_anonymous_mib,
+            report.disk_mib,
+            report.written_mib
         );
     }
 }

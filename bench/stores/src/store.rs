@@ -15,7 +15,7 @@ pub trait Store {
 }
 
 /// Bytes of block or page cache given to every candidate.
-pub const CACHE_BYTES: usize = 32 << 20;
+pub const CACHE_BYTES: usize = 16 << 20;
 
 /// Names of the candidates in this build.
 pub const NAMES: &[&str] = &[
@@ -58,11 +58,11 @@ mod with_fjall {
             let database = Database::builder(dir)
                 .cache_size(CACHE_BYTES as u64)
                 .manual_journal_persist(true)
-                .max_journaling_size(128 << 20)
-                .worker_threads(std::env::var("W").map_or(2, |w| w.parse().unwrap()))
+                .max_journaling_size(64 << 20)
+                .worker_threads(2) // one alone lets the tree in memory grow to hundreds of MiB
                 .open()
                 .map_err(|e| format!("{e:?}"))?;
-            let options = || KeyspaceCreateOptions::default().max_memtable_size(std::env::var("M").map_or(8, |w| w.parse::<u64>().unwrap()) << 20);
+            let options = || KeyspaceCreateOptions::default().max_memtable_size(8 << 20);
             let keyspace = database.keyspace("state", options).map_err(|e| format!("{e:?}"))?;
             Ok(Self(database, keyspace))
         }
@@ -166,9 +166,8 @@ mod with_heed {
             let environment = unsafe { options.flags(EnvFlags::NO_SYNC).open(dir) }
                 .map_err(|e| format!("{e:?}"))?;
             let mut creation = environment.write_txn().map_err(|e| format!("{e:?}"))?;
-            let database = environment
-                .create_database(&mut creation, None)
-                .map_err(|e| format!("{e:?}"))?;
+            let database =
+                environment.create_database(&mut creation, None).map_err(|e| format!("{e:?}"))?;
             creation.commit().map_err(|e| format!("{e:?}"))?;
             Ok(Self(environment, database))
         }

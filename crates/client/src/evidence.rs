@@ -53,13 +53,12 @@ impl Statements {
         }) else {
             return Vec::new();
         };
-        let (right, wrong): (Vec<_>, Vec<_>) =
+        let (right, wrong): (Vec<&SignedStatement>, Vec<_>) =
             about.iter().partition(|signed| signed.statement == truth.statement);
-        let correct: Vec<SignedStatement> =
-            right.into_iter().take(self.group.one_correct()).map(|signed| **signed).collect();
+        let correct: Vec<_> = right.into_iter().copied().take(self.group.one_correct()).collect();
         wrong
             .into_iter()
-            .map(|accused| Evidence::WrongStatement { accused: **accused, correct: correct.clone() })
+            .map(|accused| Evidence::WrongStatement { accused: *accused, correct: correct.clone() })
             .collect()
     }
 

@@ -44,6 +44,8 @@ pub(crate) struct Flight {
     /// When this attempt has failed.
     pub(crate) deadline: Time,
     slots: Vec<Slot>,
+    /// Slots without a result.
+    open: usize,
 }
 
 /// One operation's answer.
@@ -75,7 +77,8 @@ impl Flight {
         envelope: Envelope,
         deadline: Time,
     ) -> Self {
-        let slots = envelope.operations.iter().map(|_| Slot::Voting(Tally::default())).collect();
+        let slots: Vec<_> =
+            envelope.operations.iter().map(|_| Slot::Voting(Tally::default())).collect();
         Self {
             ticket,
             purpose,
@@ -85,6 +88,7 @@ impl Flight {
             denials: Tally::default(),
             attempt: 0,
             deadline,
+            open: slots.len(),
             slots,
         }
     }
@@ -126,18 +130,32 @@ impl Flight {
         });
         let (sequence, outcome) = (answer.sequence, answer.result);
         *slot = Slot::Settled(Voted { sequence, outcome, place, by });
+        self.open -= 1;
         agreed
     }
 
-    /// The results, once all slots are settled.
-    pub(crate) fn results(&self) -> Option<Vec<Voted>> {
-        self.slots
-            .iter()
-            .map(|slot| match slot {
-                Slot::Settled(voted) => Some(voted.clone()),
-                Slot::Voting(_) => None,
-            })
-            .collect()
+    /// Whether every operation has its result.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.open == 0
+    }
+
+    /// The results, in order; of those settled.
+    pub(crate) fn into_results(self) -> Vec<Voted> {
+        let settled = self.slots.into_iter().filter_map(|slot| match slot {
+            Slot::Settled(voted) => Some(voted),
+            Slot::Voting(_) => None,
+        });
+        settled.collect()
+    }
+
+    /// Votes kept now.
+    #[cfg(test)]
+    pub(crate) fn vote_count(&self) -> usize {
+        let count = |slot: &Slot| match slot {
+            Slot::Voting(tally) => tally.len(),
+            Slot::Settled(_) => 0,
+        };
+        self.slots.iter().map(count).sum()
     }
 
     fn index(&self, sequence: Sequence) -> Option<usize> {

@@ -77,9 +77,10 @@ impl Peers {
     pub(crate) fn usable(&self) -> impl Iterator<Item = ReplicaId> {
         let (before, after): (Vec<_>, Vec<_>) =
             self.group.members().partition(|replica| *replica < self.first);
-        after.into_iter().chain(before).filter(|replica| {
-            self.connected.contains(replica) && !self.held.contains_key(replica)
-        })
+        after
+            .into_iter()
+            .chain(before)
+            .filter(|replica| self.connected.contains(replica) && !self.held.contains_key(replica))
     }
 
     /// Lets the member after `replica` come first, if `replica` came first.
@@ -124,8 +125,7 @@ mod tests {
 
     #[test]
     fn seeds_spread_homes_over_all_members() {
-        let homes: BTreeSet<_> =
-            (0..50).filter_map(|seed| peers(seed).usable().next()).collect();
+        let homes: BTreeSet<_> = (0..50).filter_map(|seed| peers(seed).usable().next()).collect();
         assert_eq!(homes.len(), 4);
     }
 

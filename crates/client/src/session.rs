@@ -282,6 +282,21 @@ impl Session {
             .min()
     }
 
+    /// What is kept now, for tests of its bounds.
+    #[cfg(test)]
+    pub(crate) fn footprint(&self) -> Footprint {
+        let votes = self.flights.values().map(Flight::vote_count).sum::<usize>();
+        Footprint {
+            statements: self.statements.len(),
+            agreed: self.agreed.len(),
+            votes: votes + self.reads.values().map(Read::vote_count).sum::<usize>(),
+            watch_bytes: self.watches.values().map(Watch::bytes).sum(),
+            flights: self.flights.len(),
+            reads: self.reads.len(),
+            watches: self.watches.len(),
+        }
+    }
+
     fn group(&self) -> Group {
         self.keyring.group()
     }
@@ -390,6 +405,19 @@ impl Session {
     }
 }
 
+/// What a session keeps.
+#[cfg(test)]
+#[derive(Debug)]
+pub(crate) struct Footprint {
+    pub(crate) statements: usize,
+    pub(crate) agreed: usize,
+    pub(crate) votes: usize,
+    pub(crate) watch_bytes: usize,
+    pub(crate) flights: usize,
+    pub(crate) reads: usize,
+    pub(crate) watches: usize,
+}
+
 fn session_operation(request: &SessionRequest) -> Operation {
     Operation { service: ServiceId::SESSION, request: request.encode() }
 }
@@ -404,7 +432,9 @@ pub enum Misuse {
     #[error("no session is open")]
     NotOpen,
     /// An envelope of no or too many operations; split it.
-    #[error("an envelope of {operations} operations: choose between 1 and {ENVELOPE_OPERATIONS_MAX}")]
+    #[error(
+        "an envelope of {operations} operations: choose between 1 and {ENVELOPE_OPERATIONS_MAX}"
+    )]
     OperationCount {
         /// Operations given.
         operations: usize,

@@ -1,1 +1,12 @@
-//! Scenarios.
+//! Scenarios: scripted replicas that tell a session what a test wants, and random schedules.
+
+mod evidence;
+mod fixture;
+mod flood;
+mod random;
+mod reads;
+mod replicas;
+mod sending;
+mod trust;
+mod votes;
+mod watches;

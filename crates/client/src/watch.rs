@@ -126,7 +126,8 @@ impl Watch {
     fn advance(&mut self, group: Group) -> Step {
         let mut step = Step::default();
         self.forget();
-        while let Some(told) = self.told_by(group.one_correct()).filter(|told| *told > self.through) {
+        while let Some(told) = self.told_by(group.one_correct()).filter(|told| *told > self.through)
+        {
             let Some(next) = self.next_with_items(told) else {
                 self.through = told;
                 continue;

@@ -27,11 +27,11 @@
 //! # Security
 //! Clients choose keys and can hash offline, so the depth must not be theirs to choose. A path of
 //! length `D` needs, for every `i < D`, `D - i` keys that share `i` bits of path; among `2^w` hashed
-//! keys such a set is to be expected only up to `D = min over k of k + (k w - log2 k!) / (k - 1)`:
-//! about 28 for `w = 20` (what a random tree of a million keys has anyway), 51 for `2^40` hashes, 97
-//! for `2^80`, and never more than 257 nodes. A treap, where keys order the tree and hashes balance
-//! it, would give way: `2^40` hashes find a chain of `2^20` keys, through which everyone's updates
-//! would have to go (docs/adr/0004-authenticated-state.md).
+//! keys such a set is to be expected only up to `D = min over k of k + (k w - log2 k!) / (k - 1)`: 28
+//! for `w = 20` (measured in a tree of a million keys that nobody chose: 26), 51 for `2^40` hashes,
+//! 96 for `2^80`; never more than 257 nodes. And only the attacker's own keys lie that deep. A treap,
+//! where keys order the tree and hashes balance it, would give way: `2^40` hashes find a chain of
+//! `2^20` keys through which everyone's updates go (docs/adr/0004-authenticated-state.md).
 //!
 //! # Source
 //! E. McCreight, *Priority Search Trees*, SIAM J. Comput. 14(2) 1985 (the radix form, with the hash
@@ -52,7 +52,7 @@ use node::{Entry, Node, Path, Side, Subtree};
 use slab::{Id, Slab};
 
 pub use node::NODE_BYTES;
-pub use proof::{PROOF_NODES_MAX, verify_proof};
+pub use proof::verify_proof;
 
 /// The key under which the state holds `key` of `service`.
 #[must_use]
@@ -168,21 +168,18 @@ impl StateTree {
         oldest.superseded_keys.into_iter().for_each(|id| self.free_key(id));
     }
 
-    /// The search path of `key` in a version, from the root to the key's node or to the empty
-    /// subtree where it would be: with the value, a proof. At most 257 nodes, none in an empty
-    /// state. `None` if the version is forgotten.
+    /// The search path of `key`, from the root to the key's node or to the empty subtree where it
+    /// would be: with the value, a proof. At most 257 nodes, none in an empty state.
+    pub fn prove(&mut self, key: &[u8]) -> Vec<StateNode> {
+        self.root();
+        self.search_path(&self.root, key)
+    }
+
+    /// The search path of `key` in a version; `None` if that is forgotten.
     #[must_use]
-    pub fn prove(&self, version: Version, key: &[u8]) -> Option<Vec<StateNode>> {
+    pub fn prove_at(&self, version: Version, key: &[u8]) -> Option<Vec<StateNode>> {
         let place = usize::try_from(version.0.checked_sub(self.first_kept)?).ok()?;
-        let path = Path::of(key);
-        let mut shown = Vec::new();
-        let mut next = self.kept.get(place)?.root.top;
-        while let Some(node) = next.map(|id| self.nodes.get(id)) {
-            let is_last = node.entry.path == path;
-            next = node.child(path.side(shown.len())).top.filter(|_| !is_last);
-            shown.push(self.show(node));
-        }
-        Some(shown)
+        self.kept.get(place).map(|kept| self.search_path(&kept.root, key))
     }
 
     /// All keys with their value digests, in ascending order of paths: not in the order of keys, but
@@ -226,6 +223,18 @@ impl StateTree {
             depth += 1;
         }
         None
+    }
+
+    fn search_path(&self, root: &Subtree, key: &[u8]) -> Vec<StateNode> {
+        let path = Path::of(key);
+        let mut shown = Vec::new();
+        let mut next = root.top;
+        while let Some(node) = next.map(|id| self.nodes.get(id)) {
+            let is_last = node.entry.path == path;
+            next = node.child(path.side(shown.len())).top.filter(|_| !is_last);
+            shown.push(self.show(node));
+        }
+        shown
     }
 
     /// Walks down; an entry with a smaller path takes the node, and the one it displaces walks on.

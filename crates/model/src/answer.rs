@@ -29,6 +29,17 @@ pub enum OperationResult {
     Refused(Refusal),
 }
 
+impl OperationResult {
+    /// Bytes of the reply.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Done(reply) => reply.len(),
+            Self::Refused(_) => 0,
+        }
+    }
+}
+
 /// Why an operation was not executed. Replicas agree on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, BorshSerialize, BorshDeserialize)]
 pub enum Refusal {

@@ -60,8 +60,8 @@ pub const TRANSACTION_CONDITIONS_MAX: usize = 128;
 pub const TRANSACTION_STEPS_MAX: usize = 128;
 /// Entries that a page of a list looks at, those of ended leases included.
 pub const LIST_ENTRIES_MAX: u16 = 1000;
-/// Bytes of values that a page without values may look at: bounds lists of keys with large values.
-pub const LIST_VISITED_BYTES_MAX: usize = 8 << 20;
+/// Stored bytes that one list or transaction may look at: what a small request can cost at most.
+pub const KV_VISITED_BYTES_MAX: usize = 4 << 20;
 /// Shortest time a lease may last: below it, a busy cluster's commits could outlast a renewal.
 pub const LEASE_TTL_MIN: Duration = Duration::from_secs(1);
 /// Longest time a lease may last: what its client left behind is gone a day later.

@@ -22,6 +22,10 @@ use ravelin_multicast::Committed;
 use crate::sessions::{self, Known};
 use crate::state::{SERVICE_ID_MAX, State};
 
+/// Bytes of all replies to one envelope; operations beyond are refused before they are executed.
+pub const ENVELOPE_REPLY_BYTES_MAX: usize = 1 << 20;
+/// Bytes of answers after which a session's next answers of the commit go into another batch.
+const BATCH_BYTES_MAX: usize = 1 << 20;
 /// Key of [`Progress`] in the private state.
 const PROGRESS: &[u8] = b"o";
 /// Prefix of delivered references in the private state.
@@ -77,6 +81,31 @@ impl Answers {
             let path = tree.path(index)?;
             Some((batch, path))
         })
+    }
+}
+
+/// Answers of a commit as they gather, in batches that fit a message.
+#[derive(Default)]
+struct Batches {
+    full: BTreeMap<(PublicKey, SessionId), Vec<(AnswerBatch, usize)>>,
+}
+
+impl Batches {
+    fn add(&mut self, envelope: &Envelope, answers: Vec<Answer>) {
+        let (client, session) = (envelope.client, envelope.session);
+        let bytes: usize = answers.iter().map(|answer| 64 + answer.result.bytes()).sum();
+        let of_session = self.full.entry((client, session)).or_default();
+        match of_session.last_mut() {
+            Some((batch, held)) if *held + bytes <= BATCH_BYTES_MAX => {
+                batch.answers.extend(answers);
+                *held += bytes;
+            }
+            _ => of_session.push((AnswerBatch { client, session, answers }, bytes)),
+        }
+    }
+
+    fn into_vec(self) -> Vec<AnswerBatch> {
+        self.full.into_values().flatten().map(|(batch, _)| batch).collect()
     }
 }
 
@@ -140,28 +169,21 @@ impl Execution {
 
     /// Executes a commit and writes it, with the ordering state, as one batch.
     pub fn execute(&mut self, committed: &Committed) -> Executed {
-        let mut batches = BTreeMap::new();
+        let mut batches = Batches::default();
         let mut changes = Vec::new();
         let mut envelopes = Vec::new();
         for block in &committed.blocks {
             for envelope in &block.body.envelopes {
                 self.position.0 += 1;
                 let answers = self.execute_envelope(envelope, committed, &mut changes);
-                batches
-                    .entry((envelope.client, envelope.session))
-                    .or_insert_with(Vec::new)
-                    .extend(answers);
+                batches.add(envelope, answers);
                 envelopes.push(envelope_digest(envelope));
             }
         }
         self.sweep(committed, &mut changes);
         self.write_progress(committed);
         let state_root = self.state.finish_commit(committed.state.commit);
-        let batches = batches
-            .into_iter()
-            .map(|((client, session), answers)| AnswerBatch { client, session, answers })
-            .collect();
-        let answers = Answers::new(batches);
+        let answers = Answers::new(batches.into_vec());
         Executed { position: self.position, state_root, answers, changes, envelopes }
     }
 
@@ -185,6 +207,7 @@ impl Execution {
         let kept = sessions::replies(store, envelope.session, envelope.first);
         let mut answers = Vec::with_capacity(envelope.operations.len());
         let mut to_keep = kept.clone();
+        let mut reply_bytes = 0;
         for (index, (sequence, operation)) in
             sequences(envelope).zip(&envelope.operations).enumerate()
         {
@@ -215,8 +238,13 @@ impl Execution {
                         time: committed.state.time,
                         client: envelope.client,
                     };
-                    let (result, only_reads) = self.operate(operation, &context, changes);
+                    let (result, only_reads) = if reply_bytes > ENVELOPE_REPLY_BYTES_MAX {
+                        (Err(Refusal::TooLarge), false)
+                    } else {
+                        self.operate(operation, &context, changes)
+                    };
                     let answer = self.answer(sequence, index, result);
+                    reply_bytes += answer.result.bytes();
                     if !only_reads {
                         record.mark(sequence);
                         to_keep.push(answer.clone());

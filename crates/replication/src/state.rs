@@ -128,12 +128,7 @@ impl State {
 
     /// Visits entries of the ordering state, as the running commit has left it so far, with
     /// `from <= key`, below `until` if given, in key order until `visit` breaks.
-    pub fn private_scan(
-        &self,
-        from: &[u8],
-        until: Option<&[u8]>,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) {
+    pub fn private_scan(&self, from: &[u8], until: Option<&[u8]>, visit: &mut Visit<'_>) {
         self.running.scan_in(PRIVATE, from, until, visit);
     }
 
@@ -227,6 +222,9 @@ impl ServiceStores for State {
         self.running.namespace(service_namespace(service))
     }
 }
+
+/// Called with the key and value of each entry of a scan.
+pub type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
 
 /// Writes of a commit: `None` deletes.
 type Writes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;

@@ -205,7 +205,11 @@ impl Log {
     /// # Panics
     ///
     /// If `config.segment_bytes` is not a multiple of 8 or below [`SEGMENT_BYTES_MIN`].
-    pub fn open(dir: &Path, config: LogConfig, visit: Visit<'_>) -> Result<(Self, Recovery), LogError> {
+    pub fn open(
+        dir: &Path,
+        config: LogConfig,
+        visit: Visit<'_>,
+    ) -> Result<(Self, Recovery), LogError> {
         Self::open_on(Box::new(SystemDisk), dir, config, visit)
     }
 
@@ -396,7 +400,8 @@ impl Log {
         self.write_out()?;
         self.preparer.prepare(self.tail.segment.number.next());
         let next = self.preparer.take()?;
-        let filled = std::mem::replace(&mut self.tail, Tail::new(next, HEADER_BYTES, TagRange::EMPTY));
+        let filled =
+            std::mem::replace(&mut self.tail, Tail::new(next, HEADER_BYTES, TagRange::EMPTY));
         self.filled.push(filled);
         self.counters.segment_count += 1;
         Ok(())

@@ -135,24 +135,7 @@ impl DiskState {
         let mark = Mark::open(dir, ENGINE_DIR, &config.owner)?;
         let engine = dir.join(ENGINE_DIR);
         let damaged = |source| StoreError::Damaged { source };
-        let database = match repair::unfinished(&engine) {
-            None => open_engine(&engine, config),
-            Some(_) => Err(fjall::Error::Unrecoverable),
-        };
-        let database = match database {
-            Err(error) if repair::is_torn(&engine, &error) => {
-                tracing::warn!(%error, "the store's journal was torn by a power loss: cutting it");
-                let is_sound = || match open_engine(&engine, config) {
-                    Ok(_) => Ok(true),
-                    Err(fjall::Error::JournalRecovery(_)) => Ok(false),
-                    Err(error) => Err(error),
-                };
-                repair::cut(&engine, is_sound).map_err(damaged)?;
-                open_engine(&engine, config)
-            }
-            other => other,
-        };
-        let database = database.map_err(damaged)?;
+        let database = open_or_repair(&engine, config).map_err(damaged)?;
         let options = || KeyspaceCreateOptions::default().max_memtable_size(config.memtable_bytes);
         let state = database.keyspace(STATE, options).map_err(damaged)?;
         let syncs = database.keyspace(SYNCS, options).map_err(damaged)?;
@@ -243,9 +226,27 @@ fn open_engine(dir: &Path, config: &StoreConfig) -> fjall::Result<Database> {
         .open()
 }
 
+/// Opens the engine; if a power loss tore its journal, or a crash cut a repair short, repairs it.
+fn open_or_repair(dir: &Path, config: &StoreConfig) -> fjall::Result<Database> {
+    if !repair::is_unfinished(dir)? {
+        match open_engine(dir, config) {
+            Err(fjall::Error::JournalRecovery(cause)) => {
+                tracing::warn!(?cause, "a power loss tore the end of the state store: cutting it");
+            }
+            opened => return opened,
+        }
+    }
+    repair::cut(dir, || match open_engine(dir, config) {
+        Ok(_) => Ok(true),
+        Err(fjall::Error::JournalRecovery(_)) => Ok(false),
+        Err(error) => Err(error),
+    })?;
+    open_engine(dir, config)
+}
+
 /// Ends the process: a replica that cannot read or write its state must not answer, and what a
 /// failed write or fsync left behind is known only after a restart.
-fn fatal(doing: &'static str, error: &dyn Error) -> ! {
+fn fatal(doing: &'static str, error: &(dyn Error + 'static)) -> ! {
     tracing::error!(error, "cannot {doing}; this server stops");
     std::process::exit(EXIT_STORE_FAILED)
 }

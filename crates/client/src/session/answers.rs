@@ -113,7 +113,7 @@ impl Session {
         let first = *first;
         self.shut_out.withdraw(from);
         let agreed = flight.vote(from, answer, group);
-        let results = flight.results();
+        let is_settled = flight.is_settled();
         if let Some((agreed, liars)) = agreed {
             self.agreed.insert(sequence, agreed);
             if self.agreed.len() > SETTLED_MAX {
@@ -121,8 +121,8 @@ impl Session {
             }
             self.report_liars(sequence, liars, out);
         }
-        if let (Some(results), true) = (results, self.flights.contains_key(&first)) {
-            self.finish(now, first, results, out);
+        if is_settled {
+            self.finish(now, first, out);
         }
     }
 
@@ -140,16 +140,11 @@ impl Session {
     }
 
     /// Acts on an envelope of which every operation has its result.
-    fn finish(
-        &mut self,
-        now: Time,
-        first: Sequence,
-        results: Vec<Voted>,
-        out: &mut Vec<ClientAction>,
-    ) {
+    fn finish(&mut self, now: Time, first: Sequence, out: &mut Vec<ClientAction>) {
         let Some(flight) = self.land(first) else { return };
-        let ticket = flight.ticket;
-        match flight.purpose {
+        let (ticket, purpose) = (flight.ticket, flight.purpose);
+        let results = flight.into_results();
+        match purpose {
             Purpose::Operations => {
                 out.push(ClientAction::Deliver(Event::Answered { ticket, results }));
             }
@@ -170,12 +165,7 @@ impl Session {
         self.start_waiting(now, out);
     }
 
-    fn on_opening_answered(
-        &mut self,
-        now: Time,
-        results: Vec<Voted>,
-        out: &mut Vec<ClientAction>,
-    ) {
+    fn on_opening_answered(&mut self, now: Time, results: Vec<Voted>, out: &mut Vec<ClientAction>) {
         let outcome = results.into_iter().next().map(|voted| voted.outcome);
         match outcome {
             Some(OperationResult::Done(reply)) => {

@@ -39,6 +39,12 @@ impl Read {
         }
     }
 
+    /// Replies counted now.
+    #[cfg(test)]
+    pub(super) fn vote_count(&self) -> usize {
+        self.replies.len()
+    }
+
     fn is_asking(&self) -> bool {
         matches!(self.stage, Stage::Asking { .. })
     }
@@ -101,7 +107,9 @@ impl Session {
         out: &mut Vec<ClientAction>,
     ) {
         let needed = self.group().fast_read();
-        let Some(read) = self.reads.get_mut(&ticket).filter(|read| read.is_asking()) else { return };
+        let Some(read) = self.reads.get_mut(&ticket).filter(|read| read.is_asking()) else {
+            return;
+        };
         let digest = reply.as_ref().map(|reply| digest_of(reply));
         read.replies.record(from, digest);
         let by = read.replies.who(|other| *other == digest);

@@ -1,8 +1,9 @@
 //! Where envelopes go, and when they go again.
 //!
 //! First to the home replica; without an answer in time to `one_correct` members, then to all, with
-//! growing waits. Every retry is the same signed envelope: replicas execute it once. One that asks
-//! for a rest, denies or disconnects is replaced by the next at once.
+//! growing waits. Every retry is the same signed envelope: replicas execute it once. It attaches
+//! again, so that nothing that was lost before matters. A member that asks for a rest, denies or
+//! disconnects is replaced by the next at once.
 
 use ravelin_crypto::Keyring;
 use ravelin_model::limits::ENVELOPE_BYTES_MAX;
@@ -119,7 +120,8 @@ impl Session {
             return;
         }
         let (first, one_correct) = (Sequence(first), self.group().one_correct());
-        let Some(flight) = self.flights.get_mut(&first).filter(|flight| flight.sent.contains(&from))
+        let Some(flight) =
+            self.flights.get_mut(&first).filter(|flight| flight.sent.contains(&from))
         else {
             return;
         };
@@ -194,15 +196,18 @@ impl Session {
 
 /// Sends one flight to as many members as its attempt should reach and can.
 fn send_due_of(peers: &Peers, flight: &mut Flight, out: &mut Vec<ClientAction>) {
-    let is_counted = |replica: &&ReplicaId| {
-        peers.is_connected(**replica) && !flight.denials.has(**replica)
-    };
+    let is_counted =
+        |replica: &&ReplicaId| peers.is_connected(**replica) && !flight.denials.has(**replica);
     let mut reached = flight.sent.iter().filter(is_counted).count();
     for replica in peers.usable() {
         if reached >= peers.reach(flight.attempt) {
             break;
         }
         if flight.sent.insert(replica) {
+            if flight.attempt > 0 {
+                let session = flight.envelope.session;
+                out.push(ClientAction::Send(replica, ClientMessage::Attach { session }));
+            }
             out.push(ClientAction::Send(replica, ClientMessage::Submit(flight.envelope.clone())));
             reached += 1;
         }

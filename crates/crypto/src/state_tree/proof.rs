@@ -5,11 +5,9 @@ use ravelin_model::wire::StateProof;
 
 use super::node::{Path, Side, node_digest, value_digest};
 
-/// Nodes of a proof that is looked at. A longer one would need two keys whose hashes share 255 bits.
-pub const PROOF_NODES_MAX: usize = 256;
-
 /// Whether, in the state with this `root`, `key` has exactly the value that `proof` shows, or is
-/// absent where it shows none. Cost: two hashes a node, at most [`PROOF_NODES_MAX`] nodes.
+/// absent where it shows none. Cost: two hashes a node, up to the first one that is not in its place;
+/// the 258th cannot be, since a node at depth `d` shares `d` bits of 256 with the key.
 #[must_use]
 pub fn verify_proof(root: &Digest, key: &[u8], proof: &StateProof) -> bool {
     match (end_of_search(root, key, proof), &proof.value) {
@@ -32,9 +30,6 @@ fn end_of_search(root: &Digest, key: &[u8], proof: &StateProof) -> Option<End> {
     let wanted = Path::of(key);
     let mut expected = *root;
     let mut above: Option<Path> = None;
-    if proof.path.len() > PROOF_NODES_MAX {
-        return None;
-    }
     for (depth, node) in proof.path.iter().enumerate() {
         let path = Path::of(&node.key);
         let in_place = path.common_bits(&wanted) >= depth;

@@ -248,7 +248,8 @@ pub enum KvReply {
     LeaseFull,
     /// As many wait for the lock as may.
     QueueFull,
-    /// The reply would exceed 64 KiB, and nothing was done: read less in one transaction.
+    /// The reply would exceed 64 KiB, or more than 4 MiB of entries would be looked at, and nothing
+    /// was done: ask for less in one transaction.
     TooLarge,
     /// A key, value, list or time outside the limits, which are named in `docs/limits.md`.
     Invalid,

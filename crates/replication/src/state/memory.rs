@@ -20,8 +20,11 @@ struct Disk {
     /// Shared with running scans and snapshots, copied when written under them.
     entries: Arc<BTreeMap<Vec<u8>, Vec<u8>>>,
     /// For each batch not synced, oldest first: what undoes it.
-    unsynced: Vec<Vec<(Vec<u8>, Option<Vec<u8>>)>>,
+    unsynced: Vec<Batch>,
 }
+
+/// Changes that apply together: `None` deletes.
+type Batch = Vec<(Vec<u8>, Option<Vec<u8>>)>;
 
 impl MemoryBackend {
     /// An empty disk.
@@ -71,9 +74,9 @@ impl MemoryBackend {
 
 impl Disk {
     /// Applies the batch, and returns what undoes it.
-    fn apply(&mut self, batch: &[(Vec<u8>, Option<Vec<u8>>)]) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
+    fn apply(&mut self, batch: &[(Vec<u8>, Option<Vec<u8>>)]) -> Batch {
         let entries = Arc::make_mut(&mut self.entries);
-        let mut undo: Vec<_> = batch
+        let mut undo: Batch = batch
             .iter()
             .map(|(key, value)| {
                 let old = match value {

@@ -5,8 +5,8 @@ use std::ops::{Bound, ControlFlow};
 
 use ravelin_model::{StateBackend, Store, View};
 
-use super::Writes;
 use super::view::{own_part, whole_key, whole_range};
+use super::{Visit, Writes};
 
 /// The backend with the writes of the running commit over it.
 pub(super) struct Running {
@@ -79,7 +79,7 @@ impl Running {
         namespace: u8,
         from: &[u8],
         until: Option<&[u8]>,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+        visit: &mut Visit<'_>,
     ) {
         let (from, until) = whole_range(namespace, from, until);
         if until.as_ref().is_some_and(|until| *until <= from) {

@@ -401,6 +401,18 @@ fn a_scan_of_the_memory_backend_may_read_it_again() {
 }
 
 #[test]
+fn a_batch_that_writes_a_key_twice_is_lost_whole() {
+    let mut backend = MemoryBackend::new();
+    let write = |value: &[u8]| (b"a".to_vec(), Some(value.to_vec()));
+    backend.write(&[write(b"1")]);
+    backend.write(&[write(b"2"), write(b"3"), (b"b".to_vec(), None)]);
+    assert_eq!(backend.get(b"a"), Some(b"3".to_vec()));
+    backend.crash(1);
+    assert_eq!(backend.get(b"a"), Some(b"1".to_vec()));
+    assert_eq!(backend.entries().len(), 1);
+}
+
+#[test]
 #[should_panic(expected = "commits only rise")]
 fn commits_only_rise() {
     let mut state = open(&MemoryBackend::new());

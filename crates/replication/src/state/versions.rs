@@ -70,7 +70,7 @@ impl Versions {
 
     /// The search path of `key` in the state after `commit`.
     pub(super) fn prove(&self, commit: CommitIndex, key: &[u8]) -> Option<Vec<StateNode>> {
-        self.tree.prove(self.kept.get(self.place(commit)?)?.version, key)
+        self.tree.prove_at(self.kept.get(self.place(commit)?)?.version, key)
     }
 
     /// The value that `key` had after `commit`, if a later commit has overwritten it: the first one

@@ -3,6 +3,7 @@
 
 use std::ops::ControlFlow;
 
+use ravelin_crypto::state_tree::state_key;
 use ravelin_model::{ServiceId, ServiceStores, StateBackend, Store, View};
 
 use super::service_namespace;
@@ -54,10 +55,7 @@ impl ServiceStores for ReadOnly<'_> {
 
 /// The backend's key for `key` of `namespace`.
 pub(super) fn whole_key(namespace: u8, key: &[u8]) -> Vec<u8> {
-    let mut whole = Vec::with_capacity(1 + key.len());
-    whole.push(namespace);
-    whole.extend_from_slice(key);
-    whole
+    state_key(ServiceId(namespace), key)
 }
 
 /// The backend's range for a range of `namespace`; without an end, to the namespace's end.

@@ -229,8 +229,11 @@ impl<'a> Records<'a> {
         let (length, tag) = borsh::from_slice::<(u64, u64)>(fields).ok()?;
         let payload = after.get(..usize::try_from(length).ok()?)?;
         let rest = self.rest.get(record_bytes(payload.len())..)?;
-        (self.key.checksum(self.offset, fields, payload) == *checksum)
-            .then_some((Tag(tag), payload, rest))
+        (self.key.checksum(self.offset, fields, payload) == *checksum).then_some((
+            Tag(tag),
+            payload,
+            rest,
+        ))
     }
 }
 

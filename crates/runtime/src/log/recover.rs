@@ -220,9 +220,8 @@ impl Walk<'_, '_> {
             let is_first = segment.number == last;
             let from = if is_first { hole.group_start } else { HEADER_BYTES };
             let search = search(segment, from).map_err(io)?;
-            let was_durable = search.durable.is_some_and(|durable| {
-                durable >= self.expected || !hole.is_numbered
-            });
+            let was_durable =
+                search.durable.is_some_and(|durable| durable >= self.expected || !hole.is_numbered);
             if was_durable {
                 return Err(LogError::Damaged { segment: last, offset: hole.offset });
             }
@@ -286,4 +285,3 @@ fn mend(
     }
     Ok(next)
 }
-

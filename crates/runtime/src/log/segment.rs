@@ -34,7 +34,11 @@ impl Segment {
     /// Makes segment `number` durable and empty, out of the spare file if there is one.
     ///
     /// Cost: writes and syncs `segment_bytes`, less with a spare.
-    pub(super) fn create(dir: &Path, number: SegmentNumber, config: &LogConfig) -> io::Result<Self> {
+    pub(super) fn create(
+        dir: &Path,
+        number: SegmentNumber,
+        config: &LogConfig,
+    ) -> io::Result<Self> {
         let spare = dir.join(SPARE_NAME);
         let options = OpenOptions::new().read(true).write(true).create(true).clone();
         let file = options.open(&spare)?;
@@ -101,7 +105,8 @@ impl Segment {
         body: &mut Vec<u8>,
     ) -> io::Result<u64> {
         let start = offset + MARKER_BYTES as u64;
-        let length = usize::try_from(marker.bytes).map_or(0, |all| all.saturating_sub(MARKER_BYTES));
+        let length =
+            usize::try_from(marker.bytes).map_or(0, |all| all.saturating_sub(MARKER_BYTES));
         body.resize(length, 0);
         self.file.read_exact_at(body, start)?;
         Ok(start)
@@ -162,7 +167,8 @@ fn zero(file: &File, from: u64, upto: u64) -> io::Result<()> {
     let zeroes = vec![0; ZERO_STEP_BYTES];
     let mut offset = from;
     while offset < upto {
-        let step = usize::try_from(upto - offset).map_or(ZERO_STEP_BYTES, |n| n.min(ZERO_STEP_BYTES));
+        let step =
+            usize::try_from(upto - offset).map_or(ZERO_STEP_BYTES, |n| n.min(ZERO_STEP_BYTES));
         file.write_all_at(zeroes.get(..step).unwrap_or(&zeroes), offset)?;
         file.sync_data()?;
         offset += step as u64;

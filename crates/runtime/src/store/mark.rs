@@ -69,7 +69,9 @@ impl Mark {
             let mut slot = [0; SLOT_BYTES];
             match file.read_exact_at(&mut slot, offset) {
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => continue,
-                Err(source) => return Err(StoreError::Io { doing: "read the store's mark", source }),
+                Err(source) => {
+                    return Err(StoreError::Io { doing: "read the store's mark", source });
+                }
                 Ok(()) => {}
             }
             let Some((version, of, sync_count)) = decode(&slot) else { continue };

@@ -16,25 +16,17 @@ const JOURNAL: &str = "jnl";
 /// Suffix of the torn journal, kept until the cut is durable.
 const TORN: &str = "torn";
 
-/// Whether `error` comes from a torn journal, or an earlier repair was cut short.
-pub(super) fn is_torn(dir: &Path, error: &fjall::Error) -> bool {
-    matches!(error, fjall::Error::JournalRecovery(_)) || unfinished(dir).is_some()
-}
-
-/// The torn journal of a repair that was cut short.
-pub(super) fn unfinished(dir: &Path) -> Option<PathBuf> {
-    files(dir, TORN).ok()?.pop().map(|(_, path)| path)
+/// Whether a crash cut a repair of `dir` short.
+pub(super) fn is_unfinished(dir: &Path) -> io::Result<bool> {
+    Ok(dir.try_exists()? && !files(dir, TORN)?.is_empty())
 }
 
 /// Cuts the newest journal in `dir` to the longest beginning that `is_sound` accepts.
 ///
 /// Cost: about 26 openings.
-pub(super) fn cut(
-    dir: &Path,
-    is_sound: impl Fn() -> fjall::Result<bool>,
-) -> fjall::Result<()> {
-    let torn = match unfinished(dir) {
-        Some(torn) => torn,
+pub(super) fn cut(dir: &Path, is_sound: impl Fn() -> fjall::Result<bool>) -> fjall::Result<()> {
+    let torn = match files(dir, TORN)?.pop() {
+        Some((_, torn)) => torn,
         None => set_aside(dir)?,
     };
     let journal = torn.with_extension("");
@@ -49,7 +41,7 @@ pub(super) fn cut(
             high = middle;
         }
     }
-    copy_start(&torn, &journal, low)?;
+    copy_start(&torn, &journal, low)?.sync_all()?;
     std::fs::remove_file(torn)?;
     File::open(dir)?.sync_all()?;
     Ok(())
@@ -66,13 +58,13 @@ fn set_aside(dir: &Path) -> io::Result<PathBuf> {
     Ok(torn)
 }
 
-/// Makes `to` the first `length` bytes of `from`, durably.
-fn copy_start(from: &Path, to: &Path, length: u64) -> io::Result<()> {
+/// Makes `to` the first `length` bytes of `from`.
+fn copy_start(from: &Path, to: &Path, length: u64) -> io::Result<File> {
     use io::Read;
     let mut start = File::open(from)?.take(length);
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(to)?;
     io::copy(&mut start, &mut file)?;
-    file.sync_data()
+    Ok(file)
 }
 
 /// Files with this suffix, by number.

@@ -180,7 +180,7 @@ fn child_that_writes_until_it_is_killed() {
         if number % SYNC_EVERY == SYNC_EVERY - 1 {
             store.sync();
             println!("\nsynced {number}");
-            std::io::stdout().flush().unwrap();
+            io::stdout().flush().unwrap();
         }
     }
 }
@@ -220,10 +220,7 @@ fn a_power_loss_that_tears_the_journal_costs_only_what_was_not_synced() {
         store.write(&batch(number));
     }
     store.sync();
-    let journal = std::fs::read_dir(scratch.0.join(ENGINE_DIR)).unwrap();
-    let journal = journal.map(|entry| entry.unwrap().path());
-    let journal = journal.filter(|path| path.extension().is_some_and(|end| end == JOURNAL_SUFFIX));
-    let journal = journal.max().unwrap();
+    let journal = journal(&scratch);
     let size = |path: &Path| std::fs::read(path).unwrap().iter().rposition(|byte| *byte != 0);
     let synced = size(&journal).unwrap();
     for number in 10..30 {
@@ -236,7 +233,8 @@ fn a_power_loss_that_tears_the_journal_costs_only_what_was_not_synced() {
     let inside_a_value = (0..).map(|i| page + 4096 * i);
     let whole = std::fs::read(&journal).unwrap();
     let is_plain = |at: &usize| whole[at - 64..at + 4160].windows(2).all(|two| two[0] == two[1]);
-    let lost = inside_a_value.take_while(|at| at + 4160 < end).find(is_plain).expect("a long value");
+    let lost =
+        inside_a_value.take_while(|at| at + 4160 < end).find(is_plain).expect("a long value");
     file.write_all_at(&[0xEE; 4096], lost as u64).unwrap();
     assert!(open_engine(&scratch.0.join(ENGINE_DIR), &StoreConfig::new(OWNER)).is_err());
     let mut store = open(&scratch.0);
@@ -248,4 +246,24 @@ fn a_power_loss_that_tears_the_journal_costs_only_what_was_not_synced() {
     assert_eq!(last_of_prefix(&open(&scratch.0)), Some(last + 1));
 }
 
-const JOURNAL_SUFFIX: &str = "jnl";
+#[test]
+fn a_repair_that_a_crash_cut_short_is_done_again() {
+    let scratch = Scratch::new();
+    let mut store = open(&scratch.0);
+    for number in 0..10 {
+        store.write(&batch(number));
+    }
+    store.sync();
+    drop(store);
+    let journal = journal(&scratch);
+    std::fs::rename(&journal, journal.with_extension("jnl.torn")).unwrap();
+    std::fs::write(&journal, []).unwrap();
+    assert_eq!(last_of_prefix(&open(&scratch.0)), Some(9));
+}
+
+/// The newest file of the engine's journal.
+fn journal(scratch: &Scratch) -> PathBuf {
+    let files = std::fs::read_dir(scratch.0.join(ENGINE_DIR)).unwrap();
+    let files = files.map(|entry| entry.unwrap().path());
+    files.filter(|path| path.extension().is_some_and(|end| end == "jnl")).max().unwrap()
+}

@@ -125,6 +125,11 @@ impl PeerNetwork {
         }
     }
 
+    /// All other replicas, ascending.
+    pub fn peers(&self) -> impl Iterator<Item = ReplicaId> + '_ {
+        self.channels.keys().copied()
+    }
+
     /// What happened so far.
     #[must_use]
     pub fn counters(&self) -> &Counters {

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use ravelin_model::limits::{
-    KV_KEY_BYTES_MAX, KV_VALUE_BYTES_MAX, LIST_ENTRIES_MAX, LIST_VISITED_BYTES_MAX, REPLY_BYTES_MAX,
+    KV_KEY_BYTES_MAX, KV_VALUE_BYTES_MAX, KV_VISITED_BYTES_MAX, LIST_ENTRIES_MAX, REPLY_BYTES_MAX,
 };
 use ravelin_model::requests::kv::{Entry, KvReply, StoredEntry, entry_key};
 use ravelin_model::{Position, Time, View};
@@ -52,7 +52,7 @@ pub(super) struct Page {
 /// Reads a page of entries.
 ///
 /// Looks at no more than `limit` entries, and no more bytes than the reply may have (without values:
-/// [`LIST_VISITED_BYTES_MAX`]), but at one at least. Those of ended leases are left out afterwards,
+/// [`KV_VISITED_BYTES_MAX`]), but at one at least. Those of ended leases are left out afterwards,
 /// so a page can be short.
 pub(super) fn list(view: &dyn View, now: Time, page: &Page) -> KvReply {
     let bounds_fit = page.prefix.len() <= KV_KEY_BYTES_MAX && page.after.len() <= KV_KEY_BYTES_MAX;
@@ -95,7 +95,7 @@ fn visit(view: &dyn View, page: &Page) -> (Vec<Entry>, Option<Vec<u8>>) {
         let last = entries.last().map(|last: &Entry| &last.key);
         let is_full = entries.len() >= usize::from(page.limit)
             || page_bytes > REPLY_BYTES_MAX
-            || visited_bytes > LIST_VISITED_BYTES_MAX;
+            || visited_bytes > KV_VISITED_BYTES_MAX;
         if let (true, Some(last)) = (is_full, last) {
             next = Some(last.clone());
             return ControlFlow::Break(());

@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 
 use ravelin_model::limits::{
-    CACHED_REPLY_BYTES_MAX, KV_KEY_BYTES_MAX, TRANSACTION_CONDITIONS_MAX, TRANSACTION_STEPS_MAX,
+    CACHED_REPLY_BYTES_MAX, KV_KEY_BYTES_MAX, KV_VISITED_BYTES_MAX, TRANSACTION_CONDITIONS_MAX,
+    TRANSACTION_STEPS_MAX,
 };
 use ravelin_model::requests::kv::{
     Condition, Entry, KvReply, LeaseId, Step, StepResult, StoredEntry, Write, entry_key,
@@ -60,24 +61,27 @@ pub(super) fn transaction(
     if !fits {
         return KvReply::Invalid;
     }
-    let mut draft = Draft::default();
-    let held = conditions.iter().all(|(key, condition)| draft.meets(turn, key, condition));
-    let [then, otherwise] = branches;
-    let steps = if held { then } else { otherwise };
-    take_all(turn, context, draft, held, steps).unwrap_or_else(|refused| refused)
+    attempt(turn, context, conditions, branches).unwrap_or_else(|refused| refused)
 }
 
-fn take_all(
+fn attempt(
     turn: &mut Turn<'_>,
     context: &Context,
-    mut draft: Draft,
-    held: bool,
-    steps: Vec<Step>,
+    conditions: &[(Vec<u8>, Condition)],
+    [then, otherwise]: [Vec<Step>; 2],
 ) -> Result<KvReply, KvReply> {
+    let mut draft = Draft::default();
+    let mut held = true;
+    for (key, condition) in conditions {
+        held = held && draft.meets(turn, key, condition);
+        draft.check_cost()?;
+    }
+    let steps = if held { then } else { otherwise };
     let mut results = Vec::with_capacity(steps.len());
     let mut read_bytes = 0;
     for step in steps {
         let result = draft.take(turn, context, step)?;
+        draft.check_cost()?;
         if let StepResult::Entry(Some(entry)) = &result {
             read_bytes += entry.value.len();
         }
@@ -114,6 +118,7 @@ fn conflict(mut found: Option<Entry>) -> KvReply {
 #[derive(Default)]
 struct Draft {
     slots: BTreeMap<Vec<u8>, Slot>,
+    visited_bytes: usize,
 }
 
 /// A key that the draft looked at.
@@ -133,6 +138,7 @@ impl Draft {
         self.slots.entry(key.to_vec()).or_insert_with(|| {
             let stored = layout::entry(turn.view(), key);
             let hung_on = stored.as_ref().and_then(|stored| stored.lease);
+            self.visited_bytes += stored.as_ref().map_or(0, |stored| stored.value.len());
             let is_stored = stored.is_some();
             let lives = leases::holds(turn.view(), turn.now, hung_on);
             Slot { is_stored, hung_on, entry: stored.filter(|_| lives), is_touched: false }
@@ -215,6 +221,11 @@ impl Draft {
             }
         }
         Ok(())
+    }
+
+    /// Whether what was looked at so far is no more than a small request may cost.
+    fn check_cost(&self) -> Result<(), KvReply> {
+        if self.visited_bytes > KV_VISITED_BYTES_MAX { Err(KvReply::TooLarge) } else { Ok(()) }
     }
 
     /// Whether every lease can take what would hang on it.

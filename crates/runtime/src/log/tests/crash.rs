@@ -149,7 +149,8 @@ impl Life {
             }
             92..96 => {
                 let durable = self.appended[..self.synced].iter();
-                let wanted: Entries = durable.filter(|(tag, _)| *tag >= self.pruned_below).cloned().collect();
+                let wanted: Entries =
+                    durable.filter(|(tag, _)| *tag >= self.pruned_below).cloned().collect();
                 assert_eq!(read_all(&log.archive(), self.pruned_below, 500), wanted);
             }
             _ => {

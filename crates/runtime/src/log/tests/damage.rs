@@ -194,7 +194,9 @@ fn a_pruned_log_misses_its_first_segment_too() {
     let first = scratch.segments()[0];
     assert!(first > 1);
     std::fs::remove_file(scratch.segment(first)).unwrap();
-    assert!(matches!(refusal(&scratch), LogError::MissingSegment { segment } if segment.0 == first));
+    assert!(
+        matches!(refusal(&scratch), LogError::MissingSegment { segment } if segment.0 == first)
+    );
 }
 
 #[test]

@@ -161,9 +161,9 @@ fn a_page_is_bounded_in_bytes_with_values_and_without() {
     let (prefix, after) = (vec![1], vec![]);
     let reply = world.ask(1, KvRequest::List { prefix, after, limit: 100, keys_only: true });
     let KvReply::Entries { entries, next, .. } = reply else { panic!("no page") };
-    assert_eq!(entries.len(), 15, "8 MiB looked at");
+    assert_eq!(entries.len(), 7, "4 MiB looked at");
     assert!(entries.iter().all(|entry| entry.value.is_empty()));
-    assert_eq!(next, Some(vec![1, 14]));
+    assert_eq!(next, Some(vec![1, 6]));
 }
 
 #[test]

@@ -141,7 +141,13 @@ fn who_waits_may_leave_and_who_does_not_is_told() {
     let token = world.take(1, b"m", a);
     assert_eq!(world.ask(2, unlock(b"m", b)), KvReply::NotHolder);
     world.ask(2, lock(b"m", b));
+    let revision = |world: &World| match world.query(show_lock(b"m")) {
+        Some(KvReply::Lock { revision, .. }) => revision,
+        other => panic!("{other:?}"),
+    };
+    let before = revision(&world);
     assert_eq!(world.ask(2, unlock(b"m", b)), KvReply::Unlocked);
+    assert!(revision(&world) > before, "every change shows");
     assert_eq!(world.holder(b"m"), Some((a, token)), "the holder did not change");
     assert_eq!(world.ask(2, unlock(b"other", b)), KvReply::NotHolder);
     world.fsck();

@@ -36,8 +36,13 @@ pub(super) enum Visible {
 }
 
 impl Reference {
-    /// Lets end what ends by `now`.
-    pub(super) fn pass_time(&mut self, now: Time) {
+    /// Lets end what ended since the last request.
+    pub(super) fn catch_up(&mut self, world: &World) {
+        self.pass_time(world.now);
+        self.note_tokens(world);
+    }
+
+    fn pass_time(&mut self, now: Time) {
         self.leases.retain(|_, lease| now < lease.expires);
         let leases = &self.leases;
         self.entries.retain(|_, entry| entry.lease.is_none_or(|lease| leases.contains_key(&lease)));
@@ -89,10 +94,20 @@ impl Reference {
         }
     }
 
+    /// Looks up which tokens were given when locks passed on: nobody need have been told yet.
+    fn note_tokens(&mut self, world: &World) {
+        for (key, bytes) in world.store.0.iter().filter(|(key, _)| key[0] == LOCK_TAG) {
+            let held: StoredLock = borsh::from_slice(bytes).expect("a lock");
+            self.hold(&key[1..], held.holder, held.token);
+        }
+    }
+
     fn check_read(&self, request: &KvRequest, got: &KvReply) {
         let Visible::Entries(expected) = self.visible(request) else { panic!("no read") };
         match (request, got) {
-            (KvRequest::Get { .. }, KvReply::Entry(entry)) => assert_eq!(expected, [entry.clone()]),
+            (KvRequest::Get { .. }, KvReply::Entry(entry)) => {
+                assert_eq!(expected, std::slice::from_ref(entry))
+            }
             (KvRequest::Get { .. }, KvReply::Absent { .. }) => assert_eq!(expected, []),
             (KvRequest::List { .. }, KvReply::Entries { entries, next: None, .. }) => {
                 assert_eq!(*entries, expected);

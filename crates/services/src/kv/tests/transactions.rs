@@ -1,5 +1,6 @@
 use ravelin_model::limits::{
-    CACHED_REPLY_BYTES_MAX, LEASE_ATTACHED_MAX, TRANSACTION_CONDITIONS_MAX, TRANSACTION_STEPS_MAX,
+    CACHED_REPLY_BYTES_MAX, KV_VALUE_BYTES_MAX, LEASE_ATTACHED_MAX, TRANSACTION_CONDITIONS_MAX,
+    TRANSACTION_STEPS_MAX,
 };
 use ravelin_model::requests::kv::StepResult;
 
@@ -113,6 +114,22 @@ fn a_transaction_that_reads_too_much_changes_nothing() {
     world.ask(1, put(&[b'k'; 200], &[7; 1_000]));
     let steps = vec![read(&[b'k'; 200]); 64];
     assert_eq!(world.ask(1, when(vec![], steps, vec![])), KvReply::TooLarge);
+}
+
+#[test]
+fn a_transaction_that_looks_at_too_much_changes_nothing() {
+    let mut world = World::new();
+    let keys: Vec<_> = (0..9u8).map(|number| [b'k', number]).collect();
+    for key in &keys {
+        world.ask(1, put(key, &vec![7; KV_VALUE_BYTES_MAX]));
+    }
+    let before = world.store.clone();
+    let all = || keys.iter().map(|key| (&key[..], Condition::Present)).collect::<Vec<_>>();
+    assert_eq!(world.ask(1, when(all(), vec![set(b"a", b"1")], vec![])), KvReply::TooLarge);
+    let removals: Vec<_> = keys.iter().map(|key| remove(key)).collect();
+    assert_eq!(world.ask(1, when(vec![], removals.clone(), vec![])), KvReply::TooLarge);
+    assert_eq!(world.store, before);
+    assert!(results(world.ask(1, when(all()[..8].to_vec(), removals[..8].to_vec(), vec![]))).0);
 }
 
 #[test]

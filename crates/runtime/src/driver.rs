@@ -1,0 +1,331 @@
+//! The one driver of a server's core: network, log and clock on one side, a [`Node`] on the other.
+//!
+//! Each turn takes everything that has arrived (bounded), checks its signatures in one batch, lets
+//! the core act, makes what it persisted durable with one fsync, and only then lets anything out
+//! that the core asked for later. A round closes because the last one is done: nothing here waits
+//! for a timer but the core's own deadline.
+//!
+//! One thread: on small machines an inline write and fdatasync beat a helper thread in every
+//! measured pair (`docs/performance.md`).
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ravelin_model::{
+    Action, Actions, LogRecord, Misbehaviour, Protocol, PublicKey, ReplicaId, Round, Suspicion,
+};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::clock::Clock;
+use crate::log::{Log, LogCounters, LogError, Tag};
+use crate::transport::clients::{ClientEvent, ClientListener, ConnectionId};
+use crate::transport::peers::PeerNetwork;
+use crate::transport::{PeerEvent, Priority, Received};
+
+/// Events of the network taken in one turn.
+const TURN_EVENTS_MAX: usize = 512;
+/// Shortest time between two answers from the log to one peer.
+const ARCHIVE_PAUSE: Duration = Duration::from_millis(5);
+/// Time between two snapshots for monitors.
+const SNAPSHOT_EVERY: Duration = Duration::from_millis(200);
+
+/// A server's core as the driver sees it: a [`Protocol`] that also speaks bytes and has clients.
+pub trait Node: Protocol {
+    /// Decodes and checks what peers sent, in one batch of signatures; verdicts in order.
+    fn check(&self, frames: &[(ReplicaId, Received)]) -> Vec<Result<Self::Message, Suspicion>>;
+
+    /// The bytes by which a message travels, and how urgent it is.
+    fn bytes(&self, message: &Self::Message) -> (Priority, Vec<u8>);
+
+    /// The bytes that answer a request for a replay, from records of the log.
+    fn replayed(&self, records: Vec<LogRecord>) -> Vec<u8>;
+
+    /// What to do about an event.
+    fn effect(&self, event: Self::Event) -> Effect;
+
+    /// Begins: executes what the log decides, asks the others.
+    fn resume(&mut self, now: ravelin_model::Time, out: &mut Actions<Self>);
+
+    /// A peer sent something that is no message.
+    fn on_suspicion(&mut self, who: ReplicaId, suspicion: Suspicion, out: &mut Actions<Self>);
+
+    /// A client connected.
+    fn on_client_opened(&mut self, connection: u64, key: PublicKey);
+
+    /// A client's connection ended.
+    fn on_client_closed(&mut self, connection: u64);
+
+    /// Decodes, checks and takes what clients sent, in order. Returns the connections to close.
+    fn on_client_frames(
+        &mut self,
+        now: ravelin_model::Time,
+        frames: &[(u64, Received)],
+        out: &mut Actions<Self>,
+    ) -> Vec<u64>;
+
+    /// Shows how things stand, for monitors.
+    fn show(&self, log: &LogCounters);
+
+    /// Makes the state durable: the server stops.
+    fn close(&mut self);
+}
+
+/// What the driver does about an event of the core.
+#[derive(Debug)]
+pub enum Effect {
+    /// Send these bytes to a client.
+    ToClient(u64, Vec<u8>),
+    /// Answer a peer from the log.
+    Archive {
+        /// The peer.
+        to: ReplicaId,
+        /// The first round wanted.
+        from: Round,
+    },
+    /// Log records below this round may go.
+    Prune(Round),
+    /// Nothing.
+    None,
+}
+
+/// The world around a node.
+pub struct Host {
+    /// This replica.
+    pub own: ReplicaId,
+    /// Channels to the other replicas, and what comes over them.
+    pub peers: (PeerNetwork, mpsc::Receiver<PeerEvent>),
+    /// The listener for clients, and what comes over it.
+    pub clients: (ClientListener, mpsc::Receiver<ClientEvent>),
+    /// The log; the node was built from its records.
+    pub log: Log,
+    /// Ends the run.
+    pub stop: oneshot::Receiver<()>,
+}
+
+/// Runs `node` until asked to stop.
+///
+/// # Errors
+/// [`LogError`]: the log failed, and the process must end.
+pub async fn run<N: Node>(node: N, host: Host) -> Result<(), LogError> {
+    let Host { own, peers, clients, log, stop } = host;
+    let (network, network_events) = peers;
+    let (listener, client_events) = clients;
+    let mut driver = Driver {
+        node,
+        own,
+        network,
+        listener,
+        log,
+        clock: Clock::start(),
+        actions: Vec::new(),
+        own_messages: VecDeque::new(),
+        archived: BTreeMap::new(),
+        shown: Instant::now(),
+    };
+    driver.node.resume(driver.clock.now(), &mut driver.actions);
+    driver.carry_out()?;
+    driver.turn_until_stopped(network_events, client_events, stop).await?;
+    driver.node.close();
+    driver.log.close()
+}
+
+struct Driver<N: Node> {
+    node: N,
+    own: ReplicaId,
+    network: PeerNetwork,
+    listener: ClientListener,
+    log: Log,
+    clock: Clock,
+    actions: Actions<N>,
+    /// Own broadcasts on their way back: a replica counts its own vote by the same code path.
+    own_messages: VecDeque<N::Message>,
+    archived: BTreeMap<ReplicaId, Instant>,
+    shown: Instant,
+}
+
+/// What arrived before a turn, in order for each sender.
+#[derive(Default)]
+struct Arrived {
+    peers: Vec<(ReplicaId, Received)>,
+    clients: Vec<ClientEvent>,
+}
+
+impl<N: Node> Driver<N> {
+    async fn turn_until_stopped(
+        &mut self,
+        mut network: mpsc::Receiver<PeerEvent>,
+        mut clients: mpsc::Receiver<ClientEvent>,
+        mut stop: oneshot::Receiver<()>,
+    ) -> Result<(), LogError> {
+        loop {
+            let mut arrived = Arrived::default();
+            let pause = self.pause();
+            tokio::select! {
+                biased;
+                _ = &mut stop => return Ok(()),
+                Some(event) = network.recv() => arrived.add_peer(event),
+                Some(event) = clients.recv() => arrived.clients.push(event),
+                () = tokio::time::sleep(pause) => {}
+            }
+            for _ in 0..TURN_EVENTS_MAX {
+                match (network.try_recv(), clients.try_recv()) {
+                    (Err(_), Err(_)) => break,
+                    (peer, client) => {
+                        peer.into_iter().for_each(|event| arrived.add_peer(event));
+                        arrived.clients.extend(client);
+                    }
+                }
+            }
+            self.turn(arrived)?;
+            // Lets the sockets' tasks run between two turns, however busy the core is.
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn pause(&self) -> Duration {
+        if !self.own_messages.is_empty() {
+            return Duration::ZERO;
+        }
+        let deadline = self.node.next_deadline().map(|time| self.clock.until(time));
+        deadline.map_or(SNAPSHOT_EVERY, |until| until.min(SNAPSHOT_EVERY))
+    }
+
+    fn turn(&mut self, arrived: Arrived) -> Result<(), LogError> {
+        while let Some(message) = self.own_messages.pop_front() {
+            self.node.on_message(self.clock.now(), self.own, message, &mut self.actions);
+        }
+        let verdicts = self.node.check(&arrived.peers);
+        for ((from, _), verdict) in arrived.peers.iter().zip(verdicts) {
+            let now = self.clock.now();
+            match verdict {
+                Ok(message) => self.node.on_message(now, *from, message, &mut self.actions),
+                Err(suspicion) => self.node.on_suspicion(*from, suspicion, &mut self.actions),
+            }
+        }
+        self.take_clients(arrived.clients);
+        self.node.on_time(self.clock.now(), &mut self.actions);
+        self.carry_out()?;
+        if self.shown.elapsed() >= SNAPSHOT_EVERY {
+            self.shown = Instant::now();
+            self.node.show(&self.log.counters());
+        }
+        Ok(())
+    }
+
+    fn take_clients(&mut self, events: Vec<ClientEvent>) {
+        let mut frames: Vec<(u64, Received)> = Vec::new();
+        for event in events {
+            match event {
+                ClientEvent::Frame { connection, bytes } => frames.push((connection.0, bytes)),
+                ClientEvent::Opened { connection, key } => {
+                    self.node.on_client_opened(connection.0, key);
+                }
+                ClientEvent::Closed { connection } => {
+                    frames.retain(|(of, _)| *of != connection.0);
+                    self.node.on_client_closed(connection.0);
+                }
+            }
+        }
+        let now = self.clock.now();
+        for connection in self.node.on_client_frames(now, &frames, &mut self.actions) {
+            self.listener.close(ConnectionId(connection));
+        }
+    }
+
+    /// Performs the core's actions: appends what it persists, syncs once, then lets the rest out in
+    /// order. Everything persisted in the turn is covered, which is more than each needs.
+    fn carry_out(&mut self) -> Result<(), LogError> {
+        let actions = std::mem::take(&mut self.actions);
+        let mut held = Vec::with_capacity(actions.len());
+        for action in actions {
+            match action {
+                Action::Persist(record) => {
+                    self.log.append(Tag(record.round.0), &record.bytes)?;
+                }
+                shows => held.push(shows),
+            }
+        }
+        if !held.is_empty() {
+            self.log.sync()?;
+        }
+        for action in held {
+            match action {
+                Action::Persist(_) => {}
+                Action::Send(to, message) => self.send(to, &message),
+                Action::Broadcast(message) => self.broadcast(message),
+                Action::Emit(event) => self.on_event(event),
+                Action::Accuse(who, offence) => report(who, &offence),
+            }
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, to: ReplicaId, message: &N::Message) {
+        let (priority, bytes) = self.node.bytes(message);
+        self.network.send(to, priority, Arc::from(bytes));
+    }
+
+    fn broadcast(&mut self, message: N::Message) {
+        let (priority, bytes) = self.node.bytes(&message);
+        let bytes: Arc<[u8]> = Arc::from(bytes);
+        for peer in self.network.peers() {
+            self.network.send(peer, priority, Arc::clone(&bytes));
+        }
+        self.own_messages.push_back(message);
+    }
+
+    fn on_event(&mut self, event: N::Event) {
+        match self.node.effect(event) {
+            Effect::ToClient(connection, bytes) => {
+                self.listener.send(ConnectionId(connection), Arc::from(bytes));
+            }
+            Effect::Archive { to, from } => self.answer_from_log(to, from),
+            Effect::Prune(below) => self.log.prune(Tag(below.0)),
+            Effect::None => {}
+        }
+    }
+
+    /// One page of the log; the peer asks again for the next. A peer that asks faster than it could
+    /// read is not answered each time.
+    fn answer_from_log(&mut self, to: ReplicaId, from: Round) {
+        let now = Instant::now();
+        let earlier = self.archived.insert(to, now);
+        if earlier.is_some_and(|earlier| now.duration_since(earlier) < ARCHIVE_PAUSE) {
+            return;
+        }
+        let bytes_max = ravelin_model::limits::BLOCK_BYTES_MAX;
+        match self.log.archive().read_from(Tag(from.0), None, bytes_max) {
+            Ok(page) => {
+                let records = page.records.into_iter();
+                let records = records
+                    .map(|(tag, bytes)| LogRecord { round: Round(tag.0), bytes })
+                    .collect();
+                let bytes = self.node.replayed(records);
+                self.network.send(to, Priority::Bulk, Arc::from(bytes));
+            }
+            Err(cause) => tracing::warn!(%cause, %to, "cannot read the log for a laggard"),
+        }
+    }
+}
+
+impl Arrived {
+    fn add_peer(&mut self, event: PeerEvent) {
+        match event {
+            PeerEvent::Frame { from, bytes } => self.peers.push((from, bytes)),
+            PeerEvent::Connected(peer) => tracing::info!(%peer, "connected"),
+            PeerEvent::Disconnected(peer) => tracing::info!(%peer, "disconnected"),
+        }
+    }
+}
+
+fn report(who: ReplicaId, offence: &Misbehaviour) {
+    match offence {
+        Misbehaviour::Proven(evidence) => {
+            tracing::warn!(server = %who, kind = evidence.kind(), "proven misbehaviour");
+        }
+        Misbehaviour::Suspected(suspicion) => {
+            tracing::debug!(server = %who, kind = suspicion.kind(), "suspicious message");
+        }
+    }
+}
