@@ -149,7 +149,9 @@ impl Dag {
             return Some(newest);
         }
         let chain = self.chains.get(author.index())?;
-        chain.range(..first_of(round.next(), ReplicaId(0))).next_back().copied()
+        let held = chain.range(..first_of(round.next(), ReplicaId(0))).next_back().copied();
+        let genesis = || BlockRef::genesis(author, self.genesis);
+        held.or_else(|| (self.horizon == Round(0)).then(genesis))
     }
 
     /// The newest block ever seen of `author`.

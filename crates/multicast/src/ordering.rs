@@ -428,7 +428,7 @@ impl<P: Payload> Ordering<P> {
     /// of what the others committed without it, does it join them where they are.
     fn base(&self) -> Option<Round> {
         let last = self.last.round;
-        if last >= self.dag.horizon() {
+        if last > self.dag.horizon() || self.dag.horizon() == Round(0) {
             return Some(last);
         }
         if self.catch_up.is_behind(&self.dag) {

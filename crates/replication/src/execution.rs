@@ -384,6 +384,20 @@ pub fn progress(state: &State) -> Option<(Progress, BTreeSet<ravelin_model::Bloc
     Some((progress, delivered))
 }
 
+/// Rounds up to which `backend` needs nothing of the log any more.
+///
+/// # Panics
+/// If the state was not written by this program.
+#[must_use]
+pub fn recorded_horizon(backend: &dyn ravelin_model::StateBackend) -> ravelin_model::Round {
+    let recorded = backend.get(&crate::state::private_key(PROGRESS));
+    recorded.map_or(ravelin_model::Round(0), |bytes| {
+        let progress =
+            Progress::decode("progress", &bytes).expect("the state holds what execution wrote");
+        progress.ordering.horizon()
+    })
+}
+
 fn delivered_key(reference: &ravelin_model::BlockRef) -> Vec<u8> {
     let (round, author) = (reference.round.0.to_be_bytes(), reference.author.0.to_be_bytes());
     [&[DELIVERED], round.as_slice(), &author, &reference.digest.0].concat()

@@ -478,6 +478,11 @@ impl Replica {
         }
     }
 
+    /// Makes the state durable: the server stops in good order.
+    pub fn close(&mut self) {
+        self.execution.state_mut().sync();
+    }
+
     /// How this replica sees itself and the others.
     pub fn report(&self) -> StatusReport {
         let delivery = self.ordering.delivery().state();

@@ -234,6 +234,11 @@ fn service_namespace(service: ServiceId) -> u8 {
     service.0
 }
 
+/// The backend's key for `key` of the ordering state.
+pub(crate) fn private_key(key: &[u8]) -> Vec<u8> {
+    [&[PRIVATE], key].concat()
+}
+
 fn is_public(key: &[u8]) -> bool {
     key.first().is_some_and(|namespace| *namespace <= SERVICE_ID_MAX.0)
 }

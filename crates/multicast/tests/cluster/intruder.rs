@@ -1,6 +1,8 @@
 //! Those who took over a server: they have its key and see what it sees.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use ravelin_crypto::{Keyring, SigningKey, Verified};
 use ravelin_model::{Action, Block, BlockBody, BlockRef, Protocol as _, ReplicaId, Round, Time};
@@ -146,18 +148,24 @@ pub(crate) struct NeverVotes {
     waiting: Vec<Verified<Block>>,
     last: BlockRef,
     /// Leader slots that it did not vote for.
-    pub(crate) refused: u64,
+    refused: Rc<Cell<u64>>,
 }
 
 impl NeverVotes {
-    pub(crate) fn new(keyring: Keyring, key: SigningKey, own: ReplicaId, leaders: u16) -> Self {
+    pub(crate) fn new(
+        keyring: Keyring,
+        key: SigningKey,
+        own: ReplicaId,
+        leaders: u16,
+        refused: Rc<Cell<u64>>,
+    ) -> Self {
         let group = keyring.group();
         Self {
             rule: CommitRule::new(group, leaders),
             dag: Dag::new(group, keyring.genesis(), Round(0)),
             waiting: vec![],
             last: BlockRef::genesis(own, keyring.genesis()),
-            refused: 0,
+            refused,
             keyring,
             key,
             own,
@@ -206,7 +214,7 @@ impl NeverVotes {
             if !validity::is_well_formed(&self.dag, &block) {
                 return;
             }
-            self.refused += 1;
+            self.refused.set(self.refused.get() + u64::from(unloved.is_some()));
             self.last = block.reference();
             self.dag.insert(block.clone());
             for to in self.rule.group.members().filter(|to| *to != self.own) {

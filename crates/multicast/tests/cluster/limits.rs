@@ -1,1 +1,1 @@
-//! Placeholder.
+//! What intruders can make others hold and fetch is bounded.

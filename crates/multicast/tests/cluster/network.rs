@@ -212,7 +212,7 @@ impl Cluster {
     pub(crate) fn start(&self, id: u16, nonce: u64) -> Start<Requests> {
         Start {
             keyring: self.keys.keyring.clone(),
-            key: self.keys.key(ReplicaId(id)),
+            key: std::sync::Arc::new(self.keys.key(ReplicaId(id))),
             own: ReplicaId(id),
             leaders: self.leaders,
             payload: Requests::default(),

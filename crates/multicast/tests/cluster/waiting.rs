@@ -1,1 +1,96 @@
-//! Placeholder.
+//! Liveness depends on waiting well: for leaders, for their votes, and for longer when that fails.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use ravelin_model::ReplicaId;
+
+use crate::intruder::NeverVotes;
+use crate::network::{Cluster, Delays};
+
+/// Keeps requests coming for `span`, and returns how many commits that brought.
+fn commits_in(cluster: &mut Cluster, span: Duration, to: &[u16]) -> u64 {
+    let (start, end) = (cluster.checker.commits(), cluster.now.after(span));
+    let mut number = 1_000_000 + start * 1_000;
+    while cluster.now < end {
+        for id in to {
+            number += 1;
+            cluster.request(*id, number);
+        }
+        cluster.run_for(Duration::from_millis(20));
+    }
+    cluster.checker.commits() - start
+}
+
+/// An intruder in seat 3 that never votes, and to and from whom messages take no time.
+fn never_votes(seed: u64, others: Delays) -> (Cluster, Rc<Cell<u64>>) {
+    let mut others = others;
+    let delays: Delays = Box::new(move |dice, hop| {
+        let is_near = hop.from == ReplicaId(3) || hop.to == ReplicaId(3);
+        if is_near { vec![Duration::ZERO] } else { others(dice, hop) }
+    });
+    let cluster = Cluster::new(seed, 4, 1, 1).network(delays);
+    let own = ReplicaId(3);
+    let refused = Rc::new(Cell::new(0));
+    let intruder = NeverVotes::new(
+        cluster.keys.keyring.clone(),
+        cluster.keys.key(own),
+        own,
+        1,
+        Rc::clone(&refused),
+    );
+    (cluster.intrude(3, Box::new(intruder)).up(), refused)
+}
+
+#[test]
+fn one_that_never_votes_but_always_arrives_first_stops_nothing() {
+    for seed in 0..5 {
+        let (mut cluster, refused) = never_votes(
+            seed,
+            Box::new(|dice, _| vec![Duration::from_micros(5_000 + dice.below(5_000))]),
+        );
+        let commits = commits_in(&mut cluster, Duration::from_secs(3), &[0, 1, 2]);
+        assert!(refused.get() > 50, "seed {seed}: the intruder acted {} times", refused.get());
+        assert!(commits > 50, "seed {seed}: {commits} commits");
+    }
+}
+
+#[test]
+fn early_delays_do_not_switch_off_waiting_for_good() {
+    // Replicas 0 and 1 are near each other, 2 is far from both, and the one that never votes is
+    // near to all: short waits would leave 2 out, and with it every quorum of votes.
+    let (mut cluster, refused) = never_votes(
+        1,
+        Box::new(|_, hop| {
+            let is_far = hop.from == ReplicaId(2) || hop.to == ReplicaId(2);
+            vec![Duration::from_millis(if is_far { 200 } else { 1 })]
+        }),
+    );
+    commits_in(&mut cluster, Duration::from_secs(20), &[0, 1, 2]);
+    let commits = commits_in(&mut cluster, Duration::from_secs(20), &[0, 1, 2]);
+    assert!(refused.get() > 10, "the intruder acted {} times", refused.get());
+    assert!(commits > 10, "{commits} commits: {}", cluster.describe());
+}
+
+#[test]
+fn a_slow_leader_costs_its_own_slots_only() {
+    let delays: Delays = Box::new(|dice, hop| {
+        let slow = if hop.from == ReplicaId(2) { 60_000 } else { 4_000 };
+        vec![Duration::from_micros(slow + dice.below(1_000))]
+    });
+    let mut cluster = Cluster::new(2, 4, 1, 2).network(delays).up();
+    let commits = commits_in(&mut cluster, Duration::from_secs(3), &[0, 1, 3]);
+    assert!(commits > 150, "{commits} commits");
+}
+
+#[test]
+fn a_dead_leader_is_not_awaited_for_long() {
+    let delays: Delays = Box::new(|dice, _| vec![Duration::from_micros(4_000 + dice.below(1_000))]);
+    let mut cluster = Cluster::new(2, 4, 1, 2).network(delays).up();
+    let before = commits_in(&mut cluster, Duration::from_secs(2), &[0, 1, 3]);
+    cluster.crash(2);
+    commits_in(&mut cluster, Duration::from_secs(1), &[0, 1, 3]);
+    let after = commits_in(&mut cluster, Duration::from_secs(2), &[0, 1, 3]);
+    assert!(after * 2 > before, "{before} commits with all, {after} with one dead");
+}

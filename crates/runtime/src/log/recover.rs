@@ -6,12 +6,13 @@
 //! covered `g` was known to have returned, nothing that depends on it has been shown to anyone,
 //! and the log ends before `g`; groups behind it, which a power loss may have kept, are erased.
 
-use super::format::{ALIGNMENT, HEADER_BYTES, MARKER_BYTES, MARKER_MAGIC, Marker, MarkerKind};
+use super::format::{ALIGNMENT, HEADER_BYTES, MARKER_BYTES, Marker, MarkerKind};
 use super::format::{Records, TagRange};
 use super::segment::{self, Segment};
 use super::{GroupNumber, LogConfig, LogError, SegmentNumber, Visit};
 use std::collections::BTreeMap;
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 /// Bytes searched at once for markers.
@@ -22,7 +23,7 @@ const SEARCH_STEP_BYTES: usize = 1 << 20;
 pub enum LogEnd {
     /// There was no log: it was created.
     Created,
-    /// After a whole group.
+    /// After a whole group, without a trace of another.
     Clean,
     /// Groups that were never known to be durable are incomplete; they were dropped.
     ///
@@ -219,48 +220,34 @@ impl Walk<'_, '_> {
         for segment in behind {
             let is_first = segment.number == last;
             let from = if is_first { hole.group_start } else { HEADER_BYTES };
-            let search = search(segment, from).map_err(io)?;
-            let was_durable =
-                search.durable.is_some_and(|durable| durable >= self.expected || !hole.is_numbered);
-            if was_durable {
+            let Some(durable) = search(segment, from).map_err(io)? else { continue };
+            if durable >= self.expected || !hole.is_numbered {
                 return Err(LogError::Damaged { segment: last, offset: hole.offset });
             }
-            let is_partial = is_first && search.has_magic;
-            if search.durable.is_some() || is_partial {
-                found = Found::Torn;
-            }
+            found = Found::Torn;
         }
         Ok(found)
     }
 }
 
-/// What a search for markers found.
-struct Search {
-    /// The highest group that any marker calls durable; `None`: no marker.
-    durable: Option<GroupNumber>,
-    /// Whether the search started at what looks like a marker.
-    has_magic: bool,
-}
-
-/// Looks for markers of `segment` at every place from `from` on where one can start.
-fn search(segment: &Segment, from: u64) -> io::Result<Search> {
-    use std::os::unix::fs::FileExt;
-    let mut search = Search { durable: None, has_magic: false };
+/// Looks for markers of `segment` at every place from `from` on where one can start; returns the
+/// highest group that any of them calls durable.
+fn search(segment: &Segment, from: u64) -> io::Result<Option<GroupNumber>> {
+    let mut highest = None;
     let mut bytes = vec![0; SEARCH_STEP_BYTES + MARKER_BYTES];
     let mut offset = from;
     while offset + MARKER_BYTES as u64 <= segment.bytes {
         let left = usize::try_from(segment.bytes - offset).unwrap_or(usize::MAX);
         bytes.truncate(left);
         segment.file.read_exact_at(&mut bytes, offset)?;
-        search.has_magic |= offset == from && bytes.starts_with(&MARKER_MAGIC);
         for place in (0..bytes.len().min(SEARCH_STEP_BYTES)).step_by(ALIGNMENT) {
             let at = bytes.get(place..).unwrap_or_default();
             let marker = Marker::decode(&segment.key, offset + place as u64, at);
-            search.durable = search.durable.max(marker.map(|marker| marker.durable));
+            highest = highest.max(marker.map(|marker| marker.durable));
         }
         offset += SEARCH_STEP_BYTES as u64;
     }
-    Ok(search)
+    Ok(highest)
 }
 
 /// Makes the log end where the hole is. Returns the segment after the last, if it is of use.

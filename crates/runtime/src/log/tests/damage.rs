@@ -45,7 +45,7 @@ fn a_tail_torn_at_any_byte_loses_its_group_only_and_the_log_goes_on() {
         }
         assert_eq!(entries, expected(0..19), "cut at {cut}");
         let torn_end = LogEnd::Torn { segment: SegmentNumber(1), offset: start };
-        assert_eq!(found, if cut < start + 4 { LogEnd::Clean } else { torn_end }, "cut at {cut}");
+        assert_eq!(found, if cut < start + 64 { LogEnd::Clean } else { torn_end }, "cut at {cut}");
         fill(&mut log, 19..23, 2);
         drop(log);
         assert_eq!(open(&scratch.0).1, expected(0..23), "cut at {cut}");

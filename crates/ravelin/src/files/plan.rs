@@ -1,0 +1,252 @@
+//! The plan file: a [`SignedPlan`] that people can read. The signatures cover its canonical bytes,
+//! not its spelling: comments and order of keys do not matter.
+
+use std::path::Path;
+
+use ravelin_crypto::{ChainError, Scheme, check_first_plan, plan_digest};
+use ravelin_model::{
+    ClientEntry, ClusterId, ClusterPlan, Digest, Epoch, FaultModel, Group, Incarnation, Member,
+    PlanError, PublicKey, Purpose, Signature, SignedPlan,
+};
+use serde::Deserialize;
+
+use super::card::{RawMember, check_address, set_member};
+use super::hex::Hex;
+use super::syntax::{Text, parse};
+use super::disk;
+use crate::exit::{Error, Exit, Result};
+
+/// Agreed seconds between two key changes that a server may ask for, unless the plan says otherwise.
+pub(crate) const REKEY_INTERVAL_MIN_S_DEFAULT: u64 = 3600;
+/// Bytes of a plan's label.
+const LABEL_BYTES_MAX: usize = 128;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawPlan {
+    version: u16,
+    name: String,
+    purpose: RawPurpose,
+    incarnation: u64,
+    epoch: u64,
+    previous: Option<Hex<32>>,
+    fault_model: RawFaultModel,
+    f: u16,
+    leaders_per_round: u16,
+    rekey_interval_min_s: u64,
+    administrators_needed: u16,
+    administrators: Vec<Hex<32>>,
+    #[serde(default)]
+    members: Vec<RawMember>,
+    #[serde(default)]
+    clients: Vec<RawClient>,
+    #[serde(default)]
+    signatures: Vec<RawSignature>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum RawPurpose {
+    Production,
+    Local,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum RawFaultModel {
+    Arbitrary,
+    Hybrid,
+    Asynchronous,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawClient {
+    name: String,
+    key: Hex<32>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawSignature {
+    key: Hex<32>,
+    signature: Hex<64>,
+}
+
+/// Reads a plan. Neither its sense nor its signatures are judged: see [`check_fit`] and
+/// [`check_signed`].
+pub(crate) fn read(path: &Path) -> Result<SignedPlan> {
+    plan(path, &disk::read(path, disk::Privacy::Public)?)
+}
+
+/// The plan that `text`, the text of `path`, spells.
+pub(crate) fn plan(path: &Path, text: &str) -> Result<SignedPlan> {
+    let raw: RawPlan = parse(path, text)?;
+    let key = |key: Hex<32>| PublicKey(key.0);
+    let client = |raw: RawClient| ClientEntry { name: raw.name, key: key(raw.key) };
+    let signature = |raw: RawSignature| (key(raw.key), Signature(raw.signature.0));
+    let plan = ClusterPlan {
+        version: raw.version,
+        name: raw.name,
+        purpose: match raw.purpose {
+            RawPurpose::Production => Purpose::Production,
+            RawPurpose::Local => Purpose::Local,
+        },
+        incarnation: Incarnation(raw.incarnation),
+        epoch: Epoch(raw.epoch),
+        previous: raw.previous.map(|digest| Digest(digest.0)),
+        fault_model: match raw.fault_model {
+            RawFaultModel::Arbitrary => FaultModel::Arbitrary,
+            RawFaultModel::Hybrid => FaultModel::Hybrid,
+            RawFaultModel::Asynchronous => FaultModel::Asynchronous,
+        },
+        f: raw.f,
+        leaders_per_round: raw.leaders_per_round,
+        members: raw.members.into_iter().map(Member::from).collect(),
+        administrators: raw.administrators.into_iter().map(key).collect(),
+        administrators_needed: raw.administrators_needed,
+        clients: raw.clients.into_iter().map(client).collect(),
+        rekey_interval_min_s: raw.rekey_interval_min_s,
+    };
+    let signatures = raw.signatures.into_iter().map(signature).collect();
+    Ok(SignedPlan { plan, signatures })
+}
+
+/// The text of a plan, from which [`plan`] reads the same canonical bytes.
+pub(crate) fn text(signed: &SignedPlan) -> String {
+    let plan = &signed.plan;
+    let mut text = Text::new(&format!(
+        "A Ravelin cluster's plan. Public. Any change but to signatures makes it another cluster's.\n\
+         Fingerprint: {}",
+        plan_digest(plan)
+    ));
+    text.number("version", plan.version.into());
+    text.set("name", plan.name.as_str());
+    text.set("purpose", purpose_name(plan.purpose));
+    text.number("incarnation", plan.incarnation.0);
+    text.number("epoch", plan.epoch.0);
+    if let Some(previous) = plan.previous {
+        text.set("previous", previous.to_string());
+    }
+    text.set("fault_model", plan.fault_model.name());
+    text.number("f", plan.f.into());
+    text.number("leaders_per_round", plan.leaders_per_round.into());
+    text.number("rekey_interval_min_s", plan.rekey_interval_min_s);
+    text.number("administrators_needed", plan.administrators_needed.into());
+    text.line("administrators = [");
+    for key in &plan.administrators {
+        text.line(&format!("  \"{key}\","));
+    }
+    text.line("]");
+    for member in &plan.members {
+        text.table("[[members]]");
+        set_member(&mut text, member);
+    }
+    for client in &plan.clients {
+        text.table("[[clients]]");
+        text.set("name", client.name.as_str());
+        text.set("key", client.key.to_string());
+    }
+    for (key, signature) in &signed.signatures {
+        text.table("[[signatures]]");
+        text.set("key", key.to_string());
+        text.set("signature", Hex(signature.0).to_string());
+    }
+    text.finish()
+}
+
+/// The name of a purpose in files and outputs.
+pub(crate) fn purpose_name(purpose: Purpose) -> &'static str {
+    match purpose {
+        Purpose::Production => "production",
+        Purpose::Local => "local",
+    }
+}
+
+/// Checks that a plan holds together, and that this release can carry it out.
+pub(crate) fn check_fit(plan: &ClusterPlan) -> Result<Group> {
+    let group = plan.check().map_err(|error| {
+        let hint = remedy(&error);
+        Error::caused(Exit::Usage, error, hint)
+    })?;
+    for member in &plan.members {
+        check_address(&member.peer_address).and_then(|()| check_address(&member.client_address))?;
+        let labels = &member.labels;
+        for label in [&labels.zone, &labels.os, &labels.administrator] {
+            if label.len() > LABEL_BYTES_MAX || label.chars().any(char::is_control) {
+                let cause = format!("a label of server `{}` is too long or not printable", member.name);
+                return Err(Error::usage(cause, format!("at most {LABEL_BYTES_MAX} bytes")));
+            }
+        }
+    }
+    if plan.fault_model == FaultModel::Arbitrary {
+        Ok(group)
+    } else {
+        let cause = format!(
+            "the fault model `{}` is not available in this release",
+            plan.fault_model.name()
+        );
+        Err(Error::usage(cause, "use `arbitrary`, with at least 3f+1 servers"))
+    }
+}
+
+/// Checks that enough administrators signed a cluster's first plan.
+pub(crate) fn check_signed(signed: &SignedPlan) -> Result<ClusterId> {
+    check_first_plan(signed, &scheme()?).map_err(|error| match error {
+        ChainError::Plan(error) => {
+            let hint = remedy(&error);
+            Error::caused(Exit::Usage, error, hint)
+        }
+        ChainError::NotFirst => Error::caused(
+            Exit::VerificationFailed,
+            error,
+            "start from the cluster's first plan: the one with the fingerprint that you trust",
+        ),
+        ChainError::NotSigned { .. } => Error::caused(
+            Exit::VerificationFailed,
+            error,
+            "have administrators sign it with `ravelin cluster sign-plan`; a change after a \
+             signature makes it void",
+        ),
+    })
+}
+
+/// Which of a plan's signatures are good and by one of its administrators.
+pub(crate) fn good_signers(signed: &SignedPlan) -> Result<Vec<PublicKey>> {
+    let scheme = scheme()?;
+    let bytes = ravelin_model::Encode::encode(&signed.plan);
+    let mut signers: Vec<PublicKey> = signed
+        .signatures
+        .iter()
+        .filter(|(key, signature)| {
+            signed.plan.administrators.contains(key)
+                && scheme.verify(ravelin_crypto::Domain::Plan, key, &bytes, signature)
+        })
+        .map(|(key, _)| *key)
+        .collect();
+    signers.sort_unstable();
+    signers.dedup();
+    Ok(signers)
+}
+
+/// How this process judges signatures.
+pub(crate) fn scheme() -> Result<Scheme> {
+    Ok(Scheme::ed25519(disk::random()?))
+}
+
+/// What to do about a plan that does not hold together.
+fn remedy(error: &PlanError) -> &'static str {
+    match error {
+        PlanError::Version { .. } => "use the version of ravelin that wrote the plan",
+        PlanError::Group(_) => "change the number of servers, or f",
+        PlanError::TooManyEntries { .. } => "enrol further clients later",
+        PlanError::Leaders { .. } => "leave it at its default",
+        PlanError::Administrators { .. } => "name administrators, and how many of them must sign",
+        PlanError::Name { .. } => "for example the host's name",
+        PlanError::SameName { .. } => "give every server and client a name of its own",
+        PlanError::Address { .. } => "write host:port",
+        PlanError::SameAddress { .. } => "give every listener an address of its own",
+        PlanError::SameKey { .. } => "is one card there twice, or one identity on two servers?",
+        PlanError::SameAdministrator => "name each administrator once",
+    }
+}

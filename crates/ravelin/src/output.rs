@@ -1,0 +1,96 @@
+//! What a command prints: its result on stdout, and talk on stderr.
+
+use std::fmt;
+use std::io::{self, IsTerminal as _, Write as _};
+
+use clap::ValueEnum;
+use serde::Serialize;
+
+use crate::exit::{Error, Exit, Result};
+
+/// The form of results and errors.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// For scripts: one JSON value.
+    Json,
+}
+
+/// How much is said on stderr.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Talk {
+    /// Errors only.
+    Quiet,
+    /// What a person would miss.
+    Normal,
+    /// Each step.
+    Verbose,
+}
+
+/// Where results and talk go.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Output {
+    format: Format,
+    talk: Talk,
+}
+
+impl Output {
+    pub(crate) fn new(format: Format, talk: Talk) -> Self {
+        Self { format, talk }
+    }
+
+    /// The form of results.
+    pub(crate) fn format(self) -> Format {
+        self.format
+    }
+
+    /// Prints a result: its `Display` for people, its fields for scripts.
+    pub(crate) fn print(self, result: &(impl Serialize + fmt::Display)) -> Result<()> {
+        match self.format {
+            Format::Text => self.write(&format!("{result}\n")),
+            Format::Json => {
+                let json = serde_json::to_string(result).expect("results have plain fields");
+                self.write(&format!("{json}\n"))
+            }
+        }
+    }
+
+    /// Prints `text` as it is.
+    pub(crate) fn write(self, text: &str) -> Result<()> {
+        let mut out = io::stdout().lock();
+        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+            // Whoever reads has seen enough.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            written => written.map_err(|error| {
+                let hint = "check where stdout leads";
+                Error::caused(Exit::Failed, error, hint).context("cannot write the result")
+            }),
+        }
+    }
+
+    /// Says what a person would miss.
+    pub(crate) fn note(self, what: impl fmt::Display) {
+        self.say(Talk::Normal, &what);
+    }
+
+    /// Says a step, for those who asked with `-v`.
+    pub(crate) fn detail(self, what: impl fmt::Display) {
+        self.say(Talk::Verbose, &what);
+    }
+
+    fn say(self, least: Talk, what: &dyn fmt::Display) {
+        if self.talk >= least {
+            // Talk that nobody can hear must not end the work.
+            let _ = writeln!(io::stderr().lock(), "{what}");
+        }
+    }
+}
+
+/// Whether stderr shows colours: a terminal, and no `NO_COLOR`.
+pub(crate) fn is_coloured() -> bool {
+    let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    io::stderr().is_terminal() && !refused
+}

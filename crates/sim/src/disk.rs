@@ -1,0 +1,114 @@
+//! A server's disk: what was appended, what of it is durable, and what a crash takes back.
+
+use ravelin_model::LogRecord;
+use ravelin_replication::state::MemoryBackend;
+
+use crate::dice::Dice;
+
+/// A log with group syncs, and the state store beside it.
+#[derive(Default)]
+pub(crate) struct Disk {
+    log: Vec<LogRecord>,
+    durable: usize,
+    /// What the sync under way will make durable.
+    covering: Option<usize>,
+    backend: MemoryBackend,
+}
+
+impl Disk {
+    /// Appends a record; [`Disk::begin_sync`] should follow.
+    pub(crate) fn append(&mut self, record: LogRecord) {
+        self.log.push(record);
+    }
+
+    /// Records appended: what is held until then waits for this many to be durable.
+    pub(crate) fn appended(&self) -> usize {
+        self.log.len()
+    }
+
+    /// Records that a crash leaves.
+    pub(crate) fn durable(&self) -> usize {
+        self.durable
+    }
+
+    /// Starts a sync of everything appended, unless one runs or none is needed. True if it started.
+    pub(crate) fn begin_sync(&mut self) -> bool {
+        let is_needed = self.covering.is_none() && self.durable < self.log.len();
+        if is_needed {
+            self.covering = Some(self.log.len());
+        }
+        is_needed
+    }
+
+    /// Ends the sync under way.
+    pub(crate) fn finish_sync(&mut self) {
+        if let Some(covered) = self.covering.take() {
+            self.durable = covered;
+        }
+    }
+
+    /// Takes power away. What was not synced is lost, or, where writes are torn, kept in part.
+    pub(crate) fn crash(&mut self, dice: &mut Dice, is_torn: bool) {
+        let (mut records, mut batches) = (self.durable, 0);
+        if is_torn {
+            let lost = (self.log.len() - self.durable) as u64;
+            records += usize::try_from(dice.below(lost + 1)).unwrap_or(0);
+            let unsynced = self.backend.unsynced_batches() as u64;
+            batches = usize::try_from(dice.below(unsynced + 1)).unwrap_or(0);
+        }
+        self.log.truncate(records);
+        self.durable = records;
+        self.covering = None;
+        self.backend.crash(batches);
+    }
+
+    /// Loses everything.
+    pub(crate) fn wipe(&mut self) {
+        *self = Self::default();
+    }
+
+    /// The records that are durable.
+    pub(crate) fn records(&self) -> &[LogRecord] {
+        self.log.get(..self.durable).unwrap_or_default()
+    }
+
+    /// The store, for a replica.
+    pub(crate) fn backend(&self) -> MemoryBackend {
+        self.backend.handle()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ravelin_model::Round;
+
+    use super::*;
+
+    fn record(round: u64) -> LogRecord {
+        LogRecord { round: Round(round), bytes: vec![0; 3] }
+    }
+
+    #[test]
+    fn a_sync_covers_what_was_appended_before_it_began() {
+        let mut disk = Disk::default();
+        disk.append(record(1));
+        assert!(disk.begin_sync());
+        disk.append(record(2));
+        assert!(!disk.begin_sync(), "one runs");
+        disk.finish_sync();
+        assert_eq!((disk.durable(), disk.appended()), (1, 2));
+        disk.crash(&mut Dice::new(1, "test"), false);
+        assert_eq!(disk.records(), [record(1)]);
+    }
+
+    #[test]
+    fn a_torn_end_is_a_prefix() {
+        for seed in 0..20 {
+            let mut disk = Disk::default();
+            (1..6).for_each(|round| disk.append(record(round)));
+            disk.crash(&mut Dice::new(seed, "test"), true);
+            let expected: Vec<LogRecord> = (1..=disk.appended() as u64).map(record).collect();
+            assert_eq!(disk.records(), expected);
+        }
+    }
+}

@@ -1,0 +1,412 @@
+//! What one run is made of: drawn from its seed, or read from a file under `regressions/`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use ravelin_model::ReplicaId;
+
+use crate::dice::Dice;
+use crate::intruder;
+
+/// Commits below which a run proves too little to be counted.
+pub const COMMITS_MIN: u64 = 200;
+/// One run in so many is long enough for a checkpoint.
+const LONG_ONCE_IN: u64 = 64;
+/// Commits of a long run: past the first checkpoint.
+const COMMITS_LONG: u64 = 1100;
+/// One run in so many sends every message as bytes.
+const BYTES_ONCE_IN: u64 = 8;
+/// One run in so many signs with Ed25519.
+const ED25519_ONCE_IN: u64 = 50;
+
+/// What is demanded of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Mode {
+    /// Faults without end; nothing wrong may ever happen.
+    Safety,
+    /// Faults within the budget, all healed at a time; everything asked must then be answered.
+    Liveness,
+}
+
+/// One kind of trouble that befalls correct servers, clients and their network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FaultClass {
+    /// Messages between servers are lost.
+    Loss,
+    /// They arrive twice.
+    Duplication,
+    /// They overtake each other by far.
+    Reordering,
+    /// Some links are much slower than others.
+    SlowLinks,
+    /// All links are slow, as around the world.
+    Wan,
+    /// One server does not hear another, which hears it.
+    OneWayCut,
+    /// The group falls into two parts.
+    Partition,
+    /// Whoever owns the network reads headers and holds leaders' blocks back from some.
+    Adversary,
+    /// Servers lose power and come back.
+    Crash,
+    /// They stop between two actions of one input.
+    CrashPoint,
+    /// One server restarts again and again.
+    RestartStorm,
+    /// Servers stand still for a while.
+    Pause,
+    /// Syncs take long.
+    SlowDisk,
+    /// A crash keeps part of what was not synced.
+    TornDisk,
+    /// A server comes back without its log and state; counts against `f`.
+    Wipe,
+    /// Clocks differ.
+    Skew,
+    /// Clocks run at different speeds.
+    Drift,
+    /// Clocks jump ahead.
+    ClockJump,
+    /// Clients lose connections.
+    Disconnect,
+    /// Checking signatures takes long.
+    SlowVerify,
+}
+
+impl FaultClass {
+    /// All classes.
+    pub const ALL: [Self; 20] = [
+        Self::Loss,
+        Self::Duplication,
+        Self::Reordering,
+        Self::SlowLinks,
+        Self::Wan,
+        Self::OneWayCut,
+        Self::Partition,
+        Self::Adversary,
+        Self::Crash,
+        Self::CrashPoint,
+        Self::RestartStorm,
+        Self::Pause,
+        Self::SlowDisk,
+        Self::TornDisk,
+        Self::Wipe,
+        Self::Skew,
+        Self::Drift,
+        Self::ClockJump,
+        Self::Disconnect,
+        Self::SlowVerify,
+    ];
+
+    /// The class's name in files and outputs.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Loss => "loss",
+            Self::Duplication => "duplication",
+            Self::Reordering => "reordering",
+            Self::SlowLinks => "slow-links",
+            Self::Wan => "wan",
+            Self::OneWayCut => "one-way-cut",
+            Self::Partition => "partition",
+            Self::Adversary => "adversary",
+            Self::Crash => "crash",
+            Self::CrashPoint => "crash-point",
+            Self::RestartStorm => "restart-storm",
+            Self::Pause => "pause",
+            Self::SlowDisk => "slow-disk",
+            Self::TornDisk => "torn-disk",
+            Self::Wipe => "wipe",
+            Self::Skew => "skew",
+            Self::Drift => "drift",
+            Self::ClockJump => "clock-jump",
+            Self::Disconnect => "disconnect",
+            Self::SlowVerify => "slow-verify",
+        }
+    }
+
+    /// The class of this name.
+    #[must_use]
+    pub fn by_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|class| class.name() == name)
+    }
+
+    /// Whether it is the network's fault: what intruders are paired with in the counts.
+    #[must_use]
+    pub fn is_of_network(self) -> bool {
+        self <= Self::Adversary
+    }
+}
+
+/// How messages travel between servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Travel {
+    /// As values already verified, for speed; what intruders make travels as bytes all the same.
+    Verified,
+    /// As bytes, decoded and verified on arrival.
+    Bytes,
+}
+
+/// How messages are signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signatures {
+    /// By keyed hashes that only the simulation can check.
+    Simulated,
+    /// By Ed25519, as in the product.
+    Ed25519,
+}
+
+/// One run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// All chance comes from it.
+    pub seed: u64,
+    /// What is demanded.
+    pub mode: Mode,
+    /// Servers.
+    pub n: u16,
+    /// Intrusions to tolerate.
+    pub f: u16,
+    /// Clients.
+    pub clients: u16,
+    /// Kinds of trouble.
+    pub classes: BTreeSet<FaultClass>,
+    /// Who is intruded by whom.
+    pub intruders: BTreeMap<ReplicaId, Vec<&'static str>>,
+    /// Who loses its disk, if anyone does.
+    pub wiped: Option<ReplicaId>,
+    /// How messages travel.
+    pub travel: Travel,
+    /// How they are signed.
+    pub signatures: Signatures,
+    /// Commits that the run is to reach.
+    pub commits: u64,
+}
+
+/// What is settled before a seed is drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Settings {
+    /// Servers and intrusions tolerated, instead of drawn ones.
+    pub group: Option<(u16, u16)>,
+    /// The only intruder, on one server.
+    pub intruder: Option<&'static str>,
+}
+
+impl Options {
+    /// Draws a run.
+    #[must_use]
+    pub fn draw(seed: u64, mode: Mode, settings: Settings) -> Self {
+        let mut dice = Dice::new(seed, "options");
+        let (n, f) = settings.group.unwrap_or_else(|| match dice.below(20) {
+            0 => (7, 2),
+            1 | 2 => (5, 1),
+            _ => (4, 1),
+        });
+        let weight = *dice.pick(&[0, 80, 200, 350]).unwrap_or(&0);
+        let mut classes: BTreeSet<FaultClass> =
+            FaultClass::ALL.into_iter().filter(|_| dice.per_mille(weight)).collect();
+        let mut victims = victims(n, f, &mut dice);
+        let mut wiped = None;
+        if classes.contains(&FaultClass::Wipe) {
+            wiped = victims.pop();
+        }
+        if wiped.is_none() {
+            classes.remove(&FaultClass::Wipe);
+        }
+        let intruders = match settings.intruder {
+            Some(name) => victims.into_iter().take(1).map(|who| (who, vec![name])).collect(),
+            None => victims.into_iter().map(|who| (who, composition(&mut dice))).collect(),
+        };
+        Self {
+            seed,
+            mode,
+            n,
+            f,
+            clients: u16::try_from(dice.between(2, 4)).unwrap_or(2),
+            classes,
+            intruders,
+            wiped,
+            travel: if seed % BYTES_ONCE_IN == 1 { Travel::Bytes } else { Travel::Verified },
+            signatures: match seed % ED25519_ONCE_IN {
+                17 => Signatures::Ed25519,
+                _ => Signatures::Simulated,
+            },
+            commits: if seed % LONG_ONCE_IN == 33 { COMMITS_LONG } else { COMMITS_MIN },
+        }
+    }
+
+    /// Whether this kind of trouble is on.
+    #[must_use]
+    pub fn has(&self, class: FaultClass) -> bool {
+        self.classes.contains(&class)
+    }
+
+    /// Reads what [`Options`]' `Display` wrote.
+    ///
+    /// # Errors
+    /// [`OptionsError`] names the line; correct it.
+    pub fn parse(text: &str) -> Result<Self, OptionsError> {
+        let mut options = Self::draw(0, Mode::Safety, Settings::default());
+        options.classes.clear();
+        options.intruders.clear();
+        options.wiped = None;
+        for line in text.lines().map(str::trim) {
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let bad = || OptionsError { line: line.into() };
+            let (key, value) = line.split_once('=').ok_or_else(bad)?;
+            options.set(key.trim(), value.trim()).ok_or_else(bad)?;
+        }
+        Ok(options)
+    }
+
+    fn set(&mut self, key: &str, value: &str) -> Option<()> {
+        match (key, value) {
+            ("seed", _) => self.seed = value.parse().ok()?,
+            ("mode", "safety") => self.mode = Mode::Safety,
+            ("mode", "liveness") => self.mode = Mode::Liveness,
+            ("n", _) => self.n = value.parse().ok()?,
+            ("f", _) => self.f = value.parse().ok()?,
+            ("clients", _) => self.clients = value.parse().ok()?,
+            ("commits", _) => self.commits = value.parse().ok()?,
+            ("travel", "bytes") => self.travel = Travel::Bytes,
+            ("travel", "verified") => self.travel = Travel::Verified,
+            ("signatures", "ed25519") => self.signatures = Signatures::Ed25519,
+            ("signatures", "simulated") => self.signatures = Signatures::Simulated,
+            ("wiped", _) => self.wiped = Some(ReplicaId(value.parse().ok()?)),
+            ("fault", _) => {
+                self.classes.insert(FaultClass::by_name(value)?);
+            }
+            ("intruder", _) => {
+                let (who, names) = value.split_once(' ')?;
+                let known = |name: &str| {
+                    intruder::all().iter().find(|known| known.name == name).map(|known| known.name)
+                };
+                let names = names.split('+').map(known).collect::<Option<_>>()?;
+                self.intruders.insert(ReplicaId(who.parse().ok()?), names);
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+}
+
+/// Who is at fault: at most `f`, most often all of them.
+fn victims(n: u16, f: u16, dice: &mut Dice) -> Vec<ReplicaId> {
+    let count = if dice.once_in(8) { dice.below(u64::from(f) + 1) } else { u64::from(f) };
+    let mut members: Vec<ReplicaId> = (0..n).map(ReplicaId).collect();
+    let mut victims = Vec::new();
+    for _ in 0..count {
+        let place = usize::try_from(dice.below(members.len() as u64)).unwrap_or(0);
+        victims.push(members.swap_remove(place));
+    }
+    victims
+}
+
+/// One intruder, sometimes two at once; at most one that makes blocks, and that one first.
+fn composition(dice: &mut Dice) -> Vec<&'static str> {
+    let all = intruder::all();
+    let count = if dice.once_in(3) { 2 } else { 1 };
+    let mut chosen: Vec<&intruder::Description> = Vec::new();
+    for _ in 0..count {
+        let Some(next) = dice.pick(all) else { continue };
+        let is_second_maker = next.makes_blocks && chosen.iter().any(|other| other.makes_blocks);
+        if !is_second_maker && chosen.iter().all(|other| other.name != next.name) {
+            chosen.push(next);
+        }
+    }
+    chosen.sort_by_key(|description| !description.makes_blocks);
+    chosen.into_iter().map(|description| description.name).collect()
+}
+
+impl fmt::Display for Options {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(out, "seed = {}", self.seed)?;
+        writeln!(out, "mode = {}", self.mode.name())?;
+        writeln!(out, "n = {}\nf = {}\nclients = {}", self.n, self.f, self.clients)?;
+        writeln!(out, "commits = {}", self.commits)?;
+        let travel = if self.travel == Travel::Bytes { "bytes" } else { "verified" };
+        let is_real = self.signatures == Signatures::Ed25519;
+        writeln!(out, "travel = {travel}")?;
+        writeln!(out, "signatures = {}", if is_real { "ed25519" } else { "simulated" })?;
+        for class in &self.classes {
+            writeln!(out, "fault = {}", class.name())?;
+        }
+        if let Some(wiped) = self.wiped {
+            writeln!(out, "wiped = {wiped}")?;
+        }
+        for (who, names) in &self.intruders {
+            writeln!(out, "intruder = {who} {}", names.join("+"))?;
+        }
+        Ok(())
+    }
+}
+
+impl Mode {
+    /// The mode's name in files and outputs.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Safety => "safety",
+            Self::Liveness => "liveness",
+        }
+    }
+}
+
+/// A line of a run's file that says nothing known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OptionsError {
+    /// The line.
+    pub line: String,
+}
+
+impl fmt::Display for OptionsError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "`{}` says nothing about a run", self.line)
+    }
+}
+
+impl std::error::Error for OptionsError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        for seed in 0..200 {
+            let mode = if seed % 2 == 0 { Mode::Safety } else { Mode::Liveness };
+            let options = Options::draw(seed, mode, Settings::default());
+            assert_eq!(Options::parse(&options.to_string()), Ok(options), "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn at_most_f_are_at_fault() {
+        for seed in 0..500 {
+            let options = Options::draw(seed, Mode::Liveness, Settings::default());
+            let wiped = usize::from(options.wiped.is_some());
+            assert!(options.intruders.len() + wiped <= usize::from(options.f), "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn every_class_and_every_intruder_is_drawn() {
+        let runs: Vec<Options> =
+            (0..2000).map(|seed| Options::draw(seed, Mode::Safety, Settings::default())).collect();
+        for class in FaultClass::ALL {
+            assert!(runs.iter().any(|run| run.has(class)), "{}", class.name());
+        }
+        for known in intruder::all() {
+            let is_drawn = |run: &Options| run.intruders.values().flatten().any(|n| *n == known.name);
+            assert!(runs.iter().any(is_drawn), "{}", known.name);
+        }
+    }
+
+    #[test]
+    fn a_line_that_says_nothing_is_named() {
+        let error = Options::parse("seed = 3\nfault = boredom").unwrap_err();
+        assert_eq!(error.line, "fault = boredom");
+    }
+}

@@ -1,0 +1,128 @@
+//! Keys, plan and parties of a simulated cluster.
+
+use std::sync::Arc;
+
+use ravelin_crypto::{Keyring, Registry, Scheme, SigningKey, plan_digest, sign_plan};
+use ravelin_model::plan::{Labels, PLAN_VERSION};
+use ravelin_model::{
+    ClientEntry, ClusterId, ClusterPlan, Epoch, FaultModel, Incarnation, Member, PublicKey,
+    Purpose, ReplicaId, SignedPlan,
+};
+
+use crate::dice::Dice;
+use crate::options::{Options, Signatures};
+
+/// Who there is, and by which keys they are known.
+pub struct World {
+    /// The cluster's plan.
+    pub plan: SignedPlan,
+    /// Its keys.
+    pub keyring: Keyring,
+    seed: u64,
+    registry: Option<Registry>,
+}
+
+impl World {
+    /// The world of a run.
+    ///
+    /// # Panics
+    /// If `options` name a group that cannot be: they are drawn from ones that can, or come from a
+    /// file that once worked.
+    #[must_use]
+    pub fn new(options: &Options) -> Self {
+        let registry = match options.signatures {
+            Signatures::Simulated => Some(Registry::default()),
+            Signatures::Ed25519 => None,
+        };
+        let scheme = match &registry {
+            Some(registry) => Scheme::Simulated(registry.clone()),
+            None => Scheme::ed25519(Dice::new(options.seed, "batches").bytes()),
+        };
+        let seed = options.seed;
+        let public = |kind: &str, index: u16| key(seed, registry.as_ref(), kind, index).public();
+        let members = (0..options.n).map(|index| Member {
+            name: format!("server-{index}"),
+            identity: public("identity", index),
+            block: public("block", index),
+            transport: public("transport", index),
+            peer_address: format!("10.0.0.{index}:7000"),
+            client_address: format!("10.0.0.{index}:7001"),
+            labels: Labels::default(),
+        });
+        let plan = ClusterPlan {
+            version: PLAN_VERSION,
+            name: "simulated".into(),
+            purpose: Purpose::Local,
+            incarnation: Incarnation(1),
+            epoch: Epoch(1),
+            previous: None,
+            fault_model: FaultModel::Arbitrary,
+            f: options.f,
+            leaders_per_round: ravelin_model::limits::LEADERS_PER_ROUND_DEFAULT,
+            members: members.collect(),
+            administrators: vec![public("administrator", 0)],
+            administrators_needed: 1,
+            clients: (0..options.clients)
+                .map(|index| ClientEntry {
+                    name: format!("client-{index}"),
+                    key: public("client", index),
+                })
+                .collect(),
+            rekey_interval_min_s: 3600,
+        };
+        let cluster = ClusterId(plan_digest(&plan));
+        let mut plan = SignedPlan { plan, signatures: Vec::new() };
+        sign_plan(&mut plan, &key(seed, registry.as_ref(), "administrator", 0));
+        let keyring = Keyring::new(cluster, &plan, scheme).expect("the group holds together");
+        Self { plan, keyring, seed, registry }
+    }
+
+    /// A server's key for blocks and statements.
+    #[must_use]
+    pub fn block_key(&self, replica: ReplicaId) -> Arc<SigningKey> {
+        Arc::new(key(self.seed, self.registry.as_ref(), "block", replica.0))
+    }
+
+    /// A client's key.
+    #[must_use]
+    pub fn client_key(&self, client: u16) -> SigningKey {
+        key(self.seed, self.registry.as_ref(), "client", client)
+    }
+
+    /// Whether the plan enrolled a client.
+    #[must_use]
+    pub fn is_client(&self, key: &PublicKey) -> bool {
+        self.plan.plan.clients.iter().any(|client| client.key == *key)
+    }
+}
+
+fn key(seed: u64, registry: Option<&Registry>, kind: &str, index: u16) -> SigningKey {
+    let bytes = Dice::new(seed ^ u64::from(index), &format!("key of {kind}")).bytes();
+    match registry {
+        Some(registry) => SigningKey::simulated(&bytes, registry),
+        None => SigningKey::ed25519(&bytes),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ravelin_crypto::Domain;
+
+    use super::*;
+    use crate::options::{Mode, Settings};
+
+    #[test]
+    fn both_kinds_of_keys_sign_for_their_owners_only() {
+        for signatures in [Signatures::Simulated, Signatures::Ed25519] {
+            let mut options = Options::draw(1, Mode::Safety, Settings::default());
+            options.signatures = signatures;
+            let world = World::new(&options);
+            let signature = world.block_key(ReplicaId(1)).sign(Domain::Block, b"it");
+            let holds = |member| {
+                let key = world.keyring.member(ReplicaId(member)).unwrap();
+                world.keyring.scheme().verify(Domain::Block, key, b"it", &signature)
+            };
+            assert!(holds(1) && !holds(2));
+        }
+    }
+}
