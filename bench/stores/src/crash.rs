@@ -103,18 +103,18 @@ fn crash(name: &str, dir: &Path, value_bytes: usize, more: u64) -> (PathBuf, u64
     (synced, last)
 }
 
-/// Opens what is left, and compares it with the batches: `at_least` must be there.
-fn judge(name: &str, dir: &Path, at_least: u64) -> &'static str {
-    match std::panic::catch_unwind(|| {
-        store::open(name, dir).map(|store| inspect(&*store, at_least))
-    }) {
+/// Opens what is left, and compares it with the batches: all up to `wanted`
+/// may be there, all synced ones must.
+fn judge(name: &str, dir: &Path, wanted: u64) -> &'static str {
+    match std::panic::catch_unwind(|| store::open(name, dir).map(|store| inspect(&*store, wanted)))
+    {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(_)) => "refuses to open",
         Err(_) => "fails while reading",
     }
 }
 
-fn inspect(store: &dyn Store, at_least: u64) -> &'static str {
+fn inspect(store: &dyn Store, wanted: u64) -> &'static str {
     let number = |value: Option<Vec<u8>>| {
         value.and_then(|v| v.get(..8).map(|b| u64::from_be_bytes(b.try_into().expect("8 bytes"))))
     };
@@ -123,10 +123,11 @@ fn inspect(store: &dyn Store, at_least: u64) -> &'static str {
     let whole = puts(last, length).into_iter().all(|(key, value)| store.get(&key) == Some(value));
     let missing = (0..=last).any(|b| store.get(format!("batch/{b:08}").as_bytes()).is_none());
     let beyond = store.get(format!("batch/{:08}", last + 1).as_bytes()).is_some();
-    match (whole && !missing && !beyond, last >= at_least) {
-        (false, _) => "not a prefix",
-        (true, false) => "prefix, but batches lost",
-        (true, true) => "prefix",
+    match whole && !missing && !beyond {
+        false => "not a prefix",
+        true if last < SYNCED - 1 => "synced batches lost",
+        true if last < wanted => "prefix, without unsynced",
+        true => "prefix",
     }
 }
 

@@ -32,12 +32,14 @@ pub mod session;
 
 mod evidence;
 mod flight;
+mod misuse;
 mod peers;
 mod tally;
 mod watch;
 
 pub use event::{ClientAction, Event, Outcome, ReadPath, Ticket, Unanswered, Voted};
-pub use session::{Capacity, Misuse, Session, SessionConfig};
+pub use misuse::Misuse;
+pub use session::{Capacity, Session, SessionConfig};
 
 #[cfg(test)]
 mod tests;

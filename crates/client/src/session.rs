@@ -3,13 +3,11 @@
 //! **Guarantee:** see the crate. Everything kept is bounded by the limits of [`crate::limits`], the
 //! session's window and the size of the group.
 //!
-//! # Opening
-//! An envelope with session 0, whose number is the clock's. If the cluster has seen a higher number
-//! of this client, the next attempt uses one above it. Replicas send the answers to openings to
-//! those who attached to session 0. An opening whose answers were lost may leave a session behind
-//! that nobody uses and that ends by itself; nothing is executed in it.
+//! Beginning and end: `session/lifecycle.rs`. Sending: `session/sending.rs`. Believing:
+//! `session/answers.rs`, and beside it what needs no ordering: reads, proofs, watches, status.
 
 mod answers;
+mod lifecycle;
 mod proofs;
 mod reads;
 mod sending;
@@ -21,7 +19,6 @@ use std::time::Duration;
 
 use ravelin_crypto::{Keyring, SigningKey};
 use ravelin_model::limits::{CLIENT_PATIENCE, ENVELOPE_OPERATIONS_MAX, SESSION_WINDOW};
-use ravelin_model::requests::session::SessionRequest;
 use ravelin_model::wire::{ClientMessage, ServerMessage};
 use ravelin_model::{
     Encode as _, Group, Misbehaviour, Operation, Position, PublicKey, Refusal, ReplicaId, Sequence,
@@ -32,6 +29,7 @@ use crate::event::{ClientAction, Event, Ticket, Unanswered};
 use crate::evidence::Statements;
 use crate::flight::{Agreed, Flight, Purpose};
 use crate::limits::IN_FLIGHT_BYTES_MAX;
+use crate::misuse::Misuse;
 use crate::peers::Peers;
 use crate::tally::Tally;
 use crate::watch::Watch;
@@ -352,7 +350,4 @@ pub(crate) struct Footprint {
     pub(crate) flights: usize,
     pub(crate) reads: usize,
     pub(crate) watches: usize,
-}
-
-}
 }

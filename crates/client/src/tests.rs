@@ -10,3 +10,4 @@ mod sending;
 mod trust;
 mod votes;
 mod watches;
+mod world;

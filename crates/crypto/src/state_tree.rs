@@ -5,7 +5,7 @@
 //! [`verify_proof`] accepts at most one answer for each root and key. Assumes that BLAKE3 has no
 //! collisions and that the root was made by a correct replica (in Ravelin: a quorum signed it).
 //!
-//! The tree holds no values. It keeps *versions* ([`StateTree::keep`]), from which proofs are made
+//! The tree holds neither keys nor values, only their hashes. It keeps *versions* ([`StateTree::keep`]), from which proofs are made
 //! later: a version costs nothing but the nodes that change after it, which are copied once and freed
 //! when it is forgotten. Hashing is lazy: [`StateTree::root`] hashes what changed since it was last
 //! asked.
@@ -75,7 +75,6 @@ pub struct StateTree {
     root: Subtree,
     len: usize,
     nodes: Slab<Node>,
-    keys: Slab<Box<[u8]>>,
     /// Oldest first, numbered on from `first_kept`.
     kept: VecDeque<Kept>,
     first_kept: u64,
@@ -91,7 +90,6 @@ pub struct Version(u64);
 struct Kept {
     root: Subtree,
     superseded: Vec<Id>,
-    superseded_keys: Vec<Id>,
 }
 
 /// Where a subtree hangs.
@@ -114,10 +112,7 @@ impl StateTree {
         let path = Path::of(key);
         let old = self.find(&path).map(|node| node.entry.value);
         match old {
-            None => {
-                let key = self.keys.add(key.into());
-                self.insert_entry(Entry { path, value, key });
-            }
+            None => self.insert_entry(Entry { path, value }),
             Some(old) if old != value => {
                 let (_, id) = self.own_path(&path);
                 self.nodes.get_mut(id).entry.value = value;
@@ -154,8 +149,7 @@ impl StateTree {
     /// Keeps the state as it is now, until it is forgotten.
     pub fn keep(&mut self) -> Version {
         self.root();
-        let kept = Kept { root: self.root, superseded: Vec::new(), superseded_keys: Vec::new() };
-        self.kept.push_back(kept);
+        self.kept.push_back(Kept { root: self.root, superseded: Vec::new() });
         Version(self.era() - 1)
     }
 
@@ -165,7 +159,6 @@ impl StateTree {
         self.first_kept += 1;
         self.superseded_nodes -= oldest.superseded.len();
         oldest.superseded.into_iter().for_each(|id| self.nodes.remove(id));
-        oldest.superseded_keys.into_iter().for_each(|id| self.free_key(id));
     }
 
     /// The search path of `key`, from the root to the key's node or to the empty subtree where it
@@ -182,14 +175,14 @@ impl StateTree {
         self.kept.get(place).map(|kept| self.search_path(&kept.root, key))
     }
 
-    /// All keys with their value digests, in ascending order of paths: not in the order of keys, but
-    /// in the same order at every replica.
-    pub fn iter(&self) -> impl Iterator<Item = (&[u8], Digest)> {
+    /// The paths of all keys with their value digests, ascending: not in the order of keys, but in
+    /// the same order at every replica.
+    pub fn iter(&self) -> impl Iterator<Item = (Digest, Digest)> {
         let mut waiting: Vec<Id> = self.root.top.into_iter().collect();
         std::iter::from_fn(move || {
             let node = self.nodes.get(waiting.pop()?);
             waiting.extend([node.right.top, node.left.top].into_iter().flatten());
-            Some((&**self.keys.get(node.entry.key), node.entry.value))
+            Some((Digest(node.entry.path.0), node.entry.value))
         })
     }
 
@@ -232,7 +225,7 @@ impl StateTree {
         while let Some(node) = next.map(|id| self.nodes.get(id)) {
             let is_last = node.entry.path == path;
             next = node.child(path.side(shown.len())).top.filter(|_| !is_last);
-            shown.push(self.show(node));
+            shown.push(node.show());
         }
         shown
     }
@@ -259,7 +252,6 @@ impl StateTree {
     /// Everything on the left is smaller than anything on the right.
     fn remove_path(&mut self, path: &Path) {
         let (mut place, mut id) = self.own_path(path);
-        let key = self.nodes.get(id).entry.key;
         loop {
             let node = self.nodes.get(id);
             let side = if node.left.top.is_some() { Side::Left } else { Side::Right };
@@ -271,15 +263,6 @@ impl StateTree {
         *self.subtree_mut(place) = Subtree::default();
         self.nodes.remove(id);
         self.len -= 1;
-        match self.kept.back_mut() {
-            Some(newest) => newest.superseded_keys.push(key),
-            None => self.free_key(key),
-        }
-    }
-
-    fn free_key(&mut self, id: Id) {
-        *self.keys.get_mut(id) = Box::default();
-        self.keys.remove(id);
     }
 
     /// Owns all nodes on the way to an entry that is there; where it hangs, and its node.
@@ -335,15 +318,6 @@ impl StateTree {
             }
         }
         self.nodes.get(id).digest()
-    }
-
-    fn show(&self, node: &Node) -> StateNode {
-        StateNode {
-            key: self.keys.get(node.entry.key).to_vec(),
-            value: node.entry.value,
-            left: node.left.digest,
-            right: node.right.digest,
-        }
     }
 }
 

@@ -38,6 +38,14 @@ pub trait Application {
     /// Whether `client` may use the cluster at all, as the state stands.
     fn admits(&self, store: &mut dyn ServiceStores, client: &PublicKey) -> bool;
 
+    /// Whether `client` may ask `service` and see what it holds, as the state stands.
+    fn may_ask(
+        &self,
+        service: ServiceId,
+        store: &mut dyn ServiceStores,
+        client: &PublicKey,
+    ) -> bool;
+
     /// Executes one request of `service`.
     ///
     /// # Errors

@@ -189,13 +189,13 @@ pub struct StateProof {
 /// A node of the authenticated state as a proof shows it.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct StateNode {
-    /// The node's key.
-    pub key: Vec<u8>,
+    /// Hash of the node's key: its way through the tree. The key itself, another's, is not shown.
+    pub path: Digest,
     /// Digest of its value.
     pub value: Digest,
-    /// Digest of the subtree with smaller keys; zero if empty.
+    /// Digest of the subtree with paths whose bit at this node's depth is 0; zero if empty.
     pub left: Digest,
-    /// Digest of the subtree with larger keys; zero if empty.
+    /// Digest of the subtree with paths whose bit at this node's depth is 1; zero if empty.
     pub right: Digest,
 }
 

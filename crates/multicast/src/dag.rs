@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ravelin_crypto::Verified;
-use ravelin_model::{Block, BlockRef, Digest, Group, ReplicaId, Round};
+use ravelin_model::{Block, BlockRef, Digest, Group, ReplicaId, Round, SignedHeader};
 
 /// Blocks by reference, and each author's chain.
 #[derive(Clone, Debug)]
@@ -19,6 +19,8 @@ pub struct Dag {
     chains: Vec<BTreeSet<BlockRef>>,
     /// The newest block ever seen of each author, also when it lies below the horizon by now.
     newest: Vec<BlockRef>,
+    /// The header of each author's newest block, for authors that restart without their log.
+    headers: Vec<Option<SignedHeader>>,
     /// How many authors have a block in each round.
     widths: BTreeMap<Round, usize>,
     bytes: usize,
@@ -35,6 +37,7 @@ impl Dag {
             blocks: BTreeMap::new(),
             chains: vec![BTreeSet::new(); group.size()],
             newest: group.members().map(|author| BlockRef::genesis(author, genesis)).collect(),
+            headers: vec![None; group.size()],
             widths: BTreeMap::new(),
             bytes: 0,
         }
@@ -83,16 +86,24 @@ impl Dag {
         if self.of(reference.round, reference.author).next().is_none() {
             *self.widths.entry(reference.round).or_default() += 1;
         }
-        if let Some(newest) = self.newest.get_mut(reference.author.index())
-            && newest.round < reference.round
-        {
-            *newest = reference;
-        }
+        self.remember(&block);
         if let Some(chain) = self.chains.get_mut(reference.author.index()) {
             chain.insert(reference);
         }
         self.bytes += block.size();
         self.blocks.insert(reference, block);
+    }
+
+    /// Notes that `block` exists, though it may lie below the horizon.
+    pub fn remember(&mut self, block: &Verified<Block>) {
+        let reference = block.reference();
+        let index = reference.author.index();
+        if let (Some(newest), Some(header)) =
+            (self.newest.get_mut(index), self.headers.get_mut(index))
+            && newest.round < reference.round
+        {
+            (*newest, *header) = (reference, Some(block.signed_header()));
+        }
     }
 
     /// Whether `reference` is here or counts as present.
@@ -158,6 +169,12 @@ impl Dag {
     #[must_use]
     pub fn newest(&self, author: ReplicaId) -> Option<BlockRef> {
         self.newest.get(author.index()).copied()
+    }
+
+    /// The header of the newest block ever seen of `author`.
+    #[must_use]
+    pub fn newest_header(&self, author: ReplicaId) -> Option<SignedHeader> {
+        *self.headers.get(author.index())?
     }
 
     /// The neighbours of `reference` on its author's chain: the last block before its round, and

@@ -15,6 +15,7 @@ mod catch_up;
 pub mod committer;
 pub mod dag;
 pub mod delivery;
+mod forks;
 pub mod ordering;
 pub mod pacing;
 pub mod parking;

@@ -26,8 +26,9 @@ use ravelin_model::{
 
 use crate::catch_up::CatchUp;
 use crate::delivery::{Committed, Delivery, OrderingState};
+use crate::forks::Forks;
 use crate::recall::{Recall, Standing};
-use crate::{CommitRule, Dag, Decision, Pacing, Parking, Path, Slot, validity};
+use crate::{CommitRule, Dag, Decision, Pacing, Parking, Slot, validity};
 
 /// Bytes of a block that its payload may not use: header, parents, evidence.
 const BLOCK_OVERHEAD: usize = 64 << 10;
@@ -133,8 +134,9 @@ pub struct Ordering<P> {
     last_made: Time,
     /// When the conditions to make the next block, but for waiting, first held.
     ready_since: Option<Time>,
-    /// Proof against each member that forked its chain.
-    forks: Vec<Option<Evidence>>,
+    /// When this replica last sent its last block.
+    said: Time,
+    forks: Forks,
     /// Blocks with envelopes that are in the DAG and not delivered.
     undelivered: BTreeSet<BlockRef>,
 }
@@ -162,7 +164,8 @@ impl<P: Payload> Ordering<P> {
             last: BlockRef::genesis(own, keyring.genesis()),
             last_made: Time(0),
             ready_since: None,
-            forks: vec![None; group.size()],
+            said: Time(0),
+            forks: Forks::new(group),
             undelivered: BTreeSet::new(),
             keyring,
             key,
@@ -178,13 +181,23 @@ impl<P: Payload> Ordering<P> {
         if reference.author == self.own && reference.round > self.last.round {
             self.last = reference;
         }
+        self.dag.remember(&block);
+        let mut unseen = Vec::new();
+        self.learn_proofs(&block, &mut unseen);
         let enters = reference.round > self.dag.horizon()
             && !self.dag.has(&reference)
             && block.body.parents.iter().all(|parent| self.dag.has(parent));
         if enters {
-            let mut unseen = Vec::new();
             self.note_forks(&block, &mut unseen);
             self.insert(block);
+        }
+    }
+
+    /// Takes back the name of this replica's newest block, which may lie below what its log still
+    /// holds: a next block that began with an older one would contradict it.
+    pub fn restore_last(&mut self, last: BlockRef) {
+        if last.author == self.own && last.round > self.last.round {
+            self.last = last;
         }
     }
 
@@ -209,6 +222,11 @@ impl<P: Payload> Ordering<P> {
         &self.dag
     }
 
+    /// What waits for missing parents.
+    pub fn parking(&self) -> &Parking {
+        &self.parking
+    }
+
     /// How far the order is decided and delivered.
     pub fn delivery(&self) -> &Delivery {
         &self.delivery
@@ -231,7 +249,7 @@ impl<P: Payload> Ordering<P> {
 
     /// The proof against `member`, if it forked its chain.
     pub fn fork_of(&self, member: ReplicaId) -> Option<&Evidence> {
-        self.forks.get(member.index())?.as_ref()
+        self.forks.of(member)
     }
 
     fn on_block(
@@ -252,11 +270,15 @@ impl<P: Payload> Ordering<P> {
             ));
         }
         if from == reference.author {
-            self.pacing.on_arrival(now, from, reference.round);
+            // A block of the far future shows no more than that its author is alive now.
+            let round = reference.round.min(self.dag.highest().next());
+            self.pacing.on_arrival(now, from, round);
             self.catch_up.on_seen(reference);
         }
+        self.learn_proofs(&block, out);
         let is_second = self.note_forks(&block, out);
-        if is_second && !self.parking.wants(&reference) {
+        let is_useless = is_second || (from == reference.author && self.forks.has(from));
+        if is_useless && !self.parking.wants(&reference) {
             return; // the first of (author, round) counts; others only when referenced
         }
         self.enter_or_park(now, from, block, out);
@@ -276,7 +298,8 @@ impl<P: Payload> Ordering<P> {
                 self.parking.park(now, from, block, &self.dag);
                 continue;
             }
-            if !validity::is_consistent(&self.dag, &block) {
+            let is_proven = |member| self.forks.has(member);
+            if !validity::is_consistent(&self.dag, &block, &is_proven) {
                 out.push(Action::Accuse(
                     reference.author,
                     Misbehaviour::Suspected(Suspicion::BadParents),
@@ -296,11 +319,6 @@ impl<P: Payload> Ordering<P> {
 
     fn insert_and_report(&mut self, block: Verified<Block>, out: &mut Actions<Self>) {
         self.insert(block.clone());
-        for vote in &block.body.votes {
-            if let Vote::Evidence(evidence @ Evidence::Equivocation { .. }) = vote {
-                self.learn_fork(evidence.clone(), out);
-            }
-        }
         if self.views == Views::All {
             for certified in self.certified_by(&block) {
                 out.push(Action::Emit(Event::Certified(certified)));
@@ -340,31 +358,47 @@ impl<P: Payload> Ordering<P> {
         known.iter().any(|known| known.header.reference.round == reference.round)
     }
 
+    /// Takes note of the proofs in a block even if the block has to wait: some that it refers to can
+    /// only be judged with them.
+    fn learn_proofs(&mut self, block: &Block, out: &mut Actions<Self>) {
+        for vote in &block.body.votes {
+            if let Vote::Evidence(evidence @ Evidence::Equivocation { .. }) = vote {
+                self.learn_fork(evidence.clone(), out);
+            }
+        }
+    }
+
     fn learn_fork(&mut self, evidence: Evidence, out: &mut Actions<Self>) {
         let accused = evidence.accused();
         if accused == self.own {
             return self.recall.on_unknown_own_block(out);
         }
-        if let Some(known @ None) = self.forks.get_mut(accused.index()) {
-            *known = Some(evidence.clone());
+        if self.forks.learn(&evidence) {
             out.push(Action::Accuse(accused, Misbehaviour::Proven(evidence)));
         }
     }
 
     fn on_fetch(&self, from: ReplicaId, wanted: &[BlockRef], out: &mut Actions<Self>) {
+        let mut archived: Option<Round> = None;
         for reference in wanted.iter().take(FETCH_MAX) {
             let block = self.dag.block(reference).or_else(|| self.parking.block(reference));
             if let Some(block) = block {
                 out.push(Action::Send(from, Message::Block(block.clone())));
+            } else if reference.round <= self.dag.horizon() {
+                let oldest = archived.map_or(reference.round, |round| round.min(reference.round));
+                archived = Some(oldest);
             }
+        }
+        if let Some(oldest) = archived {
+            out.push(Action::Emit(Event::Archive { to: from, from: oldest }));
         }
     }
 
     /// The newest header that is known of `author`, for one who restarted.
     fn newest_of(&self, author: ReplicaId) -> Option<SignedHeader> {
-        let in_dag = self.dag.newest(author).and_then(|newest| self.dag.block(&newest));
-        let known = in_dag.into_iter().chain(self.parking.of(author));
-        known.max_by_key(|block| block.body.round).map(Verified::signed_header)
+        let parked = self.parking.of(author).map(Verified::signed_header);
+        let known = self.dag.newest_header(author).into_iter().chain(parked);
+        known.max_by_key(|signed| signed.header.reference.round)
     }
 
     /// Decides what can be decided and delivers what is committed.
@@ -384,11 +418,6 @@ impl<P: Payload> Ordering<P> {
     }
 
     fn apply(&mut self, slot: Slot, decision: Decision, out: &mut Actions<Self>) {
-        let leader = self.rule.leader(slot);
-        if self.pacing.is_awaited(leader, slot.round) {
-            let directly = matches!(decision, Decision::Commit(_, Path::Direct));
-            self.pacing.on_awaited_slot(directly);
-        }
         let next = self.rule.after(slot);
         let Decision::Commit(leader, _) = decision else {
             return self.delivery.decided_until(next);
@@ -413,14 +442,32 @@ impl<P: Payload> Ordering<P> {
             return; // its last block has yet to come back from its own disk
         }
         let Some(base) = self.base() else { return };
-        if self.dag.width(base) < self.rule.group.quorum() {
+        if self.builders(base) < self.rule.group.quorum() {
             self.ready_since = None;
-            return;
+            return self.say_again(now, out);
         }
         let since = *self.ready_since.get_or_insert(now);
         if self.is_due(now, base, since) {
             self.make_block(now, base.next(), out);
         }
+    }
+
+    /// Sends the last block once more: the others may have been down, or it may be lost, and no
+    /// other message would tell them that this replica waits for theirs.
+    fn say_again(&mut self, now: Time, out: &mut Actions<Self>) {
+        if now >= self.said.after(HEARTBEAT)
+            && let Some(block) = self.dag.block(&self.last)
+        {
+            out.push(Action::Broadcast(Message::Block(block.clone())));
+            self.said = now;
+        }
+    }
+
+    /// How many members have a block of `round` that a next block may name.
+    fn builders(&self, round: Round) -> usize {
+        let members = self.rule.group.members();
+        let has_block = |member| round == Round(0) || self.dag.of(round, member).next().is_some();
+        members.filter(|member| !self.forks.has(*member) && has_block(*member)).count()
     }
 
     /// The round that the next block builds on: that of this replica's last block, for a laggard
@@ -435,14 +482,14 @@ impl<P: Payload> Ordering<P> {
             return None;
         }
         let mut round = self.dag.highest();
-        while self.dag.width(round) < self.rule.group.quorum() && round > self.dag.horizon() {
+        while self.builders(round) < self.rule.group.quorum() && round > self.dag.horizon() {
             round = round.minus(1);
         }
         Some(round)
     }
 
     fn is_due(&self, now: Time, base: Round, since: Time) -> bool {
-        let is_overtaken = self.dag.width(base.next()) >= self.rule.group.quorum();
+        let is_overtaken = self.builders(base.next()) >= self.rule.group.quorum();
         if is_overtaken {
             return true;
         }
@@ -456,13 +503,17 @@ impl<P: Payload> Ordering<P> {
 
     /// Nothing to order here, nothing under way, and nobody ahead.
     fn is_idle(&self, base: Round) -> bool {
-        !self.payload.is_waiting() && self.undelivered.is_empty() && self.dag.highest() <= base
+        let is_ahead = |member| self.dag.newest(member).is_some_and(|newest| newest.round > base);
+        !self.payload.is_waiting()
+            && self.undelivered.is_empty()
+            && !self.rule.group.members().any(|member| !self.forks.has(member) && is_ahead(member))
     }
 
     /// Whether the awaited leaders of `round` have their blocks here.
     fn has_leaders(&self, round: Round) -> bool {
         self.rule.leaders_of(round).all(|leader| {
             round == Round(0)
+                || leader == self.own
                 || self.fork_of(leader).is_some()
                 || !self.pacing.is_awaited(leader, round)
                 || self.dag.of(round, leader).next().is_some()
@@ -490,12 +541,14 @@ impl<P: Payload> Ordering<P> {
     }
 
     fn make_block(&mut self, now: Time, round: Round, out: &mut Actions<Self>) {
+        self.judge_waiting(round);
         let (envelopes, mut votes) =
             self.payload.draw(BLOCK_BYTES_MAX - BLOCK_OVERHEAD, BLOCK_VOTES_MAX / 2);
         let exposed: Vec<ReplicaId> =
             self.rule.group.members().filter(|member| self.fork_of(*member).is_some()).collect();
         let parents = self.parents(round, &exposed);
-        votes.extend(self.unproven(round, &parents, &exposed).map(Vote::Evidence));
+        let proofs = self.forks.due(round, self.dag.block(&self.last));
+        votes.extend(proofs.map(Vote::Evidence));
         let body = BlockBody {
             cluster: self.keyring.cluster(),
             genesis: self.keyring.genesis(),
@@ -511,6 +564,7 @@ impl<P: Payload> Ordering<P> {
         let block = self.keyring.sign_block(&self.key, body);
         self.last = block.reference();
         self.last_made = now;
+        self.said = now;
         self.ready_since = None;
         self.pacing.on_made(now, round);
         out.push(record(&block));
@@ -525,23 +579,20 @@ impl<P: Payload> Ordering<P> {
         std::iter::once(self.last).chain(newest).collect()
     }
 
-    /// Proof against the exposed members that no parent of the round before exposes: the others
-    /// could not otherwise tell why they are left out.
-    fn unproven<'a>(
-        &'a self,
-        round: Round,
-        parents: &'a [BlockRef],
-        exposed: &'a [ReplicaId],
-    ) -> impl Iterator<Item = Evidence> + 'a {
-        let inherited = move |member: &ReplicaId| {
-            let near = parents.iter().filter(|parent| parent.round.next() == round);
-            near.filter_map(|parent| self.dag.block(parent))
-                .any(|parent| parent.body.exposed.contains(member))
-        };
-        exposed
-            .iter()
-            .filter(move |member| !inherited(member))
-            .filter_map(|member| self.fork_of(*member).cloned())
+    /// Learns from the slots whose wave is a round ago as this replica makes its block of `round`:
+    /// whoever was waited for long enough, and its votes, is committed directly by now. (Not when
+    /// slots are decided: while none is, waiting longer is what helps.)
+    fn judge_waiting(&mut self, round: Round) {
+        let proposed = round.minus(self.rule.wave + 1);
+        for index in 0..self.rule.leaders {
+            let slot = Slot { round: proposed, index };
+            let leader = self.rule.leader(slot);
+            let was_awaited = self.pacing.is_awaited(leader, proposed);
+            if proposed > Round(0) && was_awaited && !self.forks.has(leader) {
+                let directly = self.rule.is_committed_directly(&self.dag, slot);
+                self.pacing.on_awaited_slot(directly);
+            }
+        }
     }
 
     fn request_missing(&mut self, now: Time, out: &mut Actions<Self>) {
@@ -588,7 +639,10 @@ impl<P: Payload> Protocol for Ordering<P> {
             }
             Message::Recall(nonce) => {
                 let newest = self.newest_of(from);
-                return out.push(Action::Send(from, Message::Recalled(nonce, newest)));
+                out.push(Action::Send(from, Message::Recalled(nonce, newest)));
+                // It missed what was sent while it was away, and may be needed for the next round.
+                let last = self.dag.block(&self.last).cloned();
+                return out.extend(last.map(|block| Action::Send(from, Message::Block(block))));
             }
             Message::Recalled(nonce, newest) => {
                 let newest = newest.filter(|signed| {
@@ -606,12 +660,11 @@ impl<P: Payload> Protocol for Ordering<P> {
     }
 
     fn next_deadline(&self) -> Option<Time> {
-        let block = self.ready_since.zip(self.base()).map(|(since, base)| {
-            if self.is_idle(base) {
-                self.last_made.after(HEARTBEAT)
-            } else {
-                since.after(self.pacing.wait())
-            }
+        let may_speak = self.recall.standing() == Standing::Active && self.dag.has(&self.last);
+        let block = self.base().filter(|_| may_speak).and_then(|base| match self.ready_since {
+            Some(_) if self.is_idle(base) => Some(self.last_made.after(HEARTBEAT)),
+            Some(since) => Some(since.after(self.pacing.wait())),
+            None => self.dag.block(&self.last).map(|_| self.said.after(HEARTBEAT)),
         });
         [
             block,

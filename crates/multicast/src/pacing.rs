@@ -77,11 +77,11 @@ impl Pacing {
         };
     }
 
-    /// Whether `leader` is worth waiting for in `round`.
+    /// Whether `leader`, and then the votes for it, are worth waiting for in `round`.
     #[must_use]
     pub fn is_awaited(&self, leader: ReplicaId, round: Round) -> bool {
-        leader != self.own
-            && self
+        leader == self.own
+            || self
                 .newest_arrival
                 .get(leader.index())
                 .is_some_and(|newest| newest.plus(AWAITED_ROUNDS) >= round && newest.0 > 0)
@@ -90,6 +90,9 @@ impl Pacing {
     /// How long a round's leaders, and the votes for the last round's, are waited for.
     #[must_use]
     pub fn wait(&self) -> Duration {
+        if mutants::is_active("wait_always_longest") {
+            return LEADER_WAIT_MAX;
+        }
         let base = (self.lag() * 2).max(WAIT_MIN);
         base.saturating_mul(1 << self.doublings).min(LEADER_WAIT_MAX)
     }

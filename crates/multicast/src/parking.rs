@@ -96,6 +96,12 @@ impl Parking {
         self.parked.len()
     }
 
+    /// Bytes of all waiting blocks.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes.iter().sum()
+    }
+
     /// Whether no block waits.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -205,6 +211,9 @@ impl Parking {
     /// The requests that are due: whom to ask for which blocks.
     pub fn due(&mut self, now: Time) -> BTreeMap<ReplicaId, Vec<BlockRef>> {
         let mut requests: BTreeMap<ReplicaId, Vec<BlockRef>> = BTreeMap::new();
+        if ravelin_model::mutants::is_active("fetch_never") {
+            return requests;
+        }
         for (reference, missing) in &mut self.missing {
             if missing.next > now || self.parked.contains_key(reference) {
                 continue;

@@ -4,9 +4,9 @@
 //! 1. Round 1 or later; parents of earlier rounds; first the author's own last block, then others
 //!    ascending by author, one each.
 //! 2. At least `q` parents of the round before.
-//! 3. *Exposure.* A member is exposed when the history proves that it forked its chain. Exposure is
-//!    inherited from parents and begins with evidence in the block itself. An exposed member is no
-//!    parent any more.
+//! 3. *Exposure.* A member is exposed when the history proves that it forked its chain. Whom a parent
+//!    exposes, the block exposes; and it exposes nobody else without a proof of its own or a parent
+//!    of the round before that does. An exposed member is no parent any more.
 //! 4. *One chain an author.* For each member that is not exposed, every block of it that a parent
 //!    refers to lies on the own chain of the block's own parent of that member. So the history of a
 //!    block holds exactly one chain of every member it does not expose, and a tree of equivocating
@@ -53,22 +53,38 @@ pub fn is_well_formed(dag: &Dag, block: &Block) -> bool {
 }
 
 /// Whether the block keeps rules 3 and 4 toward its parents, all of which are in the DAG.
+///
+/// `is_proven`: whether this replica holds a proof that a member forked its chain; asked only about
+/// blocks whose parents of the round before are forgotten.
 #[must_use]
-pub fn is_consistent(dag: &Dag, block: &Block) -> bool {
+pub fn is_consistent(dag: &Dag, block: &Block, is_proven: &dyn Fn(ReplicaId) -> bool) -> bool {
     let parents: Vec<&Verified<Block>> =
         block.body.parents.iter().filter_map(|parent| dag.block(parent)).collect();
-    exposes_exactly(block, &parents)
+    exposes_exactly(dag, block, &parents, is_proven)
         && (mutants::is_active("one_chain_rule_dropped")
             || parents.iter().all(|parent| links_are_on_chains(dag, block, parent)))
 }
 
 /// Rule 3: nothing exposed is forgotten, nothing is exposed without proof.
-fn exposes_exactly(block: &Block, parents: &[&Verified<Block>]) -> bool {
+fn exposes_exactly(
+    dag: &Dag,
+    block: &Block,
+    parents: &[&Verified<Block>],
+    is_proven: &dyn Fn(ReplicaId) -> bool,
+) -> bool {
     let exposed = &block.body.exposed;
-    let inherited =
-        |member: &ReplicaId| parents.iter().any(|parent| parent.body.exposed.contains(member));
+    let before = Round(block.body.round.0.saturating_sub(1));
+    let inherits = |member: &ReplicaId| {
+        let mut near = parents.iter().filter(|parent| parent.body.round == before);
+        near.any(|parent| parent.body.exposed.contains(member))
+    };
+    let is_forgotten = before <= dag.horizon() && before > Round(0);
     parents.iter().flat_map(|parent| &parent.body.exposed).all(|member| exposed.contains(member))
-        && exposed.iter().all(|member| inherited(member) || proves_fork(block, *member))
+        && exposed.iter().all(|member| {
+            inherits(member)
+                || proves_fork(block, *member)
+                || (is_forgotten && is_proven(*member))
+        })
 }
 
 /// Whether the block itself carries the proof that `member` forked its chain.

@@ -1,21 +1,23 @@
 //! A client's connection to a cluster: the voting session behind an async face.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use ravelin_client::{ClientAction, Event, Misuse, Outcome, Session, SessionConfig, Ticket, Voted};
+use ravelin_client::{
+    ClientAction, Event, Misuse, Outcome, Session, SessionConfig, Ticket, Unanswered, Voted,
+};
 use ravelin_crypto::{Keyring, SigningKey};
 use ravelin_model::limits::SERVER_MESSAGE_BYTES_MAX;
 use ravelin_model::wire::{ChangeItem, ServerMessage, StatusReport};
 use ravelin_model::{
     CommitStatement, Decode as _, Encode as _, Misbehaviour, Operation, Position, Refusal,
-    ReplicaId, ServiceId, SignedPlan, Time,
+    ReplicaId, ServiceId, SessionId, SignedPlan, Time,
 };
 use ravelin_runtime::client::{self, ClientCore, ClientOut, Command};
 use ravelin_runtime::transport::connect::{Link, LinkConfig};
 use ravelin_runtime::transport::{ChannelLimits, Timing, TransportKey};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// How long a call may wait for window room before it is tried again.
 const ROOM_PAUSE: Duration = Duration::from_millis(2);
@@ -25,6 +27,7 @@ const ROOM_PAUSE: Duration = Duration::from_millis(2);
 pub(crate) struct Connection {
     commands: mpsc::Sender<Command<Core>>,
     shared: Arc<Mutex<Shared>>,
+    connected: watch::Receiver<BTreeSet<ReplicaId>>,
 }
 
 /// What the session's task and the callers share.
@@ -32,11 +35,12 @@ pub(crate) struct Connection {
 struct Shared {
     waiting: HashMap<Ticket, oneshot::Sender<Event>>,
     watches: HashMap<Ticket, mpsc::UnboundedSender<Event>>,
-    opening: Option<oneshot::Sender<Result<(), Refusal>>>,
+    opening: Option<oneshot::Sender<Result<SessionId, Refusal>>>,
     closing: Option<oneshot::Sender<()>>,
     accused: Vec<(ReplicaId, Misbehaviour)>,
     contradicted: Vec<ReplicaId>,
     connected: Option<(usize, usize)>,
+    lost: Option<Refusal>,
 }
 
 /// Why a call has no result.
@@ -51,6 +55,12 @@ pub(crate) enum CallError {
     /// The end without an answer; whether it was executed is not known.
     #[error("no answer, and it is not known whether the request was executed")]
     Unanswered,
+    /// A read must be ordered, for which a session must be opened first.
+    #[error("the servers do not agree on a reply, and no session is open to have the read ordered")]
+    NoSession,
+    /// No server that answered could prove the entry.
+    #[error("no server showed a proof that holds")]
+    NotProven,
     /// Too few servers answer.
     #[error("{connected} servers are connected, {needed} must agree")]
     NoQuorum {
@@ -111,35 +121,43 @@ impl Connection {
         let (commands, received) = mpsc::channel(client::COMMANDS_MAX);
         let shared = Arc::new(Mutex::new(Shared::default()));
         let of_task = Arc::clone(&shared);
-        tokio::spawn(client::run(Core(session), links, network, received, move |event| {
+        let (now_connected, connected) = watch::channel(BTreeSet::new());
+        let core = Core(session, now_connected);
+        tokio::spawn(client::run(core, links, network, received, move |event| {
             deliver(&of_task, event);
             true
         }));
-        Ok(Self { commands, shared })
+        Ok(Self { commands, shared, connected })
     }
 
-    /// Opens the session.
-    pub(crate) async fn open(&self) -> Result<(), CallError> {
+    /// Waits until at least `count` servers are connected.
+    pub(crate) async fn connected(&self, count: usize) {
+        // The task that tells ends with this connection only.
+        let _ = self.connected.clone().wait_for(|servers| servers.len() >= count).await;
+    }
+
+    /// The servers that are connected now.
+    pub(crate) fn servers(&self) -> BTreeSet<ReplicaId> {
+        self.connected.borrow().clone()
+    }
+
+    /// Opens the session; its id is the position where it began.
+    pub(crate) async fn open(&self) -> Result<SessionId, CallError> {
         let (tell, told) = oneshot::channel();
         self.lock().opening = Some(tell);
         self.command(|session, now, out| session.open(now, out)).await??;
         match told.await {
-            Ok(Ok(())) => Ok(()),
+            Ok(Ok(session)) => Ok(session),
             Ok(Err(refusal)) => Err(CallError::Refused(refusal)),
             Err(_) => Err(CallError::Unanswered),
         }
     }
 
     /// Submits one envelope of operations and waits for the voted results.
-    pub(crate) async fn submit(
-        &self,
-        operations: Vec<Operation>,
-    ) -> Result<Vec<Voted>, CallError> {
+    pub(crate) async fn submit(&self, operations: Vec<Operation>) -> Result<Vec<Voted>, CallError> {
         let operations = Arc::new(operations);
         let answer = self
-            .ask(move |session, now, out| {
-                session.submit(now, operations.as_ref().clone(), out)
-            })
+            .ask(move |session, now, out| session.submit(now, operations.as_ref().clone(), out))
             .await?;
         match answer {
             Event::Answered { results, .. } => Ok(results),
@@ -153,9 +171,8 @@ impl Connection {
         service: ServiceId,
         request: Vec<u8>,
     ) -> Result<Outcome, CallError> {
-        let ask = self.ask(move |session, now, out| {
-            session.read(now, service, request.clone(), out)
-        });
+        let ask =
+            self.ask(move |session, now, out| session.read(now, service, request.clone(), out));
         match ask.await? {
             Event::Read { outcome, .. } => Ok(outcome),
             _ => Err(CallError::Unanswered),
@@ -168,8 +185,7 @@ impl Connection {
         service: ServiceId,
         key: Vec<u8>,
     ) -> Result<Proven, CallError> {
-        let ask =
-            self.ask(move |session, now, out| session.prove(now, service, key.clone(), out));
+        let ask = self.ask(move |session, now, out| session.prove(now, service, key.clone(), out));
         match ask.await? {
             Event::Proven { value, statement, .. } => Ok(Proven { value, statement }),
             _ => Err(CallError::Unanswered),
@@ -222,6 +238,13 @@ impl Connection {
         self.lock().contradicted.clone()
     }
 
+    /// How often `server` was caught telling something else than what was agreed.
+    pub(crate) fn refused_of(&self, server: ReplicaId) -> usize {
+        let shared = self.lock();
+        let accused = shared.accused.iter().filter(|(who, _)| *who == server).count();
+        accused + shared.contradicted.iter().filter(|who| **who == server).count()
+    }
+
     /// How many servers answered when too few did: connected, needed.
     pub(crate) fn shortage(&self) -> Option<(usize, usize)> {
         self.lock().connected
@@ -248,17 +271,34 @@ impl Connection {
                 .await?;
             match asked {
                 Ok(()) => {}
-                Err(Misuse::WindowFull { .. } | Misuse::BytesFull { .. } | Misuse::TooMany { .. }) => {
+                Err(
+                    Misuse::WindowFull { .. } | Misuse::BytesFull { .. } | Misuse::TooMany { .. },
+                ) => {
                     tokio::time::sleep(ROOM_PAUSE).await;
                     continue;
                 }
                 Err(misuse) => return Err(misuse.into()),
             }
             return match told.await {
-                Ok(Event::Unanswered { .. }) | Err(_) => Err(CallError::Unanswered),
+                Ok(Event::Unanswered { why, .. }) => Err(Self::unanswered(why)),
+                Err(_) => Err(CallError::Unanswered),
                 Ok(event) => Ok(event),
             };
         }
+    }
+
+    fn unanswered(why: Unanswered) -> CallError {
+        match why {
+            Unanswered::Denied(refusal) => CallError::Refused(refusal),
+            Unanswered::NoSession => CallError::NoSession,
+            Unanswered::NotProven => CallError::NotProven,
+            Unanswered::SessionLost => CallError::Unanswered,
+        }
+    }
+
+    /// Why the cluster ended the session, if it did.
+    pub(crate) fn lost(&self) -> Option<Refusal> {
+        self.lock().lost
     }
 
     /// Runs `action` on the session, in its task.
@@ -314,9 +354,12 @@ fn lock(shared: &Mutex<Shared>) -> std::sync::MutexGuard<'_, Shared> {
 fn deliver(shared: &Mutex<Shared>, event: Event) {
     let mut shared = lock(shared);
     match &event {
-        Event::Opened { .. } => tell_opening(&mut shared, Ok(())),
+        Event::Opened { session } => tell_opening(&mut shared, Ok(*session)),
         Event::Refused { refusal } => tell_opening(&mut shared, Err(*refusal)),
-        Event::Lost { refusal } => tell_opening(&mut shared, Err(*refusal)),
+        Event::Lost { refusal } => {
+            shared.lost = Some(*refusal);
+            tell_opening(&mut shared, Err(*refusal));
+        }
         Event::Answered { ticket, .. }
         | Event::Read { ticket, .. }
         | Event::Proven { ticket, .. }
@@ -347,14 +390,14 @@ fn deliver(shared: &Mutex<Shared>, event: Event) {
     }
 }
 
-fn tell_opening(shared: &mut Shared, outcome: Result<(), Refusal>) {
+fn tell_opening(shared: &mut Shared, outcome: Result<SessionId, Refusal>) {
     if let Some(tell) = shared.opening.take() {
         let _ = tell.send(outcome);
     }
 }
 
-/// The session as the driver sees it.
-struct Core(Session);
+/// The session as the driver sees it, and where it tells who is connected.
+struct Core(Session, watch::Sender<BTreeSet<ReplicaId>>);
 
 fn perform(actions: Vec<ClientAction>, out: &mut ClientOut<Event>) {
     for action in actions {
@@ -384,12 +427,14 @@ impl ClientCore for Core {
     fn on_connected(&mut self, now: Time, server: ReplicaId, out: &mut ClientOut<Event>) {
         let mut actions = Vec::new();
         self.0.on_connected(now, server, &mut actions);
+        self.1.send_modify(|connected| drop(connected.insert(server)));
         perform(actions, out);
     }
 
     fn on_disconnected(&mut self, now: Time, server: ReplicaId, out: &mut ClientOut<Event>) {
         let mut actions = Vec::new();
         self.0.on_disconnected(now, server, &mut actions);
+        self.1.send_modify(|connected| drop(connected.remove(&server)));
         perform(actions, out);
     }
 

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use crate::output::Format;
 
 /// The result of everything that can end the program.
-pub(crate) type Result<T> = std::result::Result<T, Error>;
+pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// How the program ended. Scripts rely on the numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,6 +4,7 @@
 //! bounded; a key file that others can read is refused. Nothing is overwritten unless a function
 //! says so. Unknown keys are errors.
 
+pub(crate) mod approval;
 pub(crate) mod card;
 pub(crate) mod client;
 pub(crate) mod contexts;
@@ -18,4 +19,4 @@ pub(crate) mod plan;
 pub(crate) mod syntax;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

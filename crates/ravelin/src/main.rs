@@ -1,2 +1,74 @@
-//! Ravelin.
-fn main() {}
+//! Ravelin: run services that must be trusted on machines that can be broken into.
+//!
+//! The program parses, wires and prints; what it promises is made by the crates below it.
+//!
+//! **Guarantee:** stdout carries the result of a command and nothing else; stderr the talk; an error
+//! is one line of cause and one of hint, and an exit code of [`exit::Exit`]. A command that fails
+//! has changed nothing on disk.
+
+use std::process::ExitCode;
+
+mod admin;
+mod cli;
+mod client_command;
+mod client_settings;
+mod cluster_dir;
+mod connection;
+mod demo;
+mod evidence_file;
+mod exit;
+mod files;
+mod node_start;
+mod output;
+mod plan_source;
+mod processes;
+mod seat;
+mod server;
+mod settings;
+mod suggest;
+
+use cli::{Command, Invocation, Parsed};
+use exit::{Exit, Result};
+
+fn main() -> ExitCode {
+    let format = cli::format_asked_for(std::env::args_os());
+    let outcome = match cli::parse(std::env::args_os()) {
+        Ok(Parsed::Command(invocation, command)) => run(&invocation, command),
+        Ok(Parsed::Help(text)) => output::Output::new(format, output::Talk::Normal).write(&text),
+        Err(error) => Err(error),
+    };
+    match outcome {
+        Ok(()) => Exit::Done.into(),
+        Err(error) => {
+            eprint!("{}", error.render(format, output::is_coloured()));
+            error.exit().into()
+        }
+    }
+}
+
+/// All that the program can do.
+fn run(invocation: &Invocation, command: Command) -> Result<()> {
+    match command {
+        // Run, plan and join clusters.
+        Command::Demo(arguments) => cli::demo::run(invocation, arguments),
+        Command::Local(command) => cli::local::run(invocation, command),
+        Command::Node(command) => cli::node::run(invocation, command),
+        Command::Cluster(command) => cli::cluster::run(invocation, command),
+        Command::Trust(command) => cli::trust::run(invocation, command),
+        Command::Auth(command) => cli::auth::run(invocation, command),
+        // Break, simulate and measure them.
+        Command::Attack(command) => cli::attack::run(invocation, command),
+        Command::Sim(command) => cli::sim::run(invocation, command),
+        Command::Bench(arguments) => cli::bench::run(invocation, &arguments),
+        // Use their services.
+        Command::Kv(command) => cli::kv::run(invocation, command),
+        // Operate them.
+        Command::Status(arguments) => cli::status::run(invocation, &arguments),
+        Command::Doctor(arguments) => cli::doctor::run(invocation, &arguments),
+        Command::Config(command) => cli::config::run(invocation, command),
+        // Know the program.
+        Command::Completion(arguments) => cli::tools::completion(invocation, &arguments),
+        Command::Man(arguments) => cli::tools::man(invocation, &arguments),
+        Command::Version => cli::tools::version(invocation),
+    }
+}

@@ -60,14 +60,20 @@ impl Output {
 
     /// Prints `text` as it is.
     pub(crate) fn write(self, text: &str) -> Result<()> {
+        self.write_bytes(text.as_bytes()).map(drop)
+    }
+
+    /// Prints bytes as they are, and says whether anybody still reads them.
+    pub(crate) fn write_bytes(self, bytes: &[u8]) -> Result<bool> {
         let mut out = io::stdout().lock();
-        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        match out.write_all(bytes).and_then(|()| out.flush()) {
+            Ok(()) => Ok(true),
             // Whoever reads has seen enough.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            written => written.map_err(|error| {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+            Err(error) => {
                 let hint = "check where stdout leads";
-                Error::caused(Exit::Failed, error, hint).context("cannot write the result")
-            }),
+                Err(Error::caused(Exit::Failed, error, hint).context("cannot write the result"))
+            }
         }
     }
 
@@ -79,6 +85,14 @@ impl Output {
     /// Says a step, for those who asked with `-v`.
     pub(crate) fn detail(self, what: impl fmt::Display) {
         self.say(Talk::Verbose, &what);
+    }
+
+    /// A bar on stderr for work of `steps` steps; invisible where nobody would watch it.
+    pub(crate) fn progress(self, steps: u64) -> indicatif::ProgressBar {
+        if self.talk == Talk::Quiet || !io::stderr().is_terminal() {
+            return indicatif::ProgressBar::hidden();
+        }
+        indicatif::ProgressBar::new(steps)
     }
 
     fn say(self, least: Talk, what: &dyn fmt::Display) {

@@ -9,21 +9,22 @@ use ravelin_crypto::{Keyring, Scheme, SigningKey};
 use ravelin_model::limits::CLIENT_MESSAGE_BYTES_MAX;
 use ravelin_model::wire::{ClientMessage, StatusReport};
 use ravelin_model::{
-    Actions, ClusterId, Decode as _, Encode as _, LogRecord, Protocol, PublicKey, ReplicaId,
-    SignedPlan, Suspicion, Time,
+    Action, Actions, ClusterId, Decode as _, Encode as _, LogRecord, Protocol, PublicKey, Purpose,
+    ReplicaId, SignedPlan, Suspicion, Time,
 };
 use ravelin_multicast::Message;
 use ravelin_replication::{
     ClientInput, ConnectionId, Event, Replica, Setup, execution::recorded_horizon, peer,
 };
 use ravelin_runtime::clock::Clock;
-use ravelin_runtime::driver::{self, Effect, Host, Node};
+use ravelin_runtime::driver::{self, Effect, Node, World};
 use ravelin_runtime::log::{Log, LogConfig, LogCounters};
 use ravelin_runtime::store::{DiskState, StoreConfig};
 use ravelin_runtime::transport::clients::{ClientConfig, ClientLimits, ClientListener};
 use ravelin_runtime::transport::peers::{Peer, PeerConfig, PeerNetwork};
 use ravelin_runtime::transport::{ChannelLimits, Priority, Received, Timing, TransportKey};
 use ravelin_services::Services;
+use ravelin_sim::intruder::{self, Deed, Intruded, Means, Server};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
@@ -48,6 +49,8 @@ pub(crate) struct ServerConfig {
     pub(crate) client_listener: TcpListener,
     /// Bytes of committed blocks kept for laggards.
     pub(crate) log_retention_bytes: u64,
+    /// Names of the intruders in whose hands it is, for drills.
+    pub(crate) intruders: Option<String>,
 }
 
 /// How a server stands, for health checks and monitors.
@@ -70,8 +73,9 @@ pub(crate) async fn serve(
     window: Window,
     stop: oneshot::Receiver<()>,
 ) -> anyhow::Result<()> {
-    let (replica, log) = open(&config)?;
     let keyring = keyring(&config)?;
+    let (replica, log) = open(&config, &keyring)?;
+    let server = in_hands(&config, &keyring, replica)?;
     let transport = TransportKey::from_seed(&config.transport_seed);
     let members = config.plan.plan.members.iter().enumerate();
     let peers = members
@@ -97,9 +101,32 @@ pub(crate) async fn serve(
         limits: ClientLimits::default(),
         timing: Timing::default(),
     });
-    let host = Host { own: config.own, peers: network, clients, log, stop };
-    let server = Server { replica, keyring, window };
-    driver::run(server, host).await.context("the log failed; this server must not go on")
+    let world = World { own: config.own, peers: network, clients, log, stop };
+    let host = Host { server, keyring, window, deeds: Vec::new() };
+    driver::run(host, world).await.context("the log failed; this server must not go on")
+}
+
+/// The server as the drill wants it: correct, or in the hands of intruders, which only a local
+/// cluster permits.
+fn in_hands(config: &ServerConfig, keyring: &Keyring, replica: Replica) -> anyhow::Result<Server> {
+    let Some(names) = &config.intruders else { return Ok(Server::Correct(Box::new(replica))) };
+    anyhow::ensure!(
+        config.plan.plan.purpose == Purpose::Local,
+        "an intruder runs in local clusters only, and this plan is for production"
+    );
+    let intruders =
+        intruder::by_names(names).with_context(|| format!("there is no intruder `{names}`"))?;
+    let ring = u64::from_le_bytes(*config.cluster.0.0.first_chunk().expect("a digest is longer"));
+    let seed = Clock::start().now().0;
+    let key = block_key(config);
+    let means = Means::new(config.plan.clone(), keyring.clone(), key, config.own, (ring, seed));
+    tracing::warn!(%names, "this server is in the hands of an intruder");
+    let intruded = Intruded::new(replica, means, intruders, intruder::Window::ALWAYS);
+    Ok(Server::Intruded(Box::new(intruded)))
+}
+
+fn block_key(config: &ServerConfig) -> Arc<SigningKey> {
+    Arc::new(SigningKey::ed25519(&config.block_seed))
 }
 
 fn keyring(config: &ServerConfig) -> anyhow::Result<Keyring> {
@@ -110,13 +137,11 @@ fn keyring(config: &ServerConfig) -> anyhow::Result<Keyring> {
 }
 
 /// Opens state and log and builds the replica that they describe.
-fn open(config: &ServerConfig) -> anyhow::Result<(Replica, Log)> {
+fn open(config: &ServerConfig, keyring: &Keyring) -> anyhow::Result<(Replica, Log)> {
     let member = config.plan.plan.members.get(config.own.index());
     let identity = member.map(|member| member.identity).context("not a member of the plan")?;
-    let owner = ravelin_crypto::domain_digest(
-        "ravelin data owner v1",
-        &[&config.cluster.0.0, &identity.0],
-    );
+    let owner =
+        ravelin_crypto::domain_digest("ravelin data owner v1", &[&config.cluster.0.0, &identity.0]);
     std::fs::create_dir_all(&config.data_dir)
         .with_context(|| format!("cannot create {}", config.data_dir.display()))?;
     let state = DiskState::open(&config.data_dir.join("state"), &StoreConfig::new(owner.0))
@@ -134,12 +159,11 @@ fn open(config: &ServerConfig) -> anyhow::Result<(Replica, Log)> {
     let (log, recovery) = Log::open(&config.data_dir.join("log"), log_config, &mut keep)
         .context("cannot open the log")?;
     tracing::info!(records = recovery.record_count, end = ?recovery.end, "log opened");
-    let keyring = keyring(config)?;
     let services = Services::new(keyring.scheme().clone());
     let setup = Setup {
         plan: config.plan.clone(),
-        keyring,
-        key: Arc::new(SigningKey::ed25519(&config.block_seed)),
+        keyring: keyring.clone(),
+        key: block_key(config),
         own: config.own,
         application: Box::new(services),
         backend: Box::new(state),
@@ -148,32 +172,62 @@ fn open(config: &ServerConfig) -> anyhow::Result<(Replica, Log)> {
     Ok((Replica::new(setup, records), log))
 }
 
-/// A replica with its codec.
-struct Server {
-    replica: Replica,
+/// A replica, in its own hands or in an intruder's, with its codec.
+struct Host {
+    server: Server,
     keyring: Keyring,
     window: Window,
+    /// Used by one call at a time.
+    deeds: Vec<Deed>,
 }
 
-impl Protocol for Server {
-    type Message = Message;
+/// What goes over the wire.
+#[derive(Clone)]
+enum Wire {
+    /// A message of the protocol.
+    Message(Message),
+    /// What only an intruder sends.
+    Bytes(Arc<[u8]>),
+}
+
+impl Host {
+    /// Lets the server act and hands its deeds to the driver.
+    fn act(&mut self, out: &mut Actions<Self>, act: impl FnOnce(&mut Server, &mut Vec<Deed>)) {
+        act(&mut self.server, &mut self.deeds);
+        out.extend(self.deeds.drain(..).map(|deed| match deed {
+            Deed::Bytes(to, bytes) => Action::Send(to, Wire::Bytes(bytes.into())),
+            Deed::Act(action) => match action {
+                Action::Persist(record) => Action::Persist(record),
+                Action::Send(to, message) => Action::Send(to, Wire::Message(message)),
+                Action::Broadcast(message) => Action::Broadcast(Wire::Message(message)),
+                Action::Emit(event) => Action::Emit(event),
+                Action::Accuse(who, offence) => Action::Accuse(who, offence),
+            },
+        }));
+    }
+}
+
+impl Protocol for Host {
+    type Message = Wire;
     type Event = Event;
 
-    fn on_message(&mut self, now: Time, from: ReplicaId, message: Message, out: &mut Actions<Self>) {
-        self.replica.on_message(now, from, message, out);
+    fn on_message(&mut self, now: Time, from: ReplicaId, message: Wire, out: &mut Actions<Self>) {
+        if let Wire::Message(message) = message {
+            self.act(out, |server, deeds| server.on_message(now, from, message, deeds));
+        }
     }
 
     fn on_time(&mut self, now: Time, out: &mut Actions<Self>) {
-        self.replica.on_time(now, out);
+        self.act(out, |server, deeds| server.on_time(now, deeds));
     }
 
     fn next_deadline(&self) -> Option<Time> {
-        self.replica.next_deadline()
+        self.server.next_deadline()
     }
 }
 
-impl Node for Server {
-    fn check(&self, frames: &[(ReplicaId, Received)]) -> Vec<Result<Message, Suspicion>> {
+impl Node for Host {
+    fn check(&self, frames: &[(ReplicaId, Received)]) -> Vec<Result<Wire, Suspicion>> {
         let mut decoded = Vec::with_capacity(frames.len());
         let shapes: Vec<Option<Suspicion>> = frames
             .iter()
@@ -184,17 +238,19 @@ impl Node for Server {
             .into_iter()
             .map(|shape| match shape {
                 Some(suspicion) => Err(suspicion),
-                None => verdicts.next().expect("one verdict a decoded message"),
+                None => verdicts.next().expect("one verdict a decoded message").map(Wire::Message),
             })
             .collect()
     }
 
-    fn bytes(&self, message: &Message) -> (Priority, Vec<u8>) {
-        let priority = match message {
-            Message::Replayed(_) => Priority::Bulk,
-            _ => Priority::Protocol,
-        };
-        (priority, peer::encode(message))
+    fn bytes(&self, message: &Wire) -> (Priority, Vec<u8>) {
+        match message {
+            Wire::Message(replayed @ Message::Replayed(_)) => {
+                (Priority::Bulk, peer::encode(replayed))
+            }
+            Wire::Message(message) => (Priority::Protocol, peer::encode(message)),
+            Wire::Bytes(bytes) => (Priority::Protocol, bytes.to_vec()),
+        }
     }
 
     fn replayed(&self, records: Vec<LogRecord>) -> Vec<u8> {
@@ -216,19 +272,19 @@ impl Node for Server {
     }
 
     fn resume(&mut self, now: Time, out: &mut Actions<Self>) {
-        self.replica.resume(now, out);
+        self.act(out, |server, deeds| server.resume(now, deeds));
     }
 
     fn on_suspicion(&mut self, who: ReplicaId, suspicion: Suspicion, out: &mut Actions<Self>) {
-        self.replica.on_suspicion(who, suspicion, out);
+        self.act(out, |server, deeds| server.on_suspicion(who, suspicion, deeds));
     }
 
     fn on_client_opened(&mut self, connection: u64, key: PublicKey) {
-        self.replica.on_client_opened(ConnectionId(connection), key);
+        self.server.on_client_opened(ConnectionId(connection), key);
     }
 
     fn on_client_closed(&mut self, connection: u64) {
-        self.replica.on_client_closed(ConnectionId(connection));
+        self.server.on_client_closed(ConnectionId(connection));
     }
 
     fn on_client_frames(
@@ -262,19 +318,20 @@ impl Node for Server {
                     }
                 },
             };
-            self.replica.on_client(now, ConnectionId(connection), input, out);
+            let connection = ConnectionId(connection);
+            self.act(out, |server, deeds| server.on_client(now, connection, input, deeds));
         }
         to_close
     }
 
     fn show(&self, log: &LogCounters) {
         let snapshot =
-            Snapshot { report: self.replica.report(), log: *log, taken: Instant::now() };
+            Snapshot { report: self.server.replica().report(), log: *log, taken: Instant::now() };
         *self.window.lock().unwrap_or_else(PoisonError::into_inner) = Some(snapshot);
     }
 
     fn close(&mut self) {
-        self.replica.close();
+        self.server.close();
     }
 }
 

@@ -3,10 +3,7 @@
 /// The known word nearest to `word`, unless even that one is another word altogether.
 ///
 /// Cost: O(length²) for each known word; both come from short keys.
-pub(crate) fn nearest<'a>(
-    word: &str,
-    known: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let tolerated = (word.chars().count() / 3).clamp(1, 3);
     known
         .into_iter()
@@ -34,10 +31,8 @@ fn distance(a: &str, b: &str) -> usize {
                 let same = a.get(i - 1) == b.get(j - 1);
                 let replaced = at(&cells, i - 1, j - 1) + usize::from(!same);
                 let moved = at(&cells, i - 1, j).min(at(&cells, i, j - 1)) + 1;
-                let crossed = i > 1
-                    && j > 1
-                    && a.get(i - 1) == b.get(j - 2)
-                    && a.get(i - 2) == b.get(j - 1);
+                let crossed =
+                    i > 1 && j > 1 && a.get(i - 1) == b.get(j - 2) && a.get(i - 2) == b.get(j - 1);
                 let exchanged = if crossed { at(&cells, i - 2, j - 2) + 1 } else { usize::MAX };
                 replaced.min(moved).min(exchanged)
             };
@@ -55,9 +50,13 @@ mod tests {
 
     #[test]
     fn edits_are_counted() {
-        for (a, b, edits) in
-            [("", "", 0), ("a", "", 1), ("plan", "plna", 1), ("plan", "plane", 1), ("kitten", "sitting", 3)]
-        {
+        for (a, b, edits) in [
+            ("", "", 0),
+            ("a", "", 1),
+            ("plan", "plna", 1),
+            ("plan", "plane", 1),
+            ("kitten", "sitting", 3),
+        ] {
             assert_eq!(distance(a, b), edits, "{a} to {b}");
             assert_eq!(distance(b, a), edits, "{b} to {a}");
         }

@@ -1,19 +1,27 @@
 //! Connected clients: who they are, which sessions they speak for, and what they watch.
 //!
-//! Bounded: sessions and watches of a connection, bytes of the change feed. A watch that asks for
-//! changes no longer kept is told the oldest position that it may ask for.
+//! **Guarantee:** answers go to connections of the client that asked, and to nobody else; a watch is
+//! told every change from its position on, in order, each once, in pieces of bounded size, or is told
+//! that it must begin anew. Bounded: sessions and watches of a connection, bytes of the change feed,
+//! bytes told to one client between two commits.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use ravelin_model::limits::KV_KEY_BYTES_MAX;
 use ravelin_model::wire::{ChangeItem, ServerMessage};
-use ravelin_model::{Position, PublicKey, ServiceId, SessionId};
+use ravelin_model::{Position, PublicKey, Refusal, ServiceId, SessionId};
 
 /// Sessions that one connection may speak for.
 pub const ATTACHED_SESSIONS_MAX: usize = 64;
 /// Watches of one connection.
 pub const WATCHES_MAX: usize = 64;
+/// Bytes of a watch's prefix: a key of a service, with its tag.
+pub const WATCH_PREFIX_BYTES_MAX: usize = KV_KEY_BYTES_MAX + 64;
 /// Bytes of changes kept for watches that come late.
 pub const FEED_BYTES_MAX: usize = 8 << 20;
+/// Bytes of changes told to one client, over all its watches, between two commits. A watch that
+/// would exceed it ends with [`ServerMessage::Compacted`].
+pub const TOLD_BYTES_MAX: usize = 16 << 20;
 /// Changes in one message to a watcher.
 const ITEMS_MAX: usize = 256;
 /// Bytes of values in one message to a watcher, beyond its first item.
@@ -23,27 +31,42 @@ const ITEM_BYTES_MAX: usize = 1 << 20;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(pub u64);
 
+/// What a watch asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WatchRequest {
+    /// The name that the client gave it.
+    pub id: u64,
+    /// The service.
+    pub service: ServiceId,
+    /// Beginning of the keys.
+    pub prefix: Vec<u8>,
+    /// The first position wanted; 0 for whatever comes from now on.
+    pub from: Position,
+}
+
 /// All connections, and the recent changes.
 #[derive(Debug)]
 pub struct Clients {
     connections: BTreeMap<ConnectionId, Connection>,
+    by_key: BTreeMap<PublicKey, Client>,
     feed: VecDeque<(ServiceId, ChangeItem)>,
     feed_bytes: usize,
     /// Everything after this position is in the feed.
     feed_from: Position,
 }
 
+#[derive(Debug, Default)]
+struct Client {
+    connections: BTreeSet<ConnectionId>,
+    /// Bytes told since the last commit.
+    told_bytes: usize,
+}
+
 #[derive(Debug)]
 struct Connection {
     key: PublicKey,
     sessions: BTreeSet<SessionId>,
-    watches: BTreeMap<u64, Watch>,
-}
-
-#[derive(Debug)]
-struct Watch {
-    service: ServiceId,
-    prefix: Vec<u8>,
+    watches: BTreeMap<u64, WatchRequest>,
 }
 
 impl Clients {
@@ -52,6 +75,7 @@ impl Clients {
     pub fn new(position: Position) -> Self {
         Self {
             connections: BTreeMap::new(),
+            by_key: BTreeMap::new(),
             feed: VecDeque::new(),
             feed_bytes: 0,
             feed_from: position,
@@ -60,13 +84,20 @@ impl Clients {
 
     /// A client connected and proved that it holds `key`.
     pub fn open(&mut self, connection: ConnectionId, key: PublicKey) {
+        self.close(connection);
         let fresh = Connection { key, sessions: BTreeSet::new(), watches: BTreeMap::new() };
         self.connections.insert(connection, fresh);
+        self.by_key.entry(key).or_default().connections.insert(connection);
     }
 
     /// A connection ended.
     pub fn close(&mut self, connection: ConnectionId) {
-        self.connections.remove(&connection);
+        let Some(Connection { key, .. }) = self.connections.remove(&connection) else { return };
+        let Some(client) = self.by_key.get_mut(&key) else { return };
+        client.connections.remove(&connection);
+        if client.connections.is_empty() {
+            self.by_key.remove(&key);
+        }
     }
 
     /// Whose connection it is.
@@ -88,40 +119,43 @@ impl Clients {
 
     /// The connections that want the answers for `session` of `client`; those for an opening go to
     /// all of the client's.
-    pub fn of<'a>(
-        &'a self,
-        client: &'a PublicKey,
+    pub fn of(
+        &self,
+        client: &PublicKey,
         session: SessionId,
-    ) -> impl Iterator<Item = ConnectionId> + 'a {
-        self.connections
-            .iter()
-            .filter(move |(_, known)| {
-                known.key == *client
-                    && (session == SessionId(0) || known.sessions.contains(&session))
-            })
-            .map(|(connection, _)| *connection)
+    ) -> impl Iterator<Item = ConnectionId> + '_ {
+        let connections = self.by_key.get(client).into_iter().flat_map(|known| &known.connections);
+        connections.copied().filter(move |connection| {
+            let known = self.connections.get(connection);
+            session == SessionId(0) || known.is_some_and(|known| known.sessions.contains(&session))
+        })
     }
 
-    /// Begins a watch: what is kept since `from`, in messages of bounded size. Once begun, changes
-    /// arrive by [`Clients::on_changes`].
+    /// Begins a watch: what is kept from its position on, in messages of bounded size. Once begun,
+    /// changes arrive by [`Clients::on_commit`]. `last`: the last position executed.
     pub fn watch(
         &mut self,
         connection: ConnectionId,
-        id: u64,
-        service: ServiceId,
-        prefix: Vec<u8>,
-        from: Position,
+        watch: WatchRequest,
         last: Position,
     ) -> Vec<ServerMessage> {
         let Some(known) = self.connections.get_mut(&connection) else { return Vec::new() };
-        if from <= self.feed_from && from != Position(0) || known.watches.len() >= WATCHES_MAX {
-            let oldest = Position(self.feed_from.0 + 1);
-            return vec![ServerMessage::Compacted { id, oldest }];
+        let id = watch.id;
+        known.watches.remove(&id);
+        if known.watches.len() >= WATCHES_MAX || watch.prefix.len() > WATCH_PREFIX_BYTES_MAX {
+            return vec![denied(id, Refusal::TooLarge)];
         }
-        let watch = Watch { service, prefix };
-        let items = self.feed.iter().filter(|(_, item)| item.position >= from && from.0 > 0);
-        let items = items.filter(|entry| watch.wants(entry)).map(|(_, item)| item.clone());
-        let messages = in_pieces(id, items.collect(), last);
+        let is_live = watch.from == Position(0);
+        if watch.from <= self.feed_from && !is_live {
+            return vec![ServerMessage::Compacted { id, oldest: next(self.feed_from) }];
+        }
+        let kept = self.feed.iter().filter(|entry| !is_live && watch.wants(entry));
+        let items: Vec<_> = kept.map(|(_, item)| item).collect();
+        let told = self.by_key.entry(known.key).or_default();
+        if !told.may_hear(&items) {
+            return vec![ServerMessage::Compacted { id, oldest: next(self.feed_from) }];
+        }
+        let messages = in_pieces(id, items.into_iter().cloned(), last);
         known.watches.insert(id, watch);
         messages
     }
@@ -133,25 +167,40 @@ impl Clients {
         }
     }
 
-    /// Keeps the changes of a commit and says what watchers are to be told.
-    pub fn on_changes(
+    /// Keeps the changes of a commit and says what watchers are to be told. Watches of those who may
+    /// no longer see the service end. `last`: the commit's last position.
+    pub fn on_commit(
         &mut self,
         changes: Vec<(ServiceId, ChangeItem)>,
         last: Position,
+        may_see: impl Fn(ServiceId, &PublicKey) -> bool,
     ) -> Vec<(ConnectionId, ServerMessage)> {
+        self.by_key.values_mut().for_each(|client| client.told_bytes = 0);
         let mut told = Vec::new();
         if changes.is_empty() {
             return told;
         }
-        for (connection, known) in &self.connections {
-            for (id, watch) in &known.watches {
+        for (connection, known) in &mut self.connections {
+            let client = self.by_key.entry(known.key).or_default();
+            known.watches.retain(|id, watch| {
                 let items = changes.iter().filter(|entry| watch.wants(entry));
-                let items: Vec<_> = items.map(|(_, item)| item.clone()).collect();
-                if !items.is_empty() {
-                    let messages = in_pieces(*id, items, last);
-                    told.extend(messages.into_iter().map(|message| (*connection, message)));
+                let items: Vec<_> = items.map(|(_, item)| item).collect();
+                if items.is_empty() {
+                    return true;
                 }
-            }
+                if !may_see(watch.service, &known.key) {
+                    told.push((*connection, denied(*id, Refusal::UnknownClient)));
+                    return false;
+                }
+                if !client.may_hear(&items) {
+                    let oldest = next(self.feed_from);
+                    told.push((*connection, ServerMessage::Compacted { id: *id, oldest }));
+                    return false;
+                }
+                let pieces = in_pieces(*id, items.into_iter().cloned(), last);
+                told.extend(pieces.into_iter().map(|message| (*connection, message)));
+                true
+            });
         }
         self.keep(changes);
         told
@@ -171,10 +220,30 @@ impl Clients {
     }
 }
 
-impl Watch {
-    fn wants(&self, (service, item): &(ServiceId, ChangeItem)) -> bool {
-        *service == self.service && item.change.key.starts_with(&self.prefix)
+impl Client {
+    /// Counts the items against what the client may be told before the next commit.
+    fn may_hear(&mut self, items: &[&ChangeItem]) -> bool {
+        let bytes: usize = items.iter().map(|item| weight(item)).sum();
+        let fits = self.told_bytes + bytes <= TOLD_BYTES_MAX;
+        self.told_bytes += if fits { bytes } else { 0 };
+        fits
     }
+}
+
+impl WatchRequest {
+    fn wants(&self, (service, item): &(ServiceId, ChangeItem)) -> bool {
+        *service == self.service
+            && item.position >= self.from
+            && item.change.key.starts_with(&self.prefix)
+    }
+}
+
+fn denied(id: u64, refusal: Refusal) -> ServerMessage {
+    ServerMessage::Denied { session: SessionId(0), first: id, refusal }
+}
+
+fn next(position: Position) -> Position {
+    Position(position.0.saturating_add(1))
 }
 
 fn weight(item: &ChangeItem) -> usize {
@@ -182,7 +251,11 @@ fn weight(item: &ChangeItem) -> usize {
 }
 
 /// Splits items into messages of bounded size; only the last one says that all is told.
-fn in_pieces(id: u64, items: Vec<ChangeItem>, last: Position) -> Vec<ServerMessage> {
+fn in_pieces(
+    id: u64,
+    items: impl Iterator<Item = ChangeItem>,
+    last: Position,
+) -> Vec<ServerMessage> {
     let mut pieces: Vec<Vec<ChangeItem>> = vec![Vec::new()];
     let mut bytes = 0;
     for item in items {
@@ -216,3 +289,6 @@ fn in_pieces(id: u64, items: Vec<ChangeItem>, last: Position) -> Vec<ServerMessa
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,8 @@
 //! Executes what was ordered: the same envelopes in the same order give the same state and answers.
 //!
+//! **Guarantee:** an operation that is refused changes nothing; what one client or one replica can
+//! make a commit answer is bounded, and nobody else pays for it.
+//!
 //! # Source
 //! The paper, section 5.2 (masking by replicated deterministic execution); exactly-once execution
 //! as in the MAFTIA transaction service, section 8.
@@ -13,17 +16,23 @@ use ravelin_model::limits::{CACHED_REPLY_BYTES_MAX, REPLY_BYTES_MAX};
 use ravelin_model::requests::session::{SessionReply, SessionRequest};
 use ravelin_model::wire::ChangeItem;
 use ravelin_model::{
-    Answer, AnswerBatch, Application, Context, Decode as _, Digest, Encode as _, Envelope,
-    MerklePath, OperationResult, Outcome, Position, PublicKey, QueryContext, Refusal, Sequence,
-    ServiceId, ServiceStores as _, SessionId, mutants,
+    Answer, AnswerBatch, Application, BlockRef, Context, Decode as _, Digest, Encode as _, Envelope,
+    MerklePath, Operation, OperationResult, Outcome, Position, PublicKey, QueryContext, Refusal,
+    ReplicaId, Round, Sequence, ServiceId, ServiceStores as _, SessionId, StateBackend, Time, mutants,
 };
 use ravelin_multicast::Committed;
 
-use crate::sessions::{self, Known};
+use crate::sessions::{self, Known, SessionRecord};
 use crate::state::{SERVICE_ID_MAX, State};
 
 /// Bytes of all replies to one envelope; operations beyond are refused before they are executed.
 pub const ENVELOPE_REPLY_BYTES_MAX: usize = 1 << 20;
+/// Bytes of the answers of one commit to fresh envelopes of one client. Envelopes beyond are executed
+/// without an answer, but for what only reads: the client asks again, and gets what was kept.
+pub const CLIENT_FRESH_BYTES_MAX: usize = 8 << 20;
+/// Bytes of the answers of one commit to repeated envelopes of one client. Counted apart, so that a
+/// replica that repeats a client's old envelopes cannot silence the answers to its new ones.
+pub const CLIENT_REPEATED_BYTES_MAX: usize = 1 << 20;
 /// Bytes of answers after which a session's next answers of the commit go into another batch.
 const BATCH_BYTES_MAX: usize = 1 << 20;
 /// Key of [`Progress`] in the private state.
@@ -84,17 +93,36 @@ impl Answers {
     }
 }
 
-/// Answers of a commit as they gather, in batches that fit a message.
+/// What a commit has brought so far.
 #[derive(Default)]
-struct Batches {
-    full: BTreeMap<(PublicKey, SessionId), Vec<(AnswerBatch, usize)>>,
+struct Gathered {
+    /// Answers in batches that fit a message.
+    batches: BTreeMap<(PublicKey, SessionId), Vec<(AnswerBatch, usize)>>,
+    spent: BTreeMap<PublicKey, Spent>,
+    changes: Vec<(ServiceId, ChangeItem)>,
 }
 
-impl Batches {
-    fn add(&mut self, envelope: &Envelope, answers: Vec<Answer>) {
+/// Bytes of a commit's answers to one client.
+#[derive(Clone, Copy, Default)]
+struct Spent {
+    fresh: usize,
+    repeated: usize,
+}
+
+impl Gathered {
+    fn answer(&mut self, envelope: &Envelope, answers: Vec<Answer>, kind: Kind) {
         let (client, session) = (envelope.client, envelope.session);
+        let spent = self.spent.entry(client).or_default();
+        let (spent, most) = match kind {
+            Kind::Fresh => (&mut spent.fresh, CLIENT_FRESH_BYTES_MAX),
+            Kind::Repeated => (&mut spent.repeated, CLIENT_REPEATED_BYTES_MAX),
+        };
+        if *spent > most || answers.is_empty() {
+            return;
+        }
         let bytes: usize = answers.iter().map(|answer| 64 + answer.result.bytes()).sum();
-        let of_session = self.full.entry((client, session)).or_default();
+        *spent += bytes;
+        let of_session = self.batches.entry((client, session)).or_default();
         match of_session.last_mut() {
             Some((batch, held)) if *held + bytes <= BATCH_BYTES_MAX => {
                 batch.answers.extend(answers);
@@ -104,9 +132,65 @@ impl Batches {
         }
     }
 
-    fn into_vec(self) -> Vec<AnswerBatch> {
-        self.full.into_values().flatten().map(|(batch, _)| batch).collect()
+    /// Whether the client gets no more answers of this kind with this commit.
+    fn is_spent(&self, client: &PublicKey, kind: Kind) -> bool {
+        let spent = self.spent.get(client).copied().unwrap_or_default();
+        match kind {
+            Kind::Fresh => spent.fresh > CLIENT_FRESH_BYTES_MAX,
+            Kind::Repeated => spent.repeated > CLIENT_REPEATED_BYTES_MAX,
+        }
     }
+}
+
+/// Whether an envelope brings something to execute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Fresh,
+    Repeated,
+}
+
+/// An envelope on its way through its session.
+struct Run {
+    session: SessionRecord,
+    /// The answers under the envelope's first number, with those of this run.
+    kept: Vec<Answer>,
+    answers: Vec<Answer>,
+    /// Bytes of the replies in `kept` and in `answers`.
+    kept_bytes: usize,
+    reply_bytes: usize,
+    /// Whether the answers will be dropped: what only reads need not be executed.
+    is_mute: bool,
+}
+
+impl Run {
+    fn new(session: SessionRecord, kept: Vec<Answer>, is_mute: bool) -> Self {
+        let kept_bytes = kept.iter().map(|answer| answer.result.bytes()).sum();
+        Self { session, kept, answers: Vec::new(), kept_bytes, reply_bytes: 0, is_mute }
+    }
+
+    fn push(&mut self, answer: Answer) {
+        self.reply_bytes += answer.result.bytes();
+        self.answers.push(answer);
+    }
+
+    fn keep(&mut self, answer: &Answer) {
+        self.session.mark(answer.sequence);
+        self.kept_bytes += answer.result.bytes();
+        self.kept.push(answer.clone());
+    }
+
+    /// Whether there is room for the reply to an operation that is kept.
+    fn has_room(&self) -> bool {
+        self.kept_bytes.max(self.reply_bytes) <= ENVELOPE_REPLY_BYTES_MAX
+    }
+}
+
+/// What came of an operation that was not known before.
+enum Executing {
+    /// It read.
+    Read(Result<Vec<u8>, Refusal>),
+    /// It changed something, or may have, or was refused for good.
+    Done(Result<Vec<u8>, Refusal>),
 }
 
 /// The replicated state machine.
@@ -114,12 +198,25 @@ pub struct Execution {
     application: Box<dyn Application + Send>,
     state: State,
     position: Position,
+    /// Agreed time and horizon of the last commit executed.
+    time: Time,
+    horizon: Round,
 }
 
 impl Execution {
-    /// Goes on from what `state` holds.
-    pub fn new(application: Box<dyn Application + Send>, state: State, position: Position) -> Self {
-        Self { application, state, position }
+    /// Goes on from what `state` holds, where it stood at `progress`.
+    pub fn new(
+        application: Box<dyn Application + Send>,
+        state: State,
+        progress: Option<&Progress>,
+    ) -> Self {
+        Self {
+            application,
+            state,
+            position: progress.map_or(Position(0), |known| known.position),
+            time: progress.map_or(Time(0), |known| known.ordering.time),
+            horizon: progress.map_or(Round(0), |known| known.ordering.horizon()),
+        }
     }
 
     /// The state.
@@ -137,24 +234,50 @@ impl Execution {
         self.position
     }
 
+    /// Agreed time of the last commit executed.
+    pub fn time(&self) -> Time {
+        self.time
+    }
+
+    /// Rounds up to which the state needs nothing of the log any more.
+    pub fn horizon(&self) -> Round {
+        self.horizon
+    }
+
     /// Whether `client` may use the cluster, as the state stands.
     pub fn admits(&self, client: &PublicKey) -> bool {
         self.application.admits(&mut self.state.queries(), client)
+    }
+
+    /// Whether `client` may be shown what `service` holds. What sessions hold is nobody's business.
+    pub fn may_see(&self, service: ServiceId, client: &PublicKey) -> bool {
+        service <= SERVICE_ID_MAX
+            && service != ServiceId::SESSION
+            && self.application.may_ask(service, &mut self.state.queries(), client)
     }
 
     /// Answers a request that only reads, from the state after the last commit.
     pub fn query(
         &self,
         service: ServiceId,
-        context: &QueryContext,
+        client: PublicKey,
         request: &[u8],
     ) -> Option<Vec<u8>> {
         if service > SERVICE_ID_MAX || service == ServiceId::SESSION {
             return None;
         }
+        let context = QueryContext { commit: self.state.commit(), time: self.time, client };
         self.application
-            .query(service, context, &mut self.state.queries(), request)
+            .query(service, &context, &mut self.state.queries(), request)
             .filter(|reply| reply.len() <= REPLY_BYTES_MAX)
+    }
+
+    /// Agreed time, as services see it.
+    fn shown_time(&self) -> Time {
+        if mutants::is_active("execution_not_deterministic") {
+            return Time(self.time.0 ^ std::ptr::from_ref(self).addr() as u64);
+        }
+        self.time
     }
 
     /// The kept answers to an envelope, if all of it was executed before.
@@ -169,107 +292,133 @@ impl Execution {
 
     /// Executes a commit and writes it, with the ordering state, as one batch.
     pub fn execute(&mut self, committed: &Committed) -> Executed {
-        let mut batches = Batches::default();
-        let mut changes = Vec::new();
+        let mut gathered = Gathered::default();
         let mut envelopes = Vec::new();
+        self.time = committed.state.time;
         for block in &committed.blocks {
             for envelope in &block.body.envelopes {
                 self.position.0 += 1;
-                let answers = self.execute_envelope(envelope, committed, &mut changes);
-                batches.add(envelope, answers);
+                self.execute_envelope(envelope, &mut gathered);
                 envelopes.push(envelope_digest(envelope));
             }
         }
-        self.sweep(committed, &mut changes);
+        self.sweep(&mut gathered.changes);
         self.write_progress(committed);
+        self.horizon = committed.state.horizon();
         let state_root = self.state.finish_commit(committed.state.commit);
-        let answers = Answers::new(batches.into_vec());
-        Executed { position: self.position, state_root, answers, changes, envelopes }
+        let batches = gathered.batches.into_values().flatten().map(|(batch, _)| batch);
+        let answers = Answers::new(batches.collect());
+        let (position, changes) = (self.position, gathered.changes);
+        Executed { position, state_root, answers, changes, envelopes }
     }
 
-    fn execute_envelope(
-        &mut self,
-        envelope: &Envelope,
-        committed: &Committed,
-        changes: &mut Vec<(ServiceId, ChangeItem)>,
-    ) -> Vec<Answer> {
+    fn execute_envelope(&mut self, envelope: &Envelope, gathered: &mut Gathered) {
         if !self.application.admits(&mut self.state, &envelope.client) {
-            return self.refuse_all(envelope, Refusal::UnknownClient);
+            let answers = self.refuse_all(envelope, Refusal::UnknownClient);
+            return gathered.answer(envelope, answers, Kind::Fresh);
+        }
+        if !has_numbers(envelope) {
+            let answers = self.refuse_all(envelope, Refusal::Malformed);
+            return gathered.answer(envelope, answers, Kind::Fresh);
         }
         if envelope.session == SessionId(0) {
-            return vec![self.open_session(envelope, committed)];
+            let answer = self.open_session(envelope);
+            return gathered.answer(envelope, vec![answer], Kind::Fresh);
         }
         let store = self.state.of(ServiceId::SESSION);
-        let mut record = match sessions::find(store, envelope.session, &envelope.client) {
-            Ok(record) => record,
-            Err(refusal) => return self.refuse_all(envelope, refusal),
+        let session = match sessions::find(store, envelope.session, &envelope.client) {
+            Ok(session) => session,
+            Err(refusal) => {
+                let answers = self.refuse_all(envelope, refusal);
+                return gathered.answer(envelope, answers, Kind::Fresh);
+            }
         };
+        let is_new = |sequence| knows(&session, sequence) == Known::New;
+        let kind = if sequences(envelope).any(is_new) { Kind::Fresh } else { Kind::Repeated };
+        let is_mute = gathered.is_spent(&envelope.client, kind);
+        if kind == Kind::Repeated && is_mute {
+            return;
+        }
         let kept = sessions::replies(store, envelope.session, envelope.first);
-        let mut answers = Vec::with_capacity(envelope.operations.len());
-        let mut to_keep = kept.clone();
-        let mut reply_bytes = 0;
-        for (index, (sequence, operation)) in
-            sequences(envelope).zip(&envelope.operations).enumerate()
-        {
-            let index = u16::try_from(index).expect("an envelope has at most 1024 operations");
-            let known = if mutants::is_active("exactly_once_dropped") {
-                Known::New
-            } else {
-                record.knows(sequence)
-            };
-            let answer = match known {
-                Known::Forgotten => self.answer(sequence, index, Err(Refusal::Forgotten)),
-                Known::Executed => kept
-                    .iter()
-                    .find(|answer| answer.sequence == sequence)
-                    .cloned()
-                    .unwrap_or_else(|| self.answer(sequence, index, Err(Refusal::Forgotten))),
+        let run = Run::new(session, kept, is_mute);
+        let answers = self.run(envelope, run, kind, &mut gathered.changes);
+        gathered.answer(envelope, answers, kind);
+    }
+
+    /// Executes what is new of an envelope, in order. A repetition leaves no trace.
+    fn run(
+        &mut self,
+        envelope: &Envelope,
+        mut run: Run,
+        kind: Kind,
+        changes: &mut Vec<(ServiceId, ChangeItem)>,
+    ) -> Vec<Answer> {
+        for (index, (sequence, operation)) in numbered(envelope) {
+            match knows(&run.session, sequence) {
+                Known::Forgotten => {
+                    run.push(self.answer(sequence, index, Err(Refusal::Forgotten)));
+                }
+                Known::Executed => {
+                    let kept = run.kept.iter().find(|answer| answer.sequence == sequence).cloned();
+                    let forgotten = || self.answer(sequence, index, Err(Refusal::Forgotten));
+                    run.push(kept.unwrap_or_else(forgotten));
+                }
+                Known::New if is_close(operation) => {
+                    return self.close_session(envelope, run, index);
+                }
                 Known::New => {
-                    if is_close(operation) {
-                        let store = self.state.of(ServiceId::SESSION);
-                        sessions::close(store, envelope.session, &record);
-                        let reply = SessionReply::Closed.encode();
-                        answers.push(self.answer(sequence, index, Ok(reply)));
-                        return answers;
-                    }
                     let context = Context {
                         position: self.position,
                         index,
-                        time: committed.state.time,
+                        time: self.shown_time(),
                         client: envelope.client,
                     };
-                    let (result, only_reads) = if reply_bytes > ENVELOPE_REPLY_BYTES_MAX {
-                        (Err(Refusal::TooLarge), false)
-                    } else {
-                        self.operate(operation, &context, changes)
-                    };
-                    let answer = self.answer(sequence, index, result);
-                    reply_bytes += answer.result.bytes();
-                    if !only_reads {
-                        record.mark(sequence);
-                        to_keep.push(answer.clone());
+                    match self.operate(operation, &context, &run, changes) {
+                        Executing::Read(result) => run.push(self.answer(sequence, index, result)),
+                        Executing::Done(result) => {
+                            let answer = self.answer(sequence, index, result);
+                            run.keep(&answer);
+                            run.push(answer);
+                        }
                     }
-                    answer
                 }
-            };
-            answers.push(answer);
+            }
         }
-        let store = self.state.of(ServiceId::SESSION);
-        let time = committed.state.time;
-        sessions::save(store, envelope.session, record, envelope.first, &to_keep, time);
-        answers
+        if kind == Kind::Fresh {
+            let store = self.state.of(ServiceId::SESSION);
+            let Run { session, kept, .. } = run;
+            sessions::save(store, envelope.session, session, envelope.first, &kept, self.time);
+        }
+        run.answers
     }
 
-    /// Executes one operation as a unit: its result, and whether it could change nothing.
+    /// Ends the session at the operation with this index; the ones after it find none.
+    fn close_session(&mut self, envelope: &Envelope, mut run: Run, closing: u16) -> Vec<Answer> {
+        sessions::close(self.state.of(ServiceId::SESSION), envelope.session, &run.session);
+        let rest = numbered(envelope).filter(|(index, _)| *index >= closing);
+        for (index, (sequence, _)) in rest {
+            let is_closing = index == closing;
+            let closed = || Ok(SessionReply::Closed.encode());
+            let result = if is_closing { closed() } else { Err(Refusal::UnknownSession) };
+            run.push(self.answer(sequence, index, result));
+        }
+        run.answers
+    }
+
+    /// Executes one operation as a unit.
     fn operate(
         &mut self,
-        operation: &ravelin_model::Operation,
+        operation: &Operation,
         context: &Context,
+        run: &Run,
         changes: &mut Vec<(ServiceId, ChangeItem)>,
-    ) -> (Result<Vec<u8>, Refusal>, bool) {
+    ) -> Executing {
         let service = operation.service;
         if service > SERVICE_ID_MAX || service == ServiceId::SESSION {
-            return (Err(Refusal::UnknownService), false);
+            return Executing::Done(Err(Refusal::UnknownService));
+        }
+        if run.reply_bytes > ENVELOPE_REPLY_BYTES_MAX {
+            return Executing::Done(Err(Refusal::TooLarge));
         }
         let query = QueryContext {
             commit: self.state.commit(),
@@ -279,7 +428,10 @@ impl Execution {
         let read = self.application.query(service, &query, &mut self.state, &operation.request);
         if let Some(reply) = read {
             let fits = reply.len() <= REPLY_BYTES_MAX;
-            return (if fits { Ok(reply) } else { Err(Refusal::TooLarge) }, true);
+            return Executing::Read(if fits { Ok(reply) } else { Err(Refusal::TooLarge) });
+        }
+        if !run.has_room() {
+            return Executing::Done(Err(Refusal::TooLarge));
         }
         self.state.begin();
         let outcome =
@@ -292,27 +444,25 @@ impl Execution {
             Ok(Outcome { reply, changes: told }) => {
                 self.state.keep();
                 let (position, index) = (context.position, context.index);
-                changes.extend(
-                    told.into_iter()
-                        .map(|change| (service, ChangeItem { position, index, change })),
-                );
-                (Ok(reply), false)
+                let told = told.into_iter().map(|change| ChangeItem { position, index, change });
+                changes.extend(told.map(|item| (service, item)));
+                Executing::Done(Ok(reply))
             }
             Err(refusal) => {
                 self.state.undo();
-                (Err(refusal), false)
+                Executing::Done(Err(refusal))
             }
         }
     }
 
-    fn open_session(&mut self, envelope: &Envelope, committed: &Committed) -> Answer {
+    fn open_session(&mut self, envelope: &Envelope) -> Answer {
         let is_opening = match envelope.operations.as_slice() {
             [only] if only.service == ServiceId::SESSION => {
                 SessionRequest::decode("session request", &only.request) == Ok(SessionRequest::Open)
             }
             _ => false,
         };
-        let (position, time) = (self.position, committed.state.time);
+        let (position, time) = (self.position, self.time);
         let result = if is_opening {
             let store = self.state.of(ServiceId::SESSION);
             sessions::open(store, envelope.client, envelope.first.0, position, time)
@@ -324,12 +474,8 @@ impl Execution {
     }
 
     fn refuse_all(&self, envelope: &Envelope, refusal: Refusal) -> Vec<Answer> {
-        sequences(envelope)
-            .enumerate()
-            .map(|(index, sequence)| {
-                let index = u16::try_from(index).expect("an envelope has at most 1024 operations");
-                self.answer(sequence, index, Err(refusal))
-            })
+        numbered(envelope)
+            .map(|(index, (sequence, _))| self.answer(sequence, index, Err(refusal)))
             .collect()
     }
 
@@ -341,16 +487,19 @@ impl Execution {
         Answer { sequence, position: self.position, index, result }
     }
 
-    fn sweep(&mut self, committed: &Committed, changes: &mut Vec<(ServiceId, ChangeItem)>) {
-        let time = committed.state.time;
-        let position = self.position;
-        let swept = self.application.sweep(time, &mut self.state);
-        changes.extend(
-            swept.into_iter().map(|(service, change)| {
-                (service, ChangeItem { position, index: u16::MAX, change })
-            }),
-        );
-        sessions::expire(self.state.of(ServiceId::SESSION), time);
+    /// Lets services clear away what has expired. What that changes gets a position of its own, for
+    /// watchers have been told everything up to the last.
+    fn sweep(&mut self, changes: &mut Vec<(ServiceId, ChangeItem)>) {
+        let swept = self.application.sweep(self.time, &mut self.state);
+        if !swept.is_empty() {
+            self.position.0 += 1;
+        }
+        let (position, index) = (self.position, u16::MAX);
+        let items = swept.into_iter();
+        changes.extend(items.map(|(service, change)| {
+            (service, ChangeItem { position, index, change })
+        }));
+        sessions::expire(self.state.of(ServiceId::SESSION), self.time);
     }
 
     fn write_progress(&mut self, committed: &Committed) {
@@ -371,7 +520,7 @@ impl Execution {
 /// # Panics
 /// If the state was not written by this program.
 #[must_use]
-pub fn progress(state: &State) -> Option<(Progress, BTreeSet<ravelin_model::BlockRef>)> {
+pub fn progress(state: &State) -> Option<(Progress, BTreeSet<BlockRef>)> {
     let bytes = state.private_get(PROGRESS)?;
     let progress =
         Progress::decode("progress", &bytes).expect("the state holds what execution wrote");
@@ -389,28 +538,37 @@ pub fn progress(state: &State) -> Option<(Progress, BTreeSet<ravelin_model::Bloc
 /// # Panics
 /// If the state was not written by this program.
 #[must_use]
-pub fn recorded_horizon(backend: &dyn ravelin_model::StateBackend) -> ravelin_model::Round {
+pub fn recorded_horizon(backend: &dyn StateBackend) -> Round {
     let recorded = backend.get(&crate::state::private_key(PROGRESS));
-    recorded.map_or(ravelin_model::Round(0), |bytes| {
+    recorded.map_or(Round(0), |bytes| {
         let progress =
             Progress::decode("progress", &bytes).expect("the state holds what execution wrote");
         progress.ordering.horizon()
     })
 }
 
-fn delivered_key(reference: &ravelin_model::BlockRef) -> Vec<u8> {
+fn delivered_key(reference: &BlockRef) -> Vec<u8> {
     let (round, author) = (reference.round.0.to_be_bytes(), reference.author.0.to_be_bytes());
     [&[DELIVERED], round.as_slice(), &author, &reference.digest.0].concat()
 }
 
-fn reference_of(key: &[u8]) -> Option<ravelin_model::BlockRef> {
+fn reference_of(key: &[u8]) -> Option<BlockRef> {
     let (round, rest) = key.split_first_chunk::<8>()?;
     let (author, digest) = rest.split_first_chunk::<2>()?;
-    Some(ravelin_model::BlockRef {
-        round: ravelin_model::Round(u64::from_be_bytes(*round)),
-        author: ravelin_model::ReplicaId(u16::from_be_bytes(*author)),
+    Some(BlockRef {
+        round: Round(u64::from_be_bytes(*round)),
+        author: ReplicaId(u16::from_be_bytes(*author)),
         digest: Digest(digest.try_into().ok()?),
     })
+}
+
+fn knows(session: &SessionRecord, sequence: Sequence) -> Known {
+    if mutants::is_active("exactly_once_dropped") { Known::New } else { session.knows(sequence) }
+}
+
+/// Whether there is a number for each of an envelope's operations.
+fn has_numbers(envelope: &Envelope) -> bool {
+    envelope.first.0.checked_add(envelope.operations.len() as u64).is_some()
 }
 
 /// The numbers of an envelope's operations.
@@ -419,7 +577,12 @@ fn sequences(envelope: &Envelope) -> impl Iterator<Item = Sequence> + '_ {
         .map(|step| Sequence(envelope.first.0.saturating_add(step)))
 }
 
-fn is_close(operation: &ravelin_model::Operation) -> bool {
+/// An envelope's operations with their places and numbers.
+fn numbered(envelope: &Envelope) -> impl Iterator<Item = (u16, (Sequence, &Operation))> {
+    (0..).zip(sequences(envelope).zip(&envelope.operations))
+}
+
+fn is_close(operation: &Operation) -> bool {
     operation.service == ServiceId::SESSION
         && SessionRequest::decode("session request", &operation.request)
             == Ok(SessionRequest::Close)

@@ -1,14 +1,15 @@
 //! Envelopes on their way into a block: admission with quotas, and fair turns among clients.
 //!
 //! **Guarantee:** bounded in bytes, over all clients and for each; a client that floods fills its
-//! own quota and waits for its own turn. Who is turned away is told when to try again.
+//! own quota and waits for its own turn. Who is turned away is told when to try again. What was
+//! executed, through whichever replica, is not proposed any more.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use ravelin_crypto::VerifiedEnvelope;
 use ravelin_crypto::keyring::envelope_digest;
-use ravelin_model::limits::BLOCK_ENVELOPES_MAX;
-use ravelin_model::{Digest, Encode as _, Envelope, PublicKey, Vote};
+use ravelin_model::limits::{BLOCK_ENVELOPES_MAX, BLOCK_VOTES_MAX};
+use ravelin_model::{Digest, Encode as _, Envelope, PublicKey, SignedStatement, Vote};
 use ravelin_multicast::Payload;
 
 /// Bytes of envelopes that wait, over all clients.
@@ -28,11 +29,16 @@ pub struct Mempool {
     queues: BTreeMap<PublicKey, Queue>,
     /// Clients with something waiting, in the order of their turns.
     turns: VecDeque<PublicKey>,
-    waiting: BTreeSet<Digest>,
-    under_way: BTreeSet<Digest>,
-    under_way_order: VecDeque<Digest>,
+    /// Envelopes that wait, and whose they are.
+    waiting: BTreeMap<Digest, PublicKey>,
+    /// Envelopes in own blocks, and the number of their drawing.
+    under_way: BTreeMap<Digest, u64>,
+    /// The same by number: who was drawn first is forgotten first.
+    drawings: BTreeMap<u64, Digest>,
+    drawn: u64,
     bytes: usize,
-    votes: VecDeque<Vote>,
+    evidence: VecDeque<Vote>,
+    statements: VecDeque<SignedStatement>,
 }
 
 #[derive(Debug, Default)]
@@ -56,32 +62,55 @@ impl Mempool {
     /// [`Busy`] when the client's quota or the replica's is full.
     pub fn admit(&mut self, envelope: &VerifiedEnvelope) -> Result<(), Busy> {
         let digest = envelope.digest();
-        if self.waiting.contains(&digest) || self.under_way.contains(&digest) {
+        if self.waiting.contains_key(&digest) || self.under_way.contains_key(&digest) {
             return Ok(());
         }
         let size = envelope.size();
-        let queue = self.queues.entry(envelope.client).or_default();
-        let is_full = self.bytes + size > PENDING_BYTES_MAX
-            || queue.bytes + size > PENDING_CLIENT_BYTES_MAX
-            || queue.envelopes.len() >= PENDING_CLIENT_ENVELOPES_MAX;
-        if is_full {
+        let is_full = self.queues.get(&envelope.client).is_some_and(|queue| {
+            queue.bytes + size > PENDING_CLIENT_BYTES_MAX
+                || queue.envelopes.len() >= PENDING_CLIENT_ENVELOPES_MAX
+        });
+        if is_full || self.bytes + size > PENDING_BYTES_MAX {
             return Err(Busy { retry_after_ms: RETRY_AFTER_MS });
         }
         self.push(digest, Envelope::clone(envelope), size);
         Ok(())
     }
 
-    /// Adds a vote for the next block; the oldest gives way when there are too many.
+    /// Adds a vote for the next block; the oldest of its kind gives way when there are too many, and
+    /// proofs go before statements.
     pub fn add_vote(&mut self, vote: Vote) {
-        self.votes.push_back(vote);
-        if self.votes.len() > ravelin_model::limits::BLOCK_VOTES_MAX {
-            self.votes.pop_front();
+        match vote {
+            Vote::Statement(signed) => {
+                self.statements.push_back(signed);
+                if self.statements.len() > BLOCK_VOTES_MAX {
+                    self.statements.pop_front();
+                }
+            }
+            evidence @ Vote::Evidence(_) => {
+                self.evidence.push_back(evidence);
+                if self.evidence.len() > BLOCK_VOTES_MAX {
+                    self.evidence.pop_front();
+                }
+            }
         }
     }
 
-    /// Notes that an envelope was executed: it is under way no more.
+    /// Notes that an envelope was executed: it neither waits nor is under way any more.
     pub fn on_executed(&mut self, digest: &Digest) {
-        self.under_way.remove(digest);
+        self.forget_under_way(digest);
+        let Some(client) = self.waiting.remove(digest) else { return };
+        let Some(queue) = self.queues.get_mut(&client) else { return };
+        if let Some(place) = queue.envelopes.iter().position(|(other, _, _)| other == digest)
+            && let Some((_, _, size)) = queue.envelopes.remove(place)
+        {
+            queue.bytes -= size;
+            self.bytes -= size;
+        }
+        if queue.envelopes.is_empty() {
+            self.queues.remove(&client);
+            self.turns.retain(|other| *other != client);
+        }
     }
 
     /// Envelopes that wait.
@@ -105,7 +134,7 @@ impl Mempool {
         queue.bytes += size;
         queue.envelopes.push_back((digest, envelope, size));
         self.bytes += size;
-        self.waiting.insert(digest);
+        self.waiting.insert(digest, client);
     }
 
     /// The next client's oldest envelope, if it fits into `room`.
@@ -131,13 +160,27 @@ impl Mempool {
     }
 
     fn remember_under_way(&mut self, digest: Digest) {
-        self.under_way.insert(digest);
-        self.under_way_order.push_back(digest);
-        if self.under_way_order.len() > UNDER_WAY_MAX
-            && let Some(oldest) = self.under_way_order.pop_front()
+        self.drawn += 1;
+        self.under_way.insert(digest, self.drawn);
+        self.drawings.insert(self.drawn, digest);
+        if self.drawings.len() > UNDER_WAY_MAX
+            && let Some((_, oldest)) = self.drawings.pop_first()
         {
             self.under_way.remove(&oldest);
         }
+    }
+
+    fn forget_under_way(&mut self, digest: &Digest) {
+        if let Some(number) = self.under_way.remove(digest) {
+            self.drawings.remove(&number);
+        }
+    }
+
+    fn draw_votes(&mut self, votes_max: usize) -> Vec<Vote> {
+        let proofs = self.evidence.len().min(votes_max);
+        let statements = self.statements.len().min(votes_max - proofs);
+        let statements = self.statements.drain(..statements).map(Vote::Statement);
+        self.evidence.drain(..proofs).chain(statements).collect()
     }
 }
 
@@ -147,25 +190,31 @@ impl Payload for Mempool {
     }
 
     fn draw(&mut self, bytes_max: usize, votes_max: usize) -> (Vec<Envelope>, Vec<Vote>) {
-        let mut room = bytes_max;
+        let votes = self.draw_votes(votes_max);
+        // In large groups a proof has as many bytes as many envelopes.
+        let taken: usize = votes.iter().map(|vote| vote.encode().len()).sum();
+        let mut room = bytes_max.saturating_sub(taken);
         let mut envelopes = Vec::new();
         while envelopes.len() < BLOCK_ENVELOPES_MAX {
             let Some((envelope, size)) = self.take_turn(room) else { break };
             room -= size;
             envelopes.push(envelope);
         }
-        let votes = self.votes.drain(..self.votes.len().min(votes_max)).collect();
         (envelopes, votes)
     }
 
     fn give_back(&mut self, envelopes: &[Envelope]) {
         for envelope in envelopes {
             let digest = envelope_digest(envelope);
-            if self.waiting.contains(&digest) || self.bytes > PENDING_BYTES_MAX {
-                continue;
+            let size = envelope.encode().len();
+            self.forget_under_way(&digest); // first of all, or no retry would ever be taken again
+            let has_room = self.bytes + size <= PENDING_BYTES_MAX;
+            if has_room && !self.waiting.contains_key(&digest) {
+                self.push(digest, envelope.clone(), size);
             }
-            self.under_way.remove(&digest);
-            self.push(digest, envelope.clone(), envelope.encode().len());
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

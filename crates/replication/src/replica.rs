@@ -2,20 +2,28 @@
 //!
 //! **Guarantee:** clients that accept a quorum of equal answers see each operation executed exactly
 //! once in one order, while at most `f` servers are intruded. A replica that sees what cannot happen
-//! within `f` intrusions answers nothing more.
+//! within `f` intrusions takes part in nothing more, now and after every restart: it says nothing to
+//! the others and refuses its clients, but for how it stands and who the members are.
+//!
+//! Where to read on: [`crate::execution`]; what clients ask, `replica/clients.rs`; misbehaviour and
+//! halting, `replica/findings.rs`.
 //!
 //! # Source
 //! The paper, sections 5.2 (masking), 5.6 (fail-safe), 8.2 (replication on atomic multicast).
+
+mod clients;
+mod findings;
+mod report;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ravelin_crypto::{Keyring, SigningKey, VerifiedEnvelope};
-use ravelin_model::wire::{ClientMessage, MemberReport, ServerMessage, StatusReport};
+use ravelin_model::wire::{ClientMessage, ServerMessage};
 use ravelin_model::{
-    Action, Actions, AnswerBatch, Application, CommitStatement, Decode as _, Encode as _, Evidence,
-    LogRecord, Misbehaviour, Position, Protocol, QueryContext, Refusal, ReplicaId, Round,
-    SessionId, SignedPlan, StateBackend, Suspicion, Time, Vote,
+    Action, Actions, Application, BlockRef, CommitIndex, CommitStatement, Decode as _, Digest,
+    Encode as _, Evidence, LogRecord, Position, Protocol, ReplicaId, Round, SignedPlan,
+    SignedStatement, StateBackend, Suspicion, Time, Vote,
 };
 use ravelin_multicast::ordering::{self, Start, Views};
 use ravelin_multicast::{Committed, Message, Ordering, Standing};
@@ -24,14 +32,10 @@ use crate::clients::{Clients, ConnectionId};
 use crate::execution::{self, Executed, Execution};
 use crate::mempool::Mempool;
 use crate::state::State;
-use crate::statements::{Finding, Statements};
+use crate::statements::Statements;
 
-/// Proofs of one kind kept against one member.
-const EVIDENCE_MAX: usize = 16;
-/// Rounds without a block after which a member is shown as down.
-const DOWN_AFTER_ROUNDS: u64 = 20;
-/// Key of the reason to stay halted, in the private state.
-const HALTED: &[u8] = b"h";
+/// Key of this replica's newest block, in the private state.
+const LAST_BLOCK: &[u8] = b"l";
 
 /// What happens at a replica that its host must carry out.
 #[derive(Clone, Debug)]
@@ -60,7 +64,7 @@ pub enum Status {
     Active,
     /// Restarted without its promises: follows, makes no blocks.
     Learner,
-    /// Saw what cannot happen within `f` intrusions: answers nothing more.
+    /// Saw what cannot happen within `f` intrusions: takes part in nothing more.
     FailSafe(HaltReason),
 }
 
@@ -72,10 +76,10 @@ pub enum HaltReason {
         /// Who.
         members: Vec<ReplicaId>,
     },
-    /// `f+1` members contradict this replica's own result of a commit.
+    /// `f+1` members, or an earlier life of this replica, contradict its own result of a commit.
     Diverged {
         /// The commit.
-        commit: ravelin_model::CommitIndex,
+        commit: CommitIndex,
     },
 }
 
@@ -117,6 +121,7 @@ pub struct Replica {
     statements: Statements,
     clients: Clients,
     status: Status,
+    /// Proofs against each member, one of a kind; in the private state too.
     evidence: BTreeMap<ReplicaId, Vec<Evidence>>,
     suspicions: BTreeMap<(ReplicaId, Suspicion), u32>,
 }
@@ -130,17 +135,14 @@ impl Replica {
     pub fn new(setup: Setup, log: impl IntoIterator<Item = LogRecord>) -> Self {
         let Setup { plan, keyring, key, own, application, backend, nonce } = setup;
         let mut state = State::open(backend);
-        if state.root() == ravelin_model::Digest::default() {
+        if state.root() == Digest::default() {
             application.genesis(&plan.plan, &mut state);
-            state.finish_commit(ravelin_model::CommitIndex(0));
+            state.finish_commit(CommitIndex(0));
         }
-        let progress = execution::progress(&state);
-        let position = progress.as_ref().map_or(Position(0), |(known, _)| known.position);
-        let (ordering_state, delivered) = match progress {
-            Some((known, delivered)) => (Some(known.ordering), delivered),
-            None => (None, Default::default()),
-        };
-        let halted = state.private_get(HALTED);
+        let (progress, delivered) = execution::progress(&state).unzip();
+        let position = progress.as_ref().map_or(Position(0), |known| known.position);
+        let ordering_state = progress.as_ref().map(|known| known.ordering.clone());
+        let delivered = delivered.unwrap_or_default();
         let mut ordering = Ordering::new(Start {
             keyring: keyring.clone(),
             key: Arc::clone(&key),
@@ -152,6 +154,10 @@ impl Replica {
             nonce,
             views: Views::Total,
         });
+        if let Some(last) = state.private_get(LAST_BLOCK) {
+            let last = BlockRef::decode("own last block", &last);
+            ordering.restore_last(last.expect("the state holds what this replica wrote"));
+        }
         for record in log {
             if let Some(block) = crate::peer::recorded_block(&keyring, ordering.dag(), &record) {
                 ordering.restore(block);
@@ -160,7 +166,7 @@ impl Replica {
         let mut replica = Self {
             statements: Statements::new(keyring.clone(), own),
             clients: Clients::new(position),
-            execution: Execution::new(application, state, position),
+            execution: Execution::new(application, state, progress.as_ref()),
             plan,
             keyring,
             key,
@@ -170,15 +176,19 @@ impl Replica {
             evidence: BTreeMap::new(),
             suspicions: BTreeMap::new(),
         };
-        replica.stay_halted(halted.as_deref());
+        replica.recall_findings();
         replica
     }
 
-    /// Executes what the log alone decides, and asks the others what they know of this replica.
+    /// Executes what the log alone decides, and asks the others what they know of this replica; or
+    /// stays halted.
     pub fn resume(&mut self, now: Time, out: &mut Out) {
+        if self.is_halted() {
+            return out.push(Action::Emit(Event::Status(self.status.clone())));
+        }
         let mut inner = Vec::new();
         self.ordering.resume(now, &mut inner);
-        self.carry_out(now, inner, out);
+        self.carry_out(inner, out);
     }
 
     /// What the replica is doing.
@@ -201,131 +211,20 @@ impl Replica {
         &self.evidence
     }
 
-    /// A client connected and proved that it holds `key`.
-    pub fn on_client_opened(&mut self, connection: ConnectionId, key: ravelin_model::PublicKey) {
-        self.clients.open(connection, key);
-    }
-
-    /// A client's connection ended.
-    pub fn on_client_closed(&mut self, connection: ConnectionId) {
-        self.clients.close(connection);
-    }
-
-    /// Takes one message of a client.
-    pub fn on_client(
-        &mut self,
-        now: Time,
-        connection: ConnectionId,
-        input: ClientInput,
-        out: &mut Out,
-    ) {
-        let Some(key) = self.clients.key(connection) else { return };
-        let mut say = |message| out.push(Action::Emit(Event::ToClient(connection, message)));
-        match input {
-            // Anyone may learn who the servers are and how they fare; the rest is for the enrolled.
-            ClientInput::Other(ClientMessage::Plans) => {
-                return say(ServerMessage::Plans(vec![self.plan.clone()]));
-            }
-            ClientInput::Other(ClientMessage::Status { id }) => {
-                let report = Box::new(self.report());
-                return say(ServerMessage::Status { id, report });
-            }
-            _ => {}
-        }
-        let (session, first) = named(&input);
-        if matches!(self.status, Status::FailSafe(_)) {
-            return say(ServerMessage::Denied { session, first, refusal: Refusal::Halted });
-        }
-        if !self.execution.admits(&key) {
-            let refusal = Refusal::UnknownClient;
-            return say(ServerMessage::Denied { session, first, refusal });
-        }
-        match input {
-            ClientInput::Submit(envelope) if envelope.client == key => {
-                self.on_submit(now, connection, &envelope, out);
-            }
-            ClientInput::Submit(_) => {
-                let refusal = Refusal::UnknownClient;
-                say(ServerMessage::Denied { session, first, refusal });
-            }
-            ClientInput::Other(message) => self.on_question(connection, key, message, out),
-        }
-    }
-
-    fn on_submit(
-        &mut self,
-        now: Time,
-        connection: ConnectionId,
-        envelope: &VerifiedEnvelope,
-        out: &mut Out,
-    ) {
-        let (client, session) = (envelope.client, envelope.session);
-        let mut say = |message| out.push(Action::Emit(Event::ToClient(connection, message)));
-        if session != SessionId(0) {
-            self.clients.attach(connection, session);
-        }
-        if let Some(answers) = self.execution.repeated(envelope) {
-            return say(ServerMessage::Repeated(AnswerBatch { client, session, answers }));
-        }
-        match self.ordering.payload_mut().admit(envelope) {
-            Ok(()) => self.on_time(now, out),
-            Err(busy) => say(ServerMessage::Busy {
-                session,
-                first: envelope.first,
-                retry_after_ms: busy.retry_after_ms,
-            }),
-        }
-    }
-
-    fn on_question(
-        &mut self,
-        connection: ConnectionId,
-        client: ravelin_model::PublicKey,
-        message: ClientMessage,
-        out: &mut Out,
-    ) {
-        let mut say = |message| out.push(Action::Emit(Event::ToClient(connection, message)));
-        match message {
-            ClientMessage::Attach { session } => self.clients.attach(connection, session),
-            ClientMessage::Read { id, service, request } => {
-                let commit = self.execution.state().commit();
-                let time = self.ordering.delivery().state().time;
-                let context = QueryContext { commit, time, client };
-                let reply = self.execution.query(service, &context, &request);
-                say(ServerMessage::ReadReply { id, commit, reply });
-            }
-            ClientMessage::Prove { id, service, key } => {
-                let statements = self.statements.certificate().unwrap_or_default().to_vec();
-                let proof = statements.first().and_then(|signed| {
-                    self.execution.state().prove_at(signed.statement.commit, service, &key)
-                });
-                say(ServerMessage::Proof { id, statements, proof });
-            }
-            ClientMessage::Watch { id, service, prefix, from } => {
-                let last = self.execution.position();
-                for message in self.clients.watch(connection, id, service, prefix, from, last) {
-                    say(message);
-                }
-            }
-            ClientMessage::Unwatch { id } => self.clients.unwatch(connection, id),
-            ClientMessage::Submit(_) | ClientMessage::Plans | ClientMessage::Status { .. } => {}
-        }
-    }
-
-    /// Maps the ordering core's actions into this core's own, executing what was committed.
-    fn carry_out(&mut self, now: Time, inner: Actions<Ordering<Mempool>>, out: &mut Out) {
+    /// Maps the ordering core's actions into this core's own, executing what was committed. Once the
+    /// replica halts, nothing of the rest shows.
+    fn carry_out(&mut self, inner: Actions<Ordering<Mempool>>, out: &mut Out) {
         for action in inner {
+            if self.is_halted() {
+                return;
+            }
             match action {
                 Action::Persist(record) => out.push(Action::Persist(record)),
                 Action::Send(to, message) => out.push(Action::Send(to, message)),
-                Action::Broadcast(message) => {
-                    if !matches!(self.status, Status::FailSafe(_)) {
-                        out.push(Action::Broadcast(message));
-                    }
-                }
-                Action::Accuse(who, offence) => self.on_offence(now, who, offence, out),
+                Action::Broadcast(message) => out.push(Action::Broadcast(message)),
+                Action::Accuse(who, offence) => self.on_offence(who, offence, out),
                 Action::Emit(ordering::Event::Committed(committed)) => {
-                    self.on_committed(now, &committed, out);
+                    self.on_committed(&committed, out);
                 }
                 Action::Emit(ordering::Event::Archive { to, from }) => {
                     out.push(Action::Emit(Event::Archive { to, from }));
@@ -339,47 +238,60 @@ impl Replica {
     }
 
     fn on_standing(&mut self, standing: Standing, out: &mut Out) {
-        if !matches!(self.status, Status::FailSafe(_)) {
-            self.status = match standing {
-                Standing::Asking => Status::Asking,
-                Standing::Active => Status::Active,
-                Standing::Learner => Status::Learner,
-            };
-            out.push(Action::Emit(Event::Status(self.status.clone())));
-        }
+        self.status = match standing {
+            Standing::Asking => Status::Asking,
+            Standing::Active => Status::Active,
+            Standing::Learner => Status::Learner,
+        };
+        out.push(Action::Emit(Event::Status(self.status.clone())));
     }
 
-    fn on_committed(&mut self, now: Time, committed: &Committed, out: &mut Out) {
+    /// Proofs first: what they prove may forbid to answer.
+    fn on_committed(&mut self, committed: &Committed, out: &mut Out) {
         if committed.state.commit <= self.execution.state().commit() {
             return;
         }
+        let votes = || committed.blocks.iter().flat_map(|block| &block.body.votes);
+        for vote in votes() {
+            if let Vote::Evidence(evidence) = vote {
+                self.on_evidence(evidence.clone(), out);
+            }
+        }
+        if self.is_halted() {
+            return;
+        }
+        self.note_last_block();
         let executed = self.execution.execute(committed);
         for envelope in &executed.envelopes {
             self.ordering.payload_mut().on_executed(envelope);
         }
-        let signed = self.state_commit(committed, &executed);
-        self.answer(signed, executed, out);
-        let theirs = committed.blocks.iter().flat_map(|block| &block.body.votes);
-        let mut heard = vec![signed];
-        for vote in theirs {
-            match vote {
-                Vote::Statement(signed) => heard.push(*signed),
-                Vote::Evidence(evidence) => self.on_evidence(evidence.clone(), out),
+        let signed = self.sign_commit(committed, &executed);
+        let mut findings = self.statements.state(signed);
+        for vote in votes() {
+            if let Vote::Statement(theirs) = vote {
+                findings.extend(self.statements.hear(*theirs));
             }
         }
-        for statement in heard {
-            for finding in self.statements.record(statement) {
-                self.on_finding(now, finding, out);
-            }
+        for finding in findings {
+            self.on_finding(finding, out);
+        }
+        if !self.is_halted() {
+            self.ordering.payload_mut().add_vote(Vote::Statement(signed));
+            self.answer(signed, executed, out);
         }
     }
 
-    /// Signs what this replica computed for a commit and queues it for its next block.
-    fn state_commit(
-        &mut self,
-        committed: &Committed,
-        executed: &Executed,
-    ) -> ravelin_model::SignedStatement {
+    /// The name of this replica's newest block goes into the state, for the log forgets blocks and a
+    /// next one must name it. Only a block that has come back from the own disk counts: one that was
+    /// lost there was never sent.
+    fn note_last_block(&mut self) {
+        if let Some(last) = self.ordering.dag().newest(self.own) {
+            self.execution.state_mut().private_put(LAST_BLOCK, last.encode());
+        }
+    }
+
+    /// Signs what this replica computed for a commit.
+    fn sign_commit(&self, committed: &Committed, executed: &Executed) -> SignedStatement {
         let statement = CommitStatement {
             cluster: self.keyring.cluster(),
             incarnation: self.keyring.incarnation(),
@@ -391,12 +303,10 @@ impl Replica {
             state: executed.state_root,
             ordering: committed.checkpoint,
         };
-        let signed = self.keyring.sign_statement(&self.key, self.own, statement);
-        self.ordering.payload_mut().add_vote(Vote::Statement(signed));
-        signed
+        self.keyring.sign_statement(&self.key, self.own, statement)
     }
 
-    fn answer(&self, signed: ravelin_model::SignedStatement, executed: Executed, out: &mut Out) {
+    fn answer(&mut self, signed: SignedStatement, executed: Executed, out: &mut Out) {
         for (batch, path) in executed.answers.into_parts() {
             for connection in self.clients.of(&batch.client, batch.session) {
                 let (batch, path) = (batch.clone(), path.clone());
@@ -404,132 +314,17 @@ impl Replica {
                 out.push(Action::Emit(Event::ToClient(connection, answers)));
             }
         }
-    }
-
-    fn on_finding(&mut self, now: Time, finding: Finding, out: &mut Out) {
-        match finding {
-            Finding::Certified(statement) if statement.ordering.is_some() => {
-                // The state must be on disk before the log below it may go.
-                self.execution.state_mut().sync();
-                let horizon = self.ordering.delivery().state().horizon();
-                out.push(Action::Emit(Event::Prunable(horizon)));
-            }
-            Finding::Certified(_) => {}
-            Finding::Wrong(evidence) => {
-                self.ordering.payload_mut().add_vote(Vote::Evidence(evidence.clone()));
-                let who = evidence.accused();
-                self.on_offence(now, who, Misbehaviour::Proven(evidence), out);
-            }
-            Finding::Diverged(commit) => self.halt(HaltReason::Diverged { commit }, out),
-        }
-    }
-
-    /// Takes evidence that an ordered block carries; its proof was checked on arrival.
-    fn on_evidence(&mut self, evidence: Evidence, out: &mut Out) {
-        let known = self.evidence.entry(evidence.accused()).or_default();
-        let is_new = known.iter().all(|other| other.kind() != evidence.kind());
-        if is_new && known.len() < EVIDENCE_MAX {
-            known.push(evidence.clone());
-            out.push(Action::Accuse(evidence.accused(), Misbehaviour::Proven(evidence)));
-        }
-        self.judge_group(out);
-    }
-
-    fn on_offence(&mut self, _now: Time, who: ReplicaId, offence: Misbehaviour, out: &mut Out) {
-        match offence {
-            Misbehaviour::Proven(evidence) => self.on_evidence(evidence, out),
-            Misbehaviour::Suspected(suspicion) => {
-                let count = self.suspicions.entry((who, suspicion)).or_default();
-                *count = count.saturating_add(1);
-                out.push(Action::Accuse(who, Misbehaviour::Suspected(suspicion)));
-            }
-        }
-    }
-
-    /// Notes what the transport or the verifier saw of a peer.
-    pub fn on_suspicion(&mut self, who: ReplicaId, suspicion: Suspicion, out: &mut Out) {
-        let count = self.suspicions.entry((who, suspicion)).or_default();
-        *count = count.saturating_add(1);
-        out.push(Action::Accuse(who, Misbehaviour::Suspected(suspicion)));
-    }
-
-    /// More than `f` proven offenders: nothing this replica could say is sure to be right.
-    fn judge_group(&mut self, out: &mut Out) {
-        let members: Vec<ReplicaId> = self.evidence.keys().copied().collect();
-        if members.len() > self.keyring.group().faults() {
-            self.halt(HaltReason::TooManyOffenders { members }, out);
-        }
-    }
-
-    fn halt(&mut self, reason: HaltReason, out: &mut Out) {
-        if matches!(self.status, Status::FailSafe(_)) {
-            return;
-        }
-        self.execution.state_mut().private_put(HALTED, reason.encode());
-        self.status = Status::FailSafe(reason);
-        out.push(Action::Emit(Event::Status(self.status.clone())));
-    }
-
-    fn stay_halted(&mut self, recorded: Option<&[u8]>) {
-        if let Some(bytes) = recorded {
-            let reason = HaltReason::decode("halt reason", bytes)
-                .expect("the state holds what this replica wrote");
-            self.status = Status::FailSafe(reason);
+        let execution = &self.execution;
+        let may_see = |service, client: &_| execution.may_see(service, client);
+        let told = self.clients.on_commit(executed.changes, executed.position, may_see);
+        for (connection, message) in told {
+            out.push(Action::Emit(Event::ToClient(connection, message)));
         }
     }
 
     /// Makes the state durable: the server stops in good order.
     pub fn close(&mut self) {
         self.execution.state_mut().sync();
-    }
-
-    /// How this replica sees itself and the others.
-    pub fn report(&self) -> StatusReport {
-        let delivery = self.ordering.delivery().state();
-        StatusReport {
-            state: self.state_name().into(),
-            round: self.ordering.round(),
-            commit: delivery.commit,
-            position: self.execution.position(),
-            time: delivery.time,
-            state_root: self.execution.state().root(),
-            members: self.keyring.group().members().map(|id| self.report_on(id)).collect(),
-        }
-    }
-
-    fn state_name(&self) -> &'static str {
-        match &self.status {
-            Status::FailSafe(_) => "fail_safe",
-            Status::Learner => "learner",
-            Status::Asking => "catching_up",
-            Status::Active if self.ordering.is_behind() => "catching_up",
-            Status::Active => "correct",
-        }
-    }
-
-    fn report_on(&self, member: ReplicaId) -> MemberReport {
-        let newest = self.ordering.dag().newest(member).map_or(Round(0), |newest| newest.round);
-        let proofs = self.evidence.get(&member).map(Vec::as_slice).unwrap_or_default();
-        let suspicions: Vec<(String, u32)> = self
-            .suspicions
-            .iter()
-            .filter(|((who, _), _)| *who == member)
-            .map(|((_, suspicion), count)| (suspicion.kind().into(), *count))
-            .collect();
-        let is_silent = newest.plus(DOWN_AFTER_ROUNDS) < self.ordering.dag().highest();
-        let state = if member == self.own {
-            self.state_name()
-        } else if !proofs.is_empty() {
-            "faulty"
-        } else if is_silent {
-            "down"
-        } else if !suspicions.is_empty() {
-            "suspected"
-        } else {
-            "correct"
-        };
-        let evidence = proofs.iter().map(|proof| (proof.kind().into(), 1)).collect();
-        MemberReport { state: state.into(), round: newest, evidence, suspicions }
     }
 }
 
@@ -538,31 +333,27 @@ impl Protocol for Replica {
     type Event = Event;
 
     fn on_message(&mut self, now: Time, from: ReplicaId, message: Message, out: &mut Out) {
+        if self.is_halted() {
+            return;
+        }
         let mut inner = Vec::new();
         self.ordering.on_message(now, from, message, &mut inner);
-        self.carry_out(now, inner, out);
+        self.carry_out(inner, out);
     }
 
     fn on_time(&mut self, now: Time, out: &mut Out) {
+        if self.is_halted() {
+            return;
+        }
         let mut inner = Vec::new();
         self.ordering.on_time(now, &mut inner);
-        self.carry_out(now, inner, out);
+        self.carry_out(inner, out);
     }
 
     fn next_deadline(&self) -> Option<Time> {
-        self.ordering.next_deadline()
+        if self.is_halted() { None } else { self.ordering.next_deadline() }
     }
 }
 
-/// The session and number by which a client knows its request.
-fn named(input: &ClientInput) -> (SessionId, u64) {
-    match input {
-        ClientInput::Submit(envelope) => (envelope.session, envelope.first.0),
-        ClientInput::Other(
-            ClientMessage::Read { id, .. }
-            | ClientMessage::Prove { id, .. }
-            | ClientMessage::Watch { id, .. },
-        ) => (SessionId(0), *id),
-        ClientInput::Other(_) => (SessionId(0), 0),
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,9 @@
 //! Sessions: every operation happens exactly once, through whichever replicas it is sent.
 //!
-//! The reply cache is replicated state. Within a session's window of sequence numbers each
-//! operation is executed at most once; a retry gets the first result. Operations that only read are
-//! answered afresh, and nothing of them is kept.
+//! **Guarantee:** within a session's window of sequence numbers each operation is executed at most
+//! once, and a retry gets the first result; below the window it is refused. An opening that was
+//! answered, and any older one, opens nothing when it comes again. Operations that only read are
+//! answered afresh, and nothing of them is kept. All of it is replicated state.
 //!
 //! | key in namespace 0 | value |
 //! |---|---|
@@ -22,6 +23,8 @@ use ravelin_model::{
 
 /// Sessions that expire with one commit at most.
 const EXPIRED_MAX: usize = 16;
+/// Old entries of the reply cache that go with one envelope at most.
+const FORGOTTEN_MAX: usize = 4;
 /// Last uses are noted to this precision, so that a busy session is not rewritten in the index.
 const LAST_USE_STEP_US: u64 = 60_000_000;
 const WORDS: usize = (SESSION_WINDOW / 64) as usize;
@@ -41,6 +44,7 @@ pub struct SessionRecord {
 #[derive(Clone, Copy, Debug, Default, BorshSerialize, BorshDeserialize)]
 struct ClientRecord {
     last_opening: u64,
+    /// What the last opening opened; 0 if it was one too many.
     last_session: SessionId,
     live: u32,
 }
@@ -60,7 +64,7 @@ impl SessionRecord {
     /// What is known of `sequence`.
     #[must_use]
     pub fn knows(&self, sequence: Sequence) -> Known {
-        if sequence.0 == 0 || sequence.0.saturating_add(SESSION_WINDOW) <= self.highest.0 {
+        if sequence.0 == 0 || self.highest.0.saturating_sub(sequence.0) >= SESSION_WINDOW {
             Known::Forgotten
         } else if sequence > self.highest || !self.bit(sequence) {
             Known::New
@@ -98,7 +102,8 @@ fn index(word: u64) -> usize {
     usize::try_from(word).expect("a window has few words")
 }
 
-/// Opens a session for `client` with its opening `number`.
+/// Opens a session for `client` with its opening `number`, which is used up even if the client has
+/// too many: an intruder who keeps that envelope must not open a session with it later.
 ///
 /// # Errors
 /// The refusal to answer with.
@@ -112,18 +117,23 @@ pub fn open(
     let key = client_key(&client);
     let mut record: ClientRecord = read(store, &key).unwrap_or_default();
     if number == record.last_opening && number != 0 {
-        let is_live = find(store, record.last_session, &client).is_ok();
-        return if is_live { Ok(record.last_session) } else { Err(Refusal::UnknownSession) };
+        return match record.last_session {
+            SessionId(0) => Err(Refusal::TooManySessions),
+            session => find(store, session, &client).map(|_| session),
+        };
     }
     if number <= record.last_opening {
         return Err(Refusal::StaleOpening { last: record.last_opening });
     }
-    if record.live >= SESSIONS_PER_CLIENT_MAX {
+    let is_full = record.live >= SESSIONS_PER_CLIENT_MAX;
+    let session = if is_full { SessionId(0) } else { SessionId(position.0) };
+    record.last_opening = number;
+    record.last_session = session;
+    record.live += u32::from(!is_full);
+    store.put(&key, record.encode());
+    if is_full {
         return Err(Refusal::TooManySessions);
     }
-    let session = SessionId(position.0);
-    record = ClientRecord { last_opening: number, last_session: session, live: record.live + 1 };
-    store.put(&key, record.encode());
     let last_use = stepped(now);
     let opened = SessionRecord { client, highest: Sequence(0), executed: [0; WORDS], last_use };
     store.put(&session_key(session), opened.encode());
@@ -145,7 +155,8 @@ pub fn find(
         .ok_or(Refusal::UnknownSession)
 }
 
-/// Writes a session back after an envelope was executed in it, with the answers to keep.
+/// Writes a session back after an envelope was executed in it, with the answers to keep under the
+/// envelope's first number.
 pub fn save(
     store: &mut dyn Store,
     session: SessionId,
@@ -163,9 +174,10 @@ pub fn save(
     if !answers.is_empty() {
         store.put(&reply_key(session, first), answers.to_vec().encode());
     }
-    // Envelopes hold up to a window of numbers: one that begins two windows back has none left.
-    let old = record.highest.0.saturating_sub(2 * SESSION_WINDOW);
-    forget_replies(store, session, Sequence(old), 4);
+    // Envelopes hold up to a window of numbers: one that begins two windows back has none left. One
+    // envelope brings one entry and takes up to four along.
+    let old = Sequence(record.highest.0.saturating_sub(2 * SESSION_WINDOW));
+    forget_replies(store, session, &reply_key(session, old), FORGOTTEN_MAX);
     store.put(&session_key(session), record.encode());
 }
 
@@ -179,19 +191,19 @@ pub fn replies(store: &dyn View, session: SessionId, first: Sequence) -> Vec<Ans
 pub fn close(store: &mut dyn Store, session: SessionId, record: &SessionRecord) {
     store.delete(&idle_key(record.last_use, session));
     store.delete(&session_key(session));
-    forget_replies(store, session, Sequence(u64::MAX), usize::MAX);
+    let next = SessionId(session.0.saturating_add(1));
+    forget_replies(store, session, &reply_key(next, Sequence(0)), usize::MAX);
     let key = client_key(&record.client);
     if let Some(client) = read::<ClientRecord>(store, &key) {
         store.put(&key, ClientRecord { live: client.live.saturating_sub(1), ..client }.encode());
     }
 }
 
-/// Ends sessions that were idle for too long, a few a commit.
+/// Ends sessions that were idle for [`SESSION_IDLE_MAX`] and up to a minute longer, a few a commit.
 pub fn expire(store: &mut dyn Store, now: Time) {
-    let Some(limit) = now.0.checked_sub(u64::try_from(SESSION_IDLE_MAX.as_micros()).unwrap_or(0))
-    else {
-        return;
-    };
+    let idle_max = u64::try_from(SESSION_IDLE_MAX.as_micros()).expect("an hour is short");
+    let Some(limit) = now.0.checked_sub(idle_max) else { return };
+    let limit = limit.saturating_sub(LAST_USE_STEP_US);
     let mut idle = Vec::new();
     store.scan(b"i", Some(&idle_key(Time(limit), SessionId(0))), &mut |key, _| {
         let session = key.get(9..17).and_then(|bytes| bytes.try_into().ok());
@@ -205,10 +217,9 @@ pub fn expire(store: &mut dyn Store, now: Time) {
     }
 }
 
-fn forget_replies(store: &mut dyn Store, session: SessionId, below: Sequence, most: usize) {
-    let (from, until) = (reply_key(session, Sequence(0)), reply_key(session, below));
+fn forget_replies(store: &mut dyn Store, session: SessionId, until: &[u8], most: usize) {
     let mut old = Vec::new();
-    store.scan(&from, Some(&until), &mut |key, _| {
+    store.scan(&reply_key(session, Sequence(0)), Some(until), &mut |key, _| {
         old.push(key.to_vec());
         if old.len() < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     });

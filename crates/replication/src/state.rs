@@ -115,6 +115,12 @@ impl State {
         self.running.namespace(PRIVATE).put(key, value);
     }
 
+    /// Sets a key of the ordering state at once and durably, apart from the running commit.
+    pub fn private_write(&mut self, key: &[u8], value: Vec<u8>) {
+        self.running.backend_mut().write(&[(private_key(key), Some(value))]);
+        self.sync();
+    }
+
     /// Removes a key of the ordering state.
     pub fn private_delete(&mut self, key: &[u8]) {
         self.running.namespace(PRIVATE).delete(key);

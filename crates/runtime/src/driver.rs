@@ -90,7 +90,7 @@ pub enum Effect {
 }
 
 /// The world around a node.
-pub struct Host {
+pub struct World {
     /// This replica.
     pub own: ReplicaId,
     /// Channels to the other replicas, and what comes over them.
@@ -107,8 +107,8 @@ pub struct Host {
 ///
 /// # Errors
 /// [`LogError`]: the log failed, and the process must end.
-pub async fn run<N: Node>(node: N, host: Host) -> Result<(), LogError> {
-    let Host { own, peers, clients, log, stop } = host;
+pub async fn run<N: Node>(node: N, world: World) -> Result<(), LogError> {
+    let World { own, peers, clients, log, stop } = world;
     let (network, network_events) = peers;
     let (listener, client_events) = clients;
     let mut driver = Driver {

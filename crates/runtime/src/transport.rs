@@ -29,6 +29,7 @@
 //! older, which is how half-open connections end when the other host restarts; otherwise silence
 //! ends them.
 
+pub mod ask;
 pub mod clients;
 pub mod connect;
 pub mod peers;

@@ -42,19 +42,6 @@ impl Services {
     pub fn new(scheme: Scheme) -> Self {
         Self { auth: Auth::new(scheme), kv: Kv }
     }
-
-    /// Whether `client` may ask `service`.
-    fn may_ask(
-        &self,
-        service: ServiceId,
-        store: &mut dyn ServiceStores,
-        client: &PublicKey,
-    ) -> bool {
-        match service {
-            ServiceId::AUTH => self.admits(store, client),
-            _ => self.auth.is_client(store.of(ServiceId::AUTH), client),
-        }
-    }
 }
 
 impl Application for Services {
@@ -65,6 +52,18 @@ impl Application for Services {
     fn admits(&self, store: &mut dyn ServiceStores, client: &PublicKey) -> bool {
         let store = store.of(ServiceId::AUTH);
         self.auth.is_client(store, client) || self.auth.is_administrator(store, client)
+    }
+
+    fn may_ask(
+        &self,
+        service: ServiceId,
+        store: &mut dyn ServiceStores,
+        client: &PublicKey,
+    ) -> bool {
+        match service {
+            ServiceId::AUTH => self.admits(store, client),
+            _ => self.auth.is_client(store.of(ServiceId::AUTH), client),
+        }
     }
 
     fn execute(

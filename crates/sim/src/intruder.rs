@@ -48,7 +48,7 @@ mod votes_nobody;
 mod withholder;
 mod wrong_parents;
 
-pub use catalogue::{Description, all, by_name, by_names};
+pub use catalogue::{Blocks, Description, all, by_name, by_names};
 pub use intruded::{Deed, Intruded, Window};
 pub use scene::{Means, Scene};
 pub use server::Server;

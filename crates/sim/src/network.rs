@@ -49,7 +49,7 @@ impl Network {
         let mut dice = Dice::new(options.seed, "network");
         let members: Vec<ReplicaId> = (0..options.n).map(ReplicaId).collect();
         let is_wan = options.has(FaultClass::Wan);
-        let least = if is_wan { dice.between(20_000, 60_000) } else { dice.between(100, 2_000) };
+        let least = if is_wan { dice.between(20_000, 60_000) } else { dice.between(400, 4_000) };
         let spread = least * dice.between(1, 4) / 4 + 50;
         let mut slow = BTreeMap::new();
         if options.has(FaultClass::SlowLinks) {

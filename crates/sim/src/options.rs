@@ -6,7 +6,7 @@ use std::fmt;
 use ravelin_model::ReplicaId;
 
 use crate::dice::Dice;
-use crate::intruder;
+use crate::intruder::{self, Blocks};
 
 /// Commits below which a run proves too little to be counted.
 pub const COMMITS_MIN: u64 = 200;
@@ -304,20 +304,27 @@ fn victims(n: u16, f: u16, dice: &mut Dice) -> Vec<ReplicaId> {
     victims
 }
 
-/// One intruder, sometimes two at once; at most one that makes blocks, and that one first.
+/// One intruder, sometimes two at once that leave each other something to do.
 fn composition(dice: &mut Dice) -> Vec<&'static str> {
     let all = intruder::all();
     let count = if dice.once_in(3) { 2 } else { 1 };
     let mut chosen: Vec<&intruder::Description> = Vec::new();
     for _ in 0..count {
         let Some(next) = dice.pick(all) else { continue };
-        let is_second_maker = next.makes_blocks && chosen.iter().any(|other| other.makes_blocks);
-        if !is_second_maker && chosen.iter().all(|other| other.name != next.name) {
+        if chosen.iter().all(|other| fit_together(next, other)) {
             chosen.push(next);
         }
     }
-    chosen.sort_by_key(|description| !description.makes_blocks);
+    chosen.sort_by_key(|description| description.blocks != Blocks::Makes);
     chosen.into_iter().map(|description| description.name).collect()
+}
+
+fn fit_together(one: &intruder::Description, other: &intruder::Description) -> bool {
+    let is_crowded = one.blocks != Blocks::Leaves && other.blocks != Blocks::Leaves;
+    let is_makers = one.blocks == Blocks::Makes || other.blocks == Blocks::Makes;
+    one.name != other.name
+        && !(is_crowded && is_makers)
+        && ![one.name, other.name].contains(&"mute")
 }
 
 impl fmt::Display for Options {

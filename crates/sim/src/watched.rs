@@ -47,6 +47,15 @@ impl Application for Watched {
         self.services.admits(store, client)
     }
 
+    fn may_ask(
+        &self,
+        service: ServiceId,
+        store: &mut dyn ServiceStores,
+        client: &PublicKey,
+    ) -> bool {
+        self.services.may_ask(service, store, client)
+    }
+
     fn execute(
         &self,
         service: ServiceId,

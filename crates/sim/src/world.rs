@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ravelin_crypto::{Keyring, Registry, Scheme, SigningKey, plan_digest, sign_plan};
 use ravelin_model::plan::{Labels, PLAN_VERSION};
 use ravelin_model::{
-    ClientEntry, ClusterId, ClusterPlan, Epoch, FaultModel, Incarnation, Member, PublicKey,
+    ClientEntry, ClusterId, ClusterPlan, Epoch, FaultModel, Incarnation, Member,
     Purpose, ReplicaId, SignedPlan,
 };
 
@@ -13,11 +13,11 @@ use crate::dice::Dice;
 use crate::options::{Options, Signatures};
 
 /// Who there is, and by which keys they are known.
-pub struct World {
+pub(crate) struct World {
     /// The cluster's plan.
-    pub plan: SignedPlan,
+    pub(crate) plan: SignedPlan,
     /// Its keys.
-    pub keyring: Keyring,
+    pub(crate) keyring: Keyring,
     seed: u64,
     registry: Option<Registry>,
 }
@@ -29,7 +29,7 @@ impl World {
     /// If `options` name a group that cannot be: they are drawn from ones that can, or come from a
     /// file that once worked.
     #[must_use]
-    pub fn new(options: &Options) -> Self {
+    pub(crate) fn new(options: &Options) -> Self {
         let registry = match options.signatures {
             Signatures::Simulated => Some(Registry::default()),
             Signatures::Ed25519 => None,
@@ -79,20 +79,14 @@ impl World {
 
     /// A server's key for blocks and statements.
     #[must_use]
-    pub fn block_key(&self, replica: ReplicaId) -> Arc<SigningKey> {
+    pub(crate) fn block_key(&self, replica: ReplicaId) -> Arc<SigningKey> {
         Arc::new(key(self.seed, self.registry.as_ref(), "block", replica.0))
     }
 
     /// A client's key.
     #[must_use]
-    pub fn client_key(&self, client: u16) -> SigningKey {
+    pub(crate) fn client_key(&self, client: u16) -> SigningKey {
         key(self.seed, self.registry.as_ref(), "client", client)
-    }
-
-    /// Whether the plan enrolled a client.
-    #[must_use]
-    pub fn is_client(&self, key: &PublicKey) -> bool {
-        self.plan.plan.clients.iter().any(|client| client.key == *key)
     }
 }
 

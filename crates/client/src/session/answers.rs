@@ -8,10 +8,7 @@
 
 use ravelin_crypto::answers::answer_leaf;
 use ravelin_crypto::merkle;
-use ravelin_model::requests::session::SessionReply;
-use ravelin_model::{
-    Answer, AnswerBatch, Decode as _, MerklePath, OperationResult, SignedStatement, Suspicion,
-};
+use ravelin_model::{Answer, AnswerBatch, MerklePath, OperationResult, SignedStatement, Suspicion};
 
 use super::*;
 use crate::event::{ReadPath, Voted};
@@ -163,22 +160,5 @@ impl Session {
             }
         }
         self.start_waiting(now, out);
-    }
-
-    fn on_opening_answered(&mut self, now: Time, results: Vec<Voted>, out: &mut Vec<ClientAction>) {
-        let outcome = results.into_iter().next().map(|voted| voted.outcome);
-        match outcome {
-            Some(OperationResult::Done(reply)) => {
-                match SessionReply::decode("session reply", &reply) {
-                    Ok(SessionReply::Opened(session)) if session != SessionId(0) => {
-                        self.on_opened(now, session, out);
-                    }
-                    // More than `f` intruded members, or another version of the cluster.
-                    _ => self.on_not_opened(now, Refusal::Malformed, out),
-                }
-            }
-            Some(OperationResult::Refused(refusal)) => self.on_not_opened(now, refusal, out),
-            None => {}
-        }
     }
 }

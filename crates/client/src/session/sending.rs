@@ -135,19 +135,6 @@ impl Session {
         self.send_due(out);
     }
 
-    /// Counts who says that the session or the client is unknown; enough of them end the session.
-    pub(super) fn on_shut_out(
-        &mut self,
-        from: ReplicaId,
-        refusal: Refusal,
-        out: &mut Vec<ClientAction>,
-    ) {
-        self.shut_out.record(from, refusal);
-        if self.shut_out.count(|said| *said == refusal) >= self.group().one_correct() {
-            self.lose(refusal, out);
-        }
-    }
-
     /// Ends a flight that a correct member denied.
     fn give_up(
         &mut self,
@@ -167,19 +154,6 @@ impl Session {
         let why = Unanswered::Denied(refusal);
         out.push(ClientAction::Deliver(Event::Unanswered { ticket, why }));
         self.start_waiting(now, out);
-    }
-
-    /// Tries a higher number if the last was used up; otherwise there is no session.
-    pub(super) fn on_not_opened(
-        &mut self,
-        now: Time,
-        refusal: Refusal,
-        out: &mut Vec<ClientAction>,
-    ) {
-        match refusal {
-            Refusal::StaleOpening { last } => self.open_above(now, last.max(self.opening.0), out),
-            _ => self.lose(refusal, out),
-        }
     }
 
     /// Asks `replica` for the answers of the session, or to its opening.

@@ -7,8 +7,8 @@ use ravelin_model::{Encode as _, OperationResult, Refusal, ReplicaId, Sequence, 
 
 use super::fixture::{Fixture, PATIENCE, SESSION, START, groups, id, operation};
 use crate::event::{Event, Ticket, Unanswered};
-use crate::limits::{BUSY_HOLD_MAX, IN_FLIGHT_BYTES_MAX};
-use crate::session::Misuse;
+use crate::limits::{BUSY_HOLD_MAX, IN_FLIGHT_BYTES_MAX, SETTLED_MAX};
+use crate::misuse::Misuse;
 
 fn denied(first: u64, refusal: Refusal) -> ServerMessage {
     ServerMessage::Denied { session: SESSION, first, refusal }
@@ -286,6 +286,23 @@ fn the_window_begins_at_the_oldest_operation_without_an_answer() {
     assert_eq!(fixture.session.capacity().operations, 0, "the oldest still holds the window");
     answer(&mut fixture, first);
     assert_eq!(fixture.session.capacity().operations, 1024);
+}
+
+#[test]
+fn a_long_session_keeps_no_more_than_a_short_one() {
+    let mut fixture = Fixture::four().open();
+    for _ in 0..3 {
+        let first = fixture.submit(ENVELOPE_OPERATIONS_MAX);
+        let answers: Vec<(u64, u64, &[u8])> =
+            (first..first + 1024).map(|sequence| (sequence, 20, b"ok".as_slice())).collect();
+        let batch = fixture.batch(&answers);
+        for member in 0..3 {
+            fixture.tell(member, ServerMessage::Repeated(batch.clone()));
+        }
+        assert!(matches!(fixture.take_events().as_slice(), [Event::Answered { .. }]));
+        let kept = fixture.session.footprint();
+        assert_eq!((kept.agreed, kept.votes, kept.flights), (SETTLED_MAX, 0, 0));
+    }
 }
 
 #[test]

@@ -4,8 +4,8 @@ use ravelin_crypto::answers::answer_leaf;
 use ravelin_crypto::merkle::MerkleTree;
 use ravelin_model::wire::ServerMessage;
 use ravelin_model::{
-    ClusterId, CommitStatement, Digest, Epoch, FaultModel, Incarnation, MerklePath,
-    OperationResult, Position, PublicKey, SessionId,
+    ClusterId, CommitStatement, Digest, Epoch, FaultModel, Incarnation, MerklePath, Misbehaviour,
+    OperationResult, Position, PublicKey, SessionId, Suspicion,
 };
 
 use super::fixture::{Fixture, SESSION, groups, id};
@@ -70,7 +70,7 @@ fn scenario_32_answers_to_something_else_do_not_count() {
     let mut fixture = Fixture::four().open();
     let first = fixture.submit(1);
     let good = fixture.batch(&[(first, 20, b"a")]);
-    let mut others = vec![good.clone(), good.clone(), good.clone()];
+    let mut others = [good.clone(), good.clone(), good.clone()];
     others[0].session = SessionId(SESSION.0 + 1);
     others[1].session = SessionId(0);
     others[2].answers[0].sequence.0 += 1;
@@ -141,8 +141,9 @@ fn scenario_40_statements_of_another_cluster_incarnation_or_epoch_do_not_count()
             change(&mut foreign);
             let statement = fixture.sign(member, foreign);
             fixture.tell(member, ServerMessage::Answers { statement, batch, path });
-            let blamed = fixture.take_accusations();
-            assert_eq!(blamed, vec![(id(member), false); usize::from(is_blamed)]);
+            let misbehaviour = Box::new(Misbehaviour::Suspected(Suspicion::Foreign));
+            let blame = Event::Accused { replica: id(member), misbehaviour };
+            assert_eq!(fixture.take_events(), vec![blame; usize::from(is_blamed)]);
         }
     }
 }

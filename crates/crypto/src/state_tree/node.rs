@@ -1,6 +1,7 @@
 //! Nodes of the state tree, and what is hashed of them.
 
 use ravelin_model::Digest;
+use ravelin_model::wire::StateNode;
 
 use super::slab::Id;
 
@@ -8,7 +9,7 @@ const PATH: &[u8; 32] = b"ravelin state path v1\0\0\0\0\0\0\0\0\0\0\0";
 const VALUE: &[u8; 32] = b"ravelin state value v1\0\0\0\0\0\0\0\0\0\0";
 const NODE: &[u8; 32] = b"ravelin state node v1\0\0\0\0\0\0\0\0\0\0\0";
 
-/// Memory of one node, its key apart.
+/// Memory of one node.
 pub const NODE_BYTES: usize = size_of::<Node>();
 
 /// The hash of a key: its way through the tree, and its rank.
@@ -43,13 +44,11 @@ pub(super) enum Side {
     Right,
 }
 
-/// A key and what the tree holds under it.
+/// The path of a key and what the tree holds under it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Entry {
     pub(super) path: Path,
     pub(super) value: Digest,
-    /// The key's place among the keys.
-    pub(super) key: Id,
 }
 
 /// An entry with everything below it.
@@ -79,6 +78,16 @@ impl Node {
 
     pub(super) fn digest(&self) -> Digest {
         node_digest(&self.entry.path, &self.entry.value, &self.left.digest, &self.right.digest)
+    }
+
+    /// The node as a proof shows it.
+    pub(super) fn show(&self) -> StateNode {
+        StateNode {
+            path: Digest(self.entry.path.0),
+            value: self.entry.value,
+            left: self.left.digest,
+            right: self.right.digest,
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use ravelin_model::wire::StateProof;
 use super::node::{Path, Side, node_digest, value_digest};
 
 /// Whether, in the state with this `root`, `key` has exactly the value that `proof` shows, or is
-/// absent where it shows none. Cost: two hashes a node, up to the first one that is not in its place;
+/// absent where it shows none. Cost: one hash a node, up to the first one that is not in its place;
 /// the 258th cannot be, since a node at depth `d` shares `d` bits of 256 with the key.
 #[must_use]
 pub fn verify_proof(root: &Digest, key: &[u8], proof: &StateProof) -> bool {
@@ -31,7 +31,7 @@ fn end_of_search(root: &Digest, key: &[u8], proof: &StateProof) -> Option<End> {
     let mut expected = *root;
     let mut above: Option<Path> = None;
     for (depth, node) in proof.path.iter().enumerate() {
-        let path = Path::of(&node.key);
+        let path = Path(node.path.0);
         let in_place = path.common_bits(&wanted) >= depth;
         let in_order = above.is_none_or(|above| above < path);
         let is_expected = node_digest(&path, &node.value, &node.left, &node.right) == expected;

@@ -26,6 +26,10 @@ fn key(number: u64) -> Vec<u8> {
     state_key(ServiceId::KV, format!("key {number}").as_bytes())
 }
 
+fn path_of(key: &[u8]) -> Digest {
+    Digest(Path::of(key).0)
+}
+
 fn put(tree: &mut StateTree, key: &[u8], value: &[u8]) {
     tree.insert(key, value_digest(value));
 }
@@ -71,7 +75,6 @@ fn check_shape(tree: &StateTree) {
     fn check(tree: &StateTree, subtree: &Subtree, above: Option<Path>, depth: usize) -> usize {
         let Some(node) = subtree.top.map(|id| tree.nodes.get(id)) else { return 0 };
         let path = node.entry.path;
-        assert_eq!(path, Path::of(tree.keys.get(node.entry.key)));
         assert!(above.is_none_or(|above| above < path));
         let below = [Side::Left, Side::Right].into_iter().map(|side| {
             if let Some(below) = node.child(side).top.map(|id| tree.nodes.get(id)) {
@@ -84,8 +87,6 @@ fn check_shape(tree: &StateTree) {
     }
     assert_eq!(check(tree, &tree.root, None, 0), tree.len());
     assert_eq!(tree.nodes.len(), tree.len() + tree.superseded_nodes());
-    let removed: usize = tree.kept.iter().map(|kept| kept.superseded_keys.len()).sum();
-    assert_eq!(tree.keys.len(), tree.len() + removed);
 }
 
 #[test]
@@ -107,7 +108,7 @@ fn the_tree_agrees_with_a_map() {
         wander(seed, 40, 200, |tree, model| {
             check_shape(tree);
             assert_eq!(tree.len(), model.len());
-            let digests = model.iter().map(|(key, value)| (key.as_slice(), value_digest(value)));
+            let digests = model.iter().map(|(key, value)| (path_of(key), value_digest(value)));
             assert_eq!(tree.iter().collect::<BTreeMap<_, _>>(), digests.collect(), "seed {seed}");
             for number in 0..40 {
                 let key = key(number);
@@ -119,9 +120,9 @@ fn the_tree_agrees_with_a_map() {
 }
 
 #[test]
-fn keys_come_in_ascending_order_of_paths() {
+fn paths_come_in_ascending_order() {
     wander(1, 100, 300, |tree, _| {
-        assert!(tree.iter().map(|(key, _)| Path::of(key)).is_sorted());
+        assert!(tree.iter().map(|(path, _)| path).is_sorted());
     });
 }
 
@@ -208,7 +209,7 @@ fn a_version_kept_stays_as_it_was() {
         }
         kept.iter().for_each(|_| tree.forget_oldest());
         model.keys().for_each(|key| assert!(tree.remove(key).is_some()));
-        assert_eq!((tree.nodes.len(), tree.keys.len()), (0, 0), "seed {seed}");
+        assert_eq!(tree.nodes.len(), 0, "seed {seed}");
     }
 }
 
@@ -328,8 +329,7 @@ fn a_proof_of_another_version_is_refused() {
 fn forged(paths: impl IntoIterator<Item = Path>) -> StateTree {
     let mut tree = StateTree::new();
     for path in paths {
-        let key = tree.keys.add(path.0.as_slice().into());
-        tree.insert_entry(Entry { path, value: Digest([1; 32]), key });
+        tree.insert_entry(Entry { path, value: Digest([1; 32]) });
     }
     tree
 }
@@ -371,10 +371,10 @@ fn a_shape_that_breaks_the_rules_is_refused() {
     let (small, large) = (&keys[3], &keys[40]);
     let node = |key: &[u8], value: &[u8], right: bool, below: Digest| {
         let (left, right) = if right { (Digest::default(), below) } else { (below, below) };
-        StateNode { key: key.to_vec(), value: value_digest(value), left, right }
+        StateNode { path: path_of(key), value: value_digest(value), left, right }
     };
     let digest = |shown: &StateNode| {
-        node::node_digest(&Path::of(&shown.key), &shown.value, &shown.left, &shown.right)
+        node::node_digest(&Path(shown.path.0), &shown.value, &shown.left, &shown.right)
     };
     let check = |nodes: [&StateNode; 2], key: &[u8], value: Option<&[u8]>| {
         let path: Vec<StateNode> = nodes.into_iter().cloned().collect();
@@ -405,8 +405,8 @@ fn a_shape_that_breaks_the_rules_is_refused() {
 #[test]
 fn a_proof_of_one_node_for_ever_is_refused() {
     let empty = Digest::default();
-    let node = StateNode { key: key(1), value: empty, left: empty, right: empty };
-    let digest = node::node_digest(&Path::of(&node.key), &empty, &empty, &empty);
+    let node = StateNode { path: path_of(&key(1)), value: empty, left: empty, right: empty };
+    let digest = node::node_digest(&Path::of(&key(1)), &empty, &empty, &empty);
     for count in [2, 257, 258, 1 << 16] {
         let proof = StateProof { value: None, path: vec![node.clone(); count] };
         assert!(!verify_proof(&digest, &key(2), &proof));
@@ -430,7 +430,7 @@ fn digests_are_golden() {
     assert_eq!(state_key(ServiceId::KV, b"a"), b"\x02a");
     check(value_digest(b"1"), "dda199dba64e7ccf62de3d537b2135220e77b1d13210ade9f0c4337d2157c52b");
     check(
-        Digest(Path::of(b"\x02a").0),
+        path_of(b"\x02a"),
         "fb3070460e224199178b0d6693565e07795fcec567a44c17b88a3dfa76620e88",
     );
     let mut tree = StateTree::new();

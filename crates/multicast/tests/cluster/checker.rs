@@ -56,11 +56,17 @@ impl Checker {
         };
     }
 
-    pub(crate) fn on_event(&mut self, by: ReplicaId, entered: &mut BTreeSet<BlockRef>, of: &Event) {
-        match of {
+    pub(crate) fn on_event(
+        &mut self,
+        by: ReplicaId,
+        horizon: Round,
+        entered: &mut BTreeSet<BlockRef>,
+        event: &Event,
+    ) {
+        match event {
             Event::Committed(committed) => self.on_committed(by, committed),
             Event::Certified(reference) => self.on_certified(by, reference),
-            Event::Entered(block) => self.on_entered(by, entered, block),
+            Event::Entered(block) => self.on_entered(by, horizon, entered, block),
             Event::Archive { .. } | Event::Standing(_) => {}
         }
     }
@@ -79,12 +85,17 @@ impl Checker {
         assert_eq!(first, reference, "seed {}: {by} has two certified blocks", self.seed);
     }
 
-    fn on_entered(&self, by: ReplicaId, entered: &mut BTreeSet<BlockRef>, block: &Verified<Block>) {
+    fn on_entered(
+        &self,
+        by: ReplicaId,
+        horizon: Round,
+        entered: &mut BTreeSet<BlockRef>,
+        block: &Verified<Block>,
+    ) {
         let reference = block.reference();
         assert!(entered.insert(reference), "seed {}: {reference:?} enters twice", self.seed);
-        let lowest = entered.first().map_or(Round(0), |first| first.round);
         for parent in &block.body.parents {
-            let is_there = parent.round < lowest || entered.contains(parent);
+            let is_there = parent.round <= horizon || entered.contains(parent);
             assert!(is_there, "seed {}: {by} has {reference:?} before its parent", self.seed);
         }
     }

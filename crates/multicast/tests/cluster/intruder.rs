@@ -112,7 +112,7 @@ pub(crate) fn equivocate(keyring: Keyring, key: SigningKey, half: Vec<ReplicaId>
     })
 }
 
-/// Two servers with one key, each talking to its own half.
+/// Two servers with one key, each showing its blocks to its own half.
 pub(crate) struct Twins(pub(crate) [(Box<Wrapped>, Vec<ReplicaId>); 2]);
 
 impl Intruder for Twins {
@@ -120,7 +120,9 @@ impl Intruder for Twins {
         for (twin, half) in &mut self.0 {
             let mut said = vec![];
             twin.on_message(now, from, message, &mut said);
-            out.extend(said.into_iter().filter(|(to, _)| half.contains(to)));
+            out.extend(said.into_iter().filter(|(to, message)| {
+                half.contains(to) || !matches!(message, Message::Block(_))
+            }));
         }
     }
 
@@ -128,7 +130,9 @@ impl Intruder for Twins {
         for (twin, half) in &mut self.0 {
             let mut said = vec![];
             twin.on_time(now, &mut said);
-            out.extend(said.into_iter().filter(|(to, _)| half.contains(to)));
+            out.extend(said.into_iter().filter(|(to, message)| {
+                half.contains(to) || !matches!(message, Message::Block(_))
+            }));
         }
     }
 
@@ -137,8 +141,8 @@ impl Intruder for Twins {
     }
 }
 
-/// Keeps every rule, makes each block as early as the rules allow, and votes for none of the
-/// leaders that it can leave out.
+/// Keeps every rule, makes each block as early as the rules allow, votes for none of the leaders
+/// that it can leave out, and proposes nothing that could be committed.
 pub(crate) struct NeverVotes {
     keyring: Keyring,
     key: SigningKey,
@@ -186,8 +190,7 @@ impl NeverVotes {
     }
 
     /// A block that leaves out `unloved`: its block of the round before, that is.
-    fn body(&self, now: Time, unloved: Option<ReplicaId>) -> BlockBody {
-        let round = self.last.round.next();
+    fn body(&self, now: Time, round: Round, unloved: Option<ReplicaId>) -> BlockBody {
         let others = self.rule.group.members().filter(|member| *member != self.own);
         let newest = others.filter_map(|member| {
             let until = round.minus(if Some(member) == unloved { 2 } else { 1 });
@@ -209,8 +212,11 @@ impl NeverVotes {
 
     fn speak(&mut self, now: Time, out: &mut Sent) {
         loop {
-            let unloved = self.rule.leaders_of(self.last.round).find(|leader| *leader != self.own);
-            let block = self.keyring.sign_block(&self.key, self.body(now, unloved));
+            let leads = |round| self.rule.leaders_of(round).any(|leader| leader == self.own);
+            let next = self.last.round.next();
+            let round = if leads(next) { next.next() } else { next };
+            let unloved = self.rule.leaders_of(round.minus(1)).find(|leader| *leader != self.own);
+            let block = self.keyring.sign_block(&self.key, self.body(now, round, unloved));
             if !validity::is_well_formed(&self.dag, &block) {
                 return;
             }

@@ -55,7 +55,9 @@ fn two_servers_with_one_key_are_exposed() {
     for seed in 0..20 {
         let cluster = Cluster::new(seed, 4, 1, 2).network(shuffled(Duration::from_millis(10)));
         let twin = |half: Vec<u16>| {
-            let core = Core::new(cluster.start(INTRUDER.0, half.len() as u64));
+            let mut core = Core::new(cluster.start(INTRUDER.0, half.len() as u64));
+            let own_business = cluster.keys.envelope(1_000 + half.len() as u64, 8);
+            core.payload_mut().0.push_back(own_business);
             let plain: Rewrite = Box::new(|_, message| vec![message]);
             (Wrapped::boxed(core, INTRUDER, plain), half.into_iter().map(ReplicaId).collect())
         };

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ravelin_model::{
     Action, Block, BlockRef, CommitIndex, Decode as _, Envelope, FaultModel, LogRecord, Protocol as _,
-    ReplicaId, Time, Vote,
+    ReplicaId, Round, Time, Vote,
 };
 use ravelin_multicast::{
     Committed, Event, Message, Ordering, OrderingState, Payload, Standing, Start, Views,
@@ -310,13 +310,13 @@ impl Cluster {
         for (id, core) in self.correct() {
             let state = core.delivery().state();
             text += &format!(
-                "\n  {id}: {:?}, own {:?}, dag {:?}, next {:?}, commit {:?}, delivered {:?}",
+                "\n  {id}: {:?}, own {:?}, dag {:?}, next {:?}, commit {:?}, {} delivered",
                 core.standing(),
                 core.round(),
                 core.dag().highest(),
                 state.next,
                 state.commit,
-                self.nodes[usize::from(id)].delivered.keys(),
+                self.nodes[usize::from(id)].delivered.len(),
             );
         }
         text
@@ -450,7 +450,11 @@ impl Cluster {
 
     fn on_event(&mut self, id: ReplicaId, event: Event) {
         let node = &mut self.nodes[id.index()];
-        self.checker.on_event(id, &mut node.entered, &event);
+        let horizon = match &node.seat {
+            Seat::Up(core) => core.dag().horizon(),
+            _ => Round(0),
+        };
+        self.checker.on_event(id, horizon, &mut node.entered, &event);
         match event {
             Event::Committed(committed) => node.on_committed(self.now, *committed),
             Event::Archive { to, from } => {

@@ -1,5 +1,6 @@
 //! A server's card: what `ravelin node card` prints and `ravelin cluster plan` takes. Public.
 
+use std::fmt;
 use std::path::Path;
 
 use ravelin_model::limits::NAME_BYTES_MAX;
@@ -39,6 +40,21 @@ pub(crate) struct RawMember {
     os: String,
     #[serde(default)]
     administrator: String,
+}
+
+impl fmt::Display for RawMember {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            out,
+            "{}  servers at {}, clients at {}",
+            self.name, self.peer_address, self.client_address
+        )?;
+        let labels = [&self.zone, &self.os, &self.administrator];
+        labels
+            .iter()
+            .filter(|label| !label.is_empty())
+            .try_for_each(|label| write!(out, "  {label}"))
+    }
 }
 
 impl From<RawMember> for Member {
@@ -129,7 +145,10 @@ pub(crate) fn check_name(name: &str) -> Result<()> {
 pub(crate) fn check_address(address: &str) -> Result<()> {
     let wrong = |what: &str| {
         let cause = format!("`{address}` is no address: {what}");
-        Err(Error::usage(cause, "write host:port, as `node1.example.org:7701` or `[2001:db8::1]:7701`"))
+        Err(Error::usage(
+            cause,
+            "write host:port, as `node1.example.org:7701` or `[2001:db8::1]:7701`",
+        ))
     };
     let Some((host, port)) = address.rsplit_once(':') else { return wrong("it has no port") };
     if !port.parse::<u16>().is_ok_and(|port| port > 0) {
@@ -143,8 +162,14 @@ pub(crate) fn check_address(address: &str) -> Result<()> {
         Some(literal) => literal.parse::<std::net::Ipv6Addr>().is_ok(),
         None => {
             !host.is_empty()
-                && host.chars().all(|letter| letter.is_ascii_alphanumeric() || "-._".contains(letter))
+                && host
+                    .chars()
+                    .all(|letter| letter.is_ascii_alphanumeric() || "-._".contains(letter))
         }
     };
-    if fits && address.len() <= 2 * NAME_BYTES_MAX { Ok(()) } else { wrong("its host makes no sense") }
+    if fits && address.len() <= 2 * NAME_BYTES_MAX {
+        Ok(())
+    } else {
+        wrong("its host makes no sense")
+    }
 }

@@ -76,9 +76,8 @@ impl ClientFile {
     /// The client file that `text`, the text of `path`, spells.
     pub(crate) fn checked(path: &Path, text: &str) -> Result<Self> {
         let raw: RawClientFile = parse(path, text)?;
-        let wrong = |what: &str, hint: &str| {
-            Err(Error::usage(format!("{}: {what}", path.display()), hint))
-        };
+        let wrong =
+            |what: &str, hint: &str| Err(Error::usage(format!("{}: {what}", path.display()), hint));
         let whereabouts = match (raw.plan, raw.servers) {
             (Some(_), servers) if !servers.is_empty() => {
                 return wrong("it has both a plan and servers", "keep the plan: it names them");
@@ -163,6 +162,7 @@ pub(crate) fn check_fingerprint(signed: &SignedPlan, trusted: ClusterId) -> Resu
         return Ok(());
     }
     let cause = format!("the plan's fingerprint is {found}, not {}, which is trusted", trusted.0);
-    let hint = "this plan is another cluster's, or was changed: ask an administrator which is right";
+    let hint =
+        "this plan is another cluster's, or was changed: ask an administrator which is right";
     Err(Error::new(Exit::VerificationFailed, cause, hint))
 }

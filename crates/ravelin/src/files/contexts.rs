@@ -36,13 +36,8 @@ impl Contexts {
     /// Remembers a cluster. `client`: its client file, into which the plan's path is written as
     /// `plan.toml`. The first cluster comes into use.
     pub(crate) fn add(&self, name: &str, client: &ClientFile, plan: Option<&str>) -> Result<()> {
-        check_name(name)?;
+        self.refuse_known(name)?;
         let dir = self.dir(name);
-        if fs::symlink_metadata(&dir).is_ok() {
-            let cause = format!("a cluster is already known as `{name}`");
-            let hint = format!("choose another name, or remove {}", dir.display());
-            return Err(Error::new(Exit::Conflict, cause, hint));
-        }
         let draft = disk::DraftDir::new(&dir)?;
         disk::create(&draft.path().join("client.toml"), &client.text()?, Privacy::Public)?;
         if let Some(plan) = plan {
@@ -50,6 +45,18 @@ impl Contexts {
         }
         draft.install()?;
         if self.current()?.is_none() { self.select(name) } else { Ok(()) }
+    }
+
+    /// Refuses a name that is taken, or is none.
+    pub(crate) fn refuse_known(&self, name: &str) -> Result<()> {
+        check_name(name)?;
+        let dir = self.dir(name);
+        if fs::symlink_metadata(&dir).is_err() {
+            return Ok(());
+        }
+        let cause = format!("a cluster is already known as `{name}`");
+        let hint = format!("choose another name, or remove {}", dir.display());
+        Err(Error::new(Exit::Conflict, cause, hint))
     }
 
     /// The names of all clusters, sorted.

@@ -41,7 +41,8 @@ pub(crate) fn read(path: &Path, privacy: Privacy) -> Result<Zeroizing<String>> {
     let failed = |error| Error::system("read", path, &error);
     // Not to wait for ever for the writer of a pipe.
     let nonblocking = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or_default();
-    let file = OpenOptions::new().read(true).custom_flags(nonblocking).open(path).map_err(failed)?;
+    let file =
+        OpenOptions::new().read(true).custom_flags(nonblocking).open(path).map_err(failed)?;
     let metadata = file.metadata().map_err(failed)?;
     let refused = |exit, what: &str, hint: &str| {
         Err(Error::new(exit, format!("cannot read {}: {what}", path.display()), hint))
@@ -58,7 +59,11 @@ pub(crate) fn read(path: &Path, privacy: Privacy) -> Result<Zeroizing<String>> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(capacity));
     file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() as u64 > FILE_BYTES_MAX {
-        return refused(Exit::Usage, "it is larger than any such file", "check that it is the right one");
+        return refused(
+            Exit::Usage,
+            "it is larger than any such file",
+            "check that it is the right one",
+        );
     }
     let Ok(text) = std::str::from_utf8(&bytes) else {
         return refused(Exit::Usage, "it is not text", "check that it is the right one");

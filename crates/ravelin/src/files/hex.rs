@@ -14,13 +14,15 @@ pub(crate) fn decode<const N: usize>(text: &str) -> Option<[u8; N]> {
 
 /// The lower-case digits of `bytes`.
 pub(crate) fn encode(bytes: &[u8]) -> String {
-    let digit = |value: u8| char::from_digit(u32::from(value), 16).expect("half a byte is below 16");
+    let digit =
+        |value: u8| char::from_digit(u32::from(value), 16).expect("half a byte is below 16");
     bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 fn fill(text: &str, bytes: &mut [u8]) -> bool {
     let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-    let value = |digit: u8| char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok());
+    let value =
+        |digit: u8| char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok());
     rest.is_empty()
         && pairs.len() == bytes.len()
         && pairs.iter().zip(bytes).all(|([high, low], byte)| match (value(*high), value(*low)) {

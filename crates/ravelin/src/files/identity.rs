@@ -68,7 +68,9 @@ impl Identity {
             transport: raw.transport_seed.0,
         };
         let keys = identity.public_keys();
-        if keys.identity == keys.block || keys.block == keys.transport || keys.transport == keys.identity
+        if keys.identity == keys.block
+            || keys.block == keys.transport
+            || keys.transport == keys.identity
         {
             let cause = format!("{}: two of the three seeds are equal", path.display());
             return Err(Error::usage(cause, "make a new identity with `ravelin node init`"));

@@ -71,7 +71,9 @@ impl Kind {
     pub(crate) fn check(self, path: &Path, text: &str) -> Result<()> {
         match self {
             Self::Node => NodeConfig::checked(path, text).map(drop),
-            Self::Plan => plan::check_fit(&plan::plan(path, text)?.plan).map(drop),
+            Self::Plan => plan::check_fit(&plan::plan(path, text)?.plan)
+                .map(drop)
+                .map_err(|error| error.context(path.display())),
             Self::Client => ClientFile::checked(path, text).map(drop),
             Self::Card => card::card(path, text).map(drop),
         }

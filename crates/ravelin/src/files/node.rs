@@ -150,7 +150,6 @@ impl NodeConfig {
     ) -> Result<(Self, Vec<Shown>)> {
         let text = disk::read(path, disk::Privacy::Public)?;
         Self::layered(path, &text, overrides, sources)
-            .map_err(|error| error.context(format!("the node file {}", path.display())))
     }
 
     /// The configuration that `text`, the text of `path`, spells.
@@ -164,7 +163,16 @@ impl NodeConfig {
         overrides: NodeOverrides,
         sources: &Sources,
     ) -> Result<(Self, Vec<Shown>)> {
-        let raw: RawNode = parse(path, text)?;
+        let raw = parse(path, text)?;
+        Self::from_raw(path, raw, overrides, sources).map_err(|error| error.context(path.display()))
+    }
+
+    fn from_raw(
+        path: &Path,
+        raw: RawNode,
+        overrides: NodeOverrides,
+        sources: &Sources,
+    ) -> Result<(Self, Vec<Shown>)> {
         check_name(&raw.name)?;
         check_address(&raw.peer_address)?;
         check_address(&raw.client_address)?;
@@ -188,8 +196,7 @@ impl NodeConfig {
             .expect("the default is an address");
         let admin_listen =
             layers.pick("admin_listen", overrides.admin_listen, raw.admin_listen, default);
-        let peer_address =
-            layers.pick("peer_address", None, Some(raw.peer_address), String::new());
+        let peer_address = layers.pick("peer_address", None, Some(raw.peer_address), String::new());
         let client_address =
             layers.pick("client_address", None, Some(raw.client_address), String::new());
         let log_retention_bytes = layers.pick(

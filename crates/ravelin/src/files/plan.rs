@@ -11,9 +11,9 @@ use ravelin_model::{
 use serde::Deserialize;
 
 use super::card::{RawMember, check_address, set_member};
+use super::disk;
 use super::hex::Hex;
 use super::syntax::{Text, parse};
-use super::disk;
 use crate::exit::{Error, Exit, Result};
 
 /// Agreed seconds between two key changes that a server may ask for, unless the plan says otherwise.
@@ -27,7 +27,7 @@ struct RawPlan {
     version: u16,
     name: String,
     purpose: RawPurpose,
-    incarnation: u64,
+    incarnation: u32,
     epoch: u64,
     previous: Option<Hex<32>>,
     fault_model: RawFaultModel,
@@ -123,7 +123,7 @@ pub(crate) fn text(signed: &SignedPlan) -> String {
     text.number("version", plan.version.into());
     text.set("name", plan.name.as_str());
     text.set("purpose", purpose_name(plan.purpose));
-    text.number("incarnation", plan.incarnation.0);
+    text.number("incarnation", plan.incarnation.0.into());
     text.number("epoch", plan.epoch.0);
     if let Some(previous) = plan.previous {
         text.set("previous", previous.to_string());
@@ -174,7 +174,8 @@ pub(crate) fn check_fit(plan: &ClusterPlan) -> Result<Group> {
         let labels = &member.labels;
         for label in [&labels.zone, &labels.os, &labels.administrator] {
             if label.len() > LABEL_BYTES_MAX || label.chars().any(char::is_control) {
-                let cause = format!("a label of server `{}` is too long or not printable", member.name);
+                let cause =
+                    format!("a label of server `{}` is too long or not printable", member.name);
                 return Err(Error::usage(cause, format!("at most {LABEL_BYTES_MAX} bytes")));
             }
         }

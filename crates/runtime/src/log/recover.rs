@@ -129,8 +129,6 @@ struct Hole {
     group_start: u64,
     /// The first thing in it that is bad.
     offset: u64,
-    /// Whether the group's number is known: the number is `expected`.
-    is_numbered: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -145,7 +143,9 @@ impl Walk<'_, '_> {
     /// Follows the groups from the start of `oldest` to where they end.
     fn walk(&mut self, oldest: SegmentNumber) -> Result<Hole, LogError> {
         let mut number = oldest;
-        // Segments below were pruned after a group in this one or a later one was durable.
+        // Of a pruned log the first group tells the number. If that one is bad, `expected` stays at
+        // 1, which any later marker calls durable: as it should, since segments are pruned only
+        // when groups behind them are durable.
         let mut is_numbered = oldest == SegmentNumber(1);
         loop {
             let segment = match self.segments.get(&number) {
@@ -178,7 +178,7 @@ impl Walk<'_, '_> {
             };
             let (Some(marker), None) = (marker, offset) else {
                 let offset = offset.unwrap_or(group_start);
-                return Ok(Some(Hole { segment, tags, group_start, offset, is_numbered }));
+                return Ok(Some(Hole { segment, tags, group_start, offset }));
             };
             self.expected = marker.group.next();
             is_numbered = true;
@@ -221,7 +221,7 @@ impl Walk<'_, '_> {
             let is_first = segment.number == last;
             let from = if is_first { hole.group_start } else { HEADER_BYTES };
             let Some(durable) = search(segment, from).map_err(io)? else { continue };
-            if durable >= self.expected || !hole.is_numbered {
+            if durable >= self.expected {
                 return Err(LogError::Damaged { segment: last, offset: hole.offset });
             }
             found = Found::Torn;

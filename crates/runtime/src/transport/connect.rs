@@ -106,7 +106,7 @@ impl Line {
         let mut backoff = Backoff::new(self.timing);
         while !self.events.is_closed() {
             let began = Instant::now();
-            match self.dial(&address, &tls).await {
+            match dial(&address, &tls, self.timing.handshake_max).await {
                 Ok(stream) => {
                     self.counters.connected.add(1);
                     self.carry(stream, std::future::pending::<Option<SecureStream>>()).await;
@@ -152,28 +152,29 @@ impl Line {
         let _ = self.events.send(PeerEvent::Disconnected(from)).await;
         newer
     }
+}
 
-    async fn dial(
-        &self,
-        address: &str,
-        tls: &Arc<ClientConfig>,
-    ) -> Result<SecureStream, HandshakeError> {
-        let attempt = async {
-            let stream = TcpStream::connect(address).await.map_err(HandshakeError::Unreachable)?;
-            let stream = buffered(stream)?;
-            let stream = TlsConnector::from(Arc::clone(tls)).connect(server_name(), stream).await?;
-            let mut stream = SecureStream::from(stream);
-            let agreed = stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
-            if agreed.as_ref() != tls.alpn_protocols.first() {
-                return Err(HandshakeError::WrongProtocol);
-            }
-            match stream.read_u32_le().await? {
-                KEEPALIVE => Ok(stream),
-                _ => Err(HandshakeError::WrongProtocol),
-            }
-        };
-        timeout(self.timing.handshake_max, attempt).await.unwrap_or(Err(HandshakeError::Timeout))
-    }
+/// Connects once, and says hello: the stream that comes out was welcomed by the other end.
+pub(super) async fn dial(
+    address: &str,
+    tls: &Arc<ClientConfig>,
+    handshake_max: Duration,
+) -> Result<SecureStream, HandshakeError> {
+    let attempt = async {
+        let stream = TcpStream::connect(address).await.map_err(HandshakeError::Unreachable)?;
+        let stream = buffered(stream)?;
+        let stream = TlsConnector::from(Arc::clone(tls)).connect(server_name(), stream).await?;
+        let mut stream = SecureStream::from(stream);
+        let agreed = stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
+        if agreed.as_ref() != tls.alpn_protocols.first() {
+            return Err(HandshakeError::WrongProtocol);
+        }
+        match stream.read_u32_le().await? {
+            KEEPALIVE => Ok(stream),
+            _ => Err(HandshakeError::WrongProtocol),
+        }
+    };
+    timeout(handshake_max, attempt).await.unwrap_or(Err(HandshakeError::Timeout))
 }
 
 /// Pauses between attempts: doubling, bounded, spread over their second half.

@@ -113,8 +113,16 @@ pub(super) fn client_config(
     server: PublicKey,
     alpn: &[u8],
 ) -> Arc<ClientConfig> {
+    dialer_config(key, Accepted::Pinned(BTreeSet::from([server])), alpn)
+}
+
+/// How to dial for one protocol.
+pub(super) fn dialer_config(
+    key: &TransportKey,
+    accepted: Accepted,
+    alpn: &[u8],
+) -> Arc<ClientConfig> {
     let provider = Arc::new(provider());
-    let accepted = Accepted::Pinned(BTreeSet::from([server]));
     let mut config = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&[&TLS13])
         .expect("the provider has suites of TLS 1.3")

@@ -15,9 +15,9 @@ use crate::watched::Execution;
 #[derive(Debug, Default)]
 pub struct Order {
     /// Who may misbehave; nobody else may be accused.
-    pub faulty: BTreeSet<ReplicaId>,
+    faulty: BTreeSet<ReplicaId>,
     /// Whose requests may be executed.
-    pub clients: BTreeSet<PublicKey>,
+    clients: BTreeSet<PublicKey>,
     commits: BTreeMap<CommitIndex, Progress>,
     stated: BTreeMap<CommitIndex, CommitStatement>,
     executed: BTreeMap<(Position, u16), Digest>,
@@ -25,8 +25,7 @@ pub struct Order {
     asked: BTreeMap<Digest, u64>,
     /// Where it was executed.
     places: BTreeMap<Digest, BTreeSet<(Position, u16)>>,
-    /// Proofs seen against the faulty.
-    pub proofs: u64,
+    proofs: u64,
 }
 
 /// Where a replica stands after a commit.
@@ -45,6 +44,24 @@ pub struct Progress {
 }
 
 impl Order {
+    /// Nothing was shown yet. Only `faulty` may be accused; only `clients` may be served.
+    #[must_use]
+    pub fn new(faulty: BTreeSet<ReplicaId>, clients: BTreeSet<PublicKey>) -> Self {
+        Self { faulty, clients, ..Self::default() }
+    }
+
+    /// Whether `replica` may misbehave.
+    #[must_use]
+    pub fn is_faulty(&self, replica: ReplicaId) -> bool {
+        self.faulty.contains(&replica)
+    }
+
+    /// Proofs seen against the faulty.
+    #[must_use]
+    pub fn proof_count(&self) -> u64 {
+        self.proofs
+    }
+
     /// Notes that a client asked for something.
     pub fn ask(&mut self, client: &PublicKey, request: &[u8]) {
         *self.asked.entry(request_digest(client, request)).or_default() += 1;

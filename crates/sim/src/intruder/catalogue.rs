@@ -31,7 +31,7 @@ use super::wrong_parents::WrongParents;
 use super::Intruder;
 
 /// What a name stands for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Description {
     /// The name.
     pub name: &'static str,
@@ -40,9 +40,20 @@ pub struct Description {
     /// Whether it makes sense against real servers: its effect does not depend on an order of
     /// messages that only the simulator can arrange, or on taking over before the first start.
     pub is_live: bool,
-    /// Whether it replaces the blocks of its replica, so that only one such can be composed.
-    pub makes_blocks: bool,
+    /// Whose blocks it works with; decides with whom it can be composed.
+    pub blocks: Blocks,
     make: fn() -> Box<dyn Intruder>,
+}
+
+/// What an intruder has to do with its server's blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blocks {
+    /// Nothing: composes with everyone.
+    Leaves,
+    /// It alters, hides or follows up its replica's blocks.
+    Alters,
+    /// It makes blocks in its replica's place: for those who alter that one's, nothing is left.
+    Makes,
 }
 
 /// All intruders, by name.
@@ -63,12 +74,20 @@ pub fn by_names(names: &str) -> Option<Vec<Box<dyn Intruder>>> {
     names.split('+').map(by_name).collect()
 }
 
-const fn live(
+const fn aside(
     name: &'static str,
     what: &'static str,
     make: fn() -> Box<dyn Intruder>,
 ) -> Description {
-    Description { name, what, is_live: true, makes_blocks: false, make }
+    Description { name, what, is_live: true, blocks: Blocks::Leaves, make }
+}
+
+const fn alters(
+    name: &'static str,
+    what: &'static str,
+    make: fn() -> Box<dyn Intruder>,
+) -> Description {
+    Description { name, what, is_live: true, blocks: Blocks::Alters, make }
 }
 
 const fn maker(
@@ -76,67 +95,70 @@ const fn maker(
     what: &'static str,
     make: fn() -> Box<dyn Intruder>,
 ) -> Description {
-    Description { name, what, is_live: true, makes_blocks: true, make }
+    Description { name, what, is_live: true, blocks: Blocks::Makes, make }
 }
 
 const ALL: &[Description] = &[
-    live("bad-envelopes", "hides badly signed envelopes among good ones", || {
+    alters("bad-envelopes", "hides badly signed envelopes among good ones", || {
         Box::new(BadEnvelopes)
     }),
-    live("censor", "neither hears nor answers some clients", || Box::new(Censor)),
-    live("chain-gap", "leaves own blocks out of its own chain", || Box::new(ChainGap::default())),
-    live("delayer", "does everything right, and late", || Box::new(Delayer)),
-    live("different-to-each", "sends every replica a block of its own", || {
+    aside("censor", "neither hears nor answers some clients", || Box::new(Censor)),
+    alters("chain-gap", "leaves own blocks out of its own chain", || Box::new(ChainGap::default())),
+    aside("delayer", "does everything right, and late", || Box::new(Delayer)),
+    alters("different-to-each", "sends every replica a block of its own", || {
         Box::new(DifferentToEach::default())
     }),
     maker("duplicate-envelopes", "orders clients' envelopes again and again", || {
         Box::new(DuplicateEnvelopes::default())
     }),
-    live("equivocator", "shows each half of the group another chain", || {
+    alters("equivocator", "shows each half of the group another chain", || {
         Box::new(Equivocator::default())
     }),
     maker("fake-fast", "seems to be faster than anybody, so that waits shrink", || {
         Box::new(FakeFast::default())
     }),
-    live("false-accuser", "accuses correct members with forged proofs", || {
+    alters("false-accuser", "accuses correct members with forged proofs", || {
         Box::new(FalseAccuser::default())
     }),
-    live("forger", "answers clients in others' names", || Box::new(Forger::default())),
-    live("future-clock", "lives ten years ahead", || Box::new(Clock::future())),
-    live("future-flood", "floods with blocks of rounds far ahead", || {
+    aside("forger", "answers clients in others' names", || Box::new(Forger::default())),
+    alters("future-clock", "lives ten years ahead", || Box::new(Clock::future())),
+    alters("future-flood", "floods with blocks of rounds far ahead", || {
         Box::new(FutureFlood::default())
     }),
-    live("garbage", "sends bytes that are no message", || Box::new(Garbage)),
-    live("giant", "sends what is too large", || Box::new(Giant::default())),
-    live("hides-parents", "shows blocks and keeps their parents", || Box::new(HidesParents)),
-    live("liar", "answers clients wrongly, correctly signed", || Box::new(Liar)),
+    aside("garbage", "sends bytes that are no message", || Box::new(Garbage)),
+    alters("giant", "sends what is too large", || Box::new(Giant::default())),
+    alters("hides-parents", "shows blocks and keeps their parents", || Box::new(HidesParents)),
+    aside("liar", "answers clients wrongly, correctly signed", || Box::new(Liar)),
     maker("minimal-links", "links as few blocks as it may", || Box::new(MinimalLinks::default())),
-    live("mute", "says nothing to anybody", || Box::new(Mute)),
+    alters("mute", "says nothing to anybody", || Box::new(Mute)),
     maker("never-votes-first", "never votes for others' leaders, but is always first", || {
         Box::new(NeverVotesFirst::default())
     }),
-    live("offline-tree", "grows trees of forks and shows their leaves", || {
+    alters("offline-tree", "grows trees of forks and shows their leaves", || {
         Box::new(OfflineTree::default())
     }),
-    live("past-clock", "lives a day ago", || Box::new(Clock::past())),
-    maker("perjurer", "states wrong results in its blocks", || Box::new(Perjurer::default())),
-    live("replayer", "says again what was said before", || Box::new(Replayer::default())),
-    live("slow-leader", "is late with the blocks of rounds that it leads", || {
+    alters("past-clock", "lives a day ago", || Box::new(Clock::past())),
+    maker("perjurer", "states wrong results in its blocks", || Box::new(Perjurer::signed())),
+    aside("replayer", "says again what was said before", || Box::new(Replayer::default())),
+    alters("slow-leader", "is late with the blocks of rounds that it leads", || {
         Box::new(SlowLeader)
     }),
-    live("stale-epoch", "speaks for another epoch, beginning or cluster", || {
+    alters("stale-epoch", "speaks for another epoch, beginning or cluster", || {
         Box::new(StaleEpoch::default())
     }),
     Description {
         name: "twin",
         what: "runs a second replica with the same key",
         is_live: false,
-        makes_blocks: false,
+        blocks: Blocks::Alters,
         make: || Box::new(Twin::default()),
     },
+    maker("vote-poisoner", "puts badly signed statements into its blocks", || {
+        Box::new(Perjurer::unsigned())
+    }),
     maker("votes-nobody", "votes for nobody's leader block", || Box::new(VotesNobody::default())),
-    live("withholder", "sends its blocks to few", || Box::new(Withholder)),
-    live("wrong-parents", "sends blocks whose parents break the rules", || {
+    alters("withholder", "sends its blocks to few", || Box::new(Withholder)),
+    alters("wrong-parents", "sends blocks whose parents break the rules", || {
         Box::new(WrongParents::default())
     }),
 ];

@@ -166,6 +166,11 @@ impl Intruded {
         self.pass(now, actions, out);
     }
 
+    /// As [`Replica::close`].
+    pub fn close(&mut self) {
+        self.replica.close();
+    }
+
     /// As [`Replica::on_suspicion`].
     pub fn on_suspicion(&mut self, who: ReplicaId, suspicion: Suspicion, out: &mut Vec<Deed>) {
         let mut actions = Vec::new();
@@ -221,7 +226,8 @@ impl Intruded {
         let Message::Fetch(wanted) = message else { return };
         let found: Vec<_> =
             wanted.iter().filter_map(|name| self.means.crafted(name)).cloned().collect();
-        let (core, means, name) = (&self.replica, &mut self.means, "");
+        let Some(name) = self.names().next() else { return };
+        let (core, means) = (&self.replica, &mut self.means);
         let mut scene = Scene { now, core, means, name, out };
         for block in &found {
             scene.send_block(from, block);

@@ -9,7 +9,7 @@ use super::{Deed, Intruder, Scene};
 /// Rounds over which the tree grows: so many doublings.
 const DEPTH: u32 = 4;
 /// Its own blocks between two trees.
-const PAUSE: u64 = 8;
+const PAUSE: u64 = 3;
 
 /// Grows trees of forks from its own blocks.
 #[derive(Debug, Default)]

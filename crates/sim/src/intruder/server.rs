@@ -97,6 +97,14 @@ impl Server {
         }
     }
 
+    /// As [`Replica::close`].
+    pub fn close(&mut self) {
+        match self {
+            Self::Correct(replica) => replica.close(),
+            Self::Intruded(intruded) => intruded.close(),
+        }
+    }
+
     /// As [`Replica::on_suspicion`].
     pub fn on_suspicion(&mut self, who: ReplicaId, suspicion: Suspicion, out: &mut Vec<Deed>) {
         match self {

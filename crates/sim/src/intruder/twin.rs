@@ -54,10 +54,9 @@ impl Twin {
                 match action {
                     Action::Broadcast(message) => {
                         to_itself.push(message.clone());
-                        for to in scene.others().filter(|to| is_of_second(scene, *to)) {
-                            scene.act();
-                            scene.out.push(Deed::Act(Action::Send(to, message.clone())));
-                        }
+                        let half: Vec<_> =
+                            scene.others().filter(|to| is_of_second(scene, *to)).collect();
+                        half.into_iter().for_each(|to| scene.send(to, message.clone()));
                     }
                     Action::Send(to, message) if to != own => scene.send(to, message),
                     _ => {}

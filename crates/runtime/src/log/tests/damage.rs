@@ -148,6 +148,61 @@ fn a_group_written_to_the_wrong_place_is_not_taken() {
 }
 
 #[test]
+fn records_that_changed_places_are_not_taken() {
+    let scratch = Scratch::new();
+    let (mut log, ..) = open(&scratch.0);
+    for payload in [b"12345678", b"abcdefgh"] {
+        log.append(Tag(5), payload).unwrap();
+    }
+    log.sync().unwrap();
+    log.close().unwrap();
+    let first = groups(&scratch, 1)[1] as usize + 64;
+    let bytes = std::fs::read(scratch.segment(1)).unwrap();
+    scratch.overwrite(1, first as u64, &bytes[first + 32..first + 64]);
+    scratch.overwrite(1, first as u64 + 32, &bytes[first..first + 32]);
+    let error = refusal(&scratch);
+    assert!(matches!(error, LogError::Damaged { offset, .. } if offset == first as u64), "{error}");
+}
+
+#[test]
+fn the_first_group_of_a_pruned_log_is_missed_too() {
+    let scratch = Scratch::new();
+    let (mut log, ..) = open(&scratch.0);
+    fill(&mut log, 0..200, 5);
+    log.prune(Tag(100));
+    log.sync().unwrap();
+    drop(log);
+    let first = scratch.segments()[0];
+    scratch.flip(first, HEADER_BYTES + 20);
+    let error = refusal(&scratch);
+    assert!(matches!(error, LogError::Damaged { segment, .. } if segment.0 == first), "{error}");
+}
+
+#[test]
+fn dropped_groups_do_not_come_back_when_new_ones_end_where_they_start() {
+    let scratch = Scratch::new();
+    let large = LogConfig { segment_bytes: 16 << 20, ..config() };
+    let (mut log, ..) = try_open(&scratch.0, large.clone()).unwrap();
+    for tag in 0..24 {
+        log.append(Tag(tag), &vec![1; 200_000]).unwrap();
+    }
+    log.sync().unwrap();
+    drop(log);
+    let starts = groups(&scratch, 1);
+    assert!(starts.len() > 4);
+    scratch.flip(1, starts[1] + 100); // group 2 of the groups 2, 3, 4 of one sync
+    let (mut log, entries, _) = try_open(&scratch.0, large.clone()).unwrap();
+    assert!(entries.is_empty());
+    // Group 2 is now the marker of the opening; group 3 ends where group 4 was.
+    let payload = vec![2; (starts[3] - starts[1]) as usize - 64 - 64 - 24];
+    log.append(Tag(100), &payload).unwrap();
+    log.sync().unwrap();
+    drop(log);
+    assert_eq!(groups(&scratch, 1).last(), Some(&starts[3]));
+    assert_eq!(try_open(&scratch.0, large).unwrap().1, vec![(100, payload)]);
+}
+
+#[test]
 fn a_segment_under_the_name_of_another_is_not_taken() {
     let scratch = Scratch::new();
     let (mut log, ..) = open(&scratch.0);

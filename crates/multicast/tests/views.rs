@@ -1,0 +1,322 @@
+//! Random search for a disagreement: whatever part of one DAG a replica sees, it never decides a
+//! slot differently from one who sees another part.
+//!
+//! DAGs are drawn at random with gaps, older parents, several leaders and up to `f` members that
+//! fork as they like; every block passes the product's own validity rules, and decisions are the
+//! product's own [`CommitRule`] and [`Delivery`]. The number of runs is [`RUNS`], or the environment
+//! variable `RAVELIN_VIEW_RUNS`.
+
+#![allow(clippy::indexing_slicing, reason = "a test that indexes wrongly fails, as it should")]
+
+#[path = "common/dice.rs"]
+mod dice;
+#[path = "common/keys.rs"]
+mod keys;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ravelin_crypto::Verified;
+use ravelin_model::{Block, BlockRef, Evidence, FaultModel, ReplicaId, Round};
+use ravelin_multicast::committer::{Decision, Path};
+use ravelin_multicast::{CommitRule, Dag, Delivery, OrderingState, Slot, validity};
+
+use dice::Dice;
+use keys::{Fork, Keys, proof};
+
+/// Runs for each kind of group, each with [`VIEWS`] views.
+const RUNS: u64 = 150;
+/// Parts of one DAG that are compared.
+const VIEWS: usize = 7;
+
+/// One kind of group.
+struct Setting {
+    n: u16,
+    f: u16,
+    model: FaultModel,
+    rounds: u64,
+}
+
+/// A DAG in the making.
+struct World {
+    keys: Keys,
+    dag: Dag,
+    hostile: BTreeSet<ReplicaId>,
+    /// How likely, in percent, others link a member's block in the next round.
+    popularity: Vec<u64>,
+}
+
+impl World {
+    fn draw(dice: &mut Dice, setting: &Setting) -> Self {
+        let keys = Keys::new(setting.n, setting.f, setting.model);
+        let group = keys.keyring.group();
+        let members = dice.shuffle(group.members().collect());
+        let hostile_count = dice.below(u64::from(setting.f) + 1).max(dice.below(2)) as usize;
+        let mut world = Self {
+            dag: Dag::new(group, keys.keyring.genesis(), Round(0)),
+            hostile: members.into_iter().take(hostile_count).collect(),
+            popularity: group
+                .members()
+                .map(|_| if dice.chance(30) { dice.below(40) } else { 50 + dice.below(51) })
+                .collect(),
+            keys,
+        };
+        let gaps = dice.below(15);
+        for round in (1..=setting.rounds).map(Round) {
+            for author in dice.shuffle(group.members().collect()) {
+                let copies = if world.hostile.contains(&author) { 1 + dice.below(3) } else { 1 };
+                for copy in 0..copies {
+                    if !dice.chance(gaps) {
+                        world.speak(dice, author, round, copy);
+                    }
+                }
+            }
+        }
+        world
+    }
+
+    /// Adds a block of `author`, if one that keeps the rules is found in a few tries.
+    fn speak(&mut self, dice: &mut Dice, author: ReplicaId, round: Round, salt: u64) {
+        for eagerness in [0, 0, 40, 100] {
+            let own = self.own_parent(dice, author, round);
+            let seen = self.choose(dice, author, round, eagerness);
+            let Some((parents, fork)) = self.complete(own, seen) else { continue };
+            let block = self.keys.block(author, round, parents, &fork, salt);
+            let is_valid = validity::is_well_formed(&self.dag, &block)
+                && validity::is_consistent(&self.dag, &block, &|_| false);
+            if is_valid && !self.dag.has(&block.reference()) {
+                return self.dag.insert(block);
+            }
+        }
+    }
+
+    /// Its last block; for a hostile author any of its blocks.
+    fn own_parent(&self, dice: &mut Dice, author: ReplicaId, round: Round) -> BlockRef {
+        let genesis = self.keys.genesis(author);
+        if !self.hostile.contains(&author) {
+            return self.dag.newest_until(author, round.minus(1)).unwrap_or(genesis);
+        }
+        let back = if dice.chance(75) { 1 } else { 1 + dice.below(4) };
+        let of_round: Vec<_> = self.dag.of(round.minus(back), author).map(|(at, _)| *at).collect();
+        dice.pick(&of_round).copied().unwrap_or(genesis)
+    }
+
+    /// Blocks of others that it has seen: mostly of the round before, sometimes older ones.
+    /// `eagerness` makes recent ones likelier.
+    fn choose(
+        &self,
+        dice: &mut Dice,
+        author: ReplicaId,
+        round: Round,
+        eagerness: u64,
+    ) -> BTreeMap<ReplicaId, BlockRef> {
+        let mut seen = BTreeMap::new();
+        for member in self.dag.group().members().filter(|member| *member != author) {
+            let likely = self.popularity[member.index()] + eagerness;
+            let back = if dice.chance(likely) { 1 } else { 2 + dice.below(3) };
+            let of_round: Vec<_> =
+                self.dag.of(round.minus(back), member).map(|(at, _)| *at).collect();
+            let found = dice.pick(&of_round).copied();
+            let found = found.or((round == Round(1)).then(|| self.keys.genesis(member)));
+            seen.extend(found.map(|found| (member, found)));
+        }
+        seen
+    }
+
+    /// Makes the parents of a block that has seen `seen` consistent: links what they link, and
+    /// exposes whom they show to have forked.
+    fn complete(
+        &self,
+        own: BlockRef,
+        mut seen: BTreeMap<ReplicaId, BlockRef>,
+    ) -> Option<(Vec<BlockRef>, Fork)> {
+        let mut exposed = BTreeSet::new();
+        loop {
+            let parents = || std::iter::once(own).chain(seen.values().copied());
+            let blocks: Vec<_> = parents().filter_map(|at| self.dag.block(&at)).collect();
+            let before = (exposed.len(), seen.clone());
+            exposed.extend(blocks.iter().flat_map(|block| block.body.exposed.iter().copied()));
+            for link in blocks.iter().flat_map(|block| &block.body.parents) {
+                if link.round == Round(0) || exposed.contains(&link.author) {
+                    continue;
+                }
+                if link.author == own.author {
+                    if !self.is_below(link, &own) {
+                        return None; // it would have to expose itself
+                    }
+                    continue;
+                }
+                match seen.get(&link.author).copied() {
+                    Some(tip) if self.is_below(link, &tip) => {}
+                    Some(tip) if !self.is_below(&tip, link) => {
+                        exposed.insert(link.author);
+                    }
+                    _ => {
+                        seen.insert(link.author, *link);
+                    }
+                }
+            }
+            seen.retain(|member, _| !exposed.contains(member));
+            if before == (exposed.len(), seen.clone()) {
+                break;
+            }
+        }
+        let proofs = exposed.iter().filter_map(|member| self.proof_against(*member)).collect();
+        let parents = std::iter::once(own).chain(seen.into_values()).collect();
+        Some((parents, Fork { exposed: exposed.into_iter().collect(), proofs }))
+    }
+
+    fn is_below(&self, old: &BlockRef, new: &BlockRef) -> bool {
+        let reached = (new.round >= old.round).then(|| self.dag.on_chain(new, old.round)).flatten();
+        old.round == Round(0) || reached == Some(*old)
+    }
+
+    fn proof_against(&self, member: ReplicaId) -> Option<Evidence> {
+        let rounds = (1..=self.dag.highest().0).map(Round);
+        let blocks: Vec<&Verified<Block>> =
+            rounds.flat_map(|round| self.dag.of(round, member)).map(|(_, block)| block).collect();
+        let pairs = blocks.iter().flat_map(|one| blocks.iter().map(move |other| (*one, *other)));
+        let mut contradicting = pairs.filter(|(one, other)| {
+            one.signed_header().header.contradicts(&other.signed_header().header)
+        });
+        contradicting.next().map(|(one, other)| proof(one, other))
+    }
+
+    /// A part of the DAG that some replica may hold: some blocks with all their history.
+    fn view(&self, dice: &mut Dice) -> Dag {
+        let until = Round(3 + dice.below(self.dag.highest().0));
+        let all = self.dag.history(self.tips(), Round(0));
+        let share = 1 + dice.below(30);
+        let tips: Vec<BlockRef> =
+            all.into_iter().filter(|at| at.round <= until && dice.chance(share)).collect();
+        self.part(self.dag.history(tips, Round(0)))
+    }
+
+    fn tips(&self) -> Vec<BlockRef> {
+        let rounds = (1..=self.dag.highest().0).map(Round);
+        rounds.flat_map(|round| self.dag.round(round)).map(|(at, _)| *at).collect()
+    }
+
+    fn part(&self, of: BTreeSet<BlockRef>) -> Dag {
+        let mut part = Dag::new(self.dag.group(), self.keys.keyring.genesis(), Round(0));
+        for reference in of {
+            part.insert(self.dag.block(&reference).expect("of this DAG").clone());
+        }
+        part
+    }
+}
+
+/// What a replica that sees `dag` decides and delivers.
+#[derive(Default)]
+struct Decided {
+    slots: Vec<(Slot, Option<BlockRef>)>,
+    delivered: Vec<(Vec<BlockRef>, OrderingState)>,
+    indirect: u64,
+}
+
+fn decide(rule: &CommitRule, keys: &Keys, dag: &Dag) -> Decided {
+    let group = dag.group();
+    let first = OrderingState::first(group, keys.keyring.genesis(), rule.first_slot());
+    let mut delivery = Delivery::new(group, first, BTreeSet::new());
+    let mut decided = Decided::default();
+    for (slot, decision) in rule.decide(dag, rule.first_slot()) {
+        let leader = match decision {
+            Decision::Commit(leader, path) => {
+                decided.indirect += u64::from(path == Path::Indirect);
+                let committed = delivery.commit(dag, leader, rule.after(slot));
+                let blocks = committed.blocks.iter().map(Verified::reference).collect();
+                decided.delivered.push((blocks, committed.state));
+                Some(leader)
+            }
+            Decision::Skip => None,
+            Decision::Undecided => unreachable!("decided slots only"),
+        };
+        decided.slots.push((slot, leader));
+    }
+    decided
+}
+
+/// What one kind of group showed in all runs.
+#[derive(Debug, Default)]
+struct Tally {
+    committed: u64,
+    indirect: u64,
+    skipped: u64,
+    exposed: u64,
+    conflicts: Vec<u64>,
+}
+
+fn search(setting: &Setting) -> Tally {
+    let mut tally = Tally::default();
+    for seed in 0..runs() {
+        let mut dice = Dice::new(seed);
+        let world = World::draw(&mut dice, setting);
+        let rule = CommitRule::new(world.dag.group(), 1 + dice.below(3) as u16);
+        let all = std::iter::once(world.dag.clone());
+        let parts: Vec<Dag> = (1..VIEWS).map(|_| world.view(&mut dice)).collect();
+        let views: Vec<Decided> =
+            all.chain(parts).map(|dag| decide(&rule, &world.keys, &dag)).collect();
+        let is_conflict = views.iter().enumerate().any(|(at, one)| {
+            views[at + 1..].iter().any(|other| {
+                one.slots.iter().zip(&other.slots).any(|(one, other)| one != other)
+                    || one.delivered.iter().zip(&other.delivered).any(|(one, other)| one != other)
+            })
+        });
+        if is_conflict {
+            tally.conflicts.push(seed);
+        }
+        let whole = &views[0];
+        tally.committed += whole.delivered.len() as u64;
+        tally.skipped += (whole.slots.len() - whole.delivered.len()) as u64;
+        tally.indirect += views.iter().map(|view| view.indirect).sum::<u64>();
+        let tips = world.tips();
+        let exposes = |at: &BlockRef| world.dag.block(at).is_some_and(|b| !b.body.exposed.is_empty());
+        tally.exposed += u64::from(tips.iter().any(exposes));
+    }
+    tally
+}
+
+#[expect(clippy::disallowed_methods, reason = "longer runs by hand need no other program")]
+fn runs() -> u64 {
+    let given = std::env::var("RAVELIN_VIEW_RUNS").ok().and_then(|text| text.parse().ok());
+    given.unwrap_or(RUNS)
+}
+
+fn check(n: u16, f: u16, model: FaultModel, rounds: u64) {
+    let tally = search(&Setting { n, f, model, rounds });
+    println!("({n},{f}) {}: {tally:?} in {} runs", model.name(), runs());
+    assert!(
+        tally.conflicts.is_empty(),
+        "({n},{f}) {}: {} of {} runs disagree, the first with seed {}",
+        model.name(),
+        tally.conflicts.len(),
+        runs(),
+        tally.conflicts[0],
+    );
+    let reached = [tally.committed, tally.indirect, tally.skipped, tally.exposed];
+    assert!(reached.iter().all(|count| *count > 0), "a case that is never reached: {tally:?}");
+}
+
+#[test]
+fn four_replicas_never_disagree_whatever_they_see() {
+    check(4, 1, FaultModel::Arbitrary, 10);
+}
+
+#[test]
+fn five_replicas_never_disagree_whatever_they_see() {
+    check(5, 1, FaultModel::Arbitrary, 10);
+}
+
+#[test]
+fn seven_replicas_with_two_intruders_never_disagree_whatever_they_see() {
+    check(7, 2, FaultModel::Arbitrary, 9);
+}
+
+#[test]
+fn votes_through_several_rounds_never_disagree_whatever_is_seen() {
+    check(4, 1, FaultModel::Asynchronous, 14);
+}
+
+#[test]
+fn votes_through_several_rounds_never_disagree_with_two_intruders() {
+    check(7, 2, FaultModel::Asynchronous, 13);
+}

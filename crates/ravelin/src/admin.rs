@@ -1,0 +1,134 @@
+//! Health and metrics of a server, for monitors on its own host.
+
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use axum::routing::get;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use crate::server::{Snapshot, Window};
+
+/// A server that has not turned for so long counts as stuck.
+const STUCK_AFTER: Duration = Duration::from_secs(5);
+
+/// Serves `/livez`, `/readyz` and `/metrics` until the runtime ends.
+pub(crate) async fn serve(
+    listener: tokio::net::TcpListener,
+    window: Window,
+    tolerated: usize,
+) -> std::io::Result<()> {
+    let router = Router::new()
+        .route("/livez", get(livez))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .with_state((window, tolerated));
+    axum::serve(listener, router).await
+}
+
+type Shared = State<(Window, usize)>;
+
+fn latest(window: &Window) -> Option<Snapshot> {
+    let snapshot = window.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
+    (snapshot.taken.elapsed() < STUCK_AFTER).then_some(snapshot)
+}
+
+/// 200 while the server turns; 503 when it is stuck or has not begun.
+async fn livez(State((window, _)): Shared) -> StatusCode {
+    match latest(&window) {
+        Some(_) => StatusCode::OK,
+        None => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}
+
+/// 200 while the server orders and answers; 503 otherwise.
+async fn readyz(State((window, _)): Shared) -> StatusCode {
+    match latest(&window) {
+        Some(snapshot) if snapshot.report.state == "correct" => StatusCode::OK,
+        _ => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ByState {
+    state: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ByProperty {
+    property: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ByPeerAndKind {
+    peer: String,
+    kind: String,
+}
+
+async fn metrics(State((window, tolerated)): Shared) -> impl IntoResponse {
+    let Some(snapshot) = latest(&window) else {
+        return (StatusCode::SERVICE_UNAVAILABLE, String::new());
+    };
+    let mut text = String::new();
+    match encode(&mut text, &registry(&snapshot, tolerated)) {
+        Ok(()) => (StatusCode::OK, text),
+        Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, String::new()),
+    }
+}
+
+/// The metrics of one snapshot. Names are stable: dashboards rely on them.
+fn registry(snapshot: &Snapshot, tolerated: usize) -> Registry {
+    let mut registry = Registry::with_prefix("ravelin");
+    let report = &snapshot.report;
+    let states = Family::<ByState, Gauge>::default();
+    let evidence = Family::<ByPeerAndKind, Gauge>::default();
+    let mut healthy = 0;
+    for (id, member) in report.members.iter().enumerate() {
+        states.get_or_create(&ByState { state: member.state.clone() }).inc();
+        healthy += usize::from(member.state == "correct");
+        for (kind, count) in &member.evidence {
+            let labels = ByPeerAndKind { peer: id.to_string(), kind: kind.clone() };
+            evidence.get_or_create(&labels).set(i64::from(*count));
+        }
+    }
+    let unhealthy = report.members.len() - healthy;
+    let budget = i64::try_from(tolerated).unwrap_or(0) - i64::try_from(unhealthy).unwrap_or(0);
+    let properties = Family::<ByProperty, Gauge>::default();
+    let is_correct = report.state != "fail_safe";
+    properties.get_or_create(&ByProperty { property: "correct" }).set(i64::from(is_correct));
+    let is_available = report.state == "correct" && budget >= 0;
+    properties.get_or_create(&ByProperty { property: "available" }).set(i64::from(is_available));
+    registry.register(
+        "service_state",
+        "1 while the property holds, as this server sees it",
+        properties,
+    );
+    registry.register("replicas", "Servers by state, as this server sees them", states);
+    registry.register("evidence", "Kinds of proof held against a server", evidence);
+    let gauge = |value: i64| {
+        let gauge = Gauge::<i64>::default();
+        gauge.set(value);
+        gauge
+    };
+    let number = |value: u64| gauge(i64::try_from(value).unwrap_or(i64::MAX));
+    registry.register(
+        "fault_budget_remaining",
+        "Intrusions that may still be tolerated",
+        gauge(budget),
+    );
+    registry.register("round", "The server's newest round", number(report.round.0));
+    registry.register("commit_index", "Commits executed", number(report.commit.0));
+    registry.register("position", "Envelopes executed", number(report.position.0));
+    let total = |value: u64| ConstCounter::<u64>::new(value);
+    registry.register("log_fsyncs", "Completed syncs of the log", total(snapshot.log.fsync_count));
+    registry.register("log_bytes", "Bytes written to the log", total(snapshot.log.written_bytes));
+    registry
+}

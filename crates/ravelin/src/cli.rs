@@ -1,0 +1,263 @@
+//! The command line: one file per noun in `cli/`, each with its verbs and what they do.
+//!
+//! To add a verb: a variant with its arguments in the noun's file, and an arm in the noun's `run`.
+//! To add a noun: a file, a variant of [`Command`], and an arm in `main.rs`. A verb that does not
+//! work yet is not defined.
+
+pub(crate) mod attack;
+pub(crate) mod auth;
+pub(crate) mod bench;
+pub(crate) mod cluster;
+pub(crate) mod config;
+pub(crate) mod demo;
+pub(crate) mod kv;
+pub(crate) mod doctor;
+pub(crate) mod local;
+pub(crate) mod node;
+pub(crate) mod status;
+pub(crate) mod sim;
+pub(crate) mod tools;
+pub(crate) mod trust;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+
+use crate::exit::{Error, Exit, Result};
+use crate::files::contexts::Contexts;
+use crate::output::{Format, Output, Talk};
+use crate::settings::{Sources, duration};
+
+/// Run services that must be trusted on machines that can be broken into.
+#[derive(Parser)]
+#[command(name = "ravelin", version, max_term_width = 100, after_long_help = exit_codes())]
+struct Cli {
+    #[command(flatten)]
+    globals: Globals,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// The nouns.
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Run four servers here, attack them, and judge what clients saw
+    Demo(demo::Demo),
+    /// Keep a cluster on this machine
+    #[command(subcommand)]
+    Local(local::Verb),
+    /// Prepare, check and run a server
+    #[command(subcommand)]
+    Node(node::Verb),
+    /// Plan clusters and sign plans
+    #[command(subcommand)]
+    Cluster(cluster::Verb),
+    /// Remember clusters by their fingerprint
+    #[command(subcommand)]
+    Trust(trust::Verb),
+    /// Make keys, and say who may use the cluster
+    #[command(subcommand)]
+    Auth(auth::Verb),
+    /// Keys and values, leases and locks
+    #[command(subcommand)]
+    Kv(kv::Verb),
+    /// Show how the servers fare, and whose word that is
+    Status(status::Status),
+    /// Take servers of a local cluster over
+    #[command(subcommand)]
+    Attack(attack::Verb),
+    /// Put the protocol objects into a hostile virtual world
+    #[command(subcommand)]
+    Sim(sim::Verb),
+    /// Measure a cluster on this machine
+    Bench(bench::Bench),
+    /// Look for what is wrong with this host or a local cluster
+    Doctor(doctor::Doctor),
+    /// Show, check and explain configuration
+    #[command(subcommand)]
+    Config(config::Verb),
+    /// Print the completions of a shell
+    Completion(tools::Completion),
+    /// Print the manual, or write all its pages
+    Man(tools::Man),
+    /// Print versions
+    Version,
+}
+
+/// What every command takes.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Globals {
+    /// Configuration file: client.toml, or node.toml for `node`
+    #[arg(
+        long,
+        global = true,
+        env = "RAVELIN_CONFIG",
+        hide_env_values = true,
+        value_name = "FILE"
+    )]
+    pub(crate) config: Option<PathBuf>,
+    /// Name of a cluster known by `trust add`
+    #[arg(
+        long,
+        global = true,
+        env = "RAVELIN_CONTEXT",
+        hide_env_values = true,
+        value_name = "NAME"
+    )]
+    pub(crate) context: Option<String>,
+    /// Form of results and errors
+    #[arg(
+        long,
+        global = true,
+        env = "RAVELIN_OUTPUT",
+        hide_env_values = true,
+        value_name = "FORMAT",
+        default_value = "text"
+    )]
+    pub(crate) output: Format,
+    /// Say nothing but errors on stderr
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+    /// Say each step on stderr
+    #[arg(short, long, global = true)]
+    pub(crate) verbose: bool,
+    /// How long to wait for the cluster, as 500ms, 30s or 2m
+    #[arg(
+        long,
+        global = true,
+        env = "RAVELIN_TIMEOUT",
+        hide_env_values = true,
+        value_name = "TIME",
+        value_parser = duration
+    )]
+    pub(crate) timeout: Option<Duration>,
+    /// Where to keep proof of servers' misbehaviour
+    #[arg(
+        long,
+        global = true,
+        env = "RAVELIN_EVIDENCE",
+        hide_env_values = true,
+        value_name = "FILE"
+    )]
+    pub(crate) evidence: Option<PathBuf>,
+}
+
+/// One run of the program, but for its command.
+pub(crate) struct Invocation {
+    pub(crate) output: Output,
+    pub(crate) globals: Globals,
+    pub(crate) sources: Sources,
+}
+
+impl Invocation {
+    /// The clusters that this user trusts.
+    pub(crate) fn contexts(&self) -> Result<Contexts> {
+        Contexts::new(std::env::var_os("XDG_CONFIG_HOME"), std::env::var_os("HOME"))
+    }
+}
+
+/// What the arguments ask for.
+pub(crate) enum Parsed {
+    Command(Box<Invocation>, Command),
+    /// To be printed: help, or the version.
+    Help(String),
+}
+
+/// Reads the arguments, the program's name first.
+pub(crate) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Parsed> {
+    let parsed = definition()
+        .try_get_matches_from(arguments)
+        .and_then(|matches| Ok((Sources::new(&matches), Cli::from_arg_matches(&matches)?)));
+    match parsed {
+        Ok((sources, Cli { globals, command })) => {
+            let talk = match (globals.quiet, globals.verbose) {
+                (true, _) => Talk::Quiet,
+                (_, true) => Talk::Verbose,
+                _ => Talk::Normal,
+            };
+            let output = Output::new(globals.output, talk);
+            Ok(Parsed::Command(Box::new(Invocation { output, globals, sources }), command))
+        }
+        Err(error) => match error.kind() {
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+                Ok(Parsed::Help(error.render().to_string()))
+            }
+            _ => Err(explained(&error)),
+        },
+    }
+}
+
+/// The whole command line, for completions and the manual.
+pub(crate) fn definition() -> clap::Command {
+    Cli::command()
+}
+
+/// The form in which errors are wanted, known even when the arguments make no sense.
+pub(crate) fn format_asked_for(arguments: impl Iterator<Item = OsString>) -> Format {
+    let arguments: Vec<OsString> = arguments.collect();
+    let flags = arguments.iter().zip(arguments.iter().skip(1).map(Some).chain([None]));
+    let from_flag =
+        flags.filter_map(|(flag, next)| match flag.to_str()?.strip_prefix("--output")? {
+            "" => next?.to_str(),
+            value => value.strip_prefix('='),
+        });
+    let wanted = from_flag.last().map(str::to_owned);
+    let wanted = wanted.or_else(|| std::env::var("RAVELIN_OUTPUT").ok());
+    if wanted.as_deref() == Some("json") { Format::Json } else { Format::Text }
+}
+
+/// The parser's error in one line, with its tip or the usage as the hint.
+fn explained(error: &clap::Error) -> Error {
+    let text = error.render().to_string();
+    let usage = text.lines().find_map(|line| line.strip_prefix("Usage: ")).unwrap_or("ravelin");
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        let noun = usage.split(" [").next().unwrap_or(usage).split(" <").next().unwrap_or(usage);
+        let cause = format!("`{noun}` needs a command");
+        return Error::usage(cause, format!("`{noun} --help` lists them"));
+    }
+    let paragraph = text.lines().take_while(|line| !line.trim().is_empty());
+    let lines: Vec<&str> = paragraph.map(str::trim).collect();
+    let cause = lines.join(" ");
+    let cause = cause.strip_prefix("error: ").unwrap_or(&cause);
+    let tip = text.lines().find_map(|line| line.trim().strip_prefix("tip: "));
+    let hint = tip.map_or_else(|| format!("usage: {usage}"), str::to_owned);
+    Error::usage(cause, hint)
+}
+
+/// The exit codes, for the help text and the manual.
+fn exit_codes() -> String {
+    let mut text = String::from("Exit codes:\n");
+    for exit in Exit::ALL {
+        text.push_str(&format!("{:>5}  {}\n", exit.number(), exit.meaning()));
+    }
+    text.push_str("\nArguments marked [env: ...] can also be given as environment variables; ");
+    text.push_str("flags win.\nNO_COLOR turns colours off.");
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_holds_together() {
+        definition().debug_assert();
+    }
+
+    #[test]
+    fn the_form_of_errors_is_found_in_arguments_that_make_no_sense() {
+        for (arguments, format) in [
+            (&["ravelin", "--output", "json", "nonsense"][..], Format::Json),
+            (&["ravelin", "--output=json"], Format::Json),
+            (&["ravelin", "--output"], Format::Text),
+            (&["ravelin", "--output", "json", "--output", "text"], Format::Text),
+        ] {
+            let arguments = arguments.iter().map(OsString::from);
+            assert_eq!(format_asked_for(arguments), format);
+        }
+    }
+}

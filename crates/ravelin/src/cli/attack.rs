@@ -1,0 +1,161 @@
+//! `ravelin attack`: take servers of a local cluster over, for real.
+
+use std::fmt;
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::Command;
+
+use clap::{Args, Subcommand};
+use ravelin_model::ReplicaId;
+use ravelin_sim::intruder;
+use serde::Serialize;
+
+use super::Invocation;
+use super::local::{Dir, look};
+use crate::cluster_dir::LocalCluster;
+use crate::exit::{Error, Exit, Result};
+use crate::processes::{Hands, Processes};
+use crate::suggest;
+
+/// The verbs.
+#[derive(Subcommand)]
+pub(crate) enum Verb {
+    /// Name the intruders
+    List,
+    /// Put a server in the hands of an intruder
+    Run(Run),
+    /// Hand a server's keys, directory and sockets to a program of yours
+    Take(Take),
+    /// Give a server back to itself
+    Stop(Stop),
+}
+
+/// Arguments of `attack run`.
+#[derive(Args)]
+pub(crate) struct Run {
+    /// The intruder, or several joined by `+`
+    name: String,
+    /// The server
+    #[arg(long, value_name = "SERVER")]
+    on: u16,
+    #[command(flatten)]
+    dir: Dir,
+}
+
+/// Arguments of `attack take`.
+#[derive(Args)]
+pub(crate) struct Take {
+    /// The server
+    #[arg(long, value_name = "SERVER")]
+    on: u16,
+    /// The program that takes its place; it finds what it owns in RAVELIN_TAKEN_* variables
+    #[arg(long, value_name = "PROGRAM")]
+    exec: PathBuf,
+    #[command(flatten)]
+    dir: Dir,
+    /// Arguments of the program
+    #[arg(last = true)]
+    arguments: Vec<String>,
+}
+
+/// Arguments of `attack stop`.
+#[derive(Args)]
+pub(crate) struct Stop {
+    /// The server
+    #[arg(long, value_name = "SERVER")]
+    on: u16,
+    #[command(flatten)]
+    dir: Dir,
+}
+
+/// Runs a verb.
+pub(crate) fn run(invocation: &Invocation, verb: Verb) -> Result<()> {
+    match verb {
+        Verb::List => list(invocation),
+        Verb::Run(arguments) => take_over(invocation, &arguments),
+        Verb::Take(arguments) => take(&arguments),
+        Verb::Stop(arguments) => stop(invocation, &arguments),
+    }
+}
+
+fn list(invocation: &Invocation) -> Result<()> {
+    let live = intruder::all().iter().filter(|known| known.is_live);
+    let intruders = live.map(|known| Line { name: known.name, what: known.what }).collect();
+    invocation.output.print(&List { intruders })
+}
+
+#[derive(Serialize)]
+struct List {
+    intruders: Vec<Line>,
+}
+
+#[derive(Serialize)]
+struct Line {
+    name: &'static str,
+    what: &'static str,
+}
+
+impl fmt::Display for List {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines: Vec<String> =
+            self.intruders.iter().map(|line| format!("{:<22} {}", line.name, line.what)).collect();
+        out.write_str(&lines.join("\n"))
+    }
+}
+
+fn take_over(invocation: &Invocation, arguments: &Run) -> Result<()> {
+    for name in arguments.name.split('+') {
+        check_live(name)?;
+    }
+    let cluster = LocalCluster::open(&arguments.dir.dir)?;
+    let processes = Processes::of(&cluster)?;
+    let server = ReplicaId(arguments.on);
+    processes.stop(server)?;
+    processes.start(server, Hands::Intruder(&arguments.name))?;
+    invocation.output.print(&look(&cluster)?)
+}
+
+fn check_live(name: &str) -> Result<()> {
+    let live: Vec<&'static str> =
+        intruder::all().iter().filter(|known| known.is_live).map(|known| known.name).collect();
+    if live.contains(&name) {
+        return Ok(());
+    }
+    let hint = suggest::nearest(name, live.iter().copied()).map_or_else(
+        || "`ravelin attack list` names them".to_owned(),
+        |nearest| format!("did you mean `{nearest}`?"),
+    );
+    Err(Error::usage(format!("there is no intruder `{name}` for real servers"), hint))
+}
+
+/// Becomes the stranger's program, with what an owner of the server would have.
+fn take(arguments: &Take) -> Result<()> {
+    let cluster = LocalCluster::open(&arguments.dir.dir)?;
+    let processes = Processes::of(&cluster)?;
+    let id = ReplicaId(arguments.on);
+    let server = cluster.servers.get(id.index()).ok_or_else(|| {
+        let hint = format!("the cluster has servers 0 to {}", cluster.servers.len() - 1);
+        Error::usage(format!("there is no server {id}"), hint)
+    })?;
+    processes.stop(id)?;
+    let error = Command::new(&arguments.exec)
+        .args(&arguments.arguments)
+        .env("RAVELIN_TAKEN_SERVER", id.to_string())
+        .env("RAVELIN_TAKEN_IDENTITY", &server.config.identity)
+        .env("RAVELIN_TAKEN_DATA", &server.config.data_dir)
+        .env("RAVELIN_TAKEN_NODE_FILE", &server.node_file)
+        .env("RAVELIN_TAKEN_PEER_LISTEN", server.config.peer_listen.to_string())
+        .env("RAVELIN_TAKEN_CLIENT_LISTEN", server.config.client_listen.to_string())
+        .exec();
+    let what = format!("cannot run {}", arguments.exec.display());
+    Err(Error::caused(Exit::Failed, error, "give the path of an executable file").context(what))
+}
+
+fn stop(invocation: &Invocation, arguments: &Stop) -> Result<()> {
+    let cluster = LocalCluster::open(&arguments.dir.dir)?;
+    let processes = Processes::of(&cluster)?;
+    let server = ReplicaId(arguments.on);
+    processes.kill(server)?;
+    processes.start(server, Hands::Own)?;
+    invocation.output.print(&look(&cluster)?)
+}

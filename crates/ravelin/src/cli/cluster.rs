@@ -1,0 +1,304 @@
+//! `ravelin cluster`: plan clusters and sign plans.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand, ValueEnum};
+use ravelin_crypto::{plan_digest, sign_plan};
+use ravelin_model::limits::LEADERS_PER_ROUND_DEFAULT;
+use ravelin_model::plan::PLAN_VERSION;
+use ravelin_model::{
+    ClientEntry, ClusterPlan, Epoch, FaultModel, Incarnation, PublicKey, Purpose, SignedPlan,
+};
+use serde::Serialize;
+
+use super::Invocation;
+use crate::client_settings::ClientSettings;
+use crate::exit::{Error, Exit, Result};
+use crate::files::card::{self, RawMember};
+use crate::files::client::Whereabouts;
+use crate::files::disk::{self, Privacy};
+use crate::files::key::KeyFile;
+use crate::files::{hex, plan};
+
+/// The verbs.
+#[derive(Subcommand)]
+pub(crate) enum Verb {
+    /// Make a plan from the servers' cards
+    Plan(Plan),
+    /// Add an administrator's signature to a plan
+    SignPlan(SignPlan),
+    /// Show a plan, and whether it is in force
+    Show(Which),
+    /// Print a plan's fingerprint, on which clients rest their trust
+    Fingerprint(Which),
+}
+
+/// Arguments of `cluster plan`.
+#[derive(Args)]
+pub(crate) struct Plan {
+    /// The servers' cards, from `node card`; their order numbers the servers
+    #[arg(required = true, value_name = "CARD")]
+    cards: Vec<PathBuf>,
+    /// The cluster's name
+    #[arg(long)]
+    name: String,
+    /// Intruded servers to tolerate
+    #[arg(long, default_value_t = 1)]
+    f: u16,
+    /// What is assumed of intruded servers
+    #[arg(long, value_name = "MODEL", default_value = "arbitrary")]
+    fault_model: Model,
+    /// An administrator's public key, from `auth keygen`; several times for several
+    #[arg(long, required = true, value_name = "KEY", value_parser = public_key)]
+    administrator: Vec<PublicKey>,
+    /// How many administrators must sign [default: more than half]
+    #[arg(long, value_name = "M")]
+    administrators_needed: Option<u16>,
+    /// A client known from the start; several times for several
+    #[arg(long, value_name = "NAME=KEY", value_parser = client_entry)]
+    client: Vec<ClientEntry>,
+    /// Leader slots of a round
+    #[arg(long, value_name = "N", default_value_t = LEADERS_PER_ROUND_DEFAULT)]
+    leaders_per_round: u16,
+    /// The file to write
+    #[arg(long, value_name = "FILE", default_value = "plan.toml")]
+    out: PathBuf,
+}
+
+/// Arguments of `cluster sign-plan`.
+#[derive(Args)]
+pub(crate) struct SignPlan {
+    /// The plan
+    plan: PathBuf,
+    /// The administrator's key file
+    #[arg(long, value_name = "FILE")]
+    key: PathBuf,
+}
+
+/// Which plan.
+#[derive(Args)]
+pub(crate) struct Which {
+    /// The plan [default: that of the cluster in use]
+    plan: Option<PathBuf>,
+}
+
+/// A fault model, as an argument.
+#[derive(Clone, Copy, ValueEnum)]
+enum Model {
+    /// Nothing: 3f+1 servers
+    Arbitrary,
+    /// Their wormholes only stop: not in this release
+    Hybrid,
+    /// Nothing, not even of time: not in this release
+    Asynchronous,
+}
+
+/// Runs a verb.
+pub(crate) fn run(invocation: &Invocation, verb: Verb) -> Result<()> {
+    match verb {
+        Verb::Plan(arguments) => make_plan(invocation, arguments),
+        Verb::SignPlan(arguments) => sign(invocation, &arguments),
+        Verb::Show(which) => show(invocation, &which),
+        Verb::Fingerprint(which) => {
+            let (_, signed) = find(invocation, &which)?;
+            let fingerprint = plan_digest(&signed.plan).to_string();
+            invocation.output.print(&Fingerprint { fingerprint })
+        }
+    }
+}
+
+fn make_plan(invocation: &Invocation, arguments: Plan) -> Result<()> {
+    let members = arguments.cards.iter().map(|path| card::read(path)).collect::<Result<_>>()?;
+    let majority = arguments.administrator.len() / 2 + 1;
+    let majority = u16::try_from(majority).unwrap_or(u16::MAX);
+    let plan = ClusterPlan {
+        version: PLAN_VERSION,
+        name: arguments.name,
+        purpose: Purpose::Production,
+        incarnation: Incarnation(1),
+        epoch: Epoch(1),
+        previous: None,
+        fault_model: match arguments.fault_model {
+            Model::Arbitrary => FaultModel::Arbitrary,
+            Model::Hybrid => FaultModel::Hybrid,
+            Model::Asynchronous => FaultModel::Asynchronous,
+        },
+        f: arguments.f,
+        leaders_per_round: arguments.leaders_per_round,
+        members,
+        administrators: arguments.administrator,
+        administrators_needed: arguments.administrators_needed.unwrap_or(majority),
+        clients: arguments.client,
+        rekey_interval_min_s: plan::REKEY_INTERVAL_MIN_S_DEFAULT,
+    };
+    card::check_name(&plan.name)?;
+    plan::check_fit(&plan)?;
+    let signed = SignedPlan { plan, signatures: Vec::new() };
+    disk::create(&arguments.out, &plan::text(&signed), Privacy::Public)?;
+    invocation.output.note(format_args!(
+        "next: administrators check it and sign: ravelin cluster sign-plan {} --key FILE",
+        arguments.out.display()
+    ));
+    invocation.output.print(&Summary::of(&arguments.out, &signed)?)
+}
+
+fn sign(invocation: &Invocation, arguments: &SignPlan) -> Result<()> {
+    let path = &arguments.plan;
+    let mut signed = plan::read(path)?;
+    plan::check_fit(&signed.plan).map_err(|error| error.context(path.display()))?;
+    let key = KeyFile::read(&arguments.key)?;
+    if !signed.plan.administrators.contains(&key.public()) {
+        let cause = format!("{} is no administrator of {}", key.public(), path.display());
+        let hint = "use the key of one of its administrators, or make a plan that names this one";
+        return Err(Error::new(Exit::Denied, cause, hint));
+    }
+    sign_plan(&mut signed, &key.signing_key());
+    disk::replace(path, &plan::text(&signed), Privacy::Public)?;
+    invocation.output.print(&Summary::of(path, &signed)?)
+}
+
+fn show(invocation: &Invocation, which: &Which) -> Result<()> {
+    let (path, signed) = find(invocation, which)?;
+    plan::check_fit(&signed.plan).map_err(|error| error.context(path.display()))?;
+    invocation.output.print(&Whole::of(&path, &signed)?)
+}
+
+/// The plan that was named, or that of the cluster in use.
+fn find(invocation: &Invocation, which: &Which) -> Result<(PathBuf, SignedPlan)> {
+    if let Some(path) = &which.plan {
+        return Ok((path.clone(), plan::read(path)?));
+    }
+    let settings = ClientSettings::load(invocation)?;
+    let client = settings.cluster()?;
+    let signed = client.plan()?;
+    let path = match &client.whereabouts {
+        Whereabouts::Plan(path) => path.clone(),
+        Whereabouts::Servers(_) => PathBuf::new(),
+    };
+    Ok((path, signed))
+}
+
+/// Reads a public key as an argument.
+fn public_key(text: &str) -> Result<PublicKey, String> {
+    let key = hex::decode(text).map(PublicKey);
+    key.ok_or_else(|| "a public key is 64 hexadecimal digits".to_owned())
+}
+
+/// Reads `NAME=KEY`.
+fn client_entry(text: &str) -> Result<ClientEntry, String> {
+    let (name, key) = text.split_once('=').ok_or("write NAME=KEY")?;
+    Ok(ClientEntry { name: name.to_owned(), key: public_key(key)? })
+}
+
+#[derive(Serialize)]
+struct Fingerprint {
+    fingerprint: String,
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.fingerprint)
+    }
+}
+
+/// A plan in short.
+#[derive(Serialize)]
+struct Summary {
+    plan: PathBuf,
+    fingerprint: String,
+    signatures: usize,
+    signatures_needed: u16,
+    in_force: bool,
+}
+
+impl Summary {
+    fn of(path: &Path, signed: &SignedPlan) -> Result<Self> {
+        let signatures = plan::good_signers(signed)?.len();
+        Ok(Self {
+            plan: path.to_owned(),
+            fingerprint: plan_digest(&signed.plan).to_string(),
+            signatures,
+            signatures_needed: signed.plan.administrators_needed,
+            in_force: signatures >= usize::from(signed.plan.administrators_needed),
+        })
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verdict = if self.in_force { "in force" } else { "not in force yet" };
+        writeln!(out, "plan            {}", self.plan.display())?;
+        writeln!(out, "fingerprint     {}", self.fingerprint)?;
+        write!(out, "signatures      {} of {}: {verdict}", self.signatures, self.signatures_needed)
+    }
+}
+
+/// A plan with all that it says.
+#[derive(Serialize)]
+struct Whole {
+    #[serde(flatten)]
+    summary: Summary,
+    name: String,
+    purpose: &'static str,
+    incarnation: u32,
+    epoch: u64,
+    fault_model: &'static str,
+    servers: usize,
+    f: u16,
+    leaders_per_round: u16,
+    members: Vec<RawMember>,
+    administrators: Vec<String>,
+    clients: Vec<Client>,
+}
+
+#[derive(Serialize)]
+struct Client {
+    name: String,
+    key: String,
+}
+
+impl Whole {
+    fn of(path: &Path, signed: &SignedPlan) -> Result<Self> {
+        let plan = &signed.plan;
+        let client =
+            |entry: &ClientEntry| Client { name: entry.name.clone(), key: entry.key.to_string() };
+        Ok(Self {
+            summary: Summary::of(path, signed)?,
+            name: plan.name.clone(),
+            purpose: plan::purpose_name(plan.purpose),
+            incarnation: plan.incarnation.0,
+            epoch: plan.epoch.0,
+            fault_model: plan.fault_model.name(),
+            servers: plan.members.len(),
+            f: plan.f,
+            leaders_per_round: plan.leaders_per_round,
+            members: plan.members.iter().map(RawMember::from).collect(),
+            administrators: plan.administrators.iter().map(ToString::to_string).collect(),
+            clients: plan.clients.iter().map(client).collect(),
+        })
+    }
+}
+
+impl fmt::Display for Whole {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(out, "name            {}  ({})", self.name, self.purpose)?;
+        writeln!(out, "{}", self.summary)?;
+        writeln!(
+            out,
+            "assumes         at most {} of {} servers intruded, `{}`",
+            self.f, self.servers, self.fault_model
+        )?;
+        writeln!(out, "epoch           {}, incarnation {}", self.epoch, self.incarnation)?;
+        for (id, member) in self.members.iter().enumerate() {
+            writeln!(out, "server {id:<8} {member}")?;
+        }
+        for key in &self.administrators {
+            writeln!(out, "administrator   {key}")?;
+        }
+        for client in &self.clients {
+            writeln!(out, "client          {}  {}", client.name, client.key)?;
+        }
+        write!(out, "leaders         {} a round", self.leaders_per_round)
+    }
+}

@@ -1,0 +1,127 @@
+//! `ravelin config`: show, check and explain configuration.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use super::Invocation;
+use crate::client_settings::ClientSettings;
+use crate::exit::Result;
+use crate::files::disk::{self, Privacy};
+use crate::files::kind::Kind;
+use crate::files::node::{NodeConfig, NodeOverrides};
+use crate::settings::Shown;
+
+/// The verbs.
+#[derive(Subcommand)]
+pub(crate) enum Verb {
+    /// Show the settings in force, of a client or of the node file of `--config`
+    Show(Show),
+    /// Check a file without using it
+    Validate(Validate),
+    /// Print an example with comments
+    Example(Example),
+}
+
+/// Arguments of `config show`.
+#[derive(Args)]
+pub(crate) struct Show {
+    /// Say where each value comes from
+    #[arg(long)]
+    origin: bool,
+    #[command(flatten)]
+    overrides: NodeOverrides,
+}
+
+/// Arguments of `config validate`.
+#[derive(Args)]
+pub(crate) struct Validate {
+    /// The file
+    file: PathBuf,
+    /// What it is, if that is not plain from its keys
+    #[arg(long)]
+    kind: Option<Kind>,
+}
+
+/// Arguments of `config example`.
+#[derive(Args)]
+pub(crate) struct Example {
+    /// Of what
+    kind: Kind,
+}
+
+/// Runs a verb.
+pub(crate) fn run(invocation: &Invocation, verb: Verb) -> Result<()> {
+    match verb {
+        Verb::Show(arguments) => show(invocation, arguments),
+        Verb::Validate(arguments) => validate(invocation, arguments),
+        Verb::Example(arguments) => invocation.output.write(arguments.kind.example()),
+    }
+}
+
+fn show(invocation: &Invocation, arguments: Show) -> Result<()> {
+    let node_file = match &invocation.globals.config {
+        Some(path) => {
+            let text = disk::read(path, Privacy::Public)?;
+            Some(path).filter(|_| matches!(Kind::recognise(path, &text), Ok(Kind::Node)))
+        }
+        None => None,
+    };
+    let (kind, file, mut settings) = match node_file {
+        Some(path) => {
+            let (_, settings) = NodeConfig::load(path, arguments.overrides, &invocation.sources)?;
+            (Kind::Node, Some(path.clone()), settings)
+        }
+        None => {
+            let settings = ClientSettings::load(invocation)?;
+            (Kind::Client, settings.path().cloned(), settings.shown())
+        }
+    };
+    if !arguments.origin {
+        settings.iter_mut().for_each(|setting| setting.origin = None);
+    }
+    invocation.output.print(&Settings { kind, file, settings })
+}
+
+/// The settings in force.
+#[derive(Serialize)]
+struct Settings {
+    kind: Kind,
+    file: Option<PathBuf>,
+    settings: Vec<Shown>,
+}
+
+impl fmt::Display for Settings {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.file {
+            Some(file) => write!(out, "# {} file {}", self.kind.name(), file.display())?,
+            None => write!(out, "# no file")?,
+        }
+        self.settings.iter().try_for_each(|setting| write!(out, "\n{setting}"))
+    }
+}
+
+fn validate(invocation: &Invocation, arguments: Validate) -> Result<()> {
+    let text = disk::read(&arguments.file, Privacy::Public)?;
+    let kind = match arguments.kind {
+        Some(kind) => kind,
+        None => Kind::recognise(&arguments.file, &text)?,
+    };
+    kind.check(&arguments.file, &text)?;
+    invocation.output.print(&Valid { file: arguments.file, kind, valid: true })
+}
+
+#[derive(Serialize)]
+struct Valid {
+    file: PathBuf,
+    kind: Kind,
+    valid: bool,
+}
+
+impl fmt::Display for Valid {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}: a valid {} file", self.file.display(), self.kind.name())
+    }
+}

@@ -1,0 +1,149 @@
+//! `ravelin doctor`: looks for what is wrong with this host, or with a local cluster.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use serde::Serialize;
+
+use super::Invocation;
+use crate::cluster_dir::LocalCluster;
+use crate::exit::{Error, Exit, Result};
+use crate::processes::Processes;
+
+/// Free space below which a server would soon be in trouble.
+const FREE_BYTES_MIN: u64 = 4 << 30;
+/// Open files that a server with many clients needs.
+const OPEN_FILES_MIN: u64 = 4096;
+/// An fsync of a small file that takes longer makes every round slow.
+const FSYNC_MAX: Duration = Duration::from_millis(20);
+
+/// Arguments of `doctor`.
+#[derive(Args)]
+pub(crate) struct Doctor {
+    /// Look at this local cluster too
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+}
+
+/// What was looked at, what was found, and what to do about it.
+#[derive(Serialize)]
+struct Finding {
+    what: &'static str,
+    good: bool,
+    found: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    advice: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct Findings {
+    findings: Vec<Finding>,
+}
+
+/// Looks.
+pub(crate) fn run(invocation: &Invocation, arguments: &Doctor) -> Result<()> {
+    let place = arguments.dir.clone().unwrap_or_else(std::env::temp_dir);
+    let mut findings = vec![free_space(&place)?, open_files(), sync_time(&place)?];
+    if let Some(dir) = &arguments.dir {
+        findings.extend(servers(dir)?);
+    }
+    let bad = findings.iter().filter(|finding| !finding.good).count();
+    invocation.output.print(&Findings { findings })?;
+    if bad == 0 {
+        return Ok(());
+    }
+    let cause = format!("{bad} things need attention");
+    Err(Error::new(Exit::Degraded, cause, "the lines above say what to do"))
+}
+
+fn finding(what: &'static str, good: bool, found: String, advice: &'static str) -> Finding {
+    Finding { what, good, found, advice: (!good).then_some(advice) }
+}
+
+fn free_space(place: &Path) -> Result<Finding> {
+    let space = rustix::fs::statvfs(place)
+        .map_err(|error| Error::system("look at", place, &error.into()))?;
+    let free = space.f_bavail.saturating_mul(space.f_frsize);
+    let found = format!("{} MiB free at {}", free >> 20, place.display());
+    let advice = "free some: a server keeps up to 1 GiB of log beside its state";
+    Ok(finding("disk space", free >= FREE_BYTES_MIN, found, advice))
+}
+
+fn open_files() -> Finding {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let found = limit.map_or_else(|| "no limit".to_owned(), |limit| format!("{limit} allowed"));
+    let good = limit.is_none_or(|limit| limit >= OPEN_FILES_MIN);
+    finding("open files", good, found, "raise it: `ulimit -n 65536`, or LimitNOFILE= in the unit")
+}
+
+fn sync_time(place: &Path) -> Result<Finding> {
+    let path = place.join(format!(".ravelin-doctor-{}", std::process::id()));
+    let measure = || -> std::io::Result<Duration> {
+        let file = std::fs::File::create_new(&path)?;
+        let mut took = Vec::new();
+        for _ in 0..9 {
+            std::os::unix::fs::FileExt::write_all_at(&file, &[7; 4096], 0)?;
+            let begun = Instant::now();
+            file.sync_data()?;
+            took.push(begun.elapsed());
+        }
+        took.sort_unstable();
+        Ok(took.get(took.len() / 2).copied().unwrap_or_default())
+    };
+    let measured = measure();
+    let _ = std::fs::remove_file(&path); // it may never have been made
+    let median = measured.map_err(|error| Error::system("sync a file in", place, &error))?;
+    let found = format!("{:.2} ms for 4 KiB at {}", median.as_secs_f64() * 1e3, place.display());
+    let advice = "every round waits for one: use a disk with a write cache that survives power loss";
+    Ok(finding("fsync", median <= FSYNC_MAX, found, advice))
+}
+
+fn servers(dir: &Path) -> Result<Vec<Finding>> {
+    let cluster = LocalCluster::open(dir)?;
+    let processes = Processes::of(&cluster)?;
+    let mut findings = Vec::new();
+    for server in &cluster.servers {
+        let running = processes.running(server.id)?;
+        let is_ready = running.is_some() && processes.is_ready(server.id)?;
+        let (good, found, advice) = match (running, is_ready) {
+            (Some(running), _) if running.intruder.is_some() => (
+                false,
+                format!("server {} is in the hands of `{}`", server.id, running.intruder.unwrap_or_default()),
+                "`ravelin attack stop --on SERVER` gives it back",
+            ),
+            (Some(running), true) => {
+                (true, format!("server {} serves as process {}", server.id, running.pid), "")
+            }
+            (Some(_), false) => (
+                false,
+                format!("server {} runs but does not serve", server.id),
+                "`ravelin local logs --on SERVER` says why; it may be catching up",
+            ),
+            (None, _) => (
+                false,
+                format!("server {} is down", server.id),
+                "`ravelin local up` starts it again",
+            ),
+        };
+        findings.push(finding("server", good, found, advice));
+    }
+    Ok(findings)
+}
+
+impl fmt::Display for Findings {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, finding) in self.findings.iter().enumerate() {
+            if index > 0 {
+                writeln!(out)?;
+            }
+            let verdict = if finding.good { "ok" } else { "LOOK" };
+            write!(out, "{verdict:<5} {}: {}", finding.what, finding.found)?;
+            if let Some(advice) = finding.advice {
+                write!(out, "\n      {advice}")?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,232 @@
+//! `ravelin node`: prepare, check and run a server.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use ravelin_model::Member;
+use ravelin_model::plan::Labels;
+use serde::Serialize;
+
+use super::Invocation;
+use crate::exit::{Error, Result};
+use crate::files::card::{self, RawMember, check_address, check_name};
+use crate::files::disk::{self, Privacy};
+use crate::files::identity::Identity;
+use crate::files::node::{ADMIN_LISTEN_DEFAULT, AdminListen, NewNode, NodeConfig, NodeOverrides};
+use crate::node_start;
+use crate::output::Format;
+use crate::seat::{Check, Seat};
+
+/// The verbs.
+#[derive(Subcommand)]
+pub(crate) enum Verb {
+    /// Make a server's identity and its node file
+    Init(Init),
+    /// Print a server's card, for `cluster plan`
+    Card(Node),
+    /// Check everything without which the server would not start
+    Check(Node),
+    /// Run the server until it is told to stop
+    Start(Start),
+}
+
+/// Arguments of `node init`.
+#[derive(Args)]
+pub(crate) struct Init {
+    /// Directory for node.toml, the data and, unless named, the identity
+    #[arg(long)]
+    dir: PathBuf,
+    /// The server's name
+    #[arg(long)]
+    name: String,
+    /// Where other servers reach it
+    #[arg(long, value_name = "HOST:PORT")]
+    peer_address: String,
+    /// Where clients reach it
+    #[arg(long, value_name = "HOST:PORT")]
+    client_address: String,
+    /// Where health and metrics are served, or `off`
+    #[arg(long, value_name = "IP:PORT", default_value = ADMIN_LISTEN_DEFAULT)]
+    admin_listen: String,
+    /// Where to keep the secret keys [default: DIR/identity.toml]
+    #[arg(long, value_name = "FILE")]
+    identity: Option<PathBuf>,
+    /// Site or zone, for judging diversity
+    #[arg(long, default_value = "", hide_default_value = true)]
+    zone: String,
+    /// Operating system, for judging diversity
+    #[arg(long, default_value = "", hide_default_value = true)]
+    os: String,
+    /// Who administers it, for judging diversity
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
+    administrator: String,
+}
+
+/// Arguments of verbs about a server that was initialised. The node file is that of `--config`.
+#[derive(Args)]
+pub(crate) struct Node {
+    #[command(flatten)]
+    overrides: NodeOverrides,
+}
+
+/// Arguments of `node start`.
+#[derive(Args)]
+pub(crate) struct Start {
+    #[command(flatten)]
+    node: Node,
+    /// Put it in the hands of this intruder: for drills, in local clusters only
+    #[arg(long, value_name = "NAME")]
+    intruder: Option<String>,
+}
+
+/// Runs a verb.
+pub(crate) fn run(invocation: &Invocation, verb: Verb) -> Result<()> {
+    match verb {
+        Verb::Init(arguments) => init(invocation, &arguments),
+        Verb::Card(node) => print_card(invocation, node),
+        Verb::Check(node) => check(invocation, node),
+        Verb::Start(start) => {
+            let config = configuration(invocation, start.node)?;
+            node_start::start(&config, start.intruder.as_deref())
+        }
+    }
+}
+
+/// The configuration of the node that `--config` names.
+fn configuration(invocation: &Invocation, node: Node) -> Result<NodeConfig> {
+    let Some(path) = &invocation.globals.config else {
+        let cause = "no node file was named";
+        return Err(Error::usage(cause, "name it: --config DIR/node.toml"));
+    };
+    Ok(NodeConfig::load(path, node.overrides, &invocation.sources)?.0)
+}
+
+fn init(invocation: &Invocation, arguments: &Init) -> Result<()> {
+    check_name(&arguments.name)?;
+    check_address(&arguments.peer_address)?;
+    check_address(&arguments.client_address)?;
+    arguments.admin_listen.parse::<AdminListen>().map_err(|what| {
+        Error::usage(format!("--admin-listen: {what}"), format!("as {ADMIN_LISTEN_DEFAULT}"))
+    })?;
+    let dir = disk::plain(&arguments.dir);
+    let node_file = dir.join("node.toml");
+    let identity_file =
+        arguments.identity.as_deref().map_or_else(|| dir.join("identity.toml"), disk::plain);
+    // In the file, a path below the directory stays relative, so that both can move together.
+    let identity_named = identity_file.strip_prefix(&dir).unwrap_or(&identity_file);
+    let labels = Labels {
+        zone: arguments.zone.clone(),
+        os: arguments.os.clone(),
+        administrator: arguments.administrator.clone(),
+    };
+    let node = NewNode {
+        name: &arguments.name,
+        plan: Path::new("plan.toml"),
+        identity: identity_named,
+        data_dir: Path::new("data"),
+        peer_address: &arguments.peer_address,
+        client_address: &arguments.client_address,
+        admin_listen: &arguments.admin_listen,
+        labels: &labels,
+    };
+    let text = node.text()?;
+    let config = NodeConfig::checked(&node_file, &text)?;
+    disk::refuse_existing(&node_file)?;
+    disk::refuse_existing(&identity_file)?;
+    let identity = Identity::generate()?;
+    for dir in [&config.data_dir, disk::parent(&identity_file)] {
+        disk::create_dir(dir)?;
+    }
+    identity.create(&identity_file)?;
+    disk::create(&node_file, &text, Privacy::Public)?;
+    invocation.output.note(format_args!(
+        "next: ravelin node card --config {} > {}.card.toml",
+        node_file.display(),
+        arguments.name
+    ));
+    let made = Made { node_file, identity: identity_file, data_dir: config.data_dir };
+    invocation.output.print(&made)
+}
+
+/// What `node init` made.
+#[derive(Serialize)]
+struct Made {
+    node_file: PathBuf,
+    identity: PathBuf,
+    data_dir: PathBuf,
+}
+
+impl fmt::Display for Made {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(out, "node file  {}", self.node_file.display())?;
+        writeln!(
+            out,
+            "identity   {}  (secret: keep it apart from the data)",
+            self.identity.display()
+        )?;
+        write!(out, "data       {}", self.data_dir.display())
+    }
+}
+
+fn print_card(invocation: &Invocation, node: Node) -> Result<()> {
+    let config = configuration(invocation, node)?;
+    let keys = Identity::read(&config.identity)?.public_keys();
+    let member = Member {
+        name: config.name,
+        identity: keys.identity,
+        block: keys.block,
+        transport: keys.transport,
+        peer_address: config.peer_address,
+        client_address: config.client_address,
+        labels: config.labels,
+    };
+    match invocation.output.format() {
+        Format::Text => invocation.output.write(&card::text(&member)),
+        Format::Json => invocation.output.print(&Card(RawMember::from(&member))),
+    }
+}
+
+/// A card as JSON.
+#[derive(Serialize)]
+struct Card(RawMember);
+
+impl fmt::Display for Card {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(out)
+    }
+}
+
+fn check(invocation: &Invocation, node: Node) -> Result<()> {
+    let config = configuration(invocation, node)?;
+    let mut inspection = Seat::inspect(&config);
+    let checks = std::mem::take(&mut inspection.checks);
+    let count = checks.len();
+    let refused_count = checks.iter().filter(|check| !check.holds).count();
+    let report = Report { ready: refused_count == 0, checks };
+    invocation.output.print(&report)?;
+    let refused = |error: Error| {
+        error.context(format_args!("the server would not start, {refused_count} of {count} checks"))
+    };
+    inspection.seat().map(drop).map_err(refused)
+}
+
+/// What `node check` found.
+#[derive(Serialize)]
+struct Report {
+    ready: bool,
+    checks: Vec<Check>,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for check in &self.checks {
+            writeln!(out, "{check}")?;
+        }
+        out.write_str(if self.ready {
+            "the server can start"
+        } else {
+            "the server would not start"
+        })
+    }
+}

@@ -1,0 +1,221 @@
+//! `ravelin sim`: the product's own protocol objects in a hostile virtual world.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand, ValueEnum};
+use ravelin_sim::runner::{self, Failure, Report};
+use ravelin_sim::{Mode, Options, Settings, intruder};
+use serde::Serialize;
+
+use super::Invocation;
+use crate::exit::{Error, Exit, Result};
+use crate::files::disk::{self, Privacy};
+use crate::suggest;
+
+/// Runs of one call at most.
+const SEEDS_MAX: u64 = 10_000_000;
+
+/// The verbs.
+#[derive(Subcommand)]
+pub(crate) enum Verb {
+    /// Run many seeds, each a world of its own
+    Run(Run),
+    /// Run one world again, from its file
+    Replay(Replay),
+}
+
+/// What is demanded of a run.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum ModeName {
+    /// Faults without end; nothing wrong may happen
+    Safety,
+    /// Faults within the budget, then healed; everything must be answered
+    Liveness,
+}
+
+/// Arguments of `sim run`.
+#[derive(Args)]
+pub(crate) struct Run {
+    /// How many seeds
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=SEEDS_MAX))]
+    seeds: u64,
+    /// The first seed
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    from: u64,
+    /// What is demanded
+    #[arg(long, default_value = "safety")]
+    mode: ModeName,
+    /// Servers and intrusions tolerated, as 4,1 [default: drawn from the seed]
+    #[arg(long, value_name = "N,F", value_parser = group)]
+    group: Option<(u16, u16)>,
+    /// The only intruder [default: drawn from the seed]; `ravelin attack list` names them
+    #[arg(long, value_name = "NAME")]
+    intruder: Option<String>,
+    /// Where to write worlds that break a promise
+    #[arg(long, value_name = "DIR")]
+    regressions: Option<PathBuf>,
+}
+
+/// Arguments of `sim replay`.
+#[derive(Args)]
+pub(crate) struct Replay {
+    /// The world's file
+    file: PathBuf,
+}
+
+/// Runs a verb.
+pub(crate) fn run(invocation: &Invocation, verb: Verb) -> Result<()> {
+    match verb {
+        Verb::Run(arguments) => run_seeds(invocation, &arguments),
+        Verb::Replay(arguments) => replay(invocation, &arguments.file),
+    }
+}
+
+fn group(text: &str) -> std::result::Result<(u16, u16), String> {
+    let parsed = text.split_once(',').and_then(|(n, f)| Some((n.parse().ok()?, f.parse().ok()?)));
+    let (n, f) = parsed.ok_or("write it as 4,1")?;
+    ravelin_model::Group::new(n, f, ravelin_model::FaultModel::Arbitrary)
+        .map_err(|error| error.to_string())?;
+    Ok((n, f))
+}
+
+fn known_intruder(name: &str) -> Result<&'static str> {
+    let all = intruder::all();
+    let known = all.iter().find(|known| known.name == name);
+    known.map(|known| known.name).ok_or_else(|| {
+        let names = all.iter().map(|known| known.name);
+        let hint = suggest::nearest(name, names).map_or_else(
+            || "`ravelin attack list` names them".to_owned(),
+            |nearest| format!("did you mean `{nearest}`?"),
+        );
+        Error::usage(format!("there is no intruder `{name}`"), hint)
+    })
+}
+
+fn run_seeds(invocation: &Invocation, arguments: &Run) -> Result<()> {
+    let intruder = arguments.intruder.as_deref().map(known_intruder).transpose()?;
+    let settings = Settings { group: arguments.group, intruder };
+    let mode = match arguments.mode {
+        ModeName::Safety => Mode::Safety,
+        ModeName::Liveness => Mode::Liveness,
+    };
+    let bar = invocation.output.progress(arguments.seeds);
+    let report =
+        runner::run_seeds(arguments.from, arguments.seeds, mode, settings, &mut |_, _| bar.inc(1));
+    bar.finish_and_clear();
+    for failure in &report.violations {
+        let smallest = runner::shrink(failure);
+        invocation.output.note(format_args!(
+            "seed {} breaks a promise: {}",
+            failure.options.seed, smallest.violation
+        ));
+        if let Some(dir) = &arguments.regressions {
+            keep(invocation, dir, &smallest)?;
+        }
+    }
+    invocation.output.print(&Summary::of(&report))?;
+    match report.violations.first() {
+        None => Ok(()),
+        Some(first) => {
+            let cause = format!("{} of {} seeds break a promise", report.violations.len(), report.seeds);
+            let hint = format!("seed {} is the first: run it with --regressions DIR", first.options.seed);
+            Err(Error::new(Exit::VerificationFailed, cause, hint))
+        }
+    }
+}
+
+fn keep(invocation: &Invocation, dir: &Path, failure: &Failure) -> Result<()> {
+    disk::create_dir(dir)?;
+    let path = dir.join(format!("{}-{}.txt", failure.violation.kind, failure.options.seed));
+    disk::replace(&path, &failure.to_file(), Privacy::Public)?;
+    invocation.output.note(format_args!("kept as {}", path.display()));
+    Ok(())
+}
+
+fn replay(invocation: &Invocation, file: &Path) -> Result<()> {
+    let text = disk::read(file, Privacy::Public)?;
+    let options = Options::parse(&text).map_err(|error| {
+        Error::usage(format!("{}: {error}", file.display()), "`ravelin sim run --regressions` writes such files")
+    })?;
+    let outcome = runner::replay(&options);
+    invocation.output.print(&Replayed {
+        seed: options.seed,
+        trace_hash: outcome.trace.to_string(),
+        commits: outcome.commits,
+        violation: outcome.violation.as_ref().map(ToString::to_string),
+    })?;
+    outcome.violation.map_or(Ok(()), |violation| {
+        let hint = "the file's first lines say what broke when it was written";
+        Err(Error::new(Exit::VerificationFailed, violation, hint))
+    })
+}
+
+#[derive(Serialize)]
+struct Replayed {
+    seed: u64,
+    trace_hash: String,
+    commits: u64,
+    violation: Option<String>,
+}
+
+impl fmt::Display for Replayed {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "seed {}: {} commits, trace {}", self.seed, self.commits, self.trace_hash)
+    }
+}
+
+/// What scripts read: its fields are stable.
+#[derive(Serialize)]
+struct Summary {
+    seeds: u64,
+    violations: usize,
+    trace_hash: String,
+    events: u64,
+    virtual_seconds: f64,
+    faults: BTreeMap<String, u64>,
+    commits: u64,
+    operations: u64,
+    counted: u64,
+    pairs: BTreeMap<String, u64>,
+}
+
+impl Summary {
+    fn of(report: &Report) -> Self {
+        let named = |counts: &BTreeMap<&'static str, u64>| {
+            counts.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect()
+        };
+        let pairs = report
+            .pairs
+            .iter()
+            .map(|((intruder, class), count)| (format!("{intruder} x {class}"), *count))
+            .collect();
+        Self {
+            seeds: report.seeds,
+            violations: report.violations.len(),
+            trace_hash: report.trace_hash.to_string(),
+            events: report.events,
+            virtual_seconds: report.virtual_seconds,
+            faults: named(&report.faults),
+            commits: report.commits,
+            operations: report.operations,
+            counted: report.seeds - report.uncounted.len() as u64,
+            pairs,
+        }
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            out,
+            "{} seeds ({} counted), {} violations, {} commits, {} operations, {} events in {:.0} virtual seconds",
+            self.seeds, self.counted, self.violations, self.commits, self.operations, self.events, self.virtual_seconds
+        )?;
+        for (class, count) in &self.faults {
+            writeln!(out, "{count:>10}  {class}")?;
+        }
+        write!(out, "trace {}", self.trace_hash)
+    }
+}

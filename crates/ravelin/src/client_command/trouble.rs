@@ -1,0 +1,142 @@
+//! Why a command got no result: in words, and as an exit code.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::time::Duration;
+
+use ravelin_model::{PublicKey, Refusal, ReplicaId};
+
+use super::{Client, Failure};
+use crate::connection::CallError;
+use crate::exit::{Error, Exit, Result};
+
+/// How long servers have to say how they are, when they gave no other answer.
+const DIAGNOSIS_MAX: Duration = Duration::from_secs(2);
+
+impl Client {
+    /// The result, or why there is none.
+    pub(super) async fn explained<T>(&self, outcome: Result<T, Failure>) -> Result<T> {
+        match outcome {
+            Ok(result) => Ok(result),
+            Err(failure) => Err(self.explain(failure).await),
+        }
+    }
+
+    async fn explain(&self, failure: Failure) -> Error {
+        let call = match failure {
+            Failure::Late => return self.silence().await,
+            Failure::Call(call) => call,
+        };
+        match call {
+            CallError::Refused(refusal) => refused(refusal, self.public),
+            CallError::Misuse(misuse) => {
+                Error::caused(Exit::Usage, misuse, "send less at once").context("cannot ask")
+            }
+            CallError::NotProven => self.unproven(),
+            CallError::Unanswered => match self.connection.lost() {
+                Some(refusal) => refused(refusal, self.public),
+                None => Error::caused(Exit::Failed, call, "look whether it was done, then repeat"),
+            },
+            CallError::NoSession | CallError::NoQuorum { .. } => self.silence().await,
+        }
+    }
+
+    /// No server could prove an entry.
+    fn unproven(&self) -> Error {
+        let liars = self.liars();
+        if liars.is_empty() {
+            let cause = "no server has a state yet that a quorum signed";
+            return Error::new(Exit::NoQuorum, cause, "try again soon, or without --stale-ok");
+        }
+        let cause = format!("no server showed a proof that holds; wrong ones came from {liars:?}");
+        Error::new(Exit::VerificationFailed, cause, "read without --stale-ok, by a quorum's word")
+    }
+
+    /// Too few servers answered alike in time: what can be said about it.
+    async fn silence(&self) -> Error {
+        let asked = tokio::time::timeout(DIAGNOSIS_MAX, self.connection.status()).await;
+        let reports = asked.ok().and_then(Result::ok).unwrap_or_default();
+        let halted = reports.values().filter(|report| report.state == "fail_safe").count();
+        if halted >= self.group.one_correct() {
+            let cause = format!("{halted} of {} servers halted", self.group.size());
+            return halted_error(cause);
+        }
+        let (liars, tolerated) = (self.liars(), self.group.faults());
+        if liars.len() > tolerated {
+            let cause = format!(
+                "no answer can be verified: {} servers contradict the others, {tolerated} are \
+                 tolerated",
+                liars.len()
+            );
+            let hint = "believe nothing from this cluster until its administrators looked at it";
+            return Error::new(Exit::VerificationFailed, cause, hint);
+        }
+        let (answering, needed) = (reports.len(), self.group.quorum());
+        let cause = format!(
+            "no quorum within {:?}: {answering} of {} servers answer, {needed} must agree",
+            self.timeout(),
+            self.group.size()
+        );
+        let hint = if self.session.initialized() {
+            "it is not known whether it was done; `ravelin status` shows the servers"
+        } else {
+            "`ravelin status` shows the servers; --timeout waits longer"
+        };
+        Error::new(Exit::NoQuorum, cause, hint)
+    }
+
+    /// Servers that told or did what no correct one does.
+    fn liars(&self) -> BTreeSet<ReplicaId> {
+        let accused = self.connection.accused().into_iter().map(|(server, _)| server);
+        accused.chain(self.connection.contradicted()).collect()
+    }
+}
+
+/// The cluster will not do it.
+pub(super) fn refused(refusal: Refusal, own: PublicKey) -> Error {
+    let version = "client and servers are of different versions: see `ravelin version`";
+    let (exit, cause, hint) = match refusal {
+        Refusal::UnknownClient => {
+            let hint = format!(
+                "ask an administrator: ravelin auth enroll NAME {own} --key ADMINISTRATOR.key"
+            );
+            return Error::new(Exit::Denied, "the cluster does not know this client's key", hint);
+        }
+        Refusal::Halted => return halted_error("the servers halted".to_owned()),
+        Refusal::UnknownSession | Refusal::Forgotten => (
+            Exit::Failed,
+            "the cluster ended this session; whether the request was executed is not known",
+            "look whether it was done, then repeat",
+        ),
+        Refusal::TooManySessions => (
+            Exit::Conflict,
+            "this key has as many sessions open as it may",
+            "wait for other commands with this key; those that were killed count for an hour",
+        ),
+        Refusal::StaleOpening { .. } => (
+            Exit::Conflict,
+            "another session was opened with this key at the same time",
+            "try again; check this host's clock if that does not help",
+        ),
+        Refusal::TooLarge => {
+            (Exit::Usage, "the reply would be too large", "ask for less at once")
+        }
+        Refusal::Malformed => {
+            (Exit::Failed, "the servers do not understand the request", version)
+        }
+        Refusal::UnknownService => (Exit::Failed, "the servers lack this service", version),
+    };
+    Error::new(exit, cause, hint)
+}
+
+/// A reply that enough servers gave alike, and that means nothing here.
+pub(crate) fn senseless(what: impl fmt::Display) -> Error {
+    let hint = "client and servers may be of different versions: see `ravelin version`";
+    Error::new(Exit::VerificationFailed, format!("the reply makes no sense: {what}"), hint)
+}
+
+fn halted_error(cause: String) -> Error {
+    let hint = "they saw what cannot happen within f intrusions; administrators must judge: \
+                `ravelin status` shows what is known";
+    Error::new(Exit::FailSafe, format!("fail-safe stop: {cause}"), hint)
+}

@@ -1,0 +1,293 @@
+//! A whole cluster in one directory of one machine: for `ravelin local` and the demonstration.
+//!
+//! ```text
+//! cluster.toml            marks the directory as ours
+//! plan.toml client.toml   what clients need; `ravelin --config D/client.toml ...`
+//! keys/                   administrator.key, client.key
+//! identities/             0.toml ...: outside every data directory
+//! servers/0/              node.toml, data/
+//! ```
+//!
+//! **Guarantee:** the directory appears complete or not at all, and nothing foreign is touched. All
+//! paths in its files are relative: it can be moved.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+
+use ravelin_crypto::{plan_digest, sign_plan};
+use ravelin_model::limits::{LEADERS_PER_ROUND_DEFAULT, REPLICAS_MAX};
+use ravelin_model::plan::{Labels, PLAN_VERSION};
+use ravelin_model::{
+    ClientEntry, ClusterId, ClusterPlan, Epoch, FaultModel, Group, Incarnation, Member, Purpose,
+    ReplicaId, SignedPlan,
+};
+use serde::Deserialize;
+
+use crate::exit::{Error, Exit, Result};
+use crate::files::client::{ClientFile, Whereabouts};
+use crate::files::disk::{self, DraftDir, Privacy, create_dir};
+use crate::files::identity::Identity;
+use crate::files::key::KeyFile;
+use crate::files::node::{NewNode, NodeConfig};
+use crate::files::syntax::{Text, parse};
+use crate::files::{date, plan};
+
+/// Version of the layout.
+const LAYOUT: u16 = 1;
+/// The file that marks a directory as ours.
+const MARK: &str = "cluster.toml";
+/// Agreed seconds between two key changes: short, since local clusters are attacked for a minute.
+const REKEY_INTERVAL_MIN_S: u64 = 10;
+/// Ports are chosen below those that systems hand out to outgoing connections: while a server is
+/// down, nobody gets its port by chance.
+const PORTS: std::ops::Range<u16> = 10_000..32_768;
+/// Ports that are tried before giving up.
+const PORT_ATTEMPTS_MAX: usize = 10_000;
+
+/// A cluster on this machine.
+pub(crate) struct LocalCluster {
+    /// Where it lives.
+    pub(crate) dir: PathBuf,
+    /// The cluster.
+    pub(crate) id: ClusterId,
+    /// Its plan, signed.
+    pub(crate) plan: SignedPlan,
+    /// Size and resilience.
+    pub(crate) group: Group,
+    /// Its servers, in order.
+    pub(crate) servers: Vec<LocalServer>,
+}
+
+/// One of its servers.
+pub(crate) struct LocalServer {
+    pub(crate) id: ReplicaId,
+    /// Its own directory, where it may also leave its output.
+    pub(crate) dir: PathBuf,
+    /// For `ravelin node start --config`.
+    pub(crate) node_file: PathBuf,
+    /// The same, read.
+    pub(crate) config: NodeConfig,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Mark {
+    layout: u16,
+    /// For people.
+    #[serde(rename = "created")]
+    _created: String,
+}
+
+impl LocalCluster {
+    /// Makes a cluster of `servers` in `dir`, which must be absent or empty. It tolerates as many
+    /// intrusions as fit.
+    pub(crate) fn create(dir: &Path, servers: u16, fault_model: FaultModel) -> Result<Self> {
+        refuse_foreign(dir)?;
+        let group = largest_group(servers, fault_model)?;
+        let draft = DraftDir::new(dir)?;
+        let root = draft.path();
+        for sub in ["keys", "identities", "servers"] {
+            create_dir(&root.join(sub))?;
+        }
+        // Held until all files are written, so that no port is chosen twice.
+        let listeners = free_listeners(3 * group.size())?;
+        let addresses =
+            listeners.iter().map(TcpListener::local_addr).collect::<Result<Vec<_>, _>>();
+        let addresses = addresses.map_err(|error| Error::system("listen in", dir, &error))?;
+        let (addresses, _) = addresses.as_chunks::<3>();
+        let mut members = Vec::new();
+        for (id, [peer, client, admin]) in addresses.iter().enumerate() {
+            members.push(create_server(root, id, *peer, *client, *admin)?);
+        }
+        let administrator = KeyFile::generate()?;
+        administrator.create(&root.join("keys/administrator.key"))?;
+        let client = KeyFile::generate()?;
+        client.create(&root.join("keys/client.key"))?;
+        let plan = ClusterPlan {
+            version: PLAN_VERSION,
+            name: "local".to_owned(),
+            purpose: Purpose::Local,
+            incarnation: Incarnation(1),
+            epoch: Epoch(1),
+            previous: None,
+            fault_model,
+            f: u16::try_from(group.faults()).unwrap_or(u16::MAX),
+            leaders_per_round: LEADERS_PER_ROUND_DEFAULT,
+            members,
+            administrators: vec![administrator.public()],
+            administrators_needed: 1,
+            clients: vec![ClientEntry { name: "first-client".to_owned(), key: client.public() }],
+            rekey_interval_min_s: REKEY_INTERVAL_MIN_S,
+        };
+        plan::check_fit(&plan)?;
+        let mut signed = SignedPlan { plan, signatures: Vec::new() };
+        sign_plan(&mut signed, &administrator.signing_key());
+        write_shared(root, &signed)?;
+        draft.install()?;
+        drop(listeners);
+        Self::open(dir)
+    }
+
+    /// Opens the cluster in `dir`.
+    pub(crate) fn open(dir: &Path) -> Result<Self> {
+        let dir = disk::plain(dir);
+        let path = dir.join(MARK);
+        let text = disk::read(&path, Privacy::Public).map_err(|error| match error.exit() {
+            Exit::NotFound => {
+                let cause = format!("there is no local cluster in {}", dir.display());
+                Error::new(Exit::NotFound, cause, "`ravelin local up` makes one")
+            }
+            _ => error,
+        })?;
+        let mark: Mark = parse(&path, &text)?;
+        if mark.layout != LAYOUT {
+            let cause = format!("{}: layout {} is not {LAYOUT}", path.display(), mark.layout);
+            return Err(Error::usage(cause, "use the version of ravelin that made the cluster"));
+        }
+        let plan = plan::read(&dir.join("plan.toml"))?;
+        let group = plan::check_fit(&plan.plan)?;
+        let id = plan::check_signed(&plan)?;
+        let server = |id: ReplicaId| {
+            let home = dir.join("servers").join(id.to_string());
+            let node_file = home.join("node.toml");
+            let text = disk::read(&node_file, Privacy::Public)?;
+            let config = NodeConfig::checked(&node_file, &text)?;
+            Ok(LocalServer { id, dir: home, node_file, config })
+        };
+        let servers = group.members().map(server).collect::<Result<_>>()?;
+        Ok(Self { dir, id, plan, group, servers })
+    }
+
+    /// Whether there is a cluster in `dir`.
+    pub(crate) fn is_in(dir: &Path) -> bool {
+        dir.join(MARK).is_file()
+    }
+
+    /// For `ravelin --config`.
+    pub(crate) fn client_file(&self) -> PathBuf {
+        self.dir.join("client.toml")
+    }
+
+    /// The key that signs what only administrators may do.
+    pub(crate) fn administrator_key(&self) -> PathBuf {
+        self.dir.join("keys/administrator.key")
+    }
+
+    /// The first client's key.
+    pub(crate) fn client_key(&self) -> PathBuf {
+        self.dir.join("keys/client.key")
+    }
+}
+
+/// Refuses a directory that holds anything.
+fn refuse_foreign(dir: &Path) -> Result<()> {
+    let mut entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(Error::system("make a cluster in", dir, &error)),
+    };
+    if entries.next().is_none() {
+        return Ok(());
+    }
+    let (what, hint) = if LocalCluster::is_in(dir) {
+        (
+            "it holds a cluster already",
+            "`ravelin local up` restarts it, `ravelin local reset` removes it",
+        )
+    } else {
+        ("it is not empty", "choose an empty or a new directory")
+    };
+    let cause = format!("cannot make a cluster in {}: {what}", dir.display());
+    Err(Error::new(Exit::Conflict, cause, hint))
+}
+
+/// The group of `servers` that tolerates the most intrusions.
+fn largest_group(servers: u16, fault_model: FaultModel) -> Result<Group> {
+    let most = match fault_model {
+        FaultModel::Arbitrary | FaultModel::Asynchronous => servers.saturating_sub(1) / 3,
+        FaultModel::Hybrid => servers.saturating_sub(1) / 2,
+    };
+    let fits = (1..=most).rev().find_map(|f| Group::new(servers, f, fault_model).ok());
+    fits.map_or_else(
+        || {
+            let why = Group::new(servers, most.max(1), fault_model);
+            let hint = format!("choose from 4 to {REPLICAS_MAX} servers");
+            why.map_err(|error| Error::caused(Exit::Usage, error, hint))
+        },
+        Ok,
+    )
+}
+
+/// Makes one server's identity, directory and node file.
+fn create_server(
+    root: &Path,
+    id: usize,
+    peer: SocketAddr,
+    client: SocketAddr,
+    admin: SocketAddr,
+) -> Result<Member> {
+    let home = root.join(format!("servers/{id}"));
+    let identity_file = format!("../../identities/{id}.toml");
+    let identity = Identity::generate()?;
+    identity.create(&root.join(format!("identities/{id}.toml")))?;
+    create_dir(&home.join("data"))?;
+    let name = format!("server-{id}");
+    let (peer, client, admin) = (peer.to_string(), client.to_string(), admin.to_string());
+    let labels = Labels::default();
+    let node = NewNode {
+        name: &name,
+        plan: Path::new("../../plan.toml"),
+        identity: Path::new(&identity_file),
+        data_dir: Path::new("data"),
+        peer_address: &peer,
+        client_address: &client,
+        admin_listen: &admin,
+        labels: &labels,
+    };
+    disk::create(&home.join("node.toml"), &node.text()?, Privacy::Public)?;
+    let keys = identity.public_keys();
+    Ok(Member {
+        name,
+        identity: keys.identity,
+        block: keys.block,
+        transport: keys.transport,
+        peer_address: peer,
+        client_address: client,
+        labels,
+    })
+}
+
+/// Writes what all share: the plan, the client's file, the mark.
+fn write_shared(root: &Path, signed: &SignedPlan) -> Result<()> {
+    disk::create(&root.join("plan.toml"), &plan::text(signed), Privacy::Public)?;
+    let client = ClientFile {
+        fingerprint: ClusterId(plan_digest(&signed.plan)),
+        whereabouts: Whereabouts::Plan(PathBuf::from("plan.toml")),
+        key: Some(PathBuf::from("keys/client.key")),
+        timeout: None,
+        evidence: None,
+    };
+    disk::create(&root.join("client.toml"), &client.text()?, Privacy::Public)?;
+    let mut mark = Text::new("A Ravelin cluster on this machine, made by `ravelin local up`.");
+    mark.number("layout", LAYOUT.into());
+    mark.set("created", date::now());
+    disk::create(&root.join(MARK), &mark.finish(), Privacy::Public)
+}
+
+/// So many listeners on loopback, on ports that were free.
+fn free_listeners(count: usize) -> Result<Vec<TcpListener>> {
+    let mut listeners = Vec::with_capacity(count);
+    for _ in 0..PORT_ATTEMPTS_MAX {
+        if listeners.len() == count {
+            return Ok(listeners);
+        }
+        let port = PORTS.start + u16::from_le_bytes(disk::random()?) % (PORTS.end - PORTS.start);
+        listeners.extend(TcpListener::bind((Ipv4Addr::LOCALHOST, port)));
+    }
+    let cause = format!("there are no {count} free ports on 127.0.0.1");
+    Err(Error::new(Exit::Failed, cause, "choose fewer servers, or stop other programs"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,556 @@
+//! `ravelin demo`: four real servers, a checked workload, real attacks, a computed verdict.
+//!
+//! The verdict comes from a checker over what the clients asked and were told: linearizability of
+//! everything answered, and every acknowledged receipt still there at the end. The last step, beyond
+//! `f`, is shown apart and never added to it.
+//!
+//! # Source
+//! The paper, section 3: attack, vulnerability, intrusion, error, failure. Here the intrusions are
+//! real, and the failure must not come.
+
+mod beyond;
+mod report;
+mod timeline;
+mod workload;
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use ravelin_crypto::Keyring;
+use ravelin_model::requests::kv::{KvReply, KvRequest};
+use ravelin_model::{FaultModel, ReplicaId};
+use ravelin_sim::checker::linear;
+use serde::Serialize;
+
+use crate::cluster_dir::LocalCluster;
+use crate::connection::{Connection, ConnectionConfig};
+use crate::exit::{Error, Exit, Result};
+use crate::files::key::KeyFile;
+use crate::files::plan;
+use crate::output::{Format, Output};
+use crate::processes::{Hands, Processes};
+
+use beyond::Beyond;
+use timeline::{Attack, Look, Outcome, Timeline};
+use workload::Observer;
+
+/// Servers, of which one may be owned.
+const SERVERS: u16 = 4;
+/// Clients that work all the while.
+const CLIENTS: u32 = 4;
+/// The longest time that clients may be without any answer.
+const GAP_MAX: Duration = Duration::from_secs(2);
+/// Operations that a verdict needs to mean anything.
+const OPERATIONS_MIN: usize = 500;
+/// How long each attack lasts.
+const ATTACK: Duration = Duration::from_millis(3500);
+/// How long the clients work undisturbed before the first attack.
+const WARM_UP: Duration = Duration::from_secs(2);
+/// Time between two looks at the servers, and how long one may take.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+const LOOK_MAX: Duration = Duration::from_millis(900);
+/// How long the cluster may take to serve, or a server to come back.
+const READY_MAX: Duration = Duration::from_secs(15);
+
+/// What the demonstration does to server 2, in this order. The equivocator comes last: it is found
+/// out for good, and nothing that its server says later would count.
+const INTRUDERS: [(&str, &str); 4] = [
+    ("never-votes-first", "is always first and never votes for another's block"),
+    ("liar", "signs wrong answers for clients"),
+    ("delayer", "holds every message back"),
+    ("equivocator", "tells the two halves of the cluster different things"),
+];
+
+/// How the demonstration is run.
+pub(crate) struct DemoOptions {
+    /// Where the report and the history go.
+    pub(crate) report_dir: Option<PathBuf>,
+    /// Keep the servers' directories.
+    pub(crate) keep: bool,
+    /// Draw nothing on the terminal.
+    pub(crate) is_headless: bool,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+enum Line<'a> {
+    Started { servers: u16, pids: Vec<u32>, dir: String },
+    AttackBegun { at_ms: u64, name: &'a str, server: u16, what: &'a str },
+    AttackOver { at_ms: u64, name: &'a str, server: u16, outcome: Outcome, longest_gap_ms: u64 },
+    BeyondBegun { servers: [u16; 2], what: &'a str },
+    Written { report: String, history: String },
+    Verdict(Verdict<'a>),
+}
+
+#[derive(Serialize)]
+struct Verdict<'a> {
+    fault_model: &'static str,
+    servers: u16,
+    operations: usize,
+    unanswered: u64,
+    wrong: usize,
+    lost: usize,
+    /// Nothing: there are no secrets yet.
+    disclosed: Option<u64>,
+    longest_gap_ms: u64,
+    attacks: &'a [Attack],
+    beyond: &'a Beyond,
+}
+
+/// Runs the demonstration.
+pub(crate) fn run(output: Output, options: DemoOptions) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .map_err(|error| Error::caused(Exit::Failed, error, "check the limit of threads"))?;
+    let workplace = Workplace::new(&options)?;
+    let outcome = runtime.block_on(Demo { output, options: &options, workplace: &workplace }.run());
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    outcome
+}
+
+/// A temporary directory with a cluster in it; stops its servers and goes away at the end.
+struct Workplace {
+    root: PathBuf,
+    report_dir: PathBuf,
+    keep: bool,
+}
+
+impl Workplace {
+    fn new(options: &DemoOptions) -> Result<Self> {
+        let name = format!("ravelin-demo-{}", std::process::id());
+        let root = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&root).map_err(|error| Error::system("create", &root, &error))?;
+        let report_dir = options.report_dir.clone().unwrap_or_else(|| root.join("report"));
+        std::fs::create_dir_all(&report_dir)
+            .map_err(|error| Error::system("create", &report_dir, &error))?;
+        Ok(Self { root, report_dir, keep: options.keep })
+    }
+}
+
+impl Drop for Workplace {
+    fn drop(&mut self) {
+        for name in ["cluster", "beyond"] {
+            let dir = self.root.join(name);
+            if let Ok(cluster) = LocalCluster::open(&dir)
+                && let Ok(processes) = Processes::of(&cluster)
+            {
+                for server in &cluster.servers {
+                    let _ = processes.kill(server.id); // nothing more can be done about it
+                }
+            }
+            if !self.keep {
+                let _ = std::fs::remove_dir_all(&dir);
+            }
+        }
+    }
+}
+
+struct Demo<'a> {
+    output: Output,
+    options: &'a DemoOptions,
+    workplace: &'a Workplace,
+}
+
+impl Demo<'_> {
+    async fn run(&self) -> Result<()> {
+        self.say("Four servers, one of which may be owned. Watch it happen.");
+        let cluster = LocalCluster::create(
+            &self.workplace.root.join("cluster"),
+            SERVERS,
+            FaultModel::Arbitrary,
+        )?;
+        let processes = Processes::of(&cluster)?;
+        let pids = start_all(&cluster, &processes).await?;
+        self.line(&Line::Started {
+            servers: SERVERS,
+            pids: pids.clone(),
+            dir: cluster.dir.display().to_string(),
+        })?;
+        self.say(&format!(
+            "  servers 0 to {} run as processes {pids:?}: `kill -9` them from another terminal if you like",
+            pids.len().saturating_sub(1)
+        ));
+        let observer = Observer::new();
+        let mut workers = tokio::task::JoinSet::new();
+        let mut clients = Vec::new();
+        for client in 0..CLIENTS {
+            let connection = connect(&cluster).await?;
+            clients.push(connection.clone());
+            workers.spawn(observer.clone().work(client, connection));
+        }
+        let monitor = connect(&cluster).await?;
+        let mut timeline = Timeline::default();
+        let stage =
+            Stage { processes: &processes, observer: &observer, monitor: &monitor, clients };
+        self.attack_all(&stage, &mut timeline).await?;
+        let verdict_at = observer.now_us();
+        observer.end();
+        while workers.join_next().await.is_some() {}
+        let (wrong, lost, observed) = judge(&observer, &monitor).await;
+        for server in &cluster.servers {
+            processes.kill(server.id)?;
+        }
+        self.line(&Line::BeyondBegun { servers: [2, 3], what: beyond::WHAT })?;
+        self.say("Beyond the promise: two of four servers owned, both lying.");
+        let beyond = beyond::run(&self.workplace.root.join("beyond")).await?;
+        self.say(&format!("  {}", beyond.in_words()));
+        let longest_gap_ms = longest_gap_ms(&observed.latencies, verdict_at);
+        let verdict = Verdict {
+            fault_model: FaultModel::Arbitrary.name(),
+            servers: SERVERS,
+            operations: observed.history.answered_count(),
+            unanswered: observed.unanswered,
+            wrong: wrong.len(),
+            lost,
+            disclosed: None,
+            longest_gap_ms,
+            attacks: &timeline.attacks,
+            beyond: &beyond,
+        };
+        self.write_report(&observed, &timeline, &verdict, &wrong)?;
+        self.finish(&verdict, &wrong)
+    }
+
+    async fn attack_all(&self, stage: &Stage<'_>, timeline: &mut Timeline) -> Result<()> {
+        stage.watch_for(WARM_UP, timeline).await;
+        let killed = ReplicaId(1);
+        let what = "kill -9: it says and writes nothing more";
+        let begun = self.begin(stage.observer, "kill", killed, what)?;
+        stage.processes.kill(killed)?;
+        stage.watch_for(ATTACK, timeline).await;
+        stage.processes.start(killed, Hands::Own)?;
+        let is_back = stage.wait_back(killed, timeline).await;
+        let outcome = if is_back { Outcome::Recovered } else { Outcome::Failed };
+        self.end(stage.observer, timeline, begun, outcome)?;
+        let owned = ReplicaId(2);
+        for (name, what) in INTRUDERS {
+            let begun = self.begin(stage.observer, name, owned, what)?;
+            stage.processes.kill(owned)?;
+            stage.processes.start(owned, Hands::Intruder(name))?;
+            let before = stage.refused_of(owned);
+            stage.watch_for(ATTACK, timeline).await;
+            let was_refused = stage.refused_of(owned) > before;
+            let outcome = if was_refused { Outcome::Refused } else { Outcome::Masked };
+            self.end(stage.observer, timeline, begun, outcome)?;
+        }
+        stage.processes.kill(owned)
+    }
+
+    fn begin(
+        &self,
+        observer: &Observer,
+        name: &str,
+        server: ReplicaId,
+        what: &str,
+    ) -> Result<Attack> {
+        let from_us = observer.now_us();
+        let line = Line::AttackBegun { at_ms: from_us / 1000, name, server: server.0, what };
+        self.line(&line)?;
+        self.say(&format!("  {:>5.1} s  {name:<18} server {server}: {what}", seconds(from_us)));
+        Ok(Attack {
+            name: name.to_owned(),
+            server: server.0,
+            outcome: Outcome::Failed,
+            longest_gap_ms: 0,
+            answers: observer.answered(),
+            from_us,
+            until_us: from_us,
+            what: what.to_owned(),
+        })
+    }
+
+    fn end(
+        &self,
+        observer: &Observer,
+        timeline: &mut Timeline,
+        begun: Attack,
+        outcome: Outcome,
+    ) -> Result<()> {
+        let until_us = observer.now_us();
+        let longest_gap_ms = observer.longest_gap_us(begun.from_us, until_us) / 1000;
+        let is_alive = u128::from(longest_gap_ms) <= GAP_MAX.as_millis();
+        let outcome = if is_alive { outcome } else { Outcome::Failed };
+        let answers = observer.answered() - begun.answers;
+        let attack = Attack { outcome, longest_gap_ms, answers, until_us, ..begun };
+        self.line(&Line::AttackOver {
+            at_ms: until_us / 1000,
+            name: &attack.name,
+            server: attack.server,
+            outcome,
+            longest_gap_ms,
+        })?;
+        self.say(&format!(
+            "           -> {}: {answers} answers meanwhile, longest gap {longest_gap_ms} ms",
+            outcome.word()
+        ));
+        timeline.attacks.push(attack);
+        Ok(())
+    }
+
+    fn write_report(
+        &self,
+        observed: &workload::Observed,
+        timeline: &Timeline,
+        verdict: &Verdict<'_>,
+        wrong: &[String],
+    ) -> Result<()> {
+        let history = self.workplace.report_dir.join("history.jsonl");
+        let report = self.workplace.report_dir.join("report.html");
+        let write = |path: &Path, text: String| {
+            std::fs::write(path, text).map_err(|error| Error::system("write", path, &error))
+        };
+        write(&history, observed.history.to_json_lines())?;
+        let facts = report::Facts {
+            servers: verdict.servers,
+            operations: verdict.operations,
+            wrong,
+            lost: verdict.lost,
+            longest_gap_ms: verdict.longest_gap_ms,
+            beyond: verdict.beyond,
+        };
+        write(&report, report::html(&observed.latencies, timeline, &facts))?;
+        self.say(&format!("Report: {}\nHistory: {}", report.display(), history.display()));
+        self.line(&Line::Written {
+            report: report.display().to_string(),
+            history: history.display().to_string(),
+        })
+    }
+
+    fn finish(&self, verdict: &Verdict<'_>, wrong: &[String]) -> Result<()> {
+        self.say(&format!(
+            "Verdict: {} operations checked, {} wrong answers, {} lost writes, longest gap {} ms.",
+            verdict.operations, verdict.wrong, verdict.lost, verdict.longest_gap_ms
+        ));
+        self.say(
+            "Not shown: the servers share one build, one machine and one user; real diversity and \
+             real hosts are up to you. There are no secrets yet, so nothing could be disclosed.",
+        );
+        if self.output.format() == Format::Json {
+            self.output.write(&format!("{}\n", to_json(&Line::Verdict(copy(verdict)))))?;
+        }
+        let failed = verdict.attacks.iter().any(|attack| attack.outcome == Outcome::Failed);
+        let is_kept = verdict.wrong == 0
+            && verdict.lost == 0
+            && !failed
+            && verdict.operations >= OPERATIONS_MIN
+            && u128::from(verdict.longest_gap_ms) <= GAP_MAX.as_millis();
+        if is_kept {
+            return Ok(());
+        }
+        let cause = wrong
+            .first()
+            .cloned()
+            .unwrap_or_else(|| "a promise was broken: see the verdict above".to_owned());
+        Err(Error::new(
+            Exit::VerificationFailed,
+            cause,
+            "keep the report and history: this is a bug",
+        ))
+    }
+
+    fn say(&self, what: &str) {
+        if self.output.format() == Format::Text {
+            let _ = self.output.write(&format!("{what}\n")); // a closed pipe must not stop the run
+        }
+    }
+
+    fn line(&self, line: &Line<'_>) -> Result<()> {
+        match self.output.format() {
+            Format::Json => self.output.write(&format!("{}\n", to_json(line))),
+            Format::Text => Ok(()),
+        }
+    }
+}
+
+fn copy<'a>(verdict: &Verdict<'a>) -> Verdict<'a> {
+    Verdict { ..*verdict }
+}
+
+fn to_json(line: &Line<'_>) -> String {
+    serde_json::to_string(line).expect("lines have plain fields")
+}
+
+fn seconds(us: u64) -> f64 {
+    Duration::from_micros(us).as_secs_f64()
+}
+
+/// Starts all servers and waits until they serve.
+pub(crate) async fn start_all(cluster: &LocalCluster, processes: &Processes<'_>) -> Result<Vec<u32>> {
+    let mut pids = Vec::new();
+    for server in &cluster.servers {
+        pids.push(processes.start(server.id, Hands::Own)?);
+    }
+    for server in &cluster.servers {
+        if !wait_until(READY_MAX, || processes.is_ready(server.id).unwrap_or(false)).await {
+            let cause = format!("server {} does not begin to serve", server.id);
+            let hint = format!("look at {}", crate::processes::log_file(server).display());
+            return Err(Error::new(Exit::Failed, cause, hint));
+        }
+    }
+    Ok(pids)
+}
+
+/// A client of `cluster` with an open session.
+pub(crate) async fn connect(cluster: &LocalCluster) -> Result<Connection> {
+    let scheme = plan::scheme()?;
+    let keyring = Keyring::new(cluster.id, &cluster.plan, scheme)
+        .map_err(|error| Error::caused(Exit::Failed, error, "make the cluster anew"))?;
+    let config = ConnectionConfig {
+        plan: cluster.plan.clone(),
+        keyring,
+        seed: KeyFile::read(&cluster.client_key())?.seed,
+        patience: ravelin_model::limits::CLIENT_PATIENCE,
+    };
+    let unreachable = |error: anyhow::Error| {
+        Error::caused(Exit::NoQuorum, error, "`ravelin local status` shows the servers")
+    };
+    let connection = Connection::start(&config).map_err(unreachable)?;
+    tokio::time::timeout(READY_MAX, connection.open())
+        .await
+        .map_err(|late| unreachable(late.into()))?
+        .map_err(|error| unreachable(error.into()))?;
+    Ok(connection)
+}
+
+async fn wait_until(most: Duration, mut holds: impl FnMut() -> bool) -> bool {
+    let begun = Instant::now();
+    while begun.elapsed() < most {
+        if holds() {
+            return true;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    false
+}
+
+/// What the attacks play on, and who watches.
+struct Stage<'a> {
+    processes: &'a Processes<'a>,
+    observer: &'a Observer,
+    monitor: &'a Connection,
+    clients: Vec<Connection>,
+}
+
+impl Stage<'_> {
+    /// How often clients caught `server` telling something else than what was agreed.
+    fn refused_of(&self, server: ReplicaId) -> usize {
+        self.clients.iter().map(|client| client.refused_of(server)).sum()
+    }
+
+    /// Waits until a restarted server serves and has executed what the others had by then.
+    async fn wait_back(&self, server: ReplicaId, timeline: &mut Timeline) -> bool {
+        let begun = Instant::now();
+        let mut target = None;
+        while begun.elapsed() < READY_MAX {
+            self.watch_for(Duration::from_millis(200), timeline).await;
+            let Ok(reports) = self.monitor.status().await else { continue };
+            let others = reports.iter().filter(|(id, _)| **id != server);
+            let furthest = others.map(|(_, report)| report.commit).max();
+            let target = *target.get_or_insert(furthest);
+            let own = reports.get(&server).map(|report| report.commit);
+            let is_ready = self.processes.is_ready(server).unwrap_or(false);
+            if own.is_some() && own >= target && is_ready {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Lets time pass, looking at the servers now and then.
+    async fn watch_for(&self, span: Duration, timeline: &mut Timeline) {
+        let begun = Instant::now();
+        while begun.elapsed() < span {
+            let asked = tokio::time::timeout(LOOK_MAX, self.monitor.status());
+            if let Ok(Ok(reports)) = asked.await {
+                timeline.looks.extend(looks(self.observer.now_us(), &reports));
+            }
+            let rest = span.saturating_sub(begun.elapsed()).min(LOOK_EVERY);
+            tokio::time::sleep(rest).await;
+        }
+    }
+}
+
+/// How each server looks to most others; to itself where it admits to be no more than catching up.
+fn looks(
+    at_us: u64,
+    reports: &std::collections::BTreeMap<ReplicaId, ravelin_model::wire::StatusReport>,
+) -> Vec<Look> {
+    let count = reports.values().map(|report| report.members.len()).max().unwrap_or(0);
+    (0..count)
+        .map(|index| {
+            let server = u16::try_from(index).unwrap_or(u16::MAX);
+            let mut votes = std::collections::BTreeMap::<&str, usize>::new();
+            for (_, report) in reports.iter().filter(|(id, _)| id.0 != server) {
+                if let Some(member) = report.members.get(index) {
+                    *votes.entry(&member.state).or_default() += 1;
+                }
+            }
+            let most = votes.into_iter().max_by_key(|(_, count)| *count);
+            let own = reports.get(&ReplicaId(server)).map(|report| report.state.as_str());
+            let state = match (most.map(|(state, _)| state), own) {
+                (Some("correct" | "suspected"), None) | (None, None) => "down",
+                (Some("correct"), Some(own)) => own,
+                (Some(seen), _) => seen,
+                (None, Some(own)) => own,
+            };
+            Look { at_us, server, state: state.to_owned() }
+        })
+        .collect()
+}
+
+/// Reads everything back and has the whole history judged: what is wrong, and how many acknowledged
+/// writes are gone.
+async fn judge(
+    observer: &Observer,
+    monitor: &Connection,
+) -> (Vec<String>, usize, workload::Observed) {
+    let mut found = std::collections::BTreeMap::new();
+    let mut after = Vec::new();
+    loop {
+        let request = KvRequest::List {
+            prefix: b"receipt/".to_vec(),
+            after: after.clone(),
+            limit: 500,
+            keys_only: false,
+        };
+        let Some(KvReply::Entries { entries, next, .. }) =
+            observer.ask(u32::MAX, monitor, request).await
+        else {
+            break;
+        };
+        found.extend(entries.into_iter().map(|entry| (entry.key, entry.value)));
+        match next {
+            Some(next) => after = next,
+            None => break,
+        }
+    }
+    let observed = observer.take();
+    let mut wrong = Vec::new();
+    if let Err(violation) = linear::check(observed.history.operations()) {
+        wrong.push(violation.to_string());
+    }
+    let mut lost = 0;
+    for (key, value) in &observed.receipts {
+        match found.get(key) {
+            Some(there) if there == value => {}
+            Some(_) => wrong.push(format!("{} was changed", String::from_utf8_lossy(key))),
+            None => lost += 1,
+        }
+    }
+    (wrong, lost, observed)
+}
+
+/// The longest time between two answers, from the first one on.
+fn longest_gap_ms(latencies: &[(u64, u64)], until_us: u64) -> u64 {
+    let mut answered: Vec<u64> =
+        latencies.iter().map(|(at, _)| *at).filter(|at| *at <= until_us).collect();
+    answered.push(until_us);
+    answered.sort_unstable();
+    let gaps = answered.windows(2).map(|pair| match pair {
+        [before, after] => after - before,
+        _ => 0,
+    });
+    gaps.max().unwrap_or(until_us) / 1000
+}

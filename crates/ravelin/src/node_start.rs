@@ -1,0 +1,113 @@
+//! `ravelin node start`: one server, until it is told to stop.
+
+use std::sync::{Arc, Mutex};
+
+use ravelin_model::FaultModel;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+use crate::admin;
+use crate::exit::{Error, Exit, Result};
+use crate::files::node::{LogFormat, LogLevel, NodeConfig};
+use crate::seat::Seat;
+use crate::server::{self, ServerConfig, Window};
+
+/// Starts the server that `config` describes, in the hands of `intruders` if named, and serves until
+/// a signal ends it.
+pub(crate) fn start(config: &NodeConfig, intruders: Option<&str>) -> Result<()> {
+    start_logging(config);
+    let seat = Seat::inspect(config).seat()?;
+    if seat.group.model() != FaultModel::Arbitrary {
+        let cause = format!("fault model `{}` is not available yet", seat.group.model().name());
+        return Err(Error::usage(cause, "make a plan with fault_model = \"arbitrary\""));
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Error::caused(Exit::Failed, error, "check the limit of open files"))?;
+    runtime.block_on(run(config, seat, intruders))
+}
+
+async fn run(config: &NodeConfig, seat: Seat, intruders: Option<&str>) -> Result<()> {
+    let peer_listener = listen(config.peer_listen).await?;
+    let client_listener = listen(config.client_listen).await?;
+    let window: Window = Arc::new(Mutex::new(None));
+    if let Some(address) = config.admin_listen {
+        let listener = listen(address).await?;
+        let tolerated = seat.group.faults();
+        tokio::spawn(admin::serve(listener, Arc::clone(&window), tolerated));
+    }
+    tracing::info!(
+        server = %seat.replica,
+        name = %seat.name,
+        cluster = %seat.cluster.0,
+        peers = %config.peer_listen,
+        clients = %config.client_listen,
+        "starting"
+    );
+    let server = ServerConfig {
+        plan: seat.plan,
+        cluster: seat.cluster,
+        own: seat.replica,
+        block_seed: seat.identity.block,
+        transport_seed: seat.identity.transport,
+        data_dir: config.data_dir.clone(),
+        peer_listener,
+        client_listener,
+        log_retention_bytes: config.log_retention_bytes,
+        intruders: intruders.map(str::to_owned),
+    };
+    let (stop, stopped) = oneshot::channel();
+    tokio::spawn(async move {
+        wait_for_signal().await;
+        let _ = stop.send(()); // the server may have ended by itself
+    });
+    server::serve(server, window, stopped).await.map_err(|error| {
+        let hint = "the log above says what happened; `ravelin doctor` looks further";
+        Error::caused(Exit::Failed, error, hint)
+    })?;
+    tracing::info!("stopped in good order");
+    Ok(())
+}
+
+async fn listen(address: std::net::SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let hint = "another process may use it: `ravelin node check` tells";
+        Error::caused(Exit::Failed, error, hint).context(format!("cannot listen on {address}"))
+    })
+}
+
+async fn wait_for_signal() {
+    let (Ok(mut terminated), Ok(mut interrupted)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminated.recv() => {}
+        _ = interrupted.recv() => {}
+    }
+}
+
+fn start_logging(config: &NodeConfig) {
+    let level = match config.log_level {
+        LogLevel::Error => tracing::Level::ERROR,
+        LogLevel::Warn => tracing::Level::WARN,
+        LogLevel::Info => tracing::Level::INFO,
+        LogLevel::Debug => tracing::Level::DEBUG,
+        LogLevel::Trace => tracing::Level::TRACE,
+    };
+    let ours = tracing_subscriber::filter::Targets::new()
+        .with_default(tracing::Level::WARN.min(level))
+        .with_target("ravelin", level);
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false);
+    let registry = tracing_subscriber::registry().with(ours);
+    // A second start in one process keeps the first one's log.
+    let _ = match config.log_format {
+        LogFormat::Text => registry.with(lines).try_init(),
+        LogFormat::Json => registry.with(lines.json()).try_init(),
+    };
+}

@@ -1,0 +1,221 @@
+//! A server's seat: its place in the plan, and everything without which it must not start.
+//!
+//! **Guarantee:** holding a [`Seat`] is proof that every check here held. Inspecting changes nothing.
+
+use std::fmt;
+use std::net::TcpListener;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use ravelin_model::{ClusterId, Group, ReplicaId, SignedPlan};
+use rustix::fs::Access;
+use serde::Serialize;
+
+use crate::exit::{Error, Exit, Result};
+use crate::files::identity::Identity;
+use crate::files::node::NodeConfig;
+use crate::files::{disk, plan};
+
+/// A server's place in its cluster.
+pub(crate) struct Seat {
+    /// Which member it is.
+    pub(crate) replica: ReplicaId,
+    /// The member's name in the plan.
+    pub(crate) name: String,
+    /// Size and resilience.
+    pub(crate) group: Group,
+    /// The cluster.
+    pub(crate) cluster: ClusterId,
+    /// The plan in force.
+    pub(crate) plan: SignedPlan,
+    /// The server's secret keys.
+    pub(crate) identity: Identity,
+}
+
+/// What became of one check.
+#[derive(Debug, Serialize)]
+pub(crate) struct Check {
+    pub(crate) what: &'static str,
+    pub(crate) holds: bool,
+    pub(crate) detail: String,
+}
+
+/// All checks, and the seat if they held.
+pub(crate) struct Inspection {
+    pub(crate) checks: Vec<Check>,
+    outcome: Result<Seat>,
+}
+
+impl Seat {
+    /// Checks everything that a server needs to start.
+    pub(crate) fn inspect(config: &NodeConfig) -> Inspection {
+        let mut checks = Checks::default();
+        let identity = checks.note("identity", Identity::read(&config.identity), |_| {
+            format!("{}", config.identity.display())
+        });
+        let apart = check_apart(&config.identity, &config.data_dir);
+        checks.note("identity apart from data", apart, |()| "yes".to_owned());
+        let signed = checks.note("plan", read_plan(config), |signed| {
+            format!("{}, epoch {}", signed.plan.name, signed.plan.epoch.0)
+        });
+        let group = signed.as_ref().and_then(|signed| {
+            let group =
+                plan::check_fit(&signed.plan).map_err(|error| error.context(config.plan.display()));
+            checks.note("group", group, |group| {
+                format!("{} servers, of which {} may be intruded", group.size(), group.faults())
+            })
+        });
+        let cluster = signed.as_ref().zip(group).and_then(|(signed, _)| {
+            let cluster =
+                plan::check_signed(signed).map_err(|error| error.context(config.plan.display()));
+            checks.note("signatures", cluster, |cluster| format!("fingerprint {}", cluster.0))
+        });
+        let replica = identity.as_ref().zip(signed.as_ref()).and_then(|(identity, signed)| {
+            checks.note("membership", find(identity, signed, config), |(replica, name)| {
+                format!("server {replica}, `{name}`")
+            })
+        });
+        checks.note("data directory", check_data_dir(&config.data_dir), |()| {
+            config.data_dir.display().to_string()
+        });
+        for (name, address) in config.listeners() {
+            checks.note(name, check_free(name, address), |()| format!("{address} is free"));
+        }
+        let parts = || {
+            let (replica, name) = replica?;
+            let (plan, identity) = (signed?, identity?);
+            Some(Self { replica, name, group: group?, cluster: cluster?, plan, identity })
+        };
+        let seat = parts();
+        checks.finish(seat)
+    }
+}
+
+impl Inspection {
+    /// The seat, or the first thing that is wrong.
+    pub(crate) fn seat(self) -> Result<Seat> {
+        self.outcome
+    }
+}
+
+/// Checks as they are made.
+#[derive(Default)]
+struct Checks {
+    checks: Vec<Check>,
+    first: Option<Error>,
+}
+
+impl Checks {
+    fn note<T>(
+        &mut self,
+        what: &'static str,
+        outcome: Result<T>,
+        detail: impl FnOnce(&T) -> String,
+    ) -> Option<T> {
+        match outcome {
+            Ok(value) => {
+                self.checks.push(Check { what, holds: true, detail: detail(&value) });
+                Some(value)
+            }
+            Err(error) => {
+                self.checks.push(Check { what, holds: false, detail: error.message() });
+                self.first.get_or_insert(error);
+                None
+            }
+        }
+    }
+
+    fn finish(self, seat: Option<Seat>) -> Inspection {
+        let outcome = match (self.first, seat) {
+            (Some(error), _) => Err(error),
+            (None, seat) => Ok(seat.expect("no check failed, so each gave its part")),
+        };
+        Inspection { checks: self.checks, outcome }
+    }
+}
+
+impl fmt::Display for Check {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verdict = if self.holds { "ok" } else { "REFUSED" };
+        write!(out, "{verdict:<8} {}: {}", self.what, self.detail)
+    }
+}
+
+fn read_plan(config: &NodeConfig) -> Result<SignedPlan> {
+    plan::read(&config.plan).map_err(|error| {
+        if error.exit() == Exit::NotFound {
+            error.hint("copy the signed plan there, the same file for every server")
+        } else {
+            error
+        }
+    })
+}
+
+/// The member of the plan that has the identity's three keys.
+fn find(
+    identity: &Identity,
+    signed: &SignedPlan,
+    config: &NodeConfig,
+) -> Result<(ReplicaId, String)> {
+    let keys = identity.public_keys();
+    let named = |what: &str, hint: &str| {
+        let cause = format!("{} {what} {}", config.identity.display(), config.plan.display());
+        Error::usage(cause, hint)
+    };
+    let (id, member) = (0..)
+        .zip(&signed.plan.members)
+        .find(|(_, member)| member.identity == keys.identity)
+        .ok_or_else(|| {
+            named("is the identity of no server in", "was the plan made from this server's card?")
+        })?;
+    if member.block != keys.block || member.transport != keys.transport {
+        let what = format!("has other keys than server {id}, `{}`, in", member.name);
+        return Err(named(&what, "make the plan again from this server's present card"));
+    }
+    Ok((ReplicaId(id), member.name.clone()))
+}
+
+/// Refuses an identity that a copy of the data would contain, symbolic links followed.
+fn check_apart(identity: &Path, data_dir: &Path) -> Result<()> {
+    let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| disk::plain(path));
+    if real(identity).starts_with(real(data_dir)) {
+        let cause = format!("{} lies in {}", identity.display(), data_dir.display());
+        let hint = "move it out: whoever copies the data must not get the server's keys";
+        return Err(Error::usage(cause, hint));
+    }
+    Ok(())
+}
+
+fn check_data_dir(dir: &Path) -> Result<()> {
+    let metadata = std::fs::metadata(dir).map_err(|error| {
+        Error::system("use the data directory", dir, &error)
+            .hint("is its disk mounted? A new one is made with `mkdir -m 700`")
+    })?;
+    let refused = |exit, what: &str, hint: &str| {
+        let cause = format!("cannot use the data directory {}: {what}", dir.display());
+        Err(Error::new(exit, cause, hint))
+    };
+    if !metadata.is_dir() {
+        return refused(Exit::Usage, "it is not a directory", "name a directory");
+    }
+    if metadata.mode() & 0o022 != 0 {
+        return refused(Exit::Denied, "others can write into it", "`chmod 700` it");
+    }
+    let needed = Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK;
+    if rustix::fs::access(dir, needed).is_err() {
+        return refused(Exit::Denied, "we cannot write into it", "check its owner and mode");
+    }
+    Ok(())
+}
+
+fn check_free(name: &str, address: std::net::SocketAddr) -> Result<()> {
+    TcpListener::bind(address).map(drop).map_err(|error| {
+        let hint = "is the server running already? Otherwise choose another port";
+        let exit = match error.kind() {
+            std::io::ErrorKind::AddrInUse => Exit::Conflict,
+            std::io::ErrorKind::PermissionDenied => Exit::Denied,
+            _ => Exit::Failed,
+        };
+        Error::new(exit, format!("cannot listen at {address} ({name}): {error}"), hint)
+    })
+}

@@ -1,0 +1,140 @@
+//! Runs of the binary in a directory of its own, with four servers, a plan, keys and some damage.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// A directory in which the binary runs; removed at the end.
+pub(crate) struct Fixture {
+    dir: PathBuf,
+}
+
+/// What a run printed, and how it ended.
+pub(crate) struct Run {
+    pub(crate) exit: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Fixture {
+    /// An empty directory.
+    pub(crate) fn empty(name: &str) -> Self {
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        let _ = fs::remove_dir_all(&dir);
+        fs::create_dir_all(&dir).expect("the target directory is ours");
+        Self { dir }
+    }
+
+    /// Four servers `s0`..`s3` that share `signed.toml`, an unsigned `plan.toml`, an administrator,
+    /// a client and a stranger with a key each, and a known cluster `known`.
+    pub(crate) fn cluster(name: &str) -> Self {
+        let fixture = Self::empty(name);
+        for id in 0..4 {
+            let (peer, client) =
+                (format!("127.0.0.1:{}", 6100 + id), format!("127.0.0.1:{}", 6200 + id));
+            let server = format!("s{id}");
+            let init =
+                ["node", "init", "--dir", &server, "--name", &server, "--admin-listen", "off"];
+            fixture.done(
+                &[&init[..], &["--peer-address", &peer, "--client-address", &client]].concat(),
+            );
+            let card = fixture.done(&["node", "card", "--config", &format!("{server}/node.toml")]);
+            fixture.write(&format!("{server}.card"), &card);
+        }
+        let administrator = fixture.done(&["auth", "keygen", "--out", "admin.key"]);
+        let client = fixture.done(&["auth", "keygen", "--out", "client.key"]);
+        fixture.done(&["auth", "keygen", "--out", "stranger.key"]);
+        let client = format!("first={}", client.trim());
+        let cards = ["s0.card", "s1.card", "s2.card", "s3.card"];
+        let plan = ["cluster", "plan", "--name", "test", "--administrator", administrator.trim()];
+        fixture.done(&[&plan[..], &["--client", &client], &cards].concat());
+        fs::copy(fixture.path("plan.toml"), fixture.path("signed.toml")).expect("copied");
+        fixture.done(&["cluster", "sign-plan", "signed.toml", "--key", "admin.key"]);
+        for id in 0..4 {
+            let to = format!("s{id}/plan.toml");
+            fs::copy(fixture.path("signed.toml"), fixture.path(&to)).expect("copied");
+        }
+        fixture.done(&["trust", "add", "known", "--plan", "signed.toml", "--key", "client.key"]);
+        fixture
+    }
+
+    /// A path in the directory.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    /// Writes a file.
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).expect("written");
+    }
+
+    /// The text of a file.
+    pub(crate) fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).expect("there")
+    }
+
+    /// Writes a file that is another one with one change.
+    pub(crate) fn change(&self, from: &str, to: &str, old: &str, new: &str) {
+        let text = self.read(from);
+        let changed = text.replacen(old, new, 1);
+        assert_ne!(text, changed, "`{old}` is in {from}");
+        self.write(to, &changed);
+        let mode = fs::metadata(self.path(from)).expect("there").permissions();
+        fs::set_permissions(self.path(to), mode).expect("ours");
+    }
+
+    /// Changes the mode of a file or directory.
+    pub(crate) fn chmod(&self, name: &str, mode: u32) {
+        fs::set_permissions(self.path(name), fs::Permissions::from_mode(mode)).expect("ours");
+    }
+
+    /// Runs the binary.
+    pub(crate) fn run(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Run {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ravelin"));
+        command.args(arguments).current_dir(&self.dir).stdin(Stdio::null()).env_clear();
+        command.env("XDG_CONFIG_HOME", self.path("xdg")).env("COLUMNS", "100");
+        for (variable, value) in environment {
+            command.env(variable, value);
+        }
+        let output = command.output().expect("the binary is there");
+        Run {
+            exit: output.status.code().expect("no signal ended it"),
+            stdout: String::from_utf8(output.stdout).expect("text"),
+            stderr: String::from_utf8(output.stderr).expect("text"),
+        }
+    }
+
+    /// The result of a run that must succeed.
+    pub(crate) fn done(&self, arguments: &[&str]) -> String {
+        let run = self.run(arguments, &[]);
+        assert_eq!(run.exit, 0, "{arguments:?}: {}", run.stderr);
+        run.stdout
+    }
+
+    /// Every file and directory with its mode and content.
+    pub(crate) fn contents(&self) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
+        let mut contents = BTreeMap::new();
+        collect(&self.dir, &mut contents);
+        contents
+    }
+}
+
+impl Drop for Fixture {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+fn collect(dir: &Path, contents: &mut BTreeMap<PathBuf, (u32, Vec<u8>)>) {
+    for entry in fs::read_dir(dir).expect("listed") {
+        let path = entry.expect("listed").path();
+        let metadata = fs::symlink_metadata(&path).expect("there");
+        let bytes = if metadata.is_file() { fs::read(&path).expect("read") } else { Vec::new() };
+        if metadata.is_dir() {
+            collect(&path, contents);
+        }
+        contents.insert(path, (metadata.permissions().mode(), bytes));
+    }
+}

@@ -1,0 +1,159 @@
+//! What people do, from the first server to a plan in force.
+
+use crate::fixture::Fixture;
+
+fn json(text: &str) -> serde_json::Value {
+    serde_json::from_str(text).expect("JSON")
+}
+
+#[test]
+fn four_servers_become_a_cluster() {
+    let fixture = Fixture::cluster("becoming");
+    let fingerprint = fixture.done(&["cluster", "fingerprint", "plan.toml"]);
+    assert_eq!(fingerprint.trim().len(), 64);
+    let signed = fixture.done(&["cluster", "fingerprint", "signed.toml"]);
+    assert_eq!(signed, fingerprint, "signatures do not change it");
+    for id in 0..4 {
+        let node = format!("s{id}/node.toml");
+        let report = fixture.done(&["node", "check", "--config", &node, "--output", "json"]);
+        assert_eq!(json(&report)["ready"], true);
+    }
+    let shown = json(&fixture.done(&["cluster", "show", "signed.toml", "--output", "json"]));
+    assert_eq!(shown["in_force"], true);
+    assert_eq!(shown["servers"], 4);
+    assert_eq!(shown["fingerprint"], fingerprint.trim());
+    let of_context = json(&fixture.done(&["cluster", "show", "--output", "json"]));
+    assert_eq!(of_context["members"], shown["members"], "that of the cluster in use");
+    let shown = json(&fixture.done(&["cluster", "show", "plan.toml", "--output", "json"]));
+    assert_eq!(shown["in_force"], false);
+}
+
+#[test]
+fn two_of_three_administrators_sign() {
+    let fixture = Fixture::cluster("signing");
+    let key = |name: &str| fixture.done(&["auth", "keygen", "--out", name]).trim().to_owned();
+    let (a, b, c) = (key("a.key"), key("b.key"), key("c.key"));
+    let plan = ["cluster", "plan", "--name", "three", "--out", "three.toml"];
+    let keys = ["--administrator", &a, "--administrator", &b, "--administrator", &c];
+    let cards = ["s0.card", "s1.card", "s2.card", "s3.card"];
+    fixture.done(&[&plan[..], &keys, &cards].concat());
+    let sign = |key: &str| {
+        let sign = ["cluster", "sign-plan", "three.toml", "--output", "json", "--key", key];
+        json(&fixture.done(&sign))
+    };
+    assert_eq!(sign("a.key")["in_force"], false);
+    assert_eq!(sign("a.key")["signatures"], 1, "signing twice counts once");
+    assert_eq!(sign("c.key")["in_force"], true);
+    fixture.done(&["config", "validate", "three.toml"]);
+}
+
+#[test]
+fn nothing_printed_is_secret() {
+    let fixture = Fixture::cluster("secrets");
+    let seed = |file: &str, key: &str| {
+        let text = fixture.read(file);
+        let line = text.lines().find(|line| line.starts_with(key)).expect("there");
+        line.split('"').nth(1).expect("quoted").to_owned()
+    };
+    let mut secrets: Vec<String> = ["identity_seed", "block_seed", "transport_seed"]
+        .map(|key| seed("s0/identity.toml", key))
+        .into();
+    secrets.push(seed("admin.key", "seed"));
+    let printed = [
+        fixture.done(&["node", "card", "--config", "s0/node.toml"]),
+        fixture.done(&["node", "check", "--config", "s0/node.toml"]),
+        fixture.done(&["config", "show", "--config", "s0/node.toml", "--origin"]),
+        fixture.done(&["config", "show", "--origin"]),
+        fixture.read("signed.toml"),
+    ];
+    for secret in &secrets {
+        assert_eq!(secret.len(), 64);
+        assert!(printed.iter().all(|text| !text.contains(secret)));
+    }
+}
+
+#[test]
+fn each_setting_says_where_it_comes_from() {
+    let fixture = Fixture::cluster("origins");
+    let shown = |arguments: &[&str], environment: &[(&str, &str)], key: &str| {
+        let show = ["config", "show", "--origin", "--output", "json"];
+        let run = fixture.run(&[&show[..], arguments].concat(), environment);
+        assert_eq!(run.exit, 0, "{}", run.stderr);
+        let settings = json(&run.stdout)["settings"].take();
+        let settings = settings.as_array().expect("a list").clone();
+        let setting = settings.into_iter().find(|setting| setting["key"] == key).expect("there");
+        let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+        (text(&setting["value"]), text(&setting["origin"]))
+    };
+    let pair = |value: &str, origin: &str| (value.to_owned(), origin.to_owned());
+    let environment = [("RAVELIN_TIMEOUT", "5s")];
+    assert_eq!(shown(&[], &[], "timeout"), pair("30000ms", "default"));
+    assert_eq!(shown(&[], &environment, "timeout"), pair("5000ms", "environment RAVELIN_TIMEOUT"));
+    let flag = ["--timeout", "1s"];
+    assert_eq!(shown(&flag, &environment, "timeout"), pair("1000ms", "flag --timeout"));
+    let client = fixture.read("xdg/ravelin/contexts/known/client.toml");
+    fixture.write(
+        "client.toml",
+        &format!("{client}timeout_ms = 7\n").replace("plan.toml", "signed.toml"),
+    );
+    let file = ["--config", "client.toml"];
+    assert_eq!(shown(&file, &[], "timeout"), pair("7ms", "file client.toml"));
+    assert_eq!(shown(&file, &environment, "timeout").0, "5000ms");
+    let node = ["--config", "s0/node.toml"];
+    let environment = [("RAVELIN_PEER_LISTEN", "127.0.0.1:9"), ("RAVELIN_LOG_LEVEL", "debug")];
+    let (value, origin) = shown(&node, &environment, "peer_listen");
+    assert_eq!(
+        (value.as_str(), origin.as_str()),
+        ("127.0.0.1:9", "environment RAVELIN_PEER_LISTEN")
+    );
+    assert_eq!(shown(&node, &environment, "log.level").0, "debug");
+    assert_eq!(shown(&node, &[], "client_listen"), pair("127.0.0.1:6200", "file s0/node.toml"));
+}
+
+#[test]
+fn clusters_are_known_by_name() {
+    let fixture = Fixture::cluster("known");
+    let fingerprint = fixture.done(&["cluster", "fingerprint", "signed.toml"]);
+    let fingerprint = fingerprint.trim();
+    let add =
+        ["trust", "add", "far", "--address", "far.example.org:7702", "--fingerprint", fingerprint];
+    fixture.done(&add);
+    let contexts =
+        || json(&fixture.done(&["trust", "list", "--output", "json"]))["contexts"].take();
+    let in_use = |contexts: serde_json::Value| -> Vec<(String, bool)> {
+        let list = contexts.as_array().expect("a list").clone();
+        let pair = |entry: serde_json::Value| {
+            (entry["name"].as_str().expect("a name").to_owned(), entry["in_use"] == true)
+        };
+        list.into_iter().map(pair).collect()
+    };
+    let known = |far, known| vec![("far".to_owned(), far), ("known".to_owned(), known)];
+    assert_eq!(in_use(contexts()), known(false, true), "the first one stays in use");
+    fixture.done(&["trust", "use", "far"]);
+    assert_eq!(in_use(contexts()), known(true, false));
+    fixture.done(&["cluster", "show", "--context", "known"]);
+    assert_eq!(fixture.run(&["cluster", "show"], &[]).exit, 4, "its plan is not at hand");
+    let flag_over_environment = ["cluster", "show", "--context", "known"];
+    let run = fixture.run(&flag_over_environment, &[("RAVELIN_CONFIG", "nowhere.toml")]);
+    assert_eq!(run.exit, 0, "{}", run.stderr);
+}
+
+#[test]
+fn every_example_is_valid() {
+    let fixture = Fixture::empty("examples");
+    for kind in ["node", "plan", "client", "card"] {
+        let file = format!("{kind}.toml");
+        fixture.write(&file, &fixture.done(&["config", "example", kind]));
+        let verdict = fixture.done(&["config", "validate", &file, "--output", "json"]);
+        assert_eq!(json(&verdict)["kind"], kind);
+    }
+}
+
+#[test]
+fn talk_goes_to_stderr_and_can_be_silenced() {
+    let fixture = Fixture::empty("talk");
+    let run = fixture.run(&["auth", "keygen", "--out", "a.key"], &[]);
+    assert_eq!((run.stdout.lines().count(), run.stderr.lines().count()), (1, 1));
+    let run = fixture.run(&["auth", "keygen", "--out", "b.key", "-q"], &[]);
+    assert_eq!((run.stdout.lines().count(), run.stderr.as_str()), (1, ""));
+}

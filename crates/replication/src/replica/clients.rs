@@ -1,0 +1,136 @@
+//! What clients ask of a replica.
+
+use ravelin_model::{AnswerBatch, PublicKey, Refusal, SessionId};
+
+use super::*;
+use crate::clients::WatchRequest;
+
+impl Replica {
+    /// A client connected and proved that it holds `key`.
+    pub fn on_client_opened(&mut self, connection: ConnectionId, key: PublicKey) {
+        self.clients.open(connection, key);
+    }
+
+    /// A client's connection ended.
+    pub fn on_client_closed(&mut self, connection: ConnectionId) {
+        self.clients.close(connection);
+    }
+
+    /// Takes one message of a client.
+    pub fn on_client(
+        &mut self,
+        now: Time,
+        connection: ConnectionId,
+        input: ClientInput,
+        out: &mut Out,
+    ) {
+        let Some(key) = self.clients.key(connection) else { return };
+        let mut say = |message| out.push(Action::Emit(Event::ToClient(connection, message)));
+        match input {
+            // Anyone may learn who the servers are and how they fare; the rest is for the enrolled.
+            ClientInput::Other(ClientMessage::Plans) => {
+                return say(ServerMessage::Plans(vec![self.plan.clone()]));
+            }
+            ClientInput::Other(ClientMessage::Status { id }) => {
+                let report = Box::new(self.report());
+                return say(ServerMessage::Status { id, report });
+            }
+            _ => {}
+        }
+        let (session, first) = named(&input);
+        if self.is_halted() {
+            return say(ServerMessage::Denied { session, first, refusal: Refusal::Halted });
+        }
+        if !self.execution.admits(&key) {
+            let refusal = Refusal::UnknownClient;
+            return say(ServerMessage::Denied { session, first, refusal });
+        }
+        match input {
+            ClientInput::Submit(envelope) if envelope.client == key => {
+                self.on_submit(now, connection, &envelope, out);
+            }
+            ClientInput::Submit(_) => {
+                let refusal = Refusal::UnknownClient;
+                say(ServerMessage::Denied { session, first, refusal });
+            }
+            ClientInput::Other(message) => self.on_question(connection, key, message, out),
+        }
+    }
+
+    fn on_submit(
+        &mut self,
+        now: Time,
+        connection: ConnectionId,
+        envelope: &VerifiedEnvelope,
+        out: &mut Out,
+    ) {
+        let (client, session) = (envelope.client, envelope.session);
+        let mut say = |message| out.push(Action::Emit(Event::ToClient(connection, message)));
+        if session != SessionId(0) {
+            self.clients.attach(connection, session);
+        }
+        if let Some(answers) = self.execution.repeated(envelope) {
+            return say(ServerMessage::Repeated(AnswerBatch { client, session, answers }));
+        }
+        match self.ordering.payload_mut().admit(envelope) {
+            Ok(()) => self.on_time(now, out),
+            Err(busy) => say(ServerMessage::Busy {
+                session,
+                first: envelope.first,
+                retry_after_ms: busy.retry_after_ms,
+            }),
+        }
+    }
+
+    fn on_question(
+        &mut self,
+        connection: ConnectionId,
+        client: PublicKey,
+        message: ClientMessage,
+        out: &mut Out,
+    ) {
+        let mut say = |message| out.push(Action::Emit(Event::ToClient(connection, message)));
+        match message {
+            ClientMessage::Attach { session } => self.clients.attach(connection, session),
+            ClientMessage::Read { id, service, request } => {
+                let commit = self.execution.state().commit();
+                let reply = self.execution.query(service, client, &request);
+                say(ServerMessage::ReadReply { id, commit, reply });
+            }
+            // These pass the service by: whoever may not ask it must not see what it holds either.
+            ClientMessage::Prove { id, service, .. } | ClientMessage::Watch { id, service, .. }
+                if !self.execution.may_see(service, &client) =>
+            {
+                let (session, refusal) = (SessionId(0), Refusal::UnknownClient);
+                say(ServerMessage::Denied { session, first: id, refusal });
+            }
+            ClientMessage::Prove { id, service, key } => {
+                let statements = self.statements.certificate().unwrap_or_default().to_vec();
+                let proof = statements.first().and_then(|signed| {
+                    self.execution.state().prove_at(signed.statement.commit, service, &key)
+                });
+                say(ServerMessage::Proof { id, statements, proof });
+            }
+            ClientMessage::Watch { id, service, prefix, from } => {
+                let last = self.execution.position();
+                let watch = WatchRequest { id, service, prefix, from };
+                self.clients.watch(connection, watch, last).into_iter().for_each(say);
+            }
+            ClientMessage::Unwatch { id } => self.clients.unwatch(connection, id),
+            ClientMessage::Submit(_) | ClientMessage::Plans | ClientMessage::Status { .. } => {}
+        }
+    }
+}
+
+/// The session and number by which a client knows its request.
+fn named(input: &ClientInput) -> (SessionId, u64) {
+    match input {
+        ClientInput::Submit(envelope) => (envelope.session, envelope.first.0),
+        ClientInput::Other(
+            ClientMessage::Read { id, .. }
+            | ClientMessage::Prove { id, .. }
+            | ClientMessage::Watch { id, .. },
+        ) => (SessionId(0), *id),
+        ClientInput::Other(_) => (SessionId(0), 0),
+    }
+}

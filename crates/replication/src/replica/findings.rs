@@ -1,0 +1,115 @@
+//! Misbehaviour seen and proven, and when to stop for good.
+//!
+//! Proofs are in the private state, so that a restart forgets none: those in ordered blocks are
+//! written with the commit that brought them. The reason to halt is written at once and durably,
+//! before anything that was decided after it can show.
+
+use std::ops::ControlFlow;
+
+use ravelin_model::Misbehaviour;
+
+use super::*;
+use crate::statements::Finding;
+
+/// Key of the reason to stay halted, in the private state.
+const HALTED: &[u8] = b"h";
+/// First byte of the keys of proofs in the private state; member and kind follow.
+const EVIDENCE: u8 = b'e';
+
+impl Replica {
+    pub(super) fn is_halted(&self) -> bool {
+        matches!(self.status, Status::FailSafe(_))
+    }
+
+    /// Takes back what earlier lives proved, and why one of them halted.
+    pub(super) fn recall_findings(&mut self) {
+        let mut proofs = Vec::new();
+        let state = self.execution.state();
+        state.private_scan(&[EVIDENCE], Some(&[EVIDENCE + 1]), &mut |_, bytes| {
+            let evidence = Evidence::decode("evidence", bytes);
+            proofs.push(evidence.expect("the state holds what this replica wrote"));
+            ControlFlow::Continue(())
+        });
+        let reason = state.private_get(HALTED).map(|bytes| {
+            let reason = HaltReason::decode("halt reason", &bytes);
+            reason.expect("the state holds what this replica wrote")
+        });
+        let forks = self.keyring.group().members();
+        proofs.extend(forks.filter_map(|member| self.ordering.fork_of(member).cloned()));
+        for evidence in proofs {
+            self.learn(&evidence);
+        }
+        if let Some(reason) = reason {
+            self.status = Status::FailSafe(reason);
+        }
+        self.judge_group(&mut Vec::new()); // a crash may have come between the proof and the halt
+    }
+
+    pub(super) fn on_finding(&mut self, finding: Finding, out: &mut Out) {
+        match finding {
+            Finding::Certified(statement) if statement.ordering.is_some() => {
+                // The state must be on disk before the log below it may go.
+                self.execution.state_mut().sync();
+                out.push(Action::Emit(Event::Prunable(self.execution.horizon())));
+            }
+            Finding::Certified(_) => {}
+            Finding::Wrong(evidence) => {
+                self.ordering.payload_mut().add_vote(Vote::Evidence(evidence.clone()));
+                self.on_evidence(evidence, out);
+            }
+            Finding::Diverged(commit) => self.halt(HaltReason::Diverged { commit }, out),
+        }
+    }
+
+    pub(super) fn on_offence(&mut self, who: ReplicaId, offence: Misbehaviour, out: &mut Out) {
+        match offence {
+            Misbehaviour::Proven(evidence) => self.on_evidence(evidence, out),
+            Misbehaviour::Suspected(suspicion) => self.on_suspicion(who, suspicion, out),
+        }
+    }
+
+    /// Notes what the transport, the verifier or the ordering saw of a peer.
+    pub fn on_suspicion(&mut self, who: ReplicaId, suspicion: Suspicion, out: &mut Out) {
+        let count = self.suspicions.entry((who, suspicion)).or_default();
+        *count = count.saturating_add(1);
+        out.push(Action::Accuse(who, Misbehaviour::Suspected(suspicion)));
+    }
+
+    /// Takes evidence whose proof was checked: made here, or on the arrival of the block with it.
+    pub(super) fn on_evidence(&mut self, evidence: Evidence, out: &mut Out) {
+        if self.learn(&evidence) {
+            out.push(Action::Accuse(evidence.accused(), Misbehaviour::Proven(evidence)));
+            self.judge_group(out);
+        }
+    }
+
+    /// Keeps a proof if there is none of its kind against that member.
+    fn learn(&mut self, evidence: &Evidence) -> bool {
+        let who = evidence.accused();
+        let known = self.evidence.entry(who).or_default();
+        if known.iter().any(|other| other.kind() == evidence.kind()) {
+            return false;
+        }
+        known.push(evidence.clone());
+        let key = [&[EVIDENCE], who.0.to_be_bytes().as_slice(), evidence.kind().as_bytes()];
+        self.execution.state_mut().private_put(&key.concat(), evidence.encode());
+        true
+    }
+
+    /// More than `f` proven offenders: nothing this replica could say is sure to be right.
+    fn judge_group(&mut self, out: &mut Out) {
+        let members: Vec<ReplicaId> = self.evidence.keys().copied().collect();
+        if members.len() > self.keyring.group().faults() {
+            self.halt(HaltReason::TooManyOffenders { members }, out);
+        }
+    }
+
+    fn halt(&mut self, reason: HaltReason, out: &mut Out) {
+        if self.is_halted() {
+            return;
+        }
+        self.execution.state_mut().private_write(HALTED, reason.encode());
+        self.status = Status::FailSafe(reason);
+        out.push(Action::Emit(Event::Status(self.status.clone())));
+    }
+}

@@ -1,0 +1,226 @@
+//! One server's machine: process, disk, clock, connections, and what waits for a sync.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use ravelin_model::{CommitIndex, ReplicaId};
+use ravelin_multicast::parking::{PARKED_BLOCKS_MAX, PARKED_BYTES_MAX};
+use ravelin_replication::{ConnectionId, Replica, Setup};
+use ravelin_services::Services;
+
+use crate::checker::Violation;
+use crate::checker::order::Progress;
+use crate::clock::Clock;
+use crate::dice::Dice;
+use crate::disk::Disk;
+use crate::intruder::{self, Deed, Intruded, Means, Server, Window};
+use crate::network::Micros;
+use crate::options::Options;
+use crate::watched::{Watched, Witness};
+use crate::world::World;
+
+/// Blocks that a replica's DAG may hold, in multiples of what a horizon of rounds holds.
+const DAG_FACTOR: usize = 6;
+/// Turns in a row after which a deadline that stays in the past is a fault of the replica.
+const SPINS_MAX: u32 = 50;
+
+/// A server's machine.
+pub(crate) struct Host {
+    pub(crate) id: ReplicaId,
+    /// The process; none while it is down.
+    pub(crate) server: Option<Server>,
+    /// How often it was started: what concerns an earlier life is void.
+    pub(crate) life: u64,
+    pub(crate) disk: Disk,
+    pub(crate) clock: Clock,
+    pub(crate) connections: BTreeMap<ConnectionId, u16>,
+    /// When its timer rings.
+    pub(crate) timer: Option<Micros>,
+    /// Until when it stands still.
+    pub(crate) paused_until: Micros,
+    /// Whether it may misbehave, or lost its promises with its disk.
+    pub(crate) is_faulty: bool,
+    /// What shows once so many records are durable.
+    held: VecDeque<(usize, Deed)>,
+    witness: Witness,
+    shown: CommitIndex,
+    spins: u32,
+}
+
+/// The most that any correct replica ever held.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Maxima {
+    /// Blocks in the DAG.
+    pub dag_blocks: usize,
+    /// Their bytes.
+    pub dag_bytes: usize,
+    /// Blocks that waited for parents.
+    pub parked_blocks: usize,
+    /// Envelopes that waited for a block.
+    pub waiting_envelopes: usize,
+}
+
+impl Host {
+    pub(crate) fn new(options: &Options, id: ReplicaId) -> Self {
+        Self {
+            id,
+            server: None,
+            life: 0,
+            disk: Disk::default(),
+            clock: Clock::new(options, &format!("server {id}")),
+            connections: BTreeMap::new(),
+            timer: None,
+            paused_until: 0,
+            is_faulty: options.intruders.contains_key(&id) || options.wiped == Some(id),
+            held: VecDeque::new(),
+            witness: Witness::default(),
+            shown: CommitIndex(0),
+            spins: 0,
+        }
+    }
+
+    /// Builds the replica from what the disk holds; [`Server::resume`] follows.
+    pub(crate) fn start(&mut self, options: &Options, world: &World) {
+        self.life += 1;
+        self.witness.take();
+        let services = Services::new(world.keyring.scheme().clone());
+        let setup = Setup {
+            plan: world.plan.clone(),
+            keyring: world.keyring.clone(),
+            key: world.block_key(self.id),
+            own: self.id,
+            application: Box::new(Watched { services, witness: self.witness.clone() }),
+            backend: Box::new(self.disk.backend()),
+            nonce: self.life << 16 | u64::from(self.id.0),
+        };
+        let replica = Replica::new(setup, self.disk.records().iter().cloned());
+        self.server = Some(match options.intruders.get(&self.id) {
+            None => Server::Correct(Box::new(replica)),
+            Some(names) => {
+                let intruded = intruded(options, world, (self.id, replica), names);
+                Server::Intruded(Box::new(intruded))
+            }
+        });
+    }
+
+    /// Power goes.
+    pub(crate) fn crash(&mut self, dice: &mut Dice, is_torn: bool) {
+        self.server = None;
+        self.life += 1;
+        self.disk.crash(dice, is_torn);
+        self.held.clear();
+        self.timer = None;
+        self.paused_until = 0;
+        self.spins = 0;
+    }
+
+    /// Whether `deed` may show now; otherwise it is held until what was appended before is durable.
+    pub(crate) fn admit(&mut self, deed: Deed) -> Option<Deed> {
+        if self.held.is_empty() && self.disk.durable() == self.disk.appended() {
+            return Some(deed);
+        }
+        self.held.push_back((self.disk.appended(), deed));
+        None
+    }
+
+    /// The next deed that may show now.
+    pub(crate) fn release(&mut self) -> Option<Deed> {
+        let durable = self.disk.durable();
+        let is_due = self.held.front().is_some_and(|(needed, _)| *needed <= durable);
+        if is_due { self.held.pop_front().map(|(_, deed)| deed) } else { None }
+    }
+
+    /// What was executed since the last call.
+    pub(crate) fn take_executed(&self) -> Vec<crate::watched::Execution> {
+        self.witness.take()
+    }
+
+    /// Where the replica stands, if that is news.
+    pub(crate) fn take_progress(&mut self) -> Option<Progress> {
+        let replica = self.server.as_ref()?.replica();
+        let state = replica.execution().state();
+        if state.commit() == self.shown {
+            return None;
+        }
+        self.shown = state.commit();
+        let ordering = replica.ordering().delivery().state();
+        // Before the log has been read again, ordering may stand behind the state.
+        (ordering.commit == state.commit()).then(|| Progress {
+            commit: state.commit(),
+            chain: ordering.chain,
+            root: state.root(),
+            position: replica.execution().position(),
+            time: ordering.time,
+        })
+    }
+
+    /// The last commit executed.
+    pub(crate) fn commit(&self) -> CommitIndex {
+        let replica = self.server.as_ref().map(Server::replica);
+        replica.map_or(CommitIndex(0), |replica| replica.execution().state().commit())
+    }
+
+    /// Notes that the timer rang and whether the replica's deadline has moved on since.
+    pub(crate) fn note_turn(&mut self, now: Micros) -> Result<(), Violation> {
+        let shown = self.clock.show(now);
+        let deadline = self.server.as_ref().and_then(Server::next_deadline);
+        self.spins = if deadline.is_some_and(|at| at <= shown) { self.spins + 1 } else { 0 };
+        if self.spins <= SPINS_MAX {
+            return Ok(());
+        }
+        let what = format!("replica {} wants to be woken at {deadline:?} at {shown:?}", self.id);
+        Err(Violation::new("spinning", what))
+    }
+
+    /// Compares what the replica holds with what it may hold.
+    pub(crate) fn note_memory(&self, maxima: &mut Maxima) -> Result<(), Violation> {
+        let Some(server) = &self.server else { return Ok(()) };
+        let ordering = server.replica().ordering();
+        let (dag, parking) = (ordering.dag(), ordering.parking());
+        maxima.dag_blocks = maxima.dag_blocks.max(dag.len());
+        maxima.dag_bytes = maxima.dag_bytes.max(dag.bytes());
+        maxima.parked_blocks = maxima.parked_blocks.max(parking.len());
+        maxima.waiting_envelopes = maxima.waiting_envelopes.max(ordering.payload().len());
+        let n = dag.group().size();
+        let horizon = usize::try_from(ravelin_model::limits::GC_DEPTH).unwrap_or(usize::MAX);
+        let most_of_one = if parking.len() > PARKED_BLOCKS_MAX {
+            let members = dag.group().members();
+            members.map(|member| parking.of(member).count()).max().unwrap_or(0)
+        } else {
+            0
+        };
+        let bounds = [
+            ("blocks of one author parked", most_of_one, PARKED_BLOCKS_MAX),
+            ("blocks in the DAG", dag.len(), DAG_FACTOR * n * horizon),
+            ("blocks parked", parking.len(), n * PARKED_BLOCKS_MAX),
+            ("bytes parked", parking.bytes(), n * PARKED_BYTES_MAX),
+        ];
+        match bounds.into_iter().find(|(_, held, most)| held > most) {
+            Some((of_what, held, most)) => {
+                let what = format!("replica {} holds {held} {of_what}, {most} allowed", self.id);
+                Err(Violation::new("memory", what))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+fn intruded(
+    options: &Options,
+    world: &World,
+    (own, replica): (ReplicaId, Replica),
+    names: &[&'static str],
+) -> Intruded {
+    let ring = Dice::new(options.seed, "ring").next();
+    let mut dice = Dice::new(options.seed ^ u64::from(own.0), "takeover");
+    let from = if dice.once_in(3) { 0 } else { dice.between(1, 60) };
+    let until = if dice.once_in(4) { from + dice.between(12, 150) } else { u64::MAX };
+    let window = if names.contains(&"twin") {
+        Window::ALWAYS
+    } else {
+        Window { from: ravelin_model::Round(from), until: ravelin_model::Round(until) }
+    };
+    let (plan, keyring) = (world.plan.clone(), world.keyring.clone());
+    let means = Means::new(plan, keyring, world.block_key(own), own, (ring, dice.next()));
+    let intruders = names.iter().filter_map(|name| intruder::by_name(name)).collect();
+    Intruded::new(replica, means, intruders, window)
+}

@@ -1,0 +1,167 @@
+//! Looks at what correct servers did after every input, and decides when a run is over.
+
+use super::*;
+
+impl Sim {
+    pub(super) fn count(&mut self, class: FaultClass) {
+        *self.faults.entry(class).or_default() += 1;
+    }
+
+    pub(super) fn judge(&mut self, judged: Result<(), Violation>) {
+        if let (None, Err(violation)) = (&self.violation, judged) {
+            self.violation = Some(violation);
+        }
+    }
+
+    /// Compares what a correct replica did with what the others did.
+    pub(super) fn inspect(&mut self, id: ReplicaId) {
+        let Some(host) = self.hosts.get_mut(id.index()) else { return };
+        let (executed, progress) = (host.take_executed(), host.take_progress());
+        if self.options.intruders.contains_key(&id) {
+            return;
+        }
+        let mut judged =
+            executed.iter().try_for_each(|execution| self.order.on_executed(id, execution));
+        if let Some(progress) = progress {
+            let correct = self.hosts.iter().filter(|host| !host.is_faulty);
+            let latest = correct.map(|host| host.clock.show(self.now)).max().unwrap_or_default();
+            judged = judged.and_then(|()| self.order.on_progress(id, progress, latest));
+        }
+        self.judge(judged);
+    }
+
+    /// Compares the statements of a correct replica's own block.
+    pub(super) fn stated(&mut self, id: ReplicaId, votes: &[Vote]) {
+        if self.options.intruders.contains_key(&id) {
+            return;
+        }
+        for vote in votes {
+            if let Vote::Statement(signed) = vote {
+                let judged = self.order.on_statement(id, signed.statement);
+                self.judge(judged);
+            }
+        }
+    }
+
+    pub(super) fn accused(&mut self, by: ReplicaId, who: ReplicaId, offence: &Misbehaviour) {
+        if self.options.intruders.contains_key(&by) {
+            return;
+        }
+        if let Misbehaviour::Suspected(suspicion) = offence {
+            let counts = match self.order.is_faulty(who) {
+                true => &mut self.suspicions.of_intruders,
+                false => &mut self.suspicions.of_correct,
+            };
+            *counts.entry(suspicion.kind()).or_default() += 1;
+        }
+        let judged = self.order.on_accusation(who, offence);
+        self.judge(judged);
+    }
+
+    /// A correct replica never halts while at most `f` are faulty, and never loses its standing
+    /// without losing its disk.
+    pub(super) fn changed(&mut self, id: ReplicaId, status: &Status) {
+        let is_faulty = self.order.is_faulty(id);
+        let is_wrong = match status {
+            Status::FailSafe(_) => !self.options.intruders.contains_key(&id),
+            Status::Learner => !is_faulty,
+            Status::Asking | Status::Active => false,
+        };
+        if is_wrong {
+            let what = format!("replica {id} is correct and became {status:?}");
+            self.judge(Err(Violation::new("status", what)));
+        }
+    }
+
+    /// Looks whether all is well and whether it is over.
+    pub(super) fn look(&mut self) {
+        self.queue.push(self.now + LOOK_EVERY, Event::Look);
+        let judged = self.look_at_clients();
+        self.judge(judged);
+        let is_reached = self.order.highest().0 >= self.options.commits;
+        self.phase = match (self.phase, self.options.mode) {
+            (Phase::Working, Mode::Safety) if is_reached && self.now >= SAFETY_MIN => {
+                Phase::Finished
+            }
+            (Phase::Working, Mode::Liveness) if is_reached && self.now >= self.heal + HEALTHY => {
+                Phase::Draining { since: self.now, target: self.order.highest() }
+            }
+            (Phase::Working, mode) => {
+                let from = if mode == Mode::Liveness { self.heal } else { 0 };
+                if self.now > from + END { Phase::Finished } else { Phase::Working }
+            }
+            (Phase::Draining { since, target }, _) => self.drained(since, target),
+            (Phase::Finished, _) => Phase::Finished,
+        };
+    }
+
+    fn look_at_clients(&self) -> Result<(), Violation> {
+        if self.options.mode == Mode::Safety || self.now <= self.heal + PATIENCE {
+            return Ok(());
+        }
+        for customer in &self.customers {
+            let waits_since = customer.waits_since().unwrap_or(self.now).max(self.heal);
+            if customer.session.id().is_none() || waits_since + PATIENCE < self.now {
+                let what = format!(
+                    "client {} waits since {waits_since} us, healed at {} us, {} commits",
+                    customer.index,
+                    self.heal,
+                    self.order.highest().0
+                );
+                return Err(Violation::new("liveness", what));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether everything is answered and every correct replica has caught up.
+    fn drained(&mut self, since: Micros, target: CommitIndex) -> Phase {
+        let behind =
+            self.hosts.iter().find(|host| !host.is_faulty && host.commit() < target);
+        if behind.is_none() && self.customers.iter().all(Customer::is_served) {
+            return Phase::Finished;
+        }
+        if let Some(host) = behind.filter(|_| self.now > since + PATIENCE) {
+            let what = format!("replica {} is at {:?}, not {target:?}", host.id, host.commit());
+            self.judge(Err(Violation::new("liveness", what)));
+        }
+        Phase::Draining { since, target }
+    }
+}
+
+/// Whether `id` may misbehave: intruded, or without its disk.
+pub(super) fn is_faulty(options: &Options, id: ReplicaId) -> bool {
+    options.intruders.contains_key(&id) || options.wiped == Some(id)
+}
+
+/// Decodes and verifies what arrived.
+pub(super) fn read_letter(world: &World, bytes: &[u8]) -> Result<Message, Suspicion> {
+    let message = peer::decode(bytes)?;
+    let verdict = peer::verify(&world.keyring, vec![message]).pop();
+    verdict.unwrap_or(Err(Suspicion::Malformed))
+}
+
+/// What tells a message apart in the trace.
+pub(super) fn mark_of(verdict: &Result<Message, Suspicion>) -> Vec<u8> {
+    match verdict {
+        Ok(Message::Block(block)) => block.digest().0.to_vec(),
+        Ok(Message::Fetch(wanted)) => vec![1, u8::try_from(wanted.len()).unwrap_or(u8::MAX)],
+        Ok(Message::Replay(round)) => round.0.to_le_bytes().to_vec(),
+        Ok(Message::Replayed(blocks)) => vec![3, u8::try_from(blocks.len()).unwrap_or(u8::MAX)],
+        Ok(Message::Recall(nonce)) => nonce.to_le_bytes().to_vec(),
+        Ok(Message::Recalled(nonce, _)) => nonce.to_be_bytes().to_vec(),
+        Err(suspicion) => suspicion.kind().as_bytes().to_vec(),
+    }
+}
+
+/// What comes out when a message has travelled as bytes.
+pub(super) fn travelled<M>(options: &Options, message: M) -> M
+where
+    M: ravelin_model::Encode + ravelin_model::Decode,
+{
+    match options.travel {
+        Travel::Verified => message,
+        Travel::Bytes => M::decode("message", &message.encode())
+            .expect("what was encoded can be decoded"),
+    }
+}
