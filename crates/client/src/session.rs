@@ -333,7 +333,15 @@ impl Session {
         Ok(())
     }
 
-    fn accuse(replica: ReplicaId, misbehaviour: Misbehaviour, out: &mut Vec<ClientAction>) {
+    /// Tells the caller what a member did, and files the proof, where there is one, with all members:
+    /// their own view of each other may not show what that member told a client.
+    fn accuse(&self, replica: ReplicaId, misbehaviour: Misbehaviour, out: &mut Vec<ClientAction>) {
+        if let Misbehaviour::Proven(evidence) = &misbehaviour {
+            for member in self.keyring.group().members() {
+                let filed = ClientMessage::File(evidence.clone());
+                out.push(ClientAction::Send(member, filed));
+            }
+        }
         let misbehaviour = Box::new(misbehaviour);
         out.push(ClientAction::Deliver(Event::Accused { replica, misbehaviour }));
     }

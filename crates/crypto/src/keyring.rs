@@ -240,12 +240,7 @@ impl Keyring {
         (statement.cluster, statement.incarnation, statement.epoch)
             == (self.0.cluster, self.0.incarnation, self.0.epoch)
             && self.member(signed.replica).is_some_and(|key| {
-                self.0.scheme.verify(
-                    Domain::Statement,
-                    key,
-                    &statement.encode(),
-                    &signed.signature,
-                )
+                self.0.scheme.verify(Domain::Statement, key, &statement.encode(), &signed.signature)
             })
     }
 

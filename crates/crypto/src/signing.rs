@@ -82,7 +82,8 @@ impl SigningKey {
     /// A key whose signatures only `registry` can check: for simulations, which sign millions.
     #[must_use]
     pub fn simulated(seed: &[u8; 32], registry: &Registry) -> Self {
-        let public = PublicKey(*blake3::keyed_hash(seed, b"ravelin simulated public key").as_bytes());
+        let public =
+            PublicKey(*blake3::keyed_hash(seed, b"ravelin simulated public key").as_bytes());
         registry.lock().insert(public, *seed);
         Self { public, secret: Secret::Simulated(SimulatedSecret(*seed)) }
     }

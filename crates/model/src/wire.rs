@@ -79,6 +79,8 @@ pub enum ClientMessage {
         /// The watch.
         id: u64,
     },
+    /// Hands over proof that a member misbehaved.
+    File(crate::Evidence),
     /// Asks for the chain of plans.
     Plans,
     /// Asks how the replica sees itself and the others.

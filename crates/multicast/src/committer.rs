@@ -189,9 +189,6 @@ impl CommitRule {
     }
 
     fn is_skipped(&self, dag: &Dag, slot: Slot, leader: ReplicaId, known: &[BlockRef]) -> bool {
-        if mutants::is_active("skip_never") {
-            return false;
-        }
         let vote_round = self.vote_round(slot.round);
         let needed = if mutants::is_active("skip_quorum_dropped") { 1 } else { self.quorum() };
         let is_refused = |votes: &dyn Fn(&Verified<Block>) -> bool| {

@@ -14,11 +14,13 @@
 //! The paper, section 8.2 (atomic multicast as a service on which replication rests); uncertified
 //! block DAGs after Mysticeti (2023). Waiting, idling and restart: `docs/papers.md`.
 
+mod making;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ravelin_crypto::{Keyring, SigningKey, Verified};
-use ravelin_model::limits::{BLOCK_BYTES_MAX, BLOCK_VOTES_MAX, FETCH_MAX, HEARTBEAT};
+use ravelin_model::limits::{FETCH_MAX, HEARTBEAT};
 use ravelin_model::{
     Action, Actions, Block, BlockBody, BlockRef, Encode as _, Envelope, Evidence, LogRecord,
     Misbehaviour, Protocol, ReplicaId, Round, SignedHeader, Suspicion, Time, Vote, mutants,
@@ -29,9 +31,6 @@ use crate::delivery::{Committed, Delivery, OrderingState};
 use crate::forks::Forks;
 use crate::recall::{Recall, Standing};
 use crate::{CommitRule, Dag, Decision, Pacing, Parking, Slot, validity};
-
-/// Bytes of a block that its payload may not use: header, parents, evidence.
-const BLOCK_OVERHEAD: usize = 64 << 10;
 
 /// Where a replica's blocks get their contents from.
 pub trait Payload {
@@ -193,7 +192,7 @@ impl<P: Payload> Ordering<P> {
         }
     }
 
-    /// Takes back the name of this replica's newest block, which may lie below what its log still
+    /// Takes back the name of this replica's newest block where that lies below what its log still
     /// holds: a next block that began with an older one would contradict it.
     pub fn restore_last(&mut self, last: BlockRef) {
         if last.author == self.own && last.round > self.last.round {
@@ -240,6 +239,11 @@ impl<P: Payload> Ordering<P> {
     /// The round of this replica's last block.
     pub fn round(&self) -> Round {
         self.last.round
+    }
+
+    /// The last block that this replica made.
+    pub fn last(&self) -> BlockRef {
+        self.last
     }
 
     /// Whether blocks far ahead of the DAG are known: this replica is behind.
@@ -432,165 +436,6 @@ impl<P: Payload> Ordering<P> {
             let lost = self.undelivered.remove(&block.reference());
             if lost && block.body.author == self.own {
                 self.payload.give_back(&block.body.envelopes);
-            }
-        }
-    }
-
-    /// Makes the next block if it may and should be made now.
-    fn advance(&mut self, now: Time, out: &mut Actions<Self>) {
-        if self.recall.standing() != Standing::Active || !self.dag.has(&self.last) {
-            return; // its last block has yet to come back from its own disk
-        }
-        let Some(base) = self.base() else { return };
-        if self.builders(base) < self.rule.group.quorum() {
-            self.ready_since = None;
-            return self.say_again(now, out);
-        }
-        let since = *self.ready_since.get_or_insert(now);
-        if self.is_due(now, base, since) {
-            self.make_block(now, base.next(), out);
-        }
-    }
-
-    /// Sends the last block once more: the others may have been down, or it may be lost, and no
-    /// other message would tell them that this replica waits for theirs.
-    fn say_again(&mut self, now: Time, out: &mut Actions<Self>) {
-        if now >= self.said.after(HEARTBEAT)
-            && let Some(block) = self.dag.block(&self.last)
-        {
-            out.push(Action::Broadcast(Message::Block(block.clone())));
-            self.said = now;
-        }
-    }
-
-    /// How many members have a block of `round` that a next block may name.
-    fn builders(&self, round: Round) -> usize {
-        let members = self.rule.group.members();
-        let has_block = |member| round == Round(0) || self.dag.of(round, member).next().is_some();
-        members.filter(|member| !self.forks.has(*member) && has_block(*member)).count()
-    }
-
-    /// The round that the next block builds on: that of this replica's last block, for a laggard
-    /// makes the block of every round. Only when the horizon has passed its last block, by a replay
-    /// of what the others committed without it, does it join them where they are.
-    fn base(&self) -> Option<Round> {
-        let last = self.last.round;
-        if last > self.dag.horizon() || self.dag.horizon() == Round(0) {
-            return Some(last);
-        }
-        if self.catch_up.is_behind(&self.dag) {
-            return None;
-        }
-        let mut round = self.dag.highest();
-        while self.builders(round) < self.rule.group.quorum() && round > self.dag.horizon() {
-            round = round.minus(1);
-        }
-        Some(round)
-    }
-
-    fn is_due(&self, now: Time, base: Round, since: Time) -> bool {
-        let is_overtaken = self.builders(base.next()) >= self.rule.group.quorum();
-        if is_overtaken {
-            return true;
-        }
-        if self.is_idle(base) {
-            return now >= self.last_made.after(HEARTBEAT);
-        }
-        now >= since.after(self.pacing.wait())
-            || (self.has_leaders(base)
-                && (self.has_votes(base) || mutants::is_active("votes_not_awaited")))
-    }
-
-    /// Nothing to order here, nothing under way, and nobody ahead.
-    fn is_idle(&self, base: Round) -> bool {
-        let is_ahead = |member| self.dag.newest(member).is_some_and(|newest| newest.round > base);
-        !self.payload.is_waiting()
-            && self.undelivered.is_empty()
-            && !self.rule.group.members().any(|member| !self.forks.has(member) && is_ahead(member))
-    }
-
-    /// Whether the awaited leaders of `round` have their blocks here.
-    fn has_leaders(&self, round: Round) -> bool {
-        self.rule.leaders_of(round).all(|leader| {
-            round == Round(0)
-                || leader == self.own
-                || self.fork_of(leader).is_some()
-                || !self.pacing.is_awaited(leader, round)
-                || self.dag.of(round, leader).next().is_some()
-        })
-    }
-
-    /// Whether, for each awaited leader of the round before, its votes are here or cannot come.
-    fn has_votes(&self, round: Round) -> bool {
-        let proposed = round.minus(1);
-        if proposed == Round(0) {
-            return true;
-        }
-        self.rule.leaders_of(proposed).all(|leader| {
-            if self.fork_of(leader).is_some() || !self.pacing.is_awaited(leader, proposed) {
-                return true;
-            }
-            let mut voters = BTreeSet::new();
-            let mut others = BTreeSet::new();
-            for (reference, block) in self.dag.round(round) {
-                let votes = self.rule.vote(&self.dag, block, proposed, leader).is_some();
-                if votes { &mut voters } else { &mut others }.insert(reference.author);
-            }
-            voters.len() >= self.rule.group.quorum() || others.len() >= self.rule.group.blocking()
-        })
-    }
-
-    fn make_block(&mut self, now: Time, round: Round, out: &mut Actions<Self>) {
-        self.judge_waiting(round);
-        let (envelopes, mut votes) =
-            self.payload.draw(BLOCK_BYTES_MAX - BLOCK_OVERHEAD, BLOCK_VOTES_MAX / 2);
-        let exposed: Vec<ReplicaId> =
-            self.rule.group.members().filter(|member| self.fork_of(*member).is_some()).collect();
-        let parents = self.parents(round, &exposed);
-        let proofs = self.forks.due(round, self.dag.block(&self.last));
-        votes.extend(proofs.map(Vote::Evidence));
-        let body = BlockBody {
-            cluster: self.keyring.cluster(),
-            genesis: self.keyring.genesis(),
-            epoch: self.keyring.epoch(),
-            author: self.own,
-            round,
-            parents,
-            exposed,
-            timestamp: now,
-            envelopes,
-            votes,
-        };
-        let block = self.keyring.sign_block(&self.key, body);
-        self.last = block.reference();
-        self.last_made = now;
-        self.said = now;
-        self.ready_since = None;
-        self.pacing.on_made(now, round);
-        out.push(record(&block));
-        out.push(Action::Broadcast(Message::Block(block)));
-    }
-
-    /// The own last block, then the newest block before `round` of every member not exposed.
-    fn parents(&self, round: Round, exposed: &[ReplicaId]) -> Vec<BlockRef> {
-        let others = self.rule.group.members().filter(|member| *member != self.own);
-        let others = others.filter(|member| !exposed.contains(member));
-        let newest = others.filter_map(|member| self.dag.newest_until(member, round.minus(1)));
-        std::iter::once(self.last).chain(newest).collect()
-    }
-
-    /// Learns from the slots whose wave is a round ago as this replica makes its block of `round`:
-    /// whoever was waited for long enough, and its votes, is committed directly by now. (Not when
-    /// slots are decided: while none is, waiting longer is what helps.)
-    fn judge_waiting(&mut self, round: Round) {
-        let proposed = round.minus(self.rule.wave + 1);
-        for index in 0..self.rule.leaders {
-            let slot = Slot { round: proposed, index };
-            let leader = self.rule.leader(slot);
-            let was_awaited = self.pacing.is_awaited(leader, proposed);
-            if proposed > Round(0) && was_awaited && !self.forks.has(leader) {
-                let directly = self.rule.is_committed_directly(&self.dag, slot);
-                self.pacing.on_awaited_slot(directly);
             }
         }
     }

@@ -81,9 +81,7 @@ fn exposes_exactly(
     let is_forgotten = before <= dag.horizon() && before > Round(0);
     parents.iter().flat_map(|parent| &parent.body.exposed).all(|member| exposed.contains(member))
         && exposed.iter().all(|member| {
-            inherits(member)
-                || proves_fork(block, *member)
-                || (is_forgotten && is_proven(*member))
+            inherits(member) || proves_fork(block, *member) || (is_forgotten && is_proven(*member))
         })
 }
 

@@ -10,12 +10,12 @@ pub(crate) mod bench;
 pub(crate) mod cluster;
 pub(crate) mod config;
 pub(crate) mod demo;
-pub(crate) mod kv;
 pub(crate) mod doctor;
+pub(crate) mod kv;
 pub(crate) mod local;
 pub(crate) mod node;
-pub(crate) mod status;
 pub(crate) mod sim;
+pub(crate) mod status;
 pub(crate) mod tools;
 pub(crate) mod trust;
 
@@ -198,7 +198,8 @@ pub(crate) fn definition() -> clap::Command {
 
 /// The form in which errors are wanted, known even when the arguments make no sense.
 pub(crate) fn format_asked_for(arguments: impl Iterator<Item = OsString>) -> Format {
-    let arguments: Vec<OsString> = arguments.collect();
+    // What comes after `--` is another program's.
+    let arguments: Vec<OsString> = arguments.take_while(|argument| argument != "--").collect();
     let flags = arguments.iter().zip(arguments.iter().skip(1).map(Some).chain([None]));
     let from_flag =
         flags.filter_map(|(flag, next)| match flag.to_str()?.strip_prefix("--output")? {
@@ -214,7 +215,9 @@ pub(crate) fn format_asked_for(arguments: impl Iterator<Item = OsString>) -> For
 fn explained(error: &clap::Error) -> Error {
     let text = error.render().to_string();
     let usage = text.lines().find_map(|line| line.strip_prefix("Usage: ")).unwrap_or("ravelin");
-    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+    let without_verb =
+        [ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand, ErrorKind::MissingSubcommand];
+    if without_verb.contains(&error.kind()) {
         let noun = usage.split(" [").next().unwrap_or(usage).split(" <").next().unwrap_or(usage);
         let cause = format!("`{noun}` needs a command");
         return Error::usage(cause, format!("`{noun} --help` lists them"));
@@ -254,6 +257,7 @@ mod tests {
             (&["ravelin", "--output", "json", "nonsense"][..], Format::Json),
             (&["ravelin", "--output=json"], Format::Json),
             (&["ravelin", "--output"], Format::Text),
+            (&["ravelin", "--", "--output", "json"], Format::Text),
             (&["ravelin", "--output", "json", "--output", "text"], Format::Text),
         ] {
             let arguments = arguments.iter().map(OsString::from);

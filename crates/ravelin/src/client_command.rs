@@ -16,8 +16,8 @@ use ravelin_crypto::Keyring;
 use ravelin_model::limits::CLIENT_PATIENCE;
 use ravelin_model::wire::StatusReport;
 use ravelin_model::{
-    ClusterId, Decode, Encode, Group, Misbehaviour, Operation, OperationResult, Position, PublicKey,
-    ReplicaId, ServiceId, SessionId, SignedPlan,
+    ClusterId, Decode, Encode, Group, Misbehaviour, Operation, OperationResult, Position,
+    PublicKey, ReplicaId, ServiceId, SessionId, SignedPlan,
 };
 use ravelin_runtime::transport::TransportKey;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -78,13 +78,14 @@ pub(crate) fn run<T>(
     runtime()?.block_on(async {
         let key = TransportKey::from_seed(&seed);
         let plan = plan_source::find(client, &key, settings.timeout).await?;
-        let keyring = Keyring::new(client.fingerprint, &plan, plan::scheme()?)
-            .map_err(|error| Error::caused(Exit::Usage, error, "`ravelin cluster show` judges it"))?;
+        let keyring =
+            Keyring::new(client.fingerprint, &plan, plan::scheme()?).map_err(|error| {
+                Error::caused(Exit::Usage, error, "`ravelin cluster show` judges it")
+            })?;
         let group = keyring.group();
         let config = ConnectionConfig { plan, keyring, seed, patience: CLIENT_PATIENCE };
-        let connection = Connection::start(&config).map_err(|error| {
-            Error::caused(Exit::Failed, error, "check the limit of open files")
-        })?;
+        let connection = Connection::start(&config)
+            .map_err(|error| Error::caused(Exit::Failed, error, "check the limit of open files"))?;
         let client = Client {
             connection,
             session: OnceCell::new(),
@@ -160,6 +161,7 @@ impl Client {
         };
         let outcome = match self.within(fast).await {
             Err(Failure::Call(CallError::NoSession)) => {
+                self.output.detail("the servers' replies differ or are late: the read is ordered");
                 self.session().await?;
                 self.within(self.connection.read(service, request)).await
             }
@@ -222,11 +224,6 @@ impl Client {
     /// The servers that are connected now.
     pub(crate) fn servers(&self) -> BTreeSet<ReplicaId> {
         self.connection.servers()
-    }
-
-    /// Waits until so many servers are connected.
-    pub(crate) async fn connected(&self, count: usize) {
-        self.connection.connected(count).await;
     }
 
     async fn within<T>(

@@ -29,7 +29,7 @@ impl ClientSettings {
     /// Finds and reads the client file: that of `--config`, else of `--context`, else of the
     /// context in use.
     pub(crate) fn load(invocation: &Invocation) -> Result<Self> {
-        let path = client_file(invocation)?;
+        let path = file_in_use(invocation)?;
         let file = match &path {
             Some(path) => Some(ClientFile::read(path)?),
             None => None,
@@ -91,8 +91,8 @@ impl ClientSettings {
     }
 }
 
-/// The client file in use. Of `--config` and `--context`, a flag beats an environment variable.
-fn client_file(invocation: &Invocation) -> Result<Option<PathBuf>> {
+/// The configuration file in use. Of `--config` and `--context`, a flag beats an environment variable.
+pub(crate) fn file_in_use(invocation: &Invocation) -> Result<Option<PathBuf>> {
     let globals = &invocation.globals;
     let is_flag = |key| matches!(invocation.sources.origin(key), Some(Origin::Flag(_)));
     match (&globals.config, &globals.context) {

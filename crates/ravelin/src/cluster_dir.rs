@@ -169,11 +169,6 @@ impl LocalCluster {
         self.dir.join("client.toml")
     }
 
-    /// The key that signs what only administrators may do.
-    pub(crate) fn administrator_key(&self) -> PathBuf {
-        self.dir.join("keys/administrator.key")
-    }
-
     /// The first client's key.
     pub(crate) fn client_key(&self) -> PathBuf {
         self.dir.join("keys/client.key")

@@ -39,7 +39,6 @@ struct Shared {
     closing: Option<oneshot::Sender<()>>,
     accused: Vec<(ReplicaId, Misbehaviour)>,
     contradicted: Vec<ReplicaId>,
-    connected: Option<(usize, usize)>,
     lost: Option<Refusal>,
 }
 
@@ -61,14 +60,6 @@ pub(crate) enum CallError {
     /// No server that answered could prove the entry.
     #[error("no server showed a proof that holds")]
     NotProven,
-    /// Too few servers answer.
-    #[error("{connected} servers are connected, {needed} must agree")]
-    NoQuorum {
-        /// Servers connected.
-        connected: usize,
-        /// Servers needed.
-        needed: usize,
-    },
 }
 
 /// The result of a proven read.
@@ -245,11 +236,6 @@ impl Connection {
         accused + shared.contradicted.iter().filter(|who| **who == server).count()
     }
 
-    /// How many servers answered when too few did: connected, needed.
-    pub(crate) fn shortage(&self) -> Option<(usize, usize)> {
-        self.lock().connected
-    }
-
     /// Asks and waits for the answer, trying again while there is no room for the question.
     async fn ask<F>(&self, question: F) -> Result<Event, CallError>
     where
@@ -376,7 +362,7 @@ fn deliver(shared: &Mutex<Shared>, event: Event) {
                 shared.watches.remove(&ticket);
             }
         }
-        Event::NoQuorum { connected, needed } => shared.connected = Some((*connected, *needed)),
+        Event::NoQuorum { .. } => {} // whoever waits has a deadline of its own
         Event::Closed => {
             if let Some(tell) = shared.closing.take() {
                 let _ = tell.send(());
@@ -427,14 +413,18 @@ impl ClientCore for Core {
     fn on_connected(&mut self, now: Time, server: ReplicaId, out: &mut ClientOut<Event>) {
         let mut actions = Vec::new();
         self.0.on_connected(now, server, &mut actions);
-        self.1.send_modify(|connected| drop(connected.insert(server)));
+        self.1.send_modify(|connected| {
+            connected.insert(server);
+        });
         perform(actions, out);
     }
 
     fn on_disconnected(&mut self, now: Time, server: ReplicaId, out: &mut ClientOut<Event>) {
         let mut actions = Vec::new();
         self.0.on_disconnected(now, server, &mut actions);
-        self.1.send_modify(|connected| drop(connected.remove(&server)));
+        self.1.send_modify(|connected| {
+            connected.remove(&server);
+        });
         perform(actions, out);
     }
 

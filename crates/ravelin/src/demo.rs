@@ -121,10 +121,10 @@ impl Workplace {
     fn new(options: &DemoOptions) -> Result<Self> {
         let name = format!("ravelin-demo-{}", std::process::id());
         let root = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&root).map_err(|error| Error::system("create", &root, &error))?;
         let report_dir = options.report_dir.clone().unwrap_or_else(|| root.join("report"));
-        std::fs::create_dir_all(&report_dir)
-            .map_err(|error| Error::system("create", &report_dir, &error))?;
+        for dir in [&report_dir, &root] {
+            std::fs::create_dir_all(dir).map_err(|error| Error::system("create", dir, &error))?;
+        }
         Ok(Self { root, report_dir, keep: options.keep })
     }
 }
@@ -319,10 +319,12 @@ impl Demo<'_> {
     }
 
     fn finish(&self, verdict: &Verdict<'_>, wrong: &[String]) -> Result<()> {
-        self.say(&format!(
-            "Verdict: {} operations checked, {} wrong answers, {} lost writes, longest gap {} ms.",
-            verdict.operations, verdict.wrong, verdict.lost, verdict.longest_gap_ms
-        ));
+        if self.output.format() == Format::Text {
+            self.output.write(&format!(
+                "Verdict: {} operations checked, {} wrong answers, {} lost writes, longest gap {} ms.\n",
+                verdict.operations, verdict.wrong, verdict.lost, verdict.longest_gap_ms
+            ))?;
+        }
         self.say(
             "Not shown: the servers share one build, one machine and one user; real diversity and \
              real hosts are up to you. There are no secrets yet, so nothing could be disclosed.",
@@ -351,7 +353,7 @@ impl Demo<'_> {
     }
 
     fn say(&self, what: &str) {
-        if self.output.format() == Format::Text {
+        if self.output.format() == Format::Text && !self.options.is_headless {
             let _ = self.output.write(&format!("{what}\n")); // a closed pipe must not stop the run
         }
     }
@@ -377,7 +379,10 @@ fn seconds(us: u64) -> f64 {
 }
 
 /// Starts all servers and waits until they serve.
-pub(crate) async fn start_all(cluster: &LocalCluster, processes: &Processes<'_>) -> Result<Vec<u32>> {
+pub(crate) async fn start_all(
+    cluster: &LocalCluster,
+    processes: &Processes<'_>,
+) -> Result<Vec<u32>> {
     let mut pids = Vec::new();
     for server in &cluster.servers {
         pids.push(processes.start(server.id, Hands::Own)?);

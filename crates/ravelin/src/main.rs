@@ -6,6 +6,7 @@
 //! is one line of cause and one of hint, and an exit code of [`exit::Exit`]. A command that fails
 //! has changed nothing on disk.
 
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 mod admin;
@@ -40,7 +41,8 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => Exit::Done.into(),
         Err(error) => {
-            eprint!("{}", error.render(format, output::is_coloured()));
+            // Who closed stderr still gets the exit code.
+            let _ = write!(io::stderr(), "{}", error.render(format, output::is_coloured()));
             error.exit().into()
         }
     }

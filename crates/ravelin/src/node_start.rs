@@ -2,7 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
-use ravelin_model::FaultModel;
+use ravelin_model::Purpose;
+use ravelin_sim::intruder;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
@@ -18,12 +19,11 @@ use crate::server::{self, ServerConfig, Window};
 /// Starts the server that `config` describes, in the hands of `intruders` if named, and serves until
 /// a signal ends it.
 pub(crate) fn start(config: &NodeConfig, intruders: Option<&str>) -> Result<()> {
-    start_logging(config);
     let seat = Seat::inspect(config).seat()?;
-    if seat.group.model() != FaultModel::Arbitrary {
-        let cause = format!("fault model `{}` is not available yet", seat.group.model().name());
-        return Err(Error::usage(cause, "make a plan with fault_model = \"arbitrary\""));
+    if let Some(names) = intruders {
+        check_drill(&seat, names)?;
     }
+    start_logging(config);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -70,6 +70,23 @@ async fn run(config: &NodeConfig, seat: Seat, intruders: Option<&str>) -> Result
         Error::caused(Exit::Failed, error, hint)
     })?;
     tracing::info!("stopped in good order");
+    Ok(())
+}
+
+/// Refuses an intruder that nobody knows, or where there is something to lose.
+fn check_drill(seat: &Seat, names: &str) -> Result<()> {
+    if seat.plan.plan.purpose != Purpose::Local {
+        let cause = "an intruder runs in local clusters only, and this plan is for production";
+        return Err(Error::new(
+            Exit::Denied,
+            cause,
+            "make a cluster to attack: `ravelin local up`",
+        ));
+    }
+    if intruder::by_names(names).is_none() {
+        let cause = format!("there is no intruder `{names}`");
+        return Err(Error::usage(cause, "`ravelin attack list` names them; join several by `+`"));
+    }
     Ok(())
 }
 

@@ -75,8 +75,7 @@ async fn show(
     else {
         return Err(unbelievable("this server's answer is no plan"));
     };
-    let (_, signed) =
-        follow(fingerprint.0, &chain, &plan::scheme()?).map_err(|error| refused(error))?;
+    let (_, signed) = follow(fingerprint.0, &chain, &plan::scheme()?).map_err(refused)?;
     plan::check_fit(&signed.plan)?;
     let presented = answer.server_key;
     if server.transport.is_some_and(|expected| expected != presented) {

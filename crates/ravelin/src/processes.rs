@@ -103,12 +103,14 @@ impl<'a> Processes<'a> {
         let server = self.server(id)?;
         let Ok(text) = fs::read_to_string(pid_file(server)) else { return Ok(None) };
         let Ok(pid) = text.trim().parse::<u32>() else { return Ok(None) };
-        Ok(command_line(pid).and_then(|words| {
-            let is_ours = words.iter().any(|word| Path::new(word) == server.node_file);
-            let mut words = words.into_iter();
-            let intruder = words.find(|word| word == "--intruder").and_then(|_| words.next());
-            is_ours.then_some(Running { pid, intruder })
-        }))
+        let Some(words) = command_line(pid) else { return Ok(None) };
+        if words.is_empty() {
+            return Ok(Some(Running { pid, intruder: None })); // it is ending, and holds its sockets
+        }
+        let is_ours = words.iter().any(|word| Path::new(word) == server.node_file);
+        let mut words = words.into_iter();
+        let intruder = words.find(|word| word == "--intruder").and_then(|_| words.next());
+        Ok(is_ours.then_some(Running { pid, intruder }))
     }
 
     /// Sends `signal` to a running server.
@@ -160,7 +162,7 @@ impl<'a> Processes<'a> {
     /// Whether a server says that it serves.
     pub(crate) fn is_ready(&self, id: ReplicaId) -> Result<bool> {
         let server = self.server(id)?;
-        Ok(server.config.admin_listen.is_some_and(|address| answers_ready(address)))
+        Ok(server.config.admin_listen.is_some_and(answers_ready))
     }
 }
 
@@ -173,15 +175,16 @@ fn pid_file(server: &LocalServer) -> PathBuf {
     server.dir.join("pid")
 }
 
-/// The words of a live process's command line; `None` for a dead or half-dead one.
+/// The words of a process's command line; none while it is ending, `None` once it has ended.
 fn command_line(pid: u32) -> Option<Vec<String>> {
+    let status = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, after_name) = status.rsplit_once(')')?;
+    if after_name.trim_start().starts_with(['Z', 'X']) {
+        return None;
+    }
     let bytes = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-    let words: Vec<String> = bytes
-        .split(|byte| *byte == 0)
-        .filter(|word| !word.is_empty())
-        .map(|word| String::from_utf8_lossy(word).into_owned())
-        .collect();
-    (!words.is_empty()).then_some(words)
+    let words = bytes.split(|byte| *byte == 0).filter(|word| !word.is_empty());
+    Some(words.map(|word| String::from_utf8_lossy(word).into_owned()).collect())
 }
 
 /// Waits for `child` in a thread, so that it does not stay behind as a zombie.

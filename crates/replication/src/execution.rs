@@ -16,9 +16,10 @@ use ravelin_model::limits::{CACHED_REPLY_BYTES_MAX, REPLY_BYTES_MAX};
 use ravelin_model::requests::session::{SessionReply, SessionRequest};
 use ravelin_model::wire::ChangeItem;
 use ravelin_model::{
-    Answer, AnswerBatch, Application, BlockRef, Context, Decode as _, Digest, Encode as _, Envelope,
-    MerklePath, Operation, OperationResult, Outcome, Position, PublicKey, QueryContext, Refusal,
-    ReplicaId, Round, Sequence, ServiceId, ServiceStores as _, SessionId, StateBackend, Time, mutants,
+    Answer, AnswerBatch, Application, BlockRef, Context, Decode as _, Digest, Encode as _,
+    Envelope, MerklePath, Operation, OperationResult, Outcome, Position, PublicKey, QueryContext,
+    Refusal, ReplicaId, Round, Sequence, ServiceId, ServiceStores as _, SessionId, StateBackend,
+    Time, mutants,
 };
 use ravelin_multicast::Committed;
 
@@ -28,7 +29,7 @@ use crate::state::{SERVICE_ID_MAX, State};
 /// Bytes of all replies to one envelope; operations beyond are refused before they are executed.
 pub const ENVELOPE_REPLY_BYTES_MAX: usize = 1 << 20;
 /// Bytes of the answers of one commit to fresh envelopes of one client. Envelopes beyond are executed
-/// without an answer, but for what only reads: the client asks again, and gets what was kept.
+/// without an answer: the client asks again, and gets what was kept.
 pub const CLIENT_FRESH_BYTES_MAX: usize = 8 << 20;
 /// Bytes of the answers of one commit to repeated envelopes of one client. Counted apart, so that a
 /// replica that repeats a client's old envelopes cannot silence the answers to its new ones.
@@ -112,16 +113,15 @@ struct Spent {
 impl Gathered {
     fn answer(&mut self, envelope: &Envelope, answers: Vec<Answer>, kind: Kind) {
         let (client, session) = (envelope.client, envelope.session);
-        let spent = self.spent.entry(client).or_default();
-        let (spent, most) = match kind {
-            Kind::Fresh => (&mut spent.fresh, CLIENT_FRESH_BYTES_MAX),
-            Kind::Repeated => (&mut spent.repeated, CLIENT_REPEATED_BYTES_MAX),
-        };
-        if *spent > most || answers.is_empty() {
+        if self.is_spent(&client, kind) || answers.is_empty() {
             return;
         }
         let bytes: usize = answers.iter().map(|answer| 64 + answer.result.bytes()).sum();
-        *spent += bytes;
+        let spent = self.spent.entry(client).or_default();
+        match kind {
+            Kind::Fresh => spent.fresh += bytes,
+            Kind::Repeated => spent.repeated += bytes,
+        }
         let of_session = self.batches.entry((client, session)).or_default();
         match of_session.last_mut() {
             Some((batch, held)) if *held + bytes <= BATCH_BYTES_MAX => {
@@ -158,14 +158,12 @@ struct Run {
     /// Bytes of the replies in `kept` and in `answers`.
     kept_bytes: usize,
     reply_bytes: usize,
-    /// Whether the answers will be dropped: what only reads need not be executed.
-    is_mute: bool,
 }
 
 impl Run {
-    fn new(session: SessionRecord, kept: Vec<Answer>, is_mute: bool) -> Self {
+    fn new(session: SessionRecord, kept: Vec<Answer>) -> Self {
         let kept_bytes = kept.iter().map(|answer| answer.result.bytes()).sum();
-        Self { session, kept, answers: Vec::new(), kept_bytes, reply_bytes: 0, is_mute }
+        Self { session, kept, answers: Vec::new(), kept_bytes, reply_bytes: 0 }
     }
 
     fn push(&mut self, answer: Answer) {
@@ -257,12 +255,7 @@ impl Execution {
     }
 
     /// Answers a request that only reads, from the state after the last commit.
-    pub fn query(
-        &self,
-        service: ServiceId,
-        client: PublicKey,
-        request: &[u8],
-    ) -> Option<Vec<u8>> {
+    pub fn query(&self, service: ServiceId, client: PublicKey, request: &[u8]) -> Option<Vec<u8>> {
         if service > SERVICE_ID_MAX || service == ServiceId::SESSION {
             return None;
         }
@@ -335,12 +328,11 @@ impl Execution {
         };
         let is_new = |sequence| knows(&session, sequence) == Known::New;
         let kind = if sequences(envelope).any(is_new) { Kind::Fresh } else { Kind::Repeated };
-        let is_mute = gathered.is_spent(&envelope.client, kind);
-        if kind == Kind::Repeated && is_mute {
+        if kind == Kind::Repeated && gathered.is_spent(&envelope.client, kind) {
             return;
         }
         let kept = sessions::replies(store, envelope.session, envelope.first);
-        let run = Run::new(session, kept, is_mute);
+        let run = Run::new(session, kept);
         let answers = self.run(envelope, run, kind, &mut gathered.changes);
         gathered.answer(envelope, answers, kind);
     }
@@ -496,9 +488,9 @@ impl Execution {
         }
         let (position, index) = (self.position, u16::MAX);
         let items = swept.into_iter();
-        changes.extend(items.map(|(service, change)| {
-            (service, ChangeItem { position, index, change })
-        }));
+        changes.extend(
+            items.map(|(service, change)| (service, ChangeItem { position, index, change })),
+        );
         sessions::expire(self.state.of(ServiceId::SESSION), self.time);
     }
 
@@ -587,3 +579,6 @@ fn is_close(operation: &Operation) -> bool {
         && SessionRequest::decode("session request", &operation.request)
             == Ok(SessionRequest::Close)
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,3 +17,6 @@ pub mod statements;
 
 pub use clients::ConnectionId;
 pub use replica::{ClientInput, Event, HaltReason, Replica, Setup, Status};
+
+#[cfg(test)]
+mod testing;

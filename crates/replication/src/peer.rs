@@ -121,3 +121,6 @@ pub(crate) fn recorded_block(
     let block = Block::decode("recorded block", &record.bytes).ok()?;
     keyring.verify_block(block).ok()
 }
+
+#[cfg(test)]
+mod tests;

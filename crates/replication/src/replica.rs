@@ -154,9 +154,8 @@ impl Replica {
             nonce,
             views: Views::Total,
         });
-        if let Some(last) = state.private_get(LAST_BLOCK) {
-            let last = BlockRef::decode("own last block", &last);
-            ordering.restore_last(last.expect("the state holds what this replica wrote"));
+        if let Some(last) = last_block(&state).filter(|last| ordering.dag().has(last)) {
+            ordering.restore_last(last);
         }
         for record in log {
             if let Some(block) = crate::peer::recorded_block(&keyring, ordering.dag(), &record) {
@@ -282,12 +281,10 @@ impl Replica {
     }
 
     /// The name of this replica's newest block goes into the state, for the log forgets blocks and a
-    /// next one must name it. Only a block that has come back from the own disk counts: one that was
-    /// lost there was never sent.
+    /// next one must name it.
     fn note_last_block(&mut self) {
-        if let Some(last) = self.ordering.dag().newest(self.own) {
-            self.execution.state_mut().private_put(LAST_BLOCK, last.encode());
-        }
+        let last = self.ordering.last();
+        self.execution.state_mut().private_put(LAST_BLOCK, last.encode());
     }
 
     /// Signs what this replica computed for a commit.
@@ -326,6 +323,14 @@ impl Replica {
     pub fn close(&mut self) {
         self.execution.state_mut().sync();
     }
+}
+
+/// The newest block that this replica had made when it last wrote its state. Above the horizon it
+/// says nothing: there the log tells, and a block that is not in it was never sent.
+fn last_block(state: &State) -> Option<BlockRef> {
+    let bytes = state.private_get(LAST_BLOCK)?;
+    let last = BlockRef::decode("own last block", &bytes);
+    Some(last.expect("the state holds what this replica wrote"))
 }
 
 impl Protocol for Replica {

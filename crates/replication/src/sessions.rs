@@ -77,7 +77,7 @@ impl SessionRecord {
     pub fn mark(&mut self, sequence: Sequence) {
         if sequence > self.highest {
             let passed = (sequence.0 - self.highest.0).min(SESSION_WINDOW);
-            for step in 1..=passed {
+            for step in 1..passed {
                 self.set(Sequence(sequence.0 - passed + step), false);
             }
             self.highest = sequence;

@@ -137,7 +137,12 @@ impl Statements {
     }
 
     /// The finding that `who` is wrong, once; this replica does not accuse itself.
-    fn blame(&mut self, who: ReplicaId, commit: CommitIndex, evidence: Evidence) -> Option<Finding> {
+    fn blame(
+        &mut self,
+        who: ReplicaId,
+        commit: CommitIndex,
+        evidence: Evidence,
+    ) -> Option<Finding> {
         if who == self.own {
             return Some(Finding::Diverged(commit));
         }

@@ -252,6 +252,7 @@ impl<N: Node> Driver<N> {
         for action in held {
             match action {
                 Action::Persist(_) => {}
+                Action::Send(to, message) if to == self.own => self.own_messages.push_back(message),
                 Action::Send(to, message) => self.send(to, &message),
                 Action::Broadcast(message) => self.broadcast(message),
                 Action::Emit(event) => self.on_event(event),
@@ -298,9 +299,8 @@ impl<N: Node> Driver<N> {
         match self.log.archive().read_from(Tag(from.0), None, bytes_max) {
             Ok(page) => {
                 let records = page.records.into_iter();
-                let records = records
-                    .map(|(tag, bytes)| LogRecord { round: Round(tag.0), bytes })
-                    .collect();
+                let records =
+                    records.map(|(tag, bytes)| LogRecord { round: Round(tag.0), bytes }).collect();
                 let bytes = self.node.replayed(records);
                 self.network.send(to, Priority::Bulk, Arc::from(bytes));
             }

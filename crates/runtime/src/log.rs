@@ -76,9 +76,10 @@ pub struct LogConfig {
 }
 
 impl LogConfig {
-    /// The defaults: segments of 64 MiB, 1 GiB of them kept.
+    /// The defaults: segments of 16 MiB, the least that holds any record and soon zeroed; 1 GiB of
+    /// them kept.
     pub fn new(owner: [u8; 32]) -> Self {
-        Self { owner, segment_bytes: 64 << 20, retention_bytes: 1 << 30 }
+        Self { owner, segment_bytes: 16 << 20, retention_bytes: 1 << 30 }
     }
 }
 

@@ -25,9 +25,17 @@ fn main() {
             let v: String = v.chars().take(700).collect();
             println!(
                 "seed {} n {} commits {} ops {}/{} virt {:.1}s slow {:.2}s events {} intr {:?} cls {:?} {}",
-                options.seed, options.n, outcome.commits, outcome.history.answered_count(), outcome.history.operations().len(),
-                outcome.virtual_us as f64 / 1e6, outcome.slowest_us as f64 / 1e6, outcome.events,
-                options.intruders, options.classes, v
+                options.seed,
+                options.n,
+                outcome.commits,
+                outcome.history.answered_count(),
+                outcome.history.operations().len(),
+                outcome.virtual_us as f64 / 1e6,
+                outcome.slowest_us as f64 / 1e6,
+                outcome.events,
+                options.intruders,
+                options.classes,
+                v
             );
         }
     });
@@ -37,7 +45,12 @@ fn main() {
     let pairs = std::mem::take(&mut shown.pairs);
     println!("{shown:#?}");
     println!("pairs {} min {:?}", pairs.len(), pairs.iter().min_by_key(|(_, c)| **c));
-    println!("{} violations; {:.1} seeds/s, {:.0} commits/s", report.violations.len(), count as f64 / took, report.commits as f64 / took);
+    println!(
+        "{} violations; {:.1} seeds/s, {:.0} commits/s",
+        report.violations.len(),
+        count as f64 / took,
+        report.commits as f64 / took
+    );
     if std::env::var("SHRINK").is_ok() {
         for failure in report.violations.iter().take(3) {
             println!("{}", shrink(failure).to_file());

@@ -33,7 +33,9 @@ impl Clock {
 
     /// What it shows at the true time `now`.
     pub(crate) fn show(&self, now: Micros) -> Time {
-        Time(self.offset + now + now / 1_000_000 * self.ppm + now % 1_000_000 * self.ppm / 1_000_000)
+        Time(
+            self.offset + now + now / 1_000_000 * self.ppm + now % 1_000_000 * self.ppm / 1_000_000,
+        )
     }
 
     /// The true time, after `now`, at which it shows `deadline` or more.

@@ -2,12 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use ravelin_client::{Event, Outcome, Session, SessionConfig, Ticket};
 use ravelin_client::ClientAction;
+use ravelin_client::{Event, Outcome, Session, SessionConfig, Ticket};
 use ravelin_model::requests::kv::{KvReply, KvRequest};
-use ravelin_model::{
-    Decode as _, Encode as _, Operation, PublicKey, ReplicaId, ServiceId, Time,
-};
+use ravelin_model::{Decode as _, Encode as _, Operation, PublicKey, ReplicaId, ServiceId, Time};
 use ravelin_replication::ConnectionId;
 
 use crate::checker::{History, Order, Violation};
@@ -101,8 +99,10 @@ impl Customer {
                 self.session.read(shown, ServiceId::KV, only.encode(), out)
             }
             all => {
-                let operation =
-                    |request: &KvRequest| Operation { service: ServiceId::KV, request: request.encode() };
+                let operation = |request: &KvRequest| Operation {
+                    service: ServiceId::KV,
+                    request: request.encode(),
+                };
                 self.session.submit(shown, all.iter().map(operation).collect(), out)
             }
         };

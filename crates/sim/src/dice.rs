@@ -13,10 +13,8 @@ impl Dice {
     /// which a fault was taken away stays alike otherwise.
     #[must_use]
     pub fn new(seed: u64, purpose: &str) -> Self {
-        let digest = domain_digest(
-            "ravelin simulator dice v1",
-            &[&seed.to_le_bytes(), purpose.as_bytes()],
-        );
+        let digest =
+            domain_digest("ravelin simulator dice v1", &[&seed.to_le_bytes(), purpose.as_bytes()]);
         Self(ChaCha8Rng::from_seed(digest.0))
     }
 

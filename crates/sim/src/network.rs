@@ -55,7 +55,10 @@ impl Network {
         if options.has(FaultClass::SlowLinks) {
             let mut dice = Dice::new(options.seed, "slow links");
             for (from, to) in pairs(&members).filter(|_| dice.once_in(4)) {
-                slow.insert((from, to), 5_000 + (u64::from(from.0) * 31 + u64::from(to.0)) * 997 % 60_000);
+                slow.insert(
+                    (from, to),
+                    5_000 + (u64::from(from.0) * 31 + u64::from(to.0)) * 997 % 60_000,
+                );
             }
         }
         Self {
@@ -110,16 +113,22 @@ impl Network {
         self.base.0 / 4
     }
 
-    /// How long the adversary keeps a leader's block from some; others' hardly ever.
+    /// How long the adversary keeps a leader's block: in some runs from some, and not for equally
+    /// long; in others from everybody, for just as long each time.
     fn held_back(&mut self, to: ReplicaId, header: Option<Header>) -> Micros {
         let Some(header) = header.filter(|_| self.is_on(FaultClass::Adversary)) else { return 0 };
+        if !header.is_leader || header.author == to {
+            return 0;
+        }
         let turn = self.whim ^ (header.round.0 / 3).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let is_chosen = (turn >> (to.0 + 1)) & 1 == 1;
-        if header.is_leader && is_chosen && header.author != to {
-            self.count(FaultClass::Adversary);
-            return 3_000 + (turn >> 32) % 120_000;
-        }
-        0
+        let held = match (self.whim % 2, is_chosen) {
+            (0, true) => 3_000 + (turn >> 32) % 120_000,
+            (0, false) => return 0,
+            _ => 20_000 + (self.whim >> 32) % 80_000,
+        };
+        self.count(FaultClass::Adversary);
+        held
     }
 
     fn is_on(&self, class: FaultClass) -> bool {

@@ -167,6 +167,8 @@ pub struct Options {
     pub n: u16,
     /// Intrusions to tolerate.
     pub f: u16,
+    /// Leader slots of a round.
+    pub leaders: u16,
     /// Clients.
     pub clients: u16,
     /// Kinds of trouble.
@@ -222,6 +224,7 @@ impl Options {
             mode,
             n,
             f,
+            leaders: *dice.pick(&[1, 2, 2, 2, 2, 2, 2, 3]).unwrap_or(&2),
             clients: u16::try_from(dice.between(2, 4)).unwrap_or(2),
             classes,
             intruders,
@@ -235,6 +238,42 @@ impl Options {
         }
     }
 
+    /// A run without any trouble, to which some is added by hand.
+    #[must_use]
+    pub fn calm(seed: u64, mode: Mode, (n, f): (u16, u16)) -> Self {
+        Self {
+            seed,
+            mode,
+            n,
+            f,
+            leaders: ravelin_model::limits::LEADERS_PER_ROUND_DEFAULT,
+            clients: 2,
+            classes: BTreeSet::new(),
+            intruders: BTreeMap::new(),
+            wiped: None,
+            travel: Travel::Verified,
+            signatures: Signatures::Simulated,
+            commits: COMMITS_MIN,
+        }
+    }
+
+    /// The same with one more kind of trouble.
+    #[must_use]
+    pub fn with(mut self, class: FaultClass) -> Self {
+        self.classes.insert(class);
+        self
+    }
+
+    /// The same with `who` intruded by those of these names, joined by `+`.
+    ///
+    /// # Panics
+    /// If a name is unknown.
+    #[must_use]
+    pub fn intruded(mut self, who: u16, names: &str) -> Self {
+        self.set("intruder", &format!("{who} {names}")).expect("the names are known");
+        self
+    }
+
     /// Whether this kind of trouble is on.
     #[must_use]
     pub fn has(&self, class: FaultClass) -> bool {
@@ -246,10 +285,7 @@ impl Options {
     /// # Errors
     /// [`OptionsError`] names the line; correct it.
     pub fn parse(text: &str) -> Result<Self, OptionsError> {
-        let mut options = Self::draw(0, Mode::Safety, Settings::default());
-        options.classes.clear();
-        options.intruders.clear();
-        options.wiped = None;
+        let mut options = Self::calm(0, Mode::Safety, (4, 1));
         for line in text.lines().map(str::trim) {
             if line.is_empty() || line.starts_with('#') {
                 continue;
@@ -268,6 +304,7 @@ impl Options {
             ("mode", "liveness") => self.mode = Mode::Liveness,
             ("n", _) => self.n = value.parse().ok()?,
             ("f", _) => self.f = value.parse().ok()?,
+            ("leaders", _) => self.leaders = value.parse().ok()?,
             ("clients", _) => self.clients = value.parse().ok()?,
             ("commits", _) => self.commits = value.parse().ok()?,
             ("travel", "bytes") => self.travel = Travel::Bytes,
@@ -331,7 +368,8 @@ impl fmt::Display for Options {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(out, "seed = {}", self.seed)?;
         writeln!(out, "mode = {}", self.mode.name())?;
-        writeln!(out, "n = {}\nf = {}\nclients = {}", self.n, self.f, self.clients)?;
+        writeln!(out, "n = {}\nf = {}\nleaders = {}", self.n, self.f, self.leaders)?;
+        writeln!(out, "clients = {}", self.clients)?;
         writeln!(out, "commits = {}", self.commits)?;
         let travel = if self.travel == Travel::Bytes { "bytes" } else { "verified" };
         let is_real = self.signatures == Signatures::Ed25519;
@@ -406,7 +444,8 @@ mod tests {
             assert!(runs.iter().any(|run| run.has(class)), "{}", class.name());
         }
         for known in intruder::all() {
-            let is_drawn = |run: &Options| run.intruders.values().flatten().any(|n| *n == known.name);
+            let is_drawn =
+                |run: &Options| run.intruders.values().flatten().any(|n| *n == known.name);
             assert!(runs.iter().any(is_drawn), "{}", known.name);
         }
     }

@@ -116,8 +116,7 @@ impl Report {
         let slowest = (outcome.slowest_us, options.seed);
         self.slowest = self.slowest.max(slowest);
         let held = outcome.maxima;
-        let held =
-            [held.dag_blocks, held.dag_bytes, held.parked_blocks, held.waiting_envelopes];
+        let held = [held.dag_blocks, held.dag_bytes, held.parked_blocks, held.waiting_envelopes];
         for (most, held) in self.maxima.iter_mut().zip(held) {
             *most = (*most).max(held);
         }

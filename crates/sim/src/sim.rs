@@ -423,8 +423,7 @@ impl Sim {
             return self.queue.push(self.now, event());
         }
         let sender = self.hosts.get(from.index()).and_then(|host| host.server.as_ref());
-        let is_first =
-            matches!(sender, Some(Server::Intruded(intruded)) if intruded.is_first());
+        let is_first = matches!(sender, Some(Server::Intruded(intruded)) if intruded.is_first());
         let arrivals = match is_first {
             true => vec![self.network.fastest()],
             false => self.network.carry(self.now, (from, to), self.header(letter)),
@@ -612,8 +611,7 @@ impl Sim {
                     self.queue.push(at, Event::ToServer { to, connection, message });
                 }
                 ClientAction::Deliver(event) => {
-                    let heard =
-                        customer.hear(self.now, event, &mut self.history, &mut self.order);
+                    let heard = customer.hear(self.now, event, &mut self.history, &mut self.order);
                     match heard {
                         Ok(Some(wait)) => {
                             let since_heal = self.now.saturating_sub(self.heal);

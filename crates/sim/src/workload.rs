@@ -65,7 +65,9 @@ impl Workload {
                     Step::Get(other.clone()),
                     match self.dice.once_in(2) {
                         true => Step::Delete(key.clone()),
-                        false => Step::Put { key: key.clone(), value: self.value(b'u'), lease: None },
+                        false => {
+                            Step::Put { key: key.clone(), value: self.value(b'u'), lease: None }
+                        }
                     },
                 ];
                 let otherwise = vec![Step::Get(key), Step::Get(other)];

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use ravelin_crypto::{Keyring, Registry, Scheme, SigningKey, plan_digest, sign_plan};
 use ravelin_model::plan::{Labels, PLAN_VERSION};
 use ravelin_model::{
-    ClientEntry, ClusterId, ClusterPlan, Epoch, FaultModel, Incarnation, Member,
-    Purpose, ReplicaId, SignedPlan,
+    ClientEntry, ClusterId, ClusterPlan, Epoch, FaultModel, Incarnation, Member, Purpose,
+    ReplicaId, SignedPlan,
 };
 
 use crate::dice::Dice;
@@ -58,7 +58,7 @@ impl World {
             previous: None,
             fault_model: FaultModel::Arbitrary,
             f: options.f,
-            leaders_per_round: ravelin_model::limits::LEADERS_PER_ROUND_DEFAULT,
+            leaders_per_round: options.leaders,
             members: members.collect(),
             administrators: vec![public("administrator", 0)],
             administrators_needed: 1,

@@ -40,7 +40,7 @@ impl Session {
                 }
             }
         };
-        Self::accuse(from, Misbehaviour::Suspected(suspicion), out);
+        self.accuse(from, Misbehaviour::Suspected(suspicion), out);
         false
     }
 
@@ -60,7 +60,7 @@ impl Session {
     /// Compares a good statement with what else was stated.
     pub(super) fn remember(&mut self, signed: SignedStatement, out: &mut Vec<ClientAction>) {
         for evidence in self.statements.record(signed) {
-            Self::accuse(evidence.accused(), Misbehaviour::Proven(evidence), out);
+            self.accuse(evidence.accused(), Misbehaviour::Proven(evidence), out);
         }
     }
 
@@ -75,7 +75,7 @@ impl Session {
     ) {
         if batch.client != self.client() {
             let misbehaviour = Misbehaviour::Suspected(Suspicion::Unsolicited);
-            return Self::accuse(from, misbehaviour, out);
+            return self.accuse(from, misbehaviour, out);
         }
         for answer in batch.answers {
             // An answer may end the session; late ones of an earlier session are nobody's fault.

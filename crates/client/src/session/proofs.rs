@@ -73,7 +73,7 @@ impl Session {
                 return out.push(ClientAction::Deliver(event));
             }
             Ok(None) => {}
-            Err(suspicion) => Self::accuse(from, Misbehaviour::Suspected(suspicion), out),
+            Err(suspicion) => self.accuse(from, Misbehaviour::Suspected(suspicion), out),
         }
         if is_awaited {
             self.ask_next(now, ticket, out);

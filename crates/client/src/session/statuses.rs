@@ -52,7 +52,7 @@ impl Session {
         if is_sensible(&report, size) {
             question.reports.insert(from, report);
         } else {
-            Self::accuse(from, Misbehaviour::Suspected(Suspicion::TooLarge), out);
+            self.accuse(from, Misbehaviour::Suspected(Suspicion::TooLarge), out);
         }
         self.tell_complete_statuses(out);
     }

@@ -47,8 +47,7 @@ fn plan(scheme_key: impl Fn(u8) -> PublicKey) -> ClusterPlan {
 
 fn fixture() -> Fixture {
     let registry = Registry::default();
-    let keys: Vec<_> =
-        (0..4u8).map(|seed| SigningKey::simulated(&[seed; 32], &registry)).collect();
+    let keys: Vec<_> = (0..4u8).map(|seed| SigningKey::simulated(&[seed; 32], &registry)).collect();
     let client = SigningKey::simulated(&[60; 32], &registry);
     let signed =
         SignedPlan { plan: plan(|index| keys[usize::from(index)].public()), signatures: vec![] };
@@ -110,11 +109,7 @@ impl Fixture {
             state: Digest([state; 32]),
             ordering: None,
         };
-        self.keyring.sign_statement(
-            &self.keys[usize::from(replica)],
-            ReplicaId(replica),
-            statement,
-        )
+        self.keyring.sign_statement(&self.keys[usize::from(replica)], ReplicaId(replica), statement)
     }
 }
 
@@ -182,9 +177,7 @@ fn a_fork_is_proven_by_two_headers_and_an_honest_chain_never_is() {
         body.timestamp = Time(stamp);
         fixture.keyring.sign_block(&fixture.keys[usize::from(author)], body).signed_header()
     };
-    let proves = |first, second| {
-        fixture.keyring.proves(&Evidence::Equivocation { first, second })
-    };
+    let proves = |first, second| fixture.keyring.proves(&Evidence::Equivocation { first, second });
     assert!(proves(header(1, 5, 4, 1), header(1, 5, 4, 2)), "two blocks of one round");
     assert!(proves(header(1, 7, 4, 1), header(1, 6, 4, 1)), "two successors of one block");
     assert!(proves(header(1, 7, 4, 1), header(1, 5, 4, 1)));
@@ -208,7 +201,10 @@ fn a_wrong_statement_is_proven_by_f_plus_one_distinct_others() {
     assert!(!proves(vec![fixture.statement(0, 1)]), "one other may be a liar");
     assert!(!proves(vec![fixture.statement(0, 1), fixture.statement(0, 1)]), "one other twice");
     assert!(!proves(vec![fixture.statement(0, 1), fixture.statement(1, 2)]), "they disagree");
-    assert!(!proves(vec![fixture.statement(0, 7), fixture.statement(1, 7)]), "the accused is right");
+    assert!(
+        !proves(vec![fixture.statement(0, 7), fixture.statement(1, 7)]),
+        "the accused is right"
+    );
     assert!(!proves(vec![fixture.statement(0, 1), fixture.statement(3, 1)]), "its own word");
 }
 

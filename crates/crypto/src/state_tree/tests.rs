@@ -429,10 +429,7 @@ fn digests_are_golden() {
     let check = |digest: Digest, golden: &str| assert_eq!(digest.to_string(), golden);
     assert_eq!(state_key(ServiceId::KV, b"a"), b"\x02a");
     check(value_digest(b"1"), "dda199dba64e7ccf62de3d537b2135220e77b1d13210ade9f0c4337d2157c52b");
-    check(
-        path_of(b"\x02a"),
-        "fb3070460e224199178b0d6693565e07795fcec567a44c17b88a3dfa76620e88",
-    );
+    check(path_of(b"\x02a"), "fb3070460e224199178b0d6693565e07795fcec567a44c17b88a3dfa76620e88");
     let mut tree = StateTree::new();
     put(&mut tree, b"\x02a", b"1");
     check(tree.root(), "564c7b59ea8336dc99cad9e2d7820af80dff0fa220605d9f357b6e91a2919ab5");

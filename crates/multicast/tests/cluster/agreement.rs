@@ -42,9 +42,11 @@ fn a_larger_group_delivers_the_same_sequence() {
 fn lost_messages_delay_but_do_not_stop() {
     for seed in 0..30 {
         let mut anything = shuffled(Duration::from_millis(10));
-        let lossy = Box::new(move |dice: &mut crate::dice::Dice, hop: &crate::network::Hop<'_>| {
-            if dice.chance(20) { vec![] } else { anything(dice, hop) }
-        });
+        let lossy = Box::new(
+            move |dice: &mut crate::dice::Dice, hop: &crate::network::Hop<'_>| {
+                if dice.chance(20) { vec![] } else { anything(dice, hop) }
+            },
+        );
         let mut cluster = Cluster::new(seed, 4, 1, 2).network(lossy).up();
         for number in 0..4 {
             cluster.request(number as u16, number);

@@ -178,9 +178,10 @@ impl NeverVotes {
 
     fn take_in(&mut self) {
         loop {
-            let ready = self.waiting.iter().position(|block| {
-                block.body.parents.iter().all(|parent| self.dag.has(parent))
-            });
+            let ready = self
+                .waiting
+                .iter()
+                .position(|block| block.body.parents.iter().all(|parent| self.dag.has(parent)));
             let Some(ready) = ready else { return };
             let block = self.waiting.swap_remove(ready);
             if !self.dag.has(&block.reference()) {
@@ -239,5 +240,101 @@ impl Intruder for NeverVotes {
         }
         self.take_in();
         self.speak(now, out);
+    }
+}
+
+/// Prepares a tree of forked blocks with a colluder's key, each block linking two branches below
+/// it, shows the tip alone, and answers whoever asks for more.
+pub(crate) struct Bomber {
+    keyring: Keyring,
+    keys: [(ReplicaId, SigningKey); 2],
+    depth: u64,
+    dag: Dag,
+    waiting: Vec<Verified<Block>>,
+    tree: BTreeMap<BlockRef, Verified<Block>>,
+    /// The first round of the next tree.
+    base: Round,
+    /// Blocks that others fetched from it.
+    served: Rc<Cell<u64>>,
+}
+
+impl Bomber {
+    pub(crate) fn new(
+        keyring: Keyring,
+        keys: [(ReplicaId, SigningKey); 2],
+        depth: u64,
+        served: Rc<Cell<u64>>,
+    ) -> Self {
+        let dag = Dag::new(keyring.group(), keyring.genesis(), Round(0));
+        let (waiting, tree) = (vec![], BTreeMap::new());
+        Self { keyring, keys, depth, dag, waiting, tree, base: Round(5), served }
+    }
+
+    fn take_in(&mut self, block: Verified<Block>) {
+        self.waiting.push(block);
+        while let Some(ready) = self.waiting.iter().position(|block| {
+            block.body.parents.iter().all(|parent| self.dag.has(parent))
+        }) {
+            let block = self.waiting.swap_remove(ready);
+            if !self.dag.has(&block.reference()) {
+                self.dag.insert(block);
+            }
+        }
+    }
+
+    /// The tree whose root is a block of `round` by the `which`-th key; all its blocks are kept.
+    fn grow(&mut self, round: Round, which: usize, salt: &mut u64) -> BlockRef {
+        let (own, other) = if round > self.base {
+            let own = self.grow(round.minus(1), which, salt);
+            (own, Some(self.grow(round.minus(1), 1 - which, salt)))
+        } else {
+            (BlockRef::genesis(self.keys[which].0, self.keyring.genesis()), None)
+        };
+        let colluders = [self.keys[0].0, self.keys[1].0];
+        let group = self.keyring.group();
+        let correct = group.members().filter(|member| !colluders.contains(member));
+        let correct = correct.filter_map(|member| self.dag.newest_until(member, round.minus(1)));
+        let mut others: Vec<BlockRef> = correct.chain(other).collect();
+        others.sort_by_key(|parent| parent.author);
+        *salt += 1;
+        let body = BlockBody {
+            cluster: self.keyring.cluster(),
+            genesis: self.keyring.genesis(),
+            epoch: self.keyring.epoch(),
+            author: self.keys[which].0,
+            round,
+            parents: std::iter::once(own).chain(others).collect(),
+            exposed: vec![],
+            timestamp: Time(*salt),
+            envelopes: vec![],
+            votes: vec![],
+        };
+        let block = self.keyring.sign_block(&self.keys[which].1, body);
+        self.tree.insert(block.reference(), block.clone());
+        block.reference()
+    }
+}
+
+impl Intruder for Bomber {
+    fn on_message(&mut self, _: Time, from: ReplicaId, message: &Message, out: &mut Sent) {
+        match message {
+            Message::Block(block) => self.take_in(block.clone()),
+            Message::Fetch(wanted) => {
+                for block in wanted.iter().filter_map(|reference| self.tree.get(reference)) {
+                    self.served.set(self.served.get() + 1);
+                    out.push((from, Message::Block(block.clone())));
+                }
+                return;
+            }
+            _ => return,
+        }
+        let tip = self.base.plus(self.depth);
+        if self.dag.width(tip.minus(1)) >= self.keyring.group().quorum() {
+            let tip = self.grow(tip, 0, &mut 0);
+            let block = self.tree[&tip].clone();
+            let members = self.keyring.group().members();
+            out.extend(members.map(|to| (to, Message::Block(block.clone()))));
+            self.base = self.base.plus(self.depth + 1);
+        }
     }
 }

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use ravelin_model::{
-    Action, Block, BlockRef, CommitIndex, Decode as _, Envelope, FaultModel, LogRecord, Protocol as _,
-    ReplicaId, Round, Time, Vote,
+    Action, Block, BlockRef, CommitIndex, Decode as _, Envelope, FaultModel, LogRecord,
+    Protocol as _, ReplicaId, Round, Time, Vote,
 };
 use ravelin_multicast::{
     Committed, Event, Message, Ordering, OrderingState, Payload, Standing, Start, Views,
@@ -496,8 +496,11 @@ impl Node {
             self.delivered.entry(envelope.first.0).or_insert(now);
         }
         let first = committed.state.commit == CommitIndex(1);
-        let (_, mut delivered) =
-            self.checkpoint.take().filter(|_| !first).unwrap_or((committed.state.clone(), BTreeSet::new()));
+        let (_, mut delivered) = self
+            .checkpoint
+            .take()
+            .filter(|_| !first)
+            .unwrap_or((committed.state.clone(), BTreeSet::new()));
         delivered.extend(committed.blocks.iter().map(|block| block.reference()));
         for forgotten in &committed.forgotten {
             delivered.remove(forgotten);

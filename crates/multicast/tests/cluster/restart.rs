@@ -151,11 +151,9 @@ fn a_replica_replays_what_an_equivocator_left_in_the_order() {
         let equivocator = ReplicaId(6);
         let cluster = Cluster::new(seed, 7, 2, 2).network(shuffled(Duration::from_millis(3)));
         let half = vec![ReplicaId(0), ReplicaId(1), ReplicaId(2)];
-        let rewrite =
-            equivocate(cluster.keys.keyring.clone(), cluster.keys.key(equivocator), half);
+        let rewrite = equivocate(cluster.keys.keyring.clone(), cluster.keys.key(equivocator), half);
         let core = Core::new(cluster.start(6, 1));
-        let mut cluster =
-            cluster.intrude(6, Wrapped::boxed(core, equivocator, rewrite)).up();
+        let mut cluster = cluster.intrude(6, Wrapped::boxed(core, equivocator, rewrite)).up();
         cluster.crash(5);
         busy_until(&mut cluster, 0, 300, &[0, 1]);
         cluster.set_network(steady(Duration::from_millis(1)));

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use clap::{Args, Subcommand};
@@ -137,6 +137,7 @@ fn take(arguments: &Take) -> Result<()> {
         let hint = format!("the cluster has servers 0 to {}", cluster.servers.len() - 1);
         Error::usage(format!("there is no server {id}"), hint)
     })?;
+    check_executable(&arguments.exec)?;
     processes.stop(id)?;
     let error = Command::new(&arguments.exec)
         .args(&arguments.arguments)
@@ -149,6 +150,21 @@ fn take(arguments: &Take) -> Result<()> {
         .exec();
     let what = format!("cannot run {}", arguments.exec.display());
     Err(Error::caused(Exit::Failed, error, "give the path of an executable file").context(what))
+}
+
+/// Refuses a program that could not run, before a server stops for it.
+fn check_executable(program: &Path) -> Result<()> {
+    let runs = |path: &Path| {
+        path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok()
+    };
+    let search = std::env::var_os("PATH").unwrap_or_default();
+    let is_name = program.components().count() == 1;
+    let is_found = is_name && std::env::split_paths(&search).any(|dir| runs(&dir.join(program)));
+    if is_found || runs(program) {
+        return Ok(());
+    }
+    let cause = format!("cannot run {}: it is no executable file", program.display());
+    Err(Error::new(Exit::NotFound, cause, "give the path of an executable file"))
 }
 
 fn stop(invocation: &Invocation, arguments: &Stop) -> Result<()> {

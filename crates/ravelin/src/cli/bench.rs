@@ -73,7 +73,10 @@ struct Figures {
 /// Measures.
 pub(crate) fn run(invocation: &Invocation, arguments: &Bench) -> Result<()> {
     if arguments.envelope > arguments.in_flight {
-        let cause = format!("envelopes of {} do not fit {} operations in flight", arguments.envelope, arguments.in_flight);
+        let cause = format!(
+            "envelopes of {} do not fit {} operations in flight",
+            arguments.envelope, arguments.in_flight
+        );
         return Err(Error::usage(cause, "make --in-flight a multiple of --envelope"));
     }
     let dir = std::env::temp_dir().join(format!("ravelin-bench-{}", std::process::id()));
@@ -252,12 +255,24 @@ fn metric(text: &str, name: &str) -> Option<f64> {
 
 impl fmt::Display for Figures {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(out, "{} servers, {}, values of {} B, {} operations in flight in envelopes of {}", self.servers, self.fault_model, self.value_bytes, self.in_flight, self.envelope)?;
-        writeln!(out, "authenticated: {}; durable: one fsync a round before anything is said", self.authenticated)?;
+        writeln!(
+            out,
+            "{} servers, {}, values of {} B, {} operations in flight in envelopes of {}",
+            self.servers, self.fault_model, self.value_bytes, self.in_flight, self.envelope
+        )?;
+        writeln!(
+            out,
+            "authenticated: {}; durable: one fsync a round before anything is said",
+            self.authenticated
+        )?;
         writeln!(out, "{:>12.0} operations/s", self.operations_per_second)?;
         writeln!(out, "{:>12.2} ms p50, {:.2} ms p99", self.p50_ms, self.p99_ms)?;
         writeln!(out, "{:>12.1} us of CPU an operation, all servers", self.cpu_us_per_op)?;
         writeln!(out, "{:>12.1} MiB a server", self.memory_mib_per_server)?;
-        write!(out, "{:>12.4} fsyncs and {:.0} bytes of log an operation, all servers", self.fsyncs_per_op, self.bytes_per_op)
+        write!(
+            out,
+            "{:>12.4} fsyncs and {:.0} bytes of log an operation, all servers",
+            self.fsyncs_per_op, self.bytes_per_op
+        )
     }
 }

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::Invocation;
-use crate::client_settings::ClientSettings;
+use crate::client_settings::{self, ClientSettings};
 use crate::exit::Result;
 use crate::files::disk::{self, Privacy};
 use crate::files::kind::Kind;
@@ -62,17 +62,18 @@ pub(crate) fn run(invocation: &Invocation, verb: Verb) -> Result<()> {
 }
 
 fn show(invocation: &Invocation, arguments: Show) -> Result<()> {
-    let node_file = match &invocation.globals.config {
+    let node_file = match client_settings::file_in_use(invocation)? {
         Some(path) => {
-            let text = disk::read(path, Privacy::Public)?;
-            Some(path).filter(|_| matches!(Kind::recognise(path, &text), Ok(Kind::Node)))
+            let text = disk::read(&path, Privacy::Public)?;
+            let kind = Kind::recognise(&path, &text);
+            Some(path).filter(|_| matches!(kind, Ok(Kind::Node)))
         }
         None => None,
     };
     let (kind, file, mut settings) = match node_file {
         Some(path) => {
-            let (_, settings) = NodeConfig::load(path, arguments.overrides, &invocation.sources)?;
-            (Kind::Node, Some(path.clone()), settings)
+            let (_, settings) = NodeConfig::load(&path, arguments.overrides, &invocation.sources)?;
+            (Kind::Node, Some(path), settings)
         }
         None => {
             let settings = ClientSettings::load(invocation)?;

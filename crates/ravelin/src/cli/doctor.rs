@@ -96,7 +96,8 @@ fn sync_time(place: &Path) -> Result<Finding> {
     let _ = std::fs::remove_file(&path); // it may never have been made
     let median = measured.map_err(|error| Error::system("sync a file in", place, &error))?;
     let found = format!("{:.2} ms for 4 KiB at {}", median.as_secs_f64() * 1e3, place.display());
-    let advice = "every round waits for one: use a disk with a write cache that survives power loss";
+    let advice =
+        "every round waits for one: use a disk with a write cache that survives power loss";
     Ok(finding("fsync", median <= FSYNC_MAX, found, advice))
 }
 
@@ -110,7 +111,11 @@ fn servers(dir: &Path) -> Result<Vec<Finding>> {
         let (good, found, advice) = match (running, is_ready) {
             (Some(running), _) if running.intruder.is_some() => (
                 false,
-                format!("server {} is in the hands of `{}`", server.id, running.intruder.unwrap_or_default()),
+                format!(
+                    "server {} is in the hands of `{}`",
+                    server.id,
+                    running.intruder.unwrap_or_default()
+                ),
                 "`ravelin attack stop --on SERVER` gives it back",
             ),
             (Some(running), true) => {

@@ -41,7 +41,12 @@ pub(crate) enum Verb {
 #[derive(Args)]
 pub(crate) struct Dir {
     /// The cluster's directory
-    #[arg(long, env = "RAVELIN_LOCAL_DIR", hide_env_values = true, default_value = "ravelin-local")]
+    #[arg(
+        long,
+        env = "RAVELIN_LOCAL_DIR",
+        hide_env_values = true,
+        default_value = "ravelin-local"
+    )]
     pub(crate) dir: PathBuf,
 }
 
@@ -129,7 +134,11 @@ fn wait_ready(cluster: &LocalCluster, processes: &Processes<'_>) -> Result<()> {
             let is_gone = processes.running(server.id)?.is_none();
             if is_gone || begun.elapsed() > READY_MAX {
                 let what = if is_gone { "has ended" } else { "does not begin to serve" };
-                let hint = format!("`ravelin local logs --dir {} --on {}` says why", cluster.dir.display(), server.id);
+                let hint = format!(
+                    "`ravelin local logs --dir {} --on {}` says why",
+                    cluster.dir.display(),
+                    server.id
+                );
                 return Err(Error::new(Exit::Failed, format!("server {} {what}", server.id), hint));
             }
             std::thread::sleep(LOOK_EVERY);
@@ -203,7 +212,12 @@ pub(crate) fn look(cluster: &LocalCluster) -> Result<Servers> {
         });
     }
     let client_config = disk::plain(&cluster.client_file());
-    Ok(Servers { servers, client_config, fault_model: cluster.group.model().name(), f: cluster.group.faults() })
+    Ok(Servers {
+        servers,
+        client_config,
+        fault_model: cluster.group.model().name(),
+        f: cluster.group.faults(),
+    })
 }
 
 /// What scripts read: its fields are stable.
@@ -243,6 +257,13 @@ impl fmt::Display for Servers {
             );
             writeln!(out, "{:<7} {pid:<8} {state:<13} {}", server.id, server.client_address)?;
         }
-        write!(out, "{} of {} may be owned ({}); clients use {}", self.f, self.servers.len(), self.fault_model, self.client_config.display())
+        write!(
+            out,
+            "{} of {} may be owned ({}); clients use {}",
+            self.f,
+            self.servers.len(),
+            self.fault_model,
+            self.client_config.display()
+        )
     }
 }

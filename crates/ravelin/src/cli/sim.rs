@@ -119,8 +119,10 @@ fn run_seeds(invocation: &Invocation, arguments: &Run) -> Result<()> {
     match report.violations.first() {
         None => Ok(()),
         Some(first) => {
-            let cause = format!("{} of {} seeds break a promise", report.violations.len(), report.seeds);
-            let hint = format!("seed {} is the first: run it with --regressions DIR", first.options.seed);
+            let cause =
+                format!("{} of {} seeds break a promise", report.violations.len(), report.seeds);
+            let hint =
+                format!("seed {} is the first: run it with --regressions DIR", first.options.seed);
             Err(Error::new(Exit::VerificationFailed, cause, hint))
         }
     }
@@ -137,7 +139,10 @@ fn keep(invocation: &Invocation, dir: &Path, failure: &Failure) -> Result<()> {
 fn replay(invocation: &Invocation, file: &Path) -> Result<()> {
     let text = disk::read(file, Privacy::Public)?;
     let options = Options::parse(&text).map_err(|error| {
-        Error::usage(format!("{}: {error}", file.display()), "`ravelin sim run --regressions` writes such files")
+        Error::usage(
+            format!("{}: {error}", file.display()),
+            "`ravelin sim run --regressions` writes such files",
+        )
     })?;
     let outcome = runner::replay(&options);
     invocation.output.print(&Replayed {
@@ -211,7 +216,13 @@ impl fmt::Display for Summary {
         writeln!(
             out,
             "{} seeds ({} counted), {} violations, {} commits, {} operations, {} events in {:.0} virtual seconds",
-            self.seeds, self.counted, self.violations, self.commits, self.operations, self.events, self.virtual_seconds
+            self.seeds,
+            self.counted,
+            self.violations,
+            self.commits,
+            self.operations,
+            self.events,
+            self.virtual_seconds
         )?;
         for (class, count) in &self.faults {
             writeln!(out, "{count:>10}  {class}")?;

@@ -117,10 +117,8 @@ impl Report {
     fn of(client: &Client, picture: &Picture) -> Self {
         let plan = &client.plan().plan;
         let servers = plan.members.iter().zip(&picture.servers).enumerate();
-        let server = |(id, (member, view)): (usize, (&ravelin_model::Member, &ServerView))| Server {
-            id,
-            name: member.name.clone(),
-            view: view.clone(),
+        let server = |(id, (member, view)): (usize, (&ravelin_model::Member, &ServerView))| {
+            Server { id, name: member.name.clone(), view: view.clone() }
         };
         Self {
             cluster: client.cluster().0.to_string(),
@@ -136,10 +134,14 @@ impl Report {
         }
     }
 
+    fn troubled(&self) -> impl Iterator<Item = &Server> {
+        self.servers.iter().filter(|server| server.view.state != View::Correct)
+    }
+
     /// How the command ends.
     fn verdict(&self) -> Result<()> {
-        let troubled = self.servers.iter().filter(|server| server.view.state != View::Correct);
-        let troubled: Vec<String> = troubled
+        let troubled: Vec<String> = self
+            .troubled()
             .map(|server| format!("server {} is {}", server.id, server.view.state.name()))
             .collect();
         match self.state {
@@ -167,11 +169,16 @@ impl fmt::Display for Report {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let size = self.servers.len();
         writeln!(out, "cluster  {} ({}), {}", self.name, self.fault_model, self.cluster)?;
-        writeln!(
-            out,
-            "budget   {} of {} intrusions may still happen",
-            self.fault_budget_remaining, self.f
-        )?;
+        let (left, tolerated) = (self.fault_budget_remaining, self.f);
+        if left >= 0 {
+            writeln!(out, "budget   {left} of {tolerated} intrusions may still happen")?;
+        } else {
+            let troubled = self.troubled().count();
+            writeln!(
+                out,
+                "budget   overdrawn: {troubled} servers in trouble, {tolerated} tolerated"
+            )?;
+        }
         writeln!(
             out,
             "commit   {}, as told by {} of {size}",

@@ -37,7 +37,7 @@ impl Client {
                 Some(refusal) => refused(refusal, self.public),
                 None => Error::caused(Exit::Failed, call, "look whether it was done, then repeat"),
             },
-            CallError::NoSession | CallError::NoQuorum { .. } => self.silence().await,
+            CallError::NoSession => self.silence().await,
         }
     }
 
@@ -118,12 +118,8 @@ pub(super) fn refused(refusal: Refusal, own: PublicKey) -> Error {
             "another session was opened with this key at the same time",
             "try again; check this host's clock if that does not help",
         ),
-        Refusal::TooLarge => {
-            (Exit::Usage, "the reply would be too large", "ask for less at once")
-        }
-        Refusal::Malformed => {
-            (Exit::Failed, "the servers do not understand the request", version)
-        }
+        Refusal::TooLarge => (Exit::Usage, "the reply would be too large", "ask for less at once"),
+        Refusal::Malformed => (Exit::Failed, "the servers do not understand the request", version),
         Refusal::UnknownService => (Exit::Failed, "the servers lack this service", version),
     };
     Error::new(exit, cause, hint)

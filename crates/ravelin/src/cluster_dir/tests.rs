@@ -24,7 +24,7 @@ fn every_server_of_a_new_cluster_could_start() {
     assert_eq!(client.key, Some(cluster.client_key()));
     let key = KeyFile::read(&cluster.client_key()).expect("a key");
     assert_eq!(cluster.plan.plan.clients[0].key, key.public());
-    let key = KeyFile::read(&cluster.administrator_key()).expect("a key");
+    let key = KeyFile::read(&cluster.dir.join("keys/administrator.key")).expect("a key");
     assert_eq!(cluster.plan.plan.administrators, [key.public()]);
 }
 

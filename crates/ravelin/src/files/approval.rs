@@ -79,7 +79,8 @@ impl Approval {
     /// The text of the file.
     pub(crate) fn text(&self) -> String {
         let order = &self.order;
-        let mut text = Text::new("An administrator's approval of one order. Good for this order only, once.");
+        let mut text =
+            Text::new("An administrator's approval of one order. Good for this order only, once.");
         text.number("version", VERSION.into());
         text.set("cluster", order.cluster.0.to_string());
         text.number("incarnation", order.incarnation.0.into());

@@ -15,11 +15,13 @@ pub(crate) fn parse<T: DeserializeOwned>(file: &Path, text: &str) -> Result<T> {
 /// The error of a parser, as file, line, cause and hint. Lines of the file are not quoted: they may
 /// hold secrets.
 fn explained(file: &Path, text: &str, error: &toml::de::Error) -> Error {
-    let place = match error.span().filter(|span| !span.is_empty()) {
+    let message = error.message();
+    // What the whole file lacks has no line.
+    let span = error.span().filter(|span| span.start > 0 || !message.starts_with("missing"));
+    let place = match span {
         Some(span) => format!("{}:{}", file.display(), line_of(text, span.start)),
         None => file.display().to_string(),
     };
-    let message = error.message();
     let mut quoted = message.split('`').skip(1).step_by(2);
     let example = "`ravelin config example` prints files that are right";
     for (beginning, what) in [("unknown field", "key"), ("unknown variant", "value")] {

@@ -48,7 +48,9 @@ fn help_is_as_written_down() {
         fs::write(&golden, &shown).expect("written");
     }
     let golden = fs::read_to_string(&golden).unwrap_or_default();
-    assert_eq!(shown, golden, "if that is meant: BLESS=1 cargo test -p ravelin --test cli");
+    let differing = shown.lines().zip(golden.lines()).find(|(shown, golden)| shown != golden);
+    let advice = "if that is meant: BLESS=1 cargo test -p ravelin --test cli";
+    assert!(shown == golden, "shown and written down: {differing:?}; {advice}");
 }
 
 #[test]

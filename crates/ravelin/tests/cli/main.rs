@@ -1,6 +1,8 @@
 //! The real binary, as a person or a script runs it.
 
+mod bad_drills;
 mod bad_input;
+mod bad_services;
 mod fixture;
 mod help;
 mod use_cases;

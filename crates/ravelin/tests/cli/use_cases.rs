@@ -15,7 +15,12 @@ fn four_servers_become_a_cluster() {
     assert_eq!(signed, fingerprint, "signatures do not change it");
     for id in 0..4 {
         let node = format!("s{id}/node.toml");
-        let report = fixture.done(&["node", "check", "--config", &node, "--output", "json"]);
+        // Other ports than those of the fixtures that other tests hold.
+        let (peer, client) =
+            (format!("127.0.0.1:{}", 6300 + id), format!("127.0.0.1:{}", 6400 + id));
+        let check = ["node", "check", "--config", &node, "--output", "json"];
+        let listen = ["--peer-listen", &peer, "--client-listen", &client];
+        let report = fixture.done(&[&check[..], &listen].concat());
         assert_eq!(json(&report)["ready"], true);
     }
     let shown = json(&fixture.done(&["cluster", "show", "signed.toml", "--output", "json"]));
@@ -115,8 +120,7 @@ fn clusters_are_known_by_name() {
     let fixture = Fixture::cluster("known");
     let fingerprint = fixture.done(&["cluster", "fingerprint", "signed.toml"]);
     let fingerprint = fingerprint.trim();
-    let add =
-        ["trust", "add", "far", "--address", "far.example.org:7702", "--fingerprint", fingerprint];
+    let add = ["trust", "add", "far", "--plan", "signed.toml", "--fingerprint", fingerprint];
     fixture.done(&add);
     let contexts =
         || json(&fixture.done(&["trust", "list", "--output", "json"]))["contexts"].take();
@@ -132,7 +136,10 @@ fn clusters_are_known_by_name() {
     fixture.done(&["trust", "use", "far"]);
     assert_eq!(in_use(contexts()), known(true, false));
     fixture.done(&["cluster", "show", "--context", "known"]);
-    assert_eq!(fixture.run(&["cluster", "show"], &[]).exit, 4, "its plan is not at hand");
+    let server = "[[servers]]\naddress = \"far.example.org:7702\"\n";
+    fixture.write("far.toml", &format!("fingerprint = \"{fingerprint}\"\n{server}"));
+    let run = fixture.run(&["cluster", "show", "--config", "far.toml"], &[]);
+    assert_eq!(run.exit, 4, "its plan is not at hand");
     let flag_over_environment = ["cluster", "show", "--context", "known"];
     let run = fixture.run(&flag_over_environment, &[("RAVELIN_CONFIG", "nowhere.toml")]);
     assert_eq!(run.exit, 0, "{}", run.stderr);

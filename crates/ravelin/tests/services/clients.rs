@@ -11,7 +11,11 @@ fn clients_are_let_in_and_shut_out_by_as_many_administrators_as_the_plan_says() 
     let bob = bob.trim();
     cluster.done(&["trust", "add", "bobs", "--plan", "plan.toml", "--key", "bob.key"]);
     let as_bob = ["--context", "bobs"];
-    cluster.fails(&[&["kv", "get", "served"], &as_bob[..]].concat(), 3, "does not know this client");
+    cluster.fails(
+        &[&["kv", "get", "served"], &as_bob[..]].concat(),
+        3,
+        "does not know this client",
+    );
     cluster.fails(&[&["kv", "put", "a", "1"], &as_bob[..]].concat(), 3, "ravelin auth enroll NAME");
     cluster.fails(&[&["kv", "watch"], &as_bob[..]].concat(), 3, "does not know this client");
     assert_eq!(cluster.run(&[&["status"], &as_bob[..]].concat()).exit, 0, "anybody may ask");
@@ -34,11 +38,16 @@ fn clients_are_let_in_and_shut_out_by_as_many_administrators_as_the_plan_says() 
     let revoke = ["auth", "revoke", "bob", "--key", "admin0.key", "--key", "admin1.key"];
     assert!(cluster.done(&revoke).contains("bob is shut out"));
     cluster.fails(&revoke, 4, "no client is enrolled");
-    cluster.fails(&[&["kv", "get", "served"], &as_bob[..]].concat(), 3, "does not know this client");
+    cluster.fails(
+        &[&["kv", "get", "served"], &as_bob[..]].concat(),
+        3,
+        "does not know this client",
+    );
 }
 
 fn approvals(cluster: &Cluster, bob: &str, enroll: &[&str]) {
-    let approve = ["auth", "approve", "enroll", "bob", bob, "--key", "admin1.key", "--out", "ok.toml"];
+    let approve =
+        ["auth", "approve", "enroll", "bob", bob, "--key", "admin1.key", "--out", "ok.toml"];
     assert!(cluster.done(&approve).contains("order 1 is approved in ok.toml"));
     cluster.fails(&approve, 9, "exists already");
     let text = fs::read_to_string(cluster.path("ok.toml")).expect("there");
@@ -73,7 +82,10 @@ fn a_fingerprint_and_one_address_are_enough_to_trust_a_cluster() {
     let add = ["trust", "add", "far", "--fingerprint", fingerprint, "--key", "client.key"];
     cluster.done(&[&add[..], &["--address", "127.0.0.1:1", "--address", address]].concat());
     let plan = fs::read_to_string(cluster.path("xdg/ravelin/contexts/far/plan.toml"));
-    assert_eq!(plan.expect("stored"), fs::read_to_string(cluster.path("plan.toml")).expect("there"));
+    assert_eq!(
+        plan.expect("stored"),
+        fs::read_to_string(cluster.path("plan.toml")).expect("there")
+    );
     assert_eq!(cluster.done(&["kv", "get", "served", "--context", "far"]), "yes\n");
 
     let wrong = "00".repeat(32);

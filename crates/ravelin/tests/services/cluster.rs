@@ -1,7 +1,7 @@
 //! Four servers as processes, made and started as a person would.
 
 use std::fs::{self, File};
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -23,64 +23,85 @@ pub(crate) struct Run {
 }
 
 impl Cluster {
-    /// Starts a cluster with two administrators, of whom `needed` must sign.
-    pub(crate) fn start(name: &str, needed: usize) -> Self {
+    fn empty(name: &str) -> Self {
         let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("services-{name}"));
         let _ = fs::remove_dir_all(&dir);
         fs::create_dir_all(&dir).expect("the target directory is ours");
-        let mut cluster = Self { dir, servers: Vec::new(), client_addresses: Vec::new() };
+        Self { dir, servers: Vec::new(), client_addresses: Vec::new() }
+    }
+
+    /// Starts a cluster with two administrators, of whom `needed` must sign.
+    pub(crate) fn start(name: &str, needed: usize) -> Self {
+        for _ in 0..5 {
+            let mut cluster = Self::make(name, needed);
+            cluster.servers = (0..4).map(|id| Some(cluster.serve(id))).collect();
+            if cluster.is_served() {
+                return cluster;
+            }
+        }
+        panic!("other programs take the ports again and again");
+    }
+
+    /// Makes a cluster on ports that are free now.
+    fn make(name: &str, needed: usize) -> Self {
+        let mut cluster = Self::empty(name);
         // Held until all are known, so that none is chosen twice.
-        let listeners: Vec<_> =
-            (0..8).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
+        let listeners = free_listeners(8);
         let address = |index: usize| listeners[index].local_addr().expect("bound").to_string();
         for id in 0..4 {
-            let (server, peer, client) = (format!("s{id}"), address(2 * id), address(2 * id + 1));
-            cluster.done(&[
-                "node", "init", "--dir", &server, "--name", &server, "--admin-listen", "off",
-                "--peer-address", &peer, "--client-address", &client,
-            ]);
-            let card = cluster.done(&["node", "card", "--config", &format!("{server}/node.toml")]);
-            fs::write(cluster.path(&format!("{server}.card")), card).expect("written");
+            let (peer, client) = (address(2 * id), address(2 * id + 1));
+            let addresses = format!("--peer-address {peer} --client-address {client}");
+            cluster.type_in(&format!("node init --dir s{id} --name s{id} {addresses}"));
+            cluster.write_card(id);
             cluster.client_addresses.push(client);
         }
-        let administrators =
-            ["admin0.key", "admin1.key"].map(|file| cluster.done(&["auth", "keygen", "--out", file]));
-        let client = cluster.done(&["auth", "keygen", "--out", "client.key"]);
-        cluster.done(&[
-            "cluster", "plan", "--name", "test", "--administrator", administrators[0].trim(),
-            "--administrator", administrators[1].trim(), "--administrators-needed",
-            &needed.to_string(), "--client", &format!("first={}", client.trim()), "s0.card",
-            "s1.card", "s2.card", "s3.card",
-        ]);
-        for key in ["admin0.key", "admin1.key"] {
-            cluster.done(&["cluster", "sign-plan", "plan.toml", "--key", key]);
-        }
+        let keygen = |file: &str| cluster.type_in(&format!("auth keygen --out {file}"));
+        let keys = ["admin0.key", "admin1.key", "client.key"].map(keygen);
+        let [first, second, client] = keys.each_ref().map(|key| key.trim());
+        cluster.type_in(&format!(
+            "cluster plan --name test --administrator {first} --administrator {second} \
+             --administrators-needed {needed} --client first={client} \
+             s0.card s1.card s2.card s3.card"
+        ));
+        cluster.type_in("cluster sign-plan plan.toml --key admin0.key");
+        cluster.type_in("cluster sign-plan plan.toml --key admin1.key");
         for id in 0..4 {
             let to = cluster.path(&format!("s{id}/plan.toml"));
             fs::copy(cluster.path("plan.toml"), to).expect("copied");
         }
-        cluster.done(&["trust", "add", "test", "--plan", "plan.toml", "--key", "client.key"]);
-        drop(listeners);
-        for id in 0..4 {
-            let child = cluster.serve(id);
-            cluster.servers.push(Some(child));
-        }
-        cluster.wait_until_served();
+        cluster.type_in("trust add test --plan plan.toml --key client.key");
         cluster
     }
 
+    fn write_card(&self, id: usize) {
+        let card = self.type_in(&format!("node card --config s{id}/node.toml"));
+        fs::write(self.path(&format!("s{id}.card")), card).expect("written");
+    }
+
+    /// The result of a run that must succeed, of words without blanks in them.
+    fn type_in(&self, line: &str) -> String {
+        self.done(&line.split_whitespace().collect::<Vec<_>>())
+    }
+
     fn serve(&self, id: usize) -> Child {
-        let log = File::options().create(true).append(true);
-        let log = log.clone().open(self.path(&format!("s{id}.log"))).expect("a log");
+        let log = self.path(&format!("s{id}.log"));
+        let log = File::options().create(true).append(true).open(log).expect("a log");
         let mut command = self.command(&["node", "start", "--config", &format!("s{id}/node.toml")]);
+        command.env("RAVELIN_ADMIN_LISTEN", "off");
         command.stdout(Stdio::null()).stderr(log).spawn().expect("started")
     }
 
-    fn wait_until_served(&self) {
+    /// Waits until the cluster serves; false if a server could not start.
+    fn is_served(&mut self) -> bool {
         let begun = Instant::now();
         while self.run(&["kv", "put", "served", "yes", "--timeout", "5s"]).exit != 0 {
             assert!(begun.elapsed() < Duration::from_secs(60), "the cluster does not serve");
+            let mut servers = self.servers.iter_mut().flatten();
+            if servers.any(|server| server.try_wait().expect("ours").is_some()) {
+                return false;
+            }
         }
+        self.servers.iter_mut().flatten().all(|server| server.try_wait().expect("ours").is_none())
     }
 
     /// Kills a server.
@@ -106,6 +127,7 @@ impl Cluster {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ravelin"));
         command.args(arguments).current_dir(&self.dir).stdin(Stdio::null()).env_clear();
         command.env("XDG_CONFIG_HOME", self.path("xdg")).env("PATH", "/usr/bin:/bin");
+        command.env("RAVELIN_LOCAL_DIR", "D");
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
@@ -163,6 +185,16 @@ impl Drop for Cluster {
     }
 }
 
+/// Listeners on ports below those of outgoing connections, so that nobody gets one by chance while
+/// a server is down.
+fn free_listeners(count: usize) -> Vec<TcpListener> {
+    let mut seed = [0; 2];
+    File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut seed)).expect("random");
+    let first = 10_000 + u16::from_le_bytes(seed) % 20_000;
+    let listeners = (first..32_768).filter_map(|port| TcpListener::bind(("127.0.0.1", port)).ok());
+    listeners.take(count).collect()
+}
+
 /// Waits for the end of a run.
 pub(crate) fn finish(child: Child) -> Run {
     let output = child.wait_with_output().expect("ours");
@@ -170,5 +202,31 @@ pub(crate) fn finish(child: Child) -> Run {
         exit: output.status.code().unwrap_or(-1),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// A cluster of `ravelin local`, in the directory `D`; its processes end with it.
+pub(crate) struct Local(Cluster);
+
+impl Local {
+    /// Makes and starts it.
+    pub(crate) fn up(name: &str) -> Self {
+        let local = Self(Cluster::empty(name));
+        local.done(&["local", "up"]);
+        local
+    }
+}
+
+impl std::ops::Deref for Local {
+    type Target = Cluster;
+
+    fn deref(&self) -> &Cluster {
+        &self.0
+    }
+}
+
+impl Drop for Local {
+    fn drop(&mut self) {
+        let _ = self.run(&["local", "down"]);
     }
 }

@@ -62,7 +62,8 @@ fn bytes(cluster: &Cluster) {
 
 fn lists(cluster: &Cluster) {
     let puts: Vec<String> = (0..100).map(|id| format!("put list/{id:03} v{id}")).collect();
-    let run = cluster.run_with(&["kv", "txn", "-"], format!("then\n{}", puts.join("\n")).as_bytes());
+    let run =
+        cluster.run_with(&["kv", "txn", "-"], format!("then\n{}", puts.join("\n")).as_bytes());
     assert_eq!(run.exit, 0, "{run:?}");
     let all = cluster.done(&["kv", "list", "list/"]);
     assert_eq!(all.lines().count(), 100);

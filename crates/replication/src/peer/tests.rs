@@ -1,1 +1,197 @@
+use ravelin_model::{
+    BlockRef, Digest, Envelope, Evidence, FaultModel, Group, ReplicaId, Round, Signature,
+};
+
 use super::*;
+use crate::testing::{Chance, Toy, World};
+
+fn block(world: &World, round: u64, envelopes: Vec<Envelope>) -> Verified<Block> {
+    world.block(ReplicaId(1), Round(round), envelopes, vec![])
+}
+
+fn reference(round: u64) -> BlockRef {
+    BlockRef { round: Round(round), author: ReplicaId(2), digest: Digest([7; 32]) }
+}
+
+/// One of each kind.
+fn messages(world: &World) -> Vec<Message> {
+    let envelope = world.toys(0, 1, 1, &[Toy::Count]);
+    let one = block(world, 1, vec![envelope]);
+    vec![
+        Message::Block(one.clone()),
+        Message::Fetch(vec![reference(1), reference(2)]),
+        Message::Replay(Round(9)),
+        Message::Replayed(vec![one.clone(), block(world, 2, vec![])]),
+        Message::Replayed(vec![]),
+        Message::Recall(77),
+        Message::Recalled(77, Some(one.signed_header())),
+        Message::Recalled(77, None),
+    ]
+}
+
+#[test]
+fn every_message_arrives_as_it_was_sent() {
+    let world = World::new(4, 1);
+    let messages = messages(&world);
+    let sent: Vec<Vec<u8>> = messages.iter().map(encode).collect();
+    let read = sent.iter().map(|bytes| decode(bytes).unwrap()).collect();
+    let verdicts = verify(&world.keyring, read);
+    assert_eq!(verdicts.len(), messages.len());
+    for ((verdict, message), bytes) in verdicts.into_iter().zip(&messages).zip(&sent) {
+        let arrived = verdict.unwrap();
+        assert_eq!(format!("{arrived:?}"), format!("{message:?}"));
+        assert_eq!(encode(&arrived), *bytes);
+    }
+}
+
+#[test]
+fn bytes_that_are_no_message_are_told_from_those_that_are_too_many() {
+    let world = World::new(4, 1);
+    assert_eq!(decode(&[]), Err(Suspicion::Malformed));
+    assert_eq!(decode(&[9, 0, 0]), Err(Suspicion::Malformed));
+    let mut tail = encode(&Message::Recall(1));
+    tail.push(0);
+    assert_eq!(decode(&tail), Err(Suspicion::Malformed));
+    assert_eq!(decode(&vec![0; PEER_MESSAGE_BYTES_MAX + 1]), Err(Suspicion::TooLarge));
+    let endless = [&[3][..], &u32::MAX.to_le_bytes(), &[0; 100]].concat();
+    assert_eq!(decode(&endless), Err(Suspicion::Malformed));
+    // Whatever is changed or cut: a verdict, never a panic, and never a message that was not sent.
+    for seed in 0..400 {
+        let mut chance = Chance(seed);
+        let messages = messages(&world);
+        let sent = encode(&messages[chance.index(messages.len())]);
+        let mut bytes = sent.clone();
+        for _ in 0..=chance.below(3) {
+            let place = chance.index(bytes.len());
+            bytes[place] ^= 1 << chance.below(8);
+        }
+        bytes.truncate(bytes.len() - chance.index(2) * chance.index(bytes.len()));
+        let Ok(message) = decode(&bytes) else { continue };
+        let block_kind = matches!(message, PeerMessage::Block(_));
+        let verdict = verify(&world.keyring, vec![message]).pop().unwrap();
+        assert!(!block_kind || bytes == sent || verdict.is_err(), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_fetch_asks_for_a_limited_number_of_blocks() {
+    let world = World::new(4, 1);
+    let fetch = |count: u64| PeerMessage::Fetch((0..count).map(reference).collect());
+    let most = FETCH_MAX as u64;
+    let verdicts = verify(&world.keyring, vec![fetch(most), fetch(most + 1)]);
+    assert!(matches!(verdicts[..], [Ok(Message::Fetch(_)), Err(Suspicion::TooLarge)]));
+}
+
+/// Blocks that must not hold, each for one reason.
+fn bad_blocks(world: &World) -> Vec<(Block, Suspicion)> {
+    let envelope = world.toys(0, 1, 1, &[Toy::Count]);
+    let good = Block::clone(&block(world, 1, vec![envelope.clone()]));
+    let mut forged = good.clone();
+    forged.authenticator = Signature([1; 64]);
+    let mut claimed = good.clone();
+    claimed.body.author = ReplicaId(2);
+    let mut stranger = good.clone();
+    stranger.body.author = ReplicaId(4);
+    let mut unsigned = envelope.clone();
+    unsigned.signature = Signature([2; 64]);
+    let carries_unsigned = Block::clone(&block(world, 1, vec![envelope, unsigned]));
+    let foreign = World::new(7, 2);
+    let foreign = Block::clone(&foreign.block(ReplicaId(1), Round(1), vec![], vec![]));
+    let header = block(world, 1, vec![]).signed_header();
+    let baseless = Evidence::Equivocation { first: header, second: header };
+    let slander = ravelin_model::Vote::Evidence(baseless);
+    let slander = Block::clone(&world.block(ReplicaId(1), Round(1), vec![], vec![slander]));
+    vec![
+        (forged, Suspicion::BadSignature),
+        (claimed, Suspicion::BadSignature),
+        (stranger, Suspicion::Foreign),
+        (carries_unsigned, Suspicion::BadEnvelope),
+        (foreign, Suspicion::Foreign),
+        (slander, Suspicion::BadSignature),
+    ]
+}
+
+#[test]
+fn a_bad_block_is_refused_wherever_it_stands_and_takes_no_good_one_with_it() {
+    let world = World::new(4, 1);
+    let bad = bad_blocks(&world);
+    for seed in 0..100 {
+        let mut chance = Chance(seed);
+        let (mut sent, mut expected) = (Vec::new(), Vec::new());
+        for round in 0..8 {
+            let (refused, suspicion) = &bad[chance.index(bad.len())];
+            let good = block(&world, round + 1, vec![]);
+            match chance.below(5) {
+                0 => {
+                    sent.push(PeerMessage::Block(refused.clone()));
+                    expected.push(Err(*suspicion));
+                }
+                1 => {
+                    sent.push(PeerMessage::Replayed(vec![refused.clone(), refused.clone()]));
+                    expected.push(Err(*suspicion));
+                }
+                2 => {
+                    sent.push(PeerMessage::Replayed(vec![refused.clone(), Block::clone(&good)]));
+                    expected.push(Ok(vec![good.reference()]));
+                }
+                3 => {
+                    sent.push(PeerMessage::Recall { nonce: 3 });
+                    expected.push(Ok(vec![]));
+                }
+                _ => {
+                    sent.push(PeerMessage::Block(Block::clone(&good)));
+                    expected.push(Ok(vec![good.reference()]));
+                }
+            }
+        }
+        let verdicts = verify(&world.keyring, sent);
+        let seen = verdicts.into_iter().map(|verdict| {
+            verdict.map(|message| match message {
+                Message::Block(block) => vec![block.reference()],
+                Message::Replayed(blocks) => blocks.iter().map(Verified::reference).collect(),
+                _ => vec![],
+            })
+        });
+        assert_eq!(seen.collect::<Vec<_>>(), expected, "seed {seed}");
+    }
+}
+
+fn record(block: &Block) -> LogRecord {
+    LogRecord { round: block.body.round, bytes: block.encode() }
+}
+
+#[test]
+fn a_replay_holds_as_many_records_as_fit_one_message() {
+    let world = World::new(4, 1);
+    let large = |round: u64| {
+        let mut envelope = world.toys(0, 1, 1, &[Toy::Count]);
+        envelope.operations[0].request = vec![0; 900_000];
+        Block::clone(&block(&world, round, vec![envelope]))
+    };
+    let blocks: Vec<Block> = (1..=6).map(large).collect();
+    let message = replayed(blocks.iter().map(record));
+    let PeerMessage::Replayed(sent) = &message else { panic!() };
+    assert_eq!(*sent, blocks[..4]);
+    assert!(message.encode().len() <= PEER_MESSAGE_BYTES_MAX);
+    // What cannot be read is left out; the rest goes on.
+    let rotten = LogRecord { round: Round(1), bytes: vec![1, 2, 3] };
+    let PeerMessage::Replayed(sent) = replayed([rotten, record(&blocks[0])]) else { panic!() };
+    assert_eq!(sent, blocks[..1]);
+}
+
+#[test]
+fn records_are_checked_again_and_those_below_the_horizon_left_alone() {
+    let world = World::new(4, 1);
+    let group = Group::new(4, 1, FaultModel::Arbitrary).unwrap();
+    let dag = Dag::new(group, world.keyring.genesis(), Round(10));
+    let read = |block: &Block| recorded_block(&world.keyring, &dag, &record(block));
+    let good = block(&world, 11, vec![]);
+    assert_eq!(read(&good).map(|block| block.reference()), Some(good.reference()));
+    assert_eq!(read(&block(&world, 10, vec![])), None);
+    for (mut bad, _) in bad_blocks(&world) {
+        bad.body.round = Round(11); // whatever was signed, this was not
+        assert_eq!(read(&bad), None);
+    }
+    let unreadable = LogRecord { round: Round(11), bytes: vec![0; 9] };
+    assert_eq!(recorded_block(&world.keyring, &dag, &unreadable), None);
+}

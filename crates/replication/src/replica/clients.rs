@@ -117,6 +117,7 @@ impl Replica {
                 self.clients.watch(connection, watch, last).into_iter().for_each(say);
             }
             ClientMessage::Unwatch { id } => self.clients.unwatch(connection, id),
+            ClientMessage::File(evidence) => self.on_filed(evidence, out),
             ClientMessage::Submit(_) | ClientMessage::Plans | ClientMessage::Status { .. } => {}
         }
     }

@@ -83,6 +83,17 @@ impl Replica {
         }
     }
 
+    /// Takes evidence that a client filed: believed only if it proves what it says, and passed on in
+    /// this replica's next block. One of a kind that is known already costs nothing more.
+    pub(super) fn on_filed(&mut self, evidence: Evidence, out: &mut Out) {
+        let known = self.evidence.get(&evidence.accused()).map(Vec::as_slice).unwrap_or_default();
+        let is_news = known.iter().all(|other| other.kind() != evidence.kind());
+        if is_news && self.keyring.proves(&evidence) {
+            self.ordering.payload_mut().add_vote(Vote::Evidence(evidence.clone()));
+            self.on_evidence(evidence, out);
+        }
+    }
+
     /// Keeps a proof if there is none of its kind against that member.
     fn learn(&mut self, evidence: &Evidence) -> bool {
         let who = evidence.accused();
@@ -91,8 +102,8 @@ impl Replica {
             return false;
         }
         known.push(evidence.clone());
-        let key = [&[EVIDENCE], who.0.to_be_bytes().as_slice(), evidence.kind().as_bytes()];
-        self.execution.state_mut().private_put(&key.concat(), evidence.encode());
+        let key = [&[EVIDENCE], &who.0.to_be_bytes()[..], evidence.kind().as_bytes()].concat();
+        self.execution.state_mut().private_put(&key, evidence.encode());
         true
     }
 

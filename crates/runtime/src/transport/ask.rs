@@ -37,9 +37,9 @@ pub async fn ask(
 ) -> Result<Answer, AskError> {
     let until = Instant::now() + patience;
     let tls = dialer_config(own, Accepted::AnyKey, ALPN_CLIENT);
-    let mut stream = dial(address, &tls, patience).await.map_err(|error| AskError::NoConnection {
-        source: Box::new(error),
-    })?;
+    let mut stream = dial(address, &tls, patience)
+        .await
+        .map_err(|error| AskError::NoConnection { source: Box::new(error) })?;
     let server_key = key_of_other_end(stream.get_ref().1).ok_or(AskError::NoKey)?;
     let exchange = async {
         write_frames(&mut stream, &[Arc::from(question)])

@@ -4,6 +4,7 @@
     reason = "a test that panics is a test that fails"
 )]
 
+mod ask;
 mod clients;
 mod parts;
 mod peers;

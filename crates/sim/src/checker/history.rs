@@ -29,7 +29,13 @@ impl History {
     /// Notes a question and returns its number.
     pub fn ask(&mut self, client: u32, now_us: u64, request: KvRequest) -> usize {
         let (responded_us, reply) = (None, None);
-        self.operations.push(Operation { client, invoked_us: now_us, responded_us, request, reply });
+        self.operations.push(Operation {
+            client,
+            invoked_us: now_us,
+            responded_us,
+            request,
+            reply,
+        });
         self.operations.len() - 1
     }
 

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ravelin_crypto::domain_digest;
 use ravelin_model::{
-    CommitIndex, CommitStatement, Digest, Encode as _, Evidence, Misbehaviour, Position,
-    PublicKey, ReplicaId, Time,
+    CommitIndex, CommitStatement, Digest, Encode as _, Evidence, Misbehaviour, Position, PublicKey,
+    ReplicaId, Time,
 };
 
 use super::Violation;

@@ -4,7 +4,10 @@ use ravelin_model::{Envelope, Operation, Sequence, ServiceId, SessionId, Signatu
 
 use super::{Deed, Intruder, Scene};
 
-/// Before each own block sends it with a bad envelope in it.
+/// One own block in so many is spoiled.
+const EVERY: u64 = 4;
+
+/// Now and then sends an own block with a bad envelope in it, and the good one to those who ask.
 #[derive(Debug, Default)]
 pub(super) struct BadEnvelopes;
 
@@ -14,7 +17,8 @@ impl Intruder for BadEnvelopes {
     }
 
     fn on_deed(&mut self, scene: &mut Scene<'_>, deed: Deed) {
-        if let Some((to, block)) = scene.own_block(&deed) {
+        let spoiled = scene.own_block(&deed).filter(|(_, block)| block.body.round.0 % EVERY == 0);
+        if let Some((to, block)) = spoiled {
             let mut body = block.body.clone();
             match body.envelopes.first().cloned() {
                 Some(mut envelope) => {
@@ -24,7 +28,7 @@ impl Intruder for BadEnvelopes {
                 None => body.envelopes.push(of_nobody(scene)),
             }
             let bad = scene.sign(body);
-            scene.send_bad_block(to, (*bad).clone());
+            return scene.send_bad_block(to, (*bad).clone());
         }
         scene.let_pass(deed);
     }
@@ -35,10 +39,13 @@ fn of_nobody(scene: &Scene<'_>) -> Envelope {
     Envelope {
         cluster: keyring.cluster(),
         incarnation: keyring.incarnation(),
-        client: scene.means.plan.plan.clients.first().map_or_else(
-            || scene.means.key.public(),
-            |client| client.key,
-        ),
+        client: scene
+            .means
+            .plan
+            .plan
+            .clients
+            .first()
+            .map_or_else(|| scene.means.key.public(), |client| client.key),
         session: SessionId(1),
         first: Sequence(1),
         operations: vec![Operation { service: ServiceId::KV, request: Vec::new() }],

@@ -1,5 +1,6 @@
 //! The names of all intruders.
 
+use super::Intruder;
 use super::bad_envelopes::BadEnvelopes;
 use super::censor::Censor;
 use super::chain_gap::ChainGap;
@@ -28,7 +29,6 @@ use super::twin::Twin;
 use super::votes_nobody::VotesNobody;
 use super::withholder::Withholder;
 use super::wrong_parents::WrongParents;
-use super::Intruder;
 
 /// What a name stands for.
 #[derive(Clone, Copy, Debug)]
@@ -141,7 +141,7 @@ const ALL: &[Description] = &[
     maker("perjurer", "states wrong results in its blocks", || Box::new(Perjurer::signed())),
     aside("replayer", "says again what was said before", || Box::new(Replayer::default())),
     alters("slow-leader", "is late with the blocks of rounds that it leads", || {
-        Box::new(SlowLeader)
+        Box::new(SlowLeader::default())
     }),
     alters("stale-epoch", "speaks for another epoch, beginning or cluster", || {
         Box::new(StaleEpoch::default())

@@ -33,9 +33,8 @@ impl Intruder for DuplicateEnvelopes {
             self.known.pop_front();
         }
         let known = self.known.make_contiguous();
-        let mut envelopes: Vec<Envelope> = (0..EACH)
-            .filter_map(|_| scene.means.dice.pick(known).cloned())
-            .collect();
+        let mut envelopes: Vec<Envelope> =
+            (0..EACH).filter_map(|_| scene.means.dice.pick(known).cloned()).collect();
         envelopes.extend(envelopes.first().cloned());
         self.maker.make(scene, base, Draft { envelopes, ..Draft::default() });
     }

@@ -80,9 +80,7 @@ fn wrong(reply: &[u8]) -> Vec<u8> {
         Ok(KvReply::Written { position, existed }) => {
             KvReply::Written { position, existed: !existed }
         }
-        Ok(KvReply::Conflict { .. }) => {
-            KvReply::Written { position: Position(1), existed: true }
-        }
+        Ok(KvReply::Conflict { .. }) => KvReply::Written { position: Position(1), existed: true },
         _ => KvReply::Absent { removed: Position(0) },
     };
     wrong.encode()

@@ -47,6 +47,15 @@ impl Maker {
         rule.leaders_of(round).collect()
     }
 
+    /// Whether a block after `base` can do without `shunned`, now or ever.
+    pub(super) fn is_worth_waiting(scene: &Scene<'_>, base: Round, shunned: &[ReplicaId]) -> bool {
+        let needed = scene.dag().group().quorum() - 1;
+        let welcome: Vec<ReplicaId> =
+            scene.others().filter(|other| !shunned.contains(other)).collect();
+        let is_here = |other: &&ReplicaId| scene.dag().of(base, **other).next().is_some();
+        welcome.len() >= needed && welcome.iter().filter(is_here).count() < needed
+    }
+
     /// Makes the block after `base` and sends it to everybody.
     pub(super) fn make(&mut self, scene: &mut Scene<'_>, base: Round, draft: Draft) {
         let Some(last) = self.last else { return };

@@ -116,8 +116,7 @@ impl Sim {
 
     /// Whether everything is answered and every correct replica has caught up.
     fn drained(&mut self, since: Micros, target: CommitIndex) -> Phase {
-        let behind =
-            self.hosts.iter().find(|host| !host.is_faulty && host.commit() < target);
+        let behind = self.hosts.iter().find(|host| !host.is_faulty && host.commit() < target);
         if behind.is_none() && self.customers.iter().all(Customer::is_served) {
             return Phase::Finished;
         }
@@ -161,7 +160,8 @@ where
 {
     match options.travel {
         Travel::Verified => message,
-        Travel::Bytes => M::decode("message", &message.encode())
-            .expect("what was encoded can be decoded"),
+        Travel::Bytes => {
+            M::decode("message", &message.encode()).expect("what was encoded can be decoded")
+        }
     }
 }

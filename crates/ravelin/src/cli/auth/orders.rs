@@ -67,8 +67,8 @@ pub(crate) struct NewClient {
     /// The client's name
     name: String,
     /// Its public key, from `auth keygen`
-    #[arg(value_parser = public_key)]
-    key: PublicKey,
+    #[arg(value_name = "KEY", value_parser = public_key)]
+    public: PublicKey,
 }
 
 /// A client to shut out.
@@ -103,7 +103,7 @@ pub(crate) struct Signing {
 impl NewClient {
     fn action(&self) -> Result<AuthAction> {
         check_name(&self.name)?;
-        Ok(AuthAction::Enroll { name: self.name.clone(), key: self.key })
+        Ok(AuthAction::Enroll { name: self.name.clone(), key: self.public })
     }
 }
 
@@ -132,11 +132,10 @@ pub(super) fn approve(invocation: &Invocation, arguments: &Approve) -> Result<()
     };
     let key = KeyFile::read(&signing.key)?;
     disk::refuse_existing(&signing.out)?;
-    let (order, needed) =
-        client_command::run(invocation, &Speaker::Key(&key), async |client| {
-            check_administrator(client, key.public())?;
-            next_order(client, action.clone()).await
-        })?;
+    let (order, needed) = client_command::run(invocation, &Speaker::Key(&key), async |client| {
+        check_administrator(client, key.public())?;
+        next_order(client, action.clone()).await
+    })?;
     let approval = sign(order, &key);
     disk::create(&signing.out, &approval.text(), Privacy::Public)?;
     let serial = approval.order.serial;
@@ -150,8 +149,8 @@ pub(super) fn approve(invocation: &Invocation, arguments: &Approve) -> Result<()
 /// Has the next order carried out.
 fn submit(invocation: &Invocation, action: AuthAction, arguments: &Approvals) -> Result<()> {
     let keys = arguments.keys.iter().map(|path| KeyFile::read(path)).collect::<Result<Vec<_>>>()?;
-    let read = |path: &PathBuf| Ok((path.as_path(), Approval::read(path)?));
-    let given = arguments.approval.iter().map(read).collect::<Result<Vec<_>>>()?;
+    let given = arguments.approval.iter().map(|path| Ok((path, Approval::read(path)?)));
+    let given = given.collect::<Result<Vec<_>>>()?;
     // An administrator need not be a client.
     let speaker = keys.first().map_or(Speaker::Client, Speaker::Key);
     let (reply, serial) = client_command::run(invocation, &speaker, async |client| {
@@ -161,7 +160,8 @@ fn submit(invocation: &Invocation, action: AuthAction, arguments: &Approvals) ->
         let (order, needed) = next_order(client, action.clone()).await?;
         let mut approvals: BTreeMap<PublicKey, Signature> = BTreeMap::new();
         for (path, approval) in &given {
-            check_approval(client, &order, approval).map_err(|error| error.context(path.display()))?;
+            check_approval(client, &order, approval)
+                .map_err(|error| error.context(path.display()))?;
             approvals.insert(approval.administrator, approval.signature);
         }
         for key in &keys {
@@ -233,7 +233,8 @@ fn check_approval(client: &Client, order: &AuthOrder, approval: &Approval) -> Re
 
 fn not_approved(got: usize, needed: u16) -> Error {
     let cause = format!("{got} of the {needed} administrators needed approved");
-    let hint = "others approve with `ravelin auth approve`, and you add their files: --approval FILE";
+    let hint =
+        "others approve with `ravelin auth approve`, and you add their files: --approval FILE";
     Error::new(Exit::Denied, cause, hint)
 }
 

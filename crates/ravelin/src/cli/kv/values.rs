@@ -14,7 +14,11 @@ use crate::exit::{Error, Result};
 #[derive(Args)]
 pub(super) struct Value {
     /// The value; after `--` if it begins with a dash
-    #[arg(required_unless_present = "file", conflicts_with = "file", allow_negative_numbers = true)]
+    #[arg(
+        required_unless_present = "file",
+        conflicts_with = "file",
+        allow_negative_numbers = true
+    )]
     value: Option<String>,
     /// Take the value from a file as it is; `-` is standard input
     #[arg(long, value_name = "FILE")]

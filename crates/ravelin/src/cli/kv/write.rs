@@ -3,9 +3,7 @@
 use std::fmt;
 
 use clap::Args;
-use ravelin_model::requests::kv::{
-    Condition, Entry, KvReply, KvRequest, LeaseId, Write as Change,
-};
+use ravelin_model::requests::kv::{Condition, Entry, KvReply, KvRequest, LeaseId, Write as Change};
 use ravelin_model::{Position, ServiceId};
 use serde::Serialize;
 

@@ -53,7 +53,8 @@ pub(super) async fn run(
         Some(status) => Ok(code(status)),
         None => {
             let cause = "the lock was lost while the command ran, and the command was ended";
-            let hint = "another may hold the lock: look at what the command did before it runs again";
+            let hint =
+                "another may hold the lock: look at what the command did before it runs again";
             Err(Error::new(Exit::Conflict, cause, hint))
         }
     }

@@ -1,0 +1,271 @@
+//! Golden bytes of every message: `golden/<name>.hex` is what `docs/wire.md` quotes.
+//!
+//! A change here is a change of the wire format: it needs another version and an ADR.
+
+use std::fmt::Debug;
+use std::path::PathBuf;
+
+use ravelin_model::wire::{
+    ChangeItem, ClientMessage, MemberReport, PeerMessage, ServerMessage, StateNode, StateProof,
+    StatusReport,
+};
+use ravelin_model::{
+    Answer, AnswerBatch, Block, BlockBody, BlockHeader, BlockRef, Change, ClientEntry, ClusterId,
+    ClusterPlan, CommitIndex, CommitStatement, Decode, Digest, Encode, Envelope, Epoch, Evidence,
+    FaultModel, Incarnation, Member, MerklePath, Operation, OperationResult, Position, PublicKey,
+    Purpose, Refusal, ReplicaId, Round, Sequence, ServiceId, SessionId, Signature, SignedHeader,
+    SignedPlan, SignedStatement, Time, Vote,
+};
+
+fn digest(byte: u8) -> Digest {
+    Digest([byte; 32])
+}
+
+fn envelope() -> Envelope {
+    let operation = |request: &[u8]| Operation { service: ServiceId::KV, request: request.into() };
+    Envelope {
+        cluster: ClusterId(digest(0xc1)),
+        incarnation: Incarnation(1),
+        client: PublicKey([0xa1; 32]),
+        session: SessionId(7),
+        first: Sequence(3),
+        operations: vec![operation(b"one"), operation(b"")],
+        signature: Signature([0x51; 64]),
+    }
+}
+
+fn reference(round: u64, author: u16) -> BlockRef {
+    BlockRef { round: Round(round), author: ReplicaId(author), digest: digest(0xb1) }
+}
+
+fn statement(replica: u16, ordering: Option<Digest>) -> SignedStatement {
+    let statement = CommitStatement {
+        cluster: ClusterId(digest(0xc1)),
+        incarnation: Incarnation(1),
+        epoch: Epoch(1),
+        commit: CommitIndex(9),
+        position: Position(12),
+        time: Time(1_700_000_000_000_000),
+        answers: digest(0xd1),
+        state: digest(0xd2),
+        ordering,
+    };
+    let signature = Signature([0x52; 64]);
+    SignedStatement { replica: ReplicaId(replica), statement, signature }
+}
+
+fn header(round: u64) -> SignedHeader {
+    let header = BlockHeader {
+        cluster: ClusterId(digest(0xc1)),
+        genesis: digest(0x9e),
+        epoch: Epoch(1),
+        previous: Round(4),
+        reference: reference(round, 2),
+    };
+    SignedHeader { header, signature: Signature([0x53; 64]) }
+}
+
+fn block(envelopes: Vec<Envelope>, votes: Vec<Vote>) -> Block {
+    let body = BlockBody {
+        cluster: ClusterId(digest(0xc1)),
+        genesis: digest(0x9e),
+        epoch: Epoch(1),
+        author: ReplicaId(2),
+        round: Round(5),
+        parents: vec![reference(4, 2), reference(4, 0)],
+        exposed: vec![ReplicaId(3)],
+        timestamp: Time(1_700_000_000_000_001),
+        envelopes,
+        votes,
+    };
+    Block { body, authenticator: Signature([0x54; 64]) }
+}
+
+fn plan() -> SignedPlan {
+    let member = Member {
+        name: "s0".into(),
+        identity: PublicKey([0xe1; 32]),
+        block: PublicKey([0xe2; 32]),
+        transport: PublicKey([0xe3; 32]),
+        peer_address: "h:1".into(),
+        client_address: "h:2".into(),
+        labels: Default::default(),
+    };
+    let plan = ClusterPlan {
+        version: 1,
+        name: "demo".into(),
+        purpose: Purpose::Local,
+        incarnation: Incarnation(1),
+        epoch: Epoch(1),
+        previous: None,
+        fault_model: FaultModel::Arbitrary,
+        f: 1,
+        leaders_per_round: 2,
+        members: vec![member],
+        administrators: vec![PublicKey([0xe4; 32])],
+        administrators_needed: 1,
+        clients: vec![ClientEntry { name: "c0".into(), key: PublicKey([0xa1; 32]) }],
+        rekey_interval_min_s: 3600,
+    };
+    SignedPlan { plan, signatures: vec![(PublicKey([0xe4; 32]), Signature([0x55; 64]))] }
+}
+
+fn batch() -> AnswerBatch {
+    let answer = |sequence: u64, result| Answer {
+        sequence: Sequence(sequence),
+        position: Position(12),
+        index: 0,
+        result,
+    };
+    let stale = Refusal::StaleOpening { last: 8 };
+    AnswerBatch {
+        client: PublicKey([0xa1; 32]),
+        session: SessionId(7),
+        answers: vec![
+            answer(3, OperationResult::Done(b"yes".to_vec())),
+            answer(4, OperationResult::Refused(stale)),
+        ],
+    }
+}
+
+fn report() -> StatusReport {
+    let member = MemberReport {
+        state: "suspected".into(),
+        round: Round(4),
+        evidence: vec![("equivocation".into(), 1)],
+        suspicions: vec![("malformed".into(), 2)],
+    };
+    StatusReport {
+        state: "correct".into(),
+        round: Round(5),
+        commit: CommitIndex(9),
+        position: Position(12),
+        time: Time(1_700_000_000_000_000),
+        state_root: digest(0xd2),
+        members: vec![member],
+    }
+}
+
+fn path_of(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(format!("{name}.hex"))
+}
+
+/// 32 bytes a line.
+fn hex(bytes: &[u8]) -> String {
+    let line = |line: &[u8]| line.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    bytes.chunks(32).map(|chunk| line(chunk) + "\n").collect()
+}
+
+/// The value's bytes are those on file, and these are the value's and no other's.
+fn check<T: Encode + Decode + PartialEq + Debug>(name: &str, value: T) {
+    let bytes = value.encode();
+    let text = std::fs::read_to_string(path_of(name)).unwrap_or_default();
+    if text.is_empty() {
+        std::fs::write(path_of(name), hex(&bytes)).expect("a new golden file can be written");
+        panic!("{name} had no golden bytes: look at what was written, and run again");
+    }
+    assert_eq!(hex(&bytes), text, "{name}");
+    assert_eq!(T::decode("golden message", &bytes).as_ref(), Ok(&value), "{name}");
+    for end in 0..bytes.len() {
+        let cut = bytes.get(..end).unwrap_or_default();
+        assert!(T::decode("golden message", cut).is_err(), "{name} cut to {end} bytes");
+    }
+}
+
+#[test]
+fn messages_between_replicas_are_golden() {
+    let equivocation = Evidence::Equivocation { first: header(5), second: header(6) };
+    let (first, second) = (statement(1, None), statement(1, Some(digest(0xd3))));
+    let two = Evidence::TwoStatements { first, second };
+    let wrong = Evidence::WrongStatement { accused: first, correct: vec![statement(0, None)] };
+    let votes = vec![
+        Vote::Statement(statement(2, Some(digest(0xd3)))),
+        Vote::Evidence(equivocation),
+        Vote::Evidence(two),
+        Vote::Evidence(wrong),
+    ];
+    check("peer_block", PeerMessage::Block(block(vec![envelope()], votes)));
+    check("peer_fetch", PeerMessage::Fetch(vec![reference(4, 0), reference(4, 1)]));
+    check("peer_replay", PeerMessage::Replay { from: Round(4) });
+    check("peer_replayed", PeerMessage::Replayed(vec![block(vec![], vec![])]));
+    check("peer_recall", PeerMessage::Recall { nonce: 0x0102_0304_0506_0708 });
+    let newest = Some(header(5));
+    check("peer_recalled", PeerMessage::Recalled { nonce: 0x0102_0304_0506_0708, newest });
+    check("peer_recalled_none", PeerMessage::Recalled { nonce: 1, newest: None });
+}
+
+#[test]
+fn messages_of_clients_are_golden() {
+    let service = ServiceId::KV;
+    check("client_attach", ClientMessage::Attach { session: SessionId(7) });
+    check("client_submit", ClientMessage::Submit(envelope()));
+    check("client_read", ClientMessage::Read { id: 21, service, request: b"get".to_vec() });
+    check("client_prove", ClientMessage::Prove { id: 22, service, key: b"ek".to_vec() });
+    let (prefix, from) = (b"e".to_vec(), Position(13));
+    check("client_watch", ClientMessage::Watch { id: 23, service, prefix, from });
+    check("client_unwatch", ClientMessage::Unwatch { id: 23 });
+    let (first, second) = (statement(1, None), statement(1, Some(digest(0xd3))));
+    check("client_file", ClientMessage::File(Evidence::TwoStatements { first, second }));
+    check("client_plans", ClientMessage::Plans);
+    check("client_status", ClientMessage::Status { id: 24 });
+}
+
+#[test]
+fn messages_to_clients_are_golden() {
+    let session = SessionId(7);
+    let path = MerklePath { index: 1, leaves: 2, siblings: vec![digest(0xd4)] };
+    let statement = statement(2, None);
+    check("server_answers", ServerMessage::Answers { statement, batch: batch(), path });
+    check("server_repeated", ServerMessage::Repeated(batch()));
+    let first = Sequence(3);
+    check("server_busy", ServerMessage::Busy { session, first, retry_after_ms: 20 });
+    let refusal = Refusal::Halted;
+    check("server_denied", ServerMessage::Denied { session, first: 3, refusal });
+    let (id, commit) = (21, CommitIndex(9));
+    let reply = Some(b"entry".to_vec());
+    check("server_read_reply", ServerMessage::ReadReply { id, commit, reply });
+    check("server_read_reply_none", ServerMessage::ReadReply { id, commit, reply: None });
+    let node = |right| StateNode {
+        path: digest(0x41),
+        value: digest(0x42),
+        left: Digest::default(),
+        right,
+    };
+    let path = vec![node(digest(0x43)), node(Digest::default())];
+    let proof = Some(StateProof { value: Some(b"stored".to_vec()), path });
+    check("server_proof", ServerMessage::Proof { id: 22, statements: vec![statement], proof });
+    let absent = ServerMessage::Proof { id: 22, statements: vec![], proof: None };
+    check("server_proof_none", absent);
+    let item = |index, value: Option<&[u8]>| ChangeItem {
+        position: Position(13),
+        index,
+        change: Change { key: b"ek".to_vec(), value: value.map(<[u8]>::to_vec) },
+    };
+    let items = vec![item(0, Some(b"v")), item(u16::MAX, None)];
+    check("server_changes", ServerMessage::Changes { id: 23, through: Position(14), items });
+    check("server_compacted", ServerMessage::Compacted { id: 23, oldest: Position(40) });
+    check("server_plans", ServerMessage::Plans(vec![plan()]));
+    check("server_status", ServerMessage::Status { id: 24, report: Box::new(report()) });
+}
+
+#[test]
+fn refusals_have_the_numbers_of_the_documentation() {
+    let refusals = [
+        Refusal::UnknownClient,
+        Refusal::UnknownSession,
+        Refusal::Forgotten,
+        Refusal::TooManySessions,
+        Refusal::StaleOpening { last: 0x0102 },
+        Refusal::Malformed,
+        Refusal::UnknownService,
+        Refusal::TooLarge,
+        Refusal::Halted,
+    ];
+    for (number, refusal) in (0u8..).zip(refusals) {
+        let mut expected = vec![number];
+        if matches!(refusal, Refusal::StaleOpening { .. }) {
+            expected.extend([2, 1, 0, 0, 0, 0, 0, 0]);
+        }
+        assert_eq!(refusal.encode(), expected);
+    }
+}

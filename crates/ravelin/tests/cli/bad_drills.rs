@@ -1,0 +1,95 @@
+//! Bad input to the commands that run, attack, simulate and measure.
+
+use crate::bad_input::{ABSENT, CONFLICT, Case, DENIED, FAILED, UNVERIFIED, USAGE, wrong};
+use crate::fixture::Fixture;
+
+pub(crate) const DRILLS: &[Case] = &[
+    ("demo extra", USAGE, "extra"),
+    ("demo --report", USAGE, "a value is required"),
+    ("demo --report plan.toml/report", FAILED, "cannot create plan.toml/report"),
+    ("local", USAGE, "`ravelin local` needs a command"),
+    ("local up --servers four", USAGE, "invalid value 'four'"),
+    ("local up --dir new --servers 0", USAGE, "at least 4 are needed"),
+    ("local up --dir new --servers 3", USAGE, "at least 4 are needed"),
+    ("local up --dir new --servers 101", USAGE, "more than the 100 supported"),
+    ("local up --dir new --fault-model hybrid", USAGE, "invalid value 'hybrid'"),
+    ("local up --dir s0", CONFLICT, "it is not empty"),
+    ("local up --dir plan.toml", FAILED, "cannot make a cluster in plan.toml"),
+    ("local up --dir mistyped", USAGE, "unknown key `layuot`"),
+    ("local up --dir newer", USAGE, "layout 2 is not 1"),
+    ("local down --dir nowhere", ABSENT, "there is no local cluster"),
+    ("local status --dir s0", ABSENT, "there is no local cluster"),
+    ("local logs --dir nowhere", USAGE, "--on <SERVER>"),
+    ("local logs --dir nowhere --on 0", ABSENT, "there is no local cluster"),
+    ("local reset --dir s0", ABSENT, "there is no local cluster"),
+    ("local reset --dir mistyped", USAGE, "unknown key `layuot`"),
+    ("node start", USAGE, "no node file was named"),
+    ("node start --config nowhere.toml", ABSENT, "it does not exist"),
+    ("node start --config plan_unsigned.toml", UNVERIFIED, "0 of the 1 administrators' signatures"),
+    ("node start --config plan_hybrid.toml", USAGE, "`hybrid` is not available"),
+    ("node start --config plan_twice.toml", USAGE, "stands in two places"),
+    ("node start --config stale.toml", USAGE, "has other keys than server 0"),
+    ("node start --config s1/node.toml", CONFLICT, "cannot listen at 127.0.0.1:6101"),
+    ("node start --config s0/node.toml --data-dir shared", DENIED, "others can write into it"),
+    ("node start --config s0/node.toml --intruder mute", DENIED, "this plan is for production"),
+    ("attack", USAGE, "`ravelin attack` needs a command"),
+    ("attack list extra", USAGE, "extra"),
+    ("attack run mute", USAGE, "--on <SERVER>"),
+    ("attack run muet --on 0 --dir nowhere", USAGE, "there is no intruder `muet`"),
+    ("attack run mute+nobody --on 0 --dir nowhere", USAGE, "there is no intruder `nobody`"),
+    ("attack run mute --on 0 --dir nowhere", ABSENT, "there is no local cluster"),
+    ("attack take --on 0 --dir nowhere", USAGE, "--exec <PROGRAM>"),
+    ("attack take --on 0 --dir nowhere --exec true", ABSENT, "there is no local cluster"),
+    ("attack stop --on -1", USAGE, "-1"),
+    ("attack stop --on 0 --dir nowhere", ABSENT, "there is no local cluster"),
+    ("sim", USAGE, "`ravelin sim` needs a command"),
+    ("sim run --seeds 0", USAGE, "0 is not in 1.."),
+    ("sim run --mode fast", USAGE, "invalid value 'fast'"),
+    ("sim run --group 4", USAGE, "write it as 4,1"),
+    ("sim run --group 3,1", USAGE, "at least 4 are needed"),
+    ("sim run --intruder nobody", USAGE, "there is no intruder `nobody`"),
+    ("sim replay", USAGE, "<FILE>"),
+    ("sim replay nowhere", ABSENT, "it does not exist"),
+    ("sim replay junk.toml", USAGE, "junk.toml"),
+    ("bench --seconds 0", USAGE, "0 is not in 1.."),
+    ("bench --value-bytes 70000", USAGE, "70000 is not in 1.."),
+    ("bench --envelope 64 --in-flight 32", USAGE, "do not fit 32 operations in flight"),
+    ("doctor extra", USAGE, "extra"),
+    ("doctor --dir nowhere", ABSENT, "nowhere"),
+    ("doctor --dir s0", ABSENT, "there is no local cluster"),
+];
+
+/// Against a stopped local cluster in `c`.
+const LOCAL: &[Case] = &[
+    ("local up --dir c --servers 7", CONFLICT, "has 4 servers"),
+    ("local logs --dir c --on 4", USAGE, "there is no server 4"),
+    ("attack run mute --on 4 --dir c", USAGE, "there is no server 4"),
+    ("attack take --on 4 --dir c --exec /bin/true", USAGE, "there is no server 4"),
+    ("attack take --on 0 --dir c --exec ./nowhere", ABSENT, "it is no executable file"),
+    ("attack take --on 0 --dir c --exec c/plan.toml", ABSENT, "it is no executable file"),
+    ("attack stop --on 4 --dir c", USAGE, "there is no server 4"),
+    ("node start --config c/servers/0/node.toml --intruder nobody", USAGE, "there is no intruder"),
+    ("node start --config c/servers/0/node.toml --intruder mute+nobody", USAGE, "no intruder"),
+];
+
+/// Local clusters with one thing wrong in each.
+pub(crate) fn damage(fixture: &Fixture) {
+    for (dir, mark) in [("mistyped", "layuot = 1"), ("newer", "layout = 2")] {
+        std::fs::create_dir(fixture.path(dir)).expect("made");
+        fixture.write(&format!("{dir}/cluster.toml"), &format!("{mark}\ncreated = \"now\"\n"));
+    }
+}
+
+#[test]
+fn a_local_cluster_is_not_disturbed_by_bad_input() {
+    let fixture = Fixture::empty("undisturbed");
+    fixture.done(&["local", "up", "--dir", "c"]);
+    fixture.done(&["local", "down", "--dir", "c"]);
+    let before = fixture.contents();
+    for (typed, exit, cause) in LOCAL {
+        let arguments: Vec<&str> = typed.split_whitespace().collect();
+        let run = fixture.run(&arguments, &[]);
+        assert_eq!(wrong(*exit, cause, &run), None, "`{typed}`");
+        assert!(fixture.contents() == before, "`{typed}` changed something on disk");
+    }
+}

@@ -1,0 +1,288 @@
+//! Replicas in virtual time, with disks that lose power and clients that write down what they hear.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use ravelin_model::requests::kv::{Condition, KvRequest, Write};
+use ravelin_model::{Envelope, Misbehaviour, Operation, PublicKey, ServiceId};
+use ravelin_services::Services;
+
+use super::super::*;
+use crate::state::MemoryBackend;
+use crate::testing::{Chance, World};
+
+/// One server.
+#[derive(Default)]
+pub(super) struct Node {
+    pub(super) replica: Option<Replica>,
+    pub(super) backend: MemoryBackend,
+    pub(super) log: Vec<LogRecord>,
+    /// What was said to clients, by connection.
+    pub(super) heard: BTreeMap<ConnectionId, Vec<ServerMessage>>,
+    pub(super) statuses: Vec<Status>,
+    pub(super) prunable: Vec<Round>,
+    /// Whom the replica accused, with proof.
+    pub(super) accused: BTreeSet<ReplicaId>,
+    lives: u64,
+    /// Reached by nobody and reaching nobody.
+    pub(super) is_cut_off: bool,
+}
+
+/// A group, and its network: everything arrives, sooner or later.
+pub(super) struct Cluster {
+    pub(super) world: World,
+    pub(super) nodes: Vec<Node>,
+    pub(super) now: Time,
+    pub(super) chance: Chance,
+    /// What every correct replica has after each commit.
+    pub(super) roots: BTreeMap<CommitIndex, (Digest, Position, Time)>,
+    /// Replicas whose state is not what it should be.
+    pub(super) corrupt: BTreeSet<ReplicaId>,
+    queue: BTreeMap<(Time, u64), (ReplicaId, ReplicaId, Message)>,
+    sent: u64,
+}
+
+impl Cluster {
+    pub(super) fn new(seed: u64) -> Self {
+        let mut cluster = Self {
+            world: World::new(4, 1),
+            nodes: (0..4).map(|_| Node::default()).collect(),
+            now: Time(1_000_000_000),
+            chance: Chance(seed),
+            roots: BTreeMap::new(),
+            corrupt: BTreeSet::new(),
+            queue: BTreeMap::new(),
+            sent: 0,
+        };
+        (0..4).for_each(|id| cluster.start(id));
+        cluster
+    }
+
+    pub(super) fn replica(&self, id: u16) -> &Replica {
+        self.nodes[usize::from(id)].replica.as_ref().expect("it is up")
+    }
+
+    pub(super) fn node(&mut self, id: u16) -> &mut Node {
+        &mut self.nodes[usize::from(id)]
+    }
+
+    /// A replica from what such a disk holds, as the server would build it.
+    pub(super) fn build(&self, id: u16, backend: &MemoryBackend, log: &[LogRecord]) -> Replica {
+        let own = ReplicaId(id);
+        let setup = Setup {
+            plan: self.world.plan.clone(),
+            keyring: self.world.keyring.clone(),
+            key: Arc::new(self.world.block_key(own)),
+            own,
+            application: Box::new(Services::new(self.world.keyring.scheme().clone())),
+            backend: Box::new(backend.handle()),
+            nonce: self.nodes[usize::from(id)].lives << 8 | u64::from(id),
+        };
+        let horizon = execution::recorded_horizon(backend);
+        let records = log.iter().filter(|record| record.round > horizon);
+        Replica::new(setup, records.cloned())
+    }
+
+    /// Starts, or starts again, from what is on the disk.
+    pub(super) fn start(&mut self, id: u16) {
+        self.node(id).lives += 1;
+        let node = &self.nodes[usize::from(id)];
+        let replica = self.build(id, &node.backend, &node.log);
+        self.node(id).replica = Some(replica);
+        self.act(id, |replica, now, out| replica.resume(now, out));
+    }
+
+    /// Takes power away. Log records were durable before anything they led to was sent; of the
+    /// state's batches any number survives.
+    pub(super) fn crash(&mut self, id: u16) {
+        let node = &mut self.nodes[usize::from(id)];
+        node.replica = None;
+        let kept = self.chance.index(node.backend.unsynced_batches() + 1);
+        node.backend.crash(kept);
+        node.heard.clear();
+        self.queue.retain(|_, (from, to, _)| from.0 != id && to.0 != id);
+    }
+
+    /// Lets a replica act, and carries out what it asks for.
+    pub(super) fn act(&mut self, id: u16, act: impl FnOnce(&mut Replica, Time, &mut Out)) {
+        let now = self.now;
+        let mut out = Vec::new();
+        let Some(replica) = self.node(id).replica.as_mut() else { return };
+        act(replica, now, &mut out);
+        for action in out {
+            self.carry_out(id, action);
+        }
+        self.check_root(id);
+    }
+
+    fn carry_out(&mut self, id: u16, action: Action<Message, Event>) {
+        let own = ReplicaId(id);
+        match action {
+            Action::Persist(record) => self.node(id).log.push(record),
+            Action::Send(to, message) => self.send(own, to, message),
+            Action::Broadcast(message) => {
+                (0..4).for_each(|to| self.send(own, ReplicaId(to), message.clone()));
+            }
+            Action::Accuse(who, Misbehaviour::Proven(evidence)) => {
+                assert!(self.world.keyring.proves(&evidence));
+                assert_eq!(evidence.accused(), who);
+                self.node(id).accused.insert(who);
+            }
+            Action::Accuse(..) => {}
+            Action::Emit(Event::ToClient(connection, message)) => {
+                self.node(id).heard.entry(connection).or_default().push(message);
+            }
+            Action::Emit(Event::Archive { to, from }) => self.replay(id, to, from),
+            Action::Emit(Event::Prunable(round)) => self.node(id).prunable.push(round),
+            Action::Emit(Event::Status(status)) => self.node(id).statuses.push(status),
+        }
+    }
+
+    fn replay(&mut self, id: u16, to: ReplicaId, from: Round) {
+        let records = self.nodes[usize::from(id)].log.iter();
+        let records: Vec<_> =
+            records.filter(|record| record.round >= from).take(64).cloned().collect();
+        let answer = crate::peer::replayed(records);
+        let verdict = crate::peer::verify(&self.world.keyring, vec![answer]).pop();
+        let message = verdict.expect("one verdict").expect("a log holds what was checked");
+        self.send(ReplicaId(id), to, message);
+    }
+
+    fn send(&mut self, from: ReplicaId, to: ReplicaId, message: Message) {
+        let is_cut = self.nodes[from.index()].is_cut_off || self.nodes[to.index()].is_cut_off;
+        if from != to && is_cut {
+            return;
+        }
+        let delay = Duration::from_micros(500 + self.chance.below(4_000));
+        self.sent += 1;
+        self.queue.insert((self.now.after(delay), self.sent), (from, to, message));
+    }
+
+    /// Replicas that stand at one commit have one state.
+    fn check_root(&mut self, id: u16) {
+        let Some(replica) = &self.nodes[usize::from(id)].replica else { return };
+        let execution = replica.execution();
+        let commit = execution.state().commit();
+        let stands = (execution.state().root(), execution.position(), execution.time());
+        if !self.corrupt.contains(&ReplicaId(id)) {
+            assert_eq!(*self.roots.entry(commit).or_insert(stands), stands, "{commit:?}");
+        }
+    }
+
+    /// Lets the time of the next happening come.
+    pub(super) fn step(&mut self) {
+        let up = self
+            .nodes
+            .iter()
+            .enumerate()
+            .filter_map(|(id, node)| Some((id, node.replica.as_ref()?)));
+        let alarm = up.filter_map(|(id, replica)| Some((replica.next_deadline()?, id))).min();
+        let arrival = self.queue.first_key_value().map(|((time, _), _)| *time);
+        match (alarm, arrival) {
+            (Some((time, id)), arrival) if arrival.is_none_or(|arrival| time < arrival) => {
+                self.now = self.now.max(time);
+                let id = u16::try_from(id).expect("four of them");
+                self.act(id, |replica, now, out| replica.on_time(now, out));
+            }
+            (_, Some(_)) => {
+                let ((time, _), (from, to, message)) =
+                    self.queue.pop_first().expect("something arrives");
+                self.now = self.now.max(time);
+                self.act(to.0, |replica, now, out| replica.on_message(now, from, message, out));
+            }
+            (_, None) => self.now = self.now.after(Duration::from_millis(100)),
+        }
+    }
+
+    /// Goes on for so long.
+    pub(super) fn run(&mut self, span: Duration) {
+        let until = self.now.after(span);
+        while self.now < until {
+            self.step();
+        }
+    }
+
+    /// Goes on until something holds; for a minute at most.
+    pub(super) fn run_until(&mut self, what: &str, holds: impl Fn(&Self) -> bool) {
+        let until = self.now.after(Duration::from_secs(60));
+        while !holds(self) {
+            assert!(self.now < until, "never: {what}");
+            self.step();
+        }
+    }
+
+    /// Connects a client of the plan.
+    pub(super) fn connect(&mut self, id: u16, connection: u64, key: PublicKey) -> ConnectionId {
+        let connection = ConnectionId(connection);
+        self.act(id, |replica, _, _| replica.on_client_opened(connection, key));
+        connection
+    }
+
+    pub(super) fn ask(&mut self, id: u16, connection: ConnectionId, message: ClientMessage) {
+        self.act(id, |replica, now, out| {
+            replica.on_client(now, connection, ClientInput::Other(message), out);
+        });
+    }
+
+    pub(super) fn submit(&mut self, id: u16, connection: ConnectionId, envelope: &Envelope) {
+        let envelope = self.world.verified(envelope);
+        self.act(id, |replica, now, out| {
+            replica.on_client(now, connection, ClientInput::Submit(envelope), out);
+        });
+    }
+
+    /// Takes what a client was told.
+    pub(super) fn take(&mut self, id: u16, connection: ConnectionId) -> Vec<ServerMessage> {
+        self.node(id).heard.remove(&connection).unwrap_or_default()
+    }
+
+    /// Opens a session for client 0 through replica 0 and waits until all have it.
+    pub(super) fn open_session(&mut self) -> u64 {
+        let client = self.world.client(0);
+        let connection = self.connect(0, 1000, client);
+        let opening = self.world.opening(0, self.now.0);
+        self.submit(0, connection, &opening);
+        self.run_until("an opened session", |cluster| {
+            cluster.nodes[0].heard.contains_key(&connection)
+        });
+        let Some(ServerMessage::Answers { batch, .. }) = self.take(0, connection).pop() else {
+            panic!("no answer to an opening")
+        };
+        crate::testing::opened(&batch.answers[0]).expect("opened")
+    }
+
+    pub(super) fn write(&self, session: u64, first: u64, key: &[u8]) -> Envelope {
+        let write = Write {
+            key: key.to_vec(),
+            value: Some(first.to_le_bytes().to_vec()),
+            condition: Condition::Always,
+            lease: None,
+        };
+        let request = KvRequest::Write(write).encode();
+        let operation = Operation { service: ServiceId::KV, request };
+        self.world.envelope(0, session, first, vec![operation])
+    }
+
+    /// Blocks of two branches of one member's chain, in its first round.
+    pub(super) fn fork(&self, member: u16) -> [Message; 2] {
+        [1, 2].map(|timestamp| {
+            let author = ReplicaId(member);
+            let genesis = |member| BlockRef::genesis(member, self.world.keyring.genesis());
+            let others = (0..4).map(ReplicaId).filter(|other| *other != author);
+            let body = ravelin_model::BlockBody {
+                cluster: self.world.keyring.cluster(),
+                genesis: self.world.keyring.genesis(),
+                epoch: self.world.keyring.epoch(),
+                author,
+                round: Round(1),
+                parents: std::iter::once(author).chain(others).map(genesis).collect(),
+                exposed: vec![],
+                timestamp: Time(timestamp),
+                envelopes: vec![],
+                votes: vec![],
+            };
+            let block = self.world.keyring.sign_block(&self.world.block_key(author), body);
+            Message::Block(block)
+        })
+    }
+}

@@ -1,0 +1,228 @@
+//! Known bugs and attacks under their numbers: each runs the attack against the product's replicas.
+//! Which planted bug each of them finds: `ravelin_sim::scenarios`.
+
+use ravelin_sim::options::Travel;
+use ravelin_sim::runner::replay;
+use ravelin_sim::{FaultClass, Mode, Options, Outcome};
+
+const SMALL: (u16, u16) = (4, 1);
+const LARGE: (u16, u16) = (7, 2);
+
+/// Runs `options` under several seeds: nothing wrong may happen, and enough must.
+fn holds(seeds: u64, make: impl Fn(u64) -> Options) -> Vec<Outcome> {
+    let run = |seed| {
+        let options = make(seed);
+        let outcome = replay(&options);
+        if let Some(violation) = &outcome.violation {
+            panic!("{violation}\n{options}");
+        }
+        assert!(outcome.commits >= options.commits, "{} commits\n{options}", outcome.commits);
+        for (name, acts) in &outcome.acts {
+            assert!(*acts > 0, "{name} did nothing\n{options}");
+        }
+        outcome
+    };
+    (0..seeds).map(run).collect()
+}
+
+/// Commits in a virtual second.
+fn pace(outcomes: &[Outcome]) -> f64 {
+    let commits: u64 = outcomes.iter().map(|outcome| outcome.commits).sum();
+    let virtual_us: u64 = outcomes.iter().map(|outcome| outcome.virtual_us).sum();
+    commits as f64 * 1e6 / virtual_us as f64
+}
+
+fn proofs(outcomes: &[Outcome]) -> u64 {
+    outcomes.iter().map(|outcome| outcome.proofs).sum()
+}
+
+/// An envelope whose signature is good for some and bad for others cannot be: every replica judges
+/// it alike, and whoever orders a bad one only loses its block.
+#[test]
+fn scenario_01_envelopes_that_only_some_would_take() {
+    holds(4, |seed| Options::calm(seed, Mode::Safety, SMALL).intruded(1, "bad-envelopes"));
+}
+
+/// A leader that is late by just about as much as it is waited for does not set the pace.
+#[test]
+fn scenario_02_a_leader_just_under_the_wait() {
+    let calm = holds(4, |seed| Options::calm(seed, Mode::Safety, SMALL));
+    let slowed =
+        holds(4, |seed| Options::calm(seed, Mode::Safety, SMALL).intruded(1, "slow-leader"));
+    let (calm, slowed) = (pace(&calm), pace(&slowed));
+    println!("{slowed:.0} instead of {calm:.0} commits a second");
+    assert!(slowed >= calm / 6.0, "{slowed:.0} instead of {calm:.0} commits a second");
+}
+
+/// Two machines with one key, and forks shown to halves of the group, split nobody.
+#[test]
+fn scenario_05_twins_and_forks() {
+    let mut found = 0;
+    for name in ["twin", "equivocator", "different-to-each", "chain-gap"] {
+        let outcomes = holds(3, |seed| {
+            Options::calm(seed, Mode::Safety, SMALL)
+                .with(FaultClass::Adversary)
+                .with(FaultClass::Reordering)
+                .intruded(u16::try_from(seed % 4).unwrap(), name)
+        });
+        found += proofs(&outcomes);
+    }
+    assert!(found > 0, "forks are proven");
+}
+
+/// Two leaders in a row are dead, and the one after them goes on.
+#[test]
+fn scenario_06_two_dead_leaders_in_a_row() {
+    holds(2, |seed| {
+        Options::calm(seed, Mode::Liveness, LARGE).intruded(0, "mute").intruded(1, "mute")
+    });
+}
+
+/// Commits do not stop after a while under load, though messages are lost.
+#[test]
+fn scenario_07_commits_go_on_under_load() {
+    let long = |seed| Options {
+        commits: 1000,
+        clients: 4,
+        ..Options::calm(seed, Mode::Liveness, SMALL).with(FaultClass::Loss)
+    };
+    holds(1, long);
+}
+
+/// A silent leader holds nobody up for good.
+#[test]
+fn scenario_09_a_silent_leader() {
+    holds(3, |seed| Options {
+        leaders: 1,
+        ..Options::calm(seed, Mode::Liveness, SMALL).intruded(0, "mute")
+    });
+}
+
+/// Time is derived from what is signed and ordered, and never passes the fastest correct clock.
+#[test]
+fn scenario_14_time_is_not_set_by_f_servers() {
+    for name in ["future-clock", "past-clock"] {
+        holds(2, |seed| {
+            Options::calm(seed, Mode::Safety, SMALL).with(FaultClass::Skew).intruded(2, name)
+        });
+    }
+}
+
+/// Votes in others' names do not count at clients.
+#[test]
+fn scenario_15_answers_in_others_names() {
+    holds(4, |seed| Options::calm(seed, Mode::Liveness, SMALL).intruded(3, "forger"));
+}
+
+/// What is badly signed inside a good block poisons no correct replica's next block.
+#[test]
+fn scenario_16_badly_signed_votes_in_blocks() {
+    holds(3, |seed| Options {
+        travel: Travel::Bytes,
+        ..Options::calm(seed, Mode::Liveness, SMALL).intruded(1, "vote-poisoner")
+    });
+}
+
+/// All replicas are correct; whoever owns the network chooses the order of messages for ever, within
+/// a delay that nobody knows.
+#[test]
+fn scenario_21_chosen_message_order() {
+    let outcomes = holds(6, |seed| Options {
+        leaders: 1,
+        ..Options::calm(seed, Mode::Safety, SMALL).with(FaultClass::Adversary)
+    });
+    for o in &outcomes { println!("{} {} {:?}", o.commits, o.virtual_us, o.faults); }
+}
+
+/// Colluders who answer alike, in their own names and in others', convince no client.
+#[test]
+fn scenario_32_equal_answers_of_too_few() {
+    let outcomes = holds(2, |seed| {
+        Options::calm(seed, Mode::Liveness, LARGE).intruded(2, "forger+liar").intruded(5, "liar")
+    });
+    assert!(proofs(&outcomes) > 0, "wrong answers are proven");
+}
+
+/// Rounds far ahead, up to the last one, neither displace what is current nor fill the memory.
+#[test]
+fn scenario_33_round_numbers_are_not_exhausted() {
+    for name in ["future-flood", "wrong-parents"] {
+        holds(3, |seed| {
+            Options::calm(seed, Mode::Safety, SMALL).with(FaultClass::Disconnect).intruded(1, name)
+        });
+    }
+}
+
+/// Execution depends on nothing but the order: all replicas state the same.
+#[test]
+fn scenario_35_execution_is_deterministic() {
+    holds(2, |seed| Options::calm(seed, Mode::Safety, SMALL).with(FaultClass::Skew));
+}
+
+/// What was signed for another epoch, beginning or cluster is refused, and noticed.
+#[test]
+fn scenario_40_replay_from_elsewhere() {
+    let outcomes =
+        holds(4, |seed| Options::calm(seed, Mode::Liveness, SMALL).intruded(0, "stale-epoch"));
+    for outcome in outcomes {
+        assert!(outcome.suspicions.of_intruders.get("foreign").is_some_and(|count| *count > 0));
+    }
+}
+
+/// A liar and laggards together tell no stale value: fast reads need a quorum.
+#[test]
+fn scenario_41_a_liar_and_laggards() {
+    for mode in [Mode::Safety, Mode::Liveness] {
+        holds(3, |seed| {
+            Options::calm(seed, mode, SMALL)
+                .with(FaultClass::SlowLinks)
+                .with(FaultClass::OneWayCut)
+                .with(FaultClass::Pause)
+                .intruded(1, "liar")
+        });
+    }
+}
+
+/// A server that never votes but is always first leaves the others their certificates.
+#[test]
+fn scenario_56_never_votes_but_is_always_first() {
+    let calm = |seed| Options { leaders: 1, ..Options::calm(seed, Mode::Liveness, SMALL) };
+    let slowest =
+        |outcomes: Vec<Outcome>| outcomes.iter().map(|outcome| outcome.slowest_us).max().unwrap();
+    let usual = slowest(holds(4, calm));
+    let worst = slowest(holds(4, |seed| calm(seed).intruded(3, "never-votes-first")));
+    assert!(worst < 2 * usual, "the slowest answer took {worst} us, not {usual} us");
+}
+
+/// The anchors of waves belong to different servers: bad ones do not decide whether anything is
+/// decided.
+#[test]
+fn scenario_57_rotation_of_leaders() {
+    for bad in 0..4 {
+        holds(1, |seed| Options {
+            leaders: 1,
+            ..Options::calm(seed, Mode::Liveness, SMALL).intruded(bad, "mute")
+        });
+    }
+}
+
+/// Trees of forks behind one tip oblige nobody to fetch them.
+#[test]
+fn scenario_60_offline_trees_of_forks() {
+    let outcomes =
+        holds(6, |seed| Options::calm(seed, Mode::Safety, SMALL).intruded(2, "offline-tree"));
+    for outcome in &outcomes {
+        println!("{:?} {} {}", outcome.maxima, outcome.commits, outcome.proofs);
+    }
+}
+
+/// Early delays, and a server that seems fast, do not switch the waiting off for good.
+#[test]
+fn scenario_61_delays_before_stabilisation() {
+    holds(6, |seed| Options {
+        leaders: 1,
+        ..Options::calm(seed, Mode::Safety, SMALL)
+            .with(FaultClass::Adversary)
+            .intruded(1, "fake-fast")
+    });
+}

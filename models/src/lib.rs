@@ -1,0 +1,18 @@
+//! Exhaustive models of two rules, over the product's own code.
+//!
+//! [`decisions`]: whatever parents four servers choose over four rounds, and whatever a forking one
+//! adds, no two views decide a slot differently. [`waves`]: the same for votes that are walks
+//! through several rounds. [`bombs`]: what colluders can hang behind one block is bounded.
+//!
+//! Run with `cargo test --release --manifest-path models/Cargo.toml`; larger configurations with
+//! `-- --ignored`. Planted faults: `RUSTFLAGS="--cfg ravelin_mutants" RAVELIN_MUTANT=name`.
+
+#[path = "../../crates/multicast/tests/common/keys.rs"]
+#[allow(dead_code, reason = "shared with the tests of the product")]
+mod keys;
+#[path = "../../crates/multicast/tests/common/parents.rs"]
+mod parents;
+
+pub mod bombs;
+pub mod decisions;
+pub mod waves;
