@@ -268,10 +268,7 @@ impl<P: Payload> Ordering<P> {
             return;
         }
         if !validity::is_well_formed(&self.dag, &block) {
-            return out.push(Action::Accuse(
-                reference.author,
-                Misbehaviour::Suspected(Suspicion::BadParents),
-            ));
+            return out.push(bad_parents(reference.author));
         }
         if from == reference.author {
             // A block of the far future shows no more than that its author is alive now.
@@ -300,14 +297,12 @@ impl<P: Payload> Ordering<P> {
             let reference = block.reference();
             if !block.body.parents.iter().all(|parent| self.dag.has(parent)) {
                 self.parking.park(now, from, block, &self.dag);
+                self.discard_contradicted(&reference, out);
                 continue;
             }
             let is_proven = |member| self.forks.has(member);
             if !validity::is_consistent(&self.dag, &block, &is_proven) {
-                out.push(Action::Accuse(
-                    reference.author,
-                    Misbehaviour::Suspected(Suspicion::BadParents),
-                ));
+                out.push(bad_parents(reference.author));
                 continue;
             }
             if reference.author != self.own {
@@ -318,6 +313,14 @@ impl<P: Payload> Ordering<P> {
             }
             self.insert_and_report(block, out);
             ready.extend(self.parking.release(&reference, &self.dag));
+        }
+    }
+
+    /// Gives up on waiting blocks that break a rule by what is known since `arrived` came.
+    fn discard_contradicted(&mut self, arrived: &BlockRef, out: &mut Actions<Self>) {
+        for broken in self.parking.contradicted(arrived, &self.dag) {
+            self.parking.discard(&broken);
+            out.push(bad_parents(broken.author));
         }
     }
 
@@ -525,4 +528,8 @@ impl<P: Payload> Protocol for Ordering<P> {
 
 fn record<E>(block: &Verified<Block>) -> Action<Message, E> {
     Action::Persist(LogRecord { round: block.body.round, bytes: Block::clone(block).encode() })
+}
+
+fn bad_parents<E>(author: ReplicaId) -> Action<Message, E> {
+    Action::Accuse(author, Misbehaviour::Suspected(Suspicion::BadParents))
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use ravelin_crypto::Verified;
 use ravelin_model::{Block, BlockRef, Group, ReplicaId, Time};
 
-use crate::Dag;
+use crate::{Dag, validity};
 
 /// Blocks of one author that may wait for parents.
 pub const PARKED_BLOCKS_MAX: usize = 256;
@@ -39,6 +39,8 @@ pub struct Parking {
 struct Parked {
     block: Verified<Block>,
     from: ReplicaId,
+    /// Whether another block waited for it when it came.
+    is_asked: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -113,13 +115,44 @@ impl Parking {
         let reference = block.reference();
         let author = reference.author;
         self.charge(author, block.size());
-        self.parked.insert(reference, Parked { block, from });
+        let is_asked = self.wants(&reference);
+        self.parked.insert(reference, Parked { block, from, is_asked });
         self.enforce_quota(author);
         self.look_for_parents(now, &reference, dag);
     }
 
+    /// The waiting blocks, `arrived` and those that wait for it, that break a rule by all that is
+    /// known now.
+    #[must_use]
+    pub fn contradicted(&self, arrived: &BlockRef, dag: &Dag) -> Vec<BlockRef> {
+        let known = |reference: &BlockRef| dag.block(reference).or_else(|| self.block(reference));
+        let is_broken = |reference: &BlockRef| {
+            self.block(reference)
+                .is_some_and(|block| validity::is_contradicted(block, dag.horizon(), &known))
+        };
+        let mut seen = BTreeSet::new();
+        let mut open = vec![*arrived];
+        while let Some(reference) = open.pop() {
+            if seen.insert(reference) {
+                open.extend(self.missing.get(&reference).iter().flat_map(|one| &one.children));
+            }
+        }
+        seen.into_iter().filter(is_broken).collect()
+    }
+
+    /// Drops a waiting block that breaks a rule, and what came on its behalf alone.
+    pub fn discard(&mut self, broken: &BlockRef) {
+        let mut open = vec![*broken];
+        while let Some(reference) = open.pop() {
+            let Some((_, block)) = self.drop_parked(&reference) else { continue };
+            open.extend(block.body.parents.iter().filter(|parent| {
+                !self.wants(parent) && self.parked.get(parent).is_some_and(|one| one.is_asked)
+            }));
+        }
+    }
+
     fn look_for_parents(&mut self, now: Time, reference: &BlockRef, dag: &Dag) {
-        let Some(Parked { block, from }) = self.parked.get(reference).cloned() else { return };
+        let Some(Parked { block, from, .. }) = self.parked.get(reference).cloned() else { return };
         for parent in block.body.parents.iter().filter(|parent| !dag.has(parent)) {
             let is_known = self.parked.contains_key(parent) || self.missing.contains_key(parent);
             if is_known || self.missing.len() < MISSING_MAX {
@@ -171,7 +204,7 @@ impl Parking {
     }
 
     fn drop_parked(&mut self, reference: &BlockRef) -> Option<(ReplicaId, Verified<Block>)> {
-        let Parked { block, from } = self.parked.remove(reference)?;
+        let Parked { block, from, .. } = self.parked.remove(reference)?;
         if let Some(bytes) = self.bytes.get_mut(reference.author.index()) {
             *bytes -= block.size();
         }

@@ -58,31 +58,65 @@ pub fn is_well_formed(dag: &Dag, block: &Block) -> bool {
 /// blocks whose parents of the round before are forgotten.
 #[must_use]
 pub fn is_consistent(dag: &Dag, block: &Block, is_proven: &dyn Fn(ReplicaId) -> bool) -> bool {
-    let parents: Vec<&Verified<Block>> =
-        block.body.parents.iter().filter_map(|parent| dag.block(parent)).collect();
-    exposes_exactly(dag, block, &parents, is_proven)
-        && (mutants::is_active("one_chain_rule_dropped")
-            || parents.iter().all(|parent| links_are_on_chains(dag, block, parent)))
+    exposes_with_proof(dag, block, is_proven)
+        && !is_contradicted(block, dag.horizon(), &|reference| dag.block(reference))
 }
 
-/// Rule 3: nothing exposed is forgotten, nothing is exposed without proof.
-fn exposes_exactly(
-    dag: &Dag,
+/// Whether what is known of the block's history shows already that it breaks rule 3 or 4: then
+/// nothing more is fetched on its behalf.
+///
+/// `known`: looks up a block, in the DAG or waiting for it. What is not known speaks for the block.
+#[must_use]
+pub fn is_contradicted<'a>(
     block: &Block,
-    parents: &[&Verified<Block>],
-    is_proven: &dyn Fn(ReplicaId) -> bool,
+    horizon: Round,
+    known: &dyn Fn(&BlockRef) -> Option<&'a Verified<Block>>,
 ) -> bool {
     let exposed = &block.body.exposed;
+    block.body.parents.iter().filter_map(known).any(|parent| {
+        parent.body.exposed.iter().any(|member| !exposed.contains(member))
+            || parent.body.parents.iter().any(|link| {
+                link.round > horizon
+                    && link.round > Round(0)
+                    && !exposed.contains(&link.author)
+                    && leaves_chain(block, link, known)
+            })
+    })
+}
+
+/// Rule 4 for one link of a parent, above the horizon: whether it lies beside the own chain of the
+/// block's own parent of that author.
+fn leaves_chain<'a>(
+    block: &Block,
+    link: &BlockRef,
+    known: &dyn Fn(&BlockRef) -> Option<&'a Verified<Block>>,
+) -> bool {
+    if mutants::is_active("one_chain_rule_dropped") {
+        return false;
+    }
+    let Some(mut reached) = block.body.parent(link.author).copied() else { return true };
+    while reached.round > link.round {
+        match known(&reached).and_then(|on_chain| on_chain.body.previous()) {
+            Some(previous) => reached = *previous,
+            None => return false,
+        }
+    }
+    reached != *link
+}
+
+/// Rule 3, second half: nobody is exposed without proof.
+fn exposes_with_proof(dag: &Dag, block: &Block, is_proven: &dyn Fn(ReplicaId) -> bool) -> bool {
     let before = Round(block.body.round.0.saturating_sub(1));
-    let inherits = |member: &ReplicaId| {
-        let mut near = parents.iter().filter(|parent| parent.body.round == before);
-        near.any(|parent| parent.body.exposed.contains(member))
-    };
     let is_forgotten = before <= dag.horizon() && before > Round(0);
-    parents.iter().flat_map(|parent| &parent.body.exposed).all(|member| exposed.contains(member))
-        && exposed.iter().all(|member| {
-            inherits(member) || proves_fork(block, *member) || (is_forgotten && is_proven(*member))
-        })
+    let near = block.body.parents.iter().filter(|parent| parent.round == before);
+    let inherits = |member: &ReplicaId| {
+        near.clone()
+            .filter_map(|parent| dag.block(parent))
+            .any(|parent| parent.body.exposed.contains(member))
+    };
+    block.body.exposed.iter().all(|member| {
+        inherits(member) || proves_fork(block, *member) || (is_forgotten && is_proven(*member))
+    })
 }
 
 /// Whether the block itself carries the proof that `member` forked its chain.
@@ -96,21 +130,6 @@ pub fn forkers(block: &Block) -> impl Iterator<Item = ReplicaId> + '_ {
         Vote::Evidence(evidence @ Evidence::Equivocation { .. }) => Some(evidence.accused()),
         _ => None,
     })
-}
-
-/// Rule 4 for one parent.
-fn links_are_on_chains(dag: &Dag, block: &Block, parent: &Verified<Block>) -> bool {
-    parent.body.parents.iter().all(|link| {
-        let judged = link.round > dag.horizon() && link.round > Round(0);
-        !judged
-            || block.body.exposed.contains(&link.author)
-            || block.body.parent(link.author).is_some_and(|tip| is_on_chain(dag, tip, link))
-    })
-}
-
-/// Whether `link`, above the horizon, lies on the own chain that ends in `tip`.
-fn is_on_chain(dag: &Dag, tip: &BlockRef, link: &BlockRef) -> bool {
-    tip.round >= link.round && dag.on_chain(tip, link.round).is_some_and(|reached| reached == *link)
 }
 
 #[cfg(test)]

@@ -18,10 +18,11 @@ pub const WATCHES_MAX: usize = 64;
 /// Bytes of a watch's prefix: a key of a service, with its tag.
 pub const WATCH_PREFIX_BYTES_MAX: usize = KV_KEY_BYTES_MAX + 64;
 /// Bytes of changes kept for watches that come late.
-pub const FEED_BYTES_MAX: usize = 8 << 20;
-/// Bytes of changes told to one client, over all its watches, between two commits. A watch that
-/// would exceed it ends with [`ServerMessage::Compacted`].
-pub const TOLD_BYTES_MAX: usize = 16 << 20;
+pub const FEED_BYTES_MAX: usize = 4 << 20;
+/// Bytes of changes told to one client, over all its watches, between two commits: what waits to be
+/// sent on one connection. A watch that would exceed it ends with [`ServerMessage::Compacted`]; the
+/// whole feed always fits.
+pub const TOLD_BYTES_MAX: usize = 8 << 20;
 /// Changes in one message to a watcher.
 const ITEMS_MAX: usize = 256;
 /// Bytes of values in one message to a watcher, beyond its first item.

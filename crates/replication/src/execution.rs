@@ -30,7 +30,7 @@ use crate::state::{SERVICE_ID_MAX, State};
 pub const ENVELOPE_REPLY_BYTES_MAX: usize = 1 << 20;
 /// Bytes of the answers of one commit to fresh envelopes of one client. Envelopes beyond are executed
 /// without an answer: the client asks again, and gets what was kept.
-pub const CLIENT_FRESH_BYTES_MAX: usize = 8 << 20;
+pub const CLIENT_FRESH_BYTES_MAX: usize = 4 << 20;
 /// Bytes of the answers of one commit to repeated envelopes of one client. Counted apart, so that a
 /// replica that repeats a client's old envelopes cannot silence the answers to its new ones.
 pub const CLIENT_REPEATED_BYTES_MAX: usize = 1 << 20;

@@ -95,8 +95,8 @@ impl Statements {
         let is_near = commit <= self.newest
             && commit.0.saturating_add(STATEMENT_COMMITS_MAX as u64) > self.newest.0;
         let is_signed =
-            mutants::is_active("vote_signatures_ignored") || self.keyring.holds(&signed);
-        if is_near && is_signed { self.record(signed) } else { Vec::new() }
+            || mutants::is_active("vote_signatures_ignored") || self.keyring.holds(&signed);
+        if is_near && is_signed() { self.record(signed) } else { Vec::new() }
     }
 
     fn record(&mut self, signed: SignedStatement) -> Vec<Finding> {

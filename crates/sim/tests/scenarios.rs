@@ -50,7 +50,6 @@ fn scenario_02_a_leader_just_under_the_wait() {
     let slowed =
         holds(4, |seed| Options::calm(seed, Mode::Safety, SMALL).intruded(1, "slow-leader"));
     let (calm, slowed) = (pace(&calm), pace(&slowed));
-    println!("{slowed:.0} instead of {calm:.0} commits a second");
     assert!(slowed >= calm / 6.0, "{slowed:.0} instead of {calm:.0} commits a second");
 }
 
@@ -127,11 +126,10 @@ fn scenario_16_badly_signed_votes_in_blocks() {
 /// a delay that nobody knows.
 #[test]
 fn scenario_21_chosen_message_order() {
-    let outcomes = holds(6, |seed| Options {
-        leaders: 1,
+    holds(6, |seed| Options {
+        leaders: if seed % 2 == 0 { 1 } else { 2 },
         ..Options::calm(seed, Mode::Safety, SMALL).with(FaultClass::Adversary)
     });
-    for o in &outcomes { println!("{} {} {:?}", o.commits, o.virtual_us, o.faults); }
 }
 
 /// Colluders who answer alike, in their own names and in others', convince no client.
@@ -211,18 +209,20 @@ fn scenario_57_rotation_of_leaders() {
 fn scenario_60_offline_trees_of_forks() {
     let outcomes =
         holds(6, |seed| Options::calm(seed, Mode::Safety, SMALL).intruded(2, "offline-tree"));
-    for outcome in &outcomes {
-        println!("{:?} {} {}", outcome.maxima, outcome.commits, outcome.proofs);
+    assert!(proofs(&outcomes) > 0, "forks are proven");
+    for outcome in outcomes {
+        assert!(outcome.maxima.parked_blocks < 64, "{:?}", outcome.maxima);
     }
 }
 
-/// Early delays, and a server that seems fast, do not switch the waiting off for good.
+/// Slow links, and a server that seems fast and never votes, do not switch the waiting off: a wait
+/// that was too short for certificates grows until it is not.
 #[test]
-fn scenario_61_delays_before_stabilisation() {
+fn scenario_61_waits_grow_until_they_suffice() {
     holds(6, |seed| Options {
         leaders: 1,
         ..Options::calm(seed, Mode::Safety, SMALL)
-            .with(FaultClass::Adversary)
-            .intruded(1, "fake-fast")
+            .with(FaultClass::SlowLinks)
+            .intruded(1, "never-votes-first")
     });
 }

@@ -39,7 +39,7 @@ impl<P: Payload> Ordering<P> {
             // for this one to come back from the disk. Whatever it decides is asked for after its
             // `Persist`, so nothing of it shows before it is durable.
             let block = self.make_block(now, base.next(), out);
-            self.insert(block);
+            self.insert_and_report(block, out);
         } else if self.is_due(now, base, since) {
             self.make_block(now, base.next(), out);
         }

@@ -249,25 +249,27 @@ pub(crate) struct Bomber {
     keyring: Keyring,
     keys: [(ReplicaId, SigningKey); 2],
     depth: u64,
+    /// How many rounds lower the branch of the other key begins.
+    skip: u64,
     dag: Dag,
     waiting: Vec<Verified<Block>>,
     tree: BTreeMap<BlockRef, Verified<Block>>,
     /// The first round of the next tree.
     base: Round,
-    /// Blocks that others fetched from it.
-    served: Rc<Cell<u64>>,
+    /// Trees shown, and blocks that others fetched from them.
+    shown_and_served: Rc<Cell<(u64, u64)>>,
 }
 
 impl Bomber {
     pub(crate) fn new(
         keyring: Keyring,
         keys: [(ReplicaId, SigningKey); 2],
-        depth: u64,
-        served: Rc<Cell<u64>>,
+        (depth, skip): (u64, u64),
+        shown_and_served: Rc<Cell<(u64, u64)>>,
     ) -> Self {
         let dag = Dag::new(keyring.group(), keyring.genesis(), Round(0));
         let (waiting, tree) = (vec![], BTreeMap::new());
-        Self { keyring, keys, depth, dag, waiting, tree, base: Round(5), served }
+        Self { keyring, keys, depth, skip, dag, waiting, tree, base: Round(5), shown_and_served }
     }
 
     fn take_in(&mut self, block: Verified<Block>) {
@@ -286,7 +288,8 @@ impl Bomber {
     fn grow(&mut self, round: Round, which: usize, salt: &mut u64) -> BlockRef {
         let (own, other) = if round > self.base {
             let own = self.grow(round.minus(1), which, salt);
-            (own, Some(self.grow(round.minus(1), 1 - which, salt)))
+            let below = round.minus(self.skip);
+            (own, (below >= self.base).then(|| self.grow(below, 1 - which, salt)))
         } else {
             (BlockRef::genesis(self.keys[which].0, self.keyring.genesis()), None)
         };
@@ -321,7 +324,8 @@ impl Intruder for Bomber {
             Message::Block(block) => self.take_in(block.clone()),
             Message::Fetch(wanted) => {
                 for block in wanted.iter().filter_map(|reference| self.tree.get(reference)) {
-                    self.served.set(self.served.get() + 1);
+                    let (shown, served) = self.shown_and_served.get();
+                    self.shown_and_served.set((shown, served + 1));
                     out.push((from, Message::Block(block.clone())));
                 }
                 return;
@@ -335,6 +339,8 @@ impl Intruder for Bomber {
             let members = self.keyring.group().members();
             out.extend(members.map(|to| (to, Message::Block(block.clone()))));
             self.base = self.base.plus(self.depth + 1);
+            let (shown, served) = self.shown_and_served.get();
+            self.shown_and_served.set((shown + 1, served));
         }
     }
 }

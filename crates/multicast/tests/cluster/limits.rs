@@ -4,26 +4,111 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use ravelin_model::ReplicaId;
+use ravelin_model::limits::GC_DEPTH;
+use ravelin_model::{ReplicaId, Round, Time};
+use ravelin_multicast::parking::{PARKED_BLOCKS_MAX, Parking};
+use ravelin_multicast::{Dag, Message};
 
-use crate::intruder::{Bomber, Mute};
-use crate::network::{Cluster, steady};
+use crate::intruder::{Bomber, Mute, Wrapped};
+use crate::keys::{Fork, Keys, bogus};
+use crate::network::{Cluster, Core, steady};
 
-#[test]
-fn a_prepared_tree_of_forked_blocks_is_not_fetched() {
+/// Shows trees of two colluders, and returns how many, how many blocks of them one replica fetched
+/// on average for each, and how many the fullest DAG holds in the end.
+fn bombed(depth: u64, skip: u64) -> (u64, u64, usize) {
     let cluster = Cluster::new(1, 7, 2, 2).network(steady(Duration::from_millis(2)));
-    let served = Rc::new(Cell::new(0));
+    let counts = Rc::new(Cell::new((0, 0)));
     let colluders = [ReplicaId(6), ReplicaId(5)].map(|id| (id, cluster.keys.key(id)));
     let keyring = cluster.keys.keyring.clone();
-    let bomber = Bomber::new(keyring, colluders, 9, Rc::clone(&served));
-    let mut cluster =
-        cluster.intrude(6, Box::new(bomber)).intrude(5, Box::new(Mute)).up();
-    for number in 0..100 {
+    let bomber = Bomber::new(keyring, colluders, (depth, skip), Rc::clone(&counts));
+    let mut cluster = cluster.intrude(6, Box::new(bomber)).intrude(5, Box::new(Mute)).up();
+    for number in 0..40 {
         cluster.request(0, number);
         cluster.run_for(Duration::from_millis(20));
-        if number % 5 == 0 {
-        let held: usize = cluster.correct().map(|(_, core)| (1..=core.dag().highest().0).flat_map(|r| core.dag().round(ravelin_model::Round(r))).filter(|(at, _)| at.author.0 >= 5).count()).max().unwrap();
-        println!("served {} held {held} parked {:?}", served.get(), cluster.correct().map(|(_, core)| core.parking().len()).collect::<Vec<_>>());
-        }
     }
+    cluster.run_until_delivered(Duration::from_secs(5), 0..40);
+    let (shown, served) = counts.get();
+    let held = |core: &Core| {
+        let rounds = (1..=core.dag().highest().0).map(Round);
+        let blocks = rounds.flat_map(|round| core.dag().round(round));
+        blocks.filter(|(at, _)| at.author >= ReplicaId(5)).count()
+    };
+    let held = cluster.correct().map(|(_, core)| held(core)).max().expect("correct replicas");
+    (shown, served / shown / 5, held)
+}
+
+#[test]
+fn a_prepared_tree_of_forked_blocks_is_fetched_as_far_as_its_first_contradiction() {
+    for (depth, skip, fetched_max) in [(8, 1, 2), (11, 2, 16), (13, 3, 32)] {
+        let (shown, fetched, held) = bombed(depth, skip);
+        println!("depth {depth}, skip {skip}: {shown} trees, {fetched} fetched, {held} held");
+        assert!(shown > 2, "the intruders acted");
+        assert!(fetched <= fetched_max, "{fetched} blocks of each tree fetched by each replica");
+        assert!(held <= 100, "{held} blocks of {shown} trees in one DAG");
+    }
+}
+
+#[test]
+fn blocks_of_the_far_future_displace_each_other_and_nothing_else() {
+    let keys = Keys::new(4, 1, ravelin_model::FaultModel::Arbitrary);
+    let group = keys.keyring.group();
+    let dag = Dag::new(group, keys.keyring.genesis(), Round(0));
+    let mut parking = Parking::new(group, ReplicaId(0));
+    let flood = |author: u16, round: u64| {
+        let parents = [author, 0, 1, 2].map(|id| bogus(ReplicaId(id), Round(round - 1), round));
+        keys.block(ReplicaId(author), Round(round), parents.to_vec(), &Fork::default(), 0)
+    };
+    let needed = flood(1, 9);
+    parking.park(Time(0), ReplicaId(1), needed.clone(), &dag);
+    for round in (2..2_000).rev() {
+        parking.park(Time(0), ReplicaId(3), flood(3, round), &dag);
+    }
+    assert!(parking.len() <= PARKED_BLOCKS_MAX + 1, "{} blocks wait", parking.len());
+    assert!(parking.has(&needed.reference()), "one author's flood costs no other a block");
+    assert!(parking.has(&flood(3, 2).reference()), "the nearest rounds are kept");
+}
+
+#[test]
+fn a_flood_of_future_rounds_stops_nobody_and_is_soon_forgotten() {
+    let cluster = Cluster::new(2, 4, 1, 2).network(steady(Duration::from_millis(2)));
+    let core = Core::new(cluster.start(3, 1));
+    let keys = Keys::new(4, 1, ravelin_model::FaultModel::Arbitrary);
+    let mut far = 1_000;
+    let flood = Box::new(move |_, message| match &message {
+        Message::Block(block) if block.body.author == ReplicaId(3) => {
+            let junk = (0..20).map(|_| {
+                far += 1;
+                let parents =
+                    [3, 0, 1, 2].map(|id| bogus(ReplicaId(id), Round(far - 1), far)).to_vec();
+                let block =
+                    keys.block(ReplicaId(3), Round(far), parents, &Fork::default(), far);
+                Message::Block(block)
+            });
+            junk.chain([message]).collect()
+        }
+        _ => vec![message],
+    });
+    let flooder = Wrapped::boxed(core, ReplicaId(3), flood);
+    let mut cluster = cluster.intrude(3, flooder).up();
+    for number in 0..100 {
+        cluster.request(0, number);
+        cluster.run_for(Duration::from_millis(10));
+        let parked = cluster.correct().map(|(_, core)| core.parking().len()).max();
+        assert!(parked.is_some_and(|parked| parked <= 2 * PARKED_BLOCKS_MAX), "{parked:?} wait");
+    }
+    cluster.run_until_delivered(Duration::from_secs(5), 0..100);
+}
+
+#[test]
+fn a_long_run_holds_no_more_than_the_horizon_allows() {
+    let mut cluster = Cluster::new(3, 4, 1, 2).up();
+    let mut number = 0;
+    while cluster.core(0).round().0 < 3 * GC_DEPTH {
+        cluster.request(0, number);
+        number += 1;
+        cluster.run_for(Duration::from_millis(5));
+        let held = cluster.core(0).dag().len() as u64;
+        assert!(held <= 4 * (GC_DEPTH + 8), "{held} blocks");
+    }
+    assert!(cluster.core(0).delivery().delivered().count() as u64 <= 4 * (GC_DEPTH + 8));
 }

@@ -154,7 +154,7 @@ fn a_watch_that_broke_off_between_pieces_goes_on_without_a_gap() {
     let mut clients = Clients::new(Position(0));
     clients.open(ONE, key(1));
     let changes: Vec<_> = (0..900)
-        .map(|number| item(1 + number / 250, u16::try_from(number % 250).unwrap(), b"a", 5_000))
+        .map(|number| item(1 + number / 250, u16::try_from(number % 250).unwrap(), b"a", 4_000))
         .collect();
     let all: Vec<_> = changes.iter().map(|(_, item)| item.clone()).collect();
     clients.on_commit(changes, Position(4), everyone);
@@ -188,15 +188,16 @@ fn changes_that_are_forgotten_are_said_to_be() {
     assert_eq!(ask(&mut clients, 10), [compacted(11)]);
     assert!(matches!(ask(&mut clients, 11)[..], [ServerMessage::Changes { .. }]));
     // Two items of one position: when one of them goes, the position is not told any more.
+    let most = FEED_BYTES_MAX - (1 << 20);
     let changes =
-        vec![item(20, 0, b"a", 1 << 20), item(20, 1, b"a", 10), item(21, 0, b"a", 7 << 20)];
+        vec![item(20, 0, b"a", 1 << 20), item(20, 1, b"a", 10), item(21, 0, b"a", most)];
     clients.on_commit(changes, Position(21), everyone);
     assert_eq!(clients.feed.len(), 2);
     assert_eq!(ask(&mut clients, 20), [compacted(21)]);
     let ServerMessage::Changes { items, .. } = &ask(&mut clients, 21)[0] else { panic!() };
     assert_eq!(items.len(), 1);
     // One larger than the whole feed.
-    clients.on_commit(vec![item(22, 0, b"a", 9 << 20)], Position(22), everyone);
+    clients.on_commit(vec![item(22, 0, b"a", FEED_BYTES_MAX)], Position(22), everyone);
     assert_eq!((clients.feed.len(), clients.feed_bytes), (0, 0));
     assert_eq!(ask(&mut clients, 22), [compacted(23)]);
 }
@@ -269,7 +270,7 @@ fn what_one_client_is_told_between_two_commits_is_bounded() {
     clients.open(ONE, key(1));
     clients.open(TWO, key(1));
     clients.open(ConnectionId(3), key(2));
-    let changes: Vec<_> = (1..=7).map(|position| item(position, 0, b"a", 1 << 20)).collect();
+    let changes: Vec<_> = (1..=7).map(|position| item(position, 0, b"a", 1 << 19)).collect();
     clients.on_commit(changes, Position(7), everyone);
     let mut bytes = 0;
     for round in 0..50 {
@@ -289,7 +290,7 @@ fn what_one_client_is_told_between_two_commits_is_bounded() {
     for id in 0..40 {
         clients.watch(ONE, request(id, b"", 0), Position(7));
     }
-    let told = clients.on_commit(vec![item(8, 0, b"a", 1 << 20)], Position(8), everyone);
+    let told = clients.on_commit(vec![item(8, 0, b"a", 1 << 19)], Position(8), everyone);
     let bytes: usize = told.iter().map(|(_, message)| message.encode().len()).sum();
     assert!(bytes <= 2 * TOLD_BYTES_MAX, "{bytes}"); // two clients
     let ended = told.iter().filter(|(_, told)| matches!(told, ServerMessage::Compacted { .. }));

@@ -1,0 +1,51 @@
+//! Random runs: nothing wrong may ever happen, and everything asked must be answered once the world
+//! is well again. `cargo xtask sim` makes many more.
+
+use ravelin_sim::runner::{Report, run_seeds};
+use ravelin_sim::{Mode, Settings, intruder};
+
+/// Seeds of each mode: a build without optimisation is ten times slower.
+const SEEDS: u64 = if cfg!(debug_assertions) { 8 } else { 100 };
+
+fn clean(report: &Report) {
+    if let Some(failure) = report.violations.first() {
+        panic!("{}", failure.to_file());
+    }
+}
+
+#[test]
+fn nothing_wrong_happens_whatever_the_world_does() {
+    let report = run_seeds(0, SEEDS, Mode::Safety, Settings::default(), &mut |_, _| {});
+    clean(&report);
+    assert!(report.uncounted.len() as u64 <= SEEDS / 4, "{:?}", report.uncounted);
+}
+
+#[test]
+fn everything_is_answered_once_the_world_is_well() {
+    let report = run_seeds(1_000, SEEDS, Mode::Liveness, Settings::default(), &mut |_, _| {});
+    clean(&report);
+    assert!(report.operations > 20 * SEEDS);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    for mode in [Mode::Safety, Mode::Liveness] {
+        let run = || run_seeds(2_000, SEEDS / 4, mode, Settings::default(), &mut |_, _| {});
+        let (one, other) = (run(), run());
+        assert_eq!(one.trace_hash, other.trace_hash);
+        assert_eq!(one.events, other.events);
+    }
+}
+
+#[test]
+fn every_intruder_acts_and_is_survived() {
+    for (turn, known) in (0..).zip(intruder::all()) {
+        let settings = Settings { group: Some((4, 1)), intruder: Some(known.name) };
+        let seeds = if cfg!(debug_assertions) { 1 } else { 4 };
+        let report =
+            run_seeds(3_000 + 10 * turn, seeds, Mode::Liveness, settings, &mut |_, _| {});
+        clean(&report);
+        let acts: u64 = report.acts.get(known.name).copied().unwrap_or(0);
+        assert!(acts > 0 || seeds == 1, "{} did nothing", known.name);
+    }
+}
