@@ -44,6 +44,11 @@ impl CatchUp {
         self.frontier() > dag.highest().plus(REPLAY_GAP)
     }
 
+    /// Whether enough members showed where they are, and `dag` is there too.
+    pub(crate) fn is_caught_up(&self, dag: &Dag) -> bool {
+        self.frontier() > Round(0) && !self.is_behind(dag)
+    }
+
     /// A round that at least one correct member has reached.
     fn frontier(&self) -> Round {
         let mut seen = self.seen.clone();

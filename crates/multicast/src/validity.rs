@@ -3,7 +3,10 @@
 //!
 //! 1. Round 1 or later; parents of earlier rounds; first the author's own last block, then others
 //!    ascending by author, one each.
-//! 2. At least `q` parents of the round before.
+//! 2. At least `q` parents of the round before, less one for each member that the block exposes. (Two
+//!    sets of `q - e` among the `n - e` members that are not exposed still share a correct one, since
+//!    at most `f - e` of them are intruded. Without this allowance a laggard and a proven forker could
+//!    together leave too few blocks in a round for ever.)
 //! 3. *Exposure.* A member is exposed when the history proves that it forked its chain. Whom a parent
 //!    exposes, the block exposes; and it exposes nobody else without a proof of its own or a parent
 //!    of the round before that does. An exposed member is no parent any more.
@@ -49,7 +52,8 @@ pub fn is_well_formed(dag: &Dag, block: &Block) -> bool {
         })
         && body.exposed.iter().all(|member| group.has(*member))
         && body.parents.iter().all(|parent| parent.round < body.round)
-        && before >= group.quorum()
+        && before + body.exposed.len() >= group.quorum()
+        && before > 0
 }
 
 /// Whether the block keeps rules 3 and 4 toward its parents, all of which are in the DAG.

@@ -247,9 +247,6 @@ impl Replica {
 
     /// Proofs first: what they prove may forbid to answer.
     fn on_committed(&mut self, committed: &Committed, out: &mut Out) {
-        if committed.state.commit <= self.execution.state().commit() {
-            return;
-        }
         let votes = || committed.blocks.iter().flat_map(|block| &block.body.votes);
         for vote in votes() {
             if let Vote::Evidence(evidence) = vote {

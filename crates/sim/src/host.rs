@@ -210,7 +210,7 @@ fn intruded(
     (own, replica): (ReplicaId, Replica),
     names: &[&'static str],
 ) -> Intruded {
-    let ring = Dice::new(options.seed, "ring").next();
+    let ring = Dice::new(options.seed, "ring").draw();
     let mut dice = Dice::new(options.seed ^ u64::from(own.0), "takeover");
     let from = if dice.once_in(3) { 0 } else { dice.between(1, 60) };
     let until = if dice.once_in(4) { from + dice.between(12, 150) } else { u64::MAX };
@@ -220,7 +220,7 @@ fn intruded(
         Window { from: ravelin_model::Round(from), until: ravelin_model::Round(until) }
     };
     let (plan, keyring) = (world.plan.clone(), world.keyring.clone());
-    let means = Means::new(plan, keyring, world.block_key(own), own, (ring, dice.next()));
+    let means = Means::new(plan, keyring, world.block_key(own), own, (ring, dice.draw()));
     let intruders = names.iter().filter_map(|name| intruder::by_name(name)).collect();
     Intruded::new(replica, means, intruders, window)
 }

@@ -62,7 +62,7 @@ impl Network {
             }
         }
         Self {
-            whim: dice.next(),
+            whim: dice.draw(),
             cuts: cuts(options, &members, heal.min(end)),
             dice,
             classes: options.classes.clone(),

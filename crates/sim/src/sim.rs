@@ -37,8 +37,10 @@ pub const PATIENCE: Micros = 60_000_000;
 const END: Micros = 120_000_000;
 /// How often someone looks whether all is well.
 const LOOK_EVERY: Micros = 100_000;
-/// The shortest run in safety mode.
+/// The shortest run in safety mode with troubles.
 const SAFETY_MIN: Micros = 1_500_000;
+/// When a run in liveness mode without troubles counts as healed.
+const CALM: Micros = 300_000;
 /// How long clients go on asking after everything is healed.
 const HEALTHY: Micros = 300_000;
 /// Crashes between two actions of one run at most.
@@ -123,6 +125,7 @@ impl Sim {
         let world = World::new(&options);
         let mut dice = Dice::new(options.seed, "sim");
         let heal = match options.mode {
+            Mode::Liveness if options.classes.is_empty() => CALM,
             Mode::Liveness => dice.between(1_000_000, 4_000_000),
             Mode::Safety => Micros::MAX,
         };
@@ -200,7 +203,7 @@ impl Sim {
         }
         self.faults.extend(self.network.counts.iter().map(|(class, count)| (*class, *count)));
         Outcome {
-            violation: self.violation.or(judged.err()),
+            violation: self.violation.or_else(|| judged.err()),
             commits: self.order.highest().0,
             trace: self.trace.digest(),
             events: self.trace.events,

@@ -29,7 +29,7 @@ impl<P: Payload> Ordering<P> {
             return; // its last block has yet to come back from its own disk
         }
         let Some(base) = self.base() else { return };
-        if self.builders(base) < self.rule.group.quorum() {
+        if self.builders(base) < self.builders_needed() {
             self.ready_since = None;
             return self.say_again(now, out);
         }
@@ -47,7 +47,7 @@ impl<P: Payload> Ordering<P> {
 
     /// Whether a quorum is a round ahead already.
     fn is_overtaken(&self, base: Round) -> bool {
-        self.builders(base.next()) >= self.rule.group.quorum()
+        self.builders(base.next()) >= self.builders_needed()
     }
 
     /// Sends the last block once more: the others may have been down, or it may be lost, and no
@@ -59,6 +59,14 @@ impl<P: Payload> Ordering<P> {
             out.push(Action::Broadcast(Message::Block(block.clone())));
             self.said = now;
         }
+    }
+
+    /// How many blocks of a round the next one must name: fewer when members are exposed, see
+    /// [`validity`].
+    fn builders_needed(&self) -> usize {
+        let members = self.rule.group.members();
+        let exposed = members.filter(|member| self.forks.has(*member)).count();
+        self.rule.group.quorum().saturating_sub(exposed).max(1)
     }
 
     /// How many members have a block of `round` that a next block may name.
@@ -76,11 +84,11 @@ impl<P: Payload> Ordering<P> {
         if last > self.dag.horizon() || self.dag.horizon() == Round(0) {
             return Some(last);
         }
-        if self.catch_up.is_behind(&self.dag) {
+        if !self.catch_up.is_caught_up(&self.dag) {
             return None;
         }
         let mut round = self.dag.highest();
-        while self.builders(round) < self.rule.group.quorum() && round > self.dag.horizon() {
+        while self.builders(round) < self.builders_needed() && round > self.dag.horizon() {
             round = round.minus(1);
         }
         Some(round)

@@ -274,9 +274,11 @@ impl Bomber {
 
     fn take_in(&mut self, block: Verified<Block>) {
         self.waiting.push(block);
-        while let Some(ready) = self.waiting.iter().position(|block| {
-            block.body.parents.iter().all(|parent| self.dag.has(parent))
-        }) {
+        while let Some(ready) = self
+            .waiting
+            .iter()
+            .position(|block| block.body.parents.iter().all(|parent| self.dag.has(parent)))
+        {
             let block = self.waiting.swap_remove(ready);
             if !self.dag.has(&block.reference()) {
                 self.dag.insert(block);

@@ -45,7 +45,7 @@ fn never_votes(seed: u64, others: Delays) -> (Cluster, Rc<Cell<u64>>) {
 
 #[test]
 fn one_that_never_votes_but_always_arrives_first_stops_nothing() {
-    for seed in 0..5 {
+    for seed in 0..3 {
         let (mut cluster, refused) = never_votes(
             seed,
             Box::new(|dice, _| vec![Duration::from_micros(5_000 + dice.below(5_000))]),
@@ -67,8 +67,8 @@ fn early_delays_do_not_switch_off_waiting_for_good() {
             vec![Duration::from_millis(if is_far { 200 } else { 1 })]
         }),
     );
-    commits_in(&mut cluster, Duration::from_secs(20), &[0, 1, 2]);
-    let commits = commits_in(&mut cluster, Duration::from_secs(20), &[0, 1, 2]);
+    commits_in(&mut cluster, Duration::from_secs(10), &[0, 1, 2]);
+    let commits = commits_in(&mut cluster, Duration::from_secs(10), &[0, 1, 2]);
     assert!(refused.get() > 10, "the intruder acted {} times", refused.get());
     assert!(commits > 10, "{commits} commits: {}", cluster.describe());
 }

@@ -189,8 +189,7 @@ fn changes_that_are_forgotten_are_said_to_be() {
     assert!(matches!(ask(&mut clients, 11)[..], [ServerMessage::Changes { .. }]));
     // Two items of one position: when one of them goes, the position is not told any more.
     let most = FEED_BYTES_MAX - (1 << 20);
-    let changes =
-        vec![item(20, 0, b"a", 1 << 20), item(20, 1, b"a", 10), item(21, 0, b"a", most)];
+    let changes = vec![item(20, 0, b"a", 1 << 20), item(20, 1, b"a", 10), item(21, 0, b"a", most)];
     clients.on_commit(changes, Position(21), everyone);
     assert_eq!(clients.feed.len(), 2);
     assert_eq!(ask(&mut clients, 20), [compacted(21)]);

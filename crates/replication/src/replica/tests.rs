@@ -308,11 +308,7 @@ fn nothing_shows_of_what_was_decided_after_the_reason_to_halt() {
     replica.carry_out(inner, &mut out);
     assert!(matches!(
         out[..],
-        [
-            Action::Accuse(..),
-            Action::Accuse(..),
-            Action::Emit(Event::Status(Status::FailSafe(_)))
-        ]
+        [Action::Accuse(..), Action::Accuse(..), Action::Emit(Event::Status(Status::FailSafe(_)))]
     ));
 }
 

@@ -66,7 +66,7 @@ impl History {
         for operation in &self.operations {
             let Operation { client, invoked_us, responded_us, request, reply } = operation;
             let responded = responded_us.map_or("null".into(), |time| time.to_string());
-            let reply = reply.as_ref().map_or("null".into(), reply_json);
+            let reply = reply.as_ref().map_or_else(|| "null".into(), reply_json);
             let _ = writeln!(
                 lines,
                 "{{\"client\":{client},\"invoked_us\":{invoked_us},\"responded_us\":{responded},\
@@ -84,7 +84,7 @@ fn request_json(request: &KvRequest) -> String {
         KvRequest::Write(Write { key, value, condition, .. }) => format!(
             "{{\"write\":{},\"value\":{},\"if\":{}}}",
             text(key),
-            value.as_ref().map_or("null".into(), |value| text(value)),
+            value.as_ref().map_or_else(|| "null".into(), |value| text(value)),
             condition_json(condition)
         ),
         KvRequest::Transaction { conditions, then, otherwise } => format!(
@@ -129,7 +129,7 @@ fn reply_json(reply: &KvReply) -> String {
             format!("{{\"written\":{},\"existed\":{existed}}}", position.0)
         }
         KvReply::Conflict { found, .. } => {
-            let found = found.as_ref().map_or("null".into(), |entry| text(&entry.value));
+            let found = found.as_ref().map_or_else(|| "null".into(), |entry| text(&entry.value));
             format!("{{\"conflict\":{found}}}")
         }
         KvReply::Transaction { held, results } => {

@@ -49,7 +49,7 @@ impl Intruder for Forger {
             for replica in others {
                 let mut statement = *statement;
                 statement.replica = replica;
-                if self.turn % 3 == 0 {
+                if self.turn.is_multiple_of(3) {
                     statement.signature = Signature([5; 64]);
                 }
                 let (batch, path) = (forged.clone(), path.clone());

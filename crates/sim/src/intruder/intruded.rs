@@ -1,6 +1,8 @@
 //! A replica in the hands of an intruder, with the interface of a replica.
 
-use ravelin_model::{Action, Actions, Protocol as _, ReplicaId, Round, Suspicion, Time};
+use ravelin_model::{
+    Action, Actions, Block, Decode as _, Protocol as _, ReplicaId, Round, Suspicion, Time,
+};
 use ravelin_multicast::Message;
 use ravelin_replication::{ClientInput, ConnectionId, Event, Replica};
 
@@ -264,6 +266,9 @@ impl Intruded {
     /// Takes broadcasts apart, so that intruders decide for each recipient. Remembers the replica's
     /// own newest block.
     fn in_single_steps(&mut self, action: Action<Message, Event>) -> Vec<Deed> {
+        if self.means.makes_blocks && self.is_own_record(&action) {
+            return Vec::new(); // what its replica would have said is never shown to laggards either
+        }
         let Action::Broadcast(message) = action else { return vec![Deed::Act(action)] };
         if let Message::Block(block) = &message
             && block.body.author == self.means.own
@@ -275,6 +280,13 @@ impl Intruded {
         }
         let members = self.means.keyring.group().members();
         members.map(|to| Deed::Act(Action::Send(to, message.clone()))).collect()
+    }
+
+    /// Whether the replica asks to keep a block of its own.
+    fn is_own_record(&self, action: &Action<Message, Event>) -> bool {
+        let Action::Persist(record) = action else { return false };
+        Block::decode("recorded block", &record.bytes)
+            .is_ok_and(|block| block.body.author == self.means.own)
     }
 
     /// Whether the deed hands out a block that is being hidden.

@@ -77,7 +77,7 @@ impl Means {
     /// A number that all colluders draw alike for `what`.
     #[must_use]
     pub fn shared(&self, what: u64) -> u64 {
-        Dice::new(self.ring ^ what.wrapping_mul(0x9e37_79b9_7f4a_7c15), "ring").next()
+        Dice::new(self.ring ^ what.wrapping_mul(0x9e37_79b9_7f4a_7c15), "ring").draw()
     }
 
     /// Which of `parts` parts of the group `replica` is in, as all colluders see it.

@@ -45,9 +45,7 @@ fn deeds(intruded: &mut Intruded) -> Vec<Deed> {
 
 /// To how many others a deed of each kind goes: blocks as messages, anything as bytes.
 fn sent(deeds: &[Deed]) -> (usize, usize) {
-    let is_block = |deed: &&Deed| {
-        matches!(deed, Deed::Act(Action::Send(to, Message::Block(_))) if *to != ReplicaId(2))
-    };
+    let is_block = |deed: &&Deed| matches!(deed, Deed::Act(Action::Send(to, Message::Block(_))) if *to != ReplicaId(2));
     let is_bytes = |deed: &&Deed| matches!(deed, Deed::Bytes(..));
     (deeds.iter().filter(is_block).count(), deeds.iter().filter(is_bytes).count())
 }

@@ -12,12 +12,7 @@ fn order() -> Order {
 
 fn execution(position: u64, request: &[u8], reply: &[u8]) -> Execution {
     Execution {
-        context: Context {
-            position: Position(position),
-            index: 0,
-            time: Time(5),
-            client: CLIENT,
-        },
+        context: Context { position: Position(position), index: 0, time: Time(5), client: CLIENT },
         service: ServiceId::KV,
         request: request.to_vec(),
         reply: Ok(reply.to_vec()),
