@@ -8,8 +8,10 @@
 
 #![allow(clippy::indexing_slicing, reason = "a test that indexes wrongly fails, as it should")]
 
+#[allow(dead_code, reason = "each test file uses its part of it")]
 #[path = "common/dice.rs"]
 mod dice;
+#[allow(dead_code, reason = "each test file uses its part of it")]
 #[path = "common/keys.rs"]
 mod keys;
 #[path = "common/parents.rs"]
@@ -141,7 +143,7 @@ impl World {
             let of_round: Vec<_> =
                 self.dag.of(round.minus(back), member).map(|(at, _)| *at).collect();
             let found = dice.pick(&of_round).copied();
-            let found = found.or((round == Round(1)).then(|| self.keys.genesis(member)));
+            let found = found.or_else(|| (round == Round(1)).then(|| self.keys.genesis(member)));
             seen.extend(found.map(|found| (member, found)));
         }
         seen
@@ -300,7 +302,7 @@ fn a_history_holds_one_chain_of_every_member_that_it_does_not_expose() {
             let exposed = &world.dag.block(&tip).expect("of this DAG").body.exposed;
             for member in world.dag.group().members().filter(|member| !exposed.contains(member)) {
                 let mut chain: Vec<_> = history.iter().filter(|at| at.author == member).collect();
-                let newest = chain.pop().copied().unwrap_or(world.keys.genesis(member));
+                let newest = chain.pop().copied().unwrap_or_else(|| world.keys.genesis(member));
                 let is_below = |at: &&BlockRef| world.dag.on_chain(&newest, at.round) == Some(**at);
                 assert!(
                     chain.iter().all(is_below),

@@ -1,1 +1,207 @@
-//! The known bugs and attacks.
+//! The known bugs and attacks that this suite contains, under their numbers: where each is tried,
+//! and which planted bug that test finds.
+//!
+//! A planted bug lives behind `--cfg ravelin_mutants` and is chosen by `RAVELIN_MUTANT`.
+
+/// One known bug or attack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scenario {
+    /// Its number.
+    pub number: u32,
+    /// What it is.
+    pub name: &'static str,
+    /// The tests, each as file and name.
+    pub tests: &'static [(&'static str, &'static str)],
+    /// The planted bug that the first test finds, or why there is none.
+    pub mutant: Mutant,
+}
+
+/// What proves that a scenario's test can fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mutant {
+    /// The name of the planted bug.
+    Planted(&'static str),
+    /// Why none is possible.
+    None(&'static str),
+}
+
+use Mutant::{None as Without, Planted};
+
+const SIM: &str = "crates/sim/tests/scenarios.rs";
+const CLIENT_VOTES: &str = "crates/client/src/tests/votes.rs";
+const CLIENT_READS: &str = "crates/client/src/tests/reads.rs";
+const SIGNING: &str = "crates/crypto/src/signing/tests.rs";
+
+/// All scenarios, by number.
+pub const ALL: &[Scenario] = &[
+    Scenario {
+        number: 1,
+        name: "an authenticator that is valid for some replicas only",
+        tests: &[(SIM, "scenario_01_envelopes_that_only_some_would_take")],
+        mutant: Planted("envelope_signatures_ignored"),
+    },
+    Scenario {
+        number: 2,
+        name: "a slow primary just under the timeout",
+        tests: &[(SIM, "scenario_02_a_leader_just_under_the_wait")],
+        mutant: Planted("wait_always_longest"),
+    },
+    Scenario {
+        number: 5,
+        name: "a fork by twins",
+        tests: &[(SIM, "scenario_05_twins_and_forks")],
+        mutant: Planted("quorum_lowered"),
+    },
+    Scenario {
+        number: 6,
+        name: "two bad leaders in a row stop the next",
+        tests: &[(SIM, "scenario_06_two_dead_leaders_in_a_row")],
+        mutant: Planted("leader_rotation_fixed"),
+    },
+    Scenario {
+        number: 7,
+        name: "commits stop for good under load",
+        tests: &[(SIM, "scenario_07_commits_go_on_under_load")],
+        mutant: Planted("fetch_never"),
+    },
+    Scenario {
+        number: 9,
+        name: "a silent leader",
+        tests: &[(SIM, "scenario_09_a_silent_leader")],
+        mutant: Planted("leader_rotation_fixed"),
+    },
+    Scenario {
+        number: 14,
+        name: "time derived from something else than what was verified",
+        tests: &[(SIM, "scenario_14_time_is_not_set_by_f_servers")],
+        mutant: Planted("agreed_time_is_the_maximum"),
+    },
+    Scenario {
+        number: 15,
+        name: "fewer distinct signers than a quorum convince a client",
+        tests: &[
+            (CLIENT_READS, "scenario_15_fewer_distinct_signers_than_a_quorum_prove_nothing"),
+            (SIM, "scenario_15_answers_in_others_names"),
+        ],
+        mutant: Without(
+            "the client's tally is keyed by the member whose connection it came over: there is no \
+             line that could count one twice without another type",
+        ),
+    },
+    Scenario {
+        number: 16,
+        name: "unverified late votes poison the next proposal",
+        tests: &[(SIM, "scenario_16_badly_signed_votes_in_blocks")],
+        mutant: Planted("vote_signatures_ignored"),
+    },
+    Scenario {
+        number: 21,
+        name: "chosen message order stops correct servers",
+        tests: &[(SIM, "scenario_21_chosen_message_order")],
+        mutant: Without(
+            "with all servers correct, a round that has a quorum has its leader's votes too: each \
+             waiting rule alone suffices; what happens without them shows with an intruder (56, 61)",
+        ),
+    },
+    Scenario {
+        number: 31,
+        name: "libraries disagree about a signature",
+        tests: &[(
+            SIGNING,
+            "scenario_31_small_order_points_are_judged_alike_singly_and_in_batches",
+        )],
+        mutant: Without("the rule is the library's (ZIP-215); ours is to use no other"),
+    },
+    Scenario {
+        number: 32,
+        name: "a client accepts equal replies of too few",
+        tests: &[
+            (CLIENT_VOTES, "scenario_32_one_member_counts_once_however_it_answers"),
+            (CLIENT_VOTES, "scenario_32_answers_to_something_else_do_not_count"),
+            (SIM, "scenario_32_equal_answers_of_too_few"),
+        ],
+        mutant: Planted("quorum_lowered"),
+    },
+    Scenario {
+        number: 33,
+        name: "sequence numbers are exhausted",
+        tests: &[(SIM, "scenario_33_round_numbers_are_not_exhausted")],
+        mutant: Planted("parking_unbounded"),
+    },
+    Scenario {
+        number: 35,
+        name: "execution is not deterministic",
+        tests: &[(SIM, "scenario_35_execution_is_deterministic")],
+        mutant: Planted("execution_not_deterministic"),
+    },
+    Scenario {
+        number: 40,
+        name: "replay across clusters and epochs",
+        tests: &[
+            (SIM, "scenario_40_replay_from_elsewhere"),
+            (CLIENT_VOTES, "scenario_40_statements_of_another_cluster_incarnation_or_epoch_do_not_count"),
+        ],
+        mutant: Planted("epochs_not_told_apart"),
+    },
+    Scenario {
+        number: 41,
+        name: "a fast read after a write acknowledged by too few",
+        tests: &[
+            (SIM, "scenario_41_a_liar_and_laggards"),
+            (CLIENT_READS, "scenario_41_one_liar_and_f_laggards_cannot_make_a_read_stale"),
+        ],
+        mutant: Planted("exactly_once_dropped"),
+    },
+    Scenario {
+        number: 56,
+        name: "a server that never votes but is always first",
+        tests: &[(SIM, "scenario_56_never_votes_but_is_always_first")],
+        mutant: Planted("votes_not_awaited"),
+    },
+    Scenario {
+        number: 57,
+        name: "anchors always belong to one bad server",
+        tests: &[(SIM, "scenario_57_rotation_of_leaders")],
+        mutant: Planted("leader_rotation_fixed"),
+    },
+    Scenario {
+        number: 60,
+        name: "an offline tree of forks behind one tip",
+        tests: &[
+            (
+                "crates/multicast/tests/cluster/limits.rs",
+                "a_prepared_tree_of_forked_blocks_is_fetched_as_far_as_its_first_contradiction",
+            ),
+            (SIM, "scenario_60_offline_trees_of_forks"),
+        ],
+        mutant: Planted("one_chain_rule_dropped"),
+    },
+    Scenario {
+        number: 61,
+        name: "delays before stabilisation switch off waiting",
+        tests: &[(SIM, "scenario_61_waits_grow_until_they_suffice")],
+        mutant: Planted("wait_never_doubles"),
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn every_scenario_asked_for_is_there_with_tests_that_exist() {
+        let asked = [1, 2, 5, 6, 7, 9, 14, 15, 16, 21, 31, 32, 33, 35, 40, 41, 56, 57, 60, 61];
+        let numbers: Vec<u32> = ALL.iter().map(|scenario| scenario.number).collect();
+        assert_eq!(numbers, asked);
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        for scenario in ALL {
+            assert!(!scenario.tests.is_empty());
+            for (file, test) in scenario.tests {
+                let text = std::fs::read_to_string(root.join(file)).unwrap();
+                assert!(text.contains(&format!("fn {test}(")), "{file} has no {test}");
+            }
+        }
+    }
+}

@@ -5,6 +5,7 @@
 //! it: it shows once the sync that covers it has ended, while the replica takes further inputs.
 
 mod judging;
+mod posting;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -410,64 +411,6 @@ impl Sim {
         }
     }
 
-    fn letter(&self, message: &Message) -> Letter {
-        match self.options.travel {
-            Travel::Verified => Letter::Message(message.clone()),
-            Travel::Bytes => Letter::Bytes(Arc::new(peer::encode(message))),
-        }
-    }
-
-    /// Puts a letter into the network.
-    fn post(&mut self, from: ReplicaId, to: ReplicaId, letter: &Letter) {
-        let Some(receiver) = self.hosts.get(to.index()) else { return };
-        let life = receiver.life;
-        let event = || Event::Deliver { to, life, from, letter: letter.clone() };
-        if from == to {
-            return self.queue.push(self.now, event());
-        }
-        let sender = self.hosts.get(from.index()).and_then(|host| host.server.as_ref());
-        let is_first = matches!(sender, Some(Server::Intruded(intruded)) if intruded.is_first());
-        let arrivals = match is_first {
-            true => vec![self.network.fastest()],
-            false => self.network.carry(self.now, (from, to), self.header(letter)),
-        };
-        for delay in arrivals {
-            let is_slow = self.options.has(FaultClass::SlowVerify) && self.dice.once_in(3);
-            let checking = match is_slow && self.now < self.heal {
-                true => {
-                    self.count(FaultClass::SlowVerify);
-                    self.dice.between(1_000, 15_000)
-                }
-                false => self.dice.between(20, 150),
-            };
-            self.queue.push(self.now + delay + checking, event());
-        }
-    }
-
-    /// What the network can read of a letter.
-    fn header(&self, letter: &Letter) -> Option<Header> {
-        let Letter::Message(Message::Block(block)) = letter else { return None };
-        let (round, author) = (block.body.round, block.body.author);
-        let is_leader = self.rule.leaders_of(round).any(|leader| leader == author);
-        Some(Header { round, author, is_leader })
-    }
-
-    fn emitted(&mut self, id: ReplicaId, event: ReplicaEvent) {
-        match event {
-            ReplicaEvent::ToClient(connection, message) => {
-                self.send_to_client(id, connection, message);
-            }
-            ReplicaEvent::Archive { to, from } => {
-                let Some(host) = self.hosts.get(id.index()) else { return };
-                let records = host.disk.records().iter().filter(|record| record.round >= from);
-                let answer = peer::replayed(records.cloned()).encode();
-                self.post(id, to, &Letter::Bytes(Arc::new(answer)));
-            }
-            ReplicaEvent::Prunable(_) => {} // these logs are short
-            ReplicaEvent::Status(status) => self.changed(id, &status),
-        }
-    }
-
     fn crash(&mut self, id: ReplicaId, down: Micros) {
         let is_torn = self.options.has(FaultClass::TornDisk);
         let Some(host) = self.hosts.get_mut(id.index()) else { return };
@@ -635,15 +578,5 @@ impl Sim {
             self.queue.push(at.max(self.now + 1), Event::ClientTimer(client));
         }
         self.judge(judged);
-    }
-
-    fn send_to_client(&mut self, id: ReplicaId, connection: ConnectionId, message: ServerMessage) {
-        let Some(host) = self.hosts.get(id.index()) else { return };
-        let Some(client) = host.connections.get(&connection).copied() else { return };
-        let Some(customer) = self.customers.get_mut(usize::from(client)) else { return };
-        let delay = self.dice.between(100, 2_000);
-        let at = customer.arrival(id, false, self.now + delay);
-        let message = Box::new(travelled(&self.options, message));
-        self.queue.push(at, Event::ToClient { to: client, from: id, connection, message });
     }
 }

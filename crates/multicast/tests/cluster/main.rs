@@ -2,8 +2,10 @@
 
 #![allow(clippy::indexing_slicing, reason = "a test that indexes wrongly fails, as it should")]
 
+#[allow(dead_code, reason = "each test file uses its part of it")]
 #[path = "../common/dice.rs"]
 mod dice;
+#[allow(dead_code, reason = "each test file uses its part of it")]
 #[path = "../common/keys.rs"]
 mod keys;
 
@@ -12,6 +14,7 @@ mod checker;
 mod intruder;
 mod intrusion;
 mod limits;
+#[allow(dead_code, reason = "tests look at some of what a hop carries")]
 mod network;
 mod restart;
 mod waiting;

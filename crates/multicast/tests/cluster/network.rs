@@ -500,7 +500,7 @@ impl Node {
             .checkpoint
             .take()
             .filter(|_| !first)
-            .unwrap_or((committed.state.clone(), BTreeSet::new()));
+            .unwrap_or_else(|| (committed.state.clone(), BTreeSet::new()));
         delivered.extend(committed.blocks.iter().map(|block| block.reference()));
         for forgotten in &committed.forgotten {
             delivered.remove(forgotten);
