@@ -1,6 +1,6 @@
 //! The cluster plan: who the members, administrators and first clients are, and what is assumed.
 //!
-//! The first plan's digest is the cluster's fingerprint and [`ClusterId`]. Signing lives in
+//! The first plan's digest is the cluster's fingerprint and [`crate::ClusterId`]. Signing lives in
 //! `crypto`; files and their syntax in the program.
 
 use std::collections::BTreeSet;

@@ -1,6 +1,6 @@
 //! Everything that an intruder who owns a server is known to do, by name.
 //!
-//! An [`Intruder`] stands between a [`Replica`] and the world: it sees every input before the
+//! An [`Intruder`] stands between a [`ravelin_replication::Replica`] and the world: it sees every input before the
 //! replica does and every action before the world does, and may drop, delay, alter, redirect or
 //! invent any of them. It holds the server's keys ([`Means`]), so that what it invents is signed. It
 //! reads no clock and touches no socket: the same objects run in the simulator and in the live

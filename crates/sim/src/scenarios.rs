@@ -139,7 +139,10 @@ pub const ALL: &[Scenario] = &[
         name: "replay across clusters and epochs",
         tests: &[
             (SIM, "scenario_40_replay_from_elsewhere"),
-            (CLIENT_VOTES, "scenario_40_statements_of_another_cluster_incarnation_or_epoch_do_not_count"),
+            (
+                CLIENT_VOTES,
+                "scenario_40_statements_of_another_cluster_incarnation_or_epoch_do_not_count",
+            ),
         ],
         mutant: Planted("epochs_not_told_apart"),
     },

@@ -227,6 +227,10 @@ impl World {
                 let message = ServerMessage::ReadReply { id, commit, reply };
                 self.travel(|| Happening::ToClient(client, replica, message.clone()));
             }
+            ClientMessage::File(evidence) => {
+                assert!(self.keys.keyring.proves(&evidence), "filed without proof: {evidence:?}");
+                assert!(self.liars.contains(&evidence.accused()), "a correct member was accused");
+            }
             other => panic!("{other:?}"),
         }
     }
