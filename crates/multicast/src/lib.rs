@@ -26,6 +26,6 @@ pub use committer::{CommitRule, Decision, Path, Slot};
 pub use dag::Dag;
 pub use delivery::{Committed, Delivery, OrderingState};
 pub use ordering::{Event, Message, Ordering, Payload, Start, Views};
-pub use pacing::Pacing;
+pub use pacing::{Pacing, SlotEnd};
 pub use parking::Parking;
 pub use recall::Standing;

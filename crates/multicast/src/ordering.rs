@@ -30,7 +30,7 @@ use crate::catch_up::CatchUp;
 use crate::delivery::{Committed, Delivery, OrderingState};
 use crate::forks::Forks;
 use crate::recall::{Recall, Standing};
-use crate::{CommitRule, Dag, Decision, Pacing, Parking, Slot, validity};
+use crate::{CommitRule, Dag, Decision, Pacing, Parking, Slot, SlotEnd, validity};
 
 /// Where a replica's blocks get their contents from.
 pub trait Payload {
@@ -264,9 +264,6 @@ impl<P: Payload> Ordering<P> {
         out: &mut Actions<Self>,
     ) {
         let reference = block.reference();
-        if self.dag.has(&reference) || self.parking.has(&reference) {
-            return;
-        }
         if !validity::is_well_formed(&self.dag, &block) {
             return out.push(bad_parents(reference.author));
         }
@@ -275,6 +272,9 @@ impl<P: Payload> Ordering<P> {
             let round = reference.round.min(self.dag.highest().next());
             self.pacing.on_arrival(now, from, round);
             self.catch_up.on_seen(reference);
+        }
+        if self.dag.has(&reference) || self.parking.has(&reference) {
+            return;
         }
         self.learn_proofs(&block, out);
         let is_second = self.note_forks(&block, out);

@@ -2,23 +2,43 @@
 //!
 //! **Guarantee:** a correct and timely leader of a round is waited for, and so are the votes that
 //! its certificates need; a dead one costs one wait and is then no longer awaited. Early delays or
-//! faked fast round trips cannot switch the waiting off: the wait doubles after each awaited slot
-//! that was not committed directly.
+//! faked fast round trips cannot switch the waiting off: while the order stands still, the wait
+//! doubles with each slot for which it ran out and which was not committed directly.
+//!
+//! Only a wait that ran out can have been too short, and while the order stands still there always
+//! is one: let a correct leader's slot fail that all correct replicas awaited. Some correct replica
+//! then made a block without the leader's, or without the votes. The first to do so saw neither a
+//! quorum ahead of it nor `n-q+1` blocks without the vote (they would hold one of a correct replica
+//! that did so earlier), so its wait ran out. A wait shrinks only with slots that did their part in
+//! the order; otherwise those that are committed in vain, between an intruder's skipped slots and a
+//! leader for whom the waits are too short, outweigh its failures, and nothing is ever delivered.
+//! Why in this form: `docs/adr/0006-what-a-wait-learns-from.md`.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use ravelin_model::limits::LEADER_WAIT_MAX;
 use ravelin_model::{Group, ReplicaId, Round, Time, mutants};
 
+use crate::committer::Slot;
+
 /// Rounds over which arrival lags are remembered.
 const LAG_ROUNDS: usize = 20;
 /// A leader is awaited while a block of it at most so many rounds old has arrived.
 const AWAITED_ROUNDS: u64 = 20;
-/// The wait never doubles more often than this: beyond it the cap holds anyway.
-const DOUBLINGS_MAX: u32 = 24;
 /// Smallest unit of the wait: below it, a wait would only measure the scheduler.
 const WAIT_MIN: Duration = Duration::from_micros(500);
+
+/// How an awaited leader's slot ended, as seen a wave and a round later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SlotEnd {
+    /// Committed directly, and so are, or skipped, all before it.
+    Delivered,
+    /// Committed directly, but an earlier slot is undecided.
+    HeldUp,
+    /// Not committed directly.
+    Missed,
+}
 
 /// What is known of how timely each member is.
 #[derive(Clone, Debug)]
@@ -28,7 +48,10 @@ pub struct Pacing {
     lags: Vec<VecDeque<Duration>>,
     newest_arrival: Vec<Round>,
     made: VecDeque<(Round, Time)>,
-    doublings: u32,
+    /// The waits that ran out, by what they were for.
+    given_up: BTreeMap<Slot, Duration>,
+    /// What was learned from waits that were too short, or long enough.
+    patience: Duration,
 }
 
 impl Pacing {
@@ -41,7 +64,8 @@ impl Pacing {
             lags: vec![VecDeque::new(); group.size()],
             newest_arrival: vec![Round(0); group.size()],
             made: VecDeque::new(),
-            doublings: 0,
+            given_up: BTreeMap::new(),
+            patience: Duration::ZERO,
         }
     }
 
@@ -53,10 +77,14 @@ impl Pacing {
         }
     }
 
-    /// Notes that `author`'s own block of `round` arrived, however late.
+    /// Notes that `author`'s own block of `round` arrived from itself, however late, and even if
+    /// others had handed it on before. Repetitions, and blocks that newer ones overtook, say nothing.
     pub fn on_arrival(&mut self, now: Time, author: ReplicaId, round: Round) {
         let Some(newest) = self.newest_arrival.get_mut(author.index()) else { return };
-        *newest = (*newest).max(round);
+        if round <= *newest {
+            return;
+        }
+        *newest = round;
         let own = self.made.iter().find(|(made, _)| *made == round);
         if let (Some((_, made)), Some(lags)) = (own, self.lags.get_mut(author.index())) {
             lags.push_back(now.since(*made));
@@ -66,15 +94,27 @@ impl Pacing {
         }
     }
 
-    /// Notes how an awaited leader's slot ended.
-    pub fn on_awaited_slot(&mut self, was_committed_directly: bool) {
-        self.doublings = if was_committed_directly {
-            self.doublings.saturating_sub(1)
-        } else if mutants::is_active("wait_never_doubles") {
-            0
-        } else {
-            (self.doublings + 1).min(DOUBLINGS_MAX)
-        };
+    /// Notes that the wait ran out before `slot`'s leader, or the votes for it, had come.
+    pub fn on_given_up(&mut self, slot: Slot) {
+        let wait = self.wait();
+        self.given_up.entry(slot).or_insert(wait);
+    }
+
+    /// Notes how an awaited leader's slot ended; slots end in rising order.
+    pub fn on_awaited_slot(&mut self, slot: Slot, end: SlotEnd) {
+        let ran_out = self.given_up.get(&slot).copied();
+        self.given_up = self.given_up.split_off(&slot);
+        match (end, ran_out) {
+            (SlotEnd::Delivered, _) => self.patience /= 2,
+            (SlotEnd::Missed, Some(too_short)) if self.wait() <= too_short => self.double(),
+            (SlotEnd::HeldUp | SlotEnd::Missed, _) => {}
+        }
+    }
+
+    fn double(&mut self) {
+        if !mutants::is_active("wait_never_doubles") {
+            self.patience = (self.wait() * 2).min(LEADER_WAIT_MAX);
+        }
     }
 
     /// Whether `leader`, and then the votes for it, are worth waiting for in `round`.
@@ -93,8 +133,7 @@ impl Pacing {
         if mutants::is_active("wait_always_longest") {
             return LEADER_WAIT_MAX;
         }
-        let base = (self.lag() * 2).max(WAIT_MIN);
-        base.saturating_mul(1 << self.doublings).min(LEADER_WAIT_MAX)
+        (self.lag() * 2).max(WAIT_MIN).max(self.patience).min(LEADER_WAIT_MAX)
     }
 
     /// The (n-f)-th smallest of the members' median lags; this replica's own is zero.
@@ -156,13 +195,59 @@ mod tests {
     fn the_wait_doubles_up_to_its_cap_and_comes_back() {
         let mut pacing = pacing();
         let base = pacing.wait();
-        for _ in 0..40 {
-            pacing.on_awaited_slot(false);
+        let slots =
+            |from: u64| (from..from + 40).map(|round| Slot { round: Round(round), index: 0 });
+        for slot in slots(0) {
+            pacing.on_given_up(slot);
+            pacing.on_awaited_slot(slot, SlotEnd::Missed);
         }
         assert_eq!(pacing.wait(), LEADER_WAIT_MAX);
-        for _ in 0..40 {
-            pacing.on_awaited_slot(true);
+        for slot in slots(100) {
+            pacing.on_awaited_slot(slot, SlotEnd::Delivered);
         }
         assert_eq!(pacing.wait(), base);
+    }
+
+    #[test]
+    fn a_wait_grows_once_for_all_slots_that_it_was_too_short_for() {
+        let mut pacing = pacing();
+        let base = pacing.wait();
+        let slot = |round| Slot { round: Round(round), index: 0 };
+        (1..=3).for_each(|round| pacing.on_given_up(slot(round)));
+        (1..=3).for_each(|round| pacing.on_awaited_slot(slot(round), SlotEnd::Missed));
+        assert_eq!(pacing.wait(), 2 * base);
+        pacing.on_awaited_slot(slot(4), SlotEnd::HeldUp);
+        assert_eq!(pacing.wait(), 2 * base, "committed in vain");
+        pacing.on_awaited_slot(slot(5), SlotEnd::Delivered);
+        assert_eq!(pacing.wait(), base);
+    }
+
+    #[test]
+    fn repeated_and_overtaken_blocks_say_nothing_about_lags() {
+        let mut pacing = pacing();
+        for round in 1..=3 {
+            pacing.on_made(Time(round), Round(round));
+        }
+        for member in [1, 2, 3] {
+            pacing.on_arrival(Time(3), ReplicaId(member), Round(3));
+            pacing.on_arrival(Time(9_000_000), ReplicaId(member), Round(3));
+            pacing.on_arrival(Time(9_000_000), ReplicaId(member), Round(2));
+        }
+        assert_eq!(pacing.wait(), WAIT_MIN);
+    }
+
+    #[test]
+    fn a_wait_that_did_not_run_out_was_not_too_short() {
+        let mut pacing = pacing();
+        let base = pacing.wait();
+        let slot = |round| Slot { round: Round(round), index: 0 };
+        pacing.on_awaited_slot(slot(1), SlotEnd::Missed);
+        assert_eq!(pacing.wait(), base);
+        pacing.on_given_up(slot(2));
+        pacing.on_awaited_slot(slot(3), SlotEnd::Missed);
+        assert_eq!(pacing.wait(), base, "another slot's");
+        pacing.on_given_up(slot(4));
+        pacing.on_awaited_slot(slot(4), SlotEnd::Missed);
+        assert_eq!(pacing.wait(), 2 * base);
     }
 }

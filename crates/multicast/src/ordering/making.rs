@@ -94,13 +94,36 @@ impl<P: Payload> Ordering<P> {
         Some(round)
     }
 
-    fn is_due(&self, now: Time, base: Round, since: Time) -> bool {
+    fn is_due(&mut self, now: Time, base: Round, since: Time) -> bool {
         if self.is_idle(base) {
             return now >= self.last_made.after(HEARTBEAT);
         }
-        now >= since.after(self.pacing.wait())
-            || (self.has_leaders(base)
-                && (self.has_votes(base) || mutants::is_active("votes_not_awaited")))
+        let lacking = self.lacking(base);
+        if lacking.is_empty() {
+            return true;
+        }
+        let is_over = now >= since.after(self.pacing.wait());
+        if is_over {
+            lacking.into_iter().for_each(|slot| self.pacing.on_given_up(slot));
+        }
+        is_over
+    }
+
+    /// The slots that the next block on `base` is worth waiting for: those of `base` whose awaited
+    /// leader's block is not here, and those of the round before whose votes may still come.
+    fn lacking(&self, base: Round) -> Vec<Slot> {
+        let slots = |round| (0..self.rule.leaders).map(move |index| Slot { round, index });
+        let leaders = slots(base).filter(|slot| !self.has_leader(*slot));
+        let votes = slots(base.minus(1))
+            .filter(|slot| !mutants::is_active("votes_not_awaited") && !self.has_votes(*slot));
+        leaders.chain(votes).filter(|slot| self.is_awaited(*slot)).collect()
+    }
+
+    fn is_awaited(&self, slot: Slot) -> bool {
+        let leader = self.rule.leader(slot);
+        slot.round > Round(0)
+            && self.fork_of(leader).is_none()
+            && self.pacing.is_awaited(leader, slot.round)
     }
 
     /// Nothing to order here, nothing under way, and nobody ahead.
@@ -111,35 +134,22 @@ impl<P: Payload> Ordering<P> {
             && !self.rule.group.members().any(|member| !self.forks.has(member) && is_ahead(member))
     }
 
-    /// Whether the awaited leaders of `round` have their blocks here.
-    fn has_leaders(&self, round: Round) -> bool {
-        self.rule.leaders_of(round).all(|leader| {
-            round == Round(0)
-                || leader == self.own
-                || self.fork_of(leader).is_some()
-                || !self.pacing.is_awaited(leader, round)
-                || self.dag.of(round, leader).next().is_some()
-        })
+    /// Whether the block of `slot`'s leader is here, or on its way back from the own disk.
+    fn has_leader(&self, slot: Slot) -> bool {
+        let leader = self.rule.leader(slot);
+        leader == self.own || self.dag.of(slot.round, leader).next().is_some()
     }
 
-    /// Whether, for each awaited leader of the round before, its votes are here or cannot come.
-    fn has_votes(&self, round: Round) -> bool {
-        let proposed = round.minus(1);
-        if proposed == Round(0) {
-            return true;
+    /// Whether a quorum's votes for `slot`'s leader are here, or cannot come any more.
+    fn has_votes(&self, slot: Slot) -> bool {
+        let leader = self.rule.leader(slot);
+        let mut voters = BTreeSet::new();
+        let mut others = BTreeSet::new();
+        for (reference, block) in self.dag.round(slot.round.next()) {
+            let votes = self.rule.vote(&self.dag, block, slot.round, leader).is_some();
+            if votes { &mut voters } else { &mut others }.insert(reference.author);
         }
-        self.rule.leaders_of(proposed).all(|leader| {
-            if self.fork_of(leader).is_some() || !self.pacing.is_awaited(leader, proposed) {
-                return true;
-            }
-            let mut voters = BTreeSet::new();
-            let mut others = BTreeSet::new();
-            for (reference, block) in self.dag.round(round) {
-                let votes = self.rule.vote(&self.dag, block, proposed, leader).is_some();
-                if votes { &mut voters } else { &mut others }.insert(reference.author);
-            }
-            voters.len() >= self.rule.group.quorum() || others.len() >= self.rule.group.blocking()
-        })
+        voters.len() >= self.rule.group.quorum() || others.len() >= self.rule.group.blocking()
     }
 
     fn make_block(&mut self, now: Time, round: Round, out: &mut Actions<Self>) -> Verified<Block> {
@@ -183,17 +193,20 @@ impl<P: Payload> Ordering<P> {
     }
 
     /// Learns from the slots whose wave is a round ago as this replica makes its block of `round`:
-    /// whoever was waited for long enough, and its votes, is committed directly by now. (Not when
-    /// slots are decided: while none is, waiting longer is what helps.)
+    /// whoever was waited for long enough, and its votes, is committed directly by now.
     fn judge_waiting(&mut self, round: Round) {
         let proposed = round.minus(self.rule.wave + 1);
         for index in 0..self.rule.leaders {
             let slot = Slot { round: proposed, index };
-            let leader = self.rule.leader(slot);
-            let was_awaited = self.pacing.is_awaited(leader, proposed);
-            if proposed > Round(0) && was_awaited && !self.forks.has(leader) {
-                let directly = self.rule.is_committed_directly(&self.dag, slot);
-                self.pacing.on_awaited_slot(directly);
+            if self.is_awaited(slot) {
+                let end = if !self.rule.is_committed_directly(&self.dag, slot) {
+                    SlotEnd::Missed
+                } else if slot < self.delivery.state().next {
+                    SlotEnd::Delivered
+                } else {
+                    SlotEnd::HeldUp
+                };
+                self.pacing.on_awaited_slot(slot, end);
             }
         }
     }
