@@ -251,4 +251,4 @@ fn first_of(round: Round, author: ReplicaId) -> BlockRef {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -167,3 +167,6 @@ impl Delivery {
         std::mem::replace(&mut self.delivered, kept).into_iter().collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

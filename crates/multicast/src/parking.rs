@@ -278,3 +278,6 @@ impl Parking {
         open.map(|(_, missing)| missing.next).min()
     }
 }
+
+#[cfg(test)]
+mod tests;

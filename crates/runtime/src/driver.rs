@@ -5,8 +5,8 @@
 //! that the core asked for later. A round closes because the last one is done: nothing here waits
 //! for a timer but the core's own deadline.
 //!
-//! One thread: on small machines an inline write and fdatasync beat a helper thread in every
-//! measured pair (`docs/performance.md`).
+//! One thread: on small machines an inline write and fdatasync beat a helper thread, which costs two
+//! switches for each turn.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

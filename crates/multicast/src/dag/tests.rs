@@ -1,1 +1,120 @@
+use ravelin_model::FaultModel;
 
+use super::*;
+use drawing::Drawing;
+
+#[path = "../../tests/common/drawing.rs"]
+pub(crate) mod drawing;
+#[allow(dead_code, reason = "each test file uses its part of it")]
+#[path = "../../tests/common/keys.rs"]
+pub(crate) mod keys;
+
+/// The DAG of a replica that has all that is drawn.
+pub(crate) fn dag(drawing: &Drawing) -> Dag {
+    let mut dag = empty(drawing);
+    drawing.blocks().for_each(|block| dag.insert(block.clone()));
+    dag
+}
+
+/// The DAG of a replica that has the blocks `tips` and their histories.
+pub(crate) fn view(drawing: &Drawing, tips: &[&str]) -> Dag {
+    let all = dag(drawing);
+    let mut part = empty(drawing);
+    for reference in all.history(tips.iter().map(|tip| drawing.at(tip)), Round(0)) {
+        part.insert(all.block(&reference).expect("of this DAG").clone());
+    }
+    part
+}
+
+fn empty(drawing: &Drawing) -> Dag {
+    let keyring = &drawing.keys.keyring;
+    Dag::new(keyring.group(), keyring.genesis(), Round(0))
+}
+
+fn four(text: &str) -> Drawing {
+    Drawing::new(4, 1, FaultModel::Arbitrary, text)
+}
+
+/// `D` forks in round 2, and `A` pauses in round 3.
+const DRAWN: &str = "
+    A1      B1      C1      D1
+    A2:ABCD B2:ABCD C2:ABCD D2:ABCD D2':ABCD
+            B3:ABC  C3:ABC  D3:ABCD
+    A4:ABC  B4:ABC";
+
+const A: ReplicaId = ReplicaId(0);
+const D: ReplicaId = ReplicaId(3);
+
+#[test]
+#[should_panic(expected = "after its parents")]
+fn a_block_without_its_parents_does_not_enter() {
+    let drawing = four(DRAWN);
+    empty(&drawing).insert(drawing.block("A2").clone());
+}
+
+#[test]
+fn a_round_counts_authors_and_holds_both_blocks_of_a_forker() {
+    let drawing = four(DRAWN);
+    let dag = dag(&drawing);
+    assert_eq!([0, 1, 2, 3, 4, 5].map(|round| dag.width(Round(round))), [4, 4, 4, 3, 2, 0]);
+    assert_eq!(dag.round(Round(2)).count(), 5);
+    assert_eq!(dag.of(Round(2), D).count(), 2);
+    assert_eq!(dag.of(Round(3), A).count(), 0);
+    assert_eq!(dag.highest(), Round(4));
+    assert_eq!(dag.len(), 14);
+}
+
+#[test]
+fn a_chain_is_followed_across_a_pause() {
+    let drawing = four(DRAWN);
+    let dag = dag(&drawing);
+    let [a1, a2, a4] = ["A1", "A2", "A4"].map(|name| drawing.at(name));
+    assert_eq!(dag.newest(A), Some(a4));
+    assert_eq!(dag.newest_until(A, Round(3)), Some(a2));
+    assert_eq!(dag.newest_until(A, Round(0)), Some(drawing.keys.genesis(A)));
+    assert_eq!(dag.on_chain(&a4, Round(3)), Some(a2));
+    assert_eq!(dag.on_chain(&a4, Round(1)), Some(a1));
+    let neighbours: Vec<_> = dag.neighbours(&a2).map(Verified::reference).collect();
+    assert_eq!(neighbours, [a1, a4]);
+    let beside: Vec<_> = dag.neighbours(&drawing.at("D2")).map(Verified::reference).collect();
+    assert_eq!(beside, [drawing.at("D1"), drawing.at("D2'")], "the proof of a fork is beside it");
+}
+
+#[test]
+fn a_history_is_what_can_be_reached_down_to_a_round() {
+    let drawing = four(DRAWN);
+    let dag = dag(&drawing);
+    let recent = dag.history([drawing.at("A4")], Round(2));
+    let expected = ["A4", "B3", "C3", "A2", "B2", "C2"].map(|name| drawing.at(name));
+    assert_eq!(recent, expected.into(), "not D3, which A4 does not link, nor what D3 alone links");
+}
+
+#[test]
+fn what_lies_behind_the_horizon_counts_as_present_and_is_not_walked() {
+    let drawing = four(DRAWN);
+    let mut dag = dag(&drawing);
+    let before = dag.bytes();
+    let forgotten = dag.forget(Round(2));
+    assert_eq!(forgotten.len(), 9);
+    assert_eq!(dag.bytes() + forgotten.iter().map(Verified::size).sum::<usize>(), before);
+    assert!(dag.has(&drawing.at("A1")) && dag.block(&drawing.at("A1")).is_none());
+    assert!(dag.has(&keys::bogus(D, Round(2), 7)), "nobody can tell any more");
+    assert!(!dag.has(&keys::bogus(D, Round(3), 7)));
+    let history = dag.history([drawing.at("A4")], Round(0));
+    assert_eq!(history, ["B3", "C3", "A4"].map(|name| drawing.at(name)).into());
+    assert_eq!(dag.on_chain(&drawing.at("A4"), Round(1)), None);
+    assert_eq!(dag.newest_until(A, Round(3)), None, "A2 is not its newest block");
+    assert!(dag.forget(Round(1)).is_empty() && dag.horizon() == Round(2), "it never goes back");
+}
+
+#[test]
+fn the_newest_block_of_a_silent_member_outlives_the_horizon() {
+    let drawing = four(DRAWN);
+    let mut dag = dag(&drawing);
+    dag.forget(Round(4));
+    assert!(dag.is_empty() && dag.bytes() == 0);
+    let d3 = drawing.block("D3");
+    assert_eq!(dag.newest(D), Some(d3.reference()));
+    assert_eq!(dag.newest_header(D), Some(d3.signed_header()));
+    assert_eq!(dag.newest_until(D, Round(4)), Some(d3.reference()));
+}

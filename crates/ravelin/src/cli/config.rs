@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::Invocation;
 use crate::client_settings::{self, ClientSettings};
-use crate::exit::Result;
+use crate::exit::{Error, Result};
 use crate::files::disk::{self, Privacy};
 use crate::files::kind::Kind;
 use crate::files::node::{NodeConfig, NodeOverrides};
@@ -76,6 +76,10 @@ fn show(invocation: &Invocation, arguments: Show) -> Result<()> {
             (Kind::Node, Some(path), settings)
         }
         None => {
+            if let Some(flag) = NodeOverrides::flag(&invocation.sources) {
+                let cause = format!("{flag} is a setting of servers, and no node file is in use");
+                return Err(Error::usage(cause, "name a node file by `--config`"));
+            }
             let settings = ClientSettings::load(invocation)?;
             (Kind::Client, settings.path().cloned(), settings.shown())
         }

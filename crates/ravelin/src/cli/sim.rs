@@ -101,6 +101,10 @@ fn run_seeds(invocation: &Invocation, arguments: &Run) -> Result<()> {
         ModeName::Safety => Mode::Safety,
         ModeName::Liveness => Mode::Liveness,
     };
+    if let Some(dir) = &arguments.regressions {
+        // Told now, not after an hour of seeds.
+        disk::create_dir(dir)?;
+    }
     let bar = invocation.output.progress(arguments.seeds);
     let report =
         runner::run_seeds(arguments.from, arguments.seeds, mode, settings, &mut |_, _| bar.inc(1));
@@ -129,7 +133,6 @@ fn run_seeds(invocation: &Invocation, arguments: &Run) -> Result<()> {
 }
 
 fn keep(invocation: &Invocation, dir: &Path, failure: &Failure) -> Result<()> {
-    disk::create_dir(dir)?;
     let path = dir.join(format!("{}-{}.txt", failure.violation.kind, failure.options.seed));
     disk::replace(&path, &failure.to_file(), Privacy::Public)?;
     invocation.output.note(format_args!("kept as {}", path.display()));

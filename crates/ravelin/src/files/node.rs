@@ -12,7 +12,7 @@ use super::card::{check_address, check_name};
 use super::disk::{self, beside};
 use super::syntax::{Text, parse, path_text};
 use crate::exit::{Error, Result};
-use crate::settings::{Layers, Setting, Shown, Sources};
+use crate::settings::{Layers, Origin, Setting, Shown, Sources};
 
 /// Where health and metrics are served, unless the file says otherwise.
 pub(crate) const ADMIN_LISTEN_DEFAULT: &str = "127.0.0.1:7703";
@@ -98,6 +98,18 @@ pub(crate) struct NodeOverrides {
     /// Form of the log
     #[arg(long, env = "RAVELIN_LOG_FORMAT", hide_env_values = true, value_name = "FORMAT")]
     log_format: Option<LogFormat>,
+}
+
+impl NodeOverrides {
+    /// The first of these flags that was given.
+    pub(crate) fn flag(sources: &Sources) -> Option<String> {
+        let keys =
+            ["data_dir", "peer_listen", "client_listen", "admin_listen", "log_level", "log_format"];
+        keys.into_iter().find_map(|key| match sources.origin(key)? {
+            Origin::Flag(flag) => Some(flag),
+            _ => None,
+        })
+    }
 }
 
 #[derive(Deserialize)]

@@ -48,6 +48,8 @@ pub(crate) const DRILLS: &[Case] = &[
     ("sim run --group 4", USAGE, "write it as 4,1"),
     ("sim run --group 3,1", USAGE, "at least 4 are needed"),
     ("sim run --intruder nobody", USAGE, "there is no intruder `nobody`"),
+    ("sim run --regressions plan.toml", CONFLICT, "cannot make the directory plan.toml"),
+    ("sim run --regressions plan.toml/r", FAILED, "cannot make the directory plan.toml/r"),
     ("sim replay", USAGE, "<FILE>"),
     ("sim replay nowhere", ABSENT, "it does not exist"),
     ("sim replay junk.toml", USAGE, "junk.toml"),

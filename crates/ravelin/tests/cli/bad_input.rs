@@ -3,6 +3,7 @@
 
 use std::net::TcpListener;
 use std::os::unix::fs::symlink;
+use std::sync::OnceLock;
 
 use crate::bad_drills;
 use crate::bad_services;
@@ -214,6 +215,7 @@ const CONFIG: &[Case] = &[
     ("config show --config both.toml", USAGE, "both a plan and servers"),
     ("config show --config neither.toml", USAGE, "neither a plan nor servers"),
     ("config show --config forever.toml", USAGE, "timeout_ms is out of range"),
+    ("config show --config client.toml --data-dir .", USAGE, "--data-dir is a setting of servers"),
     ("config show --config s0/node.toml --data-dir .", USAGE, "lies in the data directory"),
     ("config validate", USAGE, "<FILE>"),
     ("config validate nowhere.toml", ABSENT, "it does not exist"),
@@ -246,16 +248,14 @@ fn bad_input_is_refused_and_changes_nothing() {
     damage(&fixture);
     bad_services::damage(&fixture);
     bad_drills::damage(&fixture);
-    let _taken = TcpListener::bind("127.0.0.1:6101").expect("a port that the fixture chose");
+    hold_port();
     let before = fixture.contents();
-    let key = fixture.read("admin.key");
-    let key = key.lines().find_map(|line| line.strip_prefix("public = ")).expect("there");
+    let key = fixture.public("admin.key");
     let mut failures = Vec::new();
     for (typed, exit, cause) in ALL.iter().copied().flatten() {
         let cards = "s0.card s1.card s2.card s3.card";
-        let line = typed.replace("KEY", key.trim_matches('"')).replace("CARDS", cards);
+        let line = typed.replace("KEY", &key).replace("CARDS", cards);
         let line = line.replace("LONG", &"k".repeat(1025));
-        let line = line.replace("LONG", &"a".repeat(1025));
         let arguments: Vec<&str> = line.split_whitespace().collect();
         let run = fixture.run(&arguments, &[]);
         let reports = typed.starts_with("node check");
@@ -263,6 +263,11 @@ fn bad_input_is_refused_and_changes_nothing() {
         if !typed.contains("--output") {
             let run = fixture.run(&[&arguments[..], &["--output", "json"]].concat(), &[]);
             failure = failure.or_else(|| wrong_json(*exit, cause, &run));
+        }
+        if typed.starts_with("node check --config plan_") {
+            let run = fixture.run(&[&["node", "start"], &arguments[2..]].concat(), &[]);
+            failure =
+                failure.or_else(|| wrong(*exit, cause, &run).map(|what| format!("start: {what}")));
         }
         if !run.stdout.is_empty() && !reports {
             failure = Some(format!("printed a result: {}", run.stdout));
@@ -311,7 +316,7 @@ fn the_environment_is_checked_like_arguments() {
 fn every_command_has_a_case() {
     let fixture = Fixture::empty("coverage");
     for leaf in leaves(&fixture) {
-        let command = leaf.join(" ");
+        let command = leaf.path.join(" ");
         let is_of = |(typed, _, _): &&Case| {
             typed
                 .strip_prefix(&command)
@@ -319,6 +324,14 @@ fn every_command_has_a_case() {
         };
         assert!(ALL.iter().copied().flatten().any(|case| is_of(&case)), "`{command}` has none");
     }
+}
+
+/// Holds a port of the fixture's server `s1` until all tests have ended, so that it cannot start.
+pub(crate) fn hold_port() {
+    static HELD: OnceLock<TcpListener> = OnceLock::new();
+    HELD.get_or_init(|| {
+        TcpListener::bind("127.0.0.1:6101").expect("a port that the fixture chose")
+    });
 }
 
 /// Files with one thing wrong in each. Node files `plan_X.toml` name the plan `X.toml`.

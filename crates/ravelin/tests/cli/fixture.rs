@@ -1,10 +1,11 @@
 //! Runs of the binary in a directory of its own, with four servers, a plan, keys and some damage.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 /// A directory in which the binary runs; removed at the end.
 pub(crate) struct Fixture {
@@ -16,6 +17,16 @@ pub(crate) struct Run {
     pub(crate) exit: i32,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
+}
+
+impl Run {
+    pub(crate) fn of(output: Output) -> Self {
+        Self {
+            exit: output.status.code().expect("no signal ended it"),
+            stdout: String::from_utf8(output.stdout).expect("text"),
+            stderr: String::from_utf8(output.stderr).expect("text"),
+        }
+    }
 }
 
 impl Fixture {
@@ -90,20 +101,27 @@ impl Fixture {
         fs::set_permissions(self.path(name), fs::Permissions::from_mode(mode)).expect("ours");
     }
 
+    /// The public half of a key file.
+    pub(crate) fn public(&self, key: &str) -> String {
+        let text = self.read(key);
+        let line = text.lines().find_map(|line| line.strip_prefix("public = ")).expect("there");
+        line.trim_matches('"').to_owned()
+    }
+
     /// Runs the binary.
     pub(crate) fn run(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Run {
+        let arguments: Vec<OsString> = arguments.iter().map(OsString::from).collect();
+        Run::of(self.start(&arguments, environment).wait_with_output().expect("ours"))
+    }
+
+    /// Starts the binary.
+    pub(crate) fn start(&self, arguments: &[OsString], environment: &[(&str, &str)]) -> Child {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ravelin"));
-        command.args(arguments).current_dir(&self.dir).stdin(Stdio::null()).env_clear();
+        command.args(arguments).current_dir(&self.dir).env_clear();
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.env("XDG_CONFIG_HOME", self.path("xdg")).env("COLUMNS", "100");
-        for (variable, value) in environment {
-            command.env(variable, value);
-        }
-        let output = command.output().expect("the binary is there");
-        Run {
-            exit: output.status.code().expect("no signal ended it"),
-            stdout: String::from_utf8(output.stdout).expect("text"),
-            stderr: String::from_utf8(output.stderr).expect("text"),
-        }
+        command.envs(environment.iter().copied());
+        command.spawn().expect("the binary is there")
     }
 
     /// The result of a run that must succeed.

@@ -5,26 +5,42 @@ use std::path::Path;
 
 use crate::fixture::Fixture;
 
-/// The nouns and verbs that have no commands below them.
-pub(crate) fn leaves(fixture: &Fixture) -> Vec<Vec<String>> {
+/// A command that has none below it, as its help shows it.
+pub(crate) struct Leaf {
+    pub(crate) path: Vec<String>,
+    /// The options of its own, as `--name`.
+    pub(crate) options: Vec<String>,
+    /// How many operands it takes.
+    pub(crate) operands: usize,
+}
+
+/// All such commands.
+pub(crate) fn leaves(fixture: &Fixture) -> Vec<Leaf> {
     let mut leaves = Vec::new();
     let mut open = vec![Vec::<String>::new()];
     while let Some(path) = open.pop() {
         let mut arguments: Vec<&str> = path.iter().map(String::as_str).collect();
         arguments.push("-h");
         let help = fixture.done(&arguments);
-        let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1);
-        let listed = listed.take_while(|line| line.starts_with("  "));
-        let names = listed.filter(|line| !line.starts_with("   "));
-        let names = names.filter_map(|line| line.split_whitespace().next());
-        let below: Vec<_> = names.filter(|name| *name != "help").collect();
-        if below.is_empty() {
-            leaves.push(path);
-        } else {
-            open.extend(below.iter().map(|name| [&path[..], &[(*name).to_owned()]].concat()));
+        let below = listed(&help, "Commands:").filter(|name| *name != "help");
+        let before = open.len();
+        open.extend(below.map(|name| [&path[..], &[name.to_owned()]].concat()));
+        if open.len() == before {
+            let options = listed(&help, "Options:").filter(|name| name.starts_with("--"));
+            let options = options.map(str::to_owned).collect();
+            leaves.push(Leaf { path, options, operands: listed(&help, "Arguments:").count() });
         }
     }
     leaves
+}
+
+/// The first word of each entry under a heading of a help text.
+fn listed<'a>(help: &'a str, heading: &'a str) -> impl Iterator<Item = &'a str> {
+    let lines = help.lines().skip_while(move |line| *line != heading).skip(1);
+    let lines = lines.take_while(|line| line.starts_with("  "));
+    // Options without a short form are indented by six; what is deeper goes on from a line before.
+    let entries = lines.filter(|line| !line.starts_with("        "));
+    entries.filter_map(|line| line.split_whitespace().next())
 }
 
 /// Run with `BLESS=1` to write what is printed today.
@@ -33,9 +49,7 @@ fn help_is_as_written_down() {
     let fixture = Fixture::empty("help");
     let help = fixture.done(&["-h"]);
     let mut shown = format!("$ ravelin -h\n{help}");
-    let nouns = help.lines().skip_while(|line| *line != "Commands:").skip(1);
-    let nouns = nouns.take_while(|line| line.starts_with("  "));
-    let nouns: Vec<&str> = nouns.filter_map(|line| line.split_whitespace().next()).collect();
+    let nouns: Vec<&str> = listed(&help, "Commands:").collect();
     assert!(nouns.contains(&"node"));
     for noun in nouns.iter().filter(|noun| **noun != "help") {
         let help = fixture.done(&[noun, "-h"]);
@@ -58,15 +72,15 @@ fn every_command_has_a_manual_page_and_completions() {
     let fixture = Fixture::empty("manual");
     fixture.done(&["man", "--dir", "man"]);
     for leaf in leaves(&fixture) {
-        let page = fixture.read(&format!("man/ravelin-{}.1", leaf.join("-")));
-        assert!(page.contains(".SH SYNOPSIS"), "{leaf:?}");
+        let page = fixture.read(&format!("man/ravelin-{}.1", leaf.path.join("-")));
+        assert!(page.contains(".SH SYNOPSIS"), "{:?}", leaf.path);
     }
     let first = fixture.done(&["man"]);
     assert!(first.contains("Exit codes"), "{first}");
     for shell in ["bash", "zsh", "fish"] {
         let script = fixture.done(&["completion", shell]);
         for leaf in leaves(&fixture) {
-            let verb = leaf.last().map(String::as_str).unwrap_or_default();
+            let verb = leaf.path.last().map(String::as_str).unwrap_or_default();
             assert!(script.contains(verb), "{shell}: {verb}");
         }
     }

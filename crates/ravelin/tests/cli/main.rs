@@ -5,4 +5,5 @@ mod bad_input;
 mod bad_services;
 mod fixture;
 mod help;
+mod hostile;
 mod use_cases;

@@ -1,0 +1,98 @@
+use ravelin_model::{FaultModel, Round};
+
+use super::*;
+use crate::dag::tests::drawing::Drawing;
+use crate::dag::tests::view;
+
+const OWN: ReplicaId = ReplicaId(0);
+const NOW: Time = Time(1_000_000);
+
+/// `A3` waits for `B2` and `C2`; only round 1 and `A2` are in the DAG.
+fn waiting() -> (Drawing, Dag, Parking) {
+    let drawing =
+        Drawing::new(4, 1, FaultModel::Arbitrary, "A1 B1 C1 D1 A2:ABC B2:ABC C2:ABC D3:ABC A3:ABC");
+    let dag = view(&drawing, &["A2", "D1"]);
+    let mut parking = Parking::new(dag.group(), OWN);
+    parking.park(NOW, ReplicaId(3), drawing.block("A3").clone(), &dag);
+    (drawing, dag, parking)
+}
+
+#[test]
+fn missing_parents_are_asked_for_after_a_short_patience() {
+    let (drawing, _, mut parking) = waiting();
+    assert!(parking.due(NOW).is_empty(), "blocks commonly overtake their parents");
+    let deadline = parking.next_deadline().expect("something is missing");
+    assert_eq!(deadline, NOW.after(FETCH_PATIENCE));
+    let asked = parking.due(deadline);
+    let wanted: Vec<BlockRef> = asked.get(&ReplicaId(3)).expect("whoever sent it").clone();
+    assert_eq!(wanted.len(), 2);
+    assert!(wanted.contains(&drawing.at("B2")) && wanted.contains(&drawing.at("C2")));
+}
+
+#[test]
+fn another_member_is_asked_next_and_ever_more_rarely() {
+    let (_, _, mut parking) = waiting();
+    let mut asked = vec![];
+    let mut pauses = vec![];
+    let mut now = NOW;
+    for _ in 0..12 {
+        let next = parking.next_deadline().expect("still missing");
+        pauses.push(next.since(now));
+        now = next;
+        asked.extend(parking.due(now).into_keys());
+    }
+    assert_eq!(asked[..3], [ReplicaId(3), ReplicaId(1), ReplicaId(2)], "never itself");
+    assert!(pauses.is_sorted() && pauses[11] > pauses[1], "{pauses:?}");
+}
+
+#[test]
+fn a_block_is_released_by_its_last_missing_parent() {
+    let (drawing, mut dag, mut parking) = waiting();
+    dag.insert(drawing.block("B2").clone());
+    assert!(parking.release(&drawing.at("B2"), &dag).is_empty());
+    dag.insert(drawing.block("C2").clone());
+    let released = parking.release(&drawing.at("C2"), &dag);
+    assert_eq!(released.len(), 1);
+    assert!(parking.is_empty() && parking.next_deadline().is_none() && parking.bytes() == 0);
+}
+
+#[test]
+fn what_the_horizon_passes_is_neither_kept_nor_asked_for() {
+    let (mut drawing, mut dag, mut parking) = waiting();
+    drawing.draw("B3:ABC");
+    drawing.draw("B4:BC2");
+    parking.park(NOW, ReplicaId(3), drawing.block("C2").clone(), &dag);
+    parking.park(NOW, ReplicaId(3), drawing.block("B4").clone(), &dag);
+    dag.forget(Round(2));
+    let ready = parking.reexamine(&dag);
+    let ready: Vec<BlockRef> = ready.iter().map(|(_, block)| block.reference()).collect();
+    assert_eq!(ready, [drawing.at("A3")], "its parents count as present now");
+    assert!(!parking.has(&drawing.at("C2")), "it is too old to be of use");
+    let asked = parking.due(NOW.after(FETCH_PATIENCE));
+    let asked: Vec<BlockRef> = asked.into_values().flatten().collect();
+    assert_eq!(asked, [drawing.at("B3")], "not C2, which B4 links too");
+}
+
+#[test]
+fn what_came_for_a_broken_block_alone_goes_with_it() {
+    //  A3 links D1 and B2, which links D1': a contradiction as soon as B2 is known.
+    let drawing = Drawing::new(
+        4,
+        1,
+        FaultModel::Arbitrary,
+        "A1 B1 C1 D1 D1' A2:ABCD B2:ABCD' C2:ABCD A3:ABCD1 C3:ABC!D",
+    );
+    let dag = view(&drawing, &["A1", "B1", "C1"]);
+    let mut parking = Parking::new(dag.group(), OWN);
+    parking.park(NOW, ReplicaId(3), drawing.block("A3").clone(), &dag);
+    assert!(parking.contradicted(&drawing.at("A3"), &dag).is_empty());
+    parking.park(NOW, ReplicaId(3), drawing.block("B2").clone(), &dag);
+    assert_eq!(parking.contradicted(&drawing.at("B2"), &dag), [drawing.at("A3")]);
+    let mut other = parking.clone();
+    parking.discard(&drawing.at("A3"));
+    assert!(parking.is_empty() && parking.next_deadline().is_none());
+
+    other.park(NOW, ReplicaId(2), drawing.block("C3").clone(), &dag);
+    other.discard(&drawing.at("A3"));
+    assert!(other.has(&drawing.at("B2")), "C3 waits for it too");
+}

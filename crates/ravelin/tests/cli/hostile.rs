@@ -1,0 +1,297 @@
+//! Every argument of every command, left out or given what nobody should give it.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt as _;
+use std::process::Child;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+use crate::bad_input::{USAGE, hold_port};
+use crate::fixture::{Fixture, Run};
+use crate::help::{Leaf, leaves};
+
+/// A run that takes longer waits for something that never comes.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Exit codes of a refusal.
+const REFUSED: [i32; 7] = [1, 2, 3, 4, 5, 6, 9];
+/// No text in any encoding.
+const NO_TEXT: &[u8] = b"\xff\xfe";
+
+/// A sound use of each command: the command, what it cannot do without, and what else it takes, one
+/// `|` after the other. How a value begins says what stands there: `<` a file that is read, `>` one
+/// that is made in a directory that is there, `+` one that is made with all above it, `%` a file or
+/// stream that is read, `@` a directory that is there, `~` any text at all, `*` any path at all.
+const SOUND: &[(&str, &str, &str)] = &[
+    ("demo", "", "--headless | --report=+new | --keep"),
+    ("local up", "", "--dir=+new | --servers=4 | --fault-model=arbitrary"),
+    ("local down", "", "--dir=@c"),
+    ("local status", "", "--dir=@c"),
+    ("local logs", "--on=0", "--dir=@c"),
+    ("local reset", "", "--dir=@c"),
+    (
+        "node init",
+        "--dir=+new --name=n --peer-address=a:1 --client-address=a:2",
+        "--admin-listen=off | --identity=+new | --zone=~z | --os=~o | --administrator=~a",
+    ),
+    (
+        "node card",
+        "--config=<s0/node.toml",
+        "--data-dir=*d | --peer-listen=127.0.0.1:1 | --client-listen=127.0.0.1:2 \
+         | --admin-listen=off | --log-level=info | --log-format=text",
+    ),
+    ("node check", "--config=<s1/node.toml", NODE),
+    ("node start", "--config=<s1/node.toml", NODE_START),
+    (
+        "cluster plan",
+        "--name=c --administrator=KEY <s0.card <s1.card <s2.card <s3.card",
+        "--f=1 | --fault-model=arbitrary | --administrators-needed=1 | --client=a=KEY \
+         | --leaders-per-round=2 | --out=>new",
+    ),
+    ("cluster sign-plan", "--key=<admin.key <plan.toml", ""),
+    ("cluster show", "", "<plan.toml"),
+    ("cluster fingerprint", "", "<plan.toml"),
+    (
+        "trust add",
+        "new",
+        "--plan=<signed.toml | --address=a:1 | --fingerprint=KEY | --plan=signed.toml --key=<admin.key",
+    ),
+    ("trust list", "", ""),
+    ("trust use", "known", ""),
+    ("auth keygen", "--out=>new", ""),
+    ("auth enroll", "bob KEY --key=<admin.key", "--approval=<approval.toml"),
+    ("auth revoke", "bob --key=<admin.key", "--approval=<approval.toml"),
+    ("auth approve enroll", "bob KEY --key=<admin.key --out=>new", ""),
+    ("auth approve revoke", "bob --key=<admin.key --out=>new", ""),
+    ("auth list", "", ""),
+    ("auth whoami", "", ""),
+    (
+        "kv put",
+        "a",
+        "1 | --file=%large | --lease=1 | --if-absent | --if-value=1 | --if-changed-at=1",
+    ),
+    ("kv get", "a", "--stale-ok"),
+    ("kv delete", "a", "--if-value=1 | --if-changed-at=1"),
+    ("kv cas", "a 1 2", ""),
+    ("kv list", "", "a | --keys-only | --limit=1"),
+    ("kv watch", "", "a | --from=1"),
+    ("kv txn", "%bad.txn", ""),
+    ("kv lease grant", "60s", ""),
+    ("kv lease renew", "1", ""),
+    ("kv lease revoke", "1", ""),
+    ("kv lease show", "1", ""),
+    ("kv lock", "a", "--lease=1 | --ttl=60s | -- touch"),
+    ("kv unlock", "a --lease=1", ""),
+    ("status", "", "--watch"),
+    ("attack list", "", ""),
+    ("attack run", "mute --on=0", "--dir=@c"),
+    ("attack take", "--on=0 --exec=</bin/true", "--dir=@c | -- x"),
+    ("attack stop", "--on=0", "--dir=@c"),
+    (
+        "sim run",
+        "",
+        "--seeds=1 | --from=0 | --mode=safety | --group=4,1 | --intruder=mute | --regressions=+new",
+    ),
+    ("sim replay", "<bad.txn", ""),
+    ("bench", "", "--value-bytes=1 | --in-flight=1 | --envelope=1 | --seconds=1 | --quick"),
+    ("doctor", "", "--dir=@c"),
+    ("config show", "", CONFIG_SHOW),
+    ("config validate", "<plan.toml", "--kind=plan"),
+    ("config example", "node", ""),
+    ("completion", "bash", ""),
+    ("man", "", "--dir=+new"),
+    ("version", "", ""),
+];
+
+const NODE: &str = "--data-dir=@d | --peer-listen=127.0.0.1:1 | --client-listen=127.0.0.1:2 \
+    | --admin-listen=off | --log-level=info | --log-format=text";
+const NODE_START: &str = "--data-dir=@d | --peer-listen=127.0.0.1:1 | --client-listen=127.0.0.1:2 \
+    | --admin-listen=off | --log-level=info | --log-format=text | --intruder=mute";
+const CONFIG_SHOW: &str = "--origin | --config=<s1/node.toml \
+    | --config=s1/node.toml --data-dir=*d | --peer-listen=127.0.0.1:1 \
+    | --client-listen=127.0.0.1:2 | --admin-listen=off | --log-level=info | --log-format=text";
+
+/// Files that no command takes for what it wants, apart from those that are compared.
+struct Traps(Fixture);
+
+impl Traps {
+    fn new() -> Self {
+        let traps = Fixture::empty("traps");
+        std::fs::write(traps.path("noise"), [0xff, 0, b'\n', 0xfe].repeat(64)).expect("written");
+        let huge = std::fs::File::create(traps.path("huge")).expect("made");
+        huge.set_len(1 << 36).expect("sparse");
+        std::fs::create_dir(traps.path("dir")).expect("made");
+        let mode = Mode::RUSR | Mode::WUSR;
+        mknodat(CWD, traps.path("pipe"), FileType::Fifo, mode, 0).expect("made");
+        Self(traps)
+    }
+
+    /// What to give instead of a value that begins with `kind`.
+    fn instead_of(&self, kind: char) -> Vec<OsString> {
+        let named = |names: &[&str]| -> Vec<OsString> {
+            names.iter().map(|name| self.0.path(name).into_os_string()).collect()
+        };
+        let mut traps = match kind {
+            '<' => named(&["nowhere", "dir", "noise", "huge", "pipe", "noise/below"]),
+            '%' => named(&["nowhere", "dir", "noise", "huge", "noise/below"]),
+            '>' => named(&["dir", "noise", "pipe", "noise/below", "nowhere/below"]),
+            '+' => named(&["noise", "pipe", "noise/below"]),
+            '@' => named(&["nowhere", "dir", "noise", "pipe"]),
+            _ => vec![],
+        };
+        match kind {
+            '<' | '%' => traps.extend(["/dev/zero".into(), OsString::from_vec(NO_TEXT.to_vec())]),
+            '>' | '+' | '@' | '*' => {}
+            _ => traps.push(OsString::from_vec(NO_TEXT.to_vec())),
+        }
+        if kind != '~' {
+            traps.push(OsString::new());
+        }
+        traps
+    }
+}
+
+/// The words of a use, as they are typed.
+fn words(use_of: &str, key: &str) -> Vec<String> {
+    use_of.split_whitespace().map(|word| word.replace("KEY", key)).collect()
+}
+
+/// A word without the mark of what it is.
+fn plain(word: &str) -> OsString {
+    let (flag, value) = parts(word);
+    format!("{flag}{}", value.trim_start_matches(MARKS)).into()
+}
+
+const MARKS: [char; 7] = ['<', '>', '+', '%', '@', '~', '*'];
+
+/// `--flag=` and the value of a word.
+fn parts(word: &str) -> (&str, &str) {
+    match word.find('=') {
+        Some(at) if word.starts_with("--") => word.split_at(at + 1),
+        _ => ("", word),
+    }
+}
+
+/// The word with every value that it should not have.
+fn spoiled(word: &str, traps: &Traps) -> Vec<OsString> {
+    let (flag, value) = parts(word);
+    if flag.is_empty() && word.starts_with("--") {
+        return vec![format!("{word}=x").into()];
+    }
+    let kind = value.chars().next().unwrap_or(' ');
+    let instead = traps.instead_of(kind).into_iter();
+    let given = instead.map(|trap| {
+        let mut given = OsString::from(flag);
+        given.push(trap);
+        given
+    });
+    given.collect()
+}
+
+/// Everything wrong that is tried on one command: what is typed, and whether it must be a usage error.
+fn attempts(needs: &[String], others: &[Vec<String>], traps: &Traps) -> Vec<(Vec<OsString>, bool)> {
+    let sound: Vec<OsString> = needs.iter().map(|word| plain(word)).collect();
+    let mut attempts = Vec::new();
+    for (at, word) in needs.iter().enumerate() {
+        let mut without = sound.clone();
+        without.remove(at);
+        for spoiled in spoiled(word, traps) {
+            let mut given = without.clone();
+            given.insert(at, spoiled);
+            attempts.push((given, false));
+        }
+        attempts.push((without, true));
+    }
+    for other in others {
+        let (last, before) = other.split_last().expect("words");
+        let before: Vec<OsString> = before.iter().map(|word| plain(word)).collect();
+        for spoiled in spoiled(last, traps) {
+            attempts.push(([&sound[..], &before, &[spoiled]].concat(), false));
+        }
+    }
+    let no_text = |flag: &str| OsString::from_vec([flag.as_bytes(), NO_TEXT].concat());
+    for wrong in [
+        vec!["--no-such-flag".into()],
+        vec!["-q".into(), "-v".into()],
+        vec!["--output=xml".into()],
+        vec![no_text("--output=")],
+        vec![no_text("--timeout=")],
+        vec![no_text("--context=")],
+        vec!["--timeout=-1s".into()],
+    ] {
+        attempts.push(([&wrong[..], &sound].concat(), true));
+    }
+    attempts
+}
+
+fn outcome(mut child: Child) -> Option<Run> {
+    let started = Instant::now();
+    while child.try_wait().expect("ours").is_none() {
+        if started.elapsed() > PATIENCE {
+            child.kill().expect("ours");
+            child.wait().expect("ours");
+            return None;
+        }
+        sleep(Duration::from_millis(2));
+    }
+    Some(Run::of(child.wait_with_output().expect("ours")))
+}
+
+/// What is wrong with how a command took bad input.
+fn complaint(run: Option<&Run>, is_usage: bool) -> Option<String> {
+    let Some(run) = run else { return Some("still runs".to_owned()) };
+    let lines: Vec<&str> = run.stderr.lines().collect();
+    let has_form = matches!(lines.as_slice(), [error, hint]
+        if error.starts_with("error: ") && hint.starts_with("hint: ") && hint.len() > 10);
+    let has_exit = if is_usage { run.exit == USAGE } else { REFUSED.contains(&run.exit) };
+    (!has_form || !has_exit).then(|| format!("exit {}: {}{}", run.exit, run.stdout, run.stderr))
+}
+
+#[test]
+fn no_argument_of_any_command_takes_what_it_should_not() {
+    let fixture = Fixture::cluster("hostile");
+    fixture.write("large", &"x".repeat(524_289));
+    fixture.write("bad.txn", "then\n  move a b\n");
+    hold_port();
+    let traps = Traps::new();
+    let before = fixture.contents();
+    let key = fixture.public("admin.key");
+    let environment = [("RAVELIN_TIMEOUT", "50ms")];
+    let mut complaints = Vec::new();
+    for (command, needs, others) in SOUND {
+        let others = others.split('|').map(|other| words(other, &key));
+        let others: Vec<Vec<String>> = others.filter(|other| !other.is_empty()).collect();
+        for (given, is_usage) in attempts(&words(needs, &key), &others, &traps) {
+            let noun = command.split(' ').map(OsString::from);
+            let arguments: Vec<OsString> = noun.chain(given).collect();
+            let run = outcome(fixture.start(&arguments, &environment));
+            let complaint = complaint(run.as_ref(), is_usage);
+            complaints.extend(complaint.map(|what| format!("{arguments:?}: {what}")));
+        }
+        if fixture.contents() != before {
+            complaints.push(format!("`{command}` changed something on disk"));
+        }
+    }
+    assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+}
+
+#[test]
+fn every_argument_of_every_command_is_tried() {
+    let fixture = Fixture::empty("tried");
+    for Leaf { path, options, operands } in leaves(&fixture) {
+        let command = path.join(" ");
+        let row = SOUND.iter().find(|(of, ..)| *of == command);
+        let (_, needs, others) = row.unwrap_or_else(|| panic!("`{command}` has no row"));
+        let typed = || needs.split_whitespace().chain(others.split_whitespace());
+        for option in options {
+            let is_tried = typed().any(|word| {
+                word.strip_prefix(&option)
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
+            });
+            assert!(is_tried, "`{command}`: {option} is not tried");
+        }
+        let tried = typed().filter(|word| !word.starts_with('-') && *word != "|").count();
+        assert!(tried >= operands, "`{command}`: {tried} of {operands} operands are tried");
+    }
+}
