@@ -138,6 +138,8 @@ pub struct Ordering<P> {
     forks: Forks,
     /// Blocks with envelopes that are in the DAG and not delivered.
     undelivered: BTreeSet<BlockRef>,
+    /// What was decided while the log was taken back, until it is told.
+    restored: Vec<Action<Message, Event>>,
 }
 
 impl<P: Payload> Ordering<P> {
@@ -166,6 +168,7 @@ impl<P: Payload> Ordering<P> {
             said: Time(0),
             forks: Forks::new(group),
             undelivered: BTreeSet::new(),
+            restored: vec![],
             keyring,
             key,
         }
@@ -173,8 +176,10 @@ impl<P: Payload> Ordering<P> {
 
     /// Takes back a block from this replica's own log, in the log's order.
     ///
-    /// Blocks that cannot enter (their parents lie in a part of the log that is gone) are left out:
-    /// they are fetched again if anyone refers to them.
+    /// What the log decides so far is decided as soon as a block needs it: it may have entered when
+    /// the horizon had passed a parent that was never here. Blocks that cannot enter all the same
+    /// (their parents lie in a part of the log that is gone) are left out: they are fetched again if
+    /// anyone refers to them.
     pub fn restore(&mut self, block: Verified<Block>) {
         let reference = block.reference();
         if reference.author == self.own && reference.round > self.last.round {
@@ -183,10 +188,13 @@ impl<P: Payload> Ordering<P> {
         self.dag.remember(&block);
         let mut unseen = Vec::new();
         self.learn_proofs(&block, &mut unseen);
-        let enters = reference.round > self.dag.horizon()
-            && !self.dag.has(&reference)
-            && block.body.parents.iter().all(|parent| self.dag.has(parent));
-        if enters {
+        if !self.has_parents(&block) {
+            let mut decided = std::mem::take(&mut self.restored);
+            self.decide(Time(0), &mut decided);
+            self.restored = decided;
+        }
+        let is_new = reference.round > self.dag.horizon() && !self.dag.has(&reference);
+        if is_new && self.has_parents(&block) {
             self.note_forks(&block, &mut unseen);
             self.insert(block);
         }
@@ -200,9 +208,14 @@ impl<P: Payload> Ordering<P> {
         }
     }
 
-    /// Ends the restoring: decides what the log alone decides, and asks the others.
+    /// Ends the restoring: tells what the log alone decides, and asks the others.
     pub fn resume(&mut self, now: Time, out: &mut Actions<Self>) {
+        out.append(&mut self.restored);
         self.decide(now, out);
+        if !self.dag.has(&self.last) {
+            // The log lost what stood before this replica's own last block: it is not to be trusted.
+            self.recall.on_unknown_own_block(out);
+        }
         self.recall.ask(now, out);
     }
 
@@ -285,6 +298,10 @@ impl<P: Payload> Ordering<P> {
         self.enter_or_park(now, from, block, out);
     }
 
+    fn has_parents(&self, block: &Block) -> bool {
+        block.body.parents.iter().all(|parent| self.dag.has(parent))
+    }
+
     fn enter_or_park(
         &mut self,
         now: Time,
@@ -295,7 +312,7 @@ impl<P: Payload> Ordering<P> {
         let mut ready = vec![(from, block)];
         while let Some((from, block)) = ready.pop() {
             let reference = block.reference();
-            if !block.body.parents.iter().all(|parent| self.dag.has(parent)) {
+            if !self.has_parents(&block) {
                 self.parking.park(now, from, block, &self.dag);
                 self.discard_contradicted(&reference, out);
                 continue;

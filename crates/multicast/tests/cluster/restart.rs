@@ -179,3 +179,24 @@ fn a_short_absence_leaves_no_gap_in_its_chain() {
         .collect();
     assert!(left_out.is_empty(), "a laggard makes the block of every round: {left_out:?}");
 }
+
+#[test]
+fn a_whole_log_is_taken_back_whole_though_the_horizon_had_passed_a_parent_that_never_came() {
+    let mut cluster = Cluster::new(1, 4, 1, 2).up();
+    busy_until(&mut cluster, 3, 10, &[0, 1, 2]);
+    // The next block of 3 is on its own disk and nowhere else, and is still the parent of the one
+    // that it makes when it is back, past the others' horizon.
+    let next = cluster.nodes[3].persists + 1;
+    cluster.nodes[3].crash = Some(Crash { at_persist: next, is_written: true });
+    busy_until(&mut cluster, 0, 400, &[0, 1, 2]);
+    assert!(!cluster.is_up(3));
+    cluster.restart(3, Disk::Log);
+    busy_until(&mut cluster, 3, 450, &[0, 1, 2]);
+    let held = cluster.core(2).dag().highest();
+    cluster.crash(2);
+    cluster.restart(2, Disk::Log);
+    assert!(cluster.core(2).dag().highest() >= held, "{}", cluster.describe());
+    cluster.request(2, 1);
+    cluster.run_until_delivered(Duration::from_secs(5), [1]);
+    assert_eq!(cluster.core(2).standing(), Standing::Active);
+}
