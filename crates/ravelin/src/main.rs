@@ -15,6 +15,7 @@ mod client_command;
 mod client_settings;
 mod cluster_dir;
 mod connection;
+mod cpu_quota;
 mod demo;
 mod evidence_file;
 mod exit;

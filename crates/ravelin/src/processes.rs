@@ -28,6 +28,7 @@ const HEALTH_MAX: Duration = Duration::from_millis(500);
 pub(crate) struct Processes<'a> {
     cluster: &'a LocalCluster,
     program: PathBuf,
+    log_level: Option<&'static str>,
 }
 
 /// In whose hands a server is started.
@@ -55,7 +56,12 @@ impl<'a> Processes<'a> {
             Error::caused(Exit::Failed, error, "start the program by its full path")
                 .context("cannot find this program's own file")
         })?;
-        Ok(Self { cluster, program })
+        Ok(Self { cluster, program, log_level: None })
+    }
+
+    /// The same, where servers log as much as `level` asks, if anything, whatever their files say.
+    pub(crate) fn with_log_level(self, level: Option<&'static str>) -> Self {
+        Self { log_level: level, ..self }
     }
 
     fn server(&self, id: ReplicaId) -> Result<&'a LocalServer> {
@@ -82,6 +88,9 @@ impl<'a> Processes<'a> {
         command.arg("node").arg("start").arg("--config").arg(&server.node_file);
         if let Hands::Intruder(name) = hands {
             command.arg("--intruder").arg(name);
+        }
+        if let Some(level) = self.log_level {
+            command.args(["--log-level", level]);
         }
         let child = command
             .stdin(Stdio::null())

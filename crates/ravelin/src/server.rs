@@ -17,8 +17,8 @@ use ravelin_replication::{
     ClientInput, ConnectionId, Event, Replica, Setup, execution::recorded_horizon, peer,
 };
 use ravelin_runtime::clock::Clock;
-use ravelin_runtime::driver::{self, Effect, Node, World};
-use ravelin_runtime::log::{Log, LogConfig, LogCounters};
+use ravelin_runtime::driver::{self, Effect, Node, Totals, World};
+use ravelin_runtime::log::{Log, LogConfig};
 use ravelin_runtime::store::{DiskState, StoreConfig};
 use ravelin_runtime::transport::clients::{ClientConfig, ClientLimits, ClientListener};
 use ravelin_runtime::transport::peers::{Peer, PeerConfig, PeerNetwork};
@@ -58,8 +58,8 @@ pub(crate) struct ServerConfig {
 pub(crate) struct Snapshot {
     /// As it would answer a client.
     pub(crate) report: StatusReport,
-    /// What its log has done.
-    pub(crate) log: LogCounters,
+    /// What its host has done.
+    pub(crate) totals: Totals,
     /// When this was taken.
     pub(crate) taken: Instant,
 }
@@ -324,9 +324,9 @@ impl Node for Host {
         to_close
     }
 
-    fn show(&self, log: &LogCounters) {
-        let snapshot =
-            Snapshot { report: self.server.replica().report(), log: *log, taken: Instant::now() };
+    fn show(&self, totals: &Totals) {
+        let report = self.server.replica().report();
+        let snapshot = Snapshot { report, totals: *totals, taken: Instant::now() };
         *self.window.lock().unwrap_or_else(PoisonError::into_inner) = Some(snapshot);
     }
 

@@ -65,10 +65,21 @@ pub trait Node: Protocol {
     ) -> Vec<u64>;
 
     /// Shows how things stand, for monitors.
-    fn show(&self, log: &LogCounters);
+    fn show(&self, totals: &Totals);
 
     /// Makes the state durable: the server stops.
     fn close(&mut self);
+}
+
+/// What a server's host has done since its start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// With the log.
+    pub log: LogCounters,
+    /// Bytes of messages sent to peers and clients.
+    pub sent_bytes: u64,
+    /// Bytes of messages received from them.
+    pub received_bytes: u64,
 }
 
 /// What the driver does about an event of the core.
@@ -208,9 +219,18 @@ impl<N: Node> Driver<N> {
         self.carry_out()?;
         if self.shown.elapsed() >= SNAPSHOT_EVERY {
             self.shown = Instant::now();
-            self.node.show(&self.log.counters());
+            self.node.show(&self.totals());
         }
         Ok(())
+    }
+
+    fn totals(&self) -> Totals {
+        let counters = [self.network.counters(), self.listener.counters()];
+        Totals {
+            log: self.log.counters(),
+            sent_bytes: counters.iter().map(|counters| counters.bytes_out.value()).sum(),
+            received_bytes: counters.iter().map(|counters| counters.bytes_in.value()).sum(),
+        }
     }
 
     fn take_clients(&mut self, events: Vec<ClientEvent>) {
