@@ -379,10 +379,7 @@ fn seconds(us: u64) -> f64 {
 }
 
 /// Starts all servers and waits until they serve.
-async fn start_all(
-    cluster: &LocalCluster,
-    processes: &Processes<'_>,
-) -> Result<Vec<u32>> {
+async fn start_all(cluster: &LocalCluster, processes: &Processes<'_>) -> Result<Vec<u32>> {
     let mut pids = Vec::new();
     for server in &cluster.servers {
         pids.push(processes.start(server.id, Hands::Own)?);

@@ -20,6 +20,7 @@ mod demo;
 mod evidence_file;
 mod exit;
 mod files;
+mod hops;
 mod node_start;
 mod output;
 mod plan_source;

@@ -6,6 +6,7 @@ mod attack;
 mod idle;
 mod load;
 mod testbed;
+mod trace;
 mod usage;
 
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ use super::Invocation;
 use super::attack::check_live;
 use crate::client_command::Interruption;
 use crate::exit::{Error, Exit, Result};
+use crate::processes::Logging;
 
 use load::Shape;
 use testbed::TestBed;
@@ -63,6 +65,9 @@ pub(crate) struct Bench {
     /// Measure a cluster that nobody asks anything
     #[arg(long, conflicts_with = "attack")]
     idle: bool,
+    /// Follow one request on an idle cluster hop by hop, and show where the time of requests goes
+    #[arg(long, conflicts_with_all = ["attack", "idle"])]
+    trace: bool,
 }
 
 /// Measures.
@@ -105,6 +110,9 @@ async fn measure(invocation: &Invocation, arguments: &Bench) -> Result<()> {
         let figures = idle::measure(seconds(IDLE_SECONDS_DEFAULT)).await?;
         return invocation.output.print(&figures);
     }
+    if arguments.trace {
+        return invocation.output.print(&trace::measure().await?);
+    }
     if let Some(intruder) = &arguments.attack {
         let (on, pairs) = (ReplicaId(arguments.on), arguments.pairs.into());
         let plan = attack::Plan { intruder, on, pairs, shape };
@@ -114,7 +122,7 @@ async fn measure(invocation: &Invocation, arguments: &Bench) -> Result<()> {
         }
         return invocation.output.print(&comparison);
     }
-    let bed = TestBed::start(None, None).await?;
+    let bed = TestBed::start(None, Logging::AsFiled).await?;
     let figures = load::measure(&bed, shape).await?;
     drop(bed);
     invocation.output.print(&figures)

@@ -15,6 +15,7 @@ use super::testbed::{Owned, TestBed};
 use crate::exit::{Error, Result};
 use crate::files::date;
 use crate::output::Output;
+use crate::processes::Logging;
 
 /// The least share of the fault-free throughput that one intruder leaves the others, as promised.
 const PROMISED_RATIO: f64 = 0.7;
@@ -79,7 +80,7 @@ async fn run(
     owned: Option<Owned<'_>>,
     shape: Shape,
 ) -> Result<Figures> {
-    let mut bed = TestBed::start(owned, None).await?;
+    let mut bed = TestBed::start(owned, Logging::AsFiled).await?;
     if !quota.was_refused {
         // As much is left for the clients.
         let cores = cores() as f64 / (bed.cluster.servers.len() + 1) as f64;
@@ -139,7 +140,9 @@ impl Comparison {
             env!("CARGO_PKG_VERSION"),
             machine(),
         );
-        page.push_str("\n| pair | fault-free, op/s | attacked, op/s | ratio |\n|---|---|---|---|\n");
+        page.push_str(
+            "\n| pair | fault-free, op/s | attacked, op/s | ratio |\n|---|---|---|---|\n",
+        );
         for (pair, (fault_free, attacked)) in (1..).zip(&self.throughputs) {
             let ratio = attacked / fault_free;
             page.push_str(&format!("| {pair} | {fault_free:.0} | {attacked:.0} | {ratio:.2} |\n"));

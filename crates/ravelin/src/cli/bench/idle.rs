@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::testbed::TestBed;
 use crate::demo;
 use crate::exit::Result;
+use crate::processes::Logging;
 
 /// How long the cluster may take to become quiet.
 const SETTLE: Duration = Duration::from_secs(5);
@@ -31,7 +32,7 @@ pub(super) struct IdleFigures {
 
 /// Leaves a cluster alone, with one client connected, and measures what it uses.
 pub(super) async fn measure(seconds: u64) -> Result<IdleFigures> {
-    let bed = TestBed::start(None, None).await?;
+    let bed = TestBed::start(None, Logging::AsFiled).await?;
     let _client = demo::connect(&bed.cluster).await?;
     tokio::time::sleep(SETTLE).await;
     let before = bed.usage();

@@ -9,7 +9,7 @@ use crate::cluster_dir::LocalCluster;
 use crate::cpu_quota::{CpuQuota, Hierarchy};
 use crate::demo;
 use crate::exit::{Error, Result};
-use crate::processes::{Hands, Processes};
+use crate::processes::{Hands, Logging, Processes};
 
 /// Servers, of which one may be owned.
 const SERVERS: u16 = 4;
@@ -22,7 +22,7 @@ pub(super) struct TestBed {
     pids: Vec<u32>,
     /// After the servers: a group goes away once it is empty.
     quotas: Vec<CpuQuota>,
-    dir: TestDir,
+    _dir: TestDir,
 }
 
 /// A directory that goes away.
@@ -42,13 +42,13 @@ pub(super) struct Owned<'a> {
 }
 
 impl TestBed {
-    /// Starts servers that say as much as `log` asks, and waits until all but the owned one serve.
-    pub(super) async fn start(owned: Option<Owned<'_>>, log: Option<&'static str>) -> Result<Self> {
+    /// Starts servers and waits until all but the owned one serve.
+    pub(super) async fn start(owned: Option<Owned<'_>>, logging: Logging) -> Result<Self> {
         let path = std::env::temp_dir().join(format!("ravelin-bench-{}", std::process::id()));
         let dir = TestDir(path);
         let cluster = LocalCluster::create(&dir.0, SERVERS, FaultModel::Arbitrary)?;
-        let mut bed = Self { cluster, pids: Vec::new(), quotas: Vec::new(), dir };
-        let processes = Processes::of(&bed.cluster)?.with_log_level(log);
+        let mut bed = Self { cluster, pids: Vec::new(), quotas: Vec::new(), _dir: dir };
+        let processes = Processes::of(&bed.cluster)?.logging(logging);
         for server in &bed.cluster.servers {
             let hands = match owned {
                 Some(owned) if owned.server == server.id => Hands::Intruder(owned.intruder),
