@@ -37,10 +37,10 @@ pub use gathered::{CLIENT_FRESH_BYTES_MAX, CLIENT_REPEATED_BYTES_MAX, CLIENT_WOR
 pub const ENVELOPE_REPLY_BYTES_MAX: usize = 1 << 20;
 /// Work of reading that one envelope may cause; operations beyond are refused before they are
 /// executed.
-pub const ENVELOPE_WORK_MAX: usize = 16 << 20;
+pub const ENVELOPE_WORK_MAX: usize = 32 << 20;
 /// Work that an operation may cause without being charged: those of everyday are bounded by what may
 /// be submitted at all.
-pub const OPERATION_WORK_FREE: usize = 8 << 10;
+pub const OPERATION_WORK_FREE: usize = 64 << 10;
 /// Key of [`Progress`] in the private state.
 const PROGRESS: &[u8] = b"o";
 /// Prefix of delivered references in the private state.

@@ -12,9 +12,9 @@ use crate::mempool::Busy;
 
 /// Work of reading that a client may cause at once, as counted by
 /// [`State::take_work`](crate::state::State::take_work).
-pub const READ_WORK_BURST_MAX: u64 = 32 << 20;
-/// The same for each second: a few percent of a core.
-pub const READ_WORK_PER_SECOND_MAX: u64 = 64 << 20;
+pub const READ_WORK_BURST_MAX: u64 = 64 << 20;
+/// The same for each second: less than a tenth of a core.
+pub const READ_WORK_PER_SECOND_MAX: u64 = 256 << 20;
 
 /// What each client has caused and time has not yet forgiven.
 #[derive(Debug, Default)]
@@ -98,7 +98,7 @@ mod tests {
         let mut quota = ReadQuota::default();
         let now = Time(1_000_000_000);
         quota.admit(now, &CLIENT).unwrap();
-        quota.charge(CLIENT, 96 << 20);
+        quota.charge(CLIENT, (READ_WORK_BURST_MAX + READ_WORK_PER_SECOND_MAX) as usize);
         let busy = quota.admit(now, &CLIENT).unwrap_err();
         assert_eq!(busy.retry_after_ms, 1000);
         let wait = Duration::from_millis(busy.retry_after_ms.into());

@@ -285,7 +285,7 @@ impl<N: Node> Driver<N> {
             let begun = self.clock.now();
             self.log.sync()?;
             let at = self.clock.now();
-            let took_us = at.since(begun).as_micros();
+            let took_us = at.0.saturating_sub(begun.0);
             tracing::trace!(target: HOPS, at_us = at.0, hop = "durable", appended, took_us);
         }
         for action in held {

@@ -18,7 +18,7 @@ pub const CLIENT_FRESH_BYTES_MAX: usize = 4 << 20;
 pub const CLIENT_REPEATED_BYTES_MAX: usize = 1 << 20;
 /// Work of reading that one client may cause with one block. Its further envelopes in it are not
 /// executed, as if they had not been ordered: the block's author tells the client to try again.
-pub const CLIENT_WORK_MAX: usize = 32 << 20;
+pub const CLIENT_WORK_MAX: usize = 64 << 20;
 /// Bytes of answers after which a session's next answers of the commit go into another batch.
 const BATCH_BYTES_MAX: usize = 1 << 20;
 

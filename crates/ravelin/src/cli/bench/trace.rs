@@ -14,8 +14,9 @@ use crate::demo;
 use crate::exit::{Error, Exit, Result};
 use crate::processes::Logging;
 
-/// How long the cluster is left alone before the request that is traced.
-const QUIET: Duration = Duration::from_secs(5);
+/// How long the cluster is left alone before the request that is traced: so that the heartbeats that
+/// follow the last activity are not near, which would show timers that have nothing to do with it.
+const QUIET: Duration = Duration::from_millis(5_500);
 /// Requests of which the times are taken, one at a time.
 const REQUESTS: usize = 200;
 /// How long servers may take to write down what they did.
@@ -34,6 +35,8 @@ pub(super) struct Trace {
     /// Medians of many requests, one in flight.
     requests: usize,
     p50_ms: f64,
+    /// Rounds from the block that carries a request to the newest that its execution needed.
+    rounds: u64,
     phases: Vec<Phase>,
 }
 
@@ -102,6 +105,10 @@ pub(super) async fn measure() -> Result<Trace> {
         .iter()
         .filter_map(|asked| parts(asked, &during(asked).collect::<Vec<_>>(), quorum))
         .collect();
+    let rounds = asked.iter().filter_map(|asked| {
+        rounds_of(&during(asked).filter(|line| line.at_us > asked.sent_us).collect::<Vec<_>>())
+    });
+    let rounds = median(&mut rounds.collect::<Vec<_>>());
     let mut took: Vec<u64> = asked.iter().map(|asked| asked.accepted_us - asked.sent_us).collect();
     Ok(Trace {
         servers: bed.cluster.servers.len(),
@@ -109,12 +116,13 @@ pub(super) async fn measure() -> Result<Trace> {
         took_ms: ms(traced.accepted_us - traced.sent_us),
         hops: hops(&traced, during(&traced)),
         requests: REQUESTS,
-        p50_ms: median_ms(&mut took),
+        p50_ms: ms(median(&mut took)),
+        rounds,
         phases: (0..PHASES.len())
             .zip(PHASES)
             .map(|(index, what)| {
                 let of_phase = parts.iter().filter_map(|parts| parts.get(index).copied());
-                Phase { what, p50_ms: median_ms(&mut of_phase.collect::<Vec<_>>()) }
+                Phase { what, p50_ms: ms(median(&mut of_phase.collect::<Vec<_>>())) }
             })
             .collect(),
     })
@@ -202,6 +210,9 @@ impl Line {
         match self.hop.as_str() {
             "received" => "received the request".into(),
             "made" => format!("made its block of round {round}{carries}"),
+            "heard" if self.author == Some(self.server) => {
+                format!("took its own block of round {round} back from its log")
+            }
             "heard" => {
                 let author = self.author.unwrap_or_default();
                 format!("heard server {author}'s block of round {round}{carries}")
@@ -223,9 +234,20 @@ fn ms(us: u64) -> f64 {
     us as f64 / 1e3
 }
 
-fn median_ms(times_us: &mut [u64]) -> f64 {
-    times_us.sort_unstable();
-    times_us.get(times_us.len() / 2).map_or(0.0, |time| ms(*time))
+fn median(numbers: &mut [u64]) -> u64 {
+    numbers.sort_unstable();
+    numbers.get(numbers.len() / 2).copied().unwrap_or_default()
+}
+
+/// How many rounds a request took: those of its block and of the newest block that the first server
+/// to execute it had heard of.
+fn rounds_of(lines: &[&Line]) -> Option<u64> {
+    let carrying = lines.iter().find(|line| line.hop == "made" && line.envelopes > Some(0))?;
+    let executed = lines.iter().find(|line| line.hop == "executed")?;
+    let heard = lines.iter().take_while(|line| line.at_us <= executed.at_us);
+    let heard = heard.filter(|line| line.server == executed.server && line.hop == "heard");
+    let newest = heard.filter_map(|line| line.round).max()?;
+    Some(newest.saturating_sub(carrying.round?) + 1)
 }
 
 impl fmt::Display for Trace {
@@ -243,7 +265,8 @@ impl fmt::Display for Trace {
         for phase in &self.phases {
             writeln!(out, "{:>9.2} ms  {}", phase.p50_ms, phase.what)?;
         }
-        write!(out, "{:>9.2} ms  in all", self.p50_ms)
+        writeln!(out, "{:>9.2} ms  in all", self.p50_ms)?;
+        write!(out, "{:>9} rounds, from the block that carried it on", self.rounds)
     }
 }
 
