@@ -55,7 +55,7 @@ pub(crate) const DRILLS: &[Case] = &[
     ("bench --value-bytes 70000", USAGE, "70000 is not in 1.."),
     ("bench --envelope 64 --in-flight 32", USAGE, "do not fit 32 operations in flight"),
     ("bench --attack nobody", USAGE, "there is no intruder `nobody`"),
-    ("bench --attack mute+never-vote-first", USAGE, "did you mean `never-votes-first`?"),
+    ("bench --attack mute+never-vote-first", USAGE, "there is no intruder `never-vote-first`"),
     ("bench --attack mute --on 4", USAGE, "4 is not in 0..=3"),
     ("bench --attack mute --pairs 0", USAGE, "0 is not in 1..=100"),
     ("bench --on 2", USAGE, "--attack <INTRUDER>"),

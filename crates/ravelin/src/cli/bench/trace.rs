@@ -254,7 +254,7 @@ impl fmt::Display for Trace {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(out, "One request on an idle cluster of {} servers:", self.servers)?;
         for hop in &self.hops {
-            let who = hop.server.map_or("client".to_owned(), |server| format!("server {server}"));
+            let who = hop.server.map_or_else(|| "client".to_owned(), |id| format!("server {id}"));
             writeln!(out, "{:>9.2} ms  {who:<8}  {}", hop.at_ms, hop.what)?;
         }
         match self.timers {
