@@ -64,6 +64,9 @@ pub enum Refusal {
     TooLarge,
     /// This replica saw what cannot happen within `f` intrusions and answers nothing more.
     Halted,
+    /// The envelope's operations before it took as much work as one envelope may cause: send it in
+    /// another.
+    TooMuchWork,
 }
 
 /// Answers of one commit to one session: a leaf of the commit's answer tree.

@@ -260,6 +260,7 @@ fn refusals_have_the_numbers_of_the_documentation() {
         Refusal::UnknownService,
         Refusal::TooLarge,
         Refusal::Halted,
+        Refusal::TooMuchWork,
     ];
     for (number, refusal) in (0u8..).zip(refusals) {
         let mut expected = vec![number];

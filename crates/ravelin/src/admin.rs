@@ -14,6 +14,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
+use ravelin_runtime::driver::Totals;
 
 use crate::server::{Snapshot, Window};
 
@@ -128,7 +129,10 @@ fn registry(snapshot: &Snapshot, tolerated: usize) -> Registry {
     registry.register("commit_index", "Commits executed", number(report.commit.0));
     registry.register("position", "Envelopes executed", number(report.position.0));
     let total = |value: u64| ConstCounter::<u64>::new(value);
-    registry.register("log_fsyncs", "Completed syncs of the log", total(snapshot.log.fsync_count));
-    registry.register("log_bytes", "Bytes written to the log", total(snapshot.log.written_bytes));
+    let Totals { log, sent_bytes, received_bytes } = snapshot.totals;
+    registry.register("log_fsyncs", "Completed syncs of the log", total(log.fsync_count));
+    registry.register("log_bytes", "Bytes written to the log", total(log.written_bytes));
+    registry.register("sent_bytes", "Bytes of messages sent", total(sent_bytes));
+    registry.register("received_bytes", "Bytes of messages received", total(received_bytes));
     registry
 }

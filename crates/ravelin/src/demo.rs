@@ -22,7 +22,7 @@ use ravelin_model::{FaultModel, ReplicaId};
 use ravelin_sim::checker::linear;
 use serde::Serialize;
 
-use crate::cluster_dir::LocalCluster;
+use crate::cluster_dir::{LocalCluster, LocalServer};
 use crate::connection::{Connection, ConnectionConfig};
 use crate::exit::{Error, Exit, Result};
 use crate::files::key::KeyFile;
@@ -379,22 +379,25 @@ fn seconds(us: u64) -> f64 {
 }
 
 /// Starts all servers and waits until they serve.
-pub(crate) async fn start_all(
-    cluster: &LocalCluster,
-    processes: &Processes<'_>,
-) -> Result<Vec<u32>> {
+async fn start_all(cluster: &LocalCluster, processes: &Processes<'_>) -> Result<Vec<u32>> {
     let mut pids = Vec::new();
     for server in &cluster.servers {
         pids.push(processes.start(server.id, Hands::Own)?);
     }
     for server in &cluster.servers {
-        if !wait_until(READY_MAX, || processes.is_ready(server.id).unwrap_or(false)).await {
-            let cause = format!("server {} does not begin to serve", server.id);
-            let hint = format!("look at {}", crate::processes::log_file(server).display());
-            return Err(Error::new(Exit::Failed, cause, hint));
-        }
+        wait_ready(server, processes).await?;
     }
     Ok(pids)
+}
+
+/// Waits until a server that was started serves.
+pub(crate) async fn wait_ready(server: &LocalServer, processes: &Processes<'_>) -> Result<()> {
+    if wait_until(READY_MAX, || processes.is_ready(server.id).unwrap_or(false)).await {
+        return Ok(());
+    }
+    let cause = format!("server {} does not begin to serve", server.id);
+    let hint = format!("look at {}", crate::processes::log_file(server).display());
+    Err(Error::new(Exit::Failed, cause, hint))
 }
 
 /// A client of `cluster` with an open session.

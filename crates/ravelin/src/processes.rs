@@ -28,6 +28,7 @@ const HEALTH_MAX: Duration = Duration::from_millis(500);
 pub(crate) struct Processes<'a> {
     cluster: &'a LocalCluster,
     program: PathBuf,
+    logging: Logging,
 }
 
 /// In whose hands a server is started.
@@ -37,6 +38,15 @@ pub(crate) enum Hands<'a> {
     Own,
     /// An intruder's, by name.
     Intruder(&'a str),
+}
+
+/// What servers log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Logging {
+    /// What their node files say.
+    AsFiled,
+    /// Every hop of every request, as lines of JSON.
+    Hops,
 }
 
 /// What is found running.
@@ -55,7 +65,12 @@ impl<'a> Processes<'a> {
             Error::caused(Exit::Failed, error, "start the program by its full path")
                 .context("cannot find this program's own file")
         })?;
-        Ok(Self { cluster, program })
+        Ok(Self { cluster, program, logging: Logging::AsFiled })
+    }
+
+    /// The same, whose servers log so.
+    pub(crate) fn logging(self, logging: Logging) -> Self {
+        Self { logging, ..self }
     }
 
     fn server(&self, id: ReplicaId) -> Result<&'a LocalServer> {
@@ -82,6 +97,9 @@ impl<'a> Processes<'a> {
         command.arg("node").arg("start").arg("--config").arg(&server.node_file);
         if let Hands::Intruder(name) = hands {
             command.arg("--intruder").arg(name);
+        }
+        if self.logging == Logging::Hops {
+            command.args(["--log-level", "trace", "--log-format", "json"]);
         }
         let child = command
             .stdin(Stdio::null())

@@ -17,8 +17,8 @@ use ravelin_replication::{
     ClientInput, ConnectionId, Event, Replica, Setup, execution::recorded_horizon, peer,
 };
 use ravelin_runtime::clock::Clock;
-use ravelin_runtime::driver::{self, Effect, Node, World};
-use ravelin_runtime::log::{Log, LogConfig, LogCounters};
+use ravelin_runtime::driver::{self, Effect, Node, Totals, World};
+use ravelin_runtime::log::{Log, LogConfig};
 use ravelin_runtime::store::{DiskState, StoreConfig};
 use ravelin_runtime::transport::clients::{ClientConfig, ClientLimits, ClientListener};
 use ravelin_runtime::transport::peers::{Peer, PeerConfig, PeerNetwork};
@@ -28,6 +28,8 @@ use ravelin_sim::intruder::{self, Deed, Intruded, Means, Server};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
+
+use crate::hops;
 
 /// What a server needs to start.
 pub(crate) struct ServerConfig {
@@ -58,8 +60,8 @@ pub(crate) struct ServerConfig {
 pub(crate) struct Snapshot {
     /// As it would answer a client.
     pub(crate) report: StatusReport,
-    /// What its log has done.
-    pub(crate) log: LogCounters,
+    /// What its host has done.
+    pub(crate) totals: Totals,
     /// When this was taken.
     pub(crate) taken: Instant,
 }
@@ -102,7 +104,8 @@ pub(crate) async fn serve(
         timing: Timing::default(),
     });
     let world = World { own: config.own, peers: network, clients, log, stop };
-    let host = Host { server, keyring, window, deeds: Vec::new() };
+    let clock = Clock::start();
+    let host = Host { server, keyring, window, clock, deeds: Vec::new() };
     driver::run(host, world).await.context("the log failed; this server must not go on")
 }
 
@@ -177,6 +180,8 @@ struct Host {
     server: Server,
     keyring: Keyring,
     window: Window,
+    /// For the trace alone.
+    clock: Clock,
     /// Used by one call at a time.
     deeds: Vec<Deed>,
 }
@@ -194,6 +199,9 @@ impl Host {
     /// Lets the server act and hands its deeds to the driver.
     fn act(&mut self, out: &mut Actions<Self>, act: impl FnOnce(&mut Server, &mut Vec<Deed>)) {
         act(&mut self.server, &mut self.deeds);
+        if hops::are_traced() {
+            self.deeds.iter().for_each(|deed| hops::on_deed(&self.clock, deed));
+        }
         out.extend(self.deeds.drain(..).map(|deed| match deed {
             Deed::Bytes(to, bytes) => Action::Send(to, Wire::Bytes(bytes.into())),
             Deed::Act(action) => match action {
@@ -213,6 +221,9 @@ impl Protocol for Host {
 
     fn on_message(&mut self, now: Time, from: ReplicaId, message: Wire, out: &mut Actions<Self>) {
         if let Wire::Message(message) = message {
+            if hops::are_traced() {
+                hops::on_heard(&self.clock, &message);
+            }
             self.act(out, |server, deeds| server.on_message(now, from, message, deeds));
         }
     }
@@ -297,7 +308,11 @@ impl Node for Host {
         let mut envelopes = Vec::new();
         let mut shapes = Vec::with_capacity(frames.len());
         for (connection, bytes) in frames {
-            match decode_client(bytes) {
+            let message = decode_client(bytes);
+            if hops::are_traced() {
+                message.iter().for_each(|message| hops::on_asked(&self.clock, message));
+            }
+            match message {
                 Some(ClientMessage::Submit(envelope)) => {
                     envelopes.push(envelope);
                     shapes.push((*connection, None));
@@ -324,9 +339,9 @@ impl Node for Host {
         to_close
     }
 
-    fn show(&self, log: &LogCounters) {
-        let snapshot =
-            Snapshot { report: self.server.replica().report(), log: *log, taken: Instant::now() };
+    fn show(&self, totals: &Totals) {
+        let report = self.server.replica().report();
+        let snapshot = Snapshot { report, totals: *totals, taken: Instant::now() };
         *self.window.lock().unwrap_or_else(PoisonError::into_inner) = Some(snapshot);
     }
 

@@ -1,13 +1,17 @@
 //! Executes what was ordered: the same envelopes in the same order give the same state and answers.
 //!
 //! **Guarantee:** an operation that is refused changes nothing; what one client or one replica can
-//! make a commit answer is bounded, and nobody else pays for it.
+//! make a commit answer is bounded, and nobody else pays for it. So is the work of reading that one
+//! client can cause with one block, whoever made the block: an intruder that repeats a client's old
+//! envelopes spends what its own block may, and nothing of what others' blocks may.
 //!
 //! # Source
 //! The paper, section 5.2 (masking by replicated deterministic execution); exactly-once execution
 //! as in the MAFTIA transaction service, section 8.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod gathered;
+
+use std::collections::BTreeSet;
 
 use ravelin_crypto::answers::answer_leaf;
 use ravelin_crypto::keyring::envelope_digest;
@@ -26,16 +30,17 @@ use ravelin_multicast::Committed;
 use crate::sessions::{self, Known, SessionRecord};
 use crate::state::{SERVICE_ID_MAX, State};
 
+use gathered::Gathered;
+pub use gathered::{CLIENT_FRESH_BYTES_MAX, CLIENT_REPEATED_BYTES_MAX, CLIENT_WORK_MAX, Deferred};
+
 /// Bytes of all replies to one envelope; operations beyond are refused before they are executed.
 pub const ENVELOPE_REPLY_BYTES_MAX: usize = 1 << 20;
-/// Bytes of the answers of one commit to fresh envelopes of one client. Envelopes beyond are executed
-/// without an answer: the client asks again, and gets what was kept.
-pub const CLIENT_FRESH_BYTES_MAX: usize = 4 << 20;
-/// Bytes of the answers of one commit to repeated envelopes of one client. Counted apart, so that a
-/// replica that repeats a client's old envelopes cannot silence the answers to its new ones.
-pub const CLIENT_REPEATED_BYTES_MAX: usize = 1 << 20;
-/// Bytes of answers after which a session's next answers of the commit go into another batch.
-const BATCH_BYTES_MAX: usize = 1 << 20;
+/// Work of reading that one envelope may cause; operations beyond are refused before they are
+/// executed.
+pub const ENVELOPE_WORK_MAX: usize = 32 << 20;
+/// Work that an operation may cause without being charged: those of everyday are bounded by what may
+/// be submitted at all.
+pub const OPERATION_WORK_FREE: usize = 64 << 10;
 /// Key of [`Progress`] in the private state.
 const PROGRESS: &[u8] = b"o";
 /// Prefix of delivered references in the private state.
@@ -63,6 +68,9 @@ pub struct Executed {
     pub changes: Vec<(ServiceId, ChangeItem)>,
     /// Digests of the envelopes executed.
     pub envelopes: Vec<Digest>,
+    /// Envelopes not executed, as if they had not been ordered: their client had used up its share
+    /// of the block.
+    pub deferred: Vec<Deferred>,
 }
 
 /// The answers of a commit under one root.
@@ -94,54 +102,6 @@ impl Answers {
     }
 }
 
-/// What a commit has brought so far.
-#[derive(Default)]
-struct Gathered {
-    /// Answers in batches that fit a message.
-    batches: BTreeMap<(PublicKey, SessionId), Vec<(AnswerBatch, usize)>>,
-    spent: BTreeMap<PublicKey, Spent>,
-    changes: Vec<(ServiceId, ChangeItem)>,
-}
-
-/// Bytes of a commit's answers to one client.
-#[derive(Clone, Copy, Default)]
-struct Spent {
-    fresh: usize,
-    repeated: usize,
-}
-
-impl Gathered {
-    fn answer(&mut self, envelope: &Envelope, answers: Vec<Answer>, kind: Kind) {
-        let (client, session) = (envelope.client, envelope.session);
-        if self.is_spent(&client, kind) || answers.is_empty() {
-            return;
-        }
-        let bytes: usize = answers.iter().map(|answer| 64 + answer.result.bytes()).sum();
-        let spent = self.spent.entry(client).or_default();
-        match kind {
-            Kind::Fresh => spent.fresh += bytes,
-            Kind::Repeated => spent.repeated += bytes,
-        }
-        let of_session = self.batches.entry((client, session)).or_default();
-        match of_session.last_mut() {
-            Some((batch, held)) if *held + bytes <= BATCH_BYTES_MAX => {
-                batch.answers.extend(answers);
-                *held += bytes;
-            }
-            _ => of_session.push((AnswerBatch { client, session, answers }, bytes)),
-        }
-    }
-
-    /// Whether the client gets no more answers of this kind with this commit.
-    fn is_spent(&self, client: &PublicKey, kind: Kind) -> bool {
-        let spent = self.spent.get(client).copied().unwrap_or_default();
-        match kind {
-            Kind::Fresh => spent.fresh > CLIENT_FRESH_BYTES_MAX,
-            Kind::Repeated => spent.repeated > CLIENT_REPEATED_BYTES_MAX,
-        }
-    }
-}
-
 /// Whether an envelope brings something to execute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -158,12 +118,14 @@ struct Run {
     /// Bytes of the replies in `kept` and in `answers`.
     kept_bytes: usize,
     reply_bytes: usize,
+    /// Work charged so far.
+    work: usize,
 }
 
 impl Run {
     fn new(session: SessionRecord, kept: Vec<Answer>) -> Self {
         let kept_bytes = kept.iter().map(|answer| answer.result.bytes()).sum();
-        Self { session, kept, answers: Vec::new(), kept_bytes, reply_bytes: 0 }
+        Self { session, kept, answers: Vec::new(), kept_bytes, reply_bytes: 0, work: 0 }
     }
 
     fn push(&mut self, answer: Answer) {
@@ -254,15 +216,21 @@ impl Execution {
             && self.application.may_ask(service, &mut self.state.queries(), client)
     }
 
-    /// Answers a request that only reads, from the state after the last commit.
-    pub fn query(&self, service: ServiceId, client: PublicKey, request: &[u8]) -> Option<Vec<u8>> {
+    /// Answers a request that only reads, from the state after the last commit. Beside the reply: the
+    /// work that it took, as in [`State::take_work`].
+    pub fn query(
+        &self,
+        service: ServiceId,
+        client: PublicKey,
+        request: &[u8],
+    ) -> (Option<Vec<u8>>, usize) {
         if service > SERVICE_ID_MAX || service == ServiceId::SESSION {
-            return None;
+            return (None, 0);
         }
         let context = QueryContext { commit: self.state.commit(), time: self.time, client };
-        self.application
-            .query(service, &context, &mut self.state.queries(), request)
-            .filter(|reply| reply.len() <= REPLY_BYTES_MAX)
+        let mut stores = self.state.queries();
+        let reply = self.application.query(service, &context, &mut stores, request);
+        (reply.filter(|reply| reply.len() <= REPLY_BYTES_MAX), stores.take_work())
     }
 
     /// Agreed time, as services see it.
@@ -289,7 +257,11 @@ impl Execution {
         let mut envelopes = Vec::new();
         self.time = committed.state.time;
         for block in &committed.blocks {
+            gathered.begin_block();
             for envelope in &block.body.envelopes {
+                if gathered.defers(envelope) {
+                    continue;
+                }
                 self.position.0 += 1;
                 self.execute_envelope(envelope, &mut gathered);
                 envelopes.push(envelope_digest(envelope));
@@ -299,10 +271,10 @@ impl Execution {
         self.write_progress(committed);
         self.horizon = committed.state.horizon();
         let state_root = self.state.finish_commit(committed.state.commit);
-        let batches = gathered.batches.into_values().flatten().map(|(batch, _)| batch);
+        let Gathered { batches, changes, deferred, .. } = gathered;
+        let batches = batches.into_values().flatten().map(|(batch, _)| batch);
         let answers = Answers::new(batches.collect());
-        let (position, changes) = (self.position, gathered.changes);
-        Executed { position, state_root, answers, changes, envelopes }
+        Executed { position: self.position, state_root, answers, changes, envelopes, deferred }
     }
 
     fn execute_envelope(&mut self, envelope: &Envelope, gathered: &mut Gathered) {
@@ -333,7 +305,7 @@ impl Execution {
         }
         let kept = sessions::replies(store, envelope.session, envelope.first);
         let run = Run::new(session, kept);
-        let answers = self.run(envelope, run, kind, &mut gathered.changes);
+        let answers = self.run(envelope, run, kind, gathered);
         gathered.answer(envelope, answers, kind);
     }
 
@@ -343,7 +315,7 @@ impl Execution {
         envelope: &Envelope,
         mut run: Run,
         kind: Kind,
-        changes: &mut Vec<(ServiceId, ChangeItem)>,
+        gathered: &mut Gathered,
     ) -> Vec<Answer> {
         for (index, (sequence, operation)) in numbered(envelope) {
             match knows(&run.session, sequence) {
@@ -365,7 +337,12 @@ impl Execution {
                         time: self.shown_time(),
                         client: envelope.client,
                     };
-                    match self.operate(operation, &context, &run, changes) {
+                    self.state.take_work(); // what came before was not this operation's
+                    let executing = self.operate(operation, &context, &run, &mut gathered.changes);
+                    let work = self.state.take_work().saturating_sub(OPERATION_WORK_FREE);
+                    run.work += work;
+                    gathered.charge(envelope.client, work);
+                    match executing {
                         Executing::Read(result) => run.push(self.answer(sequence, index, result)),
                         Executing::Done(result) => {
                             let answer = self.answer(sequence, index, result);
@@ -411,6 +388,9 @@ impl Execution {
         }
         if run.reply_bytes > ENVELOPE_REPLY_BYTES_MAX {
             return Executing::Done(Err(Refusal::TooLarge));
+        }
+        if run.work > ENVELOPE_WORK_MAX {
+            return Executing::Done(Err(Refusal::TooMuchWork));
         }
         let query = QueryContext {
             commit: self.state.commit(),

@@ -10,6 +10,7 @@ pub mod clients;
 pub mod execution;
 pub mod mempool;
 pub mod peer;
+pub mod read_quota;
 pub mod replica;
 pub mod sessions;
 pub mod state;

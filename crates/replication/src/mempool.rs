@@ -113,6 +113,19 @@ impl Mempool {
         }
     }
 
+    /// Notes that an envelope was ordered and its turn did not come. If it stood in an own block, it
+    /// is under way no more, and its client is to be told to try again; one that waits here goes on
+    /// waiting.
+    ///
+    /// # Errors
+    /// [`Busy`] for the client of an envelope in an own block.
+    pub fn on_deferred(&mut self, digest: &Digest) -> Result<(), Busy> {
+        if self.forget_under_way(digest) {
+            return Err(Busy { retry_after_ms: RETRY_AFTER_MS });
+        }
+        Ok(())
+    }
+
     /// Envelopes that wait.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -170,10 +183,10 @@ impl Mempool {
         }
     }
 
-    fn forget_under_way(&mut self, digest: &Digest) {
-        if let Some(number) = self.under_way.remove(digest) {
-            self.drawings.remove(&number);
-        }
+    /// Whether it was under way.
+    fn forget_under_way(&mut self, digest: &Digest) -> bool {
+        let number = self.under_way.remove(digest);
+        number.is_some_and(|number| self.drawings.remove(&number).is_some())
     }
 
     fn draw_votes(&mut self, votes_max: usize) -> Vec<Vote> {

@@ -29,8 +29,9 @@ use ravelin_multicast::ordering::{self, Start, Views};
 use ravelin_multicast::{Committed, Message, Ordering, Standing};
 
 use crate::clients::{Clients, ConnectionId};
-use crate::execution::{self, Executed, Execution};
+use crate::execution::{self, Deferred, Executed, Execution};
 use crate::mempool::Mempool;
+use crate::read_quota::ReadQuota;
 use crate::state::State;
 use crate::statements::Statements;
 
@@ -120,6 +121,7 @@ pub struct Replica {
     execution: Execution,
     statements: Statements,
     clients: Clients,
+    read_quota: ReadQuota,
     status: Status,
     /// Proofs against each member, one of a kind; in the private state too.
     evidence: BTreeMap<ReplicaId, Vec<Evidence>>,
@@ -165,6 +167,7 @@ impl Replica {
         let mut replica = Self {
             statements: Statements::new(keyring.clone(), own),
             clients: Clients::new(position),
+            read_quota: ReadQuota::default(),
             execution: Execution::new(application, state, progress.as_ref()),
             plan,
             keyring,
@@ -261,6 +264,9 @@ impl Replica {
         for envelope in &executed.envelopes {
             self.ordering.payload_mut().on_executed(envelope);
         }
+        for deferred in &executed.deferred {
+            self.on_deferred(deferred, out);
+        }
         let signed = self.sign_commit(committed, &executed);
         let mut findings = self.statements.state(signed);
         for vote in votes() {
@@ -274,6 +280,17 @@ impl Replica {
         if !self.is_halted() {
             self.ordering.payload_mut().add_vote(Vote::Statement(signed));
             self.answer(signed, executed, out);
+        }
+    }
+
+    /// Tells the client of an own block's envelope whose turn did not come to send it again.
+    fn on_deferred(&mut self, deferred: &Deferred, out: &mut Out) {
+        let Deferred { digest, client, session, first } = *deferred;
+        let Err(busy) = self.ordering.payload_mut().on_deferred(&digest) else { return };
+        for connection in self.clients.of(&client, session) {
+            let retry_after_ms = busy.retry_after_ms;
+            let message = ServerMessage::Busy { session, first, retry_after_ms };
+            out.push(Action::Emit(Event::ToClient(connection, message)));
         }
     }
 

@@ -18,6 +18,7 @@
 //! from the backend at the start, so the two cannot disagree after a crash.
 
 mod memory;
+mod meter;
 mod running;
 mod versions;
 mod view;
@@ -31,10 +32,11 @@ use ravelin_model::{CommitIndex, Digest, ServiceId, ServiceStores, StateBackend,
 
 use running::Running;
 use versions::{Undo, Versions};
-use view::ReadOnly;
 
 pub use memory::MemoryBackend;
+pub use meter::ENTRY_WORK;
 pub use versions::{STATE_VERSION_BYTES_MAX, STATE_VERSIONS_MAX};
+pub use view::ReadOnly;
 
 /// The highest id that a service may have; the namespaces above it are ours.
 pub const SERVICE_ID_MAX: ServiceId = ServiceId(0xfd);
@@ -108,6 +110,12 @@ impl State {
     /// If none has begun.
     pub fn undo(&mut self) {
         self.running.undo();
+    }
+
+    /// The work of reading that services caused since this was last asked: bytes of keys and values,
+    /// and [`ENTRY_WORK`] for each entry. The same at every replica.
+    pub fn take_work(&self) -> usize {
+        self.running.take_work()
     }
 
     /// Sets a key of the ordering state, in the same batch as everything else in the commit.
@@ -204,7 +212,7 @@ impl State {
     /// All namespaces after the last commit finished, for requests that only read. A write through
     /// it is a fault of the service: caught in debug builds, without effect in others.
     #[must_use]
-    pub fn queries(&self) -> impl ServiceStores + '_ {
+    pub fn queries(&self) -> ReadOnly<'_> {
         ReadOnly::new(self.running.backend(), 0)
     }
 

@@ -10,7 +10,7 @@ use ravelin_model::{
     CommitIndex, Context, Decode as _, Digest, Encode as _, Envelope, Epoch, FaultModel,
     Incarnation, Member, Operation, OperationResult, Outcome, PublicKey, Purpose, QueryContext,
     Refusal, ReplicaId, Round, Sequence, ServiceId, ServiceStores, SessionId, Signature,
-    SignedPlan, StateBackend, Time, Vote,
+    SignedPlan, StateBackend, Store, Time, Vote,
 };
 use ravelin_multicast::{Committed, OrderingState, Slot};
 
@@ -211,6 +211,10 @@ pub(crate) enum Toy {
     Refuse,
     /// Leaves something for the sweep to remove.
     Leave,
+    /// Looks up the count so often, and counts up.
+    Search(u32),
+    /// Looks up the count so often; the reply is the count.
+    Look(u32),
 }
 
 impl Toy {
@@ -222,6 +226,8 @@ impl Toy {
             Self::ReadCount => (3, 0),
             Self::Refuse => (4, 0),
             Self::Leave => (5, 0),
+            Self::Search(times) => (6, times),
+            Self::Look(times) => (7, times),
         };
         (tag, size).encode()
     }
@@ -234,6 +240,8 @@ impl Toy {
             (3, 0) => Some(Self::ReadCount),
             (4, 0) => Some(Self::Refuse),
             (5, 0) => Some(Self::Leave),
+            (6, times) => Some(Self::Search(times)),
+            (7, times) => Some(Self::Look(times)),
             _ => None,
         }
     }
@@ -275,8 +283,8 @@ impl Application for Toys {
         let store = store.of(service);
         let change = |key: &[u8]| Change { key: key.to_vec(), value: None };
         match Toy::read(request).ok_or(Refusal::Malformed)? {
-            Toy::Count => {
-                let count = count(store.get(COUNT)) + 1;
+            toy @ (Toy::Count | Toy::Search(_)) => {
+                let count = look(store, toy) + 1;
                 store.put(COUNT, count.encode());
                 Ok(Outcome { reply: count.encode(), changes: vec![change(COUNT)] })
             }
@@ -293,7 +301,7 @@ impl Application for Toys {
                 store.put(COUNT, 1_000_000u64.encode());
                 Err(Refusal::Malformed)
             }
-            Toy::Read(_) | Toy::ReadCount => unreachable!("queries are asked first"),
+            Toy::Read(_) | Toy::ReadCount | Toy::Look(_) => unreachable!("queries are asked first"),
         }
     }
 
@@ -306,7 +314,7 @@ impl Application for Toys {
     ) -> Option<Vec<u8>> {
         match Toy::read(request)? {
             Toy::Read(size) => Some(vec![9; usize::try_from(size).unwrap()]),
-            Toy::ReadCount => Some(count(store.of(service).get(COUNT)).encode()),
+            toy @ (Toy::ReadCount | Toy::Look(_)) => Some(look(store.of(service), toy).encode()),
             _ => None,
         }
     }
@@ -319,6 +327,12 @@ impl Application for Toys {
         store.delete(LEFT);
         vec![(ServiceId::KV, Change { key: LEFT.to_vec(), value: None })]
     }
+}
+
+/// The count, looked up as often as asked.
+fn look(store: &dyn Store, toy: Toy) -> u64 {
+    let times = if let Toy::Search(times) | Toy::Look(times) = toy { times } else { 1 };
+    (0..times).map(|_| count(store.get(COUNT))).last().unwrap_or_default()
 }
 
 fn count(stored: Option<Vec<u8>>) -> u64 {

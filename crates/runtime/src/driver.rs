@@ -23,6 +23,8 @@ use crate::transport::clients::{ClientEvent, ClientListener, ConnectionId};
 use crate::transport::peers::PeerNetwork;
 use crate::transport::{PeerEvent, Priority, Received};
 
+/// Target of the lines at level `trace` that follow requests hop by hop.
+pub const HOPS: &str = "ravelin::hops";
 /// Events of the network taken in one turn.
 const TURN_EVENTS_MAX: usize = 512;
 /// Shortest time between two answers from the log to one peer.
@@ -65,10 +67,21 @@ pub trait Node: Protocol {
     ) -> Vec<u64>;
 
     /// Shows how things stand, for monitors.
-    fn show(&self, log: &LogCounters);
+    fn show(&self, totals: &Totals);
 
     /// Makes the state durable: the server stops.
     fn close(&mut self);
+}
+
+/// What a server's host has done since its start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// With the log.
+    pub log: LogCounters,
+    /// Bytes of messages sent to peers and clients.
+    pub sent_bytes: u64,
+    /// Bytes of messages received from them.
+    pub received_bytes: u64,
 }
 
 /// What the driver does about an event of the core.
@@ -192,6 +205,7 @@ impl<N: Node> Driver<N> {
     }
 
     fn turn(&mut self, arrived: Arrived) -> Result<(), LogError> {
+        self.trace_deadline();
         while let Some(message) = self.own_messages.pop_front() {
             self.node.on_message(self.clock.now(), self.own, message, &mut self.actions);
         }
@@ -208,9 +222,28 @@ impl<N: Node> Driver<N> {
         self.carry_out()?;
         if self.shown.elapsed() >= SNAPSHOT_EVERY {
             self.shown = Instant::now();
-            self.node.show(&self.log.counters());
+            self.node.show(&self.totals());
         }
         Ok(())
+    }
+
+    fn totals(&self) -> Totals {
+        let counters = [self.network.counters(), self.listener.counters()];
+        Totals {
+            log: self.log.counters(),
+            sent_bytes: counters.iter().map(|counters| counters.bytes_out.value()).sum(),
+            received_bytes: counters.iter().map(|counters| counters.bytes_in.value()).sum(),
+        }
+    }
+
+    /// Shows when the core's own time has come, rather than a message.
+    fn trace_deadline(&self) {
+        if tracing::enabled!(target: HOPS, tracing::Level::TRACE) {
+            let now = self.clock.now();
+            if self.node.next_deadline().is_some_and(|deadline| deadline <= now) {
+                tracing::trace!(target: HOPS, at_us = now.0, hop = "deadline");
+            }
+        }
     }
 
     fn take_clients(&mut self, events: Vec<ClientEvent>) {
@@ -238,16 +271,22 @@ impl<N: Node> Driver<N> {
     fn carry_out(&mut self) -> Result<(), LogError> {
         let actions = std::mem::take(&mut self.actions);
         let mut held = Vec::with_capacity(actions.len());
+        let mut appended = false;
         for action in actions {
             match action {
                 Action::Persist(record) => {
                     self.log.append(Tag(record.round.0), &record.bytes)?;
+                    appended = true;
                 }
                 shows => held.push(shows),
             }
         }
         if !held.is_empty() {
+            let begun = self.clock.now();
             self.log.sync()?;
+            let at = self.clock.now();
+            let took_us = at.0.saturating_sub(begun.0);
+            tracing::trace!(target: HOPS, at_us = at.0, hop = "durable", appended, took_us);
         }
         for action in held {
             match action {

@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use ravelin_model::ReplicaId;
+use ravelin_model::limits::HEARTBEAT;
+use ravelin_model::{Protocol as _, ReplicaId};
 
 use crate::intruder::Mute;
 use crate::network::{Cluster, shuffled, steady};
@@ -77,6 +78,7 @@ fn a_mute_member_costs_its_slots_only() {
 #[test]
 fn an_idle_cluster_is_quiet_and_wakes_without_a_timer() {
     let delay = Duration::from_millis(10);
+    let mut was_leading = false;
     for asked in 0..4 {
         let mut cluster = Cluster::new(0, 4, 1, 2).network(steady(delay)).up();
         cluster.run_for(Duration::from_secs(20));
@@ -85,13 +87,29 @@ fn an_idle_cluster_is_quiet_and_wakes_without_a_timer() {
         let a_second = (cluster.sent.0 - before) / 10;
         assert!(a_second <= 12, "{a_second} messages a second: one block each to three others");
 
-        cluster.run_for(Duration::from_millis(437));
-        let start = cluster.now;
+        // A moment at which no heartbeat is near, neither the last nor the next.
+        let is_between = |cluster: &Cluster| {
+            let deadlines = cluster.correct().filter_map(|(_, core)| core.next_deadline());
+            let next = deadlines.min().map(|next| next.since(cluster.now));
+            next.is_some_and(|next| (delay * 10..HEARTBEAT - delay * 10).contains(&next))
+        };
+        while !is_between(&cluster) {
+            cluster.run_for(delay);
+        }
+        let (start, timers) = (cluster.now, cluster.timers);
+        let round = cluster.core(asked).round().next();
         cluster.request(asked, 1);
-        cluster.run_until_delivered(Duration::from_secs(5), [1]);
-        let first = cluster.nodes.iter().filter_map(|node| node.delivered.get(&1)).min();
-        let delays = first.expect("delivered").since(start).as_millis() / delay.as_millis();
-        println!("asked {asked}: {delays} message delays");
-        assert!(delays <= 5, "{delays} message delays: nobody may wait for a timer");
+        let at_first =
+            |cluster: &Cluster| cluster.nodes.iter().any(|node| node.delivered.contains_key(&1));
+        assert!(cluster.run(Duration::from_secs(5), at_first), "{}", cluster.describe());
+        let took = cluster.now.since(start);
+        assert_eq!(cluster.timers, timers, "asked {asked}: a timer ran");
+        // Two others must first make their blocks of the round; a leader's block then commits after
+        // three more delays, anyone else's with the next round's leaders.
+        let leads = (0..2).any(|index| (round.0 + index) % 4 == u64::from(asked));
+        let delays = if leads { 4 } else { 5 };
+        assert_eq!(took, delay * delays, "asked {asked} in {round:?}: no waiting");
+        was_leading |= leads;
     }
+    assert!(was_leading);
 }

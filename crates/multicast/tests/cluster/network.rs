@@ -118,6 +118,8 @@ pub(crate) struct Cluster {
     pub(crate) nodes: Vec<Node>,
     /// Messages sent to others, and those among them that carry no block.
     pub(crate) sent: (usize, usize),
+    /// Deadlines of cores that came.
+    pub(crate) timers: usize,
     leaders: u16,
     fsync: Duration,
     delays: Delays,
@@ -150,6 +152,7 @@ impl Cluster {
             dice: Dice::new(seed),
             nodes: (0..n).map(|_| node()).collect(),
             sent: (0, 0),
+            timers: 0,
             leaders,
             fsync: Duration::ZERO,
             delays: steady(Duration::from_millis(1)),
@@ -326,9 +329,19 @@ impl Cluster {
         let Some(((at, _), happening)) = self.queue.pop_first() else { return };
         self.now = at;
         match happening {
-            Happening::Wake(id) => self.on_time(id),
+            Happening::Wake(id) => {
+                self.timers += usize::from(self.is_due(id));
+                self.on_time(id);
+            }
             Happening::Arrival { from, to, message } => self.on_arrival(from, to, message),
         }
+    }
+
+    /// Whether a deadline of the core has come.
+    fn is_due(&self, id: ReplicaId) -> bool {
+        let node = &self.nodes[id.index()];
+        let Seat::Up(core) = &node.seat else { return false };
+        core.next_deadline().is_some_and(|at| at <= self.now.after(node.clock_ahead))
     }
 
     fn on_arrival(&mut self, from: ReplicaId, to: ReplicaId, message: Message) {

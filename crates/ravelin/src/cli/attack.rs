@@ -115,7 +115,8 @@ fn take_over(invocation: &Invocation, arguments: &Run) -> Result<()> {
     invocation.output.print(&look(&cluster)?)
 }
 
-fn check_live(name: &str) -> Result<()> {
+/// Refuses an intruder that nobody knows, or that makes sense in the simulator only.
+pub(crate) fn check_live(name: &str) -> Result<()> {
     let live: Vec<&'static str> =
         intruder::all().iter().filter(|known| known.is_live).map(|known| known.name).collect();
     if live.contains(&name) {

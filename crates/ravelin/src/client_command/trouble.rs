@@ -119,6 +119,11 @@ pub(super) fn refused(refusal: Refusal, own: PublicKey) -> Error {
             "try again; check this host's clock if that does not help",
         ),
         Refusal::TooLarge => (Exit::Usage, "the reply would be too large", "ask for less at once"),
+        Refusal::TooMuchWork => (
+            Exit::Usage,
+            "what was sent with it took as much work as one envelope may cause",
+            "send it again by itself",
+        ),
         Refusal::Malformed => (Exit::Failed, "the servers do not understand the request", version),
         Refusal::UnknownService => (Exit::Failed, "the servers lack this service", version),
     };

@@ -5,6 +5,8 @@ use ravelin_model::{ClusterId, Incarnation, Signature, StateBackend as _};
 use ravelin_services::Services;
 
 use super::*;
+
+mod work;
 use crate::testing::{Chance, Machine, Toy, Toys, World, all_answers, results, session_operation};
 
 fn count(reply: u64) -> Result<Vec<u8>, Refusal> {
@@ -68,10 +70,10 @@ fn nobody_reaches_a_service_that_is_not_one() {
     let request = Toy::ReadCount.request();
     let client = machine.world.client(0);
     for service in [0, 0xfe, 0xff].map(ServiceId) {
-        assert_eq!(machine.execution.query(service, client, &request), None);
+        assert_eq!(machine.execution.query(service, client, &request).0, None);
         assert!(!machine.execution.may_see(service, &client));
     }
-    assert!(machine.execution.query(ServiceId::KV, client, &request).is_some());
+    assert!(machine.execution.query(ServiceId::KV, client, &request).0.is_some());
     assert!(machine.execution.may_see(ServiceId::KV, &client));
     assert!(!machine.execution.may_see(ServiceId::KV, &machine.world.client(9)));
 }

@@ -1,6 +1,6 @@
 //! What clients ask of a replica.
 
-use ravelin_model::{AnswerBatch, PublicKey, Refusal, SessionId};
+use ravelin_model::{AnswerBatch, PublicKey, Refusal, Sequence, SessionId};
 
 use super::*;
 use crate::clients::WatchRequest;
@@ -53,7 +53,7 @@ impl Replica {
                 let refusal = Refusal::UnknownClient;
                 say(ServerMessage::Denied { session, first, refusal });
             }
-            ClientInput::Other(message) => self.on_question(connection, key, message, out),
+            ClientInput::Other(message) => self.on_question(now, (connection, key), message, out),
         }
     }
 
@@ -84,8 +84,8 @@ impl Replica {
 
     fn on_question(
         &mut self,
-        connection: ConnectionId,
-        client: PublicKey,
+        now: Time,
+        (connection, client): (ConnectionId, PublicKey),
         message: ClientMessage,
         out: &mut Out,
     ) {
@@ -93,8 +93,14 @@ impl Replica {
         match message {
             ClientMessage::Attach { session } => self.clients.attach(connection, session),
             ClientMessage::Read { id, service, request } => {
+                if let Err(busy) = self.read_quota.admit(now, &client) {
+                    let (session, first) = (SessionId(0), Sequence(id));
+                    let retry_after_ms = busy.retry_after_ms;
+                    return say(ServerMessage::Busy { session, first, retry_after_ms });
+                }
                 let commit = self.execution.state().commit();
-                let reply = self.execution.query(service, client, &request);
+                let (reply, work) = self.execution.query(service, client, &request);
+                self.read_quota.charge(client, work);
                 say(ServerMessage::ReadReply { id, commit, reply });
             }
             // These pass the service by: whoever may not ask it must not see what it holds either.

@@ -11,6 +11,7 @@ use ravelin_model::{Block, Operation, Refusal, ServiceId, SessionId, StateBacken
 use super::*;
 
 mod cluster;
+mod greedy;
 
 use cluster::Cluster;
 

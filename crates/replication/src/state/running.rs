@@ -5,6 +5,7 @@ use std::ops::{Bound, ControlFlow};
 
 use ravelin_model::{StateBackend, Store, View};
 
+use super::meter::Meter;
 use super::view::{own_part, whole_key, whole_range};
 use super::{Visit, Writes};
 
@@ -16,6 +17,8 @@ pub(super) struct Running {
     journal: Option<Vec<(Vec<u8>, Before)>>,
     /// Whose keys the store interface means.
     namespace: u8,
+    /// What reading through the store interface has cost.
+    meter: Meter,
 }
 
 /// What the running commit had under a key: no write, or the last one.
@@ -23,7 +26,13 @@ type Before = Option<Option<Vec<u8>>>;
 
 impl Running {
     pub(super) fn new(backend: Box<dyn StateBackend + Send>) -> Self {
-        Self { backend, writes: Writes::new(), journal: None, namespace: 0 }
+        Self {
+            backend,
+            writes: Writes::new(),
+            journal: None,
+            namespace: 0,
+            meter: Meter::default(),
+        }
     }
 
     pub(super) fn backend(&self) -> &dyn StateBackend {
@@ -57,6 +66,10 @@ impl Running {
     pub(super) fn take_writes(&mut self) -> Writes {
         assert!(self.journal.is_none(), "an operation is still open");
         take(&mut self.writes)
+    }
+
+    pub(super) fn take_work(&self) -> usize {
+        self.meter.take()
     }
 
     /// The store of a namespace.
@@ -123,7 +136,9 @@ impl Running {
 
 impl View for Running {
     fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
-        self.get_in(self.namespace, key)
+        let value = self.get_in(self.namespace, key);
+        self.meter.count(key, value.as_deref());
+        value
     }
 
     fn scan(
@@ -132,7 +147,10 @@ impl View for Running {
         until: Option<&[u8]>,
         visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
     ) {
-        self.scan_in(self.namespace, from, until, visit);
+        self.scan_in(self.namespace, from, until, &mut |key, value| {
+            self.meter.count(key, Some(value));
+            visit(key, value)
+        });
     }
 }
 

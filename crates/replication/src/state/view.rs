@@ -6,23 +6,32 @@ use std::ops::ControlFlow;
 use ravelin_crypto::state_tree::state_key;
 use ravelin_model::{ServiceId, ServiceStores, StateBackend, Store, View};
 
+use super::meter::Meter;
 use super::service_namespace;
 
 /// The backend as it is, for reading.
-pub(super) struct ReadOnly<'a> {
+pub struct ReadOnly<'a> {
     backend: &'a dyn StateBackend,
     namespace: u8,
+    meter: Meter,
 }
 
 impl<'a> ReadOnly<'a> {
     pub(super) fn new(backend: &'a dyn StateBackend, namespace: u8) -> Self {
-        Self { backend, namespace }
+        Self { backend, namespace, meter: Meter::default() }
+    }
+
+    /// The work of reading since this was last asked, as in [`super::State::take_work`].
+    pub fn take_work(&self) -> usize {
+        self.meter.take()
     }
 }
 
 impl View for ReadOnly<'_> {
     fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
-        self.backend.get(&whole_key(self.namespace, key))
+        let value = self.backend.get(&whole_key(self.namespace, key));
+        self.meter.count(key, value.as_deref());
+        value
     }
 
     fn scan(
@@ -32,7 +41,10 @@ impl View for ReadOnly<'_> {
         visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
     ) {
         let (from, until) = whole_range(self.namespace, from, until);
-        self.backend.scan(&from, until.as_deref(), &mut |key, value| visit(own_part(key), value));
+        self.backend.scan(&from, until.as_deref(), &mut |key, value| {
+            self.meter.count(key, Some(value));
+            visit(own_part(key), value)
+        });
     }
 }
 

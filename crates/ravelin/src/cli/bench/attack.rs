@@ -1,0 +1,209 @@
+//! `ravelin bench --attack`: what an intruder costs the others.
+//!
+//! Pairs of runs, one after the other: all servers in their own hands, then one in the intruder's,
+//! each with a new cluster and the same load. All servers get equal quotas of the processor in both,
+//! since here the intruder shares the machine with those that it wants to slow down.
+
+use std::fmt;
+use std::path::Path;
+
+use ravelin_model::ReplicaId;
+use serde::Serialize;
+
+use super::load::{self, Figures, Shape};
+use super::testbed::{Owned, TestBed};
+use crate::exit::{Error, Result};
+use crate::files::date;
+use crate::output::Output;
+use crate::processes::Logging;
+
+/// The least share of the fault-free throughput that one intruder leaves the others, as promised.
+const PROMISED_RATIO: f64 = 0.7;
+
+/// What is compared.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Plan<'a> {
+    pub(super) intruder: &'a str,
+    pub(super) on: ReplicaId,
+    pub(super) pairs: usize,
+    pub(super) shape: Shape,
+}
+
+/// What scripts read. The fields of a run are those under attack.
+#[derive(Debug, Serialize)]
+pub(super) struct Comparison {
+    #[serde(flatten)]
+    attacked: Figures,
+    attack: String,
+    on: u16,
+    pairs: usize,
+    /// Under attack over fault-free, of the median runs.
+    throughput_ratio: f64,
+    throughput_ratio_min: f64,
+    throughput_ratio_max: f64,
+    p50_ratio: f64,
+    p99_ratio: f64,
+    /// Cores that each server may use; nothing where the system does not let us say.
+    cpu_quota: Option<f64>,
+    fault_free: Figures,
+    /// Operations a second of each pair: fault-free, attacked.
+    throughputs: Vec<(f64, f64)>,
+}
+
+/// Measures, pair by pair.
+pub(super) async fn compare(output: Output, plan: Plan<'_>) -> Result<Comparison> {
+    let mut quota = Quota::default();
+    let owned = Owned { server: plan.on, intruder: plan.intruder };
+    let mut runs = Vec::new();
+    for pair in 1..=plan.pairs {
+        let fault_free = run(output, &mut quota, None, plan.shape).await?;
+        let attacked = run(output, &mut quota, Some(owned), plan.shape).await?;
+        output.note(format_args!(
+            "pair {pair} of {}: {:.0} operations/s fault-free, {:.0} attacked",
+            plan.pairs, fault_free.operations_per_second, attacked.operations_per_second
+        ));
+        runs.push((fault_free, attacked));
+    }
+    Ok(Comparison::of(plan, quota.cores, runs))
+}
+
+/// What each server may use of the processor.
+#[derive(Default)]
+struct Quota {
+    cores: Option<f64>,
+    was_refused: bool,
+}
+
+async fn run(
+    output: Output,
+    quota: &mut Quota,
+    owned: Option<Owned<'_>>,
+    shape: Shape,
+) -> Result<Figures> {
+    let mut bed = TestBed::start(owned, Logging::AsFiled).await?;
+    if !quota.was_refused {
+        // As much is left for the clients.
+        let cores = cores() as f64 / (bed.cluster.servers.len() + 1) as f64;
+        match bed.limit(cores) {
+            Ok(()) => quota.cores = Some(cores),
+            Err(why) => {
+                output.note(format_args!(
+                    "NO QUOTA: {why}. The intruder may take the processor from the others: run \
+                     this as root on Linux for figures that mean something."
+                ));
+                *quota = Quota { cores: None, was_refused: true };
+            }
+        }
+    }
+    load::measure(&bed, shape).await
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+impl Comparison {
+    fn of(plan: Plan<'_>, cpu_quota: Option<f64>, runs: Vec<(Figures, Figures)>) -> Self {
+        let throughputs: Vec<(f64, f64)> = runs
+            .iter()
+            .map(|(fault_free, attacked)| {
+                (fault_free.operations_per_second, attacked.operations_per_second)
+            })
+            .collect();
+        let ratios = || throughputs.iter().map(|(fault_free, attacked)| attacked / fault_free);
+        let (fault_free, attacked): (Vec<Figures>, Vec<Figures>) = runs.into_iter().unzip();
+        let (fault_free, attacked) = (median(fault_free), median(attacked));
+        Self {
+            attack: plan.intruder.to_owned(),
+            on: plan.on.0,
+            pairs: plan.pairs,
+            throughput_ratio: attacked.operations_per_second / fault_free.operations_per_second,
+            throughput_ratio_min: ratios().fold(f64::INFINITY, f64::min),
+            throughput_ratio_max: ratios().fold(0.0, f64::max),
+            p50_ratio: attacked.p50_ms / fault_free.p50_ms,
+            p99_ratio: attacked.p99_ms / fault_free.p99_ms,
+            cpu_quota,
+            attacked,
+            fault_free,
+            throughputs,
+        }
+    }
+
+    /// Writes what was measured as a page of its own.
+    pub(super) fn write_report(&self, path: &Path) -> Result<()> {
+        let arguments: Vec<String> = std::env::args().skip(1).collect();
+        let mut page = format!(
+            "# {} against the throughput of the others\n\n```\nravelin {}\n```\n\n{}; ravelin {}; {}\n\n```text\n{self}\n```\n",
+            self.attack,
+            arguments.join(" "),
+            date::now(),
+            env!("CARGO_PKG_VERSION"),
+            machine(),
+        );
+        page.push_str(
+            "\n| pair | fault-free, op/s | attacked, op/s | ratio |\n|---|---|---|---|\n",
+        );
+        for (pair, (fault_free, attacked)) in (1..).zip(&self.throughputs) {
+            let ratio = attacked / fault_free;
+            page.push_str(&format!("| {pair} | {fault_free:.0} | {attacked:.0} | {ratio:.2} |\n"));
+        }
+        if let Some(dir) = path.parent() {
+            std::fs::create_dir_all(dir).map_err(|error| Error::system("create", dir, &error))?;
+        }
+        std::fs::write(path, page).map_err(|error| Error::system("write", path, &error))
+    }
+}
+
+/// The run of median throughput.
+fn median(mut runs: Vec<Figures>) -> Figures {
+    runs.sort_by(|one, other| one.operations_per_second.total_cmp(&other.operations_per_second));
+    let middle = runs.len() / 2;
+    runs.swap_remove(middle)
+}
+
+/// The machine in a few words.
+fn machine() -> String {
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let line = text.lines().find(|line| line.starts_with("model name"));
+    let model = line.and_then(|line| line.split_once(": ")).map_or("unknown", |(_, model)| model);
+    format!("{} cores of {model}", cores())
+}
+
+impl fmt::Display for Comparison {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { attacked, fault_free, .. } = self;
+        writeln!(
+            out,
+            "{} servers, {}, server {} in the hands of {}; values of {} B, {} operations in flight \
+             in envelopes of {}",
+            attacked.servers,
+            attacked.fault_model,
+            self.on,
+            self.attack,
+            attacked.value_bytes,
+            attacked.in_flight,
+            attacked.envelope
+        )?;
+        writeln!(out, "authenticated: {}; durable", attacked.authenticated)?;
+        match self.cpu_quota {
+            Some(cores) => writeln!(out, "each server may use {cores:.2} cores, in both arms")?,
+            None => writeln!(out, "NO QUOTA: the intruder may have taken the others' processor")?,
+        }
+        writeln!(out, "medians of {} pairs   fault-free     attacked", self.pairs)?;
+        let mut row = |name: &str, fault_free: f64, attacked: f64, digits: usize| {
+            writeln!(out, "{name:<18} {fault_free:>12.digits$} {attacked:>12.digits$}")
+        };
+        row("operations/s", fault_free.operations_per_second, attacked.operations_per_second, 0)?;
+        row("p50 ms", fault_free.p50_ms, attacked.p50_ms, 2)?;
+        row("p99 ms", fault_free.p99_ms, attacked.p99_ms, 2)?;
+        row("CPU us/operation", fault_free.cpu_us_per_op, attacked.cpu_us_per_op, 1)?;
+        write!(
+            out,
+            "{:.0} % of the fault-free throughput is left (pairs: {:.0} to {:.0} %); promised: {:.0} %",
+            self.throughput_ratio * 100.0,
+            self.throughput_ratio_min * 100.0,
+            self.throughput_ratio_max * 100.0,
+            PROMISED_RATIO * 100.0
+        )
+    }
+}

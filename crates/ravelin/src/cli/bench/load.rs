@@ -1,0 +1,180 @@
+//! One closed-loop load, and the figures of one run.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use ravelin_model::requests::kv::{Condition, KvRequest, Write};
+use ravelin_model::{Encode as _, Operation, ServiceId};
+use serde::Serialize;
+
+use super::testbed::TestBed;
+use crate::connection::Connection;
+use crate::demo;
+use crate::exit::{Error, Exit, Result};
+
+/// Keys that are written.
+const KEYS: usize = 100_000;
+/// Sessions over which the envelopes in flight are spread.
+const SESSIONS: usize = 4;
+
+/// What clients do.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shape {
+    pub(super) value_bytes: u32,
+    pub(super) in_flight: u32,
+    pub(super) envelope: u32,
+    /// How long is measured, after a warm-up of a quarter of it.
+    pub(super) seconds: u64,
+}
+
+/// What scripts read: its fields are stable.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Figures {
+    pub(super) operations_per_second: f64,
+    pub(super) p50_ms: f64,
+    pub(super) p99_ms: f64,
+    pub(super) cpu_us_per_op: f64,
+    pub(super) memory_mib_per_server: f64,
+    pub(super) fsyncs_per_op: f64,
+    pub(super) bytes_per_op: f64,
+    pub(super) durable: bool,
+    pub(super) authenticated: &'static str,
+    pub(super) fault_model: &'static str,
+    pub(super) servers: usize,
+    pub(super) value_bytes: u32,
+    pub(super) in_flight: u32,
+    pub(super) envelope: u32,
+    pub(super) operations: u64,
+    pub(super) seconds: f64,
+}
+
+/// Puts the load on a cluster and measures.
+pub(super) async fn measure(bed: &TestBed, shape: Shape) -> Result<Figures> {
+    let mut connections = Vec::new();
+    for _ in 0..SESSIONS {
+        connections.push(demo::connect(&bed.cluster).await?);
+    }
+    let load = Arc::new(Load {
+        envelope: shape.envelope as usize,
+        value: vec![b'v'; shape.value_bytes as usize],
+        took: Mutex::new(Vec::new()),
+    });
+    let mut workers = tokio::task::JoinSet::new();
+    for worker in 0..(shape.in_flight / shape.envelope) as usize {
+        let connection = connections.get(worker % SESSIONS).cloned();
+        let connection = connection.expect("a remainder is below its divisor");
+        workers.spawn(Arc::clone(&load).work(worker, connection));
+    }
+    tokio::time::sleep(Duration::from_secs(shape.seconds) / 4).await;
+    load.forget();
+    let before = bed.total_usage();
+    let begun = Instant::now();
+    tokio::time::sleep(Duration::from_secs(shape.seconds)).await;
+    let elapsed = begun.elapsed();
+    let used = bed.total_usage().since(&before);
+    let mut took = load.forget();
+    workers.abort_all();
+    took.sort_unstable();
+    let operations = took.len() as u64 * u64::from(shape.envelope);
+    if operations == 0 {
+        let hint = "the machine is too slow or too busy: try --seconds 30";
+        return Err(Error::new(Exit::Failed, "no operation was answered", hint));
+    }
+    let count = operations as f64;
+    let servers = bed.cluster.servers.len();
+    Ok(Figures {
+        operations_per_second: count / elapsed.as_secs_f64(),
+        p50_ms: percentile_ms(&took, 50),
+        p99_ms: percentile_ms(&took, 99),
+        cpu_us_per_op: used.cpu_seconds * 1e6 / count,
+        memory_mib_per_server: used.memory_mib / servers as f64,
+        fsyncs_per_op: used.fsyncs / count,
+        bytes_per_op: used.log_bytes / count,
+        durable: true,
+        authenticated: "every envelope, block and answer root by Ed25519; TLS 1.3 on every link",
+        fault_model: bed.cluster.group.model().name(),
+        servers,
+        value_bytes: shape.value_bytes,
+        in_flight: shape.in_flight,
+        envelope: shape.envelope,
+        operations,
+        seconds: elapsed.as_secs_f64(),
+    })
+}
+
+/// The time below which `percent` of a hundred lie, of times in order.
+pub(super) fn percentile_ms(ascending: &[Duration], percent: usize) -> f64 {
+    let at = ascending.get(ascending.len() * percent / 100);
+    at.map_or(0.0, |time| time.as_secs_f64() * 1e3)
+}
+
+struct Load {
+    envelope: usize,
+    value: Vec<u8>,
+    took: Mutex<Vec<Duration>>,
+}
+
+impl Load {
+    /// Sends one envelope after the other; each is timed from its sending to its vote.
+    async fn work(self: Arc<Self>, worker: usize, connection: Connection) {
+        let mut next = worker * 7919;
+        loop {
+            let operations = (0..self.envelope)
+                .map(|_| {
+                    next = (next + 104_729) % KEYS;
+                    put(next, &self.value)
+                })
+                .collect();
+            let begun = Instant::now();
+            if connection.submit(operations).await.is_ok() {
+                self.lock().push(begun.elapsed());
+            } else {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
+    }
+
+    fn forget(&self) -> Vec<Duration> {
+        std::mem::take(&mut *self.lock())
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Duration>> {
+        self.took.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Writes `value` under one of the keys.
+pub(super) fn put(key: usize, value: &[u8]) -> Operation {
+    let write = Write {
+        key: format!("bench/{key:08}").into_bytes(),
+        value: Some(value.to_vec()),
+        condition: Condition::Always,
+        lease: None,
+    };
+    Operation { service: ServiceId::KV, request: KvRequest::Write(write).encode() }
+}
+
+impl fmt::Display for Figures {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            out,
+            "{} servers, {}, values of {} B, {} operations in flight in envelopes of {}",
+            self.servers, self.fault_model, self.value_bytes, self.in_flight, self.envelope
+        )?;
+        writeln!(
+            out,
+            "authenticated: {}; durable: one fsync a round before anything is said",
+            self.authenticated
+        )?;
+        writeln!(out, "{:>12.0} operations/s", self.operations_per_second)?;
+        writeln!(out, "{:>12.2} ms p50, {:.2} ms p99", self.p50_ms, self.p99_ms)?;
+        writeln!(out, "{:>12.1} us of CPU an operation, all servers", self.cpu_us_per_op)?;
+        writeln!(out, "{:>12.1} MiB a server", self.memory_mib_per_server)?;
+        write!(
+            out,
+            "{:>12.4} fsyncs and {:.0} bytes of log an operation, all servers",
+            self.fsyncs_per_op, self.bytes_per_op
+        )
+    }
+}

@@ -1,0 +1,108 @@
+//! A throw-away cluster of this machine to measure.
+
+use std::path::{Path, PathBuf};
+
+use ravelin_model::{FaultModel, ReplicaId};
+
+use super::usage::Usage;
+use crate::cluster_dir::LocalCluster;
+use crate::cpu_quota::{CpuQuota, Hierarchy};
+use crate::demo;
+use crate::exit::{Error, Result};
+use crate::processes::{Hands, Logging, Processes};
+
+/// Servers, of which one may be owned.
+const SERVERS: u16 = 4;
+/// Where control groups are mounted.
+const CONTROL_GROUPS: &str = "/sys/fs/cgroup";
+
+/// A cluster in a temporary directory. Dropping it kills the servers and leaves nothing behind.
+pub(super) struct TestBed {
+    pub(super) cluster: LocalCluster,
+    pids: Vec<u32>,
+    /// After the servers: a group goes away once it is empty.
+    quotas: Vec<CpuQuota>,
+    _dir: TestDir,
+}
+
+/// A directory that goes away.
+struct TestDir(PathBuf);
+
+impl Drop for TestDir {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0); // it lies where temporary things lie
+    }
+}
+
+/// A server that is not in its own hands.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Owned<'a> {
+    pub(super) server: ReplicaId,
+    pub(super) intruder: &'a str,
+}
+
+impl TestBed {
+    /// Starts servers and waits until all but the owned one serve.
+    pub(super) async fn start(owned: Option<Owned<'_>>, logging: Logging) -> Result<Self> {
+        let path = std::env::temp_dir().join(format!("ravelin-bench-{}", std::process::id()));
+        let dir = TestDir(path);
+        let cluster = LocalCluster::create(&dir.0, SERVERS, FaultModel::Arbitrary)?;
+        let mut bed = Self { cluster, pids: Vec::new(), quotas: Vec::new(), _dir: dir };
+        let processes = Processes::of(&bed.cluster)?.logging(logging);
+        for server in &bed.cluster.servers {
+            let hands = match owned {
+                Some(owned) if owned.server == server.id => Hands::Intruder(owned.intruder),
+                _ => Hands::Own,
+            };
+            bed.pids.push(processes.start(server.id, hands)?);
+        }
+        for server in &bed.cluster.servers {
+            if owned.is_none_or(|owned| owned.server != server.id) {
+                demo::wait_ready(server, &processes).await?;
+            }
+        }
+        Ok(bed)
+    }
+
+    /// Gives each server at most `cores`; says why, if this system does not let it.
+    pub(super) fn limit(&mut self, cores: f64) -> Result<(), String> {
+        let hierarchy = Hierarchy::find(Path::new(CONTROL_GROUPS))
+            .ok_or_else(|| format!("{CONTROL_GROUPS} has no controller of the processor"))?;
+        for (server, pid) in self.cluster.servers.iter().zip(&self.pids) {
+            let name = format!("ravelin-bench-{}-{}", std::process::id(), server.id);
+            let quota = CpuQuota::limit(&hierarchy, &name, *pid, cores)
+                .map_err(|error| format!("{CONTROL_GROUPS} may not be written: {error}"))?;
+            self.quotas.push(quota);
+        }
+        Ok(())
+    }
+
+    /// What each server has used so far.
+    pub(super) fn usage(&self) -> Vec<Usage> {
+        let servers = self.cluster.servers.iter().zip(&self.pids);
+        servers.map(|(server, pid)| Usage::of(server, *pid)).collect()
+    }
+
+    /// What all servers together have used so far.
+    pub(super) fn total_usage(&self) -> Usage {
+        self.usage().iter().fold(Usage::default(), |sum, server| sum.plus(server))
+    }
+
+    /// What a server has logged.
+    pub(super) fn log(&self, server: ReplicaId) -> Result<String> {
+        let server = self.cluster.servers.get(server.index()).expect("one of this cluster");
+        let path = crate::processes::log_file(server);
+        std::fs::read_to_string(&path).map_err(|error| Error::system("read", &path, &error))
+    }
+}
+
+impl Drop for TestBed {
+    fn drop(&mut self) {
+        if let Ok(processes) = Processes::of(&self.cluster) {
+            for server in &self.cluster.servers {
+                let _ = processes.kill(server.id); // nothing more can be done about it
+            }
+        }
+        self.quotas.clear();
+    }
+}
