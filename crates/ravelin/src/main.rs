@@ -10,12 +10,14 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 mod admin;
+mod campaign;
 mod cli;
 mod client_command;
 mod client_settings;
 mod cluster_dir;
 mod connection;
 mod demo;
+mod drill;
 mod evidence_file;
 mod exit;
 mod files;

@@ -16,7 +16,7 @@ use serde::Serialize;
 use super::Invocation;
 use crate::cluster_dir::LocalCluster;
 use crate::connection::Connection;
-use crate::demo;
+use crate::drill;
 use crate::exit::{Error, Exit, Result};
 use crate::processes::Processes;
 
@@ -96,10 +96,10 @@ pub(crate) fn run(invocation: &Invocation, arguments: &Bench) -> Result<()> {
 
 async fn measure(cluster: &LocalCluster, arguments: &Bench) -> Result<Figures> {
     let processes = Processes::of(cluster)?;
-    let pids = demo::start_all(cluster, &processes).await?;
+    let pids = drill::start_all(cluster, &processes).await?;
     let mut connections = Vec::new();
     for _ in 0..SESSIONS {
-        connections.push(demo::connect(cluster).await?);
+        connections.push(drill::connect(cluster).await?);
     }
     let seconds = if arguments.quick { 3 } else { arguments.seconds };
     let load = Load {
