@@ -6,8 +6,8 @@
 //! without an operator. At the end all servers are killed at once, and everything acknowledged must
 //! be there again.
 //!
-//! An intruder against whose server proof comes out is the one that does not come back: its key is
-//! exposed. The campaign then goes on with a fresh cluster, and says so.
+//! A server whose key an intruder spent (proof against it comes out, or others hold blocks that it
+//! does not know) stays out. The campaign then goes on with a fresh cluster, and says so.
 
 mod machine;
 mod record;

@@ -43,7 +43,8 @@ pub(crate) enum Outcome {
     Refused,
     /// The server came back and caught up.
     Recovered,
-    /// Proof against the server's key is out: it stays out until it has another key.
+    /// The server's key is spent: proof against it is out, or others hold blocks that it does not
+    /// know. It stays out until it has another key.
     Exposed,
     /// Clients were without answers for too long, or a server did not come back.
     Failed,

@@ -37,6 +37,8 @@ pub(super) struct Played {
     pub(super) slowest_ms: u64,
     /// How long the server took to serve and to catch up, after it could.
     pub(super) back_ms: Option<u64>,
+    /// Whether others still hold against the server what an intruder did.
+    pub(super) is_suspected: bool,
     /// Answers that were judged.
     pub(super) operations: usize,
     pub(super) unanswered: u64,
@@ -59,6 +61,7 @@ impl Played {
             longest_gap_ms: 0,
             slowest_ms: 0,
             back_ms: None,
+            is_suspected: false,
             operations: 0,
             unanswered: 0,
             lies: 0,
@@ -77,6 +80,7 @@ impl Played {
         );
         if let Some(back_ms) = self.back_ms {
             words.push_str(&format!(", back after {back_ms} ms"));
+            words.push_str(if self.is_suspected { " and suspected" } else { "" });
         }
         if self.lies > 0 {
             words.push_str(&format!(", {} lies refused", self.lies));
@@ -97,7 +101,7 @@ pub(super) struct Totals {
     pub(super) lost: usize,
     /// Steps that broke a promise.
     pub(super) failed: usize,
-    /// Steps after which the server stays out, proven faulty.
+    /// Steps after which the server stays out: its key is spent.
     pub(super) exposed: usize,
     /// The longest of the steps that leave a quorum standing.
     pub(super) longest_gap_ms: u64,
@@ -123,7 +127,7 @@ impl Totals {
     pub(super) fn in_words(&self) -> String {
         format!(
             "{} operations checked, {} wrong answers, {} lost writes, {} unanswered, longest gap {} \
-             ms; {} steps broke a promise, {} servers were proven faulty.",
+             ms; {} steps broke a promise, {} servers stay out with spent keys.",
             self.operations,
             self.wrong,
             self.lost,
@@ -234,7 +238,7 @@ mod tests {
              \"seconds\":60,\"clusters\":1,\"gap_max_ms\":null,\"operations\":0,\"unanswered\":0,\
              \"wrong\":0,\"lost\":0,\"failed\":0,\"exposed\":0,\"longest_gap_ms\":0,\"attacks\":\
              [{\"name\":\"mute\",\"server\":2,\"what\":\"owned\",\"outcome\":\"recovered\",\
-             \"longest_gap_ms\":0,\"slowest_ms\":0,\"back_ms\":null,\"operations\":0,\
+             \"longest_gap_ms\":0,\"slowest_ms\":0,\"back_ms\":null,\"is_suspected\":false,\"operations\":0,\
              \"unanswered\":0,\"lies\":0,\"wrong\":0,\"lost\":0}]}"
         );
     }

@@ -33,8 +33,9 @@ pub(super) fn markdown(facts: &Facts<'_>) -> String {
          After each step everything that clients were told is judged (linearizability), every \
          acknowledged receipt of the cluster is read back, and the server must serve, have caught \
          up, and be called correct by most others within {} s, by itself; {judged}. *Exposed*: the \
-         intruder's lies are proven, so its server stays out until it has another key, and the \
-         campaign goes on with a fresh cluster. The gap of `kill-all` is its downtime. Not shown: \
+         server's key is spent, since proof against it is out or others hold blocks with its \
+         signature that it does not know; it stays out until it has another key, and the campaign \
+         goes on with a fresh cluster. *Suspected*: others remember what they cannot prove. The gap of `kill-all` is its downtime. Not shown: \
          power loss, other machines, other builds.\n\n\
          | step | server | what | outcome | longest gap | slowest answer | back after | answers \
          judged | lies refused |\n|---|---|---|---|---|---|---|---|---|\n",
@@ -48,7 +49,8 @@ pub(super) fn markdown(facts: &Facts<'_>) -> String {
     );
     for step in *attacks {
         let server = step.server.map_or_else(|| "all".to_owned(), |server| server.to_string());
-        let back = step.back_ms.map_or_else(|| "-".to_owned(), |back| format!("{back} ms"));
+        let suspected = if step.is_suspected { ", suspected" } else { "" };
+        let back = step.back_ms.map_or_else(|| "-".to_owned(), |it| format!("{it} ms{suspected}"));
         let reason = step.exposed_by.iter().chain(&step.why);
         let reason: String =
             reason.map(|reason| format!(": {}", reason.replace('|', "/"))).collect();

@@ -52,6 +52,8 @@ struct Return {
     outcome: Outcome,
     took: Option<Duration>,
     why: Option<String>,
+    /// Whether others still hold against it what an intruder did.
+    is_suspected: bool,
 }
 
 impl Site {
@@ -130,6 +132,7 @@ impl Site {
             exposed_by,
             longest_gap_ms,
             back_ms: back.took.map(milliseconds),
+            is_suspected: back.is_suspected,
             lies,
             ..Played::new(step.drill.name(), step.to_string())
         };
@@ -202,31 +205,28 @@ impl Site {
         let begun = Instant::now();
         let mut comeback = Comeback::new(processes, step.server);
         let mut last = "nobody answers".to_owned();
+        let is_owned = matches!(step.drill, Drill::Takeover(_));
+        // Others remember misbehaviour that they cannot prove, and are right to.
+        let may_be_suspected = is_owned || self.once_owned.contains(&step.server);
         while begun.elapsed() < BACK_MAX {
             tokio::time::sleep(LOOK_EVERY).await;
             let Some(reports) = self.look().await else { continue };
             let told = self.words_about(step.server, &reports);
             let own = reports.get(&step.server).map_or("silent", |report| report.state.as_str());
             let is_over = comeback.is_over(&reports);
-            if told.proven || own == "learner" {
-                let kinds = told.evidence.join(", ");
-                let what = if told.proven { "proven" } else { "it is a learner now" };
-                let why = format!("{what}: {kinds}");
-                let is_owned = matches!(step.drill, Drill::Takeover(_));
+            if let Some(why) = told.spent(own) {
                 let outcome = if is_owned { Outcome::Exposed } else { Outcome::Failed };
-                return Return { outcome, took: None, why: Some(why) };
+                return Return { outcome, took: None, why: Some(why), is_suspected: false };
             }
-            if is_over && told.correct && own == "correct" {
+            let is_fine = told.correct || (may_be_suspected && told.suspected);
+            if is_over && is_fine && own == "correct" {
                 let (outcome, took) = (Outcome::Recovered, Some(begun.elapsed()));
-                return Return { outcome, took, why: None };
+                return Return { outcome, took, why: None, is_suspected: !told.correct };
             }
-            last = format!(
-                "it says {own}; caught up: {is_over}; most others call it correct: {}",
-                told.correct
-            );
+            last = format!("it says {own}; caught up: {is_over}; called correct: {is_fine}");
         }
         let why = format!("server {} is not back after {BACK_MAX:?}: {last}", step.server);
-        Return { outcome: Outcome::Failed, took: None, why: Some(why) }
+        Return { outcome: Outcome::Failed, took: None, why: Some(why), is_suspected: false }
     }
 
     async fn look(&self) -> Option<BTreeMap<ReplicaId, StatusReport>> {
@@ -245,6 +245,7 @@ impl Site {
             // With one that may lie among them, at least one correct server says so.
             proven: count("faulty") >= self.cluster.group.one_correct(),
             correct: count("correct") >= self.cluster.group.one_correct(),
+            suspected: count("suspected") >= self.cluster.group.one_correct(),
             evidence: kinds.collect::<BTreeSet<_>>().into_iter().collect(),
         }
     }
@@ -301,5 +302,17 @@ impl Site {
 struct Words {
     proven: bool,
     correct: bool,
+    suspected: bool,
     evidence: Vec<String>,
+}
+
+impl Words {
+    /// Why the server's key is spent, if it is; `own` is its own word.
+    fn spent(&self, own: &str) -> Option<String> {
+        if self.proven {
+            return Some(format!("proof against it is out: {}", self.evidence.join(", ")));
+        }
+        let what = "others hold blocks with its signature that it does not know";
+        (own == "learner").then(|| what.to_owned())
+    }
 }
