@@ -13,7 +13,7 @@ mod machine;
 mod record;
 mod relay;
 mod report;
-mod schedule;
+pub(crate) mod schedule;
 mod site;
 
 use std::path::{Path, PathBuf};
@@ -36,6 +36,8 @@ pub(crate) struct CampaignOptions {
     pub(crate) seed: u64,
     /// How much is done.
     pub(crate) length: Length,
+    /// The names of the only steps to play; empty: all.
+    pub(crate) only: Vec<String>,
     /// Where the results go, as Markdown.
     pub(crate) report: Option<PathBuf>,
 }
@@ -66,7 +68,7 @@ struct Campaign<'a> {
 
 impl Campaign<'_> {
     async fn run(&self, workplace: &mut Workplace) -> Result<()> {
-        let (steps, promises) = match self.options.length {
+        let (mut steps, promises) = match self.options.length {
             Length::Full => {
                 (schedule::full(self.options.seed, SERVERS), Promises { gap_max: Some(GAP_MAX) })
             }
@@ -75,6 +77,8 @@ impl Campaign<'_> {
                 (steps, Promises { gap_max: None })
             }
         };
+        let only = &self.options.only;
+        steps.retain(|step| only.is_empty() || only.iter().any(|name| name == step.drill.name()));
         let before = Noise::measure().await;
         self.say(&format!(
             "{} steps on {SERVERS} real servers, one in trouble at a time, then all killed at once.",
@@ -175,8 +179,11 @@ impl Campaign<'_> {
             Length::Full => "--full".to_owned(),
             Length::Part(most) => format!("--seconds {}", most.as_secs()),
         };
-        let seed = self.options.seed;
-        format!("ravelin attack campaign {length} --seed {seed} --report {}", report.display())
+        let mut command = format!("ravelin attack campaign {length} --seed {}", self.options.seed);
+        for name in &self.options.only {
+            command.push_str(&format!(" --only {name}"));
+        }
+        format!("{command} --report {}", report.display())
     }
 
     fn finish(&self, verdict: &Verdict<'_>, workplace: &Workplace) -> Result<()> {

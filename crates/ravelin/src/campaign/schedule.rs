@@ -131,6 +131,12 @@ pub(super) fn part(seed: u64, servers: u16, most: Duration) -> Vec<Step> {
     steps.take_while(fits).collect()
 }
 
+/// The names of all drills.
+pub(crate) fn names() -> Vec<&'static str> {
+    let others = [Drill::Kill, Drill::Pause].into_iter().chain(CUTS.map(Drill::Cut));
+    others.map(Drill::name).chain(live_intruders()).collect()
+}
+
 const CUTS: [Gate; 3] = [Gate::Closed, Gate::OutOnly, Gate::InOnly];
 
 fn live_intruders() -> Vec<&'static str> {
@@ -174,6 +180,7 @@ mod tests {
                 let all = ["kill", "pause", "cut", "cut-incoming", "cut-outgoing"];
                 let all: BTreeSet<_> = live.map(|known| known.name).chain(all).collect();
                 assert_eq!(names, all);
+                assert_eq!(BTreeSet::from_iter(super::names()), all);
             }
             let pauses = steps.iter().filter(|step| step.drill == Drill::Pause);
             let lengths: Vec<u64> = pauses.map(|step| step.hold.as_secs()).collect();

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::Invocation;
 use super::local::{Dir, look};
-use crate::campaign::{self, CampaignOptions, Length};
+use crate::campaign::{self, CampaignOptions, Length, schedule};
 use crate::cluster_dir::LocalCluster;
 use crate::exit::{Error, Exit, Result};
 use crate::processes::{Hands, Processes};
@@ -90,6 +90,10 @@ pub(crate) struct Campaign {
     /// Play everything on every server, and hold gaps to their limit: about 20 minutes
     #[arg(long, conflicts_with = "seconds")]
     full: bool,
+    /// Of these steps play only those named so: kill, pause, cut, cut-incoming, cut-outgoing, or an
+    /// intruder
+    #[arg(long, value_name = "NAME")]
+    only: Vec<String>,
     /// Where to write the results, as Markdown
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
@@ -123,9 +127,17 @@ pub(crate) fn run(invocation: &Invocation, verb: Verb) -> Result<()> {
 }
 
 fn campaign(invocation: &Invocation, arguments: Campaign) -> Result<()> {
-    let Campaign { seed, seconds, full, report } = arguments;
+    let Campaign { seed, seconds, full, only, report } = arguments;
+    let names = schedule::names();
+    if let Some(unknown) = only.iter().find(|name| !names.contains(&name.as_str())) {
+        let hint = suggest::nearest(unknown, names.iter().copied()).map_or_else(
+            || format!("choose from {}", names.join(", ")),
+            |nearest| format!("did you mean `{nearest}`?"),
+        );
+        return Err(Error::usage(format!("no step is named `{unknown}`"), hint));
+    }
     let length = if full { Length::Full } else { Length::Part(Duration::from_secs(seconds)) };
-    campaign::run(invocation.output, &CampaignOptions { seed, length, report })
+    campaign::run(invocation.output, &CampaignOptions { seed, length, only, report })
 }
 
 fn list(invocation: &Invocation) -> Result<()> {

@@ -44,6 +44,7 @@ pub(crate) const DRILLS: &[Case] = &[
     ("attack stop --on 0 --dir nowhere", ABSENT, "there is no local cluster"),
     ("attack campaign --seconds 5", USAGE, "5 is not in 15..=3600"),
     ("attack campaign --full --seconds 60", USAGE, "cannot be used with"),
+    ("attack campaign --only kil", USAGE, "no step is named `kil`"),
     ("attack campaign --seed minus", USAGE, "invalid digit"),
     ("attack campaign --report nowhere/results.md", ABSENT, "it does not exist"),
     ("sim", USAGE, "`ravelin sim` needs a command"),
