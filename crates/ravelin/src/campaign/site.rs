@@ -21,7 +21,7 @@ use crate::drill::{CLIENTS, Comeback, Outcome, SERVERS, connect, start_all, wait
 use crate::exit::Result;
 use crate::processes::{Hands, Processes};
 
-/// How long a server may take to be back by itself.
+/// How long a server may take to be back by itself, beside as long as it was away.
 pub(super) const BACK_MAX: Duration = Duration::from_secs(30);
 /// How long clients work undisturbed before a step's attack.
 const WARM_UP: Duration = Duration::from_millis(300);
@@ -208,7 +208,8 @@ impl Site {
         let is_owned = matches!(step.drill, Drill::Takeover(_));
         // Others remember misbehaviour that they cannot prove, and are right to.
         let may_be_suspected = is_owned || self.once_owned.contains(&step.server);
-        while begun.elapsed() < BACK_MAX {
+        let most = BACK_MAX + step.hold;
+        while begun.elapsed() < most {
             tokio::time::sleep(LOOK_EVERY).await;
             let Some(reports) = self.look().await else { continue };
             let told = self.words_about(step.server, &reports);
@@ -225,7 +226,7 @@ impl Site {
             }
             last = format!("it says {own}; caught up: {is_over}; called correct: {is_fine}");
         }
-        let why = format!("server {} is not back after {BACK_MAX:?}: {last}", step.server);
+        let why = format!("server {} is not back after {most:?}: {last}", step.server);
         Return { outcome: Outcome::Failed, took: None, why: Some(why), is_suspected: false }
     }
 
