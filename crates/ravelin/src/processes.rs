@@ -193,13 +193,23 @@ fn pid_file(server: &LocalServer) -> PathBuf {
 /// The words of a process's command line; none while it is ending, `None` once it has ended.
 fn command_line(pid: u32) -> Option<Vec<String>> {
     let status = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let (_, after_name) = status.rsplit_once(')')?;
-    if after_name.trim_start().starts_with(['Z', 'X']) {
+    if has_ended(&status) {
         return None;
     }
     let bytes = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
     let words = bytes.split(|byte| *byte == 0).filter(|word| !word.is_empty());
     Some(words.map(|word| String::from_utf8_lossy(word).into_owned()).collect())
+}
+
+/// Whether the process of this line of `/proc` has ended, and holds nothing any more. The first
+/// thread can be dead while others still have the sockets and the lock of the log.
+fn has_ended(stat: &str) -> bool {
+    const STATE: usize = 0;
+    const THREADS: usize = 17;
+    let Some((_, after_name)) = stat.rsplit_once(')') else { return true };
+    let fields: Vec<&str> = after_name.split_whitespace().collect();
+    let is_dead = fields.get(STATE).is_some_and(|state| matches!(*state, "Z" | "X"));
+    is_dead && fields.get(THREADS).is_none_or(|threads| matches!(*threads, "0" | "1"))
 }
 
 /// The inode of the socket of IPv4 with these ends, in the kernel's table of TCP sockets.
@@ -241,6 +251,20 @@ mod tests {
     use std::net::TcpListener;
 
     use super::*;
+
+    #[test]
+    fn a_process_has_ended_when_its_last_thread_has() {
+        let stat = |state: &str, threads: u32| {
+            format!("7 (a) b) {state} 1 7 7 0 -1 4 0 0 0 0 1 2 0 0 20 0 {threads} 0 99 0 0")
+        };
+        assert!(!has_ended(&stat("S", 4)));
+        assert!(!has_ended(&stat("Z", 2)), "a thread still holds what the process held");
+        assert!(has_ended(&stat("Z", 1)));
+        let own = fs::read_to_string("/proc/self/stat").expect("this is Linux");
+        let (_, fields) = own.rsplit_once(')').expect("a name");
+        let threads = fs::read_dir("/proc/self/task").expect("listed").count().to_string();
+        assert_eq!(fields.split_whitespace().nth(17), Some(threads.as_str()));
+    }
 
     #[test]
     fn the_kernel_says_which_socket_a_connection_has() {

@@ -224,7 +224,7 @@ async fn carry(near: TcpStream, target: SocketAddr, passage: Passage) {
     let closed = passage.clone().closes();
     let work = async move {
         let Ok(far) = TcpStream::connect(target).await else { return };
-        if near.set_nodelay(true).and(far.set_nodelay(true)).is_err() {
+        if near.set_nodelay(true).and_then(|()| far.set_nodelay(true)).is_err() {
             return;
         }
         let (near_in, near_out) = near.into_split();
