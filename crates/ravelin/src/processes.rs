@@ -260,10 +260,14 @@ mod tests {
         assert!(!has_ended(&stat("S", 4)));
         assert!(!has_ended(&stat("Z", 2)), "a thread still holds what the process held");
         assert!(has_ended(&stat("Z", 1)));
-        let own = fs::read_to_string("/proc/self/stat").expect("this is Linux");
-        let (_, fields) = own.rsplit_once(')').expect("a name");
-        let threads = fs::read_dir("/proc/self/task").expect("listed").count().to_string();
-        assert_eq!(fields.split_whitespace().nth(17), Some(threads.as_str()));
+        let is_threads = |_| {
+            let own = fs::read_to_string("/proc/self/stat").expect("this is Linux");
+            let (_, fields) = own.rsplit_once(')').expect("a name");
+            let threads = fs::read_dir("/proc/self/task").expect("listed").count().to_string();
+            fields.split_whitespace().nth(17) == Some(threads.as_str())
+        };
+        // Other tests come and go as threads meanwhile.
+        assert!((0..1000).any(is_threads), "that field counts threads");
     }
 
     #[test]

@@ -13,7 +13,7 @@ const PAGE: u16 = 500;
 pub(crate) struct Judgement {
     /// What no order of the operations explains, and receipts that were changed.
     pub(crate) wrong: Vec<String>,
-    /// Acknowledged receipts that are gone.
+    /// Acknowledged receipts that are gone, or that the cluster no longer shows.
     pub(crate) lost: usize,
     /// What the clients asked and were told since the last judgement.
     pub(crate) observed: Observed,
