@@ -70,6 +70,24 @@ pub(crate) struct LocalServer {
     pub(crate) config: NodeConfig,
 }
 
+/// Where the plan says that a server is reached, when that is not where it listens: somebody in
+/// between carries its connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Front {
+    /// For other servers.
+    pub(crate) peer: SocketAddr,
+    /// For clients.
+    pub(crate) client: SocketAddr,
+}
+
+/// Where a new server listens and is reached.
+struct Doors {
+    peer: SocketAddr,
+    client: SocketAddr,
+    admin: SocketAddr,
+    front: Front,
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Mark {
@@ -83,6 +101,17 @@ impl LocalCluster {
     /// Makes a cluster of `servers` in `dir`, which must be absent or empty. It tolerates as many
     /// intrusions as fit.
     pub(crate) fn create(dir: &Path, servers: u16, fault_model: FaultModel) -> Result<Self> {
+        Self::create_behind(&[], dir, servers, fault_model)
+    }
+
+    /// The same, with the servers reached at `fronts`, one for each; those without one are reached
+    /// where they listen.
+    pub(crate) fn create_behind(
+        fronts: &[Front],
+        dir: &Path,
+        servers: u16,
+        fault_model: FaultModel,
+    ) -> Result<Self> {
         refuse_foreign(dir)?;
         let group = largest_group(servers, fault_model)?;
         let draft = DraftDir::new(dir)?;
@@ -97,8 +126,9 @@ impl LocalCluster {
         let addresses = addresses.map_err(|error| Error::system("listen in", dir, &error))?;
         let (addresses, _) = addresses.as_chunks::<3>();
         let mut members = Vec::new();
-        for (id, [peer, client, admin]) in addresses.iter().enumerate() {
-            members.push(create_server(root, id, *peer, *client, *admin)?);
+        for (id, &[peer, client, admin]) in addresses.iter().enumerate() {
+            let front = fronts.get(id).copied().unwrap_or(Front { peer, client });
+            members.push(create_server(root, id, &Doors { peer, client, admin, front })?);
         }
         let administrator = KeyFile::generate()?;
         administrator.create(&root.join("keys/administrator.key"))?;
@@ -215,20 +245,14 @@ fn largest_group(servers: u16, fault_model: FaultModel) -> Result<Group> {
 }
 
 /// Makes one server's identity, directory and node file.
-fn create_server(
-    root: &Path,
-    id: usize,
-    peer: SocketAddr,
-    client: SocketAddr,
-    admin: SocketAddr,
-) -> Result<Member> {
+fn create_server(root: &Path, id: usize, doors: &Doors) -> Result<Member> {
     let home = root.join(format!("servers/{id}"));
     let identity_file = format!("../../identities/{id}.toml");
     let identity = Identity::generate()?;
     identity.create(&root.join(format!("identities/{id}.toml")))?;
     create_dir(&home.join("data"))?;
     let name = format!("server-{id}");
-    let (peer, client, admin) = (peer.to_string(), client.to_string(), admin.to_string());
+    let (peer, client) = (doors.front.peer.to_string(), doors.front.client.to_string());
     let labels = Labels::default();
     let node = NewNode {
         name: &name,
@@ -237,7 +261,9 @@ fn create_server(
         data_dir: Path::new("data"),
         peer_address: &peer,
         client_address: &client,
-        admin_listen: &admin,
+        peer_listen: Some(doors.peer),
+        client_listen: Some(doors.client),
+        admin_listen: &doors.admin.to_string(),
         labels: &labels,
     };
     disk::create(&home.join("node.toml"), &node.text()?, Privacy::Public)?;
@@ -271,7 +297,7 @@ fn write_shared(root: &Path, signed: &SignedPlan) -> Result<()> {
 }
 
 /// So many listeners on loopback, on ports that were free.
-fn free_listeners(count: usize) -> Result<Vec<TcpListener>> {
+pub(crate) fn free_listeners(count: usize) -> Result<Vec<TcpListener>> {
     let mut listeners = Vec::with_capacity(count);
     for _ in 0..PORT_ATTEMPTS_MAX {
         if listeners.len() == count {

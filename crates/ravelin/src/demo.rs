@@ -11,35 +11,27 @@
 mod beyond;
 mod report;
 mod timeline;
-mod workload;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use ravelin_crypto::Keyring;
-use ravelin_model::requests::kv::{KvReply, KvRequest};
 use ravelin_model::{FaultModel, ReplicaId};
-use ravelin_sim::checker::linear;
 use serde::Serialize;
 
-use crate::cluster_dir::{LocalCluster, LocalServer};
-use crate::connection::{Connection, ConnectionConfig};
+use crate::cluster_dir::LocalCluster;
+use crate::connection::Connection;
+use crate::drill::judgement::{Judgement, judge};
+use crate::drill::workload::{Observed, Observer, Receipts};
+use crate::drill::{
+    self, CLIENTS, Comeback, GAP_MAX, Outcome, READY_MAX, SERVERS, Workplace, connect, start_all,
+};
 use crate::exit::{Error, Exit, Result};
-use crate::files::key::KeyFile;
-use crate::files::plan;
 use crate::output::{Format, Output};
 use crate::processes::{Hands, Processes};
 
 use beyond::Beyond;
-use timeline::{Attack, Look, Outcome, Timeline};
-use workload::Observer;
+use timeline::{Attack, Timeline};
 
-/// Servers, of which one may be owned.
-const SERVERS: u16 = 4;
-/// Clients that work all the while.
-const CLIENTS: u32 = 4;
-/// The longest time that clients may be without any answer.
-const GAP_MAX: Duration = Duration::from_secs(2);
 /// Operations that a verdict needs to mean anything.
 const OPERATIONS_MIN: usize = 500;
 /// How long each attack lasts.
@@ -49,8 +41,6 @@ const WARM_UP: Duration = Duration::from_secs(2);
 /// Time between two looks at the servers, and how long one may take.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 const LOOK_MAX: Duration = Duration::from_millis(900);
-/// How long the cluster may take to serve, or a server to come back.
-const READY_MAX: Duration = Duration::from_secs(15);
 
 /// What the demonstration does to server 2, in this order. The equivocator comes last: it is found
 /// out for good, and nothing that its server says later would count.
@@ -98,59 +88,20 @@ struct Verdict<'a> {
 }
 
 /// Runs the demonstration.
-pub(crate) fn run(output: Output, options: DemoOptions) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .map_err(|error| Error::caused(Exit::Failed, error, "check the limit of threads"))?;
-    let workplace = Workplace::new(&options)?;
-    let outcome = runtime.block_on(Demo { output, options: &options, workplace: &workplace }.run());
-    runtime.shutdown_timeout(Duration::from_secs(1));
-    outcome
-}
-
-/// A temporary directory with a cluster in it; stops its servers and goes away at the end.
-struct Workplace {
-    root: PathBuf,
-    report_dir: PathBuf,
-    keep: bool,
-}
-
-impl Workplace {
-    fn new(options: &DemoOptions) -> Result<Self> {
-        let name = format!("ravelin-demo-{}", std::process::id());
-        let root = std::env::temp_dir().join(name);
-        let report_dir = options.report_dir.clone().unwrap_or_else(|| root.join("report"));
-        for dir in [&report_dir, &root] {
-            std::fs::create_dir_all(dir).map_err(|error| Error::system("create", dir, &error))?;
-        }
-        Ok(Self { root, report_dir, keep: options.keep })
-    }
-}
-
-impl Drop for Workplace {
-    fn drop(&mut self) {
-        for name in ["cluster", "beyond"] {
-            let dir = self.root.join(name);
-            if let Ok(cluster) = LocalCluster::open(&dir)
-                && let Ok(processes) = Processes::of(&cluster)
-            {
-                for server in &cluster.servers {
-                    let _ = processes.kill(server.id); // nothing more can be done about it
-                }
-            }
-            if !self.keep {
-                let _ = std::fs::remove_dir_all(&dir);
-            }
-        }
-    }
+pub(crate) fn run(output: Output, options: &DemoOptions) -> Result<()> {
+    let workplace = Workplace::new("demo", options.keep)?;
+    let report_dir = options.report_dir.clone().unwrap_or_else(|| workplace.root.join("report"));
+    std::fs::create_dir_all(&report_dir)
+        .map_err(|error| Error::system("create", &report_dir, &error))?;
+    let demo = Demo { output, options, workplace: &workplace, report_dir };
+    drill::run(demo.run())
 }
 
 struct Demo<'a> {
     output: Output,
     options: &'a DemoOptions,
     workplace: &'a Workplace,
+    report_dir: PathBuf,
 }
 
 impl Demo<'_> {
@@ -188,7 +139,8 @@ impl Demo<'_> {
         let verdict_at = observer.now_us();
         observer.end();
         while workers.join_next().await.is_some() {}
-        let (wrong, lost, observed) = judge(&observer, &monitor).await;
+        let Judgement { wrong, lost, observed } =
+            judge(&observer, &monitor, &mut Receipts::new()).await;
         for server in &cluster.servers {
             processes.kill(server.id)?;
         }
@@ -291,13 +243,13 @@ impl Demo<'_> {
 
     fn write_report(
         &self,
-        observed: &workload::Observed,
+        observed: &Observed,
         timeline: &Timeline,
         verdict: &Verdict<'_>,
         wrong: &[String],
     ) -> Result<()> {
-        let history = self.workplace.report_dir.join("history.jsonl");
-        let report = self.workplace.report_dir.join("report.html");
+        let history = self.report_dir.join("history.jsonl");
+        let report = self.report_dir.join("report.html");
         let write = |path: &Path, text: String| {
             std::fs::write(path, text).map_err(|error| Error::system("write", path, &error))
         };
@@ -378,61 +330,6 @@ fn seconds(us: u64) -> f64 {
     Duration::from_micros(us).as_secs_f64()
 }
 
-/// Starts all servers and waits until they serve.
-async fn start_all(cluster: &LocalCluster, processes: &Processes<'_>) -> Result<Vec<u32>> {
-    let mut pids = Vec::new();
-    for server in &cluster.servers {
-        pids.push(processes.start(server.id, Hands::Own)?);
-    }
-    for server in &cluster.servers {
-        wait_ready(server, processes).await?;
-    }
-    Ok(pids)
-}
-
-/// Waits until a server that was started serves.
-pub(crate) async fn wait_ready(server: &LocalServer, processes: &Processes<'_>) -> Result<()> {
-    if wait_until(READY_MAX, || processes.is_ready(server.id).unwrap_or(false)).await {
-        return Ok(());
-    }
-    let cause = format!("server {} does not begin to serve", server.id);
-    let hint = format!("look at {}", crate::processes::log_file(server).display());
-    Err(Error::new(Exit::Failed, cause, hint))
-}
-
-/// A client of `cluster` with an open session.
-pub(crate) async fn connect(cluster: &LocalCluster) -> Result<Connection> {
-    let scheme = plan::scheme()?;
-    let keyring = Keyring::new(cluster.id, &cluster.plan, scheme)
-        .map_err(|error| Error::caused(Exit::Failed, error, "make the cluster anew"))?;
-    let config = ConnectionConfig {
-        plan: cluster.plan.clone(),
-        keyring,
-        seed: KeyFile::read(&cluster.client_key())?.seed,
-        patience: ravelin_model::limits::CLIENT_PATIENCE,
-    };
-    let unreachable = |error: anyhow::Error| {
-        Error::caused(Exit::NoQuorum, error, "`ravelin local status` shows the servers")
-    };
-    let connection = Connection::start(&config).map_err(unreachable)?;
-    tokio::time::timeout(READY_MAX, connection.open())
-        .await
-        .map_err(|late| unreachable(late.into()))?
-        .map_err(|error| unreachable(error.into()))?;
-    Ok(connection)
-}
-
-async fn wait_until(most: Duration, mut holds: impl FnMut() -> bool) -> bool {
-    let begun = Instant::now();
-    while begun.elapsed() < most {
-        if holds() {
-            return true;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    false
-}
-
 /// What the attacks play on, and who watches.
 struct Stage<'a> {
     processes: &'a Processes<'a>,
@@ -450,16 +347,11 @@ impl Stage<'_> {
     /// Waits until a restarted server serves and has executed what the others had by then.
     async fn wait_back(&self, server: ReplicaId, timeline: &mut Timeline) -> bool {
         let begun = Instant::now();
-        let mut target = None;
+        let mut comeback = Comeback::new(self.processes, server);
         while begun.elapsed() < READY_MAX {
             self.watch_for(Duration::from_millis(200), timeline).await;
             let Ok(reports) = self.monitor.status().await else { continue };
-            let others = reports.iter().filter(|(id, _)| **id != server);
-            let furthest = others.map(|(_, report)| report.commit).max();
-            let target = *target.get_or_insert(furthest);
-            let own = reports.get(&server).map(|report| report.commit);
-            let is_ready = self.processes.is_ready(server).unwrap_or(false);
-            if own.is_some() && own >= target && is_ready {
+            if comeback.is_over(&reports) {
                 return true;
             }
         }
@@ -472,82 +364,12 @@ impl Stage<'_> {
         while begun.elapsed() < span {
             let asked = tokio::time::timeout(LOOK_MAX, self.monitor.status());
             if let Ok(Ok(reports)) = asked.await {
-                timeline.looks.extend(looks(self.observer.now_us(), &reports));
+                timeline.looks.extend(timeline::looks(self.observer.now_us(), &reports));
             }
             let rest = span.saturating_sub(begun.elapsed()).min(LOOK_EVERY);
             tokio::time::sleep(rest).await;
         }
     }
-}
-
-/// How each server looks to most others; to itself where it admits to be no more than catching up.
-fn looks(
-    at_us: u64,
-    reports: &std::collections::BTreeMap<ReplicaId, ravelin_model::wire::StatusReport>,
-) -> Vec<Look> {
-    let count = reports.values().map(|report| report.members.len()).max().unwrap_or(0);
-    (0..count)
-        .map(|index| {
-            let server = u16::try_from(index).unwrap_or(u16::MAX);
-            let mut votes = std::collections::BTreeMap::<&str, usize>::new();
-            for (_, report) in reports.iter().filter(|(id, _)| id.0 != server) {
-                if let Some(member) = report.members.get(index) {
-                    *votes.entry(&member.state).or_default() += 1;
-                }
-            }
-            let most = votes.into_iter().max_by_key(|(_, count)| *count);
-            let own = reports.get(&ReplicaId(server)).map(|report| report.state.as_str());
-            let state = match (most.map(|(state, _)| state), own) {
-                (Some("correct" | "suspected"), None) | (None, None) => "down",
-                (Some("correct"), Some(own)) => own,
-                (Some(seen), _) => seen,
-                (None, Some(own)) => own,
-            };
-            Look { at_us, server, state: state.to_owned() }
-        })
-        .collect()
-}
-
-/// Reads everything back and has the whole history judged: what is wrong, and how many acknowledged
-/// writes are gone.
-async fn judge(
-    observer: &Observer,
-    monitor: &Connection,
-) -> (Vec<String>, usize, workload::Observed) {
-    let mut found = std::collections::BTreeMap::new();
-    let mut after = Vec::new();
-    loop {
-        let request = KvRequest::List {
-            prefix: b"receipt/".to_vec(),
-            after: after.clone(),
-            limit: 500,
-            keys_only: false,
-        };
-        let Some(KvReply::Entries { entries, next, .. }) =
-            observer.ask(u32::MAX, monitor, request).await
-        else {
-            break;
-        };
-        found.extend(entries.into_iter().map(|entry| (entry.key, entry.value)));
-        match next {
-            Some(next) => after = next,
-            None => break,
-        }
-    }
-    let observed = observer.take();
-    let mut wrong = Vec::new();
-    if let Err(violation) = linear::check(observed.history.operations()) {
-        wrong.push(violation.to_string());
-    }
-    let mut lost = 0;
-    for (key, value) in &observed.receipts {
-        match found.get(key) {
-            Some(there) if there == value => {}
-            Some(_) => wrong.push(format!("{} was changed", String::from_utf8_lossy(key))),
-            None => lost += 1,
-        }
-    }
-    (wrong, lost, observed)
 }
 
 /// The longest time between two answers, from the first one on.

@@ -10,6 +10,7 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 mod admin;
+mod campaign;
 mod cli;
 mod client_command;
 mod client_settings;
@@ -17,6 +18,7 @@ mod cluster_dir;
 mod connection;
 mod cpu_quota;
 mod demo;
+mod drill;
 mod evidence_file;
 mod exit;
 mod files;

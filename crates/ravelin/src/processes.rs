@@ -166,6 +166,21 @@ impl<'a> Processes<'a> {
         Err(Error::new(Exit::Failed, cause, "its disk may hang: look at `dmesg`"))
     }
 
+    /// The server that holds the near end of a connection between this machine's sockets `near` and
+    /// `far`, if one does.
+    pub(crate) fn holder(&self, near: SocketAddr, far: SocketAddr) -> Option<ReplicaId> {
+        let inode = inode(&fs::read_to_string("/proc/net/tcp").ok()?, near, far)?;
+        let socket = format!("socket:[{inode}]");
+        let holds = |pid: u32| {
+            let entries = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+            entries
+                .filter_map(|entry| fs::read_link(entry.path()).ok())
+                .any(|target| target.as_os_str() == socket.as_str())
+        };
+        let ids = self.cluster.servers.iter().map(|server| server.id);
+        ids.into_iter().find(|id| matches!(self.running(*id), Ok(Some(it)) if holds(it.pid)))
+    }
+
     fn wait_gone(&self, id: ReplicaId, most: Duration) -> Result<bool> {
         let begun = Instant::now();
         while begun.elapsed() < most {
@@ -196,13 +211,40 @@ fn pid_file(server: &LocalServer) -> PathBuf {
 /// The words of a process's command line; none while it is ending, `None` once it has ended.
 fn command_line(pid: u32) -> Option<Vec<String>> {
     let status = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let (_, after_name) = status.rsplit_once(')')?;
-    if after_name.trim_start().starts_with(['Z', 'X']) {
+    if has_ended(&status) {
         return None;
     }
     let bytes = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
     let words = bytes.split(|byte| *byte == 0).filter(|word| !word.is_empty());
     Some(words.map(|word| String::from_utf8_lossy(word).into_owned()).collect())
+}
+
+/// Whether the process of this line of `/proc` has ended, and holds nothing any more. The first
+/// thread can be dead while others still have the sockets and the lock of the log.
+fn has_ended(stat: &str) -> bool {
+    const STATE: usize = 0;
+    const THREADS: usize = 17;
+    let Some((_, after_name)) = stat.rsplit_once(')') else { return true };
+    let fields: Vec<&str> = after_name.split_whitespace().collect();
+    let is_dead = fields.get(STATE).is_some_and(|state| matches!(*state, "Z" | "X"));
+    is_dead && fields.get(THREADS).is_none_or(|threads| matches!(*threads, "0" | "1"))
+}
+
+/// The inode of the socket of IPv4 with these ends, in the kernel's table of TCP sockets.
+fn inode(table: &str, near: SocketAddr, far: SocketAddr) -> Option<u64> {
+    let written = |address: SocketAddr| match address {
+        SocketAddr::V4(address) => {
+            let ip = u32::from_ne_bytes(address.ip().octets());
+            Some(format!("{ip:08X}:{:04X}", address.port()))
+        }
+        SocketAddr::V6(_) => None,
+    };
+    let (near, far) = (written(near)?, written(far)?);
+    table.lines().find_map(|line| {
+        let mut fields = line.split_whitespace().skip(1);
+        let is_it = fields.next() == Some(&near) && fields.next() == Some(&far);
+        is_it.then(|| fields.nth(6)?.parse().ok()).flatten()
+    })
 }
 
 /// Waits for `child` in a thread, so that it does not stay behind as a zombie.
@@ -220,4 +262,51 @@ fn answers_ready(address: SocketAddr) -> bool {
         Ok(head.ends_with(b"200"))
     };
     ask().unwrap_or(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn a_process_has_ended_when_its_last_thread_has() {
+        let stat = |state: &str, threads: u32| {
+            format!("7 (a) b) {state} 1 7 7 0 -1 4 0 0 0 0 1 2 0 0 20 0 {threads} 0 99 0 0")
+        };
+        assert!(!has_ended(&stat("S", 4)));
+        assert!(!has_ended(&stat("Z", 2)), "a thread still holds what the process held");
+        assert!(has_ended(&stat("Z", 1)));
+        let is_threads = |_| {
+            let own = fs::read_to_string("/proc/self/stat").expect("this is Linux");
+            let (_, fields) = own.rsplit_once(')').expect("a name");
+            let threads = fs::read_dir("/proc/self/task").expect("listed").count().to_string();
+            fields.split_whitespace().nth(17) == Some(threads.as_str())
+        };
+        // Other tests come and go as threads meanwhile.
+        assert!((0..1000).any(is_threads), "that field counts threads");
+    }
+
+    #[test]
+    fn the_kernel_says_which_socket_a_connection_has() {
+        let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   \
+                     uid  timeout inode\n   0: 0100007F:2710 00000000:0000 0A 00000000:00000000 \
+                     00:00000000 00000000     0        0 11 1 0 100 0 0 10 0\n   1: 0100007F:8AE6 \
+                     0100007F:2710 01 00000000:00000000 00:00000000 00000000     0        0 4242 1 \
+                     0 20 4 0 10 -1\n";
+        let at = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
+        assert_eq!(inode(table, at(0x8AE6), at(10_000)), Some(4242));
+        assert_eq!(inode(table, at(10_000), at(0x8AE6)), None, "that end is not in the table");
+        let listener = TcpListener::bind(at(0)).expect("listens");
+        let stream = TcpStream::connect(listener.local_addr().expect("bound")).expect("connected");
+        let (near, far) = (stream.local_addr().expect("bound"), stream.peer_addr().expect("there"));
+        let real = fs::read_to_string("/proc/net/tcp").expect("this is Linux");
+        let found = inode(&real, near, far).expect("it is there");
+        let own: Vec<_> = fs::read_dir("/proc/self/fd")
+            .expect("listed")
+            .filter_map(|entry| fs::read_link(entry.expect("readable").path()).ok())
+            .collect();
+        assert!(own.contains(&PathBuf::from(format!("socket:[{found}]"))));
+    }
 }

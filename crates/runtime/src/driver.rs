@@ -8,7 +8,9 @@
 //! One thread: on small machines an inline write and fdatasync beat a helper thread, which costs two
 //! switches for each turn.
 
-use std::collections::{BTreeMap, VecDeque};
+mod replays;
+
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,12 +25,14 @@ use crate::transport::clients::{ClientEvent, ClientListener, ConnectionId};
 use crate::transport::peers::PeerNetwork;
 use crate::transport::{PeerEvent, Priority, Received};
 
+pub use replays::REPLAY_BYTES_MAX;
+use replays::Replays;
+
 /// Target of the lines at level `trace` that follow requests hop by hop.
 pub const HOPS: &str = "ravelin::hops";
+
 /// Events of the network taken in one turn.
 const TURN_EVENTS_MAX: usize = 512;
-/// Shortest time between two answers from the log to one peer.
-const ARCHIVE_PAUSE: Duration = Duration::from_millis(5);
 /// Time between two snapshots for monitors.
 const SNAPSHOT_EVERY: Duration = Duration::from_millis(200);
 
@@ -124,6 +128,7 @@ pub async fn run<N: Node>(node: N, world: World) -> Result<(), LogError> {
     let World { own, peers, clients, log, stop } = world;
     let (network, network_events) = peers;
     let (listener, client_events) = clients;
+    let replays = Replays::new(log.archive());
     let mut driver = Driver {
         node,
         own,
@@ -133,7 +138,7 @@ pub async fn run<N: Node>(node: N, world: World) -> Result<(), LogError> {
         clock: Clock::start(),
         actions: Vec::new(),
         own_messages: VecDeque::new(),
-        archived: BTreeMap::new(),
+        replays,
         shown: Instant::now(),
     };
     driver.node.resume(driver.clock.now(), &mut driver.actions);
@@ -153,7 +158,7 @@ struct Driver<N: Node> {
     actions: Actions<N>,
     /// Own broadcasts on their way back: a replica counts its own vote by the same code path.
     own_messages: VecDeque<N::Message>,
-    archived: BTreeMap<ReplicaId, Instant>,
+    replays: Replays,
     shown: Instant,
 }
 
@@ -326,24 +331,15 @@ impl<N: Node> Driver<N> {
         }
     }
 
-    /// One page of the log; the peer asks again for the next. A peer that asks faster than it could
-    /// read is not answered each time.
+    /// One page of the log; the peer asks again for the next.
     fn answer_from_log(&mut self, to: ReplicaId, from: Round) {
-        let now = Instant::now();
-        let earlier = self.archived.insert(to, now);
-        if earlier.is_some_and(|earlier| now.duration_since(earlier) < ARCHIVE_PAUSE) {
-            return;
-        }
-        let bytes_max = ravelin_model::limits::BLOCK_BYTES_MAX;
-        match self.log.archive().read_from(Tag(from.0), None, bytes_max) {
-            Ok(page) => {
-                let records = page.records.into_iter();
-                let records =
-                    records.map(|(tag, bytes)| LogRecord { round: Round(tag.0), bytes }).collect();
+        match self.replays.page(Instant::now(), to, from) {
+            Some(Ok(records)) => {
                 let bytes = self.node.replayed(records);
                 self.network.send(to, Priority::Bulk, Arc::from(bytes));
             }
-            Err(cause) => tracing::warn!(%cause, %to, "cannot read the log for a laggard"),
+            Some(Err(cause)) => tracing::warn!(%cause, %to, "cannot read the log for a laggard"),
+            None => {}
         }
     }
 }

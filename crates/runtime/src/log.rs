@@ -439,4 +439,4 @@ impl GroupNumber {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

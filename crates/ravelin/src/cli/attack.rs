@@ -4,6 +4,7 @@ use std::fmt;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use ravelin_model::ReplicaId;
@@ -12,6 +13,7 @@ use serde::Serialize;
 
 use super::Invocation;
 use super::local::{Dir, look};
+use crate::campaign::{self, CampaignOptions, Length, schedule};
 use crate::cluster_dir::LocalCluster;
 use crate::exit::{Error, Exit, Result};
 use crate::processes::{Hands, Processes};
@@ -28,6 +30,8 @@ pub(crate) enum Verb {
     Take(Take),
     /// Give a server back to itself
     Stop(Stop),
+    /// Kill, pause, cut off and take over every server of a cluster of its own, and judge it all
+    Campaign(Campaign),
 }
 
 /// Arguments of `attack run`.
@@ -68,6 +72,49 @@ pub(crate) struct Stop {
     dir: Dir,
 }
 
+/// Arguments of `attack campaign`.
+#[derive(Args)]
+#[command(after_long_help = CAMPAIGN_HELP)]
+pub(crate) struct Campaign {
+    /// Draws the order of the steps and their lengths
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    /// Play a part that takes about so long
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = CAMPAIGN_SECONDS_DEFAULT,
+        value_parser = clap::value_parser!(u64).range(CAMPAIGN_SECONDS_MIN..=CAMPAIGN_SECONDS_MAX)
+    )]
+    seconds: u64,
+    /// Play everything on every server, and hold gaps to their limit: about 20 minutes
+    #[arg(long, conflicts_with = "seconds")]
+    full: bool,
+    /// Of these steps play only those named so: kill, pause, cut, cut-incoming, cut-outgoing, or an
+    /// intruder
+    #[arg(long, value_name = "NAME")]
+    only: Vec<String>,
+    /// Where to write the results, as Markdown
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+}
+
+/// Seconds of a campaign, unless said otherwise.
+const CAMPAIGN_SECONDS_DEFAULT: u64 = 60;
+/// Seconds in which at least one step fits.
+const CAMPAIGN_SECONDS_MIN: u64 = 15;
+/// Seconds of the longest part.
+const CAMPAIGN_SECONDS_MAX: u64 = 3600;
+
+const CAMPAIGN_HELP: &str = "\
+The cluster is a temporary one. One server at a time is killed, stopped, cut off from all others or
+handed to an intruder, while clients work; in the end all are killed at once. After each step all
+answers are checked and every acknowledged write is read back, and the server must be back by itself.
+With --full, no client may wait more than two seconds for any answer; otherwise that is only told,
+for it says little where the machine has other work.
+
+Exit codes: 0 all was kept; 6 a promise was broken.";
+
 /// Runs a verb.
 pub(crate) fn run(invocation: &Invocation, verb: Verb) -> Result<()> {
     match verb {
@@ -75,7 +122,22 @@ pub(crate) fn run(invocation: &Invocation, verb: Verb) -> Result<()> {
         Verb::Run(arguments) => take_over(invocation, &arguments),
         Verb::Take(arguments) => take(&arguments),
         Verb::Stop(arguments) => stop(invocation, &arguments),
+        Verb::Campaign(arguments) => campaign(invocation, arguments),
     }
+}
+
+fn campaign(invocation: &Invocation, arguments: Campaign) -> Result<()> {
+    let Campaign { seed, seconds, full, only, report } = arguments;
+    let names = schedule::names();
+    if let Some(unknown) = only.iter().find(|name| !names.contains(&name.as_str())) {
+        let hint = suggest::nearest(unknown, names.iter().copied()).map_or_else(
+            || format!("choose from {}", names.join(", ")),
+            |nearest| format!("did you mean `{nearest}`?"),
+        );
+        return Err(Error::usage(format!("no step is named `{unknown}`"), hint));
+    }
+    let length = if full { Length::Full } else { Length::Part(Duration::from_secs(seconds)) };
+    campaign::run(invocation.output, &CampaignOptions { seed, length, only, report })
 }
 
 fn list(invocation: &Invocation) -> Result<()> {

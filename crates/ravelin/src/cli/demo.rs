@@ -25,5 +25,5 @@ pub(crate) struct Demo {
 /// Runs the demonstration.
 pub(crate) fn run(invocation: &Invocation, arguments: Demo) -> Result<()> {
     let Demo { headless, report, keep } = arguments;
-    demo::run(invocation.output, DemoOptions { report_dir: report, keep, is_headless: headless })
+    demo::run(invocation.output, &DemoOptions { report_dir: report, keep, is_headless: headless })
 }

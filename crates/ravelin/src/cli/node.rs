@@ -127,6 +127,8 @@ fn init(invocation: &Invocation, arguments: &Init) -> Result<()> {
         data_dir: Path::new("data"),
         peer_address: &arguments.peer_address,
         client_address: &arguments.client_address,
+        peer_listen: None,
+        client_listen: None,
         admin_listen: &arguments.admin_listen,
         labels: &labels,
     };

@@ -63,6 +63,26 @@ fn ports_are_distinct_and_out_of_the_way_of_outgoing_connections() {
 }
 
 #[test]
+fn a_server_can_be_reached_elsewhere_than_where_it_listens() {
+    let scratch = Scratch::new();
+    let front = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
+    let fronts: Vec<_> =
+        (0..4).map(|id| Front { peer: front(100 + id), client: front(200 + id) }).collect();
+    let cluster =
+        LocalCluster::create_behind(&fronts, &scratch.path("c"), 4, FaultModel::Arbitrary);
+    let cluster = cluster.expect("made");
+    for ((server, member), front) in
+        cluster.servers.iter().zip(&cluster.plan.plan.members).zip(&fronts)
+    {
+        assert_eq!(member.peer_address, front.peer.to_string());
+        assert_eq!(member.client_address, front.client.to_string());
+        assert!(PORTS.contains(&server.config.peer_listen.port()));
+        assert!(PORTS.contains(&server.config.client_listen.port()));
+        assert!(Seat::inspect(&server.config).seat().is_ok(), "it could start");
+    }
+}
+
+#[test]
 fn nothing_foreign_is_touched_and_nothing_half_made_is_left() {
     let scratch = Scratch::new();
     let foreign = scratch.path("foreign");

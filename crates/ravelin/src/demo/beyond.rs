@@ -10,9 +10,9 @@ use ravelin_model::requests::kv::{Condition, KvReply, KvRequest, Write};
 use ravelin_model::{FaultModel, ReplicaId};
 use serde::Serialize;
 
-use super::workload::call;
-use super::{READY_MAX, connect, start_all, wait_until};
 use crate::cluster_dir::LocalCluster;
+use crate::drill::workload::call;
+use crate::drill::{READY_MAX, connect, start_all, wait_until};
 use crate::exit::Result;
 use crate::processes::{Hands, Processes};
 

@@ -297,13 +297,16 @@ pub(crate) struct NewNode<'a> {
     pub(crate) data_dir: &'a Path,
     pub(crate) peer_address: &'a str,
     pub(crate) client_address: &'a str,
+    /// Where to listen; `None`: as follows from the address.
+    pub(crate) peer_listen: Option<SocketAddr>,
+    pub(crate) client_listen: Option<SocketAddr>,
     /// An address, or `off`.
     pub(crate) admin_listen: &'a str,
     pub(crate) labels: &'a Labels,
 }
 
 impl NewNode<'_> {
-    /// The text of the file; listeners follow from the addresses.
+    /// The text of the file.
     pub(crate) fn text(&self) -> Result<String> {
         let mut text = Text::new(
             "A Ravelin server. Relative paths start here; `ravelin config example node` explains.",
@@ -318,8 +321,11 @@ impl NewNode<'_> {
         text.set("client_address", self.client_address);
         text.line("");
         text.line("# Where it listens.");
-        text.set("peer_listen", listen_default(self.peer_address).to_string());
-        text.set("client_listen", listen_default(self.client_address).to_string());
+        let listen = |chosen: Option<SocketAddr>, address| {
+            chosen.unwrap_or_else(|| listen_default(address)).to_string()
+        };
+        text.set("peer_listen", listen(self.peer_listen, self.peer_address));
+        text.set("client_listen", listen(self.client_listen, self.client_address));
         text.set("admin_listen", self.admin_listen);
         let labels = &self.labels;
         if **labels != Labels::default() {

@@ -10,10 +10,10 @@ use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A directory that goes when the test ends.
-struct Scratch(PathBuf);
+pub(crate) struct Scratch(pub(crate) PathBuf);
 
 impl Scratch {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name =
             format!("ravelin-log-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));

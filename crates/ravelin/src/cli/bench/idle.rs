@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::testbed::TestBed;
-use crate::demo;
+use crate::drill;
 use crate::exit::Result;
 use crate::processes::Logging;
 
@@ -33,7 +33,7 @@ pub(super) struct IdleFigures {
 /// Leaves a cluster alone, with one client connected, and measures what it uses.
 pub(super) async fn measure(seconds: u64) -> Result<IdleFigures> {
     let bed = TestBed::start(None, Logging::AsFiled).await?;
-    let _client = demo::connect(&bed.cluster).await?;
+    let _client = drill::connect(&bed.cluster).await?;
     tokio::time::sleep(SETTLE).await;
     let before = bed.usage();
     let begun = Instant::now();

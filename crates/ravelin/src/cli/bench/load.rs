@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::testbed::TestBed;
 use crate::connection::Connection;
-use crate::demo;
+use crate::drill;
 use crate::exit::{Error, Exit, Result};
 
 /// Keys that are written.
@@ -53,7 +53,7 @@ pub(super) struct Figures {
 pub(super) async fn measure(bed: &TestBed, shape: Shape) -> Result<Figures> {
     let mut connections = Vec::new();
     for _ in 0..SESSIONS {
-        connections.push(demo::connect(&bed.cluster).await?);
+        connections.push(drill::connect(&bed.cluster).await?);
     }
     let load = Arc::new(Load {
         envelope: shape.envelope as usize,

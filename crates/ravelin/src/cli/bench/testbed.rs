@@ -7,7 +7,7 @@ use ravelin_model::{FaultModel, ReplicaId};
 use super::usage::Usage;
 use crate::cluster_dir::LocalCluster;
 use crate::cpu_quota::{CpuQuota, Hierarchy};
-use crate::demo;
+use crate::drill;
 use crate::exit::{Error, Result};
 use crate::processes::{Hands, Logging, Processes};
 
@@ -58,7 +58,7 @@ impl TestBed {
         }
         for server in &bed.cluster.servers {
             if owned.is_none_or(|owned| owned.server != server.id) {
-                demo::wait_ready(server, &processes).await?;
+                drill::wait_ready(server, &processes).await?;
             }
         }
         Ok(bed)

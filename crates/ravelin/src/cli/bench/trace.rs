@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::load;
 use super::testbed::TestBed;
 use crate::connection::Connection;
-use crate::demo;
+use crate::drill;
 use crate::exit::{Error, Exit, Result};
 use crate::processes::Logging;
 
@@ -81,7 +81,7 @@ struct Asked {
 /// Traces one request on an idle cluster, and measures many.
 pub(super) async fn measure() -> Result<Trace> {
     let bed = TestBed::start(None, Logging::Hops).await?;
-    let client = demo::connect(&bed.cluster).await?;
+    let client = drill::connect(&bed.cluster).await?;
     client.connected(bed.cluster.servers.len()).await;
     let clock = Clock::start();
     tokio::time::sleep(QUIET).await;

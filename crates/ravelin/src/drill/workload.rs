@@ -2,7 +2,6 @@
 //! was acknowledged.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -19,15 +18,26 @@ const SHARED_KEYS: u64 = 6;
 const RECEIPT_EVERY: u64 = 4;
 /// How long a client waits for one answer before it gives the operation up as unknown.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(15);
-/// Pause of a client between two operations: the demonstration is about attacks, not load.
+/// Pause of a client between two operations: a drill is about attacks, not load.
 const THINK: Duration = Duration::from_millis(8);
+
+/// Acknowledged writes: key and value.
+pub(crate) type Receipts = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// What the clients of a run share.
 #[derive(Clone)]
 pub(crate) struct Observer {
     begun: Instant,
     notes: Arc<Mutex<Notes>>,
-    is_over: Arc<AtomicBool>,
+}
+
+/// What the clients are told to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Order {
+    #[default]
+    Work,
+    Rest,
+    End,
 }
 
 #[derive(Default)]
@@ -36,25 +46,27 @@ struct Notes {
     /// When each answer came and how long it took, in microseconds.
     latencies: Vec<(u64, u64)>,
     /// Receipts: what was acknowledged.
-    receipts: BTreeMap<Vec<u8>, Vec<u8>>,
+    receipts: Receipts,
     unanswered: u64,
+    order: Order,
+    /// Operations that the clients wait for.
+    under_way: usize,
+    /// Rests so far. Each period has shared keys of its own, so that it can be judged by itself: what
+    /// went unanswered before may still happen, but not to them.
+    period: u64,
 }
 
 /// What a run has shown so far.
 pub(crate) struct Observed {
     pub(crate) history: History,
     pub(crate) latencies: Vec<(u64, u64)>,
-    pub(crate) receipts: BTreeMap<Vec<u8>, Vec<u8>>,
+    pub(crate) receipts: Receipts,
     pub(crate) unanswered: u64,
 }
 
 impl Observer {
     pub(crate) fn new() -> Self {
-        Self {
-            begun: Instant::now(),
-            notes: Arc::new(Mutex::new(Notes::default())),
-            is_over: Arc::new(AtomicBool::new(false)),
-        }
+        Self { begun: Instant::now(), notes: Arc::new(Mutex::new(Notes::default())) }
     }
 
     /// Microseconds since the run began.
@@ -64,7 +76,22 @@ impl Observer {
 
     /// Asks all clients to stop after their current operation.
     pub(crate) fn end(&self) {
-        self.is_over.store(true, Ordering::Relaxed);
+        self.lock().order = Order::End;
+    }
+
+    /// Lets all clients pause, and returns when no operation is under way.
+    pub(crate) async fn rest(&self) {
+        self.lock().order = Order::Rest;
+        while self.lock().under_way > 0 {
+            tokio::time::sleep(THINK).await;
+        }
+    }
+
+    /// Lets them go on, with other shared keys.
+    pub(crate) fn resume(&self) {
+        let mut notes = self.lock();
+        notes.order = Order::Work;
+        notes.period += 1;
     }
 
     /// The longest time without any answer between `from_us` and `until_us`.
@@ -88,11 +115,15 @@ impl Observer {
         self.lock().history.answered_count()
     }
 
-    /// Everything seen.
+    /// Everything seen since the beginning or the last time.
     pub(crate) fn take(&self) -> Observed {
         let mut notes = self.lock();
-        let Notes { history, latencies, receipts, unanswered } = std::mem::take(&mut *notes);
-        Observed { history, latencies, receipts, unanswered }
+        Observed {
+            history: std::mem::take(&mut notes.history),
+            latencies: std::mem::take(&mut notes.latencies),
+            receipts: std::mem::take(&mut notes.receipts),
+            unanswered: std::mem::take(&mut notes.unanswered),
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Notes> {
@@ -127,16 +158,32 @@ impl Observer {
     pub(crate) async fn work(self, client: u32, connection: Connection) {
         let mut choices = Choices(u64::from(client) + 1);
         let mut count = 0;
-        while !self.is_over.load(Ordering::Relaxed) {
-            count += 1;
-            let request = if count % RECEIPT_EVERY == 0 {
-                put(format!("receipt/{client}/{count:06}"), format!("r{client}-{count}"))
-            } else {
-                choices.request(client, count)
-            };
-            self.ask(client, &connection, request).await;
+        loop {
+            let (order, period) = self.next_order();
+            match order {
+                Order::Work => {
+                    count += 1;
+                    let request = if count % RECEIPT_EVERY == 0 {
+                        put(format!("receipt/{client}/{count:06}"), format!("r{client}-{count}"))
+                    } else {
+                        choices.request(client, period, count)
+                    };
+                    self.ask(client, &connection, request).await;
+                    self.lock().under_way -= 1;
+                }
+                Order::Rest => {}
+                Order::End => return,
+            }
             tokio::time::sleep(THINK).await;
         }
+    }
+
+    /// What a client is to do next. Work is counted at once, so that whoever waits for a rest never
+    /// overlooks it.
+    fn next_order(&self) -> (Order, u64) {
+        let mut notes = self.lock();
+        notes.under_way += usize::from(notes.order == Order::Work);
+        (notes.order, notes.period)
     }
 }
 
@@ -188,8 +235,8 @@ impl Choices {
         (self.0 >> 33) % below
     }
 
-    fn request(&mut self, client: u32, count: u64) -> KvRequest {
-        let key = format!("shared/{}", self.next(SHARED_KEYS)).into_bytes();
+    fn request(&mut self, client: u32, period: u64, count: u64) -> KvRequest {
+        let key = format!("shared/{period}/{}", self.next(SHARED_KEYS)).into_bytes();
         let value = format!("{client}-{count}").into_bytes();
         match self.next(10) {
             0..4 => KvRequest::Get { key },
@@ -197,5 +244,40 @@ impl Choices {
             8 => write(key, Some(value), Condition::Absent),
             _ => write(key, None, Condition::Present),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_rest_begins_when_nothing_is_under_way() {
+        let observer = Observer::new();
+        assert_eq!(observer.next_order(), (Order::Work, 0));
+        let rest = observer.rest();
+        tokio::pin!(rest);
+        let early = tokio::time::timeout(4 * THINK, &mut rest).await;
+        assert!(early.is_err(), "one operation is under way");
+        assert_eq!(observer.next_order(), (Order::Rest, 0), "no other begins");
+        observer.lock().under_way -= 1;
+        rest.await;
+        observer.resume();
+        assert_eq!(observer.next_order(), (Order::Work, 1));
+    }
+
+    #[test]
+    fn periods_share_no_keys_but_receipts() {
+        let keys = |period| -> Vec<Vec<u8>> {
+            let mut choices = Choices(1);
+            let requests = (0..200).map(|count| choices.request(0, period, count));
+            let key = |request| match request {
+                KvRequest::Get { key } | KvRequest::Write(Write { key, .. }) => key,
+                _ => unreachable!("nothing else is drawn"),
+            };
+            requests.map(key).collect()
+        };
+        let later = keys(1);
+        assert!(keys(0).iter().all(|key| !later.contains(key)));
     }
 }

@@ -1,0 +1,227 @@
+//! `ravelin attack campaign`: every server of a real cluster killed, paused, cut off and taken over
+//! in turn, under load, with everything that clients see judged after each step.
+//!
+//! At most one server is in trouble at a time, so every promise holds, and each is checked: no wrong
+//! answer, no lost acknowledged write, every question answered, no long silence, and the server back
+//! without an operator. At the end all servers are killed at once, and everything acknowledged must
+//! be there again.
+//!
+//! A server whose key an intruder spent (proof against it comes out, or others hold blocks that it
+//! does not know) stays out. The campaign then goes on with a fresh cluster, and says so.
+
+mod machine;
+mod record;
+mod relay;
+mod report;
+pub(crate) mod schedule;
+mod site;
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use ravelin_model::FaultModel;
+
+use crate::drill::{self, GAP_MAX, Outcome, SERVERS, Workplace};
+use crate::exit::{Error, Exit, Result};
+use crate::output::{Format, Output};
+
+use machine::Noise;
+use record::{Line, Played, Promises, Verdict};
+use schedule::Step;
+use site::Site;
+
+/// How a campaign is run.
+pub(crate) struct CampaignOptions {
+    /// Draws order and lengths.
+    pub(crate) seed: u64,
+    /// How much is done.
+    pub(crate) length: Length,
+    /// The names of the only steps to play; empty: all.
+    pub(crate) only: Vec<String>,
+    /// Where the results go, as Markdown.
+    pub(crate) report: Option<PathBuf>,
+}
+
+/// How much a campaign does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Length {
+    /// Everything to every server.
+    Full,
+    /// What fits about that time.
+    Part(Duration),
+}
+
+/// Runs a campaign.
+pub(crate) fn run(output: Output, options: &CampaignOptions) -> Result<()> {
+    if let Some(path) = &options.report {
+        check_writable(path)?;
+    }
+    let mut workplace = Workplace::new("campaign", false)?;
+    drill::run(Campaign { output, options, begun: Instant::now() }.run(&mut workplace))
+}
+
+struct Campaign<'a> {
+    output: Output,
+    options: &'a CampaignOptions,
+    begun: Instant,
+}
+
+impl Campaign<'_> {
+    async fn run(&self, workplace: &mut Workplace) -> Result<()> {
+        let (mut steps, promises) = match self.options.length {
+            Length::Full => {
+                (schedule::full(self.options.seed, SERVERS), Promises { gap_max: Some(GAP_MAX) })
+            }
+            Length::Part(most) => {
+                let steps = schedule::part(self.options.seed, SERVERS, most);
+                (steps, Promises { gap_max: None })
+            }
+        };
+        let only = &self.options.only;
+        steps.retain(|step| only.is_empty() || only.iter().any(|name| name == step.drill.name()));
+        let before = Noise::measure().await;
+        self.say(&format!(
+            "{} steps on {SERVERS} real servers, one in trouble at a time, then all killed at once.",
+            steps.len()
+        ));
+        self.line(&Line::Started {
+            seed: self.options.seed,
+            servers: SERVERS,
+            steps: steps.len() + 1,
+        })?;
+        let (played, clusters) = self.play_all(workplace, &steps, promises).await?;
+        let seconds = self.begun.elapsed().as_secs();
+        let verdict = Verdict {
+            fault_model: FaultModel::Arbitrary.name(),
+            servers: SERVERS,
+            seed: self.options.seed,
+            seconds,
+            clusters,
+            gap_max_ms: promises.gap_max.map(record::milliseconds),
+            totals: record::Totals::of(&played),
+            attacks: &played,
+        };
+        if let Some(path) = &self.options.report {
+            let facts = report::Facts {
+                command: self.command(path),
+                before,
+                after: Noise::measure().await,
+                verdict: &verdict,
+            };
+            std::fs::write(path, report::markdown(&facts))
+                .map_err(|error| Error::system("write", path, &error))?;
+            self.say(&format!("Results: {}", path.display()));
+        }
+        self.finish(&verdict, workplace)
+    }
+
+    /// Plays all steps, and says on how many clusters.
+    async fn play_all(
+        &self,
+        workplace: &mut Workplace,
+        steps: &[Step],
+        promises: Promises,
+    ) -> Result<(Vec<Played>, usize)> {
+        let mut played = Vec::new();
+        let mut clusters = 1;
+        let mut site = Site::open(&cluster_dir(workplace, clusters)).await?;
+        for step in steps {
+            self.begin(step.drill.name(), &format!("server {}: {step}", step.server))?;
+            let done = site.play(step, promises).await?;
+            self.end(&done)?;
+            let needs_another = matches!(done.outcome, Outcome::Exposed | Outcome::Failed);
+            if done.outcome == Outcome::Failed {
+                workplace.keep();
+                self.say(&format!("           kept for a closer look: {}", site.dir().display()));
+            }
+            let is_failed = done.outcome == Outcome::Failed;
+            played.push(done);
+            if needs_another {
+                let dir = site.close().await;
+                workplace.clear(&dir, is_failed);
+                clusters += 1;
+                site = Site::open(&cluster_dir(workplace, clusters)).await?;
+                self.line(&Line::FreshCluster { clusters })?;
+                self.say("           a fresh cluster from here on");
+            }
+        }
+        let what = "all servers at once: kill -9, and started again";
+        self.begin(record::ALL_KILLED, what)?;
+        let done = site.kill_all(what).await?;
+        self.end(&done)?;
+        let is_failed = done.outcome == Outcome::Failed;
+        if is_failed {
+            workplace.keep();
+        }
+        played.push(done);
+        let dir = site.close().await;
+        workplace.clear(&dir, is_failed);
+        Ok((played, clusters))
+    }
+
+    fn begin(&self, name: &str, what: &str) -> Result<()> {
+        let at = self.begun.elapsed();
+        self.line(&Line::AttackBegun { at_ms: record::milliseconds(at), name, what })?;
+        self.say(&format!("  {:>6.1} s  {name:<20} {what}", at.as_secs_f64()));
+        Ok(())
+    }
+
+    fn end(&self, played: &Played) -> Result<()> {
+        let at_ms = record::milliseconds(self.begun.elapsed());
+        self.line(&Line::AttackOver { at_ms, attack: played })?;
+        self.say(&format!("            -> {}", played.in_words()));
+        Ok(())
+    }
+
+    /// The command that does the same again.
+    fn command(&self, report: &Path) -> String {
+        let length = match self.options.length {
+            Length::Full => "--full".to_owned(),
+            Length::Part(most) => format!("--seconds {}", most.as_secs()),
+        };
+        let mut command = format!("ravelin attack campaign {length} --seed {}", self.options.seed);
+        for name in &self.options.only {
+            command.push_str(&format!(" --only {name}"));
+        }
+        format!("{command} --report {}", report.display())
+    }
+
+    fn finish(&self, verdict: &Verdict<'_>, workplace: &Workplace) -> Result<()> {
+        self.line(&Line::Verdict(verdict))?;
+        if self.output.format() == Format::Text {
+            self.output.write(&format!("Verdict: {}\n", verdict.totals.in_words()))?;
+        }
+        self.say(
+            "Not shown: power loss (a killed process leaves what it wrote to the system), other \
+             machines, other builds.",
+        );
+        let Some(broken) = verdict.attacks.iter().find_map(|played| played.why.as_deref()) else {
+            return Ok(());
+        };
+        let hint = format!("this is a bug: keep the logs in {}", workplace.root.display());
+        Err(Error::new(Exit::VerificationFailed, broken, hint))
+    }
+
+    fn say(&self, what: &str) {
+        if self.output.format() == Format::Text {
+            let _ = self.output.write(&format!("{what}\n")); // a closed pipe must not stop the run
+        }
+    }
+
+    fn line(&self, line: &Line<'_>) -> Result<()> {
+        match self.output.format() {
+            Format::Json => self.output.write(&format!("{}\n", line.to_json())),
+            Format::Text => Ok(()),
+        }
+    }
+}
+
+/// Refuses a place for the results before the work of many minutes, not after.
+fn check_writable(path: &Path) -> Result<()> {
+    let opened = std::fs::OpenOptions::new().create(true).append(true).open(path);
+    opened.map(drop).map_err(|error| Error::system("write", path, &error))
+}
+
+fn cluster_dir(workplace: &Workplace, number: usize) -> PathBuf {
+    workplace.root.join(format!("cluster-{number}"))
+}

@@ -1,0 +1,319 @@
+//! A cluster that steps are played on: its servers behind relays, and clients that never stop.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ravelin_model::wire::StatusReport;
+use ravelin_model::{FaultModel, ReplicaId};
+use rustix::process::Signal;
+use tokio::task::JoinSet;
+
+use super::record::{ALL_KILLED, Played, Promises, milliseconds};
+use super::relay::{Fronts, Gate, Relays};
+use super::schedule::{Drill, Step};
+use crate::cluster_dir::LocalCluster;
+use crate::connection::Connection;
+use crate::drill::judgement::{Judgement, judge};
+use crate::drill::workload::{Observer, Receipts};
+use crate::drill::{CLIENTS, Comeback, Outcome, SERVERS, connect, start_all, wait_until};
+use crate::exit::Result;
+use crate::processes::{Hands, Processes};
+
+/// How long a server may take to be back by itself, beside as long as it was away.
+pub(super) const BACK_MAX: Duration = Duration::from_secs(30);
+/// How long clients work undisturbed before a step's attack.
+const WARM_UP: Duration = Duration::from_millis(300);
+/// How long an intruder's server may take to take part, before its time counts in any case.
+const TAKE_PART_MAX: Duration = Duration::from_secs(3);
+/// How long all servers stay dead, and how long clients work on after they are back.
+const ALL_DEAD: Duration = Duration::from_secs(1);
+/// Time between two looks at the servers, and how long one may take.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+const LOOK_MAX: Duration = Duration::from_millis(900);
+
+/// A cluster at work.
+pub(super) struct Site {
+    cluster: Arc<LocalCluster>,
+    relays: Relays,
+    observer: Observer,
+    workers: JoinSet<()>,
+    clients: Vec<Connection>,
+    monitor: Connection,
+    /// Everything acknowledged since the cluster was made.
+    receipts: Receipts,
+    /// Servers that intruders once had: what they signed may come out later.
+    once_owned: BTreeSet<ReplicaId>,
+}
+
+/// How a server came back, or did not.
+struct Return {
+    outcome: Outcome,
+    took: Option<Duration>,
+    why: Option<String>,
+    /// Whether others still hold against it what an intruder did.
+    is_suspected: bool,
+}
+
+impl Site {
+    /// Makes a cluster in `dir` and sets clients to work.
+    pub(super) async fn open(dir: &Path) -> Result<Self> {
+        let fronts = Fronts::listen(SERVERS)?;
+        let cluster =
+            LocalCluster::create_behind(&fronts.addresses()?, dir, SERVERS, FaultModel::Arbitrary)?;
+        let cluster = Arc::new(cluster);
+        let relays = Relays::start(fronts, &cluster)?;
+        start_all(&cluster, &Processes::of(&cluster)?).await?;
+        let observer = Observer::new();
+        let mut workers = JoinSet::new();
+        let mut clients = Vec::new();
+        for client in 0..CLIENTS {
+            let connection = connect(&cluster).await?;
+            clients.push(connection.clone());
+            workers.spawn(observer.clone().work(client, connection));
+        }
+        let monitor = connect(&cluster).await?;
+        let (receipts, once_owned) = (Receipts::new(), BTreeSet::new());
+        Ok(Self { cluster, relays, observer, workers, clients, monitor, receipts, once_owned })
+    }
+
+    /// Where it is.
+    pub(super) fn dir(&self) -> &Path {
+        &self.cluster.dir
+    }
+
+    /// Lets the clients stop, and says which directory is left.
+    pub(super) async fn close(mut self) -> PathBuf {
+        self.observer.end();
+        self.workers.shutdown().await;
+        self.cluster.dir.clone()
+    }
+
+    /// Does to one server what `step` says, then lets it come back.
+    pub(super) async fn play(&mut self, step: &Step, promises: Promises) -> Result<Played> {
+        let processes = Processes::of(&self.cluster)?;
+        self.observer.resume();
+        tokio::time::sleep(WARM_UP).await;
+        let lies_before = self.lies_of(step.server);
+        let from_us = self.observer.now_us();
+        self.strike(step, &processes).await?;
+        tokio::time::sleep(step.hold).await;
+        let is_owned = matches!(step.drill, Drill::Takeover(_));
+        let escaped = is_owned && processes.running(step.server)?.is_none();
+        self.relent(step, &processes)?;
+        let back = self.come_back(step, &processes).await;
+        if is_owned {
+            self.once_owned.insert(step.server);
+        }
+        let until_us = self.observer.now_us();
+        let lies = self.lies_of(step.server) - lies_before;
+        let longest_gap_ms = self.observer.longest_gap_us(from_us, until_us) / 1000;
+        let mut broken = Vec::new();
+        if escaped {
+            broken.push("the intruder's process ended by itself".to_owned());
+        }
+        if promises.gap_max.is_some_and(|most| longest_gap_ms > milliseconds(most)) {
+            broken.push(format!("no client had any answer for {longest_gap_ms} ms"));
+        }
+        broken.extend(self.wrongly_accused(step).await);
+        let (exposed_by, failed_by) = match back.outcome {
+            Outcome::Exposed => (back.why, None),
+            _ => (None, back.why),
+        };
+        broken.extend(failed_by);
+        let played = Played {
+            server: Some(step.server.0),
+            outcome: match back.outcome {
+                Outcome::Recovered if lies > 0 => Outcome::Refused,
+                Outcome::Recovered if is_owned => Outcome::Masked,
+                other => other,
+            },
+            exposed_by,
+            longest_gap_ms,
+            back_ms: back.took.map(milliseconds),
+            is_suspected: back.is_suspected,
+            lies,
+            ..Played::new(step.drill.name(), step.to_string())
+        };
+        Ok(self.judged(played, broken).await)
+    }
+
+    /// Kills all servers at once, starts them again, and looks whether everything is there.
+    pub(super) async fn kill_all(&mut self, what: &str) -> Result<Played> {
+        let cluster = Arc::clone(&self.cluster);
+        let processes = Processes::of(&cluster)?;
+        self.observer.resume();
+        tokio::time::sleep(WARM_UP).await;
+        let from_us = self.observer.now_us();
+        for server in &cluster.servers {
+            processes.signal(server.id, Signal::KILL)?; // all, before the end of any is waited for
+        }
+        for server in &cluster.servers {
+            processes.kill(server.id)?;
+        }
+        tokio::time::sleep(ALL_DEAD).await;
+        let restarted = Instant::now();
+        let mut broken = Vec::new();
+        if let Err(error) = start_all(&cluster, &processes).await {
+            broken.push(error.message());
+        }
+        let took = restarted.elapsed();
+        tokio::time::sleep(ALL_DEAD).await;
+        let until_us = self.observer.now_us();
+        let played = Played {
+            longest_gap_ms: self.observer.longest_gap_us(from_us, until_us) / 1000,
+            back_ms: Some(milliseconds(took)),
+            ..Played::new(ALL_KILLED, what.to_owned())
+        };
+        Ok(self.judged(played, broken).await)
+    }
+
+    async fn strike(&self, step: &Step, processes: &Processes<'_>) -> Result<()> {
+        let server = step.server;
+        match step.drill {
+            Drill::Kill => processes.kill(server)?,
+            Drill::Pause => drop(processes.signal(server, Signal::STOP)?),
+            Drill::Cut(gate) => self.relays.set(server, gate),
+            Drill::Takeover(name) => {
+                processes.kill(server)?;
+                processes.start(server, Hands::Intruder(name))?;
+                let is_ready = || processes.is_ready(server).unwrap_or(false);
+                wait_until(TAKE_PART_MAX, is_ready).await;
+            }
+        }
+        Ok(())
+    }
+
+    fn relent(&self, step: &Step, processes: &Processes<'_>) -> Result<()> {
+        let server = step.server;
+        match step.drill {
+            Drill::Kill => drop(processes.start(server, Hands::Own)?),
+            Drill::Pause => drop(processes.signal(server, Signal::CONT)?),
+            Drill::Cut(_) => self.relays.set(server, Gate::Open),
+            Drill::Takeover(_) => {
+                processes.kill(server)?;
+                processes.start(server, Hands::Own)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until the server serves, has caught up and is called correct; or until it is clear that
+    /// this one never will.
+    async fn come_back(&self, step: &Step, processes: &Processes<'_>) -> Return {
+        let begun = Instant::now();
+        let mut comeback = Comeback::new(processes, step.server);
+        let mut last = "nobody answers".to_owned();
+        let is_owned = matches!(step.drill, Drill::Takeover(_));
+        // Others remember misbehaviour that they cannot prove, and are right to.
+        let may_be_suspected = is_owned || self.once_owned.contains(&step.server);
+        let most = BACK_MAX + step.hold;
+        while begun.elapsed() < most {
+            tokio::time::sleep(LOOK_EVERY).await;
+            let Some(reports) = self.look().await else { continue };
+            let told = self.words_about(step.server, &reports);
+            let own = reports.get(&step.server).map_or("silent", |report| report.state.as_str());
+            let is_over = comeback.is_over(&reports);
+            if let Some(why) = told.spent(own) {
+                let outcome = if is_owned { Outcome::Exposed } else { Outcome::Failed };
+                return Return { outcome, took: None, why: Some(why), is_suspected: false };
+            }
+            let is_fine = told.correct || (may_be_suspected && told.suspected);
+            if is_over && is_fine && own == "correct" {
+                let (outcome, took) = (Outcome::Recovered, Some(begun.elapsed()));
+                return Return { outcome, took, why: None, is_suspected: !told.correct };
+            }
+            last = format!("it says {own}; caught up: {is_over}; called correct: {is_fine}");
+        }
+        let why = format!("server {} is not back after {most:?}: {last}", step.server);
+        Return { outcome: Outcome::Failed, took: None, why: Some(why), is_suspected: false }
+    }
+
+    async fn look(&self) -> Option<BTreeMap<ReplicaId, StatusReport>> {
+        tokio::time::timeout(LOOK_MAX, self.monitor.status()).await.ok()?.ok()
+    }
+
+    /// What the others say about `server`.
+    fn words_about(&self, server: ReplicaId, reports: &BTreeMap<ReplicaId, StatusReport>) -> Words {
+        let others = reports.iter().filter(|(id, _)| **id != server);
+        let members: Vec<_> =
+            others.filter_map(|(_, report)| report.members.get(server.index())).collect();
+        let count = |word: &str| members.iter().filter(|member| member.state == word).count();
+        let kinds =
+            members.iter().flat_map(|member| &member.evidence).map(|(kind, _)| kind.clone());
+        Words {
+            // With one that may lie among them, at least one correct server says so.
+            proven: count("faulty") >= self.cluster.group.one_correct(),
+            correct: count("correct") >= self.cluster.group.one_correct(),
+            suspected: count("suspected") >= self.cluster.group.one_correct(),
+            evidence: kinds.collect::<BTreeSet<_>>().into_iter().collect(),
+        }
+    }
+
+    /// Complaints about servers that no intruder ever had, and servers that halted.
+    async fn wrongly_accused(&self, step: &Step) -> Vec<String> {
+        let Some(mut reports) = self.look().await else { return Vec::new() };
+        reports.remove(&step.server);
+        let halted = reports.iter().filter(|(_, report)| report.state == "fail_safe");
+        let mut complaints: Vec<String> =
+            halted.map(|(id, _)| format!("server {id} has halted")).collect();
+        let innocent = self.cluster.group.members().filter(|id| !self.once_owned.contains(id));
+        for id in innocent {
+            if self.words_about(id, &reports).proven {
+                complaints.push(format!("server {id} is called faulty, and never was"));
+            }
+        }
+        complaints
+    }
+
+    fn lies_of(&self, server: ReplicaId) -> usize {
+        self.clients.iter().map(|client| client.refused_of(server)).sum()
+    }
+
+    /// Lets the clients rest, judges what they saw, and completes `played`, of which `broken` is
+    /// known already.
+    async fn judged(&mut self, played: Played, mut broken: Vec<String>) -> Played {
+        self.observer.rest().await;
+        let Judgement { wrong, lost, observed } =
+            judge(&self.observer, &self.monitor, &mut self.receipts).await;
+        broken.extend(wrong.iter().cloned());
+        if lost > 0 {
+            broken.push(format!("{lost} acknowledged writes are lost"));
+        }
+        if observed.unanswered > 0 {
+            broken.push(format!("{} questions went unanswered", observed.unanswered));
+        }
+        let slowest_us = observed.latencies.iter().map(|(_, took)| *took).max();
+        let outcome = if broken.is_empty() { played.outcome } else { Outcome::Failed };
+        Played {
+            outcome,
+            why: (!broken.is_empty()).then(|| broken.join("; ")),
+            slowest_ms: slowest_us.unwrap_or(0) / 1000,
+            operations: observed.history.answered_count(),
+            unanswered: observed.unanswered,
+            wrong: wrong.len(),
+            lost,
+            ..played
+        }
+    }
+}
+
+/// What others say of one server.
+struct Words {
+    proven: bool,
+    correct: bool,
+    suspected: bool,
+    evidence: Vec<String>,
+}
+
+impl Words {
+    /// Why the server's key is spent, if it is; `own` is its own word.
+    fn spent(&self, own: &str) -> Option<String> {
+        if self.proven {
+            return Some(format!("proof against it is out: {}", self.evidence.join(", ")));
+        }
+        let what = "others hold blocks with its signature that it does not know";
+        (own == "learner").then(|| what.to_owned())
+    }
+}

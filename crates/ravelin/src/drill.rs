@@ -1,0 +1,207 @@
+//! What the demonstration and the campaign share: a throw-away cluster at work under a checked load.
+//!
+//! **Guarantee:** whatever ends the run, its servers are killed and their directories removed.
+
+pub(crate) mod judgement;
+pub(crate) mod workload;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use ravelin_crypto::Keyring;
+use ravelin_model::wire::StatusReport;
+use ravelin_model::{CommitIndex, ReplicaId};
+use serde::Serialize;
+
+use crate::client_command::Interruption;
+use crate::cluster_dir::{LocalCluster, LocalServer};
+use crate::connection::{Connection, ConnectionConfig};
+use crate::exit::{Error, Exit, Result};
+use crate::files::key::KeyFile;
+use crate::files::plan;
+use crate::processes::{Hands, Processes};
+
+/// Servers, of which one may be owned.
+pub(crate) const SERVERS: u16 = 4;
+/// Clients that work all the while.
+pub(crate) const CLIENTS: u32 = 4;
+/// The longest time that clients may be without any answer.
+pub(crate) const GAP_MAX: Duration = Duration::from_secs(2);
+/// How long the cluster may take to serve.
+pub(crate) const READY_MAX: Duration = Duration::from_secs(15);
+/// Time between two looks at what is waited for.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// How an attack ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Outcome {
+    /// The service went on as if nothing were.
+    Masked,
+    /// Wrong answers were seen and not believed.
+    Refused,
+    /// The server came back and caught up.
+    Recovered,
+    /// The server's key is spent: proof against it is out, or others hold blocks that it does not
+    /// know. It stays out until it has another key.
+    Exposed,
+    /// Clients were without answers for too long, or a server did not come back.
+    Failed,
+}
+
+impl Outcome {
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Masked => "masked",
+            Self::Refused => "refused",
+            Self::Recovered => "recovered",
+            Self::Exposed => "exposed",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// A temporary directory for clusters; kills their servers and goes away at the end.
+pub(crate) struct Workplace {
+    /// Where the clusters are made.
+    pub(crate) root: PathBuf,
+    keep: bool,
+}
+
+impl Workplace {
+    /// A new directory for the command `name`; `keep` leaves its files behind.
+    pub(crate) fn new(name: &str, keep: bool) -> Result<Self> {
+        let root = std::env::temp_dir().join(format!("ravelin-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&root).map_err(|error| Error::system("create", &root, &error))?;
+        Ok(Self { root, keep })
+    }
+
+    /// From here on nothing is removed at the end.
+    pub(crate) fn keep(&mut self) {
+        self.keep = true;
+    }
+
+    /// Kills the servers of the cluster in `dir`, and removes it unless it is to be kept.
+    pub(crate) fn clear(&self, dir: &Path, is_kept: bool) {
+        let Ok(cluster) = LocalCluster::open(dir) else { return };
+        let Ok(processes) = Processes::of(&cluster) else { return };
+        for server in &cluster.servers {
+            let _ = processes.kill(server.id); // nothing more can be done about it
+        }
+        if !is_kept {
+            let _ = std::fs::remove_dir_all(dir);
+        }
+    }
+}
+
+impl Drop for Workplace {
+    fn drop(&mut self) {
+        let entries = std::fs::read_dir(&self.root).into_iter().flatten();
+        for entry in entries.flatten().filter(|entry| LocalCluster::is_in(&entry.path())) {
+            self.clear(&entry.path(), self.keep);
+        }
+        let _ = std::fs::remove_dir(&self.root); // unless something was kept in it
+    }
+}
+
+/// Runs `drill` until it ends or is interrupted.
+pub(crate) fn run(drill: impl Future<Output = Result<()>>) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .map_err(|error| Error::caused(Exit::Failed, error, "check the limit of threads"))?;
+    let outcome = runtime.block_on(async {
+        let mut interruption = Interruption::listen()?;
+        tokio::select! {
+            outcome = drill => outcome,
+            _ = interruption.next() => Err(Interruption::error("the servers were killed")),
+        }
+    });
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    outcome
+}
+
+/// Starts all servers and waits until they serve.
+pub(crate) async fn start_all(
+    cluster: &LocalCluster,
+    processes: &Processes<'_>,
+) -> Result<Vec<u32>> {
+    let mut pids = Vec::new();
+    for server in &cluster.servers {
+        pids.push(processes.start(server.id, Hands::Own)?);
+    }
+    for server in &cluster.servers {
+        wait_ready(server, processes).await?;
+    }
+    Ok(pids)
+}
+
+/// Waits until a server that was started serves.
+pub(crate) async fn wait_ready(server: &LocalServer, processes: &Processes<'_>) -> Result<()> {
+    if wait_until(READY_MAX, || processes.is_ready(server.id).unwrap_or(false)).await {
+        return Ok(());
+    }
+    let cause = format!("server {} does not begin to serve", server.id);
+    let hint = format!("look at {}", crate::processes::log_file(server).display());
+    Err(Error::new(Exit::Failed, cause, hint))
+}
+
+/// A client of `cluster` with an open session.
+pub(crate) async fn connect(cluster: &LocalCluster) -> Result<Connection> {
+    let scheme = plan::scheme()?;
+    let keyring = Keyring::new(cluster.id, &cluster.plan, scheme)
+        .map_err(|error| Error::caused(Exit::Failed, error, "make the cluster anew"))?;
+    let config = ConnectionConfig {
+        plan: cluster.plan.clone(),
+        keyring,
+        seed: KeyFile::read(&cluster.client_key())?.seed,
+        patience: ravelin_model::limits::CLIENT_PATIENCE,
+    };
+    let unreachable = |error: anyhow::Error| {
+        Error::caused(Exit::NoQuorum, error, "`ravelin local status` shows the servers")
+    };
+    let connection = Connection::start(&config).map_err(unreachable)?;
+    tokio::time::timeout(READY_MAX, connection.open())
+        .await
+        .map_err(|late| unreachable(late.into()))?
+        .map_err(|error| unreachable(error.into()))?;
+    Ok(connection)
+}
+
+/// Waits until something holds; says whether it came to that.
+pub(crate) async fn wait_until(most: Duration, mut holds: impl FnMut() -> bool) -> bool {
+    let begun = Instant::now();
+    while begun.elapsed() < most {
+        if holds() {
+            return true;
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    false
+}
+
+/// A server on its way back.
+pub(crate) struct Comeback<'a> {
+    processes: &'a Processes<'a>,
+    server: ReplicaId,
+    target: Option<CommitIndex>,
+}
+
+impl<'a> Comeback<'a> {
+    /// A server that was just started, or let go on.
+    pub(crate) fn new(processes: &'a Processes<'a>, server: ReplicaId) -> Self {
+        Self { processes, server, target: None }
+    }
+
+    /// Whether it serves, and has executed what the others had when this was first asked.
+    pub(crate) fn is_over(&mut self, reports: &BTreeMap<ReplicaId, StatusReport>) -> bool {
+        let others = reports.iter().filter(|(id, _)| **id != self.server);
+        let Some(furthest) = others.map(|(_, report)| report.commit).max() else { return false };
+        let target = *self.target.get_or_insert(furthest);
+        let own = reports.get(&self.server).map(|report| report.commit);
+        let is_ready = self.processes.is_ready(self.server).unwrap_or(false);
+        own.is_some_and(|own| own >= target) && is_ready
+    }
+}

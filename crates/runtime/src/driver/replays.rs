@@ -1,0 +1,115 @@
+//! What laggards are answered from the log, page by page.
+//!
+//! **Guarantee:** an answer costs little time at either end, so that neither is silent towards others
+//! because one server comes back from an absence.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use ravelin_model::{LogRecord, ReplicaId, Round};
+
+use crate::log::{Archive, LogError, Position, Tag};
+
+/// Bytes of log records in one answer: a laggard checks and executes as much within a tenth of a
+/// second. (With pages of 4 MiB it took ten seconds, in which it neither heard nor said anything.)
+pub const REPLAY_BYTES_MAX: usize = 256 << 10;
+/// Shortest time between two answers to one peer.
+const REPLAY_PAUSE: Duration = Duration::from_millis(1);
+
+/// What peers asked for last.
+pub(super) struct Replays {
+    archive: Archive,
+    asked: BTreeMap<ReplicaId, Asked>,
+}
+
+struct Asked {
+    at: Instant,
+    from: Round,
+    next: Option<Position>,
+}
+
+impl Replays {
+    pub(super) fn new(archive: Archive) -> Self {
+        Self { archive, asked: BTreeMap::new() }
+    }
+
+    /// The records that answer `to`, who asks for those of rounds from `from` on; `None` if it asks
+    /// faster than it could read.
+    ///
+    /// Whoever got further since its last question is answered from where the last answer ended;
+    /// whoever did not has lost that answer, and is answered from the beginning.
+    pub(super) fn page(
+        &mut self,
+        now: Instant,
+        to: ReplicaId,
+        from: Round,
+    ) -> Option<Result<Vec<LogRecord>, LogError>> {
+        let earlier = self.asked.get(&to);
+        if earlier.is_some_and(|earlier| now.duration_since(earlier.at) < REPLAY_PAUSE) {
+            return None;
+        }
+        let resume = earlier.filter(|earlier| earlier.from < from).and_then(|earlier| earlier.next);
+        let page = match self.archive.read_from(Tag(from.0), resume, REPLAY_BYTES_MAX) {
+            Ok(page) => page,
+            Err(error) => return Some(Err(error)),
+        };
+        self.asked.insert(to, Asked { at: now, from, next: page.next });
+        let records = page.records.into_iter();
+        Some(Ok(records.map(|(tag, bytes)| LogRecord { round: Round(tag.0), bytes }).collect()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::tests::Scratch;
+    use crate::log::{Log, LogConfig};
+
+    const PEER: ReplicaId = ReplicaId(1);
+
+    fn open(scratch: &Scratch) -> Log {
+        let config = LogConfig { owner: [7; 32], segment_bytes: 1 << 20, retention_bytes: 0 };
+        Log::open(&scratch.0, config, &mut |_, _| ()).expect("opened").0
+    }
+
+    /// Records of 100 KiB for rounds 1 to 9, and the answers to `questions` 10 ms apart.
+    fn answers(questions: &[u64]) -> Vec<Vec<u64>> {
+        let scratch = Scratch::new();
+        let mut log = open(&scratch);
+        for round in 1..10 {
+            log.append(Tag(round), &vec![0; 100 << 10]).expect("appended");
+            log.sync().expect("synced");
+        }
+        let mut replays = Replays::new(log.archive());
+        let mut now = Instant::now();
+        let rounds = questions.iter().map(|from| {
+            now += Duration::from_millis(10);
+            let page = replays.page(now, PEER, Round(*from)).expect("answered").expect("readable");
+            page.iter().map(|record| record.round.0).collect()
+        });
+        rounds.collect()
+    }
+
+    #[test]
+    fn pages_are_small_and_follow_each_other() {
+        assert_eq!(answers(&[1, 2, 4]), [vec![1, 2], vec![3, 4], vec![5, 6]]);
+    }
+
+    #[test]
+    fn who_lost_an_answer_gets_it_again() {
+        assert_eq!(answers(&[1, 1, 2]), [vec![1, 2], vec![1, 2], vec![3, 4]]);
+        assert_eq!(answers(&[1, 5, 3]), [vec![1, 2], vec![5, 6], vec![3, 4]]);
+    }
+
+    #[test]
+    fn who_asks_without_pause_is_not_answered_each_time() {
+        let scratch = Scratch::new();
+        let log = open(&scratch);
+        let mut replays = Replays::new(log.archive());
+        let now = Instant::now();
+        assert!(replays.page(now, PEER, Round(1)).is_some());
+        assert!(replays.page(now, PEER, Round(1)).is_none());
+        assert!(replays.page(now, ReplicaId(2), Round(1)).is_some(), "others are");
+        assert!(replays.page(now + REPLAY_PAUSE, PEER, Round(1)).is_some());
+    }
+}
