@@ -81,7 +81,7 @@ pub const ALL: &[Planted] = &[
     ),
     planted("execution_not_deterministic", "services see what differs between replicas", &[]),
     planted("fast_read_by_one_correct", "f+1 equal replies make a read", &[]),
-    planted("fetch_never", "missing parents are not asked for", &[]),
+    planted("fetch_never", "missing parents are never asked for", &[]),
     planted("leader_rotation_fixed", "the same servers lead every round", &[]),
     planted("members_counted_per_answer", "a client counts a member as often as it answers", &[]),
     planted(
