@@ -23,7 +23,7 @@ usage: cargo xtask <command>
   campaign [ARGS]  10,000 seeds in each mode and more, kept in docs/results/campaign.md;
                    --quick, --seeds N, --from SEED, --output FILE
   mutants [ARGS]   every planted bug against the tests that must find it, kept in
-                   docs/results/mutants.md; --core (of the commit rule alone), --output FILE
+                   docs/results/mutants.md; --core (of the commit rule alone), --seeds N, --output FILE
   models [ARGS]    the exhaustive models, release build; with `-- --ignored` the large ones
   fuzz [SECONDS]   every decoder's fuzz target for SECONDS each (60)
 ";
@@ -41,7 +41,7 @@ fn main() -> ExitCode {
             campaign::Wanted::parse(rest).and_then(|wanted| campaign::campaign(&root, &wanted))
         }
         ["mutants", rest @ ..] => {
-            mutants::Wanted::parse(rest).and_then(|wanted| mutants::mutants(&root, wanted))
+            mutants::Wanted::parse(rest).and_then(|wanted| mutants::mutants(&root, &wanted))
         }
         ["models", rest @ ..] => chores::models(&root, rest),
         ["fuzz"] => chores::fuzz(&root, "60"),

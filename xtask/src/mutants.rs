@@ -23,16 +23,20 @@ use crate::results;
 const KEPT: &str = "docs/results/mutants.md";
 /// The seeds from which the simulator sets out; the median of what it needs is published.
 const STARTS: [u64; 5] = [0, 10_000, 20_000, 30_000, 40_000];
-/// Seeds after which a bug counts as not found by seeds.
+/// Seeds after which a bug counts as not found by seeds, unless others are asked for.
 const SEEDS_MAX: u64 = 100;
 
 /// What is to be done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Wanted<'a> {
     /// Only the bugs of the commit rule, only by models and views, without a file.
     is_core: bool,
-    /// Where to write the table instead of the usual place.
-    output: Option<&'a str>,
+    /// Seeds to try from each starting point.
+    seeds: u64,
+    /// Where to write the table.
+    output: &'a str,
+    /// The words as they were given.
+    given: String,
 }
 
 impl<'a> Wanted<'a> {
@@ -41,11 +45,26 @@ impl<'a> Wanted<'a> {
     /// # Errors
     /// When a word says nothing.
     pub(crate) fn parse(words: &[&'a str]) -> Result<Self> {
-        match *words {
-            [] => Ok(Self { is_core: false, output: None }),
-            ["--core"] => Ok(Self { is_core: true, output: None }),
-            ["--output", file] => Ok(Self { is_core: false, output: Some(file) }),
-            _ => bail!("`mutants` takes --core, or --output FILE, or nothing"),
+        let given = words.iter().map(|word| format!(" {word}")).collect();
+        let mut wanted = Self { is_core: false, seeds: SEEDS_MAX, output: KEPT, given };
+        let mut rest = words;
+        loop {
+            rest = match rest {
+                [] => return Ok(wanted),
+                ["--core", rest @ ..] => {
+                    wanted.is_core = true;
+                    rest
+                }
+                ["--seeds", seeds, rest @ ..] => {
+                    wanted.seeds = seeds.parse().context("--seeds takes a number")?;
+                    rest
+                }
+                ["--output", file, rest @ ..] => {
+                    wanted.output = file;
+                    rest
+                }
+                _ => bail!("`mutants` takes --core, --seeds N and --output FILE"),
+            };
         }
     }
 }
@@ -73,7 +92,7 @@ enum Verdict {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Hunt {
     Killed { seeds: u64, by: String },
-    Survived,
+    Survived { seeds: u64 },
 }
 
 /// What became of one planted bug.
@@ -88,7 +107,7 @@ struct Row {
 ///
 /// # Errors
 /// When a planted bug survives a test that must find it, or a test fails without any.
-pub(crate) fn mutants(root: &Path, wanted: Wanted) -> Result<()> {
+pub(crate) fn mutants(root: &Path, wanted: &Wanted) -> Result<()> {
     let listed = build::list(root)?;
     let mut planted = parse_list(&listed)?;
     if wanted.is_core {
@@ -103,21 +122,15 @@ pub(crate) fn mutants(root: &Path, wanted: Wanted) -> Result<()> {
         pass_without(&build, tests)?; // CI's other stages run the core's tests without
     }
     let verdicts = verdicts(&build, &planted)?;
-    let hunts = if wanted.is_core { vec![] } else { hunts(&build, &planted)? };
+    let hunts = if wanted.is_core { vec![] } else { hunts(&build, &planted, wanted.seeds)? };
     let rows = rows(planted, verdicts, hunts);
     let table = table::table(&rows);
     println!("{table}");
     if !wanted.is_core {
-        let command = match wanted.output {
-            Some(file) => format!("cargo xtask mutants --output {file}"),
-            None => "cargo xtask mutants".to_owned(),
-        };
-        let text = format!(
-            "{}\n{}\n{table}",
-            results::heading("Planted bugs", &command),
-            table::INTRODUCTION
-        );
-        results::write(root, wanted.output.unwrap_or(KEPT), &text)?;
+        let heading =
+            results::heading("Planted bugs", &format!("cargo xtask mutants{}", wanted.given));
+        let text = format!("{heading}\n{}\n{table}", table::INTRODUCTION);
+        results::write(root, wanted.output, &text)?;
     }
     let survivors: Vec<String> = rows.iter().filter_map(Row::survived).collect();
     if survivors.is_empty() {
@@ -166,13 +179,13 @@ fn verdicts(build: &Build, planted: &[Planted]) -> Result<Vec<Verdict>> {
 }
 
 /// What each bug's each hunt found, in their order.
-fn hunts(build: &Build, planted: &[Planted]) -> Result<Vec<Hunt>> {
+fn hunts(build: &Build, planted: &[Planted], seeds: u64) -> Result<Vec<Hunt>> {
     let jobs: Vec<(&Planted, u64)> =
         planted.iter().flat_map(|one| STARTS.map(|start| (one, start))).collect();
     on_all_cores(&jobs, &|(one, start)| {
         let mut command = Command::new(&build.lister);
         command.env("RAVELIN_MUTANT", &one.name);
-        command.args(["hunt", &start.to_string(), &SEEDS_MAX.to_string()]);
+        command.args(["hunt", &start.to_string(), &seeds.to_string()]);
         let output = command.output().context("cannot start the simulator")?;
         let text = String::from_utf8_lossy(&output.stdout);
         let words: Vec<&str> = text.split_whitespace().collect();
@@ -180,7 +193,7 @@ fn hunts(build: &Build, planted: &[Planted]) -> Result<Vec<Hunt>> {
             ["killed", seeds, by] => {
                 Ok(Hunt::Killed { seeds: seeds.parse()?, by: (*by).to_owned() })
             }
-            ["survived", _] => Ok(Hunt::Survived),
+            ["survived", seeds] => Ok(Hunt::Survived { seeds: seeds.parse()? }),
             _ => bail!(
                 "the simulator said `{text}` of {}, and ended with {}",
                 one.name,

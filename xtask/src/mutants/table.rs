@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Hunt, Row, SEEDS_MAX, STARTS, Verdict};
+use super::{Hunt, Row, Verdict};
 
 /// What a reader of the kept table must know.
 pub(super) const INTRODUCTION: &str = "\
@@ -47,7 +47,7 @@ pub(super) fn seeds(hunts: &[Hunt]) -> String {
         .iter()
         .filter_map(|hunt| match hunt {
             Hunt::Killed { seeds, by } => Some((*seeds, by.as_str())),
-            Hunt::Survived => None,
+            Hunt::Survived { .. } => None,
         })
         .collect();
     found.sort_unstable();
@@ -60,7 +60,12 @@ pub(super) fn seeds(hunts: &[Hunt]) -> String {
             format!("{median} ({})", kinds.join(", "))
         }
         None => {
-            format!("not by seeds: {} of {} starts in {SEEDS_MAX}", found.len(), STARTS.len())
+            let tried = hunts.iter().find_map(|hunt| match hunt {
+                Hunt::Survived { seeds } => Some(*seeds),
+                Hunt::Killed { .. } => None,
+            });
+            let (found, starts) = (found.len(), hunts.len());
+            format!("not by seeds: {found} of {starts} starts in {}", tried.unwrap_or(0))
         }
     }
 }

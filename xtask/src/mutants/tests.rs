@@ -65,16 +65,25 @@ fn a_bug_survives_if_one_of_its_tests_passes_or_none_runs() {
     assert_eq!(row(&[Failed, SetAside], vec![]).survived(), None);
     assert_eq!(row(&[SetAside], killed()).survived(), None);
     assert!(row(&[Failed, Passed], killed()).survived().is_some());
-    assert!(row(&[SetAside], vec![Hunt::Survived]).survived().is_some());
+    assert!(row(&[SetAside], vec![Hunt::Survived { seeds: 100 }]).survived().is_some());
 }
 
 #[test]
 fn the_median_counts_those_that_found_nothing_as_the_longest() {
     let killed = |seeds| Hunt::Killed { seeds, by: "order".into() };
     let of = |hunts: [Hunt; 5]| seeds(&hunts);
-    assert_eq!(of([killed(9), killed(2), killed(5), killed(1), Hunt::Survived]), "5 (order)");
-    let few = of([killed(9), Hunt::Survived, Hunt::Survived, killed(1), Hunt::Survived]);
-    assert!(few.starts_with("not by seeds: 2 of 5"), "{few}");
+    assert_eq!(
+        of([killed(9), killed(2), killed(5), killed(1), Hunt::Survived { seeds: 100 }]),
+        "5 (order)"
+    );
+    let few = of([
+        killed(9),
+        Hunt::Survived { seeds: 100 },
+        Hunt::Survived { seeds: 100 },
+        killed(1),
+        Hunt::Survived { seeds: 100 },
+    ]);
+    assert!(few == "not by seeds: 2 of 5 starts in 100", "{few}");
     assert_eq!(seeds(&[]), "not tried");
 }
 
@@ -95,4 +104,15 @@ fn jobs_keep_their_order() {
     let doubled = on_all_cores(&jobs, &|job| Ok(job * 2)).unwrap();
     assert_eq!(doubled, (0..50).map(|job| job * 2).collect::<Vec<_>>());
     assert!(on_all_cores(&jobs, &|job| if *job == 7 { bail!("no") } else { Ok(()) }).is_err());
+}
+
+#[test]
+fn the_flags_are_read() {
+    let wanted = Wanted::parse(&["--seeds", "7", "--output", "x.md"]).unwrap();
+    assert_eq!((wanted.is_core, wanted.seeds, wanted.output), (false, 7, "x.md"));
+    assert_eq!(wanted.given, " --seeds 7 --output x.md");
+    assert!(Wanted::parse(&["--core"]).unwrap().is_core);
+    assert_eq!(Wanted::parse(&[]).unwrap().output, KEPT);
+    assert!(Wanted::parse(&["--cores"]).is_err());
+    assert!(Wanted::parse(&["--seeds"]).is_err());
 }
