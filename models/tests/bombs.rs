@@ -17,7 +17,7 @@ fn two_colluders_hang_no_tree_behind_one_block() {
 }
 
 #[test]
-#[ignore = "minutes"]
+#[ignore = "long: every block of four rounds"]
 fn two_colluders_hang_no_deeper_tree_behind_one_block() {
     check(4);
 }

@@ -145,7 +145,7 @@ fn text(cells: &[Cell]) -> Result<String> {
         for field in ["seeds", "counted", "violations", "commits", "operations"] {
             let _ = write!(text, " {} |", cell.count(field)?);
         }
-        let _ = writeln!(text, " {:.1} | `{}` |", cell.virtual_hours(), cell.trace());
+        let _ = writeln!(text, " {:.2} | `{}` |", cell.virtual_hours(), cell.trace());
     }
     text.push_str("\n## Faults that came to pass\n\n| class |");
     let columns: Vec<String> =
@@ -217,7 +217,7 @@ mod tests {
     fn the_result_has_every_number() {
         let text = text(&[cell("4,1", "safety"), cell("7,2", "liveness")]).unwrap();
         for line in [
-            "| 4,1 | safety | 5 | 4 | 0 | 1000 | 900 | 2.0 | `abc` |",
+            "| 4,1 | safety | 5 | 4 | 0 | 1000 | 900 | 2.00 | `abc` |",
             "| class | safety at 4,1 | liveness at 7,2 |",
             "| loss | 7 | 7 |",
             "| intruder | calm | loss |",
