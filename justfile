@@ -24,6 +24,18 @@ fix:
 sim *ARGS:
     cargo xtask sim {{ARGS}}
 
+# The simulator's campaign: hours, or `just campaign --quick`.
+campaign *ARGS:
+    cargo xtask campaign {{ARGS}}
+
+# Every planted bug against the tests that must find it, or `just mutants --core`.
+mutants *ARGS:
+    cargo xtask mutants {{ARGS}}
+
+# The exhaustive models.
+models:
+    cargo xtask models
+
 # Every decoder's fuzz target, each for SECONDS.
 fuzz SECONDS="60":
     cargo xtask fuzz {{SECONDS}}

@@ -250,9 +250,7 @@ impl Model for Decisions {
             Property::sometimes("committed through the anchor", |_, state: &State| {
                 matches!(state.last, Some((Some(_), Some(Path::Indirect))))
             }),
-            Property::sometimes("skipped at once", |_, state: &State| {
-                state.direct.contains(&None)
-            }),
+            Property::sometimes("skipped at once", |_, state: &State| state.direct.contains(&None)),
             Property::sometimes("skipped through the anchor", |_, state: &State| {
                 state.direct.is_empty() && matches!(state.last, Some((None, _)))
             }),

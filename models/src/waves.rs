@@ -64,14 +64,16 @@ pub fn explore() -> Found {
         if !votes.is_sorted() {
             continue; // the four are interchangeable
         }
-        let mut voted = Wave { keys: Keys::new(7, 2, FaultModel::Asynchronous), dag: start.dag.clone() };
+        let mut voted =
+            Wave { keys: Keys::new(7, 2, FaultModel::Asynchronous), dag: start.dag.clone() };
         for (author, left_out) in UNDECIDED.iter().zip(&votes) {
             voted.link_all(*author, Round(4), &[LEADER, left_out.0.unwrap_or(*author)]);
         }
         voted.link_all(SEES_M, Round(4), &[LEADER, SEES_L]);
         voted.link_all(SEES_L, Round(4), &[LEADER, SEES_M]);
         for certificates in tuples(6) {
-            let mut dag = Wave { keys: Keys::new(7, 2, FaultModel::Asynchronous), dag: voted.dag.clone() };
+            let mut dag =
+                Wave { keys: Keys::new(7, 2, FaultModel::Asynchronous), dag: voted.dag.clone() };
             let authors = UNDECIDED.iter().chain(&[SEES_M, SEES_L]);
             for (author, left_out) in authors.zip(&certificates) {
                 dag.link_all(*author, Round(5), &[LEADER, left_out.0.unwrap_or(*author)]);

@@ -1,11 +1,12 @@
 //! The decision rule, exhaustively.
 
 use ravelin_models::decisions::{Decisions, Scope};
-use stateright::{Checker as _, Model as _};
+use stateright::{Checker as _, HasDiscoveries, Model as _};
 
 fn check(forker: u16, scope: Scope) {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let checker = Decisions::new(forker, scope).checker().threads(threads).spawn_dfs().join();
+    let checker = Decisions::new(forker, scope).checker().threads(threads);
+    let checker = checker.finish_when(HasDiscoveries::AnyFailures).spawn_dfs().join();
     println!("server {forker} forks, {scope:?}: {} states", checker.unique_state_count());
     checker.assert_properties();
 }

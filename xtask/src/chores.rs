@@ -1,4 +1,4 @@
-//! The chores that write files or take long: `fix`, `sim`, `fuzz`.
+//! The chores that write files or take long: `fix`, `sim`, `models`, `fuzz`.
 
 use std::fs;
 use std::path::Path;
@@ -25,6 +25,12 @@ pub(crate) fn sim(root: &Path, arguments: &[&str]) -> Result<()> {
         run(cargo(root, &ravelin_sim).args(["run", "--seeds", "500", "--mode", mode]))?;
     }
     Ok(())
+}
+
+/// Runs the exhaustive models, which are a workspace of their own.
+pub(crate) fn models(root: &Path, arguments: &[&str]) -> Result<()> {
+    let models = ["test", "--release", "--manifest-path", "models/Cargo.toml"];
+    run(cargo(root, &models).args(arguments))
 }
 
 /// Runs every fuzz target for `seconds` on the stable toolchain.

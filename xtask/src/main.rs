@@ -2,8 +2,11 @@
 //!
 //! Everything here is for developers and CI; nothing of it is in the product.
 
+mod campaign;
 mod check;
 mod chores;
+mod mutants;
+mod results;
 mod run;
 mod tidy;
 
@@ -17,6 +20,11 @@ usage: cargo xtask <command>
   tidy             only the house rules that no other tool knows; a second
   fix              formats, and applies what clippy can apply by itself
   sim [ARGS]       the simulator, release build; without ARGS 500 seeds in each mode
+  campaign [ARGS]  10,000 seeds in each mode and more, kept in docs/results/campaign.md;
+                   --quick, --seeds N, --from SEED, --output FILE
+  mutants [ARGS]   every planted bug against the tests that must find it, kept in
+                   docs/results/mutants.md; --core (of the commit rule alone), --seeds N, --output FILE
+  models [ARGS]    the exhaustive models, release build; with `-- --ignored` the large ones
   fuzz [SECONDS]   every decoder's fuzz target for SECONDS each (60)
 ";
 
@@ -29,6 +37,13 @@ fn main() -> ExitCode {
         ["tidy"] => tidy::tidy(&root),
         ["fix"] => chores::fix(&root),
         ["sim", rest @ ..] => chores::sim(&root, rest),
+        ["campaign", rest @ ..] => {
+            campaign::Wanted::parse(rest).and_then(|wanted| campaign::campaign(&root, &wanted))
+        }
+        ["mutants", rest @ ..] => {
+            mutants::Wanted::parse(rest).and_then(|wanted| mutants::mutants(&root, &wanted))
+        }
+        ["models", rest @ ..] => chores::models(&root, rest),
         ["fuzz"] => chores::fuzz(&root, "60"),
         ["fuzz", seconds] => chores::fuzz(&root, seconds),
         ["help" | "-h" | "--help"] => {

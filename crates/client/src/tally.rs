@@ -1,6 +1,6 @@
 //! One vote per voter.
 
-use ravelin_model::ReplicaId;
+use ravelin_model::{ReplicaId, mutants};
 
 /// The latest vote of each member about one thing. At most one entry a member.
 ///
@@ -19,8 +19,10 @@ impl<V> Tally<V> {
     /// Records what `voter` says now. Only members may be passed: that bounds the tally.
     pub(crate) fn record(&mut self, voter: ReplicaId, vote: V) {
         match self.0.iter_mut().find(|(known, _)| *known == voter) {
-            Some((_, latest)) => *latest = vote,
-            None => self.0.push((voter, vote)),
+            Some((_, latest)) if !mutants::is_active("members_counted_per_answer") => {
+                *latest = vote
+            }
+            _ => self.0.push((voter, vote)),
         }
     }
 

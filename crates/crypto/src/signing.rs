@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use ed25519_dalek::Signer as _;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng as _;
-use ravelin_model::{PublicKey, Signature};
+use ravelin_model::{PublicKey, Signature, mutants};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 /// Below this, verifying one by one is faster than a batch.
@@ -175,6 +175,11 @@ impl Scheme {
         let bytes = domain.bind(message);
         match self {
             Self::Ed25519 { .. } => {
+                if mutants::is_active("single_signatures_judged_strictly") {
+                    let signature = ed25519_dalek::Signature::from_bytes(&signature.0);
+                    return ed25519_dalek::VerifyingKey::from_bytes(&key.0)
+                        .is_ok_and(|key| key.verify_strict(&bytes, &signature).is_ok());
+                }
                 let signature = ed25519_zebra::Signature::from(signature.0);
                 ed25519_zebra::VerificationKey::try_from(key.0)
                     .is_ok_and(|key| key.verify(&signature, &bytes).is_ok())

@@ -208,8 +208,12 @@ impl Dag {
         let mut seen = BTreeSet::new();
         let mut open: Vec<BlockRef> = from.into_iter().collect();
         while let Some(reference) = open.pop() {
-            let Some(block) = self.blocks.get(&reference) else { continue };
-            if enter(&reference) && seen.insert(reference) {
+            // Most references are refused: that must cost no look-up.
+            if !enter(&reference) || seen.contains(&reference) {
+                continue;
+            }
+            if let Some(block) = self.blocks.get(&reference) {
+                seen.insert(reference);
                 open.extend(block.body.parents.iter().copied());
             }
         }

@@ -11,6 +11,7 @@
 
 pub mod checker;
 pub mod intruder;
+pub mod mutants;
 pub mod options;
 pub mod runner;
 pub mod scenarios;

@@ -20,12 +20,12 @@ pub struct Report {
     pub seeds: u64,
     /// Runs in which a promise was broken.
     pub violations: Vec<Failure>,
-    /// Digest over the traces of all runs, in order.
-    pub trace_hash: Digest,
+    /// Digest over each run's trace, in order.
+    pub traces: Vec<Digest>,
     /// Events of all runs.
     pub events: u64,
-    /// Virtual time of all runs.
-    pub virtual_seconds: f64,
+    /// Virtual time of all runs, in microseconds.
+    pub virtual_us: u64,
     /// Commits of all runs.
     pub commits: u64,
     /// Answered operations of all runs.
@@ -70,22 +70,23 @@ impl Failure {
     }
 }
 
-/// Runs the seeds `from..from + count`. `tell` hears of every run.
-pub fn run_seeds(
-    from: u64,
-    count: u64,
-    mode: Mode,
-    settings: Settings,
-    tell: &mut dyn FnMut(&Options, &Outcome),
-) -> Report {
+/// Runs the seeds `from..from + count`, one after the other.
+#[must_use]
+pub fn run_seeds(from: u64, count: u64, mode: Mode, settings: Settings) -> Report {
     let mut report = Report::default();
     for seed in from..from.saturating_add(count) {
-        let options = Options::draw(seed, mode, settings);
-        let outcome = Sim::new(options.clone()).run();
-        tell(&options, &outcome);
-        report.add(&options, outcome);
+        report.append(run_seed(seed, mode, settings));
     }
     report
+}
+
+/// Runs one seed. Runs share nothing: a driver may make many at once, and append their reports in
+/// the order of their seeds.
+#[must_use]
+pub fn run_seed(seed: u64, mode: Mode, settings: Settings) -> Report {
+    let options = Options::draw(seed, mode, settings);
+    let outcome = Sim::new(options.clone()).run();
+    Report::of(&options, outcome)
 }
 
 /// Runs one file's worth of options again.
@@ -95,38 +96,62 @@ pub fn replay(options: &Options) -> Outcome {
 }
 
 impl Report {
-    fn add(&mut self, options: &Options, outcome: Outcome) {
-        self.seeds += 1;
-        let parts = [self.trace_hash.0.as_slice(), &outcome.trace.0];
-        self.trace_hash = domain_digest("ravelin simulator report v1", &parts);
-        self.events += outcome.events;
-        self.virtual_seconds += outcome.virtual_us as f64 / 1e6;
-        self.commits += outcome.commits;
-        self.operations += outcome.history.answered_count() as u64;
-        self.proofs += outcome.proofs;
-        for (class, count) in &outcome.faults {
-            *self.faults.entry(class.name()).or_default() += count;
+    /// What one run showed.
+    #[must_use]
+    pub fn of(options: &Options, outcome: Outcome) -> Self {
+        let held = &outcome.maxima;
+        let mut report = Self {
+            seeds: 1,
+            traces: vec![outcome.trace],
+            events: outcome.events,
+            virtual_us: outcome.virtual_us,
+            commits: outcome.commits,
+            operations: outcome.history.answered_count() as u64,
+            proofs: outcome.proofs,
+            slowest: (outcome.slowest_us, options.seed),
+            maxima: [held.dag_blocks, held.dag_bytes, held.parked_blocks, held.waiting_envelopes],
+            ..Self::default()
+        };
+        match why_uncounted(&outcome) {
+            Some(reason) => drop(report.uncounted.insert(options.seed, reason)),
+            None => report.pair(options),
         }
-        for (name, count) in &outcome.acts {
-            *self.acts.entry(name).or_default() += count;
+        report.faults = outcome.faults.into_iter().map(|(class, n)| (class.name(), n)).collect();
+        report.acts = outcome.acts;
+        report.suspicions = outcome.suspicions.of_correct;
+        if let Some(violation) = outcome.violation {
+            report.violations.push(Failure { options: options.clone(), violation });
         }
-        for (kind, count) in &outcome.suspicions.of_correct {
-            *self.suspicions.entry(kind).or_default() += count;
-        }
-        let slowest = (outcome.slowest_us, options.seed);
-        self.slowest = self.slowest.max(slowest);
-        let held = outcome.maxima;
-        let held = [held.dag_blocks, held.dag_bytes, held.parked_blocks, held.waiting_envelopes];
-        for (most, held) in self.maxima.iter_mut().zip(held) {
+        report
+    }
+
+    /// Takes in what the runs after these showed.
+    pub fn append(&mut self, next: Self) {
+        self.seeds += next.seeds;
+        self.violations.extend(next.violations);
+        self.traces.extend(next.traces);
+        self.events += next.events;
+        self.virtual_us += next.virtual_us;
+        self.commits += next.commits;
+        self.operations += next.operations;
+        add_up(&mut self.faults, next.faults);
+        add_up(&mut self.acts, next.acts);
+        add_up(&mut self.pairs, next.pairs);
+        add_up(&mut self.suspicions, next.suspicions);
+        self.uncounted.extend(next.uncounted);
+        self.proofs += next.proofs;
+        self.slowest = self.slowest.max(next.slowest);
+        for (most, held) in self.maxima.iter_mut().zip(next.maxima) {
             *most = (*most).max(held);
         }
-        match why_uncounted(&outcome) {
-            Some(reason) => drop(self.uncounted.insert(options.seed, reason)),
-            None => self.pair(options),
-        }
-        if let Some(violation) = outcome.violation {
-            self.violations.push(Failure { options: options.clone(), violation });
-        }
+    }
+
+    /// Digest over the traces of all runs, in order.
+    #[must_use]
+    pub fn trace_hash(&self) -> Digest {
+        self.traces.iter().fold(Digest::default(), |hash, trace| {
+            domain_digest("ravelin simulator report v1", &[&hash.0, &trace.0])
+        })
     }
 
     fn pair(&mut self, options: &Options) {
@@ -148,6 +173,12 @@ impl Report {
                 *self.pairs.entry((name, class)).or_default() += 1;
             }
         }
+    }
+}
+
+fn add_up<K: Ord>(sums: &mut BTreeMap<K, u64>, counts: BTreeMap<K, u64>) {
+    for (of_what, count) in counts {
+        *sums.entry(of_what).or_default() += count;
     }
 }
 

@@ -1,7 +1,7 @@
 //! The known bugs and attacks that this suite contains, under their numbers: where each is tried,
 //! and which planted bug that test finds.
 //!
-//! A planted bug lives behind `--cfg ravelin_mutants` and is chosen by `RAVELIN_MUTANT`.
+//! The planted bugs: [`crate::mutants`].
 
 /// One known bug or attack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,10 +83,7 @@ pub const ALL: &[Scenario] = &[
             (CLIENT_READS, "scenario_15_fewer_distinct_signers_than_a_quorum_prove_nothing"),
             (SIM, "scenario_15_answers_in_others_names"),
         ],
-        mutant: Without(
-            "the client's tally is keyed by the member whose connection it came over: there is no \
-             line that could count one twice without another type",
-        ),
+        mutant: Planted("signers_counted_per_signature"),
     },
     Scenario {
         number: 16,
@@ -110,7 +107,7 @@ pub const ALL: &[Scenario] = &[
             SIGNING,
             "scenario_31_small_order_points_are_judged_alike_singly_and_in_batches",
         )],
-        mutant: Without("the rule is the library's (ZIP-215); ours is to use no other"),
+        mutant: Planted("single_signatures_judged_strictly"),
     },
     Scenario {
         number: 32,
@@ -120,7 +117,7 @@ pub const ALL: &[Scenario] = &[
             (CLIENT_VOTES, "scenario_32_answers_to_something_else_do_not_count"),
             (SIM, "scenario_32_equal_answers_of_too_few"),
         ],
-        mutant: Planted("quorum_lowered"),
+        mutant: Planted("members_counted_per_answer"),
     },
     Scenario {
         number: 33,
@@ -150,10 +147,10 @@ pub const ALL: &[Scenario] = &[
         number: 41,
         name: "a fast read after a write acknowledged by too few",
         tests: &[
-            (SIM, "scenario_41_a_liar_and_laggards"),
             (CLIENT_READS, "scenario_41_one_liar_and_f_laggards_cannot_make_a_read_stale"),
+            (SIM, "scenario_41_a_liar_and_laggards"),
         ],
-        mutant: Planted("exactly_once_dropped"),
+        mutant: Planted("fast_read_by_one_correct"),
     },
     Scenario {
         number: 56,

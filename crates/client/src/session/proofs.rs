@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use ravelin_crypto::state_tree::{state_key, verify_proof};
 use ravelin_model::wire::StateProof;
-use ravelin_model::{CommitStatement, SignedStatement, Suspicion};
+use ravelin_model::{CommitStatement, SignedStatement, Suspicion, mutants};
 
 use super::*;
 use crate::limits::PROOFS_MAX;
@@ -92,7 +92,9 @@ impl Session {
         let group = self.group();
         let (Some(first), Some(shown)) = (statements.first(), shown) else { return Ok(None) };
         let members: BTreeSet<_> = statements.iter().map(|signed| signed.replica).collect();
-        let is_quorum = members.len() == statements.len() && members.len() >= group.quorum();
+        let is_distinct = members.len() == statements.len()
+            || mutants::is_active("signers_counted_per_signature");
+        let is_quorum = is_distinct && statements.len() >= group.quorum();
         if !is_quorum || statements.iter().any(|signed| signed.statement != first.statement) {
             return Err(Suspicion::Malformed);
         }

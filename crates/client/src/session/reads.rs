@@ -5,7 +5,7 @@
 //! `f+1` would not do: one liar and one laggard tell the state before the write alike.
 
 use ravelin_crypto::domain_digest;
-use ravelin_model::{Digest, OperationResult};
+use ravelin_model::{Digest, OperationResult, mutants};
 
 use super::*;
 use crate::event::ReadPath;
@@ -106,7 +106,7 @@ impl Session {
         reply: Option<Vec<u8>>,
         out: &mut Vec<ClientAction>,
     ) {
-        let needed = self.group().fast_read();
+        let needed = self.replies_needed();
         let Some(read) = self.reads.get_mut(&ticket).filter(|read| read.is_asking()) else {
             return;
         };
@@ -124,6 +124,13 @@ impl Session {
         }
     }
 
+    fn replies_needed(&self) -> usize {
+        if mutants::is_active("fast_read_by_one_correct") {
+            return self.group().one_correct();
+        }
+        self.group().fast_read()
+    }
+
     /// Asks a member that connected only now.
     pub(super) fn ask_reads_of(&self, replica: ReplicaId, out: &mut Vec<ClientAction>) {
         for (ticket, read) in self.reads.iter().filter(|(_, read)| read.is_asking()) {
@@ -133,7 +140,7 @@ impl Session {
 
     /// Orders what too few connected members can still settle.
     pub(super) fn order_hopeless_reads(&mut self, now: Time, out: &mut Vec<ClientAction>) {
-        let needed = self.group().fast_read();
+        let needed = self.replies_needed();
         let is_hopeless = |read: &Read| read.is_asking() && read.prospect(&self.peers) < needed;
         for ticket in self.reads_where(is_hopeless) {
             self.order(now, ticket, out);

@@ -1,7 +1,10 @@
 //! `ravelin sim`: the product's own protocol objects in a hostile virtual world.
 
-use std::collections::BTreeMap;
+mod cores;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -53,6 +56,9 @@ pub(crate) struct Run {
     /// The only intruder [default: drawn from the seed]; `ravelin attack list` names them
     #[arg(long, value_name = "NAME")]
     intruder: Option<String>,
+    /// Runs at a time; the report does not depend on it [default: one a core]
+    #[arg(long, value_name = "N")]
+    threads: Option<NonZeroUsize>,
     /// Where to write worlds that break a promise
     #[arg(long, value_name = "DIR")]
     regressions: Option<PathBuf>,
@@ -106,8 +112,11 @@ fn run_seeds(invocation: &Invocation, arguments: &Run) -> Result<()> {
         disk::create_dir(dir)?;
     }
     let bar = invocation.output.progress(arguments.seeds);
-    let report =
-        runner::run_seeds(arguments.from, arguments.seeds, mode, settings, &mut |_, _| bar.inc(1));
+    let threads = arguments
+        .threads
+        .unwrap_or_else(|| std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN));
+    let one = |seed| runner::run_seed(seed, mode, settings);
+    let report = cores::run((arguments.from, arguments.seeds), threads, &one, &|| bar.inc(1));
     bar.finish_and_clear();
     for failure in &report.violations {
         let smallest = runner::shrink(failure);
@@ -186,7 +195,10 @@ struct Summary {
     commits: u64,
     operations: u64,
     counted: u64,
+    uncounted: BTreeMap<u64, String>,
     pairs: BTreeMap<String, u64>,
+    #[serde(skip)]
+    table: BTreeMap<(&'static str, &'static str), u64>,
 }
 
 impl Summary {
@@ -202,14 +214,16 @@ impl Summary {
         Self {
             seeds: report.seeds,
             violations: report.violations.len(),
-            trace_hash: report.trace_hash.to_string(),
+            trace_hash: report.trace_hash().to_string(),
             events: report.events,
-            virtual_seconds: report.virtual_seconds,
+            virtual_seconds: report.virtual_us as f64 / 1e6,
             faults: named(&report.faults),
             commits: report.commits,
             operations: report.operations,
             counted: report.seeds - report.uncounted.len() as u64,
+            uncounted: report.uncounted.clone(),
             pairs,
+            table: report.pairs.clone(),
         }
     }
 }
@@ -230,6 +244,27 @@ impl fmt::Display for Summary {
         for (class, count) in &self.faults {
             writeln!(out, "{count:>10}  {class}")?;
         }
+        self.write_pairs(out)?;
         write!(out, "trace {}", self.trace_hash)
+    }
+}
+
+impl Summary {
+    /// Counted runs by intruder, a row each, and network class, a column each.
+    fn write_pairs(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let classes: BTreeSet<&str> = self.table.keys().map(|(_, class)| *class).collect();
+        let intruders: BTreeSet<&str> = self.table.keys().map(|(intruder, _)| *intruder).collect();
+        write!(out, "{:>20}", "")?;
+        classes.iter().try_for_each(|class| write!(out, " {class:>11}"))?;
+        writeln!(out)?;
+        for intruder in intruders {
+            write!(out, "{intruder:>20}")?;
+            for class in &classes {
+                let count = self.table.get(&(intruder, *class)).copied().unwrap_or(0);
+                write!(out, " {count:>11}")?;
+            }
+            writeln!(out)?;
+        }
+        Ok(())
     }
 }

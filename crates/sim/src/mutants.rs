@@ -1,0 +1,199 @@
+//! The planted bugs: what each breaks, and the tests that must find it.
+//!
+//! A planted bug lives behind `--cfg ravelin_mutants`, at the line that a rule protects, and is
+//! chosen by `RAVELIN_MUTANT`. `cargo xtask mutants` runs what is listed here and prints who found
+//! what.
+
+use crate::scenarios::{self, Mutant, Scenario};
+
+/// One planted bug.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Planted {
+    /// The name that chooses it.
+    pub name: &'static str,
+    /// What it breaks, in one line.
+    pub breaks: &'static str,
+    /// Whether it breaks the commit rule, which models and random views must see by themselves.
+    pub is_core: bool,
+    /// Tests that must find it, beside those of the scenarios that name it; each as file and name.
+    pub tests: &'static [(&'static str, &'static str)],
+}
+
+impl Planted {
+    /// The scenarios that name it; the first test of each must find it.
+    pub fn scenarios(&self) -> impl Iterator<Item = &'static Scenario> {
+        let name = self.name;
+        scenarios::ALL.iter().filter(move |scenario| scenario.mutant == Mutant::Planted(name))
+    }
+
+    /// All tests that must find it, as file and name.
+    pub fn killers(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        let of_scenarios = self.scenarios().filter_map(|scenario| scenario.tests.first());
+        self.tests.iter().chain(of_scenarios).copied()
+    }
+}
+
+const DECISIONS: &str = "models/tests/decisions.rs";
+const WAVES: &str = "models/tests/waves.rs";
+const BOMBS: &str = "models/tests/bombs.rs";
+const VIEWS: &str = "crates/multicast/tests/views.rs";
+const RESTART: &str = "crates/multicast/tests/cluster/restart.rs";
+const WAITING: &str = "crates/multicast/tests/cluster/waiting.rs";
+const SEEDS: &str = "crates/sim/tests/seeds.rs";
+
+const FORKING_LEADER: (&str, &str) = (DECISIONS, "a_forking_leader_splits_no_decision");
+
+const fn planted(
+    name: &'static str,
+    breaks: &'static str,
+    tests: &'static [(&'static str, &'static str)],
+) -> Planted {
+    Planted { name, breaks, is_core: false, tests }
+}
+
+const fn core(
+    name: &'static str,
+    breaks: &'static str,
+    tests: &'static [(&'static str, &'static str)],
+) -> Planted {
+    Planted { name, breaks, is_core: true, tests }
+}
+
+/// All planted bugs, by name.
+pub const ALL: &[Planted] = &[
+    planted("agreed_time_is_the_maximum", "one clock sets agreed time", &[]),
+    planted(
+        "amnesia_ignored",
+        "a replica that lost its log speaks for its rounds again",
+        &[(RESTART, "a_replica_that_lost_its_log_follows_and_says_nothing")],
+    ),
+    core(
+        "anchor_one_round_early",
+        "a slot is decided through an anchor that is too near",
+        &[FORKING_LEADER, (VIEWS, "four_replicas_never_disagree_whatever_they_see")],
+    ),
+    planted("envelope_signatures_ignored", "a block's envelopes need no good signature", &[]),
+    planted("epochs_not_told_apart", "blocks of another cluster or epoch are taken", &[]),
+    planted(
+        "exactly_once_dropped",
+        "an operation ordered twice is executed twice",
+        &[(SEEDS, "nothing_wrong_happens_whatever_the_world_does")],
+    ),
+    planted("execution_not_deterministic", "services see what differs between replicas", &[]),
+    planted("fast_read_by_one_correct", "f+1 equal replies make a read", &[]),
+    planted("fetch_never", "missing parents are never asked for", &[]),
+    planted("leader_rotation_fixed", "the same servers lead every round", &[]),
+    planted("members_counted_per_answer", "a client counts a member as often as it answers", &[]),
+    planted(
+        "one_chain_rule_dropped",
+        "a block may link several branches of one member",
+        &[(BOMBS, "two_colluders_hang_no_tree_behind_one_block")],
+    ),
+    core(
+        "parent_order_ignored",
+        "a block votes for every block of a leader that it links",
+        &[
+            // Random views do not find it: the vote must walk past two blocks of one leader, which
+            // only the history of a block that exposes the leader holds.
+            (WAVES, "a_block_votes_once_however_many_rounds_its_vote_walks_through"),
+        ],
+    ),
+    planted("parking_unbounded", "any number of blocks may wait for their parents", &[]),
+    core(
+        "quorum_lowered",
+        "one vote less than a quorum decides",
+        &[FORKING_LEADER, (VIEWS, "four_replicas_never_disagree_whatever_they_see")],
+    ),
+    planted("signers_counted_per_signature", "a proof counts a member per signature", &[]),
+    planted("single_signatures_judged_strictly", "single and batch verification disagree", &[]),
+    core(
+        "skip_quorum_dropped",
+        "one block that does not vote skips a leader",
+        &[FORKING_LEADER, (VIEWS, "four_replicas_never_disagree_whatever_they_see")],
+    ),
+    planted("vote_signatures_ignored", "statements in blocks need no signature", &[]),
+    core(
+        "votes_counted_per_block",
+        "who forks votes twice",
+        &[
+            (DECISIONS, "a_forking_voter_splits_no_decision"),
+            (VIEWS, "four_replicas_never_disagree_whatever_they_see"),
+        ],
+    ),
+    planted(
+        "votes_not_awaited",
+        "a round goes on without the votes for the last leader",
+        &[(WAITING, "one_that_never_votes_but_always_arrives_first_stops_nothing")],
+    ),
+    planted("wait_always_longest", "every leader is waited for as long as may be", &[]),
+    planted("wait_never_doubles", "a wait that was too short stays so", &[]),
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::{Path, PathBuf};
+
+    use super::*;
+
+    fn root() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+    }
+
+    /// The names in all calls of `mutants::is_active` below `directory`.
+    fn asked_in(directory: &Path, names: &mut BTreeSet<String>) {
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                asked_in(&path, names);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                let calls = text.split("is_active(\"").skip(1);
+                names.extend(calls.filter_map(|rest| Some(rest.split_once('"')?.0.to_owned())));
+            }
+        }
+    }
+
+    #[test]
+    fn the_list_names_exactly_what_is_planted() {
+        let mut asked = BTreeSet::new();
+        for entry in std::fs::read_dir(root().join("crates")).unwrap() {
+            let source = entry.unwrap().path().join("src");
+            if source.is_dir() && !source.ends_with("sim/src") {
+                asked_in(&source, &mut asked);
+            }
+        }
+        let listed: BTreeSet<String> = ALL.iter().map(|planted| planted.name.to_owned()).collect();
+        assert_eq!(listed, asked);
+        assert!(ALL.is_sorted_by_key(|planted| planted.name));
+    }
+
+    #[test]
+    fn each_has_a_test_that_exists_and_no_scenario_names_another() {
+        for planted in ALL {
+            assert!(planted.killers().next().is_some(), "nothing finds {}", planted.name);
+            for (file, test) in planted.killers() {
+                let text = std::fs::read_to_string(root().join(file)).unwrap();
+                assert!(text.contains(&format!("fn {test}(")), "{file} has no {test}");
+            }
+        }
+        for scenario in scenarios::ALL {
+            if let Mutant::Planted(name) = scenario.mutant {
+                assert!(ALL.iter().any(|planted| planted.name == name), "{name} is not planted");
+            }
+        }
+    }
+
+    #[test]
+    fn what_breaks_the_commit_rule_is_core() {
+        let mut asked = BTreeSet::new();
+        let committer = std::fs::read_to_string(root().join("crates/multicast/src/committer.rs"));
+        for rest in committer.unwrap().split("is_active(\"").skip(1) {
+            asked.extend(rest.split_once('"').map(|(name, _)| name.to_owned()));
+        }
+        asked.remove("leader_rotation_fixed"); // harms liveness alone
+        let core: BTreeSet<String> =
+            ALL.iter().filter(|p| p.is_core).map(|planted| planted.name.to_owned()).collect();
+        assert_eq!(core, asked);
+    }
+}
