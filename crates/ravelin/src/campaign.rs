@@ -23,6 +23,7 @@ use ravelin_model::FaultModel;
 
 use crate::drill::{self, GAP_MAX, Outcome, SERVERS, Workplace};
 use crate::exit::{Error, Exit, Result};
+use crate::files::disk::{self, Privacy};
 use crate::output::{Format, Output};
 
 use machine::Noise;
@@ -54,7 +55,7 @@ pub(crate) enum Length {
 /// Runs a campaign.
 pub(crate) fn run(output: Output, options: &CampaignOptions) -> Result<()> {
     if let Some(path) = &options.report {
-        check_writable(path)?;
+        disk::check_replaceable(path)?;
     }
     let mut workplace = Workplace::new("campaign", false)?;
     drill::run(Campaign { output, options, begun: Instant::now() }.run(&mut workplace))
@@ -108,8 +109,7 @@ impl Campaign<'_> {
                 after: Noise::measure().await,
                 verdict: &verdict,
             };
-            std::fs::write(path, report::markdown(&facts))
-                .map_err(|error| Error::system("write", path, &error))?;
+            disk::replace(path, &report::markdown(&facts), Privacy::Public)?;
             self.say(&format!("Results: {}", path.display()));
         }
         self.finish(&verdict, workplace)
@@ -214,12 +214,6 @@ impl Campaign<'_> {
             Format::Text => Ok(()),
         }
     }
-}
-
-/// Refuses a place for the results before the work of many minutes, not after.
-fn check_writable(path: &Path) -> Result<()> {
-    let opened = std::fs::OpenOptions::new().create(true).append(true).open(path);
-    opened.map(drop).map_err(|error| Error::system("write", path, &error))
 }
 
 fn cluster_dir(workplace: &Workplace, number: usize) -> PathBuf {

@@ -18,6 +18,7 @@ use super::Invocation;
 use super::attack::check_live;
 use crate::client_command::Interruption;
 use crate::exit::{Error, Exit, Result};
+use crate::files::disk;
 use crate::processes::Logging;
 
 use load::Shape;
@@ -81,6 +82,9 @@ pub(crate) fn run(invocation: &Invocation, arguments: &Bench) -> Result<()> {
     }
     for name in arguments.attack.iter().flat_map(|names| names.split('+')) {
         check_live(name)?;
+    }
+    if let Some(path) = &arguments.report {
+        disk::check_replaceable(path)?;
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -89,6 +89,15 @@ pub(crate) fn replace(path: &Path, text: &str, privacy: Privacy) -> Result<()> {
     sync(parent(&target))
 }
 
+/// Refuses a path that [`replace`] could not write to, before the work whose results go there.
+pub(crate) fn check_replaceable(path: &Path) -> Result<()> {
+    if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+        let cause = format!("{} is there and is no file", path.display());
+        return Err(Error::usage(cause, "name a file"));
+    }
+    Draft::write(path, "", Privacy::Public).map(drop)
+}
+
 /// Makes a directory, and those above it, that only we can enter.
 pub(crate) fn create_dir(path: &Path) -> Result<()> {
     let mut builder = fs::DirBuilder::new();

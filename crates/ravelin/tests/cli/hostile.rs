@@ -21,7 +21,7 @@ const NO_TEXT: &[u8] = b"\xff\xfe";
 
 /// A sound use of each command: the command, what it cannot do without, and what else it takes, one
 /// `|` after the other. How a value begins says what stands there: `<` a file that is read, `>` one
-/// that is made in a directory that is there, `+` one that is made with all above it, `%` a file or
+/// that is made in a directory that is there, `+` one that is made with all above it, `^` one that is written anew, `%` a file or
 /// stream that is read, `@` a directory that is there, `~` any text at all, `*` any path at all.
 const SOUND: &[(&str, &str, &str)] = &[
     ("demo", "", "--headless | --report=+new | --keep"),
@@ -88,13 +88,21 @@ const SOUND: &[(&str, &str, &str)] = &[
     ("attack run", "mute --on=0", "--dir=@c"),
     ("attack take", "--on=0 --exec=</bin/true", "--dir=@c | -- x"),
     ("attack stop", "--on=0", "--dir=@c"),
+    ("attack campaign", "", "--seed=0 | --seconds=60 | --full | --only=kill | --report=^new"),
     (
         "sim run",
         "",
-        "--seeds=1 | --from=0 | --mode=safety | --group=4,1 | --intruder=mute | --regressions=+new",
+        "--seeds=1 | --from=0 | --mode=safety | --group=4,1 | --intruder=mute | --threads=1 \
+         | --regressions=+new",
     ),
     ("sim replay", "<bad.txn", ""),
-    ("bench", "", "--value-bytes=1 | --in-flight=1 | --envelope=1 | --seconds=1 | --quick"),
+    (
+        "bench",
+        "",
+        "--value-bytes=1 | --in-flight=1 | --envelope=1 | --seconds=1 | --quick | --idle | --trace \
+         | --attack=mute | --attack=mute --on=0 | --attack=mute --pairs=1 \
+         | --attack=mute --report=^new",
+    ),
     ("doctor", "", "--dir=@c"),
     ("config show", "", CONFIG_SHOW),
     ("config validate", "<plan.toml", "--kind=plan"),
@@ -136,13 +144,14 @@ impl Traps {
             '<' => named(&["nowhere", "dir", "noise", "huge", "pipe", "noise/below"]),
             '%' => named(&["nowhere", "dir", "noise", "huge", "noise/below"]),
             '>' => named(&["dir", "noise", "pipe", "noise/below", "nowhere/below"]),
+            '^' => named(&["dir", "pipe", "noise/below", "nowhere/below"]),
             '+' => named(&["noise", "pipe", "noise/below"]),
             '@' => named(&["nowhere", "dir", "noise", "pipe"]),
             _ => vec![],
         };
         match kind {
             '<' | '%' => traps.extend(["/dev/zero".into(), OsString::from_vec(NO_TEXT.to_vec())]),
-            '>' | '+' | '@' | '*' => {}
+            '>' | '^' | '+' | '@' | '*' => {}
             _ => traps.push(OsString::from_vec(NO_TEXT.to_vec())),
         }
         if kind != '~' {
@@ -163,7 +172,7 @@ fn plain(word: &str) -> OsString {
     format!("{flag}{}", value.trim_start_matches(MARKS)).into()
 }
 
-const MARKS: [char; 7] = ['<', '>', '+', '%', '@', '~', '*'];
+const MARKS: [char; 8] = ['<', '>', '^', '+', '%', '@', '~', '*'];
 
 /// `--flag=` and the value of a word.
 fn parts(word: &str) -> (&str, &str) {

@@ -12,8 +12,9 @@ use serde::Serialize;
 
 use super::load::{self, Figures, Shape};
 use super::testbed::{Owned, TestBed};
-use crate::exit::{Error, Result};
+use crate::exit::Result;
 use crate::files::date;
+use crate::files::disk::{self, Privacy};
 use crate::output::Output;
 use crate::processes::Logging;
 
@@ -147,10 +148,7 @@ impl Comparison {
             let ratio = attacked / fault_free;
             page.push_str(&format!("| {pair} | {fault_free:.0} | {attacked:.0} | {ratio:.2} |\n"));
         }
-        if let Some(dir) = path.parent() {
-            std::fs::create_dir_all(dir).map_err(|error| Error::system("create", dir, &error))?;
-        }
-        std::fs::write(path, page).map_err(|error| Error::system("write", path, &error))
+        disk::replace(path, &page, Privacy::Public)
     }
 }
 
