@@ -13,6 +13,8 @@ use crate::Dag;
 const REPLAY_GAP: u64 = 16;
 /// How long a peer may take to answer before another one is asked.
 const REPLAY_PATIENCE: Duration = Duration::from_secs(1);
+/// An answer that took more than this part of the patience was slow.
+const SLOW_PART: u32 = 4;
 /// Pause after an answer that did not help.
 const REPLAY_PAUSE: Duration = Duration::from_millis(50);
 
@@ -74,13 +76,17 @@ impl CatchUp {
         Some((self.whom, dag.highest()))
     }
 
-    /// Takes note of an answer: goes on at once with a peer that helped, else with another soon.
+    /// Takes note of an answer: goes on at once with a peer that helped, else with another soon. One
+    /// that took its time is not asked next, however it helped: it may want to be the only source.
     pub(crate) fn on_replayed(&mut self, now: Time, from: ReplicaId, highest: Round) {
         let Some((asked_at, until)) = self.asked else { return };
         if from != self.whom {
             return;
         }
         if highest > asked_at {
+            if until < now.after(REPLAY_PATIENCE - REPLAY_PATIENCE / SLOW_PART) {
+                self.turn();
+            }
             self.asked = None;
         } else {
             self.asked = Some((asked_at, until.min(now.after(REPLAY_PAUSE))));

@@ -48,8 +48,9 @@ pub struct Pacing {
     lags: Vec<VecDeque<Duration>>,
     newest_arrival: Vec<Round>,
     made: VecDeque<(Round, Time)>,
-    /// The waits that ran out, by what they were for.
-    given_up: BTreeMap<Slot, Duration>,
+    /// What the wait ran out for, and how often it had grown by then.
+    given_up: BTreeMap<Slot, u64>,
+    growths: u64,
     /// What was learned from waits that were too short, or long enough.
     patience: Duration,
 }
@@ -65,6 +66,7 @@ impl Pacing {
             newest_arrival: vec![Round(0); group.size()],
             made: VecDeque::new(),
             given_up: BTreeMap::new(),
+            growths: 0,
             patience: Duration::ZERO,
         }
     }
@@ -96,22 +98,22 @@ impl Pacing {
 
     /// Notes that the wait ran out before `slot`'s leader, or the votes for it, had come.
     pub fn on_given_up(&mut self, slot: Slot) {
-        let wait = self.wait();
-        self.given_up.entry(slot).or_insert(wait);
+        self.given_up.entry(slot).or_insert(self.growths);
     }
 
     /// Notes how an awaited leader's slot ended; slots end in rising order.
     pub fn on_awaited_slot(&mut self, slot: Slot, end: SlotEnd) {
-        let ran_out = self.given_up.get(&slot).copied();
+        let growths = self.given_up.get(&slot).copied();
         self.given_up = self.given_up.split_off(&slot);
-        match (end, ran_out) {
+        match (end, growths) {
             (SlotEnd::Delivered, _) => self.patience /= 2,
-            (SlotEnd::Missed, Some(too_short)) if self.wait() <= too_short => self.double(),
+            (SlotEnd::Missed, Some(growths)) if growths == self.growths => self.double(),
             (SlotEnd::HeldUp | SlotEnd::Missed, _) => {}
         }
     }
 
     fn double(&mut self) {
+        self.growths += 1;
         if !mutants::is_active("wait_never_doubles") {
             self.patience = (self.wait() * 2).min(LEADER_WAIT_MAX);
         }

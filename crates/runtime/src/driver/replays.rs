@@ -13,8 +13,11 @@ use crate::log::{Archive, LogError, Position, Tag};
 /// Bytes of log records in one answer: a laggard checks and executes as much within a tenth of a
 /// second. (With pages of 4 MiB it took ten seconds, in which it neither heard nor said anything.)
 pub const REPLAY_BYTES_MAX: usize = 256 << 10;
-/// Shortest time between two answers to one peer.
+/// Shortest rest between two answers to one peer.
 const REPLAY_PAUSE: Duration = Duration::from_millis(1);
+/// The rest is at least so many times as long as the answer took: a peer that asks and asks costs
+/// a fifth of the thread at the most.
+const REST_FACTOR: u32 = 4;
 
 /// What peers asked for last.
 pub(super) struct Replays {
@@ -23,9 +26,11 @@ pub(super) struct Replays {
 }
 
 struct Asked {
-    at: Instant,
+    rest_until: Instant,
     from: Round,
     next: Option<Position>,
+    /// Whether the answer had records of later rounds, with which the peer gets further.
+    is_further: bool,
 }
 
 impl Replays {
@@ -36,8 +41,9 @@ impl Replays {
     /// The records that answer `to`, who asks for those of rounds from `from` on; `None` if it asks
     /// faster than it could read.
     ///
-    /// Whoever got further since its last question is answered from where the last answer ended;
-    /// whoever did not has lost that answer, and is answered from the beginning.
+    /// Whoever got further since its last question is answered from where the last answer ended, and
+    /// so is whoever could not, since that answer held less than a round. Any other one has lost it,
+    /// and is answered from the beginning.
     pub(super) fn page(
         &mut self,
         now: Instant,
@@ -45,15 +51,21 @@ impl Replays {
         from: Round,
     ) -> Option<Result<Vec<LogRecord>, LogError>> {
         let earlier = self.asked.get(&to);
-        if earlier.is_some_and(|earlier| now.duration_since(earlier.at) < REPLAY_PAUSE) {
+        if earlier.is_some_and(|earlier| now < earlier.rest_until) {
             return None;
         }
-        let resume = earlier.filter(|earlier| earlier.from < from).and_then(|earlier| earlier.next);
+        let goes_on =
+            |earlier: &&Asked| earlier.from < from || (earlier.from == from && !earlier.is_further);
+        let resume = earlier.filter(goes_on).and_then(|earlier| earlier.next);
+        let begun = Instant::now();
         let page = match self.archive.read_from(Tag(from.0), resume, REPLAY_BYTES_MAX) {
             Ok(page) => page,
             Err(error) => return Some(Err(error)),
         };
-        self.asked.insert(to, Asked { at: now, from, next: page.next });
+        let took = begun.elapsed();
+        let rest_until = now + took + REPLAY_PAUSE.max(took * REST_FACTOR);
+        let is_further = page.records.iter().any(|(tag, _)| tag.0 > from.0);
+        self.asked.insert(to, Asked { rest_until, from, next: page.next, is_further });
         let records = page.records.into_iter();
         Some(Ok(records.map(|(tag, bytes)| LogRecord { round: Round(tag.0), bytes }).collect()))
     }
@@ -72,18 +84,23 @@ mod tests {
         Log::open(&scratch.0, config, &mut |_, _| ()).expect("opened").0
     }
 
-    /// Records of 100 KiB for rounds 1 to 9, and the answers to `questions` 10 ms apart.
+    /// Records of 100 KiB for rounds 1 to 9, and the answers to `questions` 10 s apart.
     fn answers(questions: &[u64]) -> Vec<Vec<u64>> {
+        answers_of(1..10, questions)
+    }
+
+    /// The same for records of `rounds`.
+    fn answers_of(rounds: impl Iterator<Item = u64>, questions: &[u64]) -> Vec<Vec<u64>> {
         let scratch = Scratch::new();
         let mut log = open(&scratch);
-        for round in 1..10 {
+        for round in rounds {
             log.append(Tag(round), &vec![0; 100 << 10]).expect("appended");
             log.sync().expect("synced");
         }
         let mut replays = Replays::new(log.archive());
         let mut now = Instant::now();
         let rounds = questions.iter().map(|from| {
-            now += Duration::from_millis(10);
+            now += Duration::from_secs(10);
             let page = replays.page(now, PEER, Round(*from)).expect("answered").expect("readable");
             page.iter().map(|record| record.round.0).collect()
         });
@@ -102,6 +119,13 @@ mod tests {
     }
 
     #[test]
+    fn who_gets_less_than_a_round_in_a_page_is_not_told_the_same_for_ever() {
+        let rounds = [1, 1, 1, 1, 1, 2, 2];
+        let told = answers_of(rounds.into_iter(), &[1, 1, 1, 1]);
+        assert_eq!(told, [vec![1, 1], vec![1, 1], vec![1, 2], vec![1, 1]]);
+    }
+
+    #[test]
     fn who_asks_without_pause_is_not_answered_each_time() {
         let scratch = Scratch::new();
         let log = open(&scratch);
@@ -110,6 +134,8 @@ mod tests {
         assert!(replays.page(now, PEER, Round(1)).is_some());
         assert!(replays.page(now, PEER, Round(1)).is_none());
         assert!(replays.page(now, ReplicaId(2), Round(1)).is_some(), "others are");
-        assert!(replays.page(now + REPLAY_PAUSE, PEER, Round(1)).is_some());
+        let rested = replays.asked.get(&PEER).expect("it asked").rest_until;
+        assert!(rested >= now + REPLAY_PAUSE);
+        assert!(replays.page(rested, PEER, Round(1)).is_some());
     }
 }
