@@ -32,6 +32,10 @@ use crate::forks::Forks;
 use crate::recall::{Recall, Standing};
 use crate::{CommitRule, Dag, Decision, Pacing, Parking, Slot, SlotEnd, validity};
 
+/// Blocks of one replay that may wait for parents which it does not bring, unless others wait for
+/// them.
+pub const REPLAYED_WAITING_MAX: usize = 16;
+
 /// Where a replica's blocks get their contents from.
 pub trait Payload {
     /// Whether envelopes wait to be ordered.
@@ -302,6 +306,31 @@ impl<P: Payload> Ordering<P> {
         block.body.parents.iter().all(|parent| self.dag.has(parent))
     }
 
+    /// Takes a replay. Its blocks come after their parents, so one that cannot enter lacks something
+    /// from before it, and so do those that build on it: a few of them show what to fetch. Were all
+    /// of them to wait, each would be compared with the others at every replay, in vain.
+    fn on_replayed(
+        &mut self,
+        now: Time,
+        from: ReplicaId,
+        blocks: Vec<Verified<Block>>,
+        out: &mut Actions<Self>,
+    ) {
+        let mut waiting = 0;
+        for block in blocks {
+            if !self.has_parents(&block) && !self.parking.wants(&block.reference()) {
+                waiting += 1;
+                if waiting > REPLAYED_WAITING_MAX {
+                    self.learn_proofs(&block, out);
+                    continue;
+                }
+            }
+            self.on_block(now, from, block, out);
+            self.decide(now, out);
+        }
+        self.catch_up.on_replayed(now, from, self.dag.highest());
+    }
+
     fn enter_or_park(
         &mut self,
         now: Time,
@@ -314,7 +343,9 @@ impl<P: Payload> Ordering<P> {
             let reference = block.reference();
             if !self.has_parents(&block) {
                 self.parking.park(now, from, block, &self.dag);
-                self.discard_contradicted(&reference, out);
+                if self.parking.has(&reference) {
+                    self.discard_contradicted(&reference, out);
+                } // else it was too far ahead to be kept, and shows nothing
                 continue;
             }
             let is_proven = |member| self.forks.has(member);
@@ -495,13 +526,7 @@ impl<P: Payload> Protocol for Ordering<P> {
             Message::Replay(from_round) => {
                 return out.push(Action::Emit(Event::Archive { to: from, from: from_round }));
             }
-            Message::Replayed(blocks) => {
-                for block in blocks {
-                    self.on_block(now, from, block, out);
-                    self.decide(now, out);
-                }
-                self.catch_up.on_replayed(now, from, self.dag.highest());
-            }
+            Message::Replayed(blocks) => self.on_replayed(now, from, blocks, out),
             Message::Recall(nonce) => {
                 let newest = self.newest_of(from);
                 out.push(Action::Send(from, Message::Recalled(nonce, newest)));

@@ -5,7 +5,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ravelin_model::limits::GC_DEPTH;
-use ravelin_model::{ReplicaId, Round, Time};
+use ravelin_model::{Protocol as _, ReplicaId, Round, Time};
+use ravelin_multicast::ordering::REPLAYED_WAITING_MAX;
 use ravelin_multicast::parking::{PARKED_BLOCKS_MAX, Parking};
 use ravelin_multicast::{Dag, Message};
 
@@ -110,4 +111,36 @@ fn a_long_run_holds_no_more_than_the_horizon_allows() {
         assert!(held <= 4 * (GC_DEPTH + 8), "{held} blocks");
     }
     assert!(cluster.core(0).delivery().delivered().count() as u64 <= 4 * (GC_DEPTH + 8));
+}
+
+#[test]
+fn a_replay_whose_beginning_is_missing_leaves_little_to_wait() {
+    let keys = Keys::new(4, 1, ravelin_model::FaultModel::Arbitrary);
+    let mut core = Core::new(Cluster::new(4, 4, 1, 2).start(0, 1));
+    let mut newest = [0, 1, 2, 3].map(|id| keys.genesis(ReplicaId(id)));
+    let mut replay = vec![];
+    for round in (1..=60).map(Round) {
+        let parents = newest;
+        for author in 1..4u16 {
+            let own = usize::from(author);
+            let others = parents.iter().filter(|at| at.author.0 != author && at.author.0 != 0);
+            let parents = std::iter::once(parents[own]).chain(others.copied()).collect();
+            let block = keys.block(ReplicaId(author), round, parents, &Fork::default(), 0);
+            newest[own] = block.reference();
+            replay.push(block);
+        }
+    }
+    let (first, rest) = replay.split_at(3);
+    let mut out = vec![];
+    for _ in 0..3 {
+        core.on_message(Time(0), ReplicaId(1), Message::Replayed(rest.to_vec()), &mut out);
+    }
+    let parked = core.parking().len();
+    assert!((1..=3 * REPLAYED_WAITING_MAX).contains(&parked), "{parked} wait");
+    for missing in first {
+        core.on_message(Time(0), ReplicaId(1), Message::Block(missing.clone()), &mut out);
+    }
+    core.on_message(Time(0), ReplicaId(1), Message::Replayed(rest.to_vec()), &mut out);
+    assert_eq!(core.dag().highest(), Round(60));
+    assert!(core.parking().is_empty());
 }
