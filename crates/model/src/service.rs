@@ -133,6 +133,10 @@ pub trait View {
         until: Option<&[u8]>,
         visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
     );
+
+    /// Counts work of another kind, such as checking a signature, as the bytes that could have been
+    /// read in its time. Equal at all replicas, like everything that execution depends on.
+    fn spend(&self, work: usize);
 }
 
 /// Reads and writes one namespace. Writes are seen at once by the same batch, and become part of

@@ -132,6 +132,18 @@ impl Clients {
         })
     }
 
+    /// Work of going through the recent changes, as in [`State::take_work`](crate::state::State::take_work).
+    #[must_use]
+    pub fn feed_work(&self) -> usize {
+        self.feed_bytes
+    }
+
+    /// The end of a watch: it must begin anew with what the feed still has.
+    #[must_use]
+    pub fn compacted(&self, id: u64) -> ServerMessage {
+        ServerMessage::Compacted { id, oldest: next(self.feed_from) }
+    }
+
     /// Begins a watch: what is kept from its position on, in messages of bounded size. Once begun,
     /// changes arrive by [`Clients::on_commit`]. `last`: the last position executed.
     pub fn watch(
@@ -148,13 +160,13 @@ impl Clients {
         }
         let is_live = watch.from == Position(0);
         if watch.from <= self.feed_from && !is_live {
-            return vec![ServerMessage::Compacted { id, oldest: next(self.feed_from) }];
+            return vec![self.compacted(id)];
         }
         let kept = self.feed.iter().filter(|entry| !is_live && watch.wants(entry));
         let items: Vec<_> = kept.map(|(_, item)| item).collect();
         let told = self.by_key.entry(known.key).or_default();
         if !told.may_hear(&items) {
-            return vec![ServerMessage::Compacted { id, oldest: next(self.feed_from) }];
+            return vec![self.compacted(id)];
         }
         let messages = in_pieces(id, items.into_iter().cloned(), last);
         known.watches.insert(id, watch);

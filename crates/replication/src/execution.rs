@@ -1,9 +1,9 @@
 //! Executes what was ordered: the same envelopes in the same order give the same state and answers.
 //!
 //! **Guarantee:** an operation that is refused changes nothing; what one client or one replica can
-//! make a commit answer is bounded, and nobody else pays for it. So is the work of reading that one
-//! client can cause with one block, whoever made the block: an intruder that repeats a client's old
-//! envelopes spends what its own block may, and nothing of what others' blocks may.
+//! make a commit answer is bounded, and nobody else pays for it. So is the work that one client can
+//! cause with one block, and all clients together with it, whoever made the block: an intruder that
+//! repeats old envelopes spends what its own block may, and nothing of what others' blocks may.
 //!
 //! # Source
 //! The paper, section 5.2 (masking by replicated deterministic execution); exactly-once execution
@@ -31,15 +31,18 @@ use crate::sessions::{self, Known, SessionRecord};
 use crate::state::{SERVICE_ID_MAX, State};
 
 use gathered::Gathered;
-pub use gathered::{CLIENT_FRESH_BYTES_MAX, CLIENT_REPEATED_BYTES_MAX, CLIENT_WORK_MAX, Deferred};
+pub use gathered::{
+    BLOCK_WORK_MAX, CLIENT_FRESH_BYTES_MAX, CLIENT_REPEATED_BYTES_MAX, CLIENT_WORK_MAX, Deferred,
+};
 
 /// Bytes of all replies to one envelope; operations beyond are refused before they are executed.
 pub const ENVELOPE_REPLY_BYTES_MAX: usize = 1 << 20;
 /// Work of reading that one envelope may cause; operations beyond are refused before they are
 /// executed.
 pub const ENVELOPE_WORK_MAX: usize = 32 << 20;
-/// Work that an operation may cause without being charged: those of everyday are bounded by what may
-/// be submitted at all.
+/// Work that an operation which leaves a trace may cause without its client being charged: it is done
+/// once, so what clients may submit bounds it. One that only reads is done as often as its envelope is
+/// ordered, and pays for all.
 pub const OPERATION_WORK_FREE: usize = 64 << 10;
 /// Key of [`Progress`] in the private state.
 const PROGRESS: &[u8] = b"o";
@@ -257,7 +260,7 @@ impl Execution {
         let mut envelopes = Vec::new();
         self.time = committed.state.time;
         for block in &committed.blocks {
-            gathered.begin_block();
+            gathered.begin_block(block.body.author);
             for envelope in &block.body.envelopes {
                 if gathered.defers(envelope) {
                     continue;
@@ -339,9 +342,13 @@ impl Execution {
                     };
                     self.state.take_work(); // what came before was not this operation's
                     let executing = self.operate(operation, &context, &run, &mut gathered.changes);
-                    let work = self.state.take_work().saturating_sub(OPERATION_WORK_FREE);
-                    run.work += work;
-                    gathered.charge(envelope.client, work);
+                    let work = self.state.take_work();
+                    let free = match executing {
+                        Executing::Read(_) => 0,
+                        Executing::Done(_) => OPERATION_WORK_FREE,
+                    };
+                    run.work += work.saturating_sub(free);
+                    gathered.charge(envelope.client, work, free);
                     match executing {
                         Executing::Read(result) => run.push(self.answer(sequence, index, result)),
                         Executing::Done(result) => {

@@ -1,8 +1,8 @@
-//! How much reading without ordering one client may cause.
+//! How much work without ordering one client may cause: reads, proofs, beginnings of watches.
 //!
-//! **Guarantee:** over any span, the reads of one client cost at most [`READ_WORK_BURST_MAX`] and
-//! [`READ_WORK_PER_SECOND_MAX`] for each second of it, and one read more, over all its connections
-//! and however often it connects. Bounded by the clients that read of late, who are enrolled.
+//! **Guarantee:** over any span, the questions of one client cost at most [`READ_WORK_BURST_MAX`] and
+//! [`READ_WORK_PER_SECOND_MAX`] for each second of it, and one question more, over all its connections
+//! and however often it connects. Bounded by the clients that asked of late, who are enrolled.
 
 use std::collections::BTreeMap;
 
@@ -10,11 +10,13 @@ use ravelin_model::{PublicKey, Time};
 
 use crate::mempool::Busy;
 
-/// Work of reading that a client may cause at once, as counted by
+/// Work that a client may cause at once, as counted by
 /// [`State::take_work`](crate::state::State::take_work).
 pub const READ_WORK_BURST_MAX: u64 = 64 << 20;
 /// The same for each second: less than a tenth of a core.
 pub const READ_WORK_PER_SECOND_MAX: u64 = 256 << 20;
+/// What a proof counts as: it looks up a hash at each step of its path.
+pub const PROOF_WORK: usize = 64 << 10;
 
 /// What each client has caused and time has not yet forgiven.
 #[derive(Debug, Default)]
@@ -25,7 +27,7 @@ pub struct ReadQuota {
 }
 
 impl ReadQuota {
-    /// Whether `client` may read now.
+    /// Whether `client` may ask now.
     ///
     /// # Errors
     /// [`Busy`] until so much time has passed that it may.
@@ -40,7 +42,7 @@ impl ReadQuota {
         Err(Busy { retry_after_ms: u32::try_from(milliseconds).unwrap_or(u32::MAX) })
     }
 
-    /// Counts what a read of `client` took.
+    /// Counts what a question of `client` took.
     pub fn charge(&mut self, client: PublicKey, work: usize) {
         *self.owed.entry(client).or_default() += work as u64;
     }

@@ -174,15 +174,26 @@ impl World {
 
     /// What the members of a group of four might have committed as number `commit`.
     pub(crate) fn commit(&self, commit: u64, time: Time, envelopes: Vec<Envelope>) -> Committed {
+        self.commit_of(commit, time, vec![(ReplicaId(0), envelopes)])
+    }
+
+    /// The same, of blocks of several authors.
+    pub(crate) fn commit_of(
+        &self,
+        commit: u64,
+        time: Time,
+        blocks: Vec<(ReplicaId, Vec<Envelope>)>,
+    ) -> Committed {
         let round = Round(commit);
-        let block = self.block(ReplicaId(0), round, envelopes, vec![]);
+        let block = |(author, envelopes)| self.block(author, round, envelopes, vec![]);
+        let blocks: Vec<_> = blocks.into_iter().map(block).collect();
         let slot = Slot { round: round.next(), index: 0 };
         let mut state = OrderingState::first(self.keyring.group(), self.keyring.genesis(), slot);
         state.commit = CommitIndex(commit);
         state.leader_round = round;
         state.time = time;
-        let leader = block.reference();
-        Committed { leader, blocks: vec![block], state, forgotten: vec![], checkpoint: None }
+        let leader = blocks[0].reference();
+        Committed { leader, blocks, state, forgotten: vec![], checkpoint: None }
     }
 }
 
@@ -372,9 +383,14 @@ impl Machine {
 
     /// Executes the envelopes as one commit.
     pub(crate) fn commit(&mut self, envelopes: Vec<Envelope>) -> Executed {
+        self.commit_of(vec![(ReplicaId(0), envelopes)])
+    }
+
+    /// Executes envelopes of blocks of several authors as one commit.
+    pub(crate) fn commit_of(&mut self, blocks: Vec<(ReplicaId, Vec<Envelope>)>) -> Executed {
         let commit = self.execution.state().commit().0 + 1;
         self.time.0 += 1;
-        self.execution.execute(&self.world.commit(commit, self.time, envelopes))
+        self.execution.execute(&self.world.commit_of(commit, self.time, blocks))
     }
 
     /// Executes one envelope as a commit; its answers.

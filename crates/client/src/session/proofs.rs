@@ -80,6 +80,19 @@ impl Session {
         }
     }
 
+    /// Takes it that `from` will not show a proof now.
+    pub(super) fn on_no_proof(
+        &mut self,
+        now: Time,
+        from: ReplicaId,
+        ticket: Ticket,
+        out: &mut Vec<ClientAction>,
+    ) {
+        if self.proofs.get(&ticket).is_some_and(|proof| proof.asked == Some(from)) {
+            self.ask_next(now, ticket, out);
+        }
+    }
+
     /// What a quorum of distinct members stated alike, if the entry shown belongs to that state.
     /// `Ok(None)` is an answer that proves nothing and that a correct member may give.
     fn judge_proof(

@@ -84,7 +84,7 @@ impl Session {
         }
     }
 
-    /// Takes it that `from` does not admit an envelope now: another gets it.
+    /// Takes it that `from` does not admit an envelope now, or answer a read: another gets it.
     pub(super) fn on_busy(
         &mut self,
         now: Time,
@@ -93,6 +93,9 @@ impl Session {
         retry_after_ms: u32,
         out: &mut Vec<ClientAction>,
     ) {
+        if session == SessionId(0) {
+            self.on_no_answer(now, from, Ticket(first.0), out);
+        }
         if self.named_session() != Some(session) {
             return;
         }
@@ -101,6 +104,18 @@ impl Session {
             self.peers.hold(now, from, retry_after_ms);
             send_due_of(&self.peers, flight, out);
         }
+    }
+
+    /// Takes it that `from` answers neither the read nor the question for proof with this ticket.
+    fn on_no_answer(
+        &mut self,
+        now: Time,
+        from: ReplicaId,
+        ticket: Ticket,
+        out: &mut Vec<ClientAction>,
+    ) {
+        self.on_read_reply(now, from, ticket, None, out);
+        self.on_no_proof(now, from, ticket, out);
     }
 
     /// Takes it that `from` will not admit an envelope, or answer a read. One member's word only
@@ -114,7 +129,7 @@ impl Session {
         out: &mut Vec<ClientAction>,
     ) {
         if session == SessionId(0) {
-            self.on_read_reply(now, from, Ticket(first), None, out);
+            self.on_no_answer(now, from, Ticket(first), out);
         }
         if self.named_session() != Some(session) {
             return;

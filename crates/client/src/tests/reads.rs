@@ -3,8 +3,8 @@
 use ravelin_crypto::state_tree::value_digest;
 use ravelin_model::wire::{ClientMessage, MemberReport, ServerMessage, StateProof, StatusReport};
 use ravelin_model::{
-    CommitIndex, Digest, FaultModel, OperationResult, Position, ReplicaId, Round, ServiceId,
-    SessionId, SignedStatement, Time,
+    CommitIndex, Digest, FaultModel, OperationResult, Position, Refusal, ReplicaId, Round,
+    Sequence, ServiceId, SessionId, SignedStatement, Time,
 };
 
 use super::fixture::{Fixture, PATIENCE, groups, id};
@@ -72,24 +72,27 @@ fn replies_that_differ_make_the_read_ordered() {
     is_ordered(&mut fixture, ticket);
 }
 
+/// The ways in which a member does not answer a question without ordering.
+fn refusals() -> [impl Fn(u64) -> ServerMessage; 3] {
+    let session = SessionId(0);
+    [0, 1, 2].map(|way| {
+        move |first| match way {
+            0 => ServerMessage::ReadReply { id: first, commit: CommitIndex(1), reply: None },
+            1 => ServerMessage::Denied { session, first, refusal: Refusal::Malformed },
+            _ => ServerMessage::Busy { session, first: Sequence(first), retry_after_ms: 1_000 },
+        }
+    })
+}
+
 #[test]
 fn a_read_that_members_will_not_do_without_ordering_is_ordered_at_once() {
-    for is_denied in [false, true] {
+    for refused in refusals() {
         let mut fixture = Fixture::four().open();
         let ticket = read(&mut fixture);
         fixture.take_sends();
         for member in 0..2 {
             assert_eq!(fixture.take_envelopes(), []);
-            let refusal = ravelin_model::Refusal::Malformed;
-            let (session, first) = (SessionId(0), ticket.0);
-            fixture.tell(
-                member,
-                if is_denied {
-                    ServerMessage::Denied { session, first, refusal }
-                } else {
-                    reply(ticket, 1, None)
-                },
-            );
+            fixture.tell(member, refused(ticket.0));
         }
         is_ordered(&mut fixture, ticket);
     }
@@ -318,6 +321,21 @@ fn members_are_asked_for_a_proof_in_turn_until_all_were() {
     assert_eq!(told, (0..4).map(id).collect::<Vec<_>>());
     let why = Unanswered::NotProven;
     assert_eq!(fixture.take_events(), [Event::Unanswered { ticket, why }], "nobody is blamed");
+}
+
+#[test]
+fn another_member_is_asked_for_a_proof_when_one_will_not_show_it_now() {
+    for refused in refusals().into_iter().skip(1) {
+        let mut fixture = Fixture::four();
+        let (ticket, first) = prove(&mut fixture, b"key");
+        let begin = fixture.now;
+        fixture.tell(first.index(), refused(ticket.0));
+        let second = asked(&mut fixture).expect("another one is asked");
+        assert_ne!(second, first);
+        assert_eq!(fixture.now, begin);
+        fixture.tell(first.index(), refused(ticket.0));
+        assert_eq!(asked(&mut fixture), None, "who was asked before has no say");
+    }
 }
 
 fn report(members: usize) -> Box<StatusReport> {

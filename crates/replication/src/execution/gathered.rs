@@ -5,20 +5,24 @@ use std::collections::BTreeMap;
 use ravelin_crypto::keyring::envelope_digest;
 use ravelin_model::wire::ChangeItem;
 use ravelin_model::{
-    Answer, AnswerBatch, Digest, Envelope, PublicKey, Sequence, ServiceId, SessionId,
+    Answer, AnswerBatch, Digest, Envelope, PublicKey, ReplicaId, Sequence, ServiceId, SessionId,
 };
 
 use super::Kind;
 
-/// Bytes of the answers of one commit to fresh envelopes of one client. Envelopes beyond are executed
-/// without an answer: the client asks again, and gets what was kept.
+/// Bytes of the answers of one commit to fresh envelopes of one client in blocks of one author.
+/// Envelopes beyond are executed without an answer: the client asks again, and gets what was kept. A
+/// read that is repeated counts as fresh, so authors are counted apart.
 pub const CLIENT_FRESH_BYTES_MAX: usize = 4 << 20;
-/// Bytes of the answers of one commit to repeated envelopes of one client. Counted apart, so that a
+/// Bytes of the answers of one commit to repeated envelopes of one client, as above. Counted apart, so that a
 /// replica that repeats a client's old envelopes cannot silence the answers to its new ones.
 pub const CLIENT_REPEATED_BYTES_MAX: usize = 1 << 20;
-/// Work of reading that one client may cause with one block. Its further envelopes in it are not
+/// Work that one client may cause with one block. Its further envelopes in it are not
 /// executed, as if they had not been ordered: the block's author tells the client to try again.
 pub const CLIENT_WORK_MAX: usize = 64 << 20;
+/// Work that all clients together may cause with one block, what they are not charged for included.
+/// Envelopes beyond it are not executed either.
+pub const BLOCK_WORK_MAX: usize = 512 << 20;
 /// Bytes of answers after which a session's next answers of the commit go into another batch.
 const BATCH_BYTES_MAX: usize = 1 << 20;
 
@@ -27,9 +31,13 @@ const BATCH_BYTES_MAX: usize = 1 << 20;
 pub(super) struct Gathered {
     /// Answers in batches that fit a message.
     pub(super) batches: BTreeMap<(PublicKey, SessionId), Vec<(AnswerBatch, usize)>>,
-    spent: BTreeMap<PublicKey, Spent>,
-    /// Work that clients caused with the block under way.
-    work: BTreeMap<PublicKey, usize>,
+    spent: BTreeMap<(Option<ReplicaId>, PublicKey), Spent>,
+    /// The author of the block under way.
+    author: Option<ReplicaId>,
+    /// Work that each client is charged for in that block.
+    charged: BTreeMap<PublicKey, usize>,
+    /// All the work that it caused.
+    work: usize,
     pub(super) deferred: Vec<Deferred>,
     pub(super) changes: Vec<(ServiceId, ChangeItem)>,
 }
@@ -55,22 +63,26 @@ struct Spent {
 }
 
 impl Gathered {
-    /// What clients may cause is counted anew for each block.
-    pub(super) fn begin_block(&mut self) {
-        self.work.clear();
+    /// The work that may be caused is counted anew for each block.
+    pub(super) fn begin_block(&mut self, author: ReplicaId) {
+        self.author = Some(author);
+        self.charged.clear();
+        self.work = 0;
     }
 
-    /// Counts what an operation caused.
-    pub(super) fn charge(&mut self, client: PublicKey, work: usize) {
-        if work > 0 {
-            *self.work.entry(client).or_default() += work;
+    /// Counts what an operation caused, of which its client is not charged for `free`.
+    pub(super) fn charge(&mut self, client: PublicKey, work: usize, free: usize) {
+        self.work = self.work.saturating_add(work);
+        if work > free {
+            *self.charged.entry(client).or_default() += work - free;
         }
     }
 
-    /// Whether the envelope's client has used up what it may cause with this block. It is told so.
+    /// Whether the envelope's client, or all clients together, have used up what they may cause with
+    /// this block. The client is told so.
     pub(super) fn defers(&mut self, envelope: &Envelope) -> bool {
-        let used = self.work.get(&envelope.client).copied().unwrap_or_default();
-        if used <= CLIENT_WORK_MAX {
+        let used = self.charged.get(&envelope.client).copied().unwrap_or_default();
+        if used <= CLIENT_WORK_MAX && self.work <= BLOCK_WORK_MAX {
             return false;
         }
         let (client, session, first) = (envelope.client, envelope.session, envelope.first);
@@ -85,7 +97,7 @@ impl Gathered {
             return;
         }
         let bytes: usize = answers.iter().map(|answer| 64 + answer.result.bytes()).sum();
-        let spent = self.spent.entry(client).or_default();
+        let spent = self.spent.entry((self.author, client)).or_default();
         match kind {
             Kind::Fresh => spent.fresh += bytes,
             Kind::Repeated => spent.repeated += bytes,
@@ -100,12 +112,37 @@ impl Gathered {
         }
     }
 
-    /// Whether the client gets no more answers of this kind with this commit.
+    /// Whether the client gets no more answers of this kind by this author's blocks in this commit.
     pub(super) fn is_spent(&self, client: &PublicKey, kind: Kind) -> bool {
-        let spent = self.spent.get(client).copied().unwrap_or_default();
+        let spent = self.spent.get(&(self.author, *client)).copied().unwrap_or_default();
         match kind {
             Kind::Fresh => spent.fresh > CLIENT_FRESH_BYTES_MAX,
             Kind::Repeated => spent.repeated > CLIENT_REPEATED_BYTES_MAX,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Toy, World};
+
+    #[test]
+    fn no_block_causes_more_work_than_it_may_however_many_clients_share_it() {
+        let world = World::new(4, 1);
+        let envelope = |client: u8| world.toys(client, 1, 1, &[Toy::Count]);
+        let mut gathered = Gathered::default();
+        gathered.begin_block(ReplicaId(0));
+        for client in 0..8 {
+            assert!(!gathered.defers(&envelope(client)), "client {client}");
+            gathered.charge(world.client(client), CLIENT_WORK_MAX, 0);
+        }
+        assert!(!gathered.defers(&envelope(0)), "no more than it may");
+        gathered.charge(world.client(0), 1, 1);
+        assert!(gathered.defers(&envelope(1)), "what nobody is charged for counts");
+        let told = gathered.deferred.iter().map(|deferred| deferred.client);
+        assert!(told.eq([world.client(1)]));
+        gathered.begin_block(ReplicaId(0));
+        assert!(!gathered.defers(&envelope(1)), "the next block is another matter");
     }
 }

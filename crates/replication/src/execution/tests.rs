@@ -180,6 +180,22 @@ fn repeating_old_envelopes_neither_floods_a_commit_nor_silences_new_ones() {
     assert_eq!(results(&answers).pop(), Some(count(1)));
 }
 
+/// Reads leave no trace, so a replica may have old ones executed again as often as it likes.
+#[test]
+fn repeating_old_reads_silences_nobody_but_who_repeats_them() {
+    let mut machine = Machine::new();
+    let session = machine.open(0, 1).unwrap();
+    let old = machine.world.toys(0, session, 1, &[Toy::Read(1 << 20)]);
+    machine.submit(&old);
+    let new = machine.world.toys(0, session, 100, &[Toy::Count]);
+    let (intruder, correct) = (ReplicaId(3), ReplicaId(1));
+    let blocks = vec![(intruder, vec![old; 500]), (correct, vec![new])];
+    let answers = all_answers(machine.commit_of(blocks));
+    let bytes: usize = answers.iter().map(|answer| answer.result.bytes()).sum();
+    assert!(bytes <= CLIENT_FRESH_BYTES_MAX + ENVELOPE_REPLY_BYTES_MAX + 65_536);
+    assert_eq!(results(&answers).pop(), Some(count(1)));
+}
+
 #[test]
 fn batches_of_answers_fit_a_message() {
     let mut machine = Machine::new();

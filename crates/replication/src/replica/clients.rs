@@ -4,6 +4,7 @@ use ravelin_model::{AnswerBatch, PublicKey, Refusal, Sequence, SessionId};
 
 use super::*;
 use crate::clients::WatchRequest;
+use crate::read_quota::PROOF_WORK;
 
 impl Replica {
     /// A client connected and proved that it holds `key`.
@@ -90,14 +91,12 @@ impl Replica {
         out: &mut Out,
     ) {
         let mut say = |message| out.push(Action::Emit(Event::ToClient(connection, message)));
+        if let Some(refused) = self.refused(now, &client, &message) {
+            return say(refused);
+        }
         match message {
             ClientMessage::Attach { session } => self.clients.attach(connection, session),
             ClientMessage::Read { id, service, request } => {
-                if let Err(busy) = self.read_quota.admit(now, &client) {
-                    let (session, first) = (SessionId(0), Sequence(id));
-                    let retry_after_ms = busy.retry_after_ms;
-                    return say(ServerMessage::Busy { session, first, retry_after_ms });
-                }
                 let commit = self.execution.state().commit();
                 let (reply, work) = self.execution.query(service, client, &request);
                 self.read_quota.charge(client, work);
@@ -111,6 +110,7 @@ impl Replica {
                 say(ServerMessage::Denied { session, first: id, refusal });
             }
             ClientMessage::Prove { id, service, key } => {
+                self.read_quota.charge(client, PROOF_WORK);
                 let statements = self.statements.certificate().unwrap_or_default().to_vec();
                 let proof = statements.first().and_then(|signed| {
                     self.execution.state().prove_at(signed.statement.commit, service, &key)
@@ -118,6 +118,7 @@ impl Replica {
                 say(ServerMessage::Proof { id, statements, proof });
             }
             ClientMessage::Watch { id, service, prefix, from } => {
+                self.read_quota.charge(client, self.clients.feed_work());
                 let last = self.execution.position();
                 let watch = WatchRequest { id, service, prefix, from };
                 self.clients.watch(connection, watch, last).into_iter().for_each(say);
@@ -125,6 +126,29 @@ impl Replica {
             ClientMessage::Unwatch { id } => self.clients.unwatch(connection, id),
             ClientMessage::File(evidence) => self.on_filed(evidence, out),
             ClientMessage::Submit(_) | ClientMessage::Plans | ClientMessage::Status { .. } => {}
+        }
+    }
+}
+
+impl Replica {
+    /// What to say to a question of `client` who asked too much of late.
+    fn refused(
+        &mut self,
+        now: Time,
+        client: &PublicKey,
+        question: &ClientMessage,
+    ) -> Option<ServerMessage> {
+        match *question {
+            ClientMessage::Read { id, .. } | ClientMessage::Prove { id, .. } => {
+                let busy = self.read_quota.admit(now, client).err()?;
+                let (session, first) = (SessionId(0), Sequence(id));
+                Some(ServerMessage::Busy { session, first, retry_after_ms: busy.retry_after_ms })
+            }
+            ClientMessage::Watch { id, .. } => {
+                self.read_quota.admit(now, client).err()?;
+                Some(self.clients.compacted(id))
+            }
+            _ => None,
         }
     }
 }

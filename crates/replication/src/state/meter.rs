@@ -1,4 +1,4 @@
-//! What reading costs, counted alike at every replica.
+//! What reading costs, and other work, counted alike at every replica.
 
 use std::cell::Cell;
 
@@ -14,7 +14,12 @@ impl Meter {
     /// Counts one entry, or one look-up that found none.
     pub(super) fn count(&self, key: &[u8], value: Option<&[u8]>) {
         let bytes = key.len() + value.map_or(0, <[u8]>::len);
-        self.0.set(self.0.get().saturating_add(ENTRY_WORK + bytes));
+        self.add(ENTRY_WORK + bytes);
+    }
+
+    /// Counts work of another kind.
+    pub(super) fn add(&self, work: usize) {
+        self.0.set(self.0.get().saturating_add(work));
     }
 
     /// What was counted; counting begins anew.

@@ -152,6 +152,10 @@ impl View for Running {
             visit(key, value)
         });
     }
+
+    fn spend(&self, work: usize) {
+        self.meter.add(work);
+    }
 }
 
 impl Store for Running {

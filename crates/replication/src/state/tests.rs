@@ -161,6 +161,8 @@ impl View for Private<'_> {
     ) {
         self.0.private_scan(from, until, visit);
     }
+
+    fn spend(&self, _: usize) {}
 }
 
 #[test]

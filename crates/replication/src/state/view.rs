@@ -46,6 +46,10 @@ impl View for ReadOnly<'_> {
             visit(own_part(key), value)
         });
     }
+
+    fn spend(&self, work: usize) {
+        self.meter.add(work);
+    }
 }
 
 impl Store for ReadOnly<'_> {

@@ -34,6 +34,8 @@ impl View for MemoryStore {
             }
         }
     }
+
+    fn spend(&self, _: usize) {}
 }
 
 impl Store for MemoryStore {
@@ -87,6 +89,8 @@ impl View for BatchedStore {
         whole.flush();
         whole.written.scan(from, until, visit);
     }
+
+    fn spend(&self, _: usize) {}
 }
 
 impl Store for BatchedStore {

@@ -93,8 +93,44 @@ fn one_that_floods_reads_is_busy_and_another_is_answered() {
     cluster.ask(1, modest, ClientMessage::Read { id: 5, service: KV, request: list() });
     let heard = cluster.take(1, modest);
     assert!(matches!(heard[..], [ServerMessage::ReadReply { id: 5, reply: Some(_), .. }]));
+    cluster.ask(1, greedy, ClientMessage::Prove { id: 7, service: KV, key: vec![1] });
+    let watch = |id| ClientMessage::Watch { id, service: KV, prefix: vec![], from: Position(0) };
+    cluster.ask(1, greedy, watch(8));
+    let heard = cluster.take(1, greedy);
+    assert!(
+        matches!(
+            heard[..],
+            [
+                ServerMessage::Busy { first: Sequence(7), .. },
+                ServerMessage::Compacted { id: 8, .. }
+            ]
+        ),
+        "{heard:?}"
+    );
     cluster.run(SECOND);
     cluster.ask(1, greedy, ClientMessage::Read { id: 6, service: KV, request: list() });
     let heard = cluster.take(1, greedy);
     assert!(matches!(heard[..], [ServerMessage::ReadReply { id: 6, .. }]), "time forgives");
+}
+
+#[test]
+fn proofs_and_watches_count_as_work() {
+    let mut cluster = Cluster::new(5);
+    with_large_entries(&mut cluster);
+    let watch = |id| {
+        let (service, prefix, from) = (KV, b"none".to_vec(), Position(1 << 40));
+        ClientMessage::Watch { id, service, prefix, from }
+    };
+    let prove = |id| ClientMessage::Prove { id, service: KV, key: vec![7] };
+    for (index, question) in [(0, &prove as &dyn Fn(u64) -> ClientMessage), (1, &watch)] {
+        let connection = cluster.connect(1, 20 + u64::from(index), cluster.world.client(index));
+        let asked = (0..2_000).find(|id| {
+            cluster.ask(1, connection, question(*id));
+            let heard = cluster.take(1, connection);
+            heard.iter().any(|message| {
+                matches!(message, ServerMessage::Busy { .. } | ServerMessage::Compacted { .. })
+            })
+        });
+        assert!(asked.is_some_and(|asked| asked > 10), "{asked:?} questions, way {index}");
+    }
 }
