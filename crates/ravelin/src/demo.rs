@@ -23,7 +23,7 @@ use crate::connection::Connection;
 use crate::drill::judgement::{Judgement, judge};
 use crate::drill::workload::{Observed, Observer, Receipts};
 use crate::drill::{
-    self, CLIENTS, Comeback, GAP_MAX, Outcome, READY_MAX, SERVERS, Workplace, connect, start_all,
+    self, Comeback, GAP_MAX, Outcome, READY_MAX, SERVERS, Staff, Workplace, start_all,
 };
 use crate::exit::{Error, Exit, Result};
 use crate::output::{Format, Output};
@@ -124,14 +124,7 @@ impl Demo<'_> {
             pids.len().saturating_sub(1)
         ));
         let observer = Observer::new();
-        let mut workers = tokio::task::JoinSet::new();
-        let mut clients = Vec::new();
-        for client in 0..CLIENTS {
-            let connection = connect(&cluster).await?;
-            clients.push(connection.clone());
-            workers.spawn(observer.clone().work(client, connection));
-        }
-        let monitor = connect(&cluster).await?;
+        let Staff { mut workers, clients, monitor } = Staff::hire(&cluster, &observer).await?;
         let mut timeline = Timeline::default();
         let stage =
             Stage { processes: &processes, observer: &observer, monitor: &monitor, clients };

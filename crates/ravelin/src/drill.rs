@@ -13,6 +13,7 @@ use ravelin_crypto::Keyring;
 use ravelin_model::wire::StatusReport;
 use ravelin_model::{CommitIndex, ReplicaId};
 use serde::Serialize;
+use tokio::task::JoinSet;
 
 use crate::client_command::Interruption;
 use crate::cluster_dir::{LocalCluster, LocalServer};
@@ -21,11 +22,12 @@ use crate::exit::{Error, Exit, Result};
 use crate::files::key::KeyFile;
 use crate::files::plan;
 use crate::processes::{Hands, Processes};
+use workload::Observer;
 
 /// Servers, of which one may be owned.
 pub(crate) const SERVERS: u16 = 4;
 /// Clients that work all the while.
-pub(crate) const CLIENTS: u32 = 4;
+const CLIENTS: u32 = 4;
 /// The longest time that clients may be without any answer.
 pub(crate) const GAP_MAX: Duration = Duration::from_secs(2);
 /// How long the cluster may take to serve.
@@ -168,6 +170,30 @@ pub(crate) async fn connect(cluster: &LocalCluster) -> Result<Connection> {
         .map_err(|late| unreachable(late.into()))?
         .map_err(|error| unreachable(error.into()))?;
     Ok(connection)
+}
+
+/// The clients of a drill.
+pub(crate) struct Staff {
+    /// Those at work.
+    pub(crate) workers: JoinSet<()>,
+    /// Their connections.
+    pub(crate) clients: Vec<Connection>,
+    /// One that only asks how things stand.
+    pub(crate) monitor: Connection,
+}
+
+impl Staff {
+    /// Sets clients to work at `cluster`; `observer` sees what they do.
+    pub(crate) async fn hire(cluster: &LocalCluster, observer: &Observer) -> Result<Self> {
+        let mut workers = JoinSet::new();
+        let mut clients = Vec::new();
+        for client in 0..CLIENTS {
+            let connection = connect(cluster).await?;
+            clients.push(connection.clone());
+            workers.spawn(observer.clone().work(client, connection));
+        }
+        Ok(Self { workers, clients, monitor: connect(cluster).await? })
+    }
 }
 
 /// Waits until something holds; says whether it came to that.

@@ -17,7 +17,7 @@ use crate::cluster_dir::LocalCluster;
 use crate::connection::Connection;
 use crate::drill::judgement::{Judgement, judge};
 use crate::drill::workload::{Observer, Receipts};
-use crate::drill::{CLIENTS, Comeback, Outcome, SERVERS, connect, start_all, wait_until};
+use crate::drill::{Comeback, Outcome, SERVERS, Staff, start_all, wait_until};
 use crate::exit::Result;
 use crate::processes::{Hands, Processes};
 
@@ -66,14 +66,7 @@ impl Site {
         let relays = Relays::start(fronts, &cluster)?;
         start_all(&cluster, &Processes::of(&cluster)?).await?;
         let observer = Observer::new();
-        let mut workers = JoinSet::new();
-        let mut clients = Vec::new();
-        for client in 0..CLIENTS {
-            let connection = connect(&cluster).await?;
-            clients.push(connection.clone());
-            workers.spawn(observer.clone().work(client, connection));
-        }
-        let monitor = connect(&cluster).await?;
+        let Staff { workers, clients, monitor } = Staff::hire(&cluster, &observer).await?;
         let (receipts, once_owned) = (Receipts::new(), BTreeSet::new());
         Ok(Self { cluster, relays, observer, workers, clients, monitor, receipts, once_owned })
     }

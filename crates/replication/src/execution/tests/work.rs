@@ -90,3 +90,27 @@ fn everyday_operations_are_never_charged() {
     assert!(machine.commit(envelopes).deferred.is_empty());
     assert_eq!(machine.count(), 6_000);
 }
+
+/// Whoever is admitted may send orders that nobody approved, and each costs a check.
+#[test]
+fn orders_that_nobody_approved_are_charged_for_their_checks() {
+    let mut machine = services();
+    let session = machine.open(0, 1).unwrap();
+    let administrator = machine.world.administrator().public();
+    let keyring = &machine.world.keyring;
+    let order = AuthOrder {
+        cluster: keyring.cluster(),
+        incarnation: keyring.incarnation(),
+        serial: 1,
+        action: AuthAction::Revoke { name: "c1".into() },
+    };
+    let request =
+        |order| AuthRequest::Change { order, approvals: vec![(administrator, Signature([2; 64]))] };
+    let operation =
+        Operation { service: ServiceId::AUTH, request: request(order.clone()).encode() };
+    let envelope = machine.world.envelope(0, session, 1, vec![operation; 500]);
+    let answers = results(&machine.submit(&envelope));
+    let done = answers.iter().take_while(|answer| answer.is_ok()).count();
+    assert!((200..400).contains(&done), "{done} orders checked");
+    assert!(answers[done..].iter().all(|answer| *answer == Err(Refusal::TooMuchWork)));
+}
