@@ -119,8 +119,9 @@ impl ClusterPlan {
         }
         let n = u16::try_from(self.members.len()).unwrap_or(u16::MAX);
         let group = Group::new(n, self.f, self.fault_model)?;
-        if self.leaders_per_round == 0 || self.leaders_per_round > n {
-            return Err(PlanError::Leaders { leaders: self.leaders_per_round, n });
+        let most = self.f + 1;
+        if self.leaders_per_round == 0 || self.leaders_per_round > most {
+            return Err(PlanError::Leaders { leaders: self.leaders_per_round, most });
         }
         let administrators = u16::try_from(self.administrators.len()).unwrap_or(u16::MAX);
         if self.administrators_needed == 0 || self.administrators_needed > administrators {
@@ -208,13 +209,14 @@ pub enum PlanError {
         /// Entries named.
         entries: usize,
     },
-    /// Leader slots outside `1..=n`.
-    #[error("{leaders} leaders per round do not fit {n} members: choose between 1 and {n}")]
+    /// Leader slots outside `1..=f+1`. So many always have a correct one among them; further ones
+    /// only give intruders more slots with which to hold the others up.
+    #[error("{leaders} leaders per round: there may be 1 to {most}, one more than f")]
     Leaders {
         /// Slots asked for.
         leaders: u16,
-        /// Members.
-        n: u16,
+        /// Slots that there may be.
+        most: u16,
     },
     /// More administrators needed than named, or none.
     #[error("{needed} of {named} administrators cannot sign: choose between 1 and {named}")]

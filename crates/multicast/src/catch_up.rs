@@ -106,3 +106,36 @@ impl CatchUp {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ravelin_model::{Digest, FaultModel};
+
+    use super::*;
+
+    /// Whom a replica that is behind asks after an answer that helped and took so long.
+    fn asked_next(took: Duration) -> (ReplicaId, ReplicaId) {
+        let group = Group::new(4, 1, FaultModel::Arbitrary).expect("fits");
+        let dag = Dag::new(group, Digest([7; 32]), Round(0));
+        let mut catch_up = CatchUp::new(group, ReplicaId(0));
+        for author in [1, 2].map(ReplicaId) {
+            catch_up.on_seen(BlockRef { author, round: Round(500), digest: Digest([1; 32]) });
+        }
+        let now = Time(1_000_000);
+        let (first, _) = catch_up.next_request(now, &dag).expect("it is behind");
+        assert_eq!(catch_up.next_request(now, &dag), None, "one at a time");
+        let now = now.after(took);
+        catch_up.on_replayed(now, first, Round(10));
+        let (second, _) = catch_up.next_request(now, &dag).expect("it is still behind");
+        (first, second)
+    }
+
+    #[test]
+    fn who_answers_fast_is_asked_again_and_who_takes_its_time_is_not() {
+        let slow = REPLAY_PATIENCE / SLOW_PART;
+        let (first, second) = asked_next(slow - Duration::from_millis(10));
+        assert_eq!(first, second);
+        let (first, second) = asked_next(slow + Duration::from_millis(10));
+        assert_ne!(first, second);
+    }
+}

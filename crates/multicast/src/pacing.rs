@@ -225,6 +225,19 @@ mod tests {
     }
 
     #[test]
+    fn a_wait_that_ran_out_before_the_last_growth_says_nothing_even_after_it_shrank() {
+        let mut pacing = pacing();
+        let base = pacing.wait();
+        let slot = |round| Slot { round: Round(round), index: 0 };
+        [1, 3].into_iter().for_each(|round| pacing.on_given_up(slot(round)));
+        pacing.on_awaited_slot(slot(1), SlotEnd::Missed);
+        assert_eq!(pacing.wait(), 2 * base);
+        pacing.on_awaited_slot(slot(2), SlotEnd::Delivered);
+        pacing.on_awaited_slot(slot(3), SlotEnd::Missed);
+        assert_eq!(pacing.wait(), base);
+    }
+
+    #[test]
     fn repeated_and_overtaken_blocks_say_nothing_about_lags() {
         let mut pacing = pacing();
         for round in 1..=3 {

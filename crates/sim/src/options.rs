@@ -224,7 +224,7 @@ impl Options {
             mode,
             n,
             f,
-            leaders: *dice.pick(&[1, 2, 2, 2, 2, 2, 2, 3]).unwrap_or(&2),
+            leaders: dice.pick(&[1, 2, 2, 2, 2, 2, 2, 3]).map_or(2, |drawn| (f + 1).min(*drawn)),
             clients: u16::try_from(dice.between(2, 4)).unwrap_or(2),
             classes,
             intruders,

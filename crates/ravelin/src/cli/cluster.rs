@@ -58,7 +58,7 @@ pub(crate) struct Plan {
     /// A client known from the start; several times for several
     #[arg(long, value_name = "NAME=KEY", value_parser = client_entry)]
     client: Vec<ClientEntry>,
-    /// Leader slots of a round
+    /// Leader slots of a round, at most f+1
     #[arg(long, value_name = "N", default_value_t = LEADERS_PER_ROUND_DEFAULT)]
     leaders_per_round: u16,
     /// The file to write

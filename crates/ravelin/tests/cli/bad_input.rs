@@ -110,7 +110,7 @@ const NODE: &[Case] = &[
     ("node check --config plan_twice.toml", USAGE, "stands in two places"),
     ("node check --config plan_namesake.toml", USAGE, "two entries are named `s0`"),
     ("node check --config plan_crowded.toml", USAGE, "two listeners share"),
-    ("node check --config plan_leaders.toml", USAGE, "5 leaders per round"),
+    ("node check --config plan_leaders.toml", USAGE, "3 leaders per round"),
     ("node check --config plan_needy.toml", USAGE, "2 of 1 administrators"),
     ("node check --config plan_new.toml", USAGE, "plan format 2"),
     ("node check --config plan_chaos.toml", USAGE, "unknown value `chaotic`"),
@@ -155,7 +155,7 @@ const CLUSTER: &[Case] = &[
     ("cluster plan --name c --administrator KEY --administrator KEY CARDS", USAGE, "named twice"),
     ("cluster plan --name c --administrator KEY --client first CARDS", USAGE, "write NAME=KEY"),
     ("cluster plan --name c --administrator KEY --client s0=KEY CARDS", USAGE, "are named `s0`"),
-    ("cluster plan --name c --administrator KEY --leaders-per-round 9 CARDS", USAGE, "9 leaders"),
+    ("cluster plan --name c --administrator KEY --leaders-per-round 3 CARDS", USAGE, "3 leaders"),
     ("cluster plan --name= --administrator KEY CARDS", USAGE, "is no name"),
     ("cluster plan --name c --administrator KEY CARDS", CONFLICT, "plan.toml: it exists already"),
     (
@@ -437,7 +437,7 @@ fn damage_plans(fixture: &Fixture) {
         ("twice", &quoted("block = ", 1), &quoted("block = ", 0)),
         ("namesake", "\"s1\"", "\"s0\""),
         ("crowded", ":6101", ":6100"),
-        ("leaders", "leaders_per_round = 2", "leaders_per_round = 5"),
+        ("leaders", "leaders_per_round = 2", "leaders_per_round = 3"),
         ("needy", "administrators_needed = 1", "administrators_needed = 2"),
         ("new", "version = 1", "version = 2"),
     ] {
