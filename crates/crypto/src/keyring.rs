@@ -236,12 +236,21 @@ impl Keyring {
     /// Whether `signed` is a statement of a member of this epoch about this cluster.
     #[must_use]
     pub fn holds(&self, signed: &SignedStatement) -> bool {
+        let message = || signed.statement.encode();
+        self.claims_membership(signed)
+            && self.member(signed.replica).is_some_and(|key| {
+                self.0.scheme.verify(Domain::Statement, key, &message(), &signed.signature)
+            })
+    }
+
+    /// Whether `signed` says of itself that a member of this epoch states it about this cluster. Its
+    /// signature is not checked.
+    #[must_use]
+    pub fn claims_membership(&self, signed: &SignedStatement) -> bool {
         let statement = &signed.statement;
         (statement.cluster, statement.incarnation, statement.epoch)
             == (self.0.cluster, self.0.incarnation, self.0.epoch)
-            && self.member(signed.replica).is_some_and(|key| {
-                self.0.scheme.verify(Domain::Statement, key, &statement.encode(), &signed.signature)
-            })
+            && self.member(signed.replica).is_some()
     }
 
     /// Whether `signed` is a header that a member of this epoch signed.

@@ -6,6 +6,7 @@ use std::fmt;
 use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use ravelin_model::{ClusterId, Group, ReplicaId, SignedPlan};
 use rustix::fs::Access;
@@ -15,6 +16,12 @@ use crate::exit::{Error, Exit, Result};
 use crate::files::identity::Identity;
 use crate::files::node::NodeConfig;
 use crate::files::{disk, plan};
+
+/// How long an address may still be in use at a start: a server that was killed a moment ago holds its
+/// sockets until all of its threads have ended.
+const LISTEN_PATIENCE: Duration = Duration::from_secs(1);
+/// Time between two attempts.
+const LISTEN_RETRY: Duration = Duration::from_millis(20);
 
 /// A server's place in its cluster.
 pub(crate) struct Seat {
@@ -78,8 +85,9 @@ impl Seat {
         checks.note("data directory", check_data_dir(&config.data_dir), |()| {
             config.data_dir.display().to_string()
         });
+        let until = Instant::now() + LISTEN_PATIENCE;
         for (name, address) in config.listeners() {
-            checks.note(name, check_free(name, address), |()| format!("{address} is free"));
+            checks.note(name, check_free(name, address, until), |()| format!("{address} is free"));
         }
         let parts = || {
             let (replica, name) = replica?;
@@ -208,8 +216,15 @@ fn check_data_dir(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-fn check_free(name: &str, address: std::net::SocketAddr) -> Result<()> {
-    TcpListener::bind(address).map(drop).map_err(|error| {
+/// Whether a server could listen at `address`; what uses it now may end `until` then.
+fn check_free(name: &str, address: std::net::SocketAddr, until: Instant) -> Result<()> {
+    let is_in_use = |error: &std::io::Error| error.kind() == std::io::ErrorKind::AddrInUse;
+    let mut bound = TcpListener::bind(address);
+    while bound.as_ref().is_err_and(is_in_use) && Instant::now() < until {
+        std::thread::sleep(LISTEN_RETRY);
+        bound = TcpListener::bind(address);
+    }
+    bound.map(drop).map_err(|error| {
         let hint = "is the server running already? Otherwise choose another port";
         let exit = match error.kind() {
             std::io::ErrorKind::AddrInUse => Exit::Conflict,
@@ -218,4 +233,26 @@ fn check_free(name: &str, address: std::net::SocketAddr) -> Result<()> {
         };
         Error::new(exit, format!("cannot listen at {address} ({name}): {error}"), hint)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    #[test]
+    fn an_address_that_is_left_in_time_is_free() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("bound");
+        let address = listener.local_addr().expect("bound");
+        let within = |milliseconds| Instant::now() + Duration::from_millis(milliseconds);
+        let error = check_free("peer_listen", address, within(0)).expect_err("it is in use");
+        assert_eq!(error.exit(), Exit::Conflict);
+        let leaving = std::thread::spawn(move || {
+            std::thread::sleep(LISTEN_RETRY * 2);
+            drop(listener);
+        });
+        check_free("peer_listen", address, within(10_000)).expect("it was left");
+        leaving.join().expect("left");
+    }
 }

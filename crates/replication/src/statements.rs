@@ -8,6 +8,10 @@
 //! **Guarantee:** while at most `f` members are intruded, no correct one is accused and none is found
 //! to have diverged. Bounded: [`STATEMENT_COMMITS_MAX`] commits, one statement a member in each.
 //!
+//! The signature of the block that carries a statement vouches for it here; the statement's own one is
+//! for others, who have not seen the block. So it is checked only once it matters: when members state
+//! different things about a commit, before anyone is blamed, and when a certificate is shown.
+//!
 //! A correct replica executes a commit before it states it, and its statement is ordered after that
 //! commit: what an ordered block states of a commit that is not yet executed here is a lie, kept by
 //! nobody, so that no liar can push the commits of today out of memory.
@@ -32,7 +36,7 @@ pub struct Statements {
     newest: CommitIndex,
     commits: BTreeMap<CommitIndex, OfCommit>,
     accused: BTreeSet<ReplicaId>,
-    /// The newest commit that a quorum stated alike, with their statements.
+    /// The newest certificate that was asked for.
     certificate: Option<Vec<SignedStatement>>,
 }
 
@@ -40,10 +44,20 @@ pub struct Statements {
 #[derive(Debug, Default)]
 struct OfCommit {
     /// The first statement of each.
-    first: BTreeMap<ReplicaId, SignedStatement>,
+    first: BTreeMap<ReplicaId, Heard>,
     /// What `f+1` members were the first to state alike.
     agreed: Option<CommitStatement>,
     is_certified: bool,
+    /// Members stated different things: only statements that were checked count from then on.
+    is_disputed: bool,
+}
+
+/// A statement that came in its member's block.
+#[derive(Clone, Copy, Debug)]
+struct Heard {
+    signed: SignedStatement,
+    /// Whether its own signature holds, too.
+    is_checked: bool,
 }
 
 /// What a new statement brought to light.
@@ -74,7 +88,16 @@ impl Statements {
 
     /// Statements of a quorum about the newest commit that has them.
     #[must_use]
-    pub fn certificate(&self) -> Option<&[SignedStatement]> {
+    pub fn certificate(&mut self) -> Option<&[SignedStatement]> {
+        let known = self.certificate.as_ref().and_then(|known| known.first());
+        let known = known.map(|signed| signed.statement.commit);
+        let (keyring, quorum) = (&self.keyring, self.group.quorum());
+        let newer = self.commits.iter_mut().rev();
+        let mut newer = newer.take_while(|(commit, _)| Some(**commit) > known);
+        let newest = newer.find_map(|(_, of_commit)| of_commit.certificate(keyring, quorum));
+        if newest.is_some() {
+            self.certificate = newest;
+        }
         self.certificate.as_deref()
     }
 
@@ -82,27 +105,35 @@ impl Statements {
     pub fn state(&mut self, signed: SignedStatement) -> Vec<Finding> {
         let commit = signed.statement.commit;
         self.newest = self.newest.max(commit);
-        let findings = self.record(signed);
+        let findings = self.record(Heard { signed, is_checked: true });
         let oldest = CommitIndex(self.newest.0.saturating_sub(STATEMENT_COMMITS_MAX as u64 - 1));
         self.commits = self.commits.split_off(&oldest);
         findings
     }
 
-    /// Takes what an ordered block states. What is about other epochs or clusters, about commits not
-    /// executed here or long forgotten, or not signed by its member, has no effect.
+    /// Takes what an ordered block of the member states. What is about other epochs or clusters, or
+    /// about commits not executed here or long forgotten, has no effect, nor, in the end, what the
+    /// member did not sign.
     pub fn hear(&mut self, signed: SignedStatement) -> Vec<Finding> {
         let commit = signed.statement.commit;
         let is_near = commit <= self.newest
             && commit.0.saturating_add(STATEMENT_COMMITS_MAX as u64) > self.newest.0;
-        let is_signed =
-            || mutants::is_active("vote_signatures_ignored") || self.keyring.holds(&signed);
-        if is_near && is_signed() { self.record(signed) } else { Vec::new() }
+        if is_near && self.keyring.claims_membership(&signed) {
+            self.record(Heard { signed, is_checked: false })
+        } else {
+            Vec::new()
+        }
     }
 
-    fn record(&mut self, signed: SignedStatement) -> Vec<Finding> {
+    fn record(&mut self, mut heard: Heard) -> Vec<Finding> {
+        let signed = heard.signed;
         let (who, commit) = (signed.replica, signed.statement.commit);
         let of_commit = self.commits.entry(commit).or_default();
-        let first = *of_commit.first.entry(who).or_insert(signed);
+        of_commit.dispute(&signed.statement, &self.keyring, self.group);
+        if of_commit.is_disputed && !heard.check(&self.keyring) {
+            return Vec::new();
+        }
+        let first = of_commit.first.entry(who).or_insert(heard).signed;
         let mut findings = Vec::new();
         if first.statement != signed.statement {
             let evidence = Evidence::TwoStatements { first, second: signed };
@@ -125,7 +156,7 @@ impl Statements {
             }
             None => {
                 of_commit.agreed = Some(signed.statement);
-                let all = of_commit.first.values();
+                let all = of_commit.first.values().map(|heard| &heard.signed);
                 all.filter(|other| other.statement != signed.statement).copied().collect()
             }
         };
@@ -152,15 +183,10 @@ impl Statements {
     fn certify(&mut self, commit: CommitIndex) -> Option<Finding> {
         let of_commit = self.commits.get_mut(&commit).filter(|known| !known.is_certified)?;
         let agreed = of_commit.agreed?;
-        let alike: Vec<_> = of_commit.alike(&agreed).collect();
-        if alike.len() < self.group.quorum() {
+        if of_commit.alike(&agreed).count() < self.group.quorum() {
             return None;
         }
         of_commit.is_certified = true;
-        let newest = self.certificate.as_ref().and_then(|known| known.first());
-        if newest.is_none_or(|newest| newest.statement.commit < commit) {
-            self.certificate = Some(alike);
-        }
         Some(Finding::Certified(agreed))
     }
 }
@@ -168,7 +194,41 @@ impl Statements {
 impl OfCommit {
     /// The members' statements that say the same.
     fn alike(&self, statement: &CommitStatement) -> impl Iterator<Item = SignedStatement> {
-        self.first.values().filter(move |other| other.statement == *statement).copied()
+        let first = self.first.values().map(|heard| heard.signed);
+        first.filter(move |other| other.statement == *statement)
+    }
+
+    /// Takes it that some member states this: if others do not, all of them must have signed what
+    /// they state, and what was agreed must be so among those who did.
+    fn dispute(&mut self, statement: &CommitStatement, keyring: &Keyring, group: Group) {
+        let is_other = |heard: &Heard| heard.signed.statement != *statement;
+        if !self.is_disputed && self.first.values().any(is_other) {
+            self.is_disputed = true;
+            self.drop_unsigned(keyring);
+            let agreed = self.agreed;
+            self.agreed = agreed.filter(|agreed| self.alike(agreed).count() >= group.one_correct());
+        }
+    }
+
+    fn drop_unsigned(&mut self, keyring: &Keyring) {
+        self.first.retain(|_, heard| heard.check(keyring));
+    }
+
+    /// Statements of a quorum that said the same and signed it.
+    fn certificate(&mut self, keyring: &Keyring, quorum: usize) -> Option<Vec<SignedStatement>> {
+        let agreed = self.agreed.filter(|agreed| self.alike(agreed).count() >= quorum)?;
+        self.drop_unsigned(keyring);
+        let alike: Vec<_> = self.alike(&agreed).collect();
+        (alike.len() >= quorum).then_some(alike)
+    }
+}
+
+impl Heard {
+    /// Whether the statement's own signature holds.
+    fn check(&mut self, keyring: &Keyring) -> bool {
+        let ignored = mutants::is_active("vote_signatures_ignored");
+        self.is_checked = self.is_checked || ignored || keyring.holds(&self.signed);
+        self.is_checked
     }
 }
 

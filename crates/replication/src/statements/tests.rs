@@ -1,4 +1,4 @@
-use ravelin_model::{Digest, Epoch, Position, Time};
+use ravelin_model::{Digest, Epoch, Position, Signature, Time};
 
 use super::*;
 use crate::testing::{Chance, World};
@@ -20,6 +20,11 @@ fn signed(world: &World, member: u16, commit: u64, result: u8) -> SignedStatemen
     };
     let member = ReplicaId(member);
     world.keyring.sign_statement(&world.block_key(member), member, statement)
+}
+
+/// The same, under a bad signature.
+fn unsigned(world: &World, member: u16, commit: u64, result: u8) -> SignedStatement {
+    SignedStatement { signature: Signature([6; 64]), ..signed(world, member, commit, result) }
 }
 
 fn statements(world: &World) -> Statements {
@@ -50,6 +55,53 @@ fn a_certificate_needs_a_quorum_of_distinct_members() {
     assert_eq!(members, [0, 1, 2]);
     assert!(certificate.iter().all(|signed| world.keyring.holds(signed)));
     assert!(statements.hear(signed(&world, 3, 1, 1)).is_empty(), "once a commit");
+}
+
+#[test]
+fn what_a_member_did_not_sign_is_in_no_certificate() {
+    let world = World::new(4, 1);
+    let mut statements = statements(&world);
+    statements.state(signed(&world, 0, 1, 1));
+    statements.hear(unsigned(&world, 3, 1, 1));
+    let findings = statements.hear(signed(&world, 1, 1, 1));
+    assert!(matches!(findings[..], [Finding::Certified(_)]), "the blocks vouch for it");
+    let checked = statements.commits[&CommitIndex(1)].first.values().filter(|it| it.is_checked);
+    assert_eq!(checked.count(), 1, "its own; nothing was worth a check yet");
+    assert_eq!(statements.certificate(), None);
+    statements.hear(signed(&world, 2, 1, 1));
+    let certificate = statements.certificate().unwrap();
+    assert!(certificate.iter().all(|signed| world.keyring.holds(signed)));
+    assert_eq!(certificate.len(), 3);
+}
+
+#[test]
+fn a_newer_commit_without_a_signed_quorum_hides_no_older_certificate() {
+    let world = World::new(4, 1);
+    let mut statements = statements(&world);
+    for commit in 1..=3 {
+        statements.state(signed(&world, 0, commit, 1));
+        statements.hear(signed(&world, 1, commit, 1));
+        statements.hear(unsigned(&world, 3, commit, 1));
+    }
+    statements.hear(signed(&world, 2, 2, 1));
+    let commit =
+        |statements: &mut Statements| statements.certificate().unwrap()[0].statement.commit;
+    assert_eq!(commit(&mut statements), CommitIndex(2));
+    statements.hear(signed(&world, 2, 3, 1));
+    assert_eq!(commit(&mut statements), CommitIndex(3));
+}
+
+#[test]
+fn nobody_is_accused_with_what_others_did_not_sign() {
+    let world = World::new(4, 1);
+    let mut statements = statements(&world);
+    statements.state(signed(&world, 0, 1, 1));
+    statements.hear(unsigned(&world, 3, 1, 1));
+    assert!(statements.hear(signed(&world, 2, 1, 2)).is_empty(), "one against one");
+    let findings = statements.hear(signed(&world, 1, 1, 1));
+    let [Finding::Wrong(evidence)] = &findings[..] else { panic!("{findings:?}") };
+    assert_eq!(evidence.accused(), ReplicaId(2));
+    assert!(world.keyring.proves(evidence));
 }
 
 #[test]
@@ -191,7 +243,8 @@ fn no_correct_member_is_ever_accused() {
                 queue.push(signed(&world, member, commit, 1));
                 for _ in 0..if is_liar(member) { chance.below(4) } else { 0 } {
                     let lie = u8::try_from(chance.below(3)).unwrap();
-                    queue.push(signed(&world, member, commit, lie));
+                    let say = [signed, unsigned][chance.index(2)];
+                    queue.push(say(&world, member, commit, lie));
                 }
             }
         }
