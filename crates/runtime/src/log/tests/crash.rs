@@ -104,8 +104,10 @@ impl Life {
     fn open(&mut self) {
         let mut entries = Vec::new();
         let mut visit = |tag: Tag, payload: &[u8]| entries.push((tag.0, payload.to_vec()));
-        let disk = Box::new(self.disk.clone());
-        let opened = Log::open_on(disk, &self.scratch.0, Self::config(), &mut visit);
+        let opened = open_unlocked(|| {
+            let disk = Box::new(self.disk.clone());
+            Log::open_on(disk, &self.scratch.0, Self::config(), &mut visit)
+        });
         self.log = Some(opened.expect("no disk lost what it promised").0);
         let first = entries.first().map_or(self.synced, |first| {
             self.appended.iter().position(|entry| entry == first).expect("a record of ours")
