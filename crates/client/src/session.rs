@@ -265,6 +265,7 @@ impl Session {
         self.order_overdue_reads(now, out);
         self.pass_on_overdue_proofs(now, out);
         self.tell_overdue_statuses(now, out);
+        self.resume_watches(now, out);
     }
 
     /// When [`Session::on_time`] should be called at the latest.
@@ -277,6 +278,7 @@ impl Session {
             .chain(self.reads.values().filter_map(Read::deadline))
             .chain(self.proofs.values().map(|proof| proof.deadline))
             .chain(self.statuses.values().map(|question| question.deadline))
+            .chain(self.watches.values().filter_map(Watch::deadline))
             .min()
     }
 

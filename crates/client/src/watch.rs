@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 
 use ravelin_model::wire::ChangeItem;
-use ravelin_model::{Group, Position, ReplicaId, ServiceId};
+use ravelin_model::{Group, Position, ReplicaId, ServiceId, Time};
 
 use crate::limits::WATCH_AHEAD_BYTES_MAX;
 use crate::tally::Tally;
@@ -23,6 +23,8 @@ pub(crate) struct Watch {
     through: Position,
     streams: BTreeMap<ReplicaId, Stream>,
     compacted: Tally<Position>,
+    /// Members that would not begin a subscription, and when to ask them again.
+    postponed: BTreeMap<ReplicaId, Time>,
 }
 
 /// What one member told since it was subscribed to, beyond what is agreed.
@@ -51,7 +53,8 @@ impl Watch {
     /// A watch on changes at `from` and later.
     pub(crate) fn new(service: ServiceId, prefix: Vec<u8>, from: Position) -> Self {
         let through = Position(from.0.saturating_sub(1));
-        Self { service, prefix, through, streams: BTreeMap::new(), compacted: Tally::default() }
+        let (streams, compacted, postponed) = Default::default();
+        Self { service, prefix, through, streams, compacted, postponed }
     }
 
     /// Everything up to here is agreed and handed out.
@@ -70,10 +73,29 @@ impl Watch {
         let (items, bytes) = (BTreeMap::new(), 0);
         self.streams.insert(replica, Stream { id, from, through, items, bytes, is_cut: false });
         self.compacted.withdraw(replica);
+        self.postponed.remove(&replica);
+    }
+
+    /// Ends the subscription at `replica`, to be begun anew at `until`.
+    pub(crate) fn postpone(&mut self, replica: ReplicaId, until: Time) {
+        self.streams.remove(&replica);
+        self.postponed.insert(replica, until);
+    }
+
+    /// Members to subscribe at again.
+    pub(crate) fn rested(&self, now: Time) -> impl Iterator<Item = ReplicaId> {
+        let rested = self.postponed.iter().filter(move |(_, until)| **until <= now);
+        rested.map(|(replica, _)| *replica)
+    }
+
+    /// When the first of them may be.
+    pub(crate) fn deadline(&self) -> Option<Time> {
+        self.postponed.values().min().copied()
     }
 
     /// Forgets what `replica` told, and returns the subscription's id.
     pub(crate) fn unsubscribe(&mut self, replica: ReplicaId) -> Option<u64> {
+        self.postponed.remove(&replica);
         self.streams.remove(&replica).map(|stream| stream.id)
     }
 

@@ -11,6 +11,8 @@ use ravelin_model::limits::KV_KEY_BYTES_MAX;
 use ravelin_model::wire::{ChangeItem, ServerMessage};
 use ravelin_model::{Position, PublicKey, Refusal, ServiceId, SessionId};
 
+use crate::state::ENTRY_WORK;
+
 /// Sessions that one connection may speak for.
 pub const ATTACHED_SESSIONS_MAX: usize = 64;
 /// Watches of one connection.
@@ -23,6 +25,8 @@ pub const FEED_BYTES_MAX: usize = 4 << 20;
 /// sent on one connection. A watch that would exceed it ends with [`ServerMessage::Compacted`]; the
 /// whole feed always fits.
 pub const TOLD_BYTES_MAX: usize = 8 << 20;
+/// What looking at a recent change counts as.
+const ITEM_WORK: usize = 64;
 /// Changes in one message to a watcher.
 const ITEMS_MAX: usize = 256;
 /// Bytes of values in one message to a watcher, beyond its first item.
@@ -132,15 +136,19 @@ impl Clients {
         })
     }
 
-    /// Work of going through the recent changes, as in [`State::take_work`](crate::state::State::take_work).
+    /// Work of beginning a watch, as in [`State::take_work`](crate::state::State::take_work).
     #[must_use]
-    pub fn feed_work(&self) -> usize {
-        self.feed_bytes
+    pub fn work_of(&self, watch: &WatchRequest) -> usize {
+        if watch.is_live() {
+            return ENTRY_WORK;
+        }
+        let kept = self.feed.iter().filter(|entry| watch.wants(entry));
+        let told: usize = kept.map(|(_, item)| weight(item)).sum();
+        ENTRY_WORK + self.feed.len() * ITEM_WORK + told
     }
 
     /// The end of a watch: it must begin anew with what the feed still has.
-    #[must_use]
-    pub fn compacted(&self, id: u64) -> ServerMessage {
+    fn compacted(&self, id: u64) -> ServerMessage {
         ServerMessage::Compacted { id, oldest: next(self.feed_from) }
     }
 
@@ -158,7 +166,7 @@ impl Clients {
         if known.watches.len() >= WATCHES_MAX || watch.prefix.len() > WATCH_PREFIX_BYTES_MAX {
             return vec![denied(id, Refusal::TooLarge)];
         }
-        let is_live = watch.from == Position(0);
+        let is_live = watch.is_live();
         if watch.from <= self.feed_from && !is_live {
             return vec![self.compacted(id)];
         }
@@ -244,6 +252,11 @@ impl Client {
 }
 
 impl WatchRequest {
+    /// Whether only what comes from now on is wanted.
+    fn is_live(&self) -> bool {
+        self.from == Position(0)
+    }
+
     fn wants(&self, (service, item): &(ServiceId, ChangeItem)) -> bool {
         *service == self.service
             && item.position >= self.from

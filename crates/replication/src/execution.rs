@@ -28,11 +28,12 @@ use ravelin_model::{
 use ravelin_multicast::Committed;
 
 use crate::sessions::{self, Known, SessionRecord};
-use crate::state::{SERVICE_ID_MAX, State};
+use crate::state::{ENTRY_WORK, SERVICE_ID_MAX, State};
 
 use gathered::Gathered;
 pub use gathered::{
-    BLOCK_WORK_MAX, CLIENT_FRESH_BYTES_MAX, CLIENT_REPEATED_BYTES_MAX, CLIENT_WORK_MAX, Deferred,
+    BLOCK_WORK_MAX, CLIENT_FRESH_BYTES_MAX, CLIENT_REPEATED_BYTES_MAX, CLIENT_WORK_MAX, Deferral,
+    Deferred,
 };
 
 /// Bytes of all replies to one envelope; operations beyond are refused before they are executed.
@@ -71,8 +72,8 @@ pub struct Executed {
     pub changes: Vec<(ServiceId, ChangeItem)>,
     /// Digests of the envelopes executed.
     pub envelopes: Vec<Digest>,
-    /// Envelopes not executed, as if they had not been ordered: their client had used up its share
-    /// of the block.
+    /// Envelopes not executed, as if they had not been ordered: the block had used up what it may, or
+    /// their client its share of it.
     pub deferred: Vec<Deferred>,
 }
 
@@ -244,14 +245,21 @@ impl Execution {
         self.time
     }
 
-    /// The kept answers to an envelope, if all of it was executed before.
-    pub fn repeated(&self, envelope: &Envelope) -> Option<Vec<Answer>> {
+    /// Whether all of an envelope was executed before.
+    pub fn is_repeated(&self, envelope: &Envelope) -> bool {
         let view = self.state.view(ServiceId::SESSION);
-        let record = sessions::find(&view, envelope.session, &envelope.client).ok()?;
-        let is_known =
-            sequences(envelope).all(|sequence| record.knows(sequence) == Known::Executed);
+        let record = sessions::find(&view, envelope.session, &envelope.client);
+        record.is_ok_and(|record| {
+            sequences(envelope).all(|sequence| record.knows(sequence) == Known::Executed)
+        })
+    }
+
+    /// The answers that are kept of an envelope. Beside them: the work that it took to find them.
+    pub fn kept_answers(&self, envelope: &Envelope) -> (Vec<Answer>, usize) {
+        let view = self.state.view(ServiceId::SESSION);
         let answers = sessions::replies(&view, envelope.session, envelope.first);
-        (is_known && !answers.is_empty()).then_some(answers)
+        let work = work_of(&answers);
+        (answers, work)
     }
 
     /// Executes a commit and writes it, with the ordering state, as one batch.
@@ -307,6 +315,9 @@ impl Execution {
             return;
         }
         let kept = sessions::replies(store, envelope.session, envelope.first);
+        if !kept.is_empty() {
+            gathered.charge(envelope.client, work_of(&kept), 0);
+        }
         let run = Run::new(session, kept);
         let answers = self.run(envelope, run, kind, gathered);
         gathered.answer(envelope, answers, kind);
@@ -320,6 +331,7 @@ impl Execution {
         kind: Kind,
         gathered: &mut Gathered,
     ) -> Vec<Answer> {
+        let known = run.kept.len();
         for (index, (sequence, operation)) in numbered(envelope) {
             match knows(&run.session, sequence) {
                 Known::Forgotten => {
@@ -363,7 +375,9 @@ impl Execution {
         if kind == Kind::Fresh {
             let store = self.state.of(ServiceId::SESSION);
             let Run { session, kept, .. } = run;
-            sessions::save(store, envelope.session, session, envelope.first, &kept, self.time);
+            // A repetition with reads in it keeps nothing new.
+            let kept = if kept.len() > known { kept.as_slice() } else { &[] };
+            sessions::save(store, envelope.session, session, envelope.first, kept, self.time);
         }
         run.answers
     }
@@ -543,6 +557,11 @@ fn reference_of(key: &[u8]) -> Option<BlockRef> {
 
 fn knows(session: &SessionRecord, sequence: Sequence) -> Known {
     if mutants::is_active("exactly_once_dropped") { Known::New } else { session.knows(sequence) }
+}
+
+/// The work of finding the answers that are kept of an envelope.
+fn work_of(kept: &[Answer]) -> usize {
+    ENTRY_WORK + kept.iter().map(|answer| answer.result.bytes()).sum::<usize>()
 }
 
 /// Whether there is a number for each of an envelope's operations.

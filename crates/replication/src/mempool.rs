@@ -12,6 +12,8 @@ use ravelin_model::limits::{BLOCK_ENVELOPES_MAX, BLOCK_VOTES_MAX};
 use ravelin_model::{Digest, Encode as _, Envelope, PublicKey, SignedStatement, Vote};
 use ravelin_multicast::Payload;
 
+use crate::execution::{Deferral, Deferred};
+
 /// Bytes of envelopes that wait, over all clients.
 pub const PENDING_BYTES_MAX: usize = 64 << 20;
 /// Bytes of envelopes of one client that wait.
@@ -20,6 +22,9 @@ pub const PENDING_CLIENT_BYTES_MAX: usize = 8 << 20;
 pub const PENDING_CLIENT_ENVELOPES_MAX: usize = 2048;
 /// Envelopes remembered as under way in own blocks, so that a retry does not put them in another.
 pub const UNDER_WAY_MAX: usize = 65_536;
+/// Operations after which a block takes no further envelope: small writes, of which more would not be
+/// executed with one block.
+pub const DRAWN_OPERATIONS_MAX: usize = 32 << 10;
 /// What a client is told to wait when its quota is full.
 pub const RETRY_AFTER_MS: u32 = 20;
 
@@ -66,11 +71,7 @@ impl Mempool {
             return Ok(());
         }
         let size = envelope.size();
-        let is_full = self.queues.get(&envelope.client).is_some_and(|queue| {
-            queue.bytes + size > PENDING_CLIENT_BYTES_MAX
-                || queue.envelopes.len() >= PENDING_CLIENT_ENVELOPES_MAX
-        });
-        if is_full || self.bytes + size > PENDING_BYTES_MAX {
+        if !self.has_room(&envelope.client, size) {
             return Err(Busy { retry_after_ms: RETRY_AFTER_MS });
         }
         self.push(digest, Envelope::clone(envelope), size);
@@ -114,16 +115,39 @@ impl Mempool {
     }
 
     /// Notes that an envelope was ordered and its turn did not come. If it stood in an own block, it
-    /// is under way no more, and its client is to be told to try again; one that waits here goes on
-    /// waiting.
+    /// is under way no more: where others had used up the block, it keeps its turn and comes first in
+    /// the next one, or whoever is last in a block could stay so for ever. Of several in a block the
+    /// last is to be noted first. One that waits here goes on waiting.
     ///
     /// # Errors
-    /// [`Busy`] for the client of an envelope in an own block.
-    pub fn on_deferred(&mut self, digest: &Digest) -> Result<(), Busy> {
-        if self.forget_under_way(digest) {
+    /// [`Busy`] if the envelope is gone from here, and its client is to be told to try again.
+    pub fn on_deferred(&mut self, deferred: &Deferred) -> Result<(), Busy> {
+        let Deferred { digest, envelope, why } = deferred;
+        if !self.forget_under_way(digest) {
+            return Ok(());
+        }
+        let size = envelope.encode().len();
+        if *why == Deferral::Client || !self.has_room(&envelope.client, size) {
             return Err(Busy { retry_after_ms: RETRY_AFTER_MS });
         }
+        let client = envelope.client;
+        self.turns.retain(|other| *other != client);
+        self.turns.push_front(client);
+        let queue = self.queues.entry(client).or_default();
+        queue.bytes += size;
+        queue.envelopes.push_front((*digest, envelope.clone(), size));
+        self.bytes += size;
+        self.waiting.insert(*digest, client);
         Ok(())
+    }
+
+    /// Whether another envelope of `client` may wait.
+    fn has_room(&self, client: &PublicKey, size: usize) -> bool {
+        let is_full = self.queues.get(client).is_some_and(|queue| {
+            queue.bytes + size > PENDING_CLIENT_BYTES_MAX
+                || queue.envelopes.len() >= PENDING_CLIENT_ENVELOPES_MAX
+        });
+        !is_full && self.bytes + size <= PENDING_BYTES_MAX
     }
 
     /// Envelopes that wait.
@@ -208,9 +232,11 @@ impl Payload for Mempool {
         let taken: usize = votes.iter().map(|vote| vote.encode().len()).sum();
         let mut room = bytes_max.saturating_sub(taken);
         let mut envelopes = Vec::new();
-        while envelopes.len() < BLOCK_ENVELOPES_MAX {
+        let mut operations = 0;
+        while envelopes.len() < BLOCK_ENVELOPES_MAX && operations < DRAWN_OPERATIONS_MAX {
             let Some((envelope, size)) = self.take_turn(room) else { break };
             room -= size;
+            operations += envelope.operations.len();
             envelopes.push(envelope);
         }
         (envelopes, votes)

@@ -22,7 +22,7 @@ use ravelin_crypto::{Keyring, SigningKey, VerifiedEnvelope};
 use ravelin_model::wire::{ClientMessage, ServerMessage};
 use ravelin_model::{
     Action, Actions, Application, BlockRef, CommitIndex, CommitStatement, Decode as _, Digest,
-    Encode as _, Evidence, LogRecord, Position, Protocol, ReplicaId, Round, SignedPlan,
+    Encode as _, Envelope, Evidence, LogRecord, Position, Protocol, ReplicaId, Round, SignedPlan,
     SignedStatement, StateBackend, Suspicion, Time, Vote,
 };
 use ravelin_multicast::ordering::{self, Start, Views};
@@ -264,7 +264,7 @@ impl Replica {
         for envelope in &executed.envelopes {
             self.ordering.payload_mut().on_executed(envelope);
         }
-        for deferred in &executed.deferred {
+        for deferred in executed.deferred.iter().rev() {
             self.on_deferred(deferred, out);
         }
         let signed = self.sign_commit(committed, &executed);
@@ -283,10 +283,11 @@ impl Replica {
         }
     }
 
-    /// Tells the client of an own block's envelope whose turn did not come to send it again.
+    /// Tells the client of an own block's envelope whose turn did not come to send it again, unless it
+    /// waits here for the next block.
     fn on_deferred(&mut self, deferred: &Deferred, out: &mut Out) {
-        let Deferred { digest, client, session, first } = *deferred;
-        let Err(busy) = self.ordering.payload_mut().on_deferred(&digest) else { return };
+        let Err(busy) = self.ordering.payload_mut().on_deferred(deferred) else { return };
+        let Envelope { client, session, first, .. } = deferred.envelope;
         for connection in self.clients.of(&client, session) {
             let retry_after_ms = busy.retry_after_ms;
             let message = ServerMessage::Busy { session, first, retry_after_ms };

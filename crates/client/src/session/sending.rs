@@ -95,6 +95,7 @@ impl Session {
     ) {
         if session == SessionId(0) {
             self.on_no_answer(now, from, Ticket(first.0), out);
+            self.on_watch_refused(now, from, first.0, retry_after_ms);
         }
         if self.named_session() != Some(session) {
             return;

@@ -3,7 +3,7 @@
 use ravelin_model::wire::ChangeItem;
 
 use super::*;
-use crate::limits::WATCHES_MAX;
+use crate::limits::{BUSY_HOLD_MAX, WATCHES_MAX};
 
 impl Session {
     /// Follows the changes of `service` at keys that begin with `prefix`, from a position on, until
@@ -85,6 +85,31 @@ impl Session {
             Self::unsubscribe_all(&watch, out);
         }
         out.push(ClientAction::Deliver(Event::Compacted { ticket, oldest }));
+    }
+
+    /// Takes it that `from` will not begin the subscription `id` now: it is asked again after a rest.
+    pub(super) fn on_watch_refused(
+        &mut self,
+        now: Time,
+        from: ReplicaId,
+        id: u64,
+        retry_after_ms: u32,
+    ) {
+        if let Some((_, watch)) = self.subscribed(from, id) {
+            let rest = Duration::from_millis(u64::from(retry_after_ms)).min(BUSY_HOLD_MAX);
+            watch.postpone(from, now.after(rest));
+        }
+    }
+
+    /// Subscribes where the rest is over.
+    pub(super) fn resume_watches(&mut self, now: Time, out: &mut Vec<ClientAction>) {
+        let rested = |(ticket, watch): (&Ticket, &Watch)| {
+            watch.rested(now).map(|replica| (*ticket, replica)).collect::<Vec<_>>()
+        };
+        let rested: Vec<_> = self.watches.iter().flat_map(rested).collect();
+        for (ticket, replica) in rested {
+            self.subscribe(ticket, replica, out);
+        }
     }
 
     /// Subscribes all watches at a member that connected.

@@ -3,7 +3,7 @@
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore as _, SeedableRng as _};
 use ravelin_model::wire::{ChangeItem, ClientMessage, ServerMessage};
-use ravelin_model::{Change, FaultModel, Position, ServiceId};
+use ravelin_model::{Change, FaultModel, Position, Sequence, ServiceId, SessionId};
 
 use super::fixture::{Fixture, id};
 use crate::event::{Event, Ticket};
@@ -169,6 +169,34 @@ fn one_liar_cannot_say_that_a_watch_is_compacted() {
     let unwatched = fixture.take_sends();
     assert!(unwatched.iter().all(|(_, sent)| matches!(sent, ClientMessage::Unwatch { .. })));
     assert_eq!(unwatched.len(), 4);
+}
+
+#[test]
+fn a_member_that_is_too_busy_for_a_watch_is_asked_again_after_its_rest() {
+    let mut fixture = Fixture::four();
+    let ticket = watch(&mut fixture, 1);
+    let mut asked = vec![(0, 0); 4];
+    subscriptions(&mut fixture, &mut asked);
+    let before = asked.clone();
+    let busy = |first: u64| {
+        let (session, first) = (SessionId(0), Sequence(first));
+        ServerMessage::Busy { session, first, retry_after_ms: 300 }
+    };
+    for member in 0..2 {
+        fixture.tell(member, busy(asked[member].0));
+    }
+    assert_eq!(fixture.take_sends(), []);
+    let begin = fixture.now;
+    fixture.act(|session, now, out| session.on_disconnected(now, id(1), out));
+    fixture.wait();
+    assert_eq!(fixture.now.since(begin).as_millis(), 300);
+    subscriptions(&mut fixture, &mut asked);
+    assert_ne!(asked[0], before[0], "under another id");
+    assert_eq!(asked[1..], before[1..], "whoever left is asked when it comes back");
+    for member in [0, 2] {
+        fixture.tell(member, changes(asked[member].0, 9, &[]));
+    }
+    assert_eq!(fixture.session.watched_through(ticket), Some(Position(9)));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use ravelin_crypto::keyring::envelope_digest;
 use ravelin_model::wire::ChangeItem;
 use ravelin_model::{
-    Answer, AnswerBatch, Digest, Envelope, PublicKey, ReplicaId, Sequence, ServiceId, SessionId,
+    Answer, AnswerBatch, Digest, Envelope, PublicKey, ReplicaId, ServiceId, SessionId,
 };
 
 use super::Kind;
@@ -47,12 +47,19 @@ pub(super) struct Gathered {
 pub struct Deferred {
     /// Its digest.
     pub digest: Digest,
-    /// Who signed it.
-    pub client: PublicKey,
-    /// The session.
-    pub session: SessionId,
-    /// Number of its first operation.
-    pub first: Sequence,
+    /// The envelope.
+    pub envelope: Envelope,
+    /// Why.
+    pub why: Deferral,
+}
+
+/// Why an envelope's turn did not come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deferral {
+    /// Its client had used up its share of the block.
+    Client,
+    /// The block had used up what it may.
+    Block,
 }
 
 /// Bytes of a commit's answers to one client.
@@ -79,15 +86,16 @@ impl Gathered {
     }
 
     /// Whether the envelope's client, or all clients together, have used up what they may cause with
-    /// this block. The client is told so.
+    /// this block.
     pub(super) fn defers(&mut self, envelope: &Envelope) -> bool {
         let used = self.charged.get(&envelope.client).copied().unwrap_or_default();
-        if used <= CLIENT_WORK_MAX && self.work <= BLOCK_WORK_MAX {
-            return false;
-        }
-        let (client, session, first) = (envelope.client, envelope.session, envelope.first);
+        let why = match () {
+            () if used > CLIENT_WORK_MAX => Deferral::Client,
+            () if self.work > BLOCK_WORK_MAX => Deferral::Block,
+            () => return false,
+        };
         let digest = envelope_digest(envelope);
-        self.deferred.push(Deferred { digest, client, session, first });
+        self.deferred.push(Deferred { digest, envelope: envelope.clone(), why });
         true
     }
 
@@ -140,8 +148,11 @@ mod tests {
         assert!(!gathered.defers(&envelope(0)), "no more than it may");
         gathered.charge(world.client(0), 1, 1);
         assert!(gathered.defers(&envelope(1)), "what nobody is charged for counts");
-        let told = gathered.deferred.iter().map(|deferred| deferred.client);
-        assert!(told.eq([world.client(1)]));
+        let deferred = &gathered.deferred[..];
+        let [Deferred { envelope: late, why: Deferral::Block, .. }] = deferred else {
+            panic!("{deferred:?}")
+        };
+        assert_eq!(*late, envelope(1));
         gathered.begin_block(ReplicaId(0));
         assert!(!gathered.defers(&envelope(1)), "the next block is another matter");
     }

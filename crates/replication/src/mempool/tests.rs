@@ -66,6 +66,60 @@ fn a_flooding_client_delays_another_by_one_turn_at_most() {
     check_books(&mempool);
 }
 
+fn deferred(envelope: &Envelope, why: Deferral) -> Deferred {
+    Deferred { digest: envelope_digest(envelope), envelope: envelope.clone(), why }
+}
+
+/// Whoever came last in a block that others had used up must not be last in the next one too.
+#[test]
+fn what_a_full_block_left_over_comes_first_in_the_next() {
+    let world = world();
+    let mut mempool = Mempool::default();
+    for (client, first) in [(0, 1), (1, 1), (2, 1), (0, 2), (1, 2)] {
+        mempool.admit(&envelope(&world, client, first, 10)).unwrap();
+    }
+    let drawn = draw(&mut mempool);
+    assert_eq!(clients(&world, &drawn), [0, 1, 2, 0, 1]);
+    let (done, left) = drawn.split_at(1);
+    mempool.on_executed(&envelope_digest(&done[0]));
+    for first in 3..6 {
+        mempool.admit(&envelope(&world, 0, first, 10)).unwrap();
+    }
+    for late in left.iter().rev() {
+        mempool.on_deferred(&deferred(late, Deferral::Block)).unwrap();
+        check_books(&mempool);
+    }
+    let drawn = draw(&mut mempool);
+    assert_eq!(clients(&world, &drawn), [1, 2, 0, 1, 0, 0, 0]);
+    assert!(left.iter().all(|late| drawn.contains(late)));
+}
+
+#[test]
+fn who_used_up_its_own_share_is_told_to_come_again() {
+    let world = world();
+    let mut mempool = Mempool::default();
+    mempool.admit(&envelope(&world, 0, 1, 10)).unwrap();
+    let drawn = draw(&mut mempool);
+    let late = deferred(&drawn[0], Deferral::Client);
+    mempool.on_deferred(&late).unwrap_err();
+    assert!(mempool.is_empty());
+    mempool.on_deferred(&late).unwrap(); // it stood in another's block, too
+    mempool.admit(&envelope(&world, 0, 1, 10)).expect("it is under way no more");
+}
+
+#[test]
+fn a_block_takes_no_more_operations_than_can_be_executed_with_it() {
+    let world = world();
+    let mut mempool = Mempool::default();
+    for session in 1..=40 {
+        let many = world.toys(0, session, 1, &[Toy::Count; 1000]);
+        mempool.admit(&world.verified(&many)).unwrap();
+    }
+    let drawn = draw(&mut mempool);
+    assert_eq!(drawn.len(), 33);
+    assert_eq!(draw(&mut mempool).len(), 7, "the rest comes next");
+}
+
 #[test]
 fn each_client_has_its_quota_and_leaves_the_others_theirs() {
     let world = world();

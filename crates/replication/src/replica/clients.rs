@@ -70,10 +70,18 @@ impl Replica {
         if session != SessionId(0) {
             self.clients.attach(connection, session);
         }
-        if let Some(answers) = self.execution.repeated(envelope) {
-            return say(ServerMessage::Repeated(AnswerBatch { client, session, answers }));
+        let mut admitted = Ok(());
+        if self.execution.is_repeated(envelope) {
+            admitted = self.read_quota.admit(now, &client);
+            if admitted.is_ok() {
+                let (answers, work) = self.execution.kept_answers(envelope);
+                self.read_quota.charge(client, work);
+                if !answers.is_empty() {
+                    return say(ServerMessage::Repeated(AnswerBatch { client, session, answers }));
+                }
+            }
         }
-        match self.ordering.payload_mut().admit(envelope) {
+        match admitted.and_then(|()| self.ordering.payload_mut().admit(envelope)) {
             Ok(()) => self.on_time(now, out),
             Err(busy) => say(ServerMessage::Busy {
                 session,
@@ -118,9 +126,9 @@ impl Replica {
                 say(ServerMessage::Proof { id, statements, proof });
             }
             ClientMessage::Watch { id, service, prefix, from } => {
-                self.read_quota.charge(client, self.clients.feed_work());
                 let last = self.execution.position();
                 let watch = WatchRequest { id, service, prefix, from };
+                self.read_quota.charge(client, self.clients.work_of(&watch));
                 self.clients.watch(connection, watch, last).into_iter().for_each(say);
             }
             ClientMessage::Unwatch { id } => self.clients.unwatch(connection, id),
@@ -138,18 +146,15 @@ impl Replica {
         client: &PublicKey,
         question: &ClientMessage,
     ) -> Option<ServerMessage> {
-        match *question {
-            ClientMessage::Read { id, .. } | ClientMessage::Prove { id, .. } => {
-                let busy = self.read_quota.admit(now, client).err()?;
-                let (session, first) = (SessionId(0), Sequence(id));
-                Some(ServerMessage::Busy { session, first, retry_after_ms: busy.retry_after_ms })
-            }
-            ClientMessage::Watch { id, .. } => {
-                self.read_quota.admit(now, client).err()?;
-                Some(self.clients.compacted(id))
-            }
-            _ => None,
-        }
+        let (ClientMessage::Read { id, .. }
+        | ClientMessage::Prove { id, .. }
+        | ClientMessage::Watch { id, .. }) = *question
+        else {
+            return None;
+        };
+        let busy = self.read_quota.admit(now, client).err()?;
+        let (session, first) = (SessionId(0), Sequence(id));
+        Some(ServerMessage::Busy { session, first, retry_after_ms: busy.retry_after_ms })
     }
 }
 

@@ -38,7 +38,8 @@ fn a_client_that_floods_waits_and_the_others_do_not() {
     envelopes.push(machine.world.toys(1, modest, 1, &[Toy::Count]));
     let mut twin = machine.restarted(Toys);
     let executed = machine.commit(envelopes.clone());
-    let first: Vec<u64> = executed.deferred.iter().map(|deferred| deferred.first.0).collect();
+    let first: Vec<u64> =
+        executed.deferred.iter().map(|deferred| deferred.envelope.first.0).collect();
     let fitting = CLIENT_WORK_MAX.div_ceil(MANY as usize * ENTRY_WORK) as u64;
     assert_eq!(first, (fitting + 1..=20).collect::<Vec<_>>());
     assert_eq!(machine.count(), fitting + 1, "and the modest one's");
@@ -89,6 +90,21 @@ fn everyday_operations_are_never_charged() {
     const { assert!(6_000 * 14 * ENTRY_WORK > CLIENT_WORK_MAX) };
     assert!(machine.commit(envelopes).deferred.is_empty());
     assert_eq!(machine.count(), 6_000);
+}
+
+/// A read in it makes an old envelope run again, and what is kept of it is looked up each time.
+#[test]
+fn repeating_what_has_many_kept_answers_is_charged_for_them() {
+    let mut machine = Machine::new();
+    let session = machine.open(0, 1).unwrap();
+    let mut toys = vec![Toy::Read(10)];
+    toys.resize(17, Toy::Write(60_000));
+    let old = machine.world.toys(0, session, 1, &toys);
+    machine.submit(&old);
+    let executed = machine.commit(vec![old; 200]);
+    let most = CLIENT_WORK_MAX / (16 * 60_000) + 2;
+    let count = 200 - executed.deferred.len();
+    assert!((most / 2..most).contains(&count), "{count} executed, {most} at most");
 }
 
 /// Whoever is admitted may send orders that nobody approved, and each costs a check.

@@ -97,16 +97,11 @@ fn one_that_floods_reads_is_busy_and_another_is_answered() {
     let watch = |id| ClientMessage::Watch { id, service: KV, prefix: vec![], from: Position(0) };
     cluster.ask(1, greedy, watch(8));
     let heard = cluster.take(1, greedy);
-    assert!(
-        matches!(
-            heard[..],
-            [
-                ServerMessage::Busy { first: Sequence(7), .. },
-                ServerMessage::Compacted { id: 8, .. }
-            ]
-        ),
-        "{heard:?}"
-    );
+    let first = |message: &ServerMessage| match message {
+        ServerMessage::Busy { first, .. } => first.0,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(heard.iter().map(first).collect::<Vec<_>>(), [7, 8]);
     cluster.run(SECOND);
     cluster.ask(1, greedy, ClientMessage::Read { id: 6, service: KV, request: list() });
     let heard = cluster.take(1, greedy);
@@ -124,12 +119,10 @@ fn proofs_and_watches_count_as_work() {
     let prove = |id| ClientMessage::Prove { id, service: KV, key: vec![7] };
     for (index, question) in [(0, &prove as &dyn Fn(u64) -> ClientMessage), (1, &watch)] {
         let connection = cluster.connect(1, 20 + u64::from(index), cluster.world.client(index));
-        let asked = (0..2_000).find(|id| {
+        let asked = (0..20_000).find(|id| {
             cluster.ask(1, connection, question(*id));
             let heard = cluster.take(1, connection);
-            heard.iter().any(|message| {
-                matches!(message, ServerMessage::Busy { .. } | ServerMessage::Compacted { .. })
-            })
+            heard.iter().any(|message| matches!(message, ServerMessage::Busy { .. }))
         });
         assert!(asked.is_some_and(|asked| asked > 10), "{asked:?} questions, way {index}");
     }
