@@ -68,6 +68,7 @@ pub(crate) fn run(invocation: &Invocation, verb: Verb) -> Result<()> {
         Verb::List => list(invocation),
         Verb::Use(arguments) => {
             invocation.contexts()?.select(&arguments.name)?;
+            note_override(invocation);
             invocation.output.print(&known(invocation, &arguments.name)?)
         }
     }
@@ -122,7 +123,18 @@ fn add(invocation: &Invocation, arguments: Add) -> Result<()> {
             return Err(Error::usage("nothing says which cluster to trust", hint));
         }
     }
+    note_override(invocation);
     invocation.output.print(&known(invocation, &arguments.name)?)
+}
+
+/// Says if commands will use another cluster than the one chosen here.
+fn note_override(invocation: &Invocation) {
+    if let Some(config) = &invocation.globals.config {
+        let config = config.display();
+        invocation.output.note(format!(
+            "note: RAVELIN_CONFIG or --config names {config}, which goes before the cluster in use"
+        ));
+    }
 }
 
 fn list(invocation: &Invocation) -> Result<()> {

@@ -62,7 +62,7 @@ impl Kind {
             (1.., Some((_, kind)), None) => Ok(*kind),
             _ => Err(Error::usage(
                 format!("{}: cannot tell what kind of file this is", path.display()),
-                "say it with --kind, or compare it with `ravelin config example`",
+                "say it with --kind, or compare it with `ravelin config example client` or `node`",
             )),
         }
     }

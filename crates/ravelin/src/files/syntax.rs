@@ -23,7 +23,7 @@ fn explained(file: &Path, text: &str, error: &toml::de::Error) -> Error {
         None => file.display().to_string(),
     };
     let mut quoted = message.split('`').skip(1).step_by(2);
-    let example = "`ravelin config example` prints files that are right";
+    let example = "`ravelin config example client` (or `node`) prints files that are right";
     for (beginning, what) in [("unknown field", "key"), ("unknown variant", "value")] {
         if let Some(word) = message.starts_with(beginning).then(|| quoted.next()).flatten() {
             let known: Vec<&str> = quoted.collect();

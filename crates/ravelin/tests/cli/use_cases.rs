@@ -134,6 +134,13 @@ fn clusters_are_known_by_name() {
     let known = |far, known| vec![("far".to_owned(), far), ("known".to_owned(), known)];
     assert_eq!(in_use(contexts()), known(false, true), "the first one stays in use");
     fixture.done(&["trust", "use", "far"]);
+    let environment = [("RAVELIN_CONFIG", "elsewhere.toml")];
+    let overridden = fixture.run(&["trust", "use", "far"], &environment);
+    assert!(
+        overridden.stderr.contains("elsewhere.toml, which goes before"),
+        "{}",
+        overridden.stderr
+    );
     assert_eq!(in_use(contexts()), known(true, false));
     fixture.done(&["cluster", "show", "--context", "known"]);
     let server = "[[servers]]\naddress = \"far.example.org:7702\"\n";
