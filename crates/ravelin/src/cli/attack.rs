@@ -12,7 +12,7 @@ use ravelin_sim::intruder;
 use serde::Serialize;
 
 use super::Invocation;
-use super::local::{Dir, look};
+use super::local::{Dir, look, wait};
 use crate::campaign::{self, CampaignOptions, Length, schedule};
 use crate::cluster_dir::LocalCluster;
 use crate::exit::{Error, Exit, Result};
@@ -99,6 +99,8 @@ pub(crate) struct Campaign {
     report: Option<PathBuf>,
 }
 
+/// How long a server that was given back may take to serve.
+const BACK_MAX: Duration = Duration::from_secs(5);
 /// Seconds of a campaign, unless said otherwise.
 const CAMPAIGN_SECONDS_DEFAULT: u64 = 60;
 /// Seconds in which at least one step fits.
@@ -142,7 +144,9 @@ fn campaign(invocation: &Invocation, arguments: Campaign) -> Result<()> {
 
 fn list(invocation: &Invocation) -> Result<()> {
     let live = intruder::all().iter().filter(|known| known.is_live);
-    let intruders = live.map(|known| Line { name: known.name, what: known.what }).collect();
+    let intruders = live
+        .map(|known| Line { name: known.name, what: known.what, spends_key: known.spends_key })
+        .collect();
     invocation.output.print(&List { intruders })
 }
 
@@ -155,13 +159,16 @@ struct List {
 struct Line {
     name: &'static str,
     what: &'static str,
+    spends_key: bool,
 }
 
 impl fmt::Display for List {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let lines: Vec<String> =
-            self.intruders.iter().map(|line| format!("{:<22} {}", line.name, line.what)).collect();
-        out.write_str(&lines.join("\n"))
+        for line in &self.intruders {
+            let mark = if line.spends_key { '*' } else { ' ' };
+            writeln!(out, "{:<20} {mark} {}", line.name, line.what)?;
+        }
+        out.write_str("* spends the server's key: after it, the server never takes part again")
     }
 }
 
@@ -173,6 +180,15 @@ fn take_over(invocation: &Invocation, arguments: &Run) -> Result<()> {
     let processes = Processes::of(&cluster)?;
     let server = ReplicaId(arguments.on);
     processes.stop(server)?;
+    let spends = |known: &&intruder::Description| {
+        known.spends_key && arguments.name.split('+').any(|name| name == known.name)
+    };
+    for known in intruder::all().iter().filter(spends) {
+        invocation.output.note(format_args!(
+            "`{}` spends the key of server {server} for good: only `ravelin local reset` mends that",
+            known.name
+        ));
+    }
     processes.start(server, Hands::Intruder(&arguments.name))?;
     invocation.output.print(&look(&cluster)?)
 }
@@ -236,5 +252,7 @@ fn stop(invocation: &Invocation, arguments: &Stop) -> Result<()> {
     let server = ReplicaId(arguments.on);
     processes.kill(server)?;
     processes.start(server, Hands::Own)?;
-    invocation.output.print(&look(&cluster)?)
+    let servers = wait(&cluster, BACK_MAX, |servers| servers.is_server_settled(server))?;
+    servers.tell_spent(invocation.output);
+    invocation.output.print(&servers)
 }

@@ -70,3 +70,37 @@ fn liars_are_outvoted_and_proven_and_beyond_f_the_servers_halt() {
     }
     assert_eq!(cluster.run(&[&client[..], &["status"]].concat()).exit, 8);
 }
+
+#[test]
+fn a_server_with_a_spent_key_stays_out_and_the_others_serve() {
+    let cluster = Local::up("spent");
+    let list = cluster.json(&["attack", "list"]);
+    let known = list["intruders"].as_array().expect("a list");
+    let spends = |name: &str| known.iter().any(|it| it["name"] == name && it["spends_key"] == true);
+    assert!(spends("equivocator") && spends("liar") && !spends("mute"));
+    let run = cluster.run(&["attack", "run", "equivocator", "--on", "2"]);
+    assert!(run.exit == 0 && run.stderr.contains("spends the key of server 2"), "{run:?}");
+    let until = Instant::now() + Duration::from_secs(60);
+    let client = ["--config", "D/client.toml"];
+    while !cluster.run(&[&client[..], &["status"]].concat()).stdout.contains("equivocation") {
+        assert!(Instant::now() < until, "the equivocator is never proven");
+    }
+    cluster.done(&["local", "down"]);
+    for _ in 0..2 {
+        let begun = Instant::now();
+        let run = cluster.run(&["local", "up", "--output", "json"]);
+        assert_eq!(run.exit, 7, "{run:?}");
+        assert!(run.stderr.contains("server 2 does not serve: its key is spent"), "{run:?}");
+        assert!(run.stderr.contains("local reset --dir"), "{run:?}");
+        assert!(begun.elapsed() < Duration::from_secs(25), "nothing else is waited for");
+        cluster.done(&[&client[..], &["kv", "put", "a", "1"]].concat());
+    }
+    let run = cluster.run(&["local", "status", "--output", "json"]);
+    assert!(run.exit == 0 && run.stderr.contains("key is spent"), "{run:?}");
+    let status: serde_json::Value = serde_json::from_str(&run.stdout).expect("JSON");
+    assert_eq!(status["servers"][2]["key_spent"], true);
+    assert!(status["servers"][2]["evidence"]["equivocation"].as_u64() > Some(0), "{status}");
+    cluster.done(&["attack", "run", "mute", "--on", "2"]);
+    let run = cluster.run(&["attack", "stop", "--on", "2"]);
+    assert!(run.exit == 0 && run.stderr.contains("key is spent"), "{run:?}");
+}
