@@ -122,7 +122,7 @@ pub(crate) fn run(invocation: &Invocation, verb: Verb) -> Result<()> {
     match verb {
         Verb::List => list(invocation),
         Verb::Run(arguments) => take_over(invocation, &arguments),
-        Verb::Take(arguments) => take(&arguments),
+        Verb::Take(arguments) => take(invocation, &arguments),
         Verb::Stop(arguments) => stop(invocation, &arguments),
         Verb::Campaign(arguments) => campaign(invocation, arguments),
     }
@@ -179,6 +179,7 @@ fn take_over(invocation: &Invocation, arguments: &Run) -> Result<()> {
     let cluster = LocalCluster::open(&arguments.dir.dir)?;
     let processes = Processes::of(&cluster)?;
     let server = ReplicaId(arguments.on);
+    warn_beyond(invocation, &cluster, server)?;
     processes.stop(server)?;
     let spends = |known: &&intruder::Description| {
         known.spends_key && arguments.name.split('+').any(|name| name == known.name)
@@ -191,6 +192,17 @@ fn take_over(invocation: &Invocation, arguments: &Run) -> Result<()> {
     }
     processes.start(server, Hands::Intruder(&arguments.name))?;
     invocation.output.print(&look(&cluster)?)
+}
+
+/// Warns before more servers are in trouble than the cluster tolerates.
+fn warn_beyond(invocation: &Invocation, cluster: &LocalCluster, next: ReplicaId) -> Result<()> {
+    let (troubled, tolerated) = (look(cluster)?.troubled_with(next), cluster.group.faults());
+    if troubled > tolerated {
+        invocation.output.note(format_args!(
+            "warning: {troubled} servers in trouble, {tolerated} tolerated: expect the cluster to stop"
+        ));
+    }
+    Ok(())
 }
 
 /// Refuses an intruder that nobody knows, or that makes sense in the simulator only.
@@ -208,7 +220,7 @@ pub(crate) fn check_live(name: &str) -> Result<()> {
 }
 
 /// Becomes the stranger's program, with what an owner of the server would have.
-fn take(arguments: &Take) -> Result<()> {
+fn take(invocation: &Invocation, arguments: &Take) -> Result<()> {
     let cluster = LocalCluster::open(&arguments.dir.dir)?;
     let processes = Processes::of(&cluster)?;
     let id = ReplicaId(arguments.on);
@@ -217,6 +229,7 @@ fn take(arguments: &Take) -> Result<()> {
         Error::usage(format!("there is no server {id}"), hint)
     })?;
     check_executable(&arguments.exec)?;
+    warn_beyond(invocation, &cluster, id)?;
     processes.stop(id)?;
     let error = Command::new(&arguments.exec)
         .args(&arguments.arguments)

@@ -149,6 +149,13 @@ impl Servers {
         server.is_none_or(|server| server.state != State::CatchingUp)
     }
 
+    /// How many are down, out or owned once `next` is owned.
+    pub(crate) fn troubled_with(&self, next: ReplicaId) -> usize {
+        let is_well = |state| matches!(state, State::Correct | State::CatchingUp);
+        let servers = self.servers.iter();
+        servers.filter(|server| server.id == next || !is_well(server.state)).count()
+    }
+
     /// Whether all serve.
     pub(crate) fn are_all_correct(&self) -> bool {
         self.serving() == self.servers.len()
