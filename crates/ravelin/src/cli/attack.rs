@@ -28,7 +28,7 @@ pub(crate) enum Verb {
     Run(Run),
     /// Hand a server's keys, directory and sockets to a program of yours
     Take(Take),
-    /// Give a server back to itself
+    /// Give a server back to itself, or start it if it is down
     Stop(Stop),
     /// Kill, pause, cut off and take over every server of a cluster of its own, and judge it all
     Campaign(Campaign),
@@ -263,6 +263,11 @@ fn stop(invocation: &Invocation, arguments: &Stop) -> Result<()> {
     let cluster = LocalCluster::open(&arguments.dir.dir)?;
     let processes = Processes::of(&cluster)?;
     let server = ReplicaId(arguments.on);
+    if processes.running(server)?.is_some_and(|running| running.intruder.is_none()) {
+        let cause = format!("server {server} is in nobody's hands");
+        let hint = format!("`ravelin local status --dir {}` shows who is", cluster.dir.display());
+        return Err(Error::new(Exit::Conflict, cause, hint));
+    }
     processes.kill(server)?;
     processes.start(server, Hands::Own)?;
     let servers = wait(&cluster, BACK_MAX, |servers| servers.is_server_settled(server))?;

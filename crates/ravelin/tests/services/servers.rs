@@ -76,6 +76,9 @@ fn liars_are_outvoted_and_proven_and_beyond_f_the_servers_halt() {
 #[test]
 fn a_server_with_a_spent_key_stays_out_and_the_others_serve() {
     let cluster = Local::up("spent");
+    let before = cluster.json(&["local", "status"]);
+    cluster.fails(&["attack", "stop", "--on", "0"], 9, "server 0 is in nobody's hands");
+    assert_eq!(cluster.json(&["local", "status"]), before, "it goes on as the same process");
     let list = cluster.json(&["attack", "list"]);
     let known = list["intruders"].as_array().expect("a list");
     let spends = |name: &str| known.iter().any(|it| it["name"] == name && it["spends_key"] == true);
