@@ -75,7 +75,8 @@ impl<'a> Processes<'a> {
         Self { logging, ..self }
     }
 
-    fn server(&self, id: ReplicaId) -> Result<&'a LocalServer> {
+    /// A server of the cluster.
+    pub(crate) fn server(&self, id: ReplicaId) -> Result<&'a LocalServer> {
         self.cluster.servers.get(id.index()).ok_or_else(|| {
             let count = self.cluster.servers.len();
             Error::usage(

@@ -100,7 +100,7 @@ pub(crate) struct Campaign {
 }
 
 /// How long a server that was given back may take to serve.
-const BACK_MAX: Duration = Duration::from_secs(5);
+const SERVE_AGAIN_MAX: Duration = Duration::from_secs(5);
 /// Seconds of a campaign, unless said otherwise.
 const CAMPAIGN_SECONDS_DEFAULT: u64 = 60;
 /// Seconds in which at least one step fits.
@@ -179,6 +179,7 @@ fn take_over(invocation: &Invocation, arguments: &Run) -> Result<()> {
     let cluster = LocalCluster::open(&arguments.dir.dir)?;
     let processes = Processes::of(&cluster)?;
     let server = ReplicaId(arguments.on);
+    processes.server(server)?;
     warn_beyond(invocation, &cluster, server)?;
     processes.stop(server)?;
     let spends = |known: &&intruder::Description| {
@@ -224,10 +225,7 @@ fn take(invocation: &Invocation, arguments: &Take) -> Result<()> {
     let cluster = LocalCluster::open(&arguments.dir.dir)?;
     let processes = Processes::of(&cluster)?;
     let id = ReplicaId(arguments.on);
-    let server = cluster.servers.get(id.index()).ok_or_else(|| {
-        let hint = format!("the cluster has servers 0 to {}", cluster.servers.len() - 1);
-        Error::usage(format!("there is no server {id}"), hint)
-    })?;
+    let server = processes.server(id)?;
     check_executable(&arguments.exec)?;
     warn_beyond(invocation, &cluster, id)?;
     processes.stop(id)?;
@@ -270,7 +268,7 @@ fn stop(invocation: &Invocation, arguments: &Stop) -> Result<()> {
     }
     processes.kill(server)?;
     processes.start(server, Hands::Own)?;
-    let servers = wait(&cluster, BACK_MAX, |servers| servers.is_server_settled(server))?;
+    let servers = wait(&cluster, SERVE_AGAIN_MAX, |servers| servers.is_server_settled(server))?;
     servers.tell_spent(invocation.output);
     invocation.output.print(&servers)
 }

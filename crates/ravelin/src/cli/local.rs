@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand, ValueEnum};
-use ravelin_model::FaultModel;
+use ravelin_model::{FaultModel, ReplicaId};
 
 use super::Invocation;
 use crate::cluster_dir::LocalCluster;
@@ -180,10 +180,7 @@ fn reset(invocation: &Invocation, dir: &Dir) -> Result<()> {
 
 fn logs(invocation: &Invocation, arguments: &Logs) -> Result<()> {
     let cluster = LocalCluster::open(&arguments.dir.dir)?;
-    let server = cluster.servers.get(usize::from(arguments.on)).ok_or_else(|| {
-        let hint = format!("the cluster has servers 0 to {}", cluster.servers.len() - 1);
-        Error::usage(format!("there is no server {}", arguments.on), hint)
-    })?;
+    let server = Processes::of(&cluster)?.server(ReplicaId(arguments.on))?;
     let path = log_file(server);
     let read = || -> std::io::Result<String> {
         let mut file = std::fs::File::open(&path)?;
