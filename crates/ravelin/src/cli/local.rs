@@ -2,12 +2,14 @@
 
 mod servers;
 
+use std::fmt;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand, ValueEnum};
 use ravelin_model::{FaultModel, ReplicaId};
+use serde::Serialize;
 
 use super::Invocation;
 use crate::cluster_dir::LocalCluster;
@@ -16,6 +18,8 @@ use crate::processes::{Hands, Processes, log_file};
 
 pub(crate) use servers::{Servers, look};
 
+/// Where the cluster is, unless said otherwise.
+pub(crate) const DIR_DEFAULT: &str = "ravelin-local";
 /// How long the servers may take to serve.
 const READY_MAX: Duration = Duration::from_secs(30);
 /// Time between two looks.
@@ -46,7 +50,7 @@ pub(crate) struct Dir {
         long,
         env = "RAVELIN_LOCAL_DIR",
         hide_env_values = true,
-        default_value = "ravelin-local"
+        default_value = DIR_DEFAULT
     )]
     pub(crate) dir: PathBuf,
 }
@@ -174,8 +178,18 @@ fn reset(invocation: &Invocation, dir: &Dir) -> Result<()> {
     }
     std::fs::remove_dir_all(&cluster.dir)
         .map_err(|error| Error::system("remove", &cluster.dir, &error))?;
-    invocation.output.note(format_args!("removed {}", cluster.dir.display()));
-    Ok(())
+    invocation.output.print(&Removed { removed: cluster.dir })
+}
+
+#[derive(Serialize)]
+struct Removed {
+    removed: PathBuf,
+}
+
+impl fmt::Display for Removed {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "removed {}", self.removed.display())
+    }
 }
 
 fn logs(invocation: &Invocation, arguments: &Logs) -> Result<()> {

@@ -109,4 +109,10 @@ fn a_server_with_a_spent_key_stays_out_and_the_others_serve() {
     cluster.done(&["attack", "run", "mute", "--on", "2"]);
     let run = cluster.run(&["attack", "stop", "--on", "2"]);
     assert!(run.exit == 0 && run.stderr.contains("key is spent"), "{run:?}");
+    let run = cluster.run(&["doctor"]);
+    assert!(run.exit == 7 && run.stdout.contains("its key is spent"), "{run:?}");
+    assert!(run.stdout.contains("local reset --dir "), "{run:?}");
+    let removed = cluster.json(&["local", "reset"]);
+    assert!(removed["removed"].as_str().is_some_and(|dir| dir.ends_with('D')), "{removed}");
+    assert!(!cluster.path("D").exists());
 }

@@ -190,9 +190,18 @@ impl Servers {
                     "a spent key is never good again: `ravelin local reset --dir {dir}` begins anew"
                 )
             }
+            State::Down => format!("`ravelin local up --dir {dir}` starts it again"),
             State::Owned => format!("`ravelin attack stop --dir {dir} --on {id}` gives it back"),
             _ => format!("`ravelin local logs --dir {dir} --on {id}` says why"),
         }
+    }
+
+    /// Of each server whether it serves, how it stands, and what to do if it does not serve.
+    pub(crate) fn judged(&self) -> impl Iterator<Item = (bool, String, String)> {
+        let judge = |server: &ServerLine| {
+            (server.state == State::Correct, server.told(), self.advice(server))
+        };
+        self.servers.iter().map(judge)
     }
 
     /// Says which servers never take part again.
@@ -224,7 +233,7 @@ impl ServerLine {
                  signature that it does not know"
             ),
             State::FailSafe => format!("server {id} halted (fail-safe stop)"),
-            State::CatchingUp => format!("server {id} does not begin to serve"),
+            State::CatchingUp => format!("server {id} runs but does not serve yet"),
             State::Correct => format!("server {id} serves"),
         }
     }
