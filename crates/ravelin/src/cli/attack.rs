@@ -1,9 +1,7 @@
 //! `ravelin attack`: take servers of a local cluster over, for real.
 
 use std::fmt;
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
@@ -14,6 +12,8 @@ use serde::Serialize;
 use super::Invocation;
 use super::local::{Dir, look, wait};
 use crate::campaign::{self, CampaignOptions, Length, schedule};
+use crate::child;
+use crate::client_command::{Interruption, runtime};
 use crate::cluster_dir::LocalCluster;
 use crate::exit::{Error, Exit, Result};
 use crate::processes::{Hands, Processes};
@@ -48,6 +48,7 @@ pub(crate) struct Run {
 
 /// Arguments of `attack take`.
 #[derive(Args)]
+#[command(after_long_help = TAKE_HELP)]
 pub(crate) struct Take {
     /// The server
     #[arg(long, value_name = "SERVER")]
@@ -98,6 +99,18 @@ pub(crate) struct Campaign {
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
 }
+
+const TAKE_HELP: &str = "\
+The server is stopped. The program runs in the foreground until it ends, and finds what it owns in:
+
+  RAVELIN_TAKEN_SERVER         the server's number
+  RAVELIN_TAKEN_IDENTITY       the file with its secret keys
+  RAVELIN_TAKEN_DATA           the directory with its log and state
+  RAVELIN_TAKEN_NODE_FILE      its node file
+  RAVELIN_TAKEN_PEER_LISTEN    where other servers reach it
+  RAVELIN_TAKEN_CLIENT_LISTEN  where clients reach it
+
+The exit code is the program's. `ravelin attack stop` gives the server back.";
 
 /// How long a server that was given back may take to serve.
 const SERVE_AGAIN_MAX: Duration = Duration::from_secs(5);
@@ -220,7 +233,7 @@ pub(crate) fn check_live(name: &str) -> Result<()> {
     Err(Error::usage(format!("there is no intruder `{name}` for real servers"), hint))
 }
 
-/// Becomes the stranger's program, with what an owner of the server would have.
+/// Runs the stranger's program, with what an owner of the server would have, until it ends.
 fn take(invocation: &Invocation, arguments: &Take) -> Result<()> {
     let cluster = LocalCluster::open(&arguments.dir.dir)?;
     let processes = Processes::of(&cluster)?;
@@ -229,17 +242,34 @@ fn take(invocation: &Invocation, arguments: &Take) -> Result<()> {
     check_executable(&arguments.exec)?;
     warn_beyond(invocation, &cluster, id)?;
     processes.stop(id)?;
-    let error = Command::new(&arguments.exec)
+    let mut command = tokio::process::Command::new(&arguments.exec);
+    command
         .args(&arguments.arguments)
         .env("RAVELIN_TAKEN_SERVER", id.to_string())
         .env("RAVELIN_TAKEN_IDENTITY", &server.config.identity)
         .env("RAVELIN_TAKEN_DATA", &server.config.data_dir)
         .env("RAVELIN_TAKEN_NODE_FILE", &server.node_file)
         .env("RAVELIN_TAKEN_PEER_LISTEN", server.config.peer_listen.to_string())
-        .env("RAVELIN_TAKEN_CLIENT_LISTEN", server.config.client_listen.to_string())
-        .exec();
-    let what = format!("cannot run {}", arguments.exec.display());
-    Err(Error::caused(Exit::Failed, error, "give the path of an executable file").context(what))
+        .env("RAVELIN_TAKEN_CLIENT_LISTEN", server.config.client_listen.to_string());
+    let status = runtime()?.block_on(async {
+        let mut interruption = Interruption::listen()?;
+        let mut program = command.spawn().map_err(|error| {
+            let what = format!("cannot run {}", arguments.exec.display());
+            Error::caused(Exit::Failed, error, "give the path of an executable file").context(what)
+        })?;
+        child::wait(&mut program, &mut interruption).await
+    })?;
+    match child::code(status) {
+        0 => Ok(()),
+        code => {
+            invocation.output.note(format_args!(
+                "the program ended with {code}; `ravelin attack stop --dir {} --on {id}` gives the \
+                 server back",
+                cluster.dir.display()
+            ));
+            std::process::exit(code)
+        }
+    }
 }
 
 /// Refuses a program that could not run, before a server stops for it.

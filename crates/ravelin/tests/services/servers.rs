@@ -109,6 +109,11 @@ fn a_server_with_a_spent_key_stays_out_and_the_others_serve() {
     cluster.done(&["attack", "run", "mute", "--on", "2"]);
     let run = cluster.run(&["attack", "stop", "--on", "2"]);
     assert!(run.exit == 0 && run.stderr.contains("key is spent"), "{run:?}");
+    let take = ["attack", "take", "--on", "2", "--exec", "sh", "--", "-c"];
+    let exit = "test -r $RAVELIN_TAKEN_IDENTITY && test -d $RAVELIN_TAKEN_DATA && exit 9";
+    let run = cluster.run(&[&take[..], &[exit]].concat());
+    assert!(run.exit == 9 && run.stderr.contains("the program ended with 9"), "{run:?}");
+    cluster.done(&["attack", "stop", "--on", "2"]);
     let run = cluster.run(&["doctor"]);
     assert!(run.exit == 7 && run.stdout.contains("its key is spent"), "{run:?}");
     assert!(run.stdout.contains("local reset --dir "), "{run:?}");
