@@ -50,12 +50,11 @@ async fn livez(State((window, _)): Shared) -> StatusCode {
     }
 }
 
-/// 200 while the server orders and answers; 503 otherwise.
-async fn readyz(State((window, _)): Shared) -> StatusCode {
-    match latest(&window) {
-        Some(snapshot) if snapshot.report.state == "correct" => StatusCode::OK,
-        _ => StatusCode::SERVICE_UNAVAILABLE,
-    }
+/// 200 while the server orders and answers; 503 otherwise. The body is what it calls itself.
+async fn readyz(State((window, _)): Shared) -> (StatusCode, String) {
+    let state = latest(&window).map(|snapshot| snapshot.report.state).unwrap_or_default();
+    let is_ready = state == "correct";
+    (if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, state)
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]

@@ -169,8 +169,9 @@ pub(crate) enum Parsed {
 
 /// Reads the arguments, the program's name first.
 pub(crate) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Parsed> {
+    let arguments: Vec<OsString> = arguments.collect();
     let parsed = definition()
-        .try_get_matches_from(arguments)
+        .try_get_matches_from(&arguments)
         .and_then(|matches| Ok((Sources::new(&matches), Cli::from_arg_matches(&matches)?)));
     match parsed {
         Ok((sources, Cli { globals, command })) => {
@@ -186,7 +187,7 @@ pub(crate) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Parsed>
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
                 Ok(Parsed::Help(error.render().to_string()))
             }
-            _ => Err(explained(&error)),
+            _ => Err(explained(&error, &arguments)),
         },
     }
 }
@@ -212,13 +213,15 @@ pub(crate) fn format_asked_for(arguments: impl Iterator<Item = OsString>) -> For
 }
 
 /// The parser's error in one line, with its tip or the usage as the hint.
-fn explained(error: &clap::Error) -> Error {
+fn explained(error: &clap::Error, arguments: &[OsString]) -> Error {
     let text = error.render().to_string();
-    let usage = text.lines().find_map(|line| line.strip_prefix("Usage: ")).unwrap_or("ravelin");
+    let usage = text.lines().find_map(|line| line.strip_prefix("Usage: "));
+    let usage = usage.map_or_else(|| usage_asked_for(arguments), str::to_owned);
     let without_verb =
         [ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand, ErrorKind::MissingSubcommand];
     if without_verb.contains(&error.kind()) {
-        let noun = usage.split(" [").next().unwrap_or(usage).split(" <").next().unwrap_or(usage);
+        let noun = usage.split(" [").next().unwrap_or(&usage);
+        let noun = noun.split(" <").next().unwrap_or(noun);
         let cause = format!("`{noun}` needs a command");
         return Error::usage(cause, format!("`{noun} --help` lists them"));
     }
@@ -229,6 +232,27 @@ fn explained(error: &clap::Error) -> Error {
     let tip = text.lines().find_map(|line| line.trim().strip_prefix("tip: "));
     let hint = tip.map_or_else(|| format!("usage: {usage}"), str::to_owned);
     Error::usage(cause, hint)
+}
+
+/// The usage of the innermost command that the arguments name: the parser leaves it out when a value
+/// is malformed.
+fn usage_asked_for(arguments: &[OsString]) -> String {
+    let mut root = definition();
+    root.build();
+    let mut command = &mut root;
+    let mut words = arguments.iter().skip(1).filter_map(|word| word.to_str());
+    while let Some(word) = words.next().filter(|word| *word != "--") {
+        let option = word.strip_prefix("--").and_then(|name| {
+            command.get_arguments().find(|argument| argument.get_long() == Some(name))
+        });
+        if option.is_some_and(|option| option.get_action().takes_values()) {
+            words.next();
+        } else if command.find_subcommand(word).is_some() {
+            command = command.find_subcommand_mut(word).expect("just found");
+        }
+    }
+    let usage = command.render_usage().to_string();
+    usage.strip_prefix("Usage: ").unwrap_or(&usage).to_owned()
 }
 
 /// The exit codes, for the help text and the manual.
@@ -249,6 +273,19 @@ mod tests {
     #[test]
     fn the_definition_holds_together() {
         definition().debug_assert();
+    }
+
+    #[test]
+    fn a_malformed_value_is_answered_with_the_usage_of_its_command() {
+        for (typed, usage) in [
+            ("ravelin kv lease grant 10", "usage: ravelin kv lease grant [OPTIONS] <TTL>"),
+            ("ravelin kv get k --timeout 5", "usage: ravelin kv get [OPTIONS] <KEY>"),
+            ("ravelin --context kv local up --servers x", "usage: ravelin local up [OPTIONS]"),
+            ("ravelin --timeout=x kv get kv -- kv", "usage: ravelin kv get [OPTIONS] <KEY>"),
+        ] {
+            let error = parse(typed.split(' ').map(OsString::from)).err().expect("malformed");
+            assert_eq!(error.advice(), usage, "{typed}");
+        }
     }
 
     #[test]

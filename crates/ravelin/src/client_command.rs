@@ -38,6 +38,9 @@ use crate::plan_source;
 /// How long the end of a session is waited for: the result is there already.
 const CLOSE_MAX: Duration = Duration::from_secs(1);
 
+/// How long servers have to say that they refuse this client, when none proved anything to it.
+const ADMISSION_MAX: Duration = Duration::from_secs(2);
+
 /// With whose key a command speaks.
 pub(crate) enum Speaker<'a> {
     /// The client's, which the client file names.
@@ -201,7 +204,19 @@ impl Client {
             self.connection.prove(service, key).await
         };
         let proven = self.within(proven).await;
+        if let Err(Failure::Call(CallError::NotProven)) = proven {
+            self.check_admitted().await?;
+        }
         self.explained(proven).await
+    }
+
+    /// An error if the cluster refuses this client: questions for proof pass over servers that do,
+    /// while an order is refused in words.
+    async fn check_admitted(&self) -> Result<()> {
+        match tokio::time::timeout(ADMISSION_MAX, self.session()).await {
+            Ok(Err(error)) if error.exit() == Exit::Denied => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// Follows changes of a service.

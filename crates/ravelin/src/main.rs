@@ -11,6 +11,7 @@ use std::process::ExitCode;
 
 mod admin;
 mod campaign;
+mod child;
 mod cli;
 mod client_command;
 mod client_settings;

@@ -23,6 +23,8 @@ const STOP_MAX: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// How long a server's health listener may take to answer.
 const HEALTH_MAX: Duration = Duration::from_millis(500);
+/// Bytes of its answer that are read.
+const HEALTH_BYTES_MAX: u64 = 1 << 20;
 
 /// The processes of a local cluster.
 pub(crate) struct Processes<'a> {
@@ -73,7 +75,8 @@ impl<'a> Processes<'a> {
         Self { logging, ..self }
     }
 
-    fn server(&self, id: ReplicaId) -> Result<&'a LocalServer> {
+    /// A server of the cluster.
+    pub(crate) fn server(&self, id: ReplicaId) -> Result<&'a LocalServer> {
         self.cluster.servers.get(id.index()).ok_or_else(|| {
             let count = self.cluster.servers.len();
             Error::usage(
@@ -194,8 +197,20 @@ impl<'a> Processes<'a> {
 
     /// Whether a server says that it serves.
     pub(crate) fn is_ready(&self, id: ReplicaId) -> Result<bool> {
+        Ok(self.own_word(id)?.is_some_and(|word| word == "correct"))
+    }
+
+    /// What a server calls itself; `None` while it does not answer.
+    pub(crate) fn own_word(&self, id: ReplicaId) -> Result<Option<String>> {
         let server = self.server(id)?;
-        Ok(server.config.admin_listen.is_some_and(answers_ready))
+        Ok(server.config.admin_listen.and_then(|address| ask_health(address, "/readyz")))
+    }
+
+    /// Whom a server holds proof against, and of what kind.
+    pub(crate) fn proofs(&self, id: ReplicaId) -> Result<Vec<(ReplicaId, String)>> {
+        let server = self.server(id)?;
+        let metrics = server.config.admin_listen.and_then(|at| ask_health(at, "/metrics"));
+        Ok(metrics.unwrap_or_default().lines().filter_map(proof).collect())
     }
 }
 
@@ -252,16 +267,29 @@ fn reap_in_background(mut child: std::process::Child) {
     std::thread::spawn(move || child.wait());
 }
 
-fn answers_ready(address: SocketAddr) -> bool {
-    let ask = || -> std::io::Result<bool> {
+/// The body of what a server answers to a question about its health, whatever the answer is.
+fn ask_health(address: SocketAddr, path: &str) -> Option<String> {
+    let ask = || -> std::io::Result<String> {
         let mut stream = TcpStream::connect_timeout(&address, HEALTH_MAX)?;
         stream.set_read_timeout(Some(HEALTH_MAX))?;
-        stream.write_all(b"GET /readyz HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
-        let mut head = [0; 12];
-        stream.read_exact(&mut head)?;
-        Ok(head.ends_with(b"200"))
+        write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.take(HEALTH_BYTES_MAX).read_to_string(&mut answer)?;
+        Ok(answer)
     };
-    ask().unwrap_or(false)
+    ask().ok()?.split_once("\r\n\r\n").map(|(_, body)| body.to_owned())
+}
+
+/// The accused and the kind, if this line of a server's metrics is about a proof.
+fn proof(line: &str) -> Option<(ReplicaId, String)> {
+    let (labels, count) = line.strip_prefix("ravelin_evidence{")?.split_once("} ")?;
+    let label = |name: &str| {
+        labels
+            .split(',')
+            .find_map(|label| label.strip_prefix(name)?.strip_prefix("=\"")?.strip_suffix('"'))
+    };
+    let accused = ReplicaId(label("peer")?.parse().ok()?);
+    (count != "0").then(|| Some((accused, label("kind")?.to_owned())))?
 }
 
 #[cfg(test)]
@@ -286,6 +314,17 @@ mod tests {
         };
         // Other tests come and go as threads meanwhile.
         assert!((0..1000).any(is_threads), "that field counts threads");
+    }
+
+    #[test]
+    fn proofs_are_found_among_metrics() {
+        let line = "ravelin_evidence{peer=\"2\",kind=\"equivocation\"} 1";
+        assert_eq!(proof(line), Some((ReplicaId(2), "equivocation".to_owned())));
+        for other in
+            ["", "# TYPE ravelin_evidence gauge", "ravelin_round 7", &line.replace('1', "0")]
+        {
+            assert_eq!(proof(other), None, "{other}");
+        }
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! Where settings come from: flag before environment before file before default, and the record of
-//! it that `ravelin config show --origin` prints.
+//! it that `ravelin config show` prints.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -65,17 +65,12 @@ fn variable(key: &str) -> String {
 pub(crate) struct Shown {
     pub(crate) key: String,
     pub(crate) value: serde_json::Value,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) origin: Option<String>,
+    pub(crate) origin: String,
 }
 
 impl fmt::Display for Shown {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{} = {}", self.key, self.value)?;
-        match &self.origin {
-            Some(origin) => write!(out, "  # {origin}"),
-            None => Ok(()),
-        }
+        write!(out, "{} = {}  # {}", self.key, self.value, self.origin)
     }
 }
 
@@ -106,7 +101,7 @@ impl<'a> Layers<'a> {
             (None, Some(value), Some(file)) => (value, Origin::File(file.to_owned())),
             _ => (default, Origin::Default),
         };
-        let origin = Some(origin.to_string());
+        let origin = origin.to_string();
         self.shown.push(Shown { key: key.to_owned(), value: value.shown(), origin });
         value
     }
@@ -205,7 +200,7 @@ mod tests {
         ] {
             let mut layers = Layers::new(Some(file), &sources);
             assert_eq!(layers.pick("limit", argument, in_file, 4), value);
-            assert_eq!(layers.shown()[0].origin.as_deref(), Some(origin));
+            assert_eq!(layers.shown()[0].origin, origin);
         }
     }
 }

@@ -127,14 +127,14 @@ impl Totals {
     pub(super) fn in_words(&self) -> String {
         format!(
             "{} operations checked, {} wrong answers, {} lost writes, {} unanswered, longest gap {} \
-             ms; {} steps broke a promise, {} servers stay out with spent keys.",
+             ms; {} broke a promise, {} with spent keys.",
             self.operations,
             self.wrong,
             self.lost,
             self.unanswered,
             self.longest_gap_ms,
-            self.failed,
-            self.exposed
+            counted(self.failed, "step", "steps"),
+            counted(self.exposed, "server stays out", "servers stay out")
         )
     }
 }
@@ -187,6 +187,11 @@ impl Line<'_> {
 
 pub(super) fn milliseconds(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// So many of something.
+fn counted(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
 }
 
 #[cfg(test)]

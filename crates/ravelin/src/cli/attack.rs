@@ -1,9 +1,7 @@
 //! `ravelin attack`: take servers of a local cluster over, for real.
 
 use std::fmt;
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
@@ -12,8 +10,10 @@ use ravelin_sim::intruder;
 use serde::Serialize;
 
 use super::Invocation;
-use super::local::{Dir, look};
+use super::local::{Dir, look, wait};
 use crate::campaign::{self, CampaignOptions, Length, schedule};
+use crate::child;
+use crate::client_command::{Interruption, runtime};
 use crate::cluster_dir::LocalCluster;
 use crate::exit::{Error, Exit, Result};
 use crate::processes::{Hands, Processes};
@@ -28,7 +28,7 @@ pub(crate) enum Verb {
     Run(Run),
     /// Hand a server's keys, directory and sockets to a program of yours
     Take(Take),
-    /// Give a server back to itself
+    /// Give a server back to itself, or start it if it is down
     Stop(Stop),
     /// Kill, pause, cut off and take over every server of a cluster of its own, and judge it all
     Campaign(Campaign),
@@ -48,6 +48,7 @@ pub(crate) struct Run {
 
 /// Arguments of `attack take`.
 #[derive(Args)]
+#[command(after_long_help = TAKE_HELP)]
 pub(crate) struct Take {
     /// The server
     #[arg(long, value_name = "SERVER")]
@@ -99,6 +100,20 @@ pub(crate) struct Campaign {
     report: Option<PathBuf>,
 }
 
+const TAKE_HELP: &str = "\
+The server is stopped. The program runs in the foreground until it ends, and finds what it owns in:
+
+  RAVELIN_TAKEN_SERVER         the server's number
+  RAVELIN_TAKEN_IDENTITY       the file with its secret keys
+  RAVELIN_TAKEN_DATA           the directory with its log and state
+  RAVELIN_TAKEN_NODE_FILE      its node file
+  RAVELIN_TAKEN_PEER_LISTEN    where other servers reach it
+  RAVELIN_TAKEN_CLIENT_LISTEN  where clients reach it
+
+The exit code is the program's. `ravelin attack stop` gives the server back.";
+
+/// How long a server that was given back may take to serve.
+const SERVE_AGAIN_MAX: Duration = Duration::from_secs(5);
 /// Seconds of a campaign, unless said otherwise.
 const CAMPAIGN_SECONDS_DEFAULT: u64 = 60;
 /// Seconds in which at least one step fits.
@@ -120,7 +135,7 @@ pub(crate) fn run(invocation: &Invocation, verb: Verb) -> Result<()> {
     match verb {
         Verb::List => list(invocation),
         Verb::Run(arguments) => take_over(invocation, &arguments),
-        Verb::Take(arguments) => take(&arguments),
+        Verb::Take(arguments) => take(invocation, &arguments),
         Verb::Stop(arguments) => stop(invocation, &arguments),
         Verb::Campaign(arguments) => campaign(invocation, arguments),
     }
@@ -142,7 +157,9 @@ fn campaign(invocation: &Invocation, arguments: Campaign) -> Result<()> {
 
 fn list(invocation: &Invocation) -> Result<()> {
     let live = intruder::all().iter().filter(|known| known.is_live);
-    let intruders = live.map(|known| Line { name: known.name, what: known.what }).collect();
+    let intruders = live
+        .map(|known| Line { name: known.name, what: known.what, spends_key: known.spends_key })
+        .collect();
     invocation.output.print(&List { intruders })
 }
 
@@ -155,13 +172,16 @@ struct List {
 struct Line {
     name: &'static str,
     what: &'static str,
+    spends_key: bool,
 }
 
 impl fmt::Display for List {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let lines: Vec<String> =
-            self.intruders.iter().map(|line| format!("{:<22} {}", line.name, line.what)).collect();
-        out.write_str(&lines.join("\n"))
+        for line in &self.intruders {
+            let mark = if line.spends_key { '*' } else { ' ' };
+            writeln!(out, "{:<20} {mark} {}", line.name, line.what)?;
+        }
+        out.write_str("* spends the server's key: after it, the server never takes part again")
     }
 }
 
@@ -172,9 +192,31 @@ fn take_over(invocation: &Invocation, arguments: &Run) -> Result<()> {
     let cluster = LocalCluster::open(&arguments.dir.dir)?;
     let processes = Processes::of(&cluster)?;
     let server = ReplicaId(arguments.on);
+    processes.server(server)?;
+    warn_beyond(invocation, &cluster, server)?;
     processes.stop(server)?;
+    let spends = |known: &&intruder::Description| {
+        known.spends_key && arguments.name.split('+').any(|name| name == known.name)
+    };
+    for known in intruder::all().iter().filter(spends) {
+        invocation.output.note(format_args!(
+            "`{}` spends the key of server {server} for good: only `ravelin local reset` mends that",
+            known.name
+        ));
+    }
     processes.start(server, Hands::Intruder(&arguments.name))?;
     invocation.output.print(&look(&cluster)?)
+}
+
+/// Warns before more servers are in trouble than the cluster tolerates.
+fn warn_beyond(invocation: &Invocation, cluster: &LocalCluster, next: ReplicaId) -> Result<()> {
+    let (troubled, tolerated) = (look(cluster)?.troubled_with(next), cluster.group.faults());
+    if troubled > tolerated {
+        invocation.output.note(format_args!(
+            "warning: {troubled} servers in trouble, {tolerated} tolerated: expect the cluster to stop"
+        ));
+    }
+    Ok(())
 }
 
 /// Refuses an intruder that nobody knows, or that makes sense in the simulator only.
@@ -191,28 +233,43 @@ pub(crate) fn check_live(name: &str) -> Result<()> {
     Err(Error::usage(format!("there is no intruder `{name}` for real servers"), hint))
 }
 
-/// Becomes the stranger's program, with what an owner of the server would have.
-fn take(arguments: &Take) -> Result<()> {
+/// Runs the stranger's program, with what an owner of the server would have, until it ends.
+fn take(invocation: &Invocation, arguments: &Take) -> Result<()> {
     let cluster = LocalCluster::open(&arguments.dir.dir)?;
     let processes = Processes::of(&cluster)?;
     let id = ReplicaId(arguments.on);
-    let server = cluster.servers.get(id.index()).ok_or_else(|| {
-        let hint = format!("the cluster has servers 0 to {}", cluster.servers.len() - 1);
-        Error::usage(format!("there is no server {id}"), hint)
-    })?;
+    let server = processes.server(id)?;
     check_executable(&arguments.exec)?;
+    warn_beyond(invocation, &cluster, id)?;
     processes.stop(id)?;
-    let error = Command::new(&arguments.exec)
+    let mut command = tokio::process::Command::new(&arguments.exec);
+    command
         .args(&arguments.arguments)
         .env("RAVELIN_TAKEN_SERVER", id.to_string())
         .env("RAVELIN_TAKEN_IDENTITY", &server.config.identity)
         .env("RAVELIN_TAKEN_DATA", &server.config.data_dir)
         .env("RAVELIN_TAKEN_NODE_FILE", &server.node_file)
         .env("RAVELIN_TAKEN_PEER_LISTEN", server.config.peer_listen.to_string())
-        .env("RAVELIN_TAKEN_CLIENT_LISTEN", server.config.client_listen.to_string())
-        .exec();
-    let what = format!("cannot run {}", arguments.exec.display());
-    Err(Error::caused(Exit::Failed, error, "give the path of an executable file").context(what))
+        .env("RAVELIN_TAKEN_CLIENT_LISTEN", server.config.client_listen.to_string());
+    let status = runtime()?.block_on(async {
+        let mut interruption = Interruption::listen()?;
+        let mut program = command.spawn().map_err(|error| {
+            let what = format!("cannot run {}", arguments.exec.display());
+            Error::caused(Exit::Failed, error, "give the path of an executable file").context(what)
+        })?;
+        child::wait(&mut program, &mut interruption).await
+    })?;
+    match child::code(status) {
+        0 => Ok(()),
+        code => {
+            invocation.output.note(format_args!(
+                "the program ended with {code}; `ravelin attack stop --dir {} --on {id}` gives the \
+                 server back",
+                cluster.dir.display()
+            ));
+            std::process::exit(code)
+        }
+    }
 }
 
 /// Refuses a program that could not run, before a server stops for it.
@@ -234,7 +291,14 @@ fn stop(invocation: &Invocation, arguments: &Stop) -> Result<()> {
     let cluster = LocalCluster::open(&arguments.dir.dir)?;
     let processes = Processes::of(&cluster)?;
     let server = ReplicaId(arguments.on);
+    if processes.running(server)?.is_some_and(|running| running.intruder.is_none()) {
+        let cause = format!("server {server} is in nobody's hands");
+        let hint = format!("`ravelin local status --dir {}` shows who is", cluster.dir.display());
+        return Err(Error::new(Exit::Conflict, cause, hint));
+    }
     processes.kill(server)?;
     processes.start(server, Hands::Own)?;
-    invocation.output.print(&look(&cluster)?)
+    let servers = wait(&cluster, SERVE_AGAIN_MAX, |servers| servers.is_server_settled(server))?;
+    servers.tell_spent(invocation.output);
+    invocation.output.print(&servers)
 }

@@ -17,7 +17,7 @@ use crate::settings::Shown;
 /// The verbs.
 #[derive(Subcommand)]
 pub(crate) enum Verb {
-    /// Show the settings in force, of a client or of the node file of `--config`
+    /// Show the settings in force and where each comes from, of a client or of the node file of `--config`
     Show(Show),
     /// Check a file without using it
     Validate(Validate),
@@ -28,9 +28,6 @@ pub(crate) enum Verb {
 /// Arguments of `config show`.
 #[derive(Args)]
 pub(crate) struct Show {
-    /// Say where each value comes from
-    #[arg(long)]
-    origin: bool,
     #[command(flatten)]
     overrides: NodeOverrides,
 }
@@ -70,7 +67,7 @@ fn show(invocation: &Invocation, arguments: Show) -> Result<()> {
         }
         None => None,
     };
-    let (kind, file, mut settings) = match node_file {
+    let (kind, file, settings) = match node_file {
         Some(path) => {
             let (_, settings) = NodeConfig::load(&path, arguments.overrides, &invocation.sources)?;
             (Kind::Node, Some(path), settings)
@@ -84,9 +81,6 @@ fn show(invocation: &Invocation, arguments: Show) -> Result<()> {
             (Kind::Client, settings.path().cloned(), settings.shown())
         }
     };
-    if !arguments.origin {
-        settings.iter_mut().for_each(|setting| setting.origin = None);
-    }
     invocation.output.print(&Settings { kind, file, settings })
 }
 

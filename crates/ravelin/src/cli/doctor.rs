@@ -7,10 +7,9 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use serde::Serialize;
 
-use super::Invocation;
+use super::{Invocation, local};
 use crate::cluster_dir::LocalCluster;
 use crate::exit::{Error, Exit, Result};
-use crate::processes::Processes;
 
 /// Free space below which a server would soon be in trouble.
 const FREE_BYTES_MIN: u64 = 4 << 30;
@@ -22,8 +21,8 @@ const FSYNC_MAX: Duration = Duration::from_millis(20);
 /// Arguments of `doctor`.
 #[derive(Args)]
 pub(crate) struct Doctor {
-    /// Look at this local cluster too
-    #[arg(long, value_name = "DIR")]
+    /// Look at this local cluster too [default: ravelin-local, if it is there]
+    #[arg(long, value_name = "DIR", env = "RAVELIN_LOCAL_DIR", hide_env_values = true)]
     dir: Option<PathBuf>,
 }
 
@@ -34,7 +33,7 @@ struct Finding {
     good: bool,
     found: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    advice: Option<&'static str>,
+    advice: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -44,22 +43,31 @@ struct Findings {
 
 /// Looks.
 pub(crate) fn run(invocation: &Invocation, arguments: &Doctor) -> Result<()> {
-    let place = arguments.dir.clone().unwrap_or_else(std::env::temp_dir);
+    let default = Path::new(local::DIR_DEFAULT);
+    let default = LocalCluster::is_in(default).then(|| default.to_owned());
+    let dir = arguments.dir.clone().or(default);
+    let place = dir.clone().unwrap_or_else(std::env::temp_dir);
     let mut findings = vec![free_space(&place)?, open_files(), sync_time(&place)?];
-    if let Some(dir) = &arguments.dir {
-        findings.extend(servers(dir)?);
+    if let Some(dir) = &dir {
+        let servers = local::look(&LocalCluster::open(dir)?)?;
+        findings.extend(
+            servers.judged().map(|(good, found, advice)| finding("server", good, found, advice)),
+        );
     }
     let bad = findings.iter().filter(|finding| !finding.good).count();
     invocation.output.print(&Findings { findings })?;
     if bad == 0 {
         return Ok(());
     }
-    let cause = format!("{bad} things need attention");
+    let cause = match bad {
+        1 => "1 thing needs attention".to_owned(),
+        _ => format!("{bad} things need attention"),
+    };
     Err(Error::new(Exit::Degraded, cause, "the lines above say what to do"))
 }
 
-fn finding(what: &'static str, good: bool, found: String, advice: &'static str) -> Finding {
-    Finding { what, good, found, advice: (!good).then_some(advice) }
+fn finding(what: &'static str, good: bool, found: String, advice: impl Into<String>) -> Finding {
+    Finding { what, good, found, advice: (!good).then(|| advice.into()) }
 }
 
 fn free_space(place: &Path) -> Result<Finding> {
@@ -101,42 +109,6 @@ fn sync_time(place: &Path) -> Result<Finding> {
     Ok(finding("fsync", median <= FSYNC_MAX, found, advice))
 }
 
-fn servers(dir: &Path) -> Result<Vec<Finding>> {
-    let cluster = LocalCluster::open(dir)?;
-    let processes = Processes::of(&cluster)?;
-    let mut findings = Vec::new();
-    for server in &cluster.servers {
-        let running = processes.running(server.id)?;
-        let is_ready = running.is_some() && processes.is_ready(server.id)?;
-        let (good, found, advice) = match (running, is_ready) {
-            (Some(running), _) if running.intruder.is_some() => (
-                false,
-                format!(
-                    "server {} is in the hands of `{}`",
-                    server.id,
-                    running.intruder.unwrap_or_default()
-                ),
-                "`ravelin attack stop --on SERVER` gives it back",
-            ),
-            (Some(running), true) => {
-                (true, format!("server {} serves as process {}", server.id, running.pid), "")
-            }
-            (Some(_), false) => (
-                false,
-                format!("server {} runs but does not serve", server.id),
-                "`ravelin local logs --on SERVER` says why; it may be catching up",
-            ),
-            (None, _) => (
-                false,
-                format!("server {} is down", server.id),
-                "`ravelin local up` starts it again",
-            ),
-        };
-        findings.push(finding("server", good, found, advice));
-    }
-    Ok(findings)
-}
-
 impl fmt::Display for Findings {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, finding) in self.findings.iter().enumerate() {
@@ -145,7 +117,7 @@ impl fmt::Display for Findings {
             }
             let verdict = if finding.good { "ok" } else { "LOOK" };
             write!(out, "{verdict:<5} {}: {}", finding.what, finding.found)?;
-            if let Some(advice) = finding.advice {
+            if let Some(advice) = &finding.advice {
                 write!(out, "\n      {advice}")?;
             }
         }

@@ -1,5 +1,7 @@
 //! `ravelin local`: a cluster on this machine, to play with.
 
+mod servers;
+
 use std::fmt;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::PathBuf;
@@ -12,9 +14,12 @@ use serde::Serialize;
 use super::Invocation;
 use crate::cluster_dir::LocalCluster;
 use crate::exit::{Error, Exit, Result};
-use crate::files::disk;
 use crate::processes::{Hands, Processes, log_file};
 
+pub(crate) use servers::{Servers, look};
+
+/// Where the cluster is, unless said otherwise.
+pub(crate) const DIR_DEFAULT: &str = "ravelin-local";
 /// How long the servers may take to serve.
 const READY_MAX: Duration = Duration::from_secs(30);
 /// Time between two looks.
@@ -25,7 +30,7 @@ const LOG_TAIL_BYTES: u64 = 64 << 10;
 /// The verbs.
 #[derive(Subcommand)]
 pub(crate) enum Verb {
-    /// Make the cluster, or start it again; returns when it serves
+    /// Make the cluster, or start it again; returns when all servers that can do serve
     Up(Up),
     /// Stop the servers, keeping their data
     Down(Dir),
@@ -45,13 +50,14 @@ pub(crate) struct Dir {
         long,
         env = "RAVELIN_LOCAL_DIR",
         hide_env_values = true,
-        default_value = "ravelin-local"
+        default_value = DIR_DEFAULT
     )]
     pub(crate) dir: PathBuf,
 }
 
 /// Arguments of `local up`.
 #[derive(Args)]
+#[command(after_long_help = UP_HELP)]
 pub(crate) struct Up {
     #[command(flatten)]
     dir: Dir,
@@ -62,6 +68,10 @@ pub(crate) struct Up {
     #[arg(long, value_name = "MODEL")]
     fault_model: Option<ModelName>,
 }
+
+const UP_HELP: &str = "\
+Exit codes: 0 all servers serve; 7 a quorum serves, and another server is down, in an intruder's hands
+or stays out with a spent key; 1 no quorum serves.";
 
 /// Fault models that this release can run.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -85,7 +95,11 @@ pub(crate) fn run(invocation: &Invocation, verb: Verb) -> Result<()> {
     match verb {
         Verb::Up(arguments) => up(invocation, &arguments),
         Verb::Down(dir) => down(invocation, &dir),
-        Verb::Status(dir) => invocation.output.print(&look(&LocalCluster::open(&dir.dir)?)?),
+        Verb::Status(dir) => {
+            let servers = look(&LocalCluster::open(&dir.dir)?)?;
+            servers.tell_spent(invocation.output);
+            invocation.output.print(&servers)
+        }
         Verb::Logs(arguments) => logs(invocation, &arguments),
         Verb::Reset(dir) => reset(invocation, &dir),
     }
@@ -107,12 +121,16 @@ fn up(invocation: &Invocation, arguments: &Up) -> Result<()> {
             processes.start(server.id, Hands::Own)?;
         }
     }
-    wait_ready(&cluster, &processes)?;
+    let servers = wait(&cluster, READY_MAX, Servers::is_settled)?;
+    if !servers.is_served() {
+        return Err(servers.trouble(Exit::Failed));
+    }
     invocation.output.note(format_args!(
         "try: ravelin --config {} kv put hello world",
         cluster.client_file().display()
     ));
-    invocation.output.print(&look(&cluster)?)
+    invocation.output.print(&servers)?;
+    if servers.are_all_correct() { Ok(()) } else { Err(servers.trouble(Exit::Degraded)) }
 }
 
 /// A cluster that exists is not changed by the arguments of its making.
@@ -127,24 +145,20 @@ fn check_same(cluster: &LocalCluster, arguments: &Up) -> Result<()> {
     }
 }
 
-fn wait_ready(cluster: &LocalCluster, processes: &Processes<'_>) -> Result<()> {
+/// How the servers stand once `is_enough`, or after `most`.
+pub(crate) fn wait(
+    cluster: &LocalCluster,
+    most: Duration,
+    is_enough: impl Fn(&Servers) -> bool,
+) -> Result<Servers> {
     let begun = Instant::now();
-    for server in &cluster.servers {
-        while !processes.is_ready(server.id)? {
-            let is_gone = processes.running(server.id)?.is_none();
-            if is_gone || begun.elapsed() > READY_MAX {
-                let what = if is_gone { "has ended" } else { "does not begin to serve" };
-                let hint = format!(
-                    "`ravelin local logs --dir {} --on {}` says why",
-                    cluster.dir.display(),
-                    server.id
-                );
-                return Err(Error::new(Exit::Failed, format!("server {} {what}", server.id), hint));
-            }
-            std::thread::sleep(LOOK_EVERY);
+    loop {
+        let servers = look(cluster)?;
+        if is_enough(&servers) || begun.elapsed() > most {
+            return Ok(servers);
         }
+        std::thread::sleep(LOOK_EVERY);
     }
-    Ok(())
 }
 
 fn down(invocation: &Invocation, dir: &Dir) -> Result<()> {
@@ -164,16 +178,23 @@ fn reset(invocation: &Invocation, dir: &Dir) -> Result<()> {
     }
     std::fs::remove_dir_all(&cluster.dir)
         .map_err(|error| Error::system("remove", &cluster.dir, &error))?;
-    invocation.output.note(format_args!("removed {}", cluster.dir.display()));
-    Ok(())
+    invocation.output.print(&Removed { removed: cluster.dir })
+}
+
+#[derive(Serialize)]
+struct Removed {
+    removed: PathBuf,
+}
+
+impl fmt::Display for Removed {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "removed {}", self.removed.display())
+    }
 }
 
 fn logs(invocation: &Invocation, arguments: &Logs) -> Result<()> {
     let cluster = LocalCluster::open(&arguments.dir.dir)?;
-    let server = cluster.servers.get(usize::from(arguments.on)).ok_or_else(|| {
-        let hint = format!("the cluster has servers 0 to {}", cluster.servers.len() - 1);
-        Error::usage(format!("there is no server {}", arguments.on), hint)
-    })?;
+    let server = Processes::of(&cluster)?.server(ReplicaId(arguments.on))?;
     let path = log_file(server);
     let read = || -> std::io::Result<String> {
         let mut file = std::fs::File::open(&path)?;
@@ -185,85 +206,4 @@ fn logs(invocation: &Invocation, arguments: &Logs) -> Result<()> {
     };
     let text = read().map_err(|error| Error::system("read", &path, &error))?;
     invocation.output.write(&text)
-}
-
-/// How the servers of a cluster stand, as they and their processes show.
-pub(crate) fn look(cluster: &LocalCluster) -> Result<Servers> {
-    let processes = Processes::of(cluster)?;
-    let mut servers = Vec::new();
-    for server in &cluster.servers {
-        let running = processes.running(server.id)?;
-        let is_ready = running.is_some() && processes.is_ready(server.id)?;
-        let intruder = running.as_ref().and_then(|running| running.intruder.clone());
-        let state = match (&running, &intruder, is_ready) {
-            (None, _, _) => "down",
-            (Some(_), Some(_), _) => "faulty",
-            (Some(_), None, true) => "correct",
-            (Some(_), None, false) => "catching_up",
-        };
-        servers.push(ServerLine {
-            id: server.id,
-            pid: running.map(|running| running.pid),
-            state,
-            intruder,
-            peer_address: server.config.peer_address.clone(),
-            client_address: server.config.client_address.clone(),
-            admin_address: server.config.admin_listen.map(|address| address.to_string()),
-        });
-    }
-    let client_config = disk::plain(&cluster.client_file());
-    Ok(Servers {
-        servers,
-        client_config,
-        fault_model: cluster.group.model().name(),
-        f: cluster.group.faults(),
-    })
-}
-
-/// What scripts read: its fields are stable.
-#[derive(Serialize)]
-pub(crate) struct Servers {
-    servers: Vec<ServerLine>,
-    client_config: PathBuf,
-    fault_model: &'static str,
-    f: usize,
-}
-
-#[derive(Serialize)]
-struct ServerLine {
-    #[serde(serialize_with = "as_number")]
-    id: ReplicaId,
-    pid: Option<u32>,
-    state: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    intruder: Option<String>,
-    peer_address: String,
-    client_address: String,
-    admin_address: Option<String>,
-}
-
-fn as_number<S: serde::Serializer>(id: &ReplicaId, out: S) -> std::result::Result<S::Ok, S::Error> {
-    out.serialize_u16(id.0)
-}
-
-impl fmt::Display for Servers {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(out, "server  pid      state         clients at")?;
-        for server in &self.servers {
-            let pid = server.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string());
-            let state = server.intruder.as_ref().map_or_else(
-                || server.state.to_owned(),
-                |name| format!("{} ({name})", server.state),
-            );
-            writeln!(out, "{:<7} {pid:<8} {state:<13} {}", server.id, server.client_address)?;
-        }
-        write!(
-            out,
-            "{} of {} may be owned ({}); clients use {}",
-            self.f,
-            self.servers.len(),
-            self.fault_model,
-            self.client_config.display()
-        )
-    }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
-use ravelin_model::{PublicKey, Refusal, ReplicaId};
+use ravelin_model::{Group, PublicKey, Refusal, ReplicaId};
 
 use super::{Client, Failure};
 use crate::connection::CallError;
@@ -71,14 +71,11 @@ impl Client {
             let hint = "believe nothing from this cluster until its administrators looked at it";
             return Error::new(Exit::VerificationFailed, cause, hint);
         }
-        let (answering, needed) = (reports.len(), self.group.quorum());
-        let cause = format!(
-            "no quorum within {:?}: {answering} of {} servers answer, {needed} must agree",
-            self.timeout(),
-            self.group.size()
-        );
+        let cause = no_quorum(self.group, reports.len());
+        let cause = format!("no quorum within {:?}: {cause}", self.timeout());
         let hint = if self.session.initialized() {
-            "it is not known whether it was done; `ravelin status` shows the servers"
+            "a change may still be executed: look before you repeat it; `ravelin status` shows the \
+             servers"
         } else {
             "`ravelin status` shows the servers; --timeout waits longer"
         };
@@ -90,6 +87,15 @@ impl Client {
         let accused = self.connection.accused().into_iter().map(|(server, _)| server);
         accused.chain(self.connection.contradicted()).collect()
     }
+}
+
+/// Why nothing was agreed on while `connected` servers at least say how they are.
+fn no_quorum(group: Group, connected: usize) -> String {
+    let (size, needed) = (group.size(), group.quorum());
+    if connected < needed {
+        return format!("{connected} of {size} servers answer, {needed} must agree");
+    }
+    format!("{connected} of {size} servers are connected, but fewer than {needed} answered alike")
 }
 
 /// The cluster will not do it.
@@ -140,4 +146,19 @@ fn halted_error(cause: String) -> Error {
     let hint = "they saw what cannot happen within f intrusions; administrators must judge: \
                 `ravelin status` shows what is known";
     Error::new(Exit::FailSafe, format!("fail-safe stop: {cause}"), hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use ravelin_model::FaultModel;
+
+    use super::*;
+
+    #[test]
+    fn connected_servers_and_those_that_agree_are_told_apart() {
+        let group = Group::new(4, 1, FaultModel::Arbitrary).expect("sound");
+        assert_eq!(no_quorum(group, 2), "2 of 4 servers answer, 3 must agree");
+        let connected = "3 of 4 servers are connected, but fewer than 3 answered alike";
+        assert_eq!(no_quorum(group, 3), connected);
+    }
 }

@@ -116,7 +116,7 @@ const NODE: &str = "--data-dir=@d | --peer-listen=127.0.0.1:1 | --client-listen=
     | --admin-listen=off | --log-level=info | --log-format=text";
 const NODE_START: &str = "--data-dir=@d | --peer-listen=127.0.0.1:1 | --client-listen=127.0.0.1:2 \
     | --admin-listen=off | --log-level=info | --log-format=text | --intruder=mute";
-const CONFIG_SHOW: &str = "--origin | --config=<s1/node.toml \
+const CONFIG_SHOW: &str = "--config=<s1/node.toml \
     | --config=s1/node.toml --data-dir=*d | --peer-listen=127.0.0.1:1 \
     | --client-listen=127.0.0.1:2 | --admin-listen=off | --log-level=info | --log-format=text";
 

@@ -67,8 +67,8 @@ fn nothing_printed_is_secret() {
     let printed = [
         fixture.done(&["node", "card", "--config", "s0/node.toml"]),
         fixture.done(&["node", "check", "--config", "s0/node.toml"]),
-        fixture.done(&["config", "show", "--config", "s0/node.toml", "--origin"]),
-        fixture.done(&["config", "show", "--origin"]),
+        fixture.done(&["config", "show", "--config", "s0/node.toml"]),
+        fixture.done(&["config", "show"]),
         fixture.read("signed.toml"),
     ];
     for secret in &secrets {
@@ -81,7 +81,7 @@ fn nothing_printed_is_secret() {
 fn each_setting_says_where_it_comes_from() {
     let fixture = Fixture::cluster("origins");
     let shown = |arguments: &[&str], environment: &[(&str, &str)], key: &str| {
-        let show = ["config", "show", "--origin", "--output", "json"];
+        let show = ["config", "show", "--output", "json"];
         let run = fixture.run(&[&show[..], arguments].concat(), environment);
         assert_eq!(run.exit, 0, "{}", run.stderr);
         let settings = json(&run.stdout)["settings"].take();

@@ -38,6 +38,8 @@ fn clients_are_let_in_and_shut_out_by_as_many_administrators_as_the_plan_says() 
     let revoke = ["auth", "revoke", "bob", "--key", "admin0.key", "--key", "admin1.key"];
     assert!(cluster.done(&revoke).contains("bob is shut out"));
     cluster.fails(&revoke, 4, "no client is enrolled");
+    let stale = [&["kv", "get", "served", "--stale-ok"], &as_bob[..]].concat();
+    cluster.fails(&stale, 3, "does not know this client");
     cluster.fails(
         &[&["kv", "get", "served"], &as_bob[..]].concat(),
         3,

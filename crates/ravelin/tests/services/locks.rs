@@ -41,6 +41,12 @@ fn plain_locks(cluster: &Cluster) {
     let waiting = cluster.command(&["kv", "lock", "plain", "--output", "json"]);
     let waiting = { waiting }.spawn().expect("started");
     let other = cluster.number(&["kv", "lease", "grant", "1m"], "lease").to_string();
+    let begun = Instant::now();
+    let patient = ["kv", "lock", "plain", "--ttl", "5m", "--timeout", "2s"];
+    cluster.fails(&patient, 5, &format!("not free within 2s: lease {lease} holds it"));
+    let impatient = [&patient[..3], &["--lease", &other, "--timeout", "1s"]].concat();
+    cluster.fails(&impatient, 5, "not free within 1s");
+    assert!(begun.elapsed() < Duration::from_secs(20), "the timeouts hold");
     cluster.fails(&["kv", "unlock", "plain", "--lease", &other], 9, "neither holds");
     std::thread::sleep(Duration::from_millis(500));
     cluster.done(&["kv", "unlock", "plain", "--lease", &lease]);

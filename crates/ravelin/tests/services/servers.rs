@@ -63,10 +63,61 @@ fn liars_are_outvoted_and_proven_and_beyond_f_the_servers_halt() {
     assert_eq!(run.exit, 7, "{run:?}");
     assert!(run.stdout.contains("hold proof: wrong_statement"), "{run:?}");
 
-    cluster.done(&["attack", "run", "liar", "--on", "1"]);
+    let run = cluster.run(&["attack", "run", "liar", "--on", "1"]);
+    let warning = "2 servers in trouble, 1 tolerated: expect the cluster to stop";
+    assert!(run.exit == 0 && run.stderr.contains(warning), "{run:?}");
     let put = [&client[..], &["kv", "put", "b", "1", "--timeout", "5s"]].concat();
     while cluster.run(&put).exit != 8 {
         assert!(Instant::now() < until, "the servers do not halt");
     }
     assert_eq!(cluster.run(&[&client[..], &["status"]].concat()).exit, 8);
+}
+
+#[test]
+fn a_server_with_a_spent_key_stays_out_and_the_others_serve() {
+    let cluster = Local::up("spent");
+    let before = cluster.json(&["local", "status"]);
+    cluster.fails(&["attack", "stop", "--on", "0"], 9, "server 0 is in nobody's hands");
+    assert_eq!(cluster.json(&["local", "status"]), before, "it goes on as the same process");
+    let list = cluster.json(&["attack", "list"]);
+    let known = list["intruders"].as_array().expect("a list");
+    let spends = |name: &str| known.iter().any(|it| it["name"] == name && it["spends_key"] == true);
+    assert!(spends("equivocator") && spends("liar") && !spends("mute"));
+    let run = cluster.run(&["attack", "run", "equivocator", "--on", "2"]);
+    assert!(run.exit == 0 && run.stderr.contains("spends the key of server 2"), "{run:?}");
+    assert!(!run.stderr.contains("in trouble"), "{run:?}");
+    let until = Instant::now() + Duration::from_secs(60);
+    let client = ["--config", "D/client.toml"];
+    while !cluster.run(&[&client[..], &["status"]].concat()).stdout.contains("equivocation") {
+        assert!(Instant::now() < until, "the equivocator is never proven");
+    }
+    cluster.done(&["local", "down"]);
+    for _ in 0..2 {
+        let begun = Instant::now();
+        let run = cluster.run(&["local", "up", "--output", "json"]);
+        assert_eq!(run.exit, 7, "{run:?}");
+        assert!(run.stderr.contains("server 2 does not serve: its key is spent"), "{run:?}");
+        assert!(run.stderr.contains("local reset --dir"), "{run:?}");
+        assert!(begun.elapsed() < Duration::from_secs(25), "nothing else is waited for");
+        cluster.done(&[&client[..], &["kv", "put", "a", "1"]].concat());
+    }
+    let run = cluster.run(&["local", "status", "--output", "json"]);
+    assert!(run.exit == 0 && run.stderr.contains("key is spent"), "{run:?}");
+    let status: serde_json::Value = serde_json::from_str(&run.stdout).expect("JSON");
+    assert_eq!(status["servers"][2]["key_spent"], true);
+    assert!(status["servers"][2]["evidence"]["equivocation"].as_u64() > Some(0), "{status}");
+    cluster.done(&["attack", "run", "mute", "--on", "2"]);
+    let run = cluster.run(&["attack", "stop", "--on", "2"]);
+    assert!(run.exit == 0 && run.stderr.contains("key is spent"), "{run:?}");
+    let take = ["attack", "take", "--on", "2", "--exec", "sh", "--", "-c"];
+    let exit = "test -r $RAVELIN_TAKEN_IDENTITY && test -d $RAVELIN_TAKEN_DATA && exit 9";
+    let run = cluster.run(&[&take[..], &[exit]].concat());
+    assert!(run.exit == 9 && run.stderr.contains("the program ended with 9"), "{run:?}");
+    cluster.done(&["attack", "stop", "--on", "2"]);
+    let run = cluster.run(&["doctor"]);
+    assert!(run.exit == 7 && run.stdout.contains("its key is spent"), "{run:?}");
+    assert!(run.stdout.contains("local reset --dir "), "{run:?}");
+    let removed = cluster.json(&["local", "reset"]);
+    assert!(removed["removed"].as_str().is_some_and(|dir| dir.ends_with('D')), "{removed}");
+    assert!(!cluster.path("D").exists());
 }

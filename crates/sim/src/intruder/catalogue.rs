@@ -40,9 +40,18 @@ pub struct Description {
     /// Whether it makes sense against real servers: its effect does not depend on an order of
     /// messages that only the simulator can arrange, or on taking over before the first start.
     pub is_live: bool,
+    /// Whether it signs what proves its server faulty, or what that server does not know of
+    /// afterwards: the server's key is spent then, and it never takes part again.
+    pub spends_key: bool,
     /// Whose blocks it works with; decides with whom it can be composed.
     pub blocks: Blocks,
     make: fn() -> Box<dyn Intruder>,
+}
+
+impl Description {
+    const fn spending(self) -> Self {
+        Self { spends_key: true, ..self }
+    }
 }
 
 /// What an intruder has to do with its server's blocks.
@@ -79,7 +88,7 @@ const fn aside(
     what: &'static str,
     make: fn() -> Box<dyn Intruder>,
 ) -> Description {
-    Description { name, what, is_live: true, blocks: Blocks::Leaves, make }
+    Description { name, what, is_live: true, spends_key: false, blocks: Blocks::Leaves, make }
 }
 
 const fn alters(
@@ -87,7 +96,7 @@ const fn alters(
     what: &'static str,
     make: fn() -> Box<dyn Intruder>,
 ) -> Description {
-    Description { name, what, is_live: true, blocks: Blocks::Alters, make }
+    Description { name, what, is_live: true, spends_key: false, blocks: Blocks::Alters, make }
 }
 
 const fn maker(
@@ -95,7 +104,7 @@ const fn maker(
     what: &'static str,
     make: fn() -> Box<dyn Intruder>,
 ) -> Description {
-    Description { name, what, is_live: true, blocks: Blocks::Makes, make }
+    Description { name, what, is_live: true, spends_key: false, blocks: Blocks::Makes, make }
 }
 
 const ALL: &[Description] = &[
@@ -103,32 +112,37 @@ const ALL: &[Description] = &[
         Box::new(BadEnvelopes)
     }),
     aside("censor", "neither hears nor answers some clients", || Box::new(Censor)),
-    alters("chain-gap", "leaves own blocks out of its own chain", || Box::new(ChainGap::default())),
+    alters("chain-gap", "leaves own blocks out of its own chain", || Box::new(ChainGap::default()))
+        .spending(),
     aside("delayer", "does everything right, and late", || Box::new(Delayer)),
     alters("different-to-each", "sends every replica a block of its own", || {
         Box::new(DifferentToEach::default())
-    }),
+    })
+    .spending(),
     maker("duplicate-envelopes", "orders clients' envelopes again and again", || {
         Box::new(DuplicateEnvelopes::default())
     }),
     alters("equivocator", "shows each half of the group another chain", || {
         Box::new(Equivocator::default())
-    }),
+    })
+    .spending(),
     maker("fake-fast", "seems to be faster than anybody, so that waits shrink", || {
         Box::new(FakeFast::default())
     }),
     alters("false-accuser", "accuses correct members with forged proofs", || {
         Box::new(FalseAccuser::default())
-    }),
+    })
+    .spending(),
     aside("forger", "answers clients in others' names", || Box::new(Forger::default())),
     alters("future-clock", "lives ten years ahead", || Box::new(Clock::future())),
     alters("future-flood", "floods with blocks of rounds far ahead", || {
         Box::new(FutureFlood::default())
-    }),
+    })
+    .spending(),
     aside("garbage", "sends bytes that are no message", || Box::new(Garbage)),
     alters("giant", "sends what is too large", || Box::new(Giant::default())),
     alters("hides-parents", "shows blocks and keeps their parents", || Box::new(HidesParents)),
-    aside("liar", "answers clients wrongly, correctly signed", || Box::new(Liar)),
+    aside("liar", "answers clients wrongly, correctly signed", || Box::new(Liar)).spending(),
     maker("minimal-links", "links as few blocks as it may", || Box::new(MinimalLinks::default())),
     alters("mute", "says nothing to anybody", || Box::new(Mute)),
     maker("never-votes-first", "never votes for others' leaders, but is always first", || {
@@ -136,9 +150,11 @@ const ALL: &[Description] = &[
     }),
     alters("offline-tree", "grows trees of forks and shows their leaves", || {
         Box::new(OfflineTree::default())
-    }),
+    })
+    .spending(),
     alters("past-clock", "lives a day ago", || Box::new(Clock::past())),
-    maker("perjurer", "states wrong results in its blocks", || Box::new(Perjurer::signed())),
+    maker("perjurer", "states wrong results in its blocks", || Box::new(Perjurer::signed()))
+        .spending(),
     aside("replayer", "says again what was said before", || Box::new(Replayer::default())),
     alters("slow-leader", "is late with the blocks of rounds that it leads", || {
         Box::new(SlowLeader::default())
@@ -150,15 +166,18 @@ const ALL: &[Description] = &[
         name: "twin",
         what: "runs a second replica with the same key",
         is_live: false,
+        spends_key: true,
         blocks: Blocks::Alters,
         make: || Box::new(Twin::default()),
     },
     maker("vote-poisoner", "puts badly signed statements into its blocks", || {
         Box::new(Perjurer::unsigned())
     }),
-    maker("votes-nobody", "votes for nobody's leader block", || Box::new(VotesNobody::default())),
+    maker("votes-nobody", "votes for nobody's leader block", || Box::new(VotesNobody::default()))
+        .spending(),
     alters("withholder", "sends its blocks to few", || Box::new(Withholder)),
     alters("wrong-parents", "sends blocks whose parents break the rules", || {
         Box::new(WrongParents::default())
-    }),
+    })
+    .spending(),
 ];

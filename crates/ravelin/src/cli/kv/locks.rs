@@ -15,9 +15,10 @@ use ravelin_model::ServiceId;
 use ravelin_model::requests::kv::{KvReply, KvRequest, LeaseId, Token};
 use serde::Serialize;
 
+use super::bytes::Shown;
 use super::{Invocation, key, lease, leases, refused};
 use crate::client_command::{self, Client, Interruption, Speaker};
-use crate::exit::Result;
+use crate::exit::{Error, Exit, Result};
 
 /// Pause before the first look whether the lock came to us; it doubles from there on.
 const LOOK_MIN: Duration = Duration::from_millis(20);
@@ -49,7 +50,10 @@ lease is kept alive while the command runs; afterwards the lock is free, and the
 command's. If the lease is lost meanwhile, the command is told to end (SIGTERM).
 
 Without a command, prints the token and the lease. The lock is then held until the lease ends:
-renew it with `ravelin kv lease renew`, give the lock up with `ravelin kv unlock`.";
+renew it with `ravelin kv lease renew`, give the lock up with `ravelin kv unlock`.
+
+While another holds the lock it is waited for, without end unless --timeout (RAVELIN_TIMEOUT) is
+given: after that time the place in the queue is given up, and the exit code is 5.";
 
 /// Arguments of `kv unlock`.
 #[derive(Args)]
@@ -116,7 +120,7 @@ pub(super) fn lock(invocation: &Invocation, arguments: Lock) -> Result<()> {
             }
         };
         let token = tokio::select! {
-            token = acquire(client, &name, &mut lease) => Some(token),
+            token = acquire(client, &name, &mut lease, invocation.globals.timeout) => Some(token),
             _ = interruption.next() => None,
         };
         let token = match token {
@@ -146,8 +150,14 @@ pub(super) fn lock(invocation: &Invocation, arguments: Lock) -> Result<()> {
     }
 }
 
-/// Waits for the lock.
-async fn acquire(client: &Client, name: &[u8], lease: &mut Kept) -> Result<Token> {
+/// Waits for the lock, at most for `most`.
+async fn acquire(
+    client: &Client,
+    name: &[u8],
+    lease: &mut Kept,
+    most: Option<Duration>,
+) -> Result<Token> {
+    let begun = Instant::now();
     let ask = KvRequest::Lock { name: name.to_vec(), lease: lease.id };
     match client.order(ServiceId::KV, &ask).await? {
         KvReply::Locked { token } => return Ok(token),
@@ -160,7 +170,6 @@ async fn acquire(client: &Client, name: &[u8], lease: &mut Kept) -> Result<Token
     let mut pause = LOOK_MIN;
     loop {
         tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(LOOK_MAX);
         if lease.due() <= Instant::now() {
             lease.renew(client).await?; // without the lease we would wait in vain
         }
@@ -168,19 +177,39 @@ async fn acquire(client: &Client, name: &[u8], lease: &mut Kept) -> Result<Token
             KvReply::Lock { holder: Some((holder, token)), .. } if holder == lease.id => {
                 return Ok(token);
             }
-            KvReply::Lock { .. } => {}
+            KvReply::Lock { holder, .. } => {
+                if let Some(most) = most.filter(|most| begun.elapsed() >= *most) {
+                    return Err(not_free(name, holder, most));
+                }
+            }
             other => return Err(refused(other)),
         }
+        let left = most.map(|most| most.saturating_sub(begun.elapsed()));
+        pause = (pause * 2).min(LOOK_MAX).min(left.unwrap_or(LOOK_MAX));
     }
 }
 
+/// Another had the lock for longer than we were to wait.
+fn not_free(name: &[u8], holder: Option<(LeaseId, Token)>, waited: Duration) -> Error {
+    let name = Shown(name);
+    let (held, hint) = match holder {
+        Some((LeaseId(lease), _)) => (
+            format!("lease {lease} holds it"),
+            format!(
+                "`ravelin kv lease show {lease}` tells how long that lasts; --timeout waits longer"
+            ),
+        ),
+        None => ("others wait for it".to_owned(), "--timeout waits longer".to_owned()),
+    };
+    Error::new(
+        Exit::NoQuorum,
+        format!("the lock `{name}` was not free within {waited:?}: {held}"),
+        hint,
+    )
+}
+
 /// Leaves the queue, or the lock, after `error`.
-async fn give_back(
-    client: &Client,
-    name: &[u8],
-    lease: &Kept,
-    error: crate::exit::Error,
-) -> crate::exit::Error {
+async fn give_back(client: &Client, name: &[u8], lease: &Kept, error: Error) -> Error {
     if let Err(left) = release(client, name, lease).await {
         client.output().note(format_args!("the lease ends by itself: {}", left.message()));
     }

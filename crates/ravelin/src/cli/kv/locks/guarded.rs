@@ -1,16 +1,14 @@
 //! A command that runs under a lock.
 
 use std::ffi::{OsStr, OsString};
-use std::os::unix::process::ExitStatusExt as _;
-use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use tokio::process::{Child, Command};
-use tokio::signal::unix::SignalKind;
 
 use super::super::leases;
 use super::{Held, Kept, give_back, release};
+use crate::child::{code, tell, wait};
 use crate::client_command::{Client, Interruption};
 use crate::exit::{Error, Exit, Result};
 
@@ -60,24 +58,6 @@ pub(super) async fn run(
     }
 }
 
-/// Waits for the command's end, and passes on what we are told.
-async fn wait(child: &mut Child, interruption: &mut Interruption) -> Result<ExitStatus> {
-    loop {
-        tokio::select! {
-            status = child.wait() => {
-                return status.map_err(|error| {
-                    Error::caused(Exit::Failed, error, "look whether it still runs")
-                        .context("cannot wait for the command")
-                });
-            }
-            // A terminal interrupts the command as well: only what it did not see is passed on.
-            kind = interruption.next() => if kind == SignalKind::terminate() {
-                tell(child, Signal::TERM);
-            }
-        }
-    }
-}
-
 /// Renews the lease until it is lost; says how.
 async fn keep(client: &Client, lease: &mut Kept) -> String {
     loop {
@@ -115,17 +95,4 @@ async fn end(child: &mut Child) -> Result<()> {
         })?;
     }
     Ok(())
-}
-
-fn tell(child: &Child, signal: Signal) {
-    let pid = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-    if let Some(pid) = pid {
-        // It may have ended meanwhile; it was not waited for, so its id is nobody else's.
-        let _ = kill_process(pid, signal);
-    }
-}
-
-/// The exit code with which shells report how a process ended.
-fn code(status: ExitStatus) -> i32 {
-    status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default())
 }
