@@ -491,8 +491,14 @@ impl<P: Payload> Ordering<P> {
         }
     }
 
+    /// The last round of which missing blocks are asked for one by one. While this replica is behind, a
+    /// replay brings the later ones; asking for them, too, would only take the answerers' time from it.
+    fn fetched_until(&self) -> Round {
+        if self.is_behind() { self.dag.highest() } else { Round(u64::MAX) }
+    }
+
     fn request_missing(&mut self, now: Time, out: &mut Actions<Self>) {
-        for (whom, wanted) in self.parking.due(now) {
+        for (whom, wanted) in self.parking.due(now, self.fetched_until()) {
             for some in wanted.chunks(FETCH_MAX) {
                 out.push(Action::Send(whom, Message::Fetch(some.to_vec())));
             }
@@ -558,7 +564,7 @@ impl<P: Payload> Protocol for Ordering<P> {
         });
         [
             block,
-            self.parking.next_deadline(),
+            self.parking.next_deadline(self.fetched_until()),
             self.catch_up.next_deadline(),
             self.recall.next_deadline(),
         ]

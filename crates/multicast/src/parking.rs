@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ravelin_crypto::Verified;
-use ravelin_model::{Block, BlockRef, Group, ReplicaId, Time};
+use ravelin_model::{Block, BlockRef, Group, ReplicaId, Round, Time};
 
 use crate::{Dag, validity};
 
@@ -247,10 +247,11 @@ impl Parking {
         }
     }
 
-    /// The requests that are due: whom to ask for which blocks.
-    pub fn due(&mut self, now: Time) -> BTreeMap<ReplicaId, Vec<BlockRef>> {
+    /// The requests that are due: whom to ask for which blocks of rounds up to `until`.
+    pub fn due(&mut self, now: Time, until: Round) -> BTreeMap<ReplicaId, Vec<BlockRef>> {
         let mut requests: BTreeMap<ReplicaId, Vec<BlockRef>> = BTreeMap::new();
-        for (reference, missing) in &mut self.missing {
+        let missing = self.missing.iter_mut().take_while(|(missing, _)| missing.round <= until);
+        for (reference, missing) in missing {
             if missing.next > now || self.parked.contains_key(reference) {
                 continue;
             }
@@ -269,11 +270,11 @@ impl Parking {
         requests
     }
 
-    /// When the next request is due.
+    /// When the next request for a block of a round up to `until` is due.
     #[must_use]
-    pub fn next_deadline(&self) -> Option<Time> {
-        let open =
-            self.missing.iter().filter(|(reference, _)| !self.parked.contains_key(reference));
+    pub fn next_deadline(&self, until: Round) -> Option<Time> {
+        let missing = self.missing.iter().take_while(|(missing, _)| missing.round <= until);
+        let open = missing.filter(|(reference, _)| !self.parked.contains_key(reference));
         open.map(|(_, missing)| missing.next).min()
     }
 }

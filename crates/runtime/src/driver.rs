@@ -206,7 +206,9 @@ impl<N: Node> Driver<N> {
             return Duration::ZERO;
         }
         let deadline = self.node.next_deadline().map(|time| self.clock.until(time));
-        deadline.map_or(SNAPSHOT_EVERY, |until| until.min(SNAPSHOT_EVERY))
+        let replay =
+            self.replays.next_due().map(|due| due.saturating_duration_since(Instant::now()));
+        deadline.into_iter().chain(replay).fold(SNAPSHOT_EVERY, Duration::min)
     }
 
     fn turn(&mut self, arrived: Arrived) -> Result<(), LogError> {
@@ -225,6 +227,9 @@ impl<N: Node> Driver<N> {
         self.take_clients(arrived.clients);
         self.node.on_time(self.clock.now(), &mut self.actions);
         self.carry_out()?;
+        while let Some((to, from)) = self.replays.due(Instant::now()) {
+            self.answer_from_log(to, from);
+        }
         if self.shown.elapsed() >= SNAPSHOT_EVERY {
             self.shown = Instant::now();
             self.node.show(&self.totals());

@@ -1,10 +1,12 @@
-use ravelin_model::{FaultModel, Round};
+use ravelin_model::FaultModel;
 
 use super::*;
+
 use crate::dag::tests::drawing::Drawing;
 use crate::dag::tests::view;
 
 const OWN: ReplicaId = ReplicaId(0);
+const ALL: Round = Round(u64::MAX);
 const NOW: Time = Time(1_000_000);
 
 /// `A3` waits for `B2` and `C2`; only round 1 and `A2` are in the DAG.
@@ -20,10 +22,10 @@ fn waiting() -> (Drawing, Dag, Parking) {
 #[test]
 fn missing_parents_are_asked_for_after_a_short_patience() {
     let (drawing, _, mut parking) = waiting();
-    assert!(parking.due(NOW).is_empty(), "blocks commonly overtake their parents");
-    let deadline = parking.next_deadline().expect("something is missing");
+    assert!(parking.due(NOW, ALL).is_empty(), "blocks commonly overtake their parents");
+    let deadline = parking.next_deadline(ALL).expect("something is missing");
     assert_eq!(deadline, NOW.after(FETCH_PATIENCE));
-    let asked = parking.due(deadline);
+    let asked = parking.due(deadline, ALL);
     let wanted: Vec<BlockRef> = asked.get(&ReplicaId(3)).expect("whoever sent it").clone();
     assert_eq!(wanted.len(), 2);
     assert!(wanted.contains(&drawing.at("B2")) && wanted.contains(&drawing.at("C2")));
@@ -36,10 +38,10 @@ fn another_member_is_asked_next_and_ever_more_rarely() {
     let mut pauses = vec![];
     let mut now = NOW;
     for _ in 0..12 {
-        let next = parking.next_deadline().expect("still missing");
+        let next = parking.next_deadline(ALL).expect("still missing");
         pauses.push(next.since(now));
         now = next;
-        asked.extend(parking.due(now).into_keys());
+        asked.extend(parking.due(now, ALL).into_keys());
     }
     assert_eq!(asked[..3], [ReplicaId(3), ReplicaId(1), ReplicaId(2)], "never itself");
     assert!(pauses.is_sorted() && pauses[11] > pauses[1], "{pauses:?}");
@@ -53,7 +55,7 @@ fn a_block_is_released_by_its_last_missing_parent() {
     dag.insert(drawing.block("C2").clone());
     let released = parking.release(&drawing.at("C2"), &dag);
     assert_eq!(released.len(), 1);
-    assert!(parking.is_empty() && parking.next_deadline().is_none() && parking.bytes() == 0);
+    assert!(parking.is_empty() && parking.next_deadline(ALL).is_none() && parking.bytes() == 0);
 }
 
 #[test]
@@ -68,7 +70,7 @@ fn what_the_horizon_passes_is_neither_kept_nor_asked_for() {
     let ready: Vec<BlockRef> = ready.iter().map(|(_, block)| block.reference()).collect();
     assert_eq!(ready, [drawing.at("A3")], "its parents count as present now");
     assert!(!parking.has(&drawing.at("C2")), "it is too old to be of use");
-    let asked = parking.due(NOW.after(FETCH_PATIENCE));
+    let asked = parking.due(NOW.after(FETCH_PATIENCE), ALL);
     let asked: Vec<BlockRef> = asked.into_values().flatten().collect();
     assert_eq!(asked, [drawing.at("B3")], "not C2, which B4 links too");
 }
@@ -90,7 +92,7 @@ fn what_came_for_a_broken_block_alone_goes_with_it() {
     assert_eq!(parking.contradicted(&drawing.at("B2"), &dag), [drawing.at("A3")]);
     let mut other = parking.clone();
     parking.discard(&drawing.at("A3"));
-    assert!(parking.is_empty() && parking.next_deadline().is_none());
+    assert!(parking.is_empty() && parking.next_deadline(ALL).is_none());
 
     other.park(NOW, ReplicaId(2), drawing.block("C3").clone(), &dag);
     other.discard(&drawing.at("A3"));

@@ -4,10 +4,11 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
+use ravelin_crypto::Verified;
 use ravelin_model::limits::GC_DEPTH;
-use ravelin_model::{Protocol as _, ReplicaId, Round, Time};
+use ravelin_model::{Action, Block, Protocol as _, ReplicaId, Round, Time};
 use ravelin_multicast::ordering::REPLAYED_WAITING_MAX;
-use ravelin_multicast::parking::{PARKED_BLOCKS_MAX, Parking};
+use ravelin_multicast::parking::{FETCH_PATIENCE, PARKED_BLOCKS_MAX, Parking};
 use ravelin_multicast::{Dag, Message};
 
 use crate::intruder::{Bomber, Mute, Wrapped};
@@ -113,10 +114,8 @@ fn a_long_run_holds_no_more_than_the_horizon_allows() {
     assert!(cluster.core(0).delivery().delivered().count() as u64 <= 4 * (GC_DEPTH + 8));
 }
 
-#[test]
-fn a_replay_whose_beginning_is_missing_leaves_little_to_wait() {
-    let keys = Keys::new(4, 1, ravelin_model::FaultModel::Arbitrary);
-    let mut core = Core::new(Cluster::new(4, 4, 1, 2).start(0, 1));
+/// Blocks of 60 rounds, each after its parents, of which replica 0 has none.
+fn sixty_rounds(keys: &Keys) -> Vec<Verified<Block>> {
     let mut newest = [0, 1, 2, 3].map(|id| keys.genesis(ReplicaId(id)));
     let mut replay = vec![];
     for round in (1..=60).map(Round) {
@@ -130,6 +129,14 @@ fn a_replay_whose_beginning_is_missing_leaves_little_to_wait() {
             replay.push(block);
         }
     }
+    replay
+}
+
+#[test]
+fn a_replay_whose_beginning_is_missing_leaves_little_to_wait() {
+    let keys = Keys::new(4, 1, ravelin_model::FaultModel::Arbitrary);
+    let mut core = Core::new(Cluster::new(4, 4, 1, 2).start(0, 1));
+    let replay = sixty_rounds(&keys);
     let (first, rest) = replay.split_at(3);
     let mut out = vec![];
     for _ in 0..3 {
@@ -143,4 +150,35 @@ fn a_replay_whose_beginning_is_missing_leaves_little_to_wait() {
     core.on_message(Time(0), ReplicaId(1), Message::Replayed(rest.to_vec()), &mut out);
     assert_eq!(core.dag().highest(), Round(60));
     assert!(core.parking().is_empty());
+}
+
+/// A replay brings what lies ahead; asking for it block by block, too, would take its place.
+#[test]
+fn who_is_behind_asks_for_a_replay_and_for_no_block_that_it_will_bring() {
+    let keys = Keys::new(4, 1, ravelin_model::FaultModel::Arbitrary);
+    let mut core = Core::new(Cluster::new(5, 4, 1, 2).start(0, 1));
+    let rounds = sixty_rounds(&keys);
+    let mut out = vec![];
+    for newest in &rounds[rounds.len() - 6..] {
+        let from = newest.body.author;
+        core.on_message(Time(0), from, Message::Block(newest.clone()), &mut out);
+    }
+    assert!(core.is_behind());
+    core.on_time(Time(900_000), &mut out);
+    let is_fetch = |action: &_| matches!(action, Action::Send(_, Message::Fetch(_)));
+    let is_replay = |action: &_| matches!(action, Action::Send(_, Message::Replay(_)));
+    assert_eq!(out.iter().filter(|action| is_replay(action)).count(), 1);
+    assert_eq!(out.iter().filter(|action| is_fetch(action)).count(), 0);
+    // A block at or below what it has is in no further replay.
+    let hidden = rounds[3 * 4 + 2].reference();
+    let replayed = rounds.iter().filter(|block| block.reference() != hidden).take(90).cloned();
+    let now = Time(900_000);
+    core.on_message(now, ReplicaId(1), Message::Replayed(replayed.collect()), &mut out);
+    assert_eq!(core.dag().highest(), hidden.round);
+    core.on_time(now.after(FETCH_PATIENCE), &mut out);
+    let asked = out.iter().any(|action| match action {
+        Action::Send(_, Message::Fetch(wanted)) => *wanted == [hidden],
+        _ => false,
+    });
+    assert!(asked && core.is_behind());
 }

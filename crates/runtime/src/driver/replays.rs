@@ -23,6 +23,8 @@ const REST_FACTOR: u32 = 4;
 pub(super) struct Replays {
     archive: Archive,
     asked: BTreeMap<ReplicaId, Asked>,
+    /// What peers asked for during their rest; the newest question of each.
+    waiting: BTreeMap<ReplicaId, Round>,
 }
 
 struct Asked {
@@ -35,11 +37,11 @@ struct Asked {
 
 impl Replays {
     pub(super) fn new(archive: Archive) -> Self {
-        Self { archive, asked: BTreeMap::new() }
+        Self { archive, asked: BTreeMap::new(), waiting: BTreeMap::new() }
     }
 
-    /// The records that answer `to`, who asks for those of rounds from `from` on; `None` if it asks
-    /// faster than it could read.
+    /// The records that answer `to`, who asks for those of rounds from `from` on; `None` if its rest is
+    /// not over: [`Self::due`] tells when it is. (Who had to ask again would lose a second.)
     ///
     /// Whoever got further since its last question is answered from where the last answer ended, and
     /// so is whoever could not, since that answer held less than a round. Any other one has lost it,
@@ -52,8 +54,10 @@ impl Replays {
     ) -> Option<Result<Vec<LogRecord>, LogError>> {
         let earlier = self.asked.get(&to);
         if earlier.is_some_and(|earlier| now < earlier.rest_until) {
+            self.waiting.insert(to, from);
             return None;
         }
+        self.waiting.remove(&to);
         let goes_on =
             |earlier: &&Asked| earlier.from < from || (earlier.from == from && !earlier.is_further);
         let resume = earlier.filter(goes_on).and_then(|earlier| earlier.next);
@@ -68,6 +72,22 @@ impl Replays {
         self.asked.insert(to, Asked { rest_until, from, next: page.next, is_further });
         let records = page.records.into_iter();
         Some(Ok(records.map(|(tag, bytes)| LogRecord { round: Round(tag.0), bytes }).collect()))
+    }
+
+    /// A question whose peer has rested, if there is one: it is to be asked for a page now.
+    pub(super) fn due(&mut self, now: Instant) -> Option<(ReplicaId, Round)> {
+        let is_over = |peer: &&ReplicaId| self.rest_until(peer).is_none_or(|until| until <= now);
+        let peer = *self.waiting.keys().find(is_over)?;
+        self.waiting.remove_entry(&peer)
+    }
+
+    /// When the next question is due.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        self.waiting.keys().filter_map(|peer| self.rest_until(peer)).min()
+    }
+
+    fn rest_until(&self, peer: &ReplicaId) -> Option<Instant> {
+        self.asked.get(peer).map(|asked| asked.rest_until)
     }
 }
 
@@ -136,6 +156,9 @@ mod tests {
         assert!(replays.page(now, ReplicaId(2), Round(1)).is_some(), "others are");
         let rested = replays.asked.get(&PEER).expect("it asked").rest_until;
         assert!(rested >= now + REPLAY_PAUSE);
-        assert!(replays.page(rested, PEER, Round(1)).is_some());
+        assert_eq!((replays.due(now), replays.next_due()), (None, Some(rested)));
+        assert_eq!(replays.due(rested), Some((PEER, Round(1))));
+        assert!(replays.page(rested, PEER, Round(1)).is_some(), "without being asked again");
+        assert_eq!((replays.due(rested), replays.next_due()), (None, None));
     }
 }
