@@ -182,8 +182,8 @@ fn a_member_that_is_too_busy_for_a_watch_is_asked_again_after_its_rest() {
         let (session, first) = (SessionId(0), Sequence(first));
         ServerMessage::Busy { session, first, retry_after_ms: 300 }
     };
-    for member in 0..2 {
-        fixture.tell(member, busy(asked[member].0));
+    for (member, (subscription, _)) in asked.iter().enumerate().take(2) {
+        fixture.tell(member, busy(*subscription));
     }
     assert_eq!(fixture.take_sends(), []);
     let begin = fixture.now;
