@@ -48,9 +48,12 @@ pub struct Mempool {
 
 #[derive(Debug, Default)]
 struct Queue {
-    envelopes: VecDeque<(Digest, Envelope, usize)>,
+    envelopes: VecDeque<Waiting>,
     bytes: usize,
 }
+
+/// An envelope with its digest and size.
+type Waiting = (Digest, Envelope, usize);
 
 /// Why an envelope was not taken: the client should wait and try again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,31 +117,26 @@ impl Mempool {
         }
     }
 
-    /// Notes that an envelope was ordered and its turn did not come. If it stood in an own block, it
-    /// is under way no more: where others had used up the block, it keeps its turn and comes first in
-    /// the next one, or whoever is last in a block could stay so for ever. Of several in a block the
-    /// last is to be noted first. One that waits here goes on waiting.
-    ///
-    /// # Errors
-    /// [`Busy`] if the envelope is gone from here, and its client is to be told to try again.
-    pub fn on_deferred(&mut self, deferred: &Deferred) -> Result<(), Busy> {
-        let Deferred { digest, envelope, why } = deferred;
-        if !self.forget_under_way(digest) {
-            return Ok(());
+    /// Notes that envelopes of a block were ordered and their turns did not come, and returns those whose
+    /// clients are to be told to try again. One that stood in an own block is under way no more: where
+    /// others had used up the block, it keeps its turn and comes first in the next one, or whoever is
+    /// last in a block could stay so for ever. One that waits here goes on waiting.
+    pub fn on_deferred(&mut self, deferred: Vec<Deferred>) -> Vec<Envelope> {
+        let mut gone = Vec::new();
+        for Deferred { digest, envelope, why } in deferred.into_iter().rev() {
+            if !self.forget_under_way(&digest) {
+                continue;
+            }
+            let size = envelope.encode().len();
+            if why == Deferral::Block && self.has_room(&envelope.client, size) {
+                self.turns.retain(|other| *other != envelope.client);
+                self.turns.push_front(envelope.client);
+                self.enqueue(digest, envelope, size, VecDeque::push_front);
+            } else {
+                gone.push(envelope);
+            }
         }
-        let size = envelope.encode().len();
-        if *why == Deferral::Client || !self.has_room(&envelope.client, size) {
-            return Err(Busy { retry_after_ms: RETRY_AFTER_MS });
-        }
-        let client = envelope.client;
-        self.turns.retain(|other| *other != client);
-        self.turns.push_front(client);
-        let queue = self.queues.entry(client).or_default();
-        queue.bytes += size;
-        queue.envelopes.push_front((*digest, envelope.clone(), size));
-        self.bytes += size;
-        self.waiting.insert(*digest, client);
-        Ok(())
+        gone
     }
 
     /// Whether another envelope of `client` may wait.
@@ -164,14 +162,25 @@ impl Mempool {
 
     fn push(&mut self, digest: Digest, envelope: Envelope, size: usize) {
         let client = envelope.client;
-        let queue = self.queues.entry(client).or_default();
-        if queue.envelopes.is_empty() {
+        if !self.queues.contains_key(&client) {
             self.turns.push_back(client);
         }
-        queue.bytes += size;
-        queue.envelopes.push_back((digest, envelope, size));
+        self.enqueue(digest, envelope, size, VecDeque::push_back);
+    }
+
+    /// Adds an envelope at that end of its client's queue which `add` says.
+    fn enqueue(
+        &mut self,
+        digest: Digest,
+        envelope: Envelope,
+        size: usize,
+        add: fn(&mut VecDeque<Waiting>, Waiting),
+    ) {
+        self.waiting.insert(digest, envelope.client);
         self.bytes += size;
-        self.waiting.insert(digest, client);
+        let queue = self.queues.entry(envelope.client).or_default();
+        queue.bytes += size;
+        add(&mut queue.envelopes, (digest, envelope, size));
     }
 
     /// The next client's oldest envelope, if it fits into `room`.

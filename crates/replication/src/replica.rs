@@ -30,7 +30,7 @@ use ravelin_multicast::{Committed, Message, Ordering, Standing};
 
 use crate::clients::{Clients, ConnectionId};
 use crate::execution::{self, Deferred, Executed, Execution};
-use crate::mempool::Mempool;
+use crate::mempool::{Mempool, RETRY_AFTER_MS};
 use crate::read_quota::ReadQuota;
 use crate::state::State;
 use crate::statements::Statements;
@@ -260,13 +260,11 @@ impl Replica {
             return;
         }
         self.note_last_block();
-        let executed = self.execution.execute(committed);
+        let mut executed = self.execution.execute(committed);
         for envelope in &executed.envelopes {
             self.ordering.payload_mut().on_executed(envelope);
         }
-        for deferred in executed.deferred.iter().rev() {
-            self.on_deferred(deferred, out);
-        }
+        self.on_deferred(std::mem::take(&mut executed.deferred), out);
         let signed = self.sign_commit(committed, &executed);
         let mut findings = self.statements.state(signed);
         for vote in votes() {
@@ -283,15 +281,16 @@ impl Replica {
         }
     }
 
-    /// Tells the client of an own block's envelope whose turn did not come to send it again, unless it
-    /// waits here for the next block.
-    fn on_deferred(&mut self, deferred: &Deferred, out: &mut Out) {
-        let Err(busy) = self.ordering.payload_mut().on_deferred(deferred) else { return };
-        let Envelope { client, session, first, .. } = deferred.envelope;
-        for connection in self.clients.of(&client, session) {
-            let retry_after_ms = busy.retry_after_ms;
-            let message = ServerMessage::Busy { session, first, retry_after_ms };
-            out.push(Action::Emit(Event::ToClient(connection, message)));
+    /// Tells clients of envelopes whose turn did not come to send them again, unless they wait here for
+    /// the next block.
+    fn on_deferred(&mut self, deferred: Vec<Deferred>, out: &mut Out) {
+        for envelope in self.ordering.payload_mut().on_deferred(deferred) {
+            let Envelope { client, session, first, .. } = envelope;
+            for connection in self.clients.of(&client, session) {
+                let message =
+                    ServerMessage::Busy { session, first, retry_after_ms: RETRY_AFTER_MS };
+                out.push(Action::Emit(Event::ToClient(connection, message)));
+            }
         }
     }
 

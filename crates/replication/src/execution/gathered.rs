@@ -89,10 +89,12 @@ impl Gathered {
     /// this block.
     pub(super) fn defers(&mut self, envelope: &Envelope) -> bool {
         let used = self.charged.get(&envelope.client).copied().unwrap_or_default();
-        let why = match () {
-            () if used > CLIENT_WORK_MAX => Deferral::Client,
-            () if self.work > BLOCK_WORK_MAX => Deferral::Block,
-            () => return false,
+        let why = if used > CLIENT_WORK_MAX {
+            Deferral::Client
+        } else if self.work > BLOCK_WORK_MAX {
+            Deferral::Block
+        } else {
+            return false;
         };
         let digest = envelope_digest(envelope);
         self.deferred.push(Deferred { digest, envelope: envelope.clone(), why });

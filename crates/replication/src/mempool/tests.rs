@@ -66,8 +66,13 @@ fn a_flooding_client_delays_another_by_one_turn_at_most() {
     check_books(&mempool);
 }
 
-fn deferred(envelope: &Envelope, why: Deferral) -> Deferred {
-    Deferred { digest: envelope_digest(envelope), envelope: envelope.clone(), why }
+fn deferred(envelopes: &[Envelope], why: Deferral) -> Vec<Deferred> {
+    let deferred = |envelope: &Envelope| Deferred {
+        digest: envelope_digest(envelope),
+        envelope: envelope.clone(),
+        why,
+    };
+    envelopes.iter().map(deferred).collect()
 }
 
 /// Whoever came last in a block that others had used up must not be last in the next one too.
@@ -85,10 +90,9 @@ fn what_a_full_block_left_over_comes_first_in_the_next() {
     for first in 3..6 {
         mempool.admit(&envelope(&world, 0, first, 10)).unwrap();
     }
-    for late in left.iter().rev() {
-        mempool.on_deferred(&deferred(late, Deferral::Block)).unwrap();
-        check_books(&mempool);
-    }
+    let gone = mempool.on_deferred(deferred(left, Deferral::Block));
+    assert_eq!(gone, []);
+    check_books(&mempool);
     let drawn = draw(&mut mempool);
     assert_eq!(clients(&world, &drawn), [1, 2, 0, 1, 0, 0, 0]);
     assert!(left.iter().all(|late| drawn.contains(late)));
@@ -100,10 +104,10 @@ fn who_used_up_its_own_share_is_told_to_come_again() {
     let mut mempool = Mempool::default();
     mempool.admit(&envelope(&world, 0, 1, 10)).unwrap();
     let drawn = draw(&mut mempool);
-    let late = deferred(&drawn[0], Deferral::Client);
-    mempool.on_deferred(&late).unwrap_err();
+    let late = deferred(&drawn, Deferral::Client);
+    assert_eq!(mempool.on_deferred(late.clone()), drawn);
     assert!(mempool.is_empty());
-    mempool.on_deferred(&late).unwrap(); // it stood in another's block, too
+    assert_eq!(mempool.on_deferred(late), [], "it stood in another's block, too");
     mempool.admit(&envelope(&world, 0, 1, 10)).expect("it is under way no more");
 }
 
