@@ -28,7 +28,7 @@ pub(super) fn markdown(facts: &Facts<'_>) -> String {
          `{}`, begun {seconds} s before {}.\n\n\
          {servers} servers (`{fault_model}`) as processes of one machine, 4 clients at work all the \
          while, {clusters} clusters one after the other. Processors: {}, of which other work took \
-         {} before and {} after the campaign: times are inflated by it.\n\n\
+         {} before and {} after the campaign; it inflates the times.\n\n\
          **{}**\n\n\
          After each step everything that clients were told is judged (linearizability), every \
          acknowledged receipt of the cluster is read back, and the server must serve, have caught \
