@@ -6,7 +6,7 @@
 //! Each subscription to a member has an id of its own, so that what an earlier one still sends is
 //! never taken for the continuation of a later one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ravelin_model::wire::ChangeItem;
 use ravelin_model::{Group, Position, ReplicaId, ServiceId, Time};
@@ -22,7 +22,10 @@ pub(crate) struct Watch {
     /// Everything up to here is agreed and handed out.
     through: Position,
     streams: BTreeMap<ReplicaId, Stream>,
-    compacted: Tally<Position>,
+    compacted: Tally<Gone>,
+    /// Members for whose sake the others were asked anew, once a connection: so one that says again
+    /// and again that it lacks something causes no more work than that.
+    helped: BTreeSet<ReplicaId>,
     /// Members that would not begin a subscription, and when to ask them again.
     postponed: BTreeMap<ReplicaId, Time>,
 }
@@ -41,6 +44,24 @@ struct Stream {
     is_cut: bool,
 }
 
+/// What one member said of the changes that it no longer has.
+#[derive(Debug)]
+struct Gone {
+    /// The first position that it still has.
+    oldest: Position,
+    /// What was agreed when it said so.
+    through: Position,
+}
+
+/// What follows from a member's word that it lacks what is wanted.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Lack {
+    /// Enough say so: the watch cannot go on. The smallest position that one of them still has.
+    Compacted(Position),
+    /// These may carry the watch to where that member can go on: ask them anew.
+    Ask(Vec<ReplicaId>),
+}
+
 /// What became agreed.
 #[derive(Debug, Default)]
 pub(crate) struct Step {
@@ -53,8 +74,8 @@ impl Watch {
     /// A watch on changes at `from` and later.
     pub(crate) fn new(service: ServiceId, prefix: Vec<u8>, from: Position) -> Self {
         let through = Position(from.0.saturating_sub(1));
-        let (streams, compacted, postponed) = Default::default();
-        Self { service, prefix, through, streams, compacted, postponed }
+        let (streams, compacted, helped, postponed) = Default::default();
+        Self { service, prefix, through, streams, compacted, helped, postponed }
     }
 
     /// Everything up to here is agreed and handed out.
@@ -123,17 +144,33 @@ impl Watch {
         self.advance(group)
     }
 
-    /// Takes it that `from` no longer has what is wanted. Once `one_correct` members say so, the
-    /// smallest position that one of them still has.
-    pub(crate) fn on_compacted(
-        &mut self,
-        from: ReplicaId,
-        oldest: Position,
-        group: Group,
-    ) -> Option<Position> {
-        self.compacted.record(from, oldest);
-        let enough = self.compacted.len() >= group.one_correct();
-        self.compacted.votes().map(|(_, oldest)| *oldest).min().filter(|_| enough)
+    /// Takes it that `from` no longer has what is wanted, as after a restart. The watch is over once
+    /// `one_correct` members say so. Until then the others can carry it on: where nothing with this
+    /// prefix changed, asking them anew moves it to where `from` can follow again.
+    pub(crate) fn on_compacted(&mut self, from: ReplicaId, oldest: Position, group: Group) -> Lack {
+        self.compacted.record(from, Gone { oldest, through: self.through });
+        if self.compacted.len() >= group.one_correct() {
+            let still = self.compacted.votes().map(|(_, gone)| gone.oldest).min();
+            return Lack::Compacted(still.unwrap_or(oldest));
+        }
+        if oldest <= self.next() || !self.helped.insert(from) {
+            return Lack::Ask(Vec::new());
+        }
+        let others = self.streams.keys().filter(|replica| !self.compacted.has(**replica));
+        Lack::Ask(others.copied().collect())
+    }
+
+    /// Members that lacked something which is agreed by now: they can follow again.
+    pub(crate) fn returning(&self) -> Vec<ReplicaId> {
+        let can_follow = |gone: &Gone| gone.oldest <= self.next() && gone.through < self.through;
+        self.compacted.who(can_follow)
+    }
+
+    /// The connection to `replica` ended, and the subscription with it.
+    pub(crate) fn disconnect(&mut self, replica: ReplicaId) {
+        self.unsubscribe(replica);
+        self.compacted.withdraw(replica);
+        self.helped.remove(&replica);
     }
 
     /// Members whose dropped changes can be asked for again: what was kept of them is agreed.

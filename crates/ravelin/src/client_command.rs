@@ -14,10 +14,11 @@ use std::time::Duration;
 
 use ravelin_crypto::Keyring;
 use ravelin_model::limits::CLIENT_PATIENCE;
+use ravelin_model::requests::auth::AuthRequest;
 use ravelin_model::wire::StatusReport;
 use ravelin_model::{
     ClusterId, Decode, Encode, Group, Misbehaviour, Operation, OperationResult, Position,
-    PublicKey, ReplicaId, ServiceId, SessionId, SignedPlan,
+    PublicKey, Refusal, ReplicaId, ServiceId, SessionId, SignedPlan,
 };
 use ravelin_runtime::transport::TransportKey;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -217,6 +218,40 @@ impl Client {
             Ok(Err(error)) if error.exit() == Exit::Denied => Err(error),
             _ => Ok(()),
         }
+    }
+
+    /// Returns once a quorum has shown that it still serves this client, however long that takes.
+    ///
+    /// # Errors
+    /// It no longer does: the client is shut out, or the servers halted.
+    pub(crate) async fn still_served(&self) -> Result<()> {
+        let asked = self.connection.read(ServiceId::AUTH, AuthRequest::WhoAmI.encode()).await;
+        let Err(failure) = asked else { return Ok(()) };
+        self.check_refusal(match failure {
+            CallError::Refused(refusal) => Some(refusal),
+            CallError::Unanswered => self.connection.lost(),
+            _ => None,
+        })?;
+        // Whatever the servers did not agree on, a session that opens shows that they serve.
+        match self.connection.open().await {
+            Err(CallError::Refused(refusal)) => self.check_refusal(Some(refusal)),
+            _ => Ok(()),
+        }
+    }
+
+    /// An error if it means that this client will not be served again.
+    fn check_refusal(&self, refusal: Option<Refusal>) -> Result<()> {
+        match refusal {
+            Some(refusal @ (Refusal::UnknownClient | Refusal::Halted)) => {
+                Err(trouble::refused(refusal, self.public))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits until the servers that are connected are others than `known`, and says which they are.
+    pub(crate) async fn others_than(&self, known: &BTreeSet<ReplicaId>) -> BTreeSet<ReplicaId> {
+        self.connection.others_than(known).await
     }
 
     /// Follows changes of a service.

@@ -132,6 +132,15 @@ impl Connection {
         self.connected.borrow().clone()
     }
 
+    /// Waits until the servers that are connected are others than `known`, and says which they are.
+    pub(crate) async fn others_than(&self, known: &BTreeSet<ReplicaId>) -> BTreeSet<ReplicaId> {
+        let mut connected = self.connected.clone();
+        match connected.wait_for(|servers| servers != known).await {
+            Ok(servers) => servers.clone(),
+            Err(_) => std::future::pending().await, // the task that tells ends with this connection
+        }
+    }
+
     /// Opens the session; its id is the position where it began.
     pub(crate) async fn open(&self) -> Result<SessionId, CallError> {
         let (tell, told) = oneshot::channel();

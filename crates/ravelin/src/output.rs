@@ -1,4 +1,6 @@
 //! What a command prints: its result on stdout, and talk on stderr.
+//!
+//! **Guarantee:** what scripts ask for as JSON is JSON on both: talk is `{"note": ...}`, a line each.
 
 use std::fmt;
 use std::io::{self, IsTerminal as _, Write as _};
@@ -97,8 +99,12 @@ impl Output {
 
     fn say(self, least: Talk, what: &dyn fmt::Display) {
         if self.talk >= least {
+            let line = match self.format {
+                Format::Text => what.to_string(),
+                Format::Json => serde_json::json!({ "note": what.to_string() }).to_string(),
+            };
             // Talk that nobody can hear must not end the work.
-            let _ = writeln!(io::stderr().lock(), "{what}");
+            let _ = writeln!(io::stderr().lock(), "{line}");
         }
     }
 }

@@ -4,6 +4,7 @@ use ravelin_model::wire::ChangeItem;
 
 use super::*;
 use crate::limits::{BUSY_HOLD_MAX, WATCHES_MAX};
+use crate::watch::Lack;
 
 impl Session {
     /// Follows the changes of `service` at keys that begin with `prefix`, from a position on, until
@@ -58,7 +59,8 @@ impl Session {
         let group = self.group();
         let Some((&ticket, watch)) = self.subscribed(from, id) else { return };
         let step = watch.on_changes(from, through, items, group);
-        let (through, caught_up) = (watch.through(), watch.caught_up());
+        let through = watch.through();
+        let again: Vec<_> = watch.caught_up().into_iter().chain(watch.returning()).collect();
         for replica in step.liars {
             out.push(ClientAction::Deliver(Event::Contradicted { replica, ticket }));
         }
@@ -66,7 +68,7 @@ impl Session {
             let items = step.items;
             out.push(ClientAction::Deliver(Event::Changed { ticket, items, through }));
         }
-        for replica in caught_up {
+        for replica in again {
             self.subscribe(ticket, replica, out);
         }
     }
@@ -80,7 +82,15 @@ impl Session {
     ) {
         let group = self.group();
         let Some((&ticket, watch)) = self.subscribed(from, id) else { return };
-        let Some(oldest) = watch.on_compacted(from, oldest, group) else { return };
+        let oldest = match watch.on_compacted(from, oldest, group) {
+            Lack::Compacted(oldest) => oldest,
+            Lack::Ask(others) => {
+                for replica in others {
+                    self.subscribe(ticket, replica, out);
+                }
+                return;
+            }
+        };
         if let Some(watch) = self.watches.remove(&ticket) {
             Self::unsubscribe_all(&watch, out);
         }
@@ -123,7 +133,7 @@ impl Session {
     /// Forgets the subscriptions that ended with a connection.
     pub(super) fn unwatch_at(&mut self, replica: ReplicaId) {
         for watch in self.watches.values_mut() {
-            watch.unsubscribe(replica);
+            watch.disconnect(replica);
         }
     }
 

@@ -164,11 +164,40 @@ fn one_liar_cannot_say_that_a_watch_is_compacted() {
         fixture.tell(2, ServerMessage::Compacted { id: asked[2].0, oldest: Position(40) });
     }
     assert_eq!(fixture.take_events(), []);
+    let before = asked.clone();
+    subscriptions(&mut fixture, &mut asked);
+    let anew: Vec<_> = (0..4).filter(|member| asked[*member] != before[*member]).collect();
+    assert_eq!(anew, [0, 1, 3], "asked anew once, however often it says so");
     fixture.tell(0, ServerMessage::Compacted { id: asked[0].0, oldest });
     assert_eq!(fixture.take_events(), [Event::Compacted { ticket, oldest }]);
     let unwatched = fixture.take_sends();
     assert!(unwatched.iter().all(|(_, sent)| matches!(sent, ClientMessage::Unwatch { .. })));
     assert_eq!(unwatched.len(), 4);
+}
+
+#[test]
+fn members_that_restart_one_after_another_do_not_end_a_watch() {
+    let mut fixture = Fixture::four();
+    let ticket = watch(&mut fixture, 1);
+    let mut asked = vec![(0, 0); 4];
+    subscriptions(&mut fixture, &mut asked);
+    for restarted in 0..4 {
+        fixture.act(|session, now, out| session.on_disconnected(now, id(restarted), out));
+        fixture.act(|session, now, out| session.on_connected(now, id(restarted), out));
+        subscriptions(&mut fixture, &mut asked);
+        // Positions that concern others passed, so that it lacks some, and holds the next ones.
+        let through = 10 * (restarted as u64 + 1);
+        let oldest = Position(through + 1);
+        fixture.tell(restarted, ServerMessage::Compacted { id: asked[restarted].0, oldest });
+        subscriptions(&mut fixture, &mut asked);
+        for other in (0..4).filter(|other| *other != restarted) {
+            fixture.tell(other, changes(asked[other].0, through, &[]));
+        }
+        assert_eq!(fixture.take_events(), []);
+        subscriptions(&mut fixture, &mut asked);
+        assert_eq!(asked[restarted].1, through + 1, "it is asked for what it has");
+    }
+    assert_eq!(fixture.session.watched_through(ticket), Some(Position(40)));
 }
 
 #[test]

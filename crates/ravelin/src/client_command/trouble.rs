@@ -24,7 +24,7 @@ impl Client {
 
     async fn explain(&self, failure: Failure) -> Error {
         let call = match failure {
-            Failure::Late => return self.silence().await,
+            Failure::Late => return self.silence(self.timeout()).await,
             Failure::Call(call) => call,
         };
         match call {
@@ -37,7 +37,7 @@ impl Client {
                 Some(refusal) => refused(refusal, self.public),
                 None => Error::caused(Exit::Failed, call, "look whether it was done, then repeat"),
             },
-            CallError::NoSession => self.silence().await,
+            CallError::NoSession => self.silence(self.timeout()).await,
         }
     }
 
@@ -52,8 +52,8 @@ impl Client {
         Error::new(Exit::VerificationFailed, cause, "read without --stale-ok, by a quorum's word")
     }
 
-    /// Too few servers answered alike in time: what can be said about it.
-    async fn silence(&self) -> Error {
+    /// Too few servers answered alike for as long as we `waited`: what can be said about it.
+    pub(crate) async fn silence(&self, waited: Duration) -> Error {
         let asked = tokio::time::timeout(DIAGNOSIS_MAX, self.connection.status()).await;
         let reports = asked.ok().and_then(Result::ok).unwrap_or_default();
         let halted = reports.values().filter(|report| report.state == "fail_safe").count();
@@ -72,7 +72,7 @@ impl Client {
             return Error::new(Exit::VerificationFailed, cause, hint);
         }
         let cause = no_quorum(self.group, reports.len());
-        let cause = format!("no quorum within {:?}: {cause}", self.timeout());
+        let cause = format!("no quorum within {waited:?}: {cause}");
         let hint = if self.session.initialized() {
             "a change may still be executed: look before you repeat it; `ravelin status` shows the \
              servers"

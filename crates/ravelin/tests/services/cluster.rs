@@ -112,6 +112,11 @@ impl Cluster {
         }
     }
 
+    /// Starts a server that was killed.
+    pub(crate) fn restart(&mut self, id: usize) {
+        self.servers[id] = Some(self.serve(id));
+    }
+
     /// A path in the cluster's directory.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.join(name)

@@ -7,3 +7,4 @@ mod cluster;
 mod kv;
 mod locks;
 mod servers;
+mod watches;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use crate::cluster::{Cluster, Local};
+use crate::cluster::{Cluster, Local, finish};
 
 #[test]
 fn trouble_is_told_apart_by_exit_codes() {
@@ -66,11 +66,14 @@ fn liars_are_outvoted_and_proven_and_beyond_f_the_servers_halt() {
     let run = cluster.run(&["attack", "run", "liar", "--on", "1"]);
     let warning = "2 servers in trouble, 1 tolerated: expect the cluster to stop";
     assert!(run.exit == 0 && run.stderr.contains(warning), "{run:?}");
+    let watch =
+        cluster.command(&[&client[..], &["kv", "watch"]].concat()).spawn().expect("started");
     let put = [&client[..], &["kv", "put", "b", "1", "--timeout", "5s"]].concat();
     while cluster.run(&put).exit != 8 {
         assert!(Instant::now() < until, "the servers do not halt");
     }
     assert_eq!(cluster.run(&[&client[..], &["status"]].concat()).exit, 8);
+    assert_eq!(finish(watch).exit, 8, "a watch notices too");
 }
 
 #[test]
