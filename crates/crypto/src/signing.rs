@@ -191,6 +191,19 @@ impl Scheme {
         }
     }
 
+    /// Whether anybody can sign in the name of `key`: under ZIP-215 a key of small order has
+    /// signatures that hold for every message. What is no point at all counts too: nobody can sign
+    /// with it. To be refused where keys are let in.
+    #[must_use]
+    pub fn is_weak(&self, key: &PublicKey) -> bool {
+        match self {
+            Self::Ed25519 { .. } => {
+                ed25519_dalek::VerifyingKey::from_bytes(&key.0).map_or(true, |key| key.is_weak())
+            }
+            Self::Simulated(_) => false,
+        }
+    }
+
     /// Judges many signatures at once; the verdicts are those of [`Scheme::verify`].
     ///
     /// Cost: about 16 us a signature in batches of 256 against 37 us singly; a batch with bad ones

@@ -118,6 +118,11 @@ impl Auth {
         if !is_action(&order.action) || approvals.len() > usize::from(policy.administrators) {
             return Err(AuthReply::Invalid);
         }
+        if let AuthAction::Enroll { key, .. } = &order.action
+            && self.scheme.is_weak(key)
+        {
+            return Err(AuthReply::Invalid); // anybody could speak in its name
+        }
         if (order.cluster, order.incarnation) != (policy.cluster, policy.incarnation) {
             return Err(AuthReply::WrongCluster);
         }

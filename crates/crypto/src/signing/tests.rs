@@ -98,3 +98,38 @@ fn hex(text: &str) -> [u8; 32] {
     }
     bytes
 }
+
+/// Every encoding of the eight points of small order that a decoder takes: canonical, with a `y` not
+/// reduced, and with the sign of a zero `x` set.
+#[test]
+fn keys_of_small_order_are_weak_however_they_are_written() {
+    let weak = [
+        "0100000000000000000000000000000000000000000000000000000000000000",
+        "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        "0000000000000000000000000000000000000000000000000000000000000000",
+        "0000000000000000000000000000000000000000000000000000000000000080",
+        "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+        "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc85",
+        "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+        "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa",
+        "0100000000000000000000000000000000000000000000000000000000000080",
+        "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+        "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+        "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+    ];
+    let (scheme, registry) = (Scheme::ed25519([1; 32]), Registry::default());
+    let simulated = SigningKey::simulated(&[1; 32], &registry).public();
+    for key in weak.map(|text| PublicKey(hex(text))) {
+        assert!(scheme.is_weak(&key), "{key}");
+        assert!(!Scheme::Simulated(registry.clone()).is_weak(&key));
+        // Why it matters: a signature of nothing but such points holds for any message.
+        let mut signature = [0; 64];
+        signature[..32].copy_from_slice(&key.0);
+        assert!(scheme.verify(Domain::Envelope, &key, b"anything", &Signature(signature)));
+    }
+    assert!(scheme.is_weak(&PublicKey([2; 32])), "no point");
+    assert!(!scheme.is_weak(&SigningKey::ed25519(&[1; 32]).public()));
+    assert!(!Scheme::Simulated(registry).is_weak(&simulated));
+}

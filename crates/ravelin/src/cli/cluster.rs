@@ -160,7 +160,9 @@ fn sign(invocation: &Invocation, arguments: &SignPlan) -> Result<()> {
 
 fn show(invocation: &Invocation, which: &Which) -> Result<()> {
     let (path, signed) = find(invocation, which)?;
-    plan::check_fit(&signed.plan).map_err(|error| error.context(path.display()))?;
+    plan::check_fit(&signed.plan)
+        .and_then(|_| plan::check_signatures(&signed))
+        .map_err(|error| error.context(path.display()))?;
     invocation.output.print(&Whole::of(&path, &signed)?)
 }
 

@@ -123,8 +123,16 @@ fn add(invocation: &Invocation, arguments: Add) -> Result<()> {
             return Err(Error::usage("nothing says which cluster to trust", hint));
         }
     }
+    let known = known(invocation, &arguments.name)?;
+    if !known.in_use {
+        let current = contexts.current()?.unwrap_or_default();
+        invocation.output.note(format_args!(
+            "not in use, `{current}` is: `ravelin trust use {}` changes that",
+            known.name
+        ));
+    }
     note_override(invocation);
-    invocation.output.print(&known(invocation, &arguments.name)?)
+    invocation.output.print(&known)
 }
 
 /// Says if commands will use another cluster than the one chosen here.

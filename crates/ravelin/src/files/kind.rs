@@ -71,9 +71,12 @@ impl Kind {
     pub(crate) fn check(self, path: &Path, text: &str) -> Result<()> {
         match self {
             Self::Node => NodeConfig::checked(path, text).map(drop),
-            Self::Plan => plan::check_fit(&plan::plan(path, text)?.plan)
-                .map(drop)
-                .map_err(|error| error.context(path.display())),
+            Self::Plan => {
+                let signed = plan::plan(path, text)?;
+                plan::check_fit(&signed.plan)
+                    .and_then(|_| plan::check_signatures(&signed))
+                    .map_err(|error| error.context(path.display()))
+            }
             Self::Client => ClientFile::checked(path, text).map(drop),
             Self::Card => card::card(path, text).map(drop),
         }

@@ -180,6 +180,7 @@ pub(crate) fn check_fit(plan: &ClusterPlan) -> Result<Group> {
             }
         }
     }
+    check_keys(plan)?;
     if plan.fault_model == FaultModel::Arbitrary {
         Ok(group)
     } else {
@@ -189,6 +190,34 @@ pub(crate) fn check_fit(plan: &ClusterPlan) -> Result<Group> {
         );
         Err(Error::usage(cause, "use `arbitrary`, with at least 3f+1 servers"))
     }
+}
+
+/// Refuses a plan with a key in whose name anybody could sign.
+fn check_keys(plan: &ClusterPlan) -> Result<()> {
+    let members = plan.members.iter().flat_map(|member| {
+        let keys = [member.identity, member.block, member.transport];
+        keys.map(|key| (format!("server `{}`", member.name), key))
+    });
+    let clients =
+        plan.clients.iter().map(|client| (format!("client `{}`", client.name), client.key));
+    let administrators =
+        plan.administrators.iter().map(|key| ("an administrator".to_owned(), *key));
+    for (whose, key) in members.chain(administrators).chain(clients) {
+        check_key(&whose, &key)?;
+    }
+    Ok(())
+}
+
+/// Refuses a key in whose name anybody could sign, or nobody.
+pub(crate) fn check_key(whose: &str, key: &PublicKey) -> Result<()> {
+    if !scheme()?.is_weak(key) {
+        return Ok(());
+    }
+    let cause = format!(
+        "the key {key} of {whose} is weak: it binds nobody, since others can sign \
+                         in its name, or it is no key at all"
+    );
+    Err(Error::usage(cause, "use a public key that `ravelin auth keygen` or `node card` printed"))
 }
 
 /// Checks that enough administrators signed a cluster's first plan.
@@ -210,6 +239,18 @@ pub(crate) fn check_signed(signed: &SignedPlan) -> Result<ClusterId> {
              signature makes it void",
         ),
     })
+}
+
+/// Refuses a plan with a signature that does not hold; one that lacks signatures passes.
+pub(crate) fn check_signatures(signed: &SignedPlan) -> Result<()> {
+    let good = good_signers(signed)?;
+    let Some((key, _)) = signed.signatures.iter().find(|(key, _)| !good.contains(key)) else {
+        return Ok(());
+    };
+    let cause = format!("a signature is bad: that of {key} does not hold for this plan");
+    let hint = "a change after a signature makes it void: get the plan anew, or remove the signature \
+                and have its administrator look at the plan and sign it";
+    Err(Error::new(Exit::VerificationFailed, cause, hint))
 }
 
 /// Which of a plan's signatures are good and by one of its administrators.

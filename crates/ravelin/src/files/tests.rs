@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use ravelin_model::{Encode as _, FaultModel, Incarnation, Purpose};
+use ravelin_model::{ClusterPlan, Encode as _, FaultModel, Incarnation, PublicKey, Purpose};
 
 use super::client::{ClientFile, ServerAddress, Whereabouts};
 use super::identity::Identity;
@@ -46,6 +46,27 @@ fn examples_are_valid_and_of_the_kind_they_claim() {
         let path = Path::new("example.toml");
         kind.check(path, kind.example()).expect("valid");
         assert_eq!(Kind::recognise(path, kind.example()).expect("recognised"), kind);
+    }
+}
+
+#[test]
+fn plans_with_a_weak_key_are_refused_wherever_it_stands() {
+    let weak = PublicKey([0; 32]);
+    let sound = example_plan().plan;
+    plan::check_fit(&sound).expect("sound");
+    let plant: [fn(&mut ClusterPlan) -> &mut PublicKey; 5] = [
+        |plan| &mut plan.members[1].identity,
+        |plan| &mut plan.members[2].block,
+        |plan| &mut plan.members[3].transport,
+        |plan| &mut plan.administrators[0],
+        |plan| &mut plan.clients[0].key,
+    ];
+    for place in plant {
+        let mut plan = sound.clone();
+        *place(&mut plan) = weak;
+        let error = plan::check_fit(&plan).expect_err("weak");
+        assert_eq!(error.exit(), Exit::Usage);
+        assert!(error.message().contains("is weak"), "{}", error.message());
     }
 }
 

@@ -157,6 +157,8 @@ const CLUSTER: &[Case] = &[
     ("cluster plan --name c --administrator KEY --client s0=KEY CARDS", USAGE, "are named `s0`"),
     ("cluster plan --name c --administrator KEY --leaders-per-round 3 CARDS", USAGE, "3 leaders"),
     ("cluster plan --name= --administrator KEY CARDS", USAGE, "is no name"),
+    ("cluster plan --name c --administrator WEAK CARDS", USAGE, "of an administrator is weak"),
+    ("cluster plan --name c --administrator KEY --client c=WEAK CARDS", USAGE, "is weak"),
     ("cluster plan --name c --administrator KEY CARDS", CONFLICT, "plan.toml: it exists already"),
     (
         "cluster plan --name c --administrator KEY CARDS --out no/where.toml",
@@ -177,6 +179,8 @@ const CLUSTER: &[Case] = &[
     ("cluster show greedy.toml", USAGE, "cannot tolerate f = 2"),
     ("cluster show chaos.toml", USAGE, "unknown value `chaotic`"),
     ("cluster show --context unknown", ABSENT, "no cluster is known as `unknown`"),
+    ("cluster show tampered.toml", UNVERIFIED, "a signature is bad"),
+    ("config validate tampered.toml", UNVERIFIED, "a signature is bad"),
     ("cluster show --config astray.toml", UNVERIFIED, "which is trusted"),
     ("cluster fingerprint nowhere.toml", ABSENT, "it does not exist"),
     ("cluster fingerprint s0.card", USAGE, "unknown key"),
@@ -255,6 +259,7 @@ fn bad_input_is_refused_and_changes_nothing() {
     for (typed, exit, cause) in ALL.iter().copied().flatten() {
         let cards = "s0.card s1.card s2.card s3.card";
         let line = typed.replace("KEY", &key).replace("CARDS", cards);
+        let line = line.replace("WEAK", &"00".repeat(32));
         let line = line.replace("LONG", &"k".repeat(1025));
         let arguments: Vec<&str> = line.split_whitespace().collect();
         let run = fixture.run(&arguments, &[]);

@@ -77,6 +77,8 @@ pub(crate) const KV: &[Case] = &[
 pub(crate) const AUTH: &[Case] = &[
     ("auth enroll", USAGE, "<NAME>"),
     ("auth enroll bob", USAGE, "<KEY>"),
+    ("auth enroll bob WEAK --key admin.key", USAGE, "of client `bob` is weak"),
+    ("auth approve enroll bob WEAK --key admin.key --out new", USAGE, "of client `bob` is weak"),
     ("auth enroll bob KEY", USAGE, "--key <FILE>"),
     ("auth enroll bob 12 --key admin.key", USAGE, "64 hexadecimal digits"),
     ("auth enroll b\u{e9} KEY --key admin.key", USAGE, "no name"),

@@ -242,6 +242,20 @@ fn more_approvals_than_administrators_are_refused_unchecked() {
 }
 
 #[test]
+fn a_key_that_anybody_could_sign_for_is_not_let_in() {
+    let cluster = Cluster::with_ed25519(1, 1);
+    let auth = Auth::new(cluster.scheme());
+    let mut store = MemoryStore::default();
+    auth.genesis(&cluster.plan, &mut store);
+    let mut world = World { cluster, auth, store, position: 0 };
+    let enroll = |key| AuthAction::Enroll { name: "bob".into(), key };
+    assert_eq!(world.submit(1, enroll(PublicKey([0; 32])), &[0]), AuthReply::Invalid);
+    assert_eq!(world.submit(1, enroll(PublicKey([2; 32])), &[0]), AuthReply::Invalid, "no point");
+    let sound = SigningKey::ed25519(&[8; 32]).public();
+    assert_eq!(world.submit(1, enroll(sound), &[0]), AuthReply::Changed { next_serial: 2 });
+}
+
+#[test]
 fn an_old_enrolment_cannot_be_replayed_after_a_revocation() {
     let mut world = world(3, 2);
     let enrolment = world.cluster.order(1, enroll_as("bob", 8));

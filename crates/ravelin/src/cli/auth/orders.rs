@@ -103,6 +103,7 @@ pub(crate) struct Signing {
 impl NewClient {
     fn action(&self) -> Result<AuthAction> {
         check_name(&self.name)?;
+        plan::check_key(&format!("client `{}`", self.name), &self.public)?;
         Ok(AuthAction::Enroll { name: self.name.clone(), key: self.public })
     }
 }
