@@ -65,6 +65,7 @@ pub(crate) struct Take {
 
 /// Arguments of `attack stop`.
 #[derive(Args)]
+#[command(after_long_help = STOP_HELP)]
 pub(crate) struct Stop {
     /// The server
     #[arg(long, value_name = "SERVER")]
@@ -111,6 +112,10 @@ The server is stopped. The program runs in the foreground until it ends, and fin
   RAVELIN_TAKEN_CLIENT_LISTEN  where clients reach it
 
 The exit code is the program's. `ravelin attack stop` gives the server back.";
+
+const STOP_HELP: &str = "\
+Exit codes: 0 the server runs by itself; 7 it does, but never takes part again: its key is spent; 9 no
+intruder has it.";
 
 /// How long a server that was given back may take to serve.
 const SERVE_AGAIN_MAX: Duration = Duration::from_secs(5);
@@ -299,6 +304,6 @@ fn stop(invocation: &Invocation, arguments: &Stop) -> Result<()> {
     processes.kill(server)?;
     processes.start(server, Hands::Own)?;
     let servers = wait(&cluster, SERVE_AGAIN_MAX, |servers| servers.is_server_settled(server))?;
-    servers.tell_spent(invocation.output);
-    invocation.output.print(&servers)
+    invocation.output.print(&servers)?;
+    servers.spent(server).map_or(Ok(()), Err)
 }

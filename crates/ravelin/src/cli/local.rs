@@ -35,6 +35,7 @@ pub(crate) enum Verb {
     /// Stop the servers, keeping their data
     Down(Dir),
     /// Show the servers
+    #[command(after_long_help = STATUS_HELP)]
     Status(Dir),
     /// Print the end of a server's log
     Logs(Logs),
@@ -72,6 +73,11 @@ pub(crate) struct Up {
 const UP_HELP: &str = "\
 Exit codes: 0 all servers serve; 7 a quorum serves, and another server is down, in an intruder's hands
 or stays out with a spent key; 1 no quorum serves.";
+
+const STATUS_HELP: &str = "\
+Exit codes: 0 whatever the servers' states are, for there is a cluster to look at; 4 there is none.
+`ravelin status` asks the servers as a client does, and ends with 7 when degraded, 8 after a fail-safe
+stop and 5 when none answers.";
 
 /// Fault models that this release can run.
 #[derive(Clone, Copy, Debug, ValueEnum)]

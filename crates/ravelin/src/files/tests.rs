@@ -132,10 +132,7 @@ fn a_client_file_is_read_back() {
     let servers = ClientFile {
         whereabouts: Whereabouts::Servers(vec![
             ServerAddress { address: "a:1".to_owned(), transport: None },
-            ServerAddress {
-                address: "[::1]:2".to_owned(),
-                transport: Some(ravelin_model::PublicKey([9; 32])),
-            },
+            ServerAddress { address: "[::1]:2".to_owned(), transport: Some(PublicKey([9; 32])) },
         ]),
         ..plan.clone()
     };

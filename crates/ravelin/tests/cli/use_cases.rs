@@ -121,7 +121,9 @@ fn clusters_are_known_by_name() {
     let fingerprint = fixture.done(&["cluster", "fingerprint", "signed.toml"]);
     let fingerprint = fingerprint.trim();
     let add = ["trust", "add", "far", "--plan", "signed.toml", "--fingerprint", fingerprint];
-    fixture.done(&add);
+    let added = fixture.run(&add, &[]);
+    let note = "not in use, `known` is: `ravelin trust use far` changes that";
+    assert!(added.exit == 0 && added.stderr.contains(note), "{}", added.stderr);
     let contexts =
         || json(&fixture.done(&["trust", "list", "--output", "json"]))["contexts"].take();
     let in_use = |contexts: serde_json::Value| -> Vec<(String, bool)> {

@@ -74,6 +74,11 @@ fn liars_are_outvoted_and_proven_and_beyond_f_the_servers_halt() {
     }
     assert_eq!(cluster.run(&[&client[..], &["status"]].concat()).exit, 8);
     assert_eq!(finish(watch).exit, 8, "a watch notices too");
+    let reset = "ravelin local reset --dir";
+    let run = cluster.run(&["doctor"]);
+    assert!(run.stdout.matches(reset).count() >= 3, "{run:?}");
+    let run = cluster.run(&["local", "up"]);
+    assert!(run.exit == 1 && run.stderr.contains(reset), "{run:?}");
 }
 
 #[test]
@@ -110,13 +115,15 @@ fn a_server_with_a_spent_key_stays_out_and_the_others_serve() {
     assert_eq!(status["servers"][2]["key_spent"], true);
     assert!(status["servers"][2]["evidence"]["equivocation"].as_u64() > Some(0), "{status}");
     cluster.done(&["attack", "run", "mute", "--on", "2"]);
+    let run = cluster.run(&["doctor"]);
+    assert!(!run.stdout.contains("gives it back"), "it gives back nothing: {run:?}");
     let run = cluster.run(&["attack", "stop", "--on", "2"]);
-    assert!(run.exit == 0 && run.stderr.contains("key is spent"), "{run:?}");
+    assert!(run.exit == 7 && run.stderr.contains("key is spent"), "{run:?}");
     let take = ["attack", "take", "--on", "2", "--exec", "sh", "--", "-c"];
     let exit = "test -r $RAVELIN_TAKEN_IDENTITY && test -d $RAVELIN_TAKEN_DATA && exit 9";
     let run = cluster.run(&[&take[..], &[exit]].concat());
     assert!(run.exit == 9 && run.stderr.contains("the program ended with 9"), "{run:?}");
-    cluster.done(&["attack", "stop", "--on", "2"]);
+    assert_eq!(cluster.run(&["attack", "stop", "--on", "2"]).exit, 7);
     let run = cluster.run(&["doctor"]);
     assert!(run.exit == 7 && run.stdout.contains("its key is spent"), "{run:?}");
     assert!(run.stdout.contains("local reset --dir "), "{run:?}");

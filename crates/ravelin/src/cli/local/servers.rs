@@ -42,7 +42,7 @@ pub(crate) fn look(cluster: &LocalCluster) -> Result<Servers> {
             id: server.id,
             pid: running.as_ref().map(|running| running.pid),
             state,
-            key_spent: matches!(state, State::Exposed | State::Learner),
+            key_spent: matches!(state, State::Exposed | State::Learner) || !evidence.is_empty(),
             intruder: running.and_then(|running| running.intruder),
             evidence,
             peer_address: server.config.peer_address.clone(),
@@ -176,8 +176,9 @@ impl Servers {
         let causes: Vec<String> = troubled.clone().map(ServerLine::told).collect();
         let (serving, size) = (self.serving(), self.servers.len());
         let cause = format!("{serving} of {size} servers serve: {}", causes.join("; "));
-        // What only a new cluster mends comes last.
-        let first = troubled.min_by_key(|server| server.key_spent);
+        // What only a new cluster mends comes last, unless nothing else can help.
+        let halted = |server: &&ServerLine| server.state == State::FailSafe;
+        let first = troubled.min_by_key(|server| (!halted(server), server.key_spent));
         Error::new(exit, cause, first.map(|server| self.advice(server)).unwrap_or_default())
     }
 
@@ -190,6 +191,10 @@ impl Servers {
                     "a spent key is never good again: `ravelin local reset --dir {dir}` begins anew"
                 )
             }
+            State::FailSafe => format!(
+                "what the servers saw is beyond the promise, and no restart undoes it: `ravelin local \
+                 reset --dir {dir}` begins anew"
+            ),
             State::Down => format!("`ravelin local up --dir {dir}` starts it again"),
             State::Owned => format!("`ravelin attack stop --dir {dir} --on {id}` gives it back"),
             _ => format!("`ravelin local logs --dir {dir} --on {id}` says why"),
@@ -202,6 +207,12 @@ impl Servers {
             (server.state == State::Correct, server.told(), self.advice(server))
         };
         self.servers.iter().map(judge)
+    }
+
+    /// Why `id` never takes part again, if that is so, and what to do.
+    pub(crate) fn spent(&self, id: ReplicaId) -> Option<Error> {
+        let server = self.servers.get(id.index()).filter(|server| server.key_spent)?;
+        Some(Error::new(Exit::Degraded, server.told(), self.advice(server)))
     }
 
     /// Says which servers never take part again.
@@ -218,14 +229,18 @@ impl ServerLine {
         let id = self.id;
         match self.state {
             State::Down => format!("server {id} is down"),
+            State::Owned if self.key_spent => {
+                let (name, held) = (self.intruder.as_deref().unwrap_or_default(), self.held());
+                format!(
+                    "server {id} is in the hands of `{name}`; its key is spent, by proof of {held}"
+                )
+            }
             State::Owned => {
                 let name = self.intruder.as_deref().unwrap_or_default();
                 format!("server {id} is in the hands of `{name}`")
             }
             State::Exposed => {
-                let held = self.evidence.iter().map(|(kind, by)| format!("{kind}, held by {by}"));
-                let held: Vec<String> = held.collect();
-                let held = held.join(" and ");
+                let held = self.held();
                 format!("server {id} does not serve: its key is spent, by proof of {held}")
             }
             State::Learner => format!(
@@ -238,10 +253,18 @@ impl ServerLine {
         }
     }
 
+    /// What is proven, and by how many.
+    fn held(&self) -> String {
+        let held = self.evidence.iter().map(|(kind, by)| format!("{kind}, held by {by}"));
+        let held: Vec<String> = held.collect();
+        held.join(" and ")
+    }
+
     /// The state with what explains it.
     fn shown(&self) -> String {
         let name = self.state.name();
         match &self.intruder {
+            Some(intruder) if self.key_spent => format!("{name} ({intruder}, key spent)"),
             Some(intruder) => format!("{name} ({intruder})"),
             None if self.key_spent => format!("{name} (key spent)"),
             None => name.to_owned(),
