@@ -23,7 +23,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::exit::{Error, Exit, Result};
@@ -215,12 +215,14 @@ pub(crate) fn format_asked_for(arguments: impl Iterator<Item = OsString>) -> For
 /// The parser's error in one line, with its tip or the usage as the hint.
 fn explained(error: &clap::Error, arguments: &[OsString]) -> Error {
     let text = error.render().to_string();
-    let usage = text.lines().find_map(|line| line.strip_prefix("Usage: "));
-    let usage = usage.map_or_else(|| usage_asked_for(arguments), str::to_owned);
+    // The parser's own would show as needed whatever was given, be it by the environment.
+    let mut command = innermost(arguments);
+    let usage = command.render_usage().to_string();
+    let usage = usage.strip_prefix("Usage: ").unwrap_or(&usage);
     let without_verb =
         [ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand, ErrorKind::MissingSubcommand];
     if without_verb.contains(&error.kind()) {
-        let noun = usage.split(" [").next().unwrap_or(&usage);
+        let noun = usage.split(" [").next().unwrap_or(usage);
         let noun = noun.split(" <").next().unwrap_or(noun);
         let cause = format!("`{noun}` needs a command");
         return Error::usage(cause, format!("`{noun} --help` lists them"));
@@ -229,14 +231,37 @@ fn explained(error: &clap::Error, arguments: &[OsString]) -> Error {
     let lines: Vec<&str> = paragraph.map(str::trim).collect();
     let cause = lines.join(" ");
     let cause = cause.strip_prefix("error: ").unwrap_or(&cause);
+    let from = variable_of(error, &command, arguments).map(|name| format!(" (from {name})"));
+    let cause = format!("{cause}{}", from.unwrap_or_default());
     let tip = text.lines().find_map(|line| line.trim().strip_prefix("tip: "));
     let hint = tip.map_or_else(|| format!("usage: {usage}"), str::to_owned);
     Error::usage(cause, hint)
 }
 
-/// The usage of the innermost command that the arguments name: the parser leaves it out when a value
-/// is malformed.
-fn usage_asked_for(arguments: &[OsString]) -> String {
+/// The environment variable from which a malformed value comes.
+fn variable_of(
+    error: &clap::Error,
+    command: &clap::Command,
+    arguments: &[OsString],
+) -> Option<String> {
+    let Some(ContextValue::String(option)) = error.get(ContextKind::InvalidArg) else {
+        return None;
+    };
+    let name = option.split([' ', '=']).next()?.strip_prefix("--")?;
+    let is_flag = |argument: &OsString| {
+        let flag = argument.to_str().and_then(|text| text.strip_prefix("--")?.strip_prefix(name));
+        flag.is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
+    };
+    if arguments.iter().any(is_flag) {
+        return None;
+    }
+    let option = command.get_arguments().find(|known| known.get_long() == Some(name))?;
+    let variable = option.get_env().filter(|variable| std::env::var_os(variable).is_some())?;
+    Some(variable.to_string_lossy().into_owned())
+}
+
+/// The innermost command that the arguments name.
+fn innermost(arguments: &[OsString]) -> clap::Command {
     let mut root = definition();
     root.build();
     let mut command = &mut root;
@@ -251,8 +276,7 @@ fn usage_asked_for(arguments: &[OsString]) -> String {
             command = command.find_subcommand_mut(word).expect("just found");
         }
     }
-    let usage = command.render_usage().to_string();
-    usage.strip_prefix("Usage: ").unwrap_or(&usage).to_owned()
+    command.clone()
 }
 
 /// The exit codes, for the help text and the manual.
@@ -273,6 +297,52 @@ mod tests {
     #[test]
     fn the_definition_holds_together() {
         definition().debug_assert();
+    }
+
+    /// Lines of all help texts that show a command, with the command whose help it is.
+    fn examples(command: &clap::Command, path: &str, found: &mut Vec<(String, String)>) {
+        let text = command.get_after_long_help().map(ToString::to_string).unwrap_or_default();
+        let lines = text.lines().filter_map(|line| line.strip_prefix("  "));
+        let lines = lines.filter(|line| line.starts_with("ravelin "));
+        found.extend(lines.map(|line| (path.to_owned(), line.to_owned())));
+        for below in command.get_subcommands() {
+            examples(below, &format!("{path} {}", below.get_name()), found);
+        }
+    }
+
+    #[test]
+    fn examples_in_help_texts_are_right() {
+        let mut found = Vec::new();
+        examples(&definition(), "ravelin", &mut found);
+        for command in [
+            "kv put",
+            "kv get",
+            "kv watch",
+            "kv lock",
+            "kv lease grant",
+            "auth keygen",
+            "auth enroll",
+            "auth revoke",
+            "auth approve enroll",
+            "cluster plan",
+            "cluster sign-plan",
+            "trust add",
+            "attack run",
+            "attack take",
+            "sim run",
+            "sim replay",
+            "bench",
+        ] {
+            let path = format!("ravelin {command}");
+            let is_own = |(of, line): &(String, String)| *of == path && line.starts_with(&path);
+            assert!(found.iter().any(is_own), "{path} has no example");
+        }
+        for (_, line) in found {
+            let digits = "11".repeat(32);
+            let typed = line.replace("PUBLIC_KEY", &digits).replace("FINGERPRINT", &digits);
+            let parsed = parse(typed.split_whitespace().map(OsString::from));
+            assert!(matches!(parsed, Ok(Parsed::Command(..))), "{line}");
+        }
     }
 
     #[test]

@@ -1,14 +1,15 @@
 //! What a command that talks to a cluster goes by: the client file in use, and what flags and
 //! environment change in it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::cli::Invocation;
 use crate::exit::{Error, Exit, Result};
 use crate::files::client::{ClientFile, Whereabouts};
 use crate::files::contexts::Contexts;
-use crate::files::disk;
+use crate::files::disk::{self, Privacy};
+use crate::files::kind::Kind;
 use crate::settings::{Layers, Origin, Shown};
 
 /// How long a command waits for the cluster.
@@ -31,7 +32,7 @@ impl ClientSettings {
     pub(crate) fn load(invocation: &Invocation) -> Result<Self> {
         let path = file_in_use(invocation)?;
         let file = match &path {
-            Some(path) => Some(ClientFile::read(path)?),
+            Some(path) => Some(ClientFile::read(path).map_err(|error| of_server(path, error))?),
             None => None,
         };
         if let Some(path) = &path {
@@ -75,7 +76,8 @@ impl ClientSettings {
     pub(crate) fn cluster(&self) -> Result<&ClientFile> {
         self.file.as_ref().map(|(_, file)| file).ok_or_else(|| {
             let cause = "no cluster was named, and none is in use";
-            let hint = "name one with --config FILE or --context NAME, or use `ravelin trust add`";
+            let hint = "name one with --config FILE or --context NAME, or use `ravelin trust add`; \
+                        `ravelin local up` makes one on this machine";
             Error::new(Exit::NotFound, cause, hint)
         })
     }
@@ -89,6 +91,18 @@ impl ClientSettings {
     pub(crate) fn shown(self) -> Vec<Shown> {
         self.settings
     }
+}
+
+/// The error about a client file that cannot be read; it may be no client file.
+fn of_server(path: &Path, error: Error) -> Error {
+    let text = disk::read(path, Privacy::Public).unwrap_or_default();
+    if !matches!(Kind::recognise(path, &text), Ok(Kind::Node)) {
+        return error;
+    }
+    let cause = format!("{} is the file of a server, not of a client", path.display());
+    let hint = "clients use a client.toml, or a cluster known by `ravelin trust add`; \
+                `ravelin config example client` shows one";
+    Error::usage(cause, hint)
 }
 
 /// The configuration file in use. Of `--config` and `--context`, a flag beats an environment variable.

@@ -107,6 +107,8 @@ impl From<Exit> for ExitCode {
 #[derive(Debug)]
 pub(crate) struct Error {
     exit: Exit,
+    /// What JSON calls it, where that is finer than the exit code.
+    code: Option<&'static str>,
     cause: anyhow::Error,
     hint: String,
 }
@@ -114,7 +116,8 @@ pub(crate) struct Error {
 impl Error {
     /// An error that begins here.
     pub(crate) fn new(exit: Exit, cause: impl fmt::Display, hint: impl Into<String>) -> Self {
-        Self { exit, cause: anyhow::Error::msg(cause.to_string()), hint: hint.into() }
+        let (code, cause) = (None, anyhow::Error::msg(cause.to_string()));
+        Self { exit, code, cause, hint: hint.into() }
     }
 
     /// An error that another one caused.
@@ -123,7 +126,7 @@ impl Error {
         cause: impl Into<anyhow::Error>,
         hint: impl Into<String>,
     ) -> Self {
-        Self { exit, cause: cause.into(), hint: hint.into() }
+        Self { exit, code: None, cause: cause.into(), hint: hint.into() }
     }
 
     /// Arguments or a file that make no sense.
@@ -161,6 +164,12 @@ impl Error {
         Self { hint: hint.into(), ..self }
     }
 
+    /// Gives it a code of its own in JSON.
+    #[must_use]
+    pub(crate) fn code(self, code: &'static str) -> Self {
+        Self { code: Some(code), ..self }
+    }
+
     /// How the program ends with it.
     pub(crate) fn exit(&self) -> Exit {
         self.exit
@@ -182,7 +191,7 @@ impl Error {
         match format {
             Format::Json => {
                 let error = serde_json::json!({
-                    "error": {"code": self.exit.name(), "message": message, "hint": hint},
+                    "error": {"code": self.code.unwrap_or(self.exit.name()), "message": message, "hint": hint},
                 });
                 format!("{error}\n")
             }

@@ -168,10 +168,12 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let span = number.parse::<u64>().ok().and_then(|number| number.checked_mul(milliseconds));
     match span {
         Some(span) if (1..=SPAN_MAX_MS).contains(&span) => Ok(Duration::from_millis(span)),
-        _ => Err("it must be from 1ms to 24h".to_owned()),
+        _ => Err(SPAN_BOUNDS.to_owned()),
     }
 }
 
+/// What is said of a span that is too short or too long.
+pub(crate) const SPAN_BOUNDS: &str = "it must be from 1ms to 24h";
 /// The longest span of time that a setting can have.
 pub(crate) const SPAN_MAX_MS: u64 = 86_400_000;
 

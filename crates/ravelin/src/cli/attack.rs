@@ -34,8 +34,17 @@ pub(crate) enum Verb {
     Campaign(Campaign),
 }
 
+const RUN_HELP: &str = "\
+Examples:
+  ravelin attack run equivocator --on 2
+  ravelin attack run mute+liar --on 1
+
+`ravelin attack list` names the intruders, and says which of them spend the server's key for good;
+`ravelin attack stop` gives the server back.";
+
 /// Arguments of `attack run`.
 #[derive(Args)]
+#[command(after_long_help = RUN_HELP)]
 pub(crate) struct Run {
     /// The intruder, or several joined by `+`
     name: String,
@@ -110,6 +119,9 @@ The server is stopped. The program runs in the foreground until it ends, and fin
   RAVELIN_TAKEN_NODE_FILE      its node file
   RAVELIN_TAKEN_PEER_LISTEN    where other servers reach it
   RAVELIN_TAKEN_CLIENT_LISTEN  where clients reach it
+
+Example:
+  ravelin attack take --on 2 --exec ./mine.sh -- --verbose
 
 The exit code is the program's. `ravelin attack stop` gives the server back.";
 

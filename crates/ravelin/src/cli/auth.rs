@@ -33,8 +33,17 @@ pub(crate) enum Verb {
     Whoami,
 }
 
+const KEYGEN_HELP: &str = "\
+Example:
+  ravelin auth keygen --out client.key
+
+Prints the public key: give that to an administrator for `ravelin auth enroll`, or name it in `ravelin
+cluster plan`. The file stays where it is, and is named by `key` in the client file or by `ravelin trust
+add --key`.";
+
 /// Arguments of `auth keygen`.
 #[derive(Args)]
+#[command(after_long_help = KEYGEN_HELP)]
 pub(crate) struct Keygen {
     /// The key file to write; readable by its owner only
     #[arg(long, value_name = "FILE")]

@@ -33,8 +33,18 @@ const IDLE_SECONDS_DEFAULT: u64 = 60;
 /// How long `--quick` measures.
 const QUICK_SECONDS: u64 = 3;
 
+const HELP: &str = "\
+Examples:
+  ravelin bench --quick
+  ravelin bench --attack equivocator --pairs 3
+  ravelin bench --idle
+  ravelin bench --trace
+
+Each makes a cluster of its own in a temporary directory, and removes it.";
+
 /// Arguments of `bench`.
 #[derive(Args)]
+#[command(after_long_help = HELP)]
 pub(crate) struct Bench {
     /// Bytes of a value
     #[arg(long, value_name = "BYTES", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=65_536))]

@@ -34,8 +34,16 @@ pub(crate) enum Verb {
     Fingerprint(Which),
 }
 
+const PLAN_HELP: &str = "\
+Example:
+  ravelin cluster plan --name prod --administrator PUBLIC_KEY --client ops=PUBLIC_KEY a.card b.card c.card d.card
+
+Servers print their cards with `ravelin node card`, keys come from `ravelin auth keygen`. f intrusions
+need 3f+1 servers. Administrators then sign with `ravelin cluster sign-plan`.";
+
 /// Arguments of `cluster plan`.
 #[derive(Args)]
+#[command(after_long_help = PLAN_HELP)]
 pub(crate) struct Plan {
     /// The servers' cards, from `node card`; their order numbers the servers
     #[arg(required = true, value_name = "CARD")]
@@ -66,8 +74,16 @@ pub(crate) struct Plan {
     out: PathBuf,
 }
 
+const SIGN_HELP: &str = "\
+Example:
+  ravelin cluster sign-plan plan.toml --key admin.key
+
+Adds the signature to the file. Each administrator that the plan needs does so; `ravelin cluster show`
+says whether enough have.";
+
 /// Arguments of `cluster sign-plan`.
 #[derive(Args)]
+#[command(after_long_help = SIGN_HELP)]
 pub(crate) struct SignPlan {
     /// The plan
     plan: PathBuf,

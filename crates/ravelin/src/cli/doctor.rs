@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::{Invocation, local};
 use crate::cluster_dir::LocalCluster;
 use crate::exit::{Error, Exit, Result};
+use crate::output::Format;
 
 /// Free space below which a server would soon be in trouble.
 const FREE_BYTES_MIN: u64 = 4 << 30;
@@ -63,7 +64,11 @@ pub(crate) fn run(invocation: &Invocation, arguments: &Doctor) -> Result<()> {
         1 => "1 thing needs attention".to_owned(),
         _ => format!("{bad} things need attention"),
     };
-    Err(Error::new(Exit::Degraded, cause, "the lines above say what to do"))
+    let hint = match invocation.output.format() {
+        Format::Text => "the lines above say what to do",
+        Format::Json => "the `advice` of each finding that is not good says what to do",
+    };
+    Err(Error::new(Exit::Degraded, cause, hint))
 }
 
 fn finding(what: &'static str, good: bool, found: String, advice: impl Into<String>) -> Finding {

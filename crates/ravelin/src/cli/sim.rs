@@ -38,8 +38,18 @@ pub(crate) enum ModeName {
     Liveness,
 }
 
+const RUN_HELP: &str = "\
+Examples:
+  ravelin sim run --seeds 500 --mode safety
+  ravelin sim run --seeds 1 --from 17 --group 7,2 --intruder equivocator
+  ravelin sim run --seeds 500 --regressions broken
+
+A world that breaks a promise is written to the directory of --regressions, for `ravelin sim replay`, and
+the exit code is 6. Seeds of which too little can be said are told, and are not counted.";
+
 /// Arguments of `sim run`.
 #[derive(Args)]
+#[command(after_long_help = RUN_HELP)]
 pub(crate) struct Run {
     /// How many seeds
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=SEEDS_MAX))]
@@ -64,8 +74,16 @@ pub(crate) struct Run {
     regressions: Option<PathBuf>,
 }
 
+const REPLAY_HELP: &str = "\
+Example:
+  ravelin sim replay crates/sim/regressions/WORLD
+
+Worlds that once broke a promise are kept in crates/sim/regressions of the source; `sim run --regressions
+DIR` writes new ones.";
+
 /// Arguments of `sim replay`.
 #[derive(Args)]
+#[command(after_long_help = REPLAY_HELP)]
 pub(crate) struct Replay {
     /// The world's file
     file: PathBuf,
@@ -241,6 +259,13 @@ impl fmt::Display for Summary {
             self.events,
             self.virtual_seconds
         )?;
+        let mut reasons: BTreeMap<&str, u64> = BTreeMap::new();
+        for reason in self.uncounted.values() {
+            *reasons.entry(reason).or_default() += 1;
+        }
+        for (reason, count) in reasons {
+            writeln!(out, "{count:>10}  not counted: {reason}")?;
+        }
         for (class, count) in &self.faults {
             writeln!(out, "{count:>10}  {class}")?;
         }

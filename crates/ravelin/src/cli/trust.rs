@@ -30,8 +30,17 @@ pub(crate) enum Verb {
     Use(Use),
 }
 
+const ADD_HELP: &str = "\
+Either the plan is at hand, or the fingerprint and the address of one server or more:
+  ravelin trust add prod --plan plan.toml --key client.key
+  ravelin trust add prod --address paris:7702 --fingerprint FINGERPRINT --key client.key
+
+With --plan, --fingerprint is compared if it is given. Without --key only what needs none works, as
+`ravelin status`. The first cluster comes into use; of others `ravelin trust use NAME` does that.";
+
 /// Arguments of `trust add`.
 #[derive(Args)]
+#[command(after_long_help = ADD_HELP)]
 pub(crate) struct Add {
     /// The name to know it by
     name: String,

@@ -74,10 +74,10 @@ impl Client {
         let cause = no_quorum(self.group, reports.len());
         let cause = format!("no quorum within {waited:?}: {cause}");
         let hint = if self.session.initialized() {
-            "a change may still be executed: look before you repeat it; `ravelin status` shows the \
-             servers"
+            "a change that was sent may still take effect: read first, and only then try again, for \
+             the same command is a new change; `ravelin status` shows the servers"
         } else {
-            "`ravelin status` shows the servers; --timeout waits longer"
+            "nothing was changed; `ravelin status` shows the servers; --timeout waits longer"
         };
         Error::new(Exit::NoQuorum, cause, hint)
     }

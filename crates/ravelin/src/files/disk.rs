@@ -1,7 +1,7 @@
 //! Files and directories that appear whole or not at all, and secrets that only we can read.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Component, Path, PathBuf};
 
@@ -108,8 +108,8 @@ pub(crate) fn create_dir(path: &Path) -> Result<()> {
 /// Refuses a path that is taken.
 pub(crate) fn refuse_existing(path: &Path) -> Result<()> {
     match fs::symlink_metadata(path) {
-        Ok(_) => Err(Error::system("create", path, &std::io::ErrorKind::AlreadyExists.into())),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Ok(_) => Err(Error::system("create", path, &io::ErrorKind::AlreadyExists.into())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(Error::system("create", path, &error)),
     }
 }
@@ -162,8 +162,8 @@ impl DraftDir {
     pub(crate) fn install(self) -> Result<()> {
         sync_all(&self.draft)?;
         fs::rename(&self.draft, &self.target).map_err(|error| match error.kind() {
-            std::io::ErrorKind::DirectoryNotEmpty => {
-                Error::system("create", &self.target, &std::io::ErrorKind::AlreadyExists.into())
+            io::ErrorKind::DirectoryNotEmpty => {
+                Error::system("create", &self.target, &io::ErrorKind::AlreadyExists.into())
             }
             _ => Error::system("create", &self.target, &error),
         })?;
@@ -183,7 +183,18 @@ struct Draft(PathBuf);
 
 impl Draft {
     fn write(target: &Path, text: &str, privacy: Privacy) -> Result<Self> {
-        let failed = |error| Error::system("write", target, &error);
+        let failed = |error: io::Error| match error.kind() {
+            io::ErrorKind::NotFound => {
+                let dir = parent(target);
+                let cause = format!(
+                    "cannot write {}: the directory {} does not exist",
+                    target.display(),
+                    dir.display()
+                );
+                Error::new(Exit::NotFound, cause, format!("make it: mkdir -p {}", dir.display()))
+            }
+            _ => Error::system("write", target, &error),
+        };
         let path = draft_of(target)?;
         let mut options = OpenOptions::new();
         options.write(true).create_new(true).mode(privacy.mode());

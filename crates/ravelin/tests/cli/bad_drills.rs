@@ -46,7 +46,7 @@ pub(crate) const DRILLS: &[Case] = &[
     ("attack campaign --full --seconds 60", USAGE, "cannot be used with"),
     ("attack campaign --only kil", USAGE, "no step is named `kil`"),
     ("attack campaign --seed minus", USAGE, "invalid digit"),
-    ("attack campaign --report nowhere/results.md", ABSENT, "it does not exist"),
+    ("attack campaign --report nowhere/results.md", ABSENT, "nowhere does not exist"),
     ("sim", USAGE, "`ravelin sim` needs a command"),
     ("sim run --seeds 0", USAGE, "0 is not in 1.."),
     ("sim run --mode fast", USAGE, "invalid value 'fast'"),

@@ -208,7 +208,7 @@ const TRUST: &[Case] = &[
     ("trust use ../known", USAGE, "no name for a cluster"),
     ("auth keygen", USAGE, "--out <FILE>"),
     ("auth keygen --out admin.key", CONFLICT, "admin.key: it exists already"),
-    ("auth keygen --out no/where.key", ABSENT, "it does not exist"),
+    ("auth keygen --out no/where.key", ABSENT, "the directory no does not exist"),
     ("auth keygen --out ..", USAGE, "names no file"),
 ];
 
@@ -293,6 +293,8 @@ fn the_environment_is_checked_like_arguments() {
     for (arguments, environment, exit, cause) in [
         (&["version"][..], &[("RAVELIN_OUTPUT", "xml")][..], USAGE, "invalid value 'xml'"),
         (&["config", "show"], &[("RAVELIN_TIMEOUT", "soon")], USAGE, "a number with a unit"),
+        (&["version"], &[("RAVELIN_TIMEOUT", "soon")], USAGE, "(from RAVELIN_TIMEOUT)"),
+        (&["version"], &[("RAVELIN_OUTPUT", "xml")], USAGE, "(from RAVELIN_OUTPUT)"),
         (&["config", "show"], &[("RAVELIN_CONTEXT", "unknown")], ABSENT, "unknown"),
         (
             &["config", "show"],
@@ -315,6 +317,14 @@ fn the_environment_is_checked_like_arguments() {
         assert_eq!(failure, None, "{arguments:?} with {environment:?}");
         assert!(fixture.contents() == before, "{arguments:?} changed something on disk");
     }
+}
+
+#[test]
+fn what_the_environment_gives_is_not_shown_as_needed() {
+    let fixture = Fixture::cluster("usage");
+    let run = fixture.run(&["kv", "put"], &[("RAVELIN_CONFIG", "client.toml")]);
+    let hint = "hint: usage: ravelin kv put [OPTIONS] <KEY>";
+    assert!(run.exit == USAGE && run.stderr.contains(hint), "{}", run.stderr);
 }
 
 #[test]

@@ -22,6 +22,16 @@ pub(crate) struct Run {
     pub(crate) stderr: String,
 }
 
+impl Run {
+    /// Whoever wants JSON gets nothing else on stderr either.
+    pub(crate) fn says_json(&self) {
+        for line in self.stderr.lines() {
+            let said = serde_json::from_str::<serde_json::Value>(line);
+            assert!(said.is_ok_and(|said| said.is_object()), "no JSON: {line}");
+        }
+    }
+}
+
 impl Cluster {
     fn empty(name: &str) -> Self {
         let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("services-{name}"));
@@ -159,7 +169,10 @@ impl Cluster {
 
     /// The JSON result of a run that must succeed.
     pub(crate) fn json(&self, arguments: &[&str]) -> serde_json::Value {
-        let text = self.done(&[arguments, &["--output", "json"]].concat());
+        let run = self.run(&[arguments, &["--output", "json"]].concat());
+        assert_eq!(run.exit, 0, "{arguments:?}: {}", run.stderr);
+        run.says_json();
+        let text = run.stdout;
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{arguments:?}: {error}: {text}"))
     }
 

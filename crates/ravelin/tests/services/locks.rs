@@ -44,6 +44,9 @@ fn plain_locks(cluster: &Cluster) {
     let begun = Instant::now();
     let patient = ["kv", "lock", "plain", "--ttl", "5m", "--timeout", "2s"];
     cluster.fails(&patient, 5, &format!("not free within 2s: lease {lease} holds it"));
+    let run = cluster.run(&[&patient[..], &["--output", "json"]].concat());
+    assert!(run.exit == 5 && run.stderr.contains("\"code\":\"locked\""), "{run:?}");
+    run.says_json();
     let impatient = [&patient[..3], &["--lease", &other, "--timeout", "1s"]].concat();
     cluster.fails(&impatient, 5, "not free within 1s");
     assert!(begun.elapsed() < Duration::from_secs(20), "the timeouts hold");

@@ -30,6 +30,7 @@ fn trouble_is_told_apart_by_exit_codes() {
     let begun = Instant::now();
     let late = ["kv", "put", "two", "down", "--timeout", "2s"];
     cluster.fails(&late, 5, "2 of 4 servers answer, 3 must agree");
+    assert!(cluster.run(&late).stderr.contains("nothing was changed"));
     assert!(begun.elapsed() < Duration::from_secs(10), "the timeout holds");
     cluster.fails(&["kv", "get", "one", "--timeout", "1s"], 5, "no quorum");
     let run = cluster.run(&["status", "--timeout", "3s"]);
@@ -104,6 +105,8 @@ fn a_server_with_a_spent_key_stays_out_and_the_others_serve() {
         let begun = Instant::now();
         let run = cluster.run(&["local", "up", "--output", "json"]);
         assert_eq!(run.exit, 7, "{run:?}");
+        assert!(run.stderr.contains("{\"note\":\"try: ravelin --config"), "{run:?}");
+        run.says_json();
         assert!(run.stderr.contains("server 2 does not serve: its key is spent"), "{run:?}");
         assert!(run.stderr.contains("local reset --dir"), "{run:?}");
         assert!(begun.elapsed() < Duration::from_secs(25), "nothing else is waited for");

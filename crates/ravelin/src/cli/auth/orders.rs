@@ -24,8 +24,17 @@ use crate::files::disk::{self, Privacy};
 use crate::files::key::KeyFile;
 use crate::files::plan;
 
+const ENROLL_HELP: &str = "\
+Examples:
+  ravelin auth enroll ci PUBLIC_KEY --key admin.key
+  ravelin auth enroll ci PUBLIC_KEY --key admin.key --approval from-bob.toml
+
+The administrator's key of a cluster of `ravelin local` is keys/administrator.key in its directory. Where
+several administrators must sign, the others do so with `ravelin auth approve enroll`.";
+
 /// Arguments of `auth enroll`.
 #[derive(Args)]
+#[command(after_long_help = ENROLL_HELP)]
 pub(crate) struct Enroll {
     #[command(flatten)]
     who: NewClient,
@@ -33,8 +42,15 @@ pub(crate) struct Enroll {
     approvals: Approvals,
 }
 
+const REVOKE_HELP: &str = "\
+Example:
+  ravelin auth revoke ci --key admin.key
+
+The client can do nothing more; its leases and locks end with their time.";
+
 /// Arguments of `auth revoke`.
 #[derive(Args)]
+#[command(after_long_help = REVOKE_HELP)]
 pub(crate) struct Revoke {
     #[command(flatten)]
     who: OldClient,
@@ -42,10 +58,19 @@ pub(crate) struct Revoke {
     approvals: Approvals,
 }
 
+const APPROVE_HELP: &str = "\
+Examples:
+  ravelin auth approve enroll ci PUBLIC_KEY --key bob.key --out from-bob.toml
+  ravelin auth approve revoke ci --key bob.key --out from-bob.toml
+
+The file goes to the administrator who submits the order, with --approval. It is good for the next order
+of the cluster only: another order that is carried out first makes it void.";
+
 /// The orders that can be approved.
 #[derive(Subcommand)]
 pub(crate) enum Approve {
     /// Approve that a client is let in
+    #[command(after_long_help = APPROVE_HELP)]
     Enroll {
         #[command(flatten)]
         who: NewClient,
@@ -53,6 +78,7 @@ pub(crate) enum Approve {
         signing: Signing,
     },
     /// Approve that a client is shut out
+    #[command(after_long_help = APPROVE_HELP)]
     Revoke {
         #[command(flatten)]
         who: OldClient,

@@ -17,8 +17,18 @@ use crate::client_command::{self, Client, Speaker};
 use crate::exit::{Error, Exit, Result};
 use crate::output::Format;
 
+const GET_HELP: &str = "\
+Examples:
+  ravelin kv get color
+  ravelin kv get color --output json
+  ravelin kv get color --stale-ok
+
+Prints the value and a newline; JSON has its position, version and lease too. Exit code 4 says that the
+key has no value.";
+
 /// Arguments of `kv get`.
 #[derive(Args)]
+#[command(after_long_help = GET_HELP)]
 pub(crate) struct Get {
     /// The key
     key: String,

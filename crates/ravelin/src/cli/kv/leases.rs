@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::{Invocation, lease, refused};
 use crate::client_command::{self, Client, Speaker};
 use crate::exit::{Error, Result};
-use crate::settings::duration;
+use crate::settings::{SPAN_BOUNDS, duration};
 
 /// The verbs.
 #[derive(Subcommand)]
@@ -27,8 +27,20 @@ pub(crate) enum Verb {
     Show(Which),
 }
 
+const GRANT_HELP: &str = "\
+Example:
+  ravelin kv lease grant 10m
+
+Prints the number of the lease; then, with that number:
+  ravelin kv put host/a up --lease 17
+  ravelin kv lease renew 17
+
+A lease lasts from 1s to 24h. Its end is judged at the time that the servers agree on, which on an idle
+cluster moves with their heartbeat: what hangs on it may go 1 to 3 seconds late.";
+
 /// Arguments of `kv lease grant`.
 #[derive(Args)]
+#[command(after_long_help = GRANT_HELP)]
 pub(crate) struct Grant {
     /// How long it lasts unless renewed, as 30s or 10m
     #[arg(value_parser = ttl)]
@@ -45,11 +57,11 @@ pub(crate) struct Which {
 
 /// Reads how long a lease lasts.
 pub(super) fn ttl(text: &str) -> Result<Duration, String> {
-    let ttl = duration(text)?;
-    if (LEASE_TTL_MIN..=LEASE_TTL_MAX).contains(&ttl) {
-        Ok(ttl)
-    } else {
-        Err(format!("a lease lasts from {LEASE_TTL_MIN:?} to 24h"))
+    let bounds = || format!("a lease lasts from {LEASE_TTL_MIN:?} to 24h");
+    match duration(text) {
+        Ok(ttl) if (LEASE_TTL_MIN..=LEASE_TTL_MAX).contains(&ttl) => Ok(ttl),
+        Err(error) if error != SPAN_BOUNDS => Err(error),
+        _ => Err(bounds()),
     }
 }
 

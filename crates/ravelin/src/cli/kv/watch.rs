@@ -35,7 +35,9 @@ pub(crate) struct Watch {
 }
 
 const HELP: &str = "\
-Example: ravelin kv watch config/ --output json
+Examples:
+  ravelin kv watch config/ --output json
+  ravelin kv watch config/ --from 120
 
 A watch goes on while servers come and go, and says so on stderr. It ends with exit code
   3    once this client is shut out

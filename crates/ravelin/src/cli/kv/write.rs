@@ -13,8 +13,18 @@ use super::{Invocation, key, lease, refused};
 use crate::client_command::{self, Speaker};
 use crate::exit::{Error, Exit, Result};
 
+const PUT_HELP: &str = "\
+Examples:
+  ravelin kv put color blue
+  ravelin kv put motto --file motto.txt
+  ravelin kv put color green --if-value blue
+
+Exit code 9 says that a condition did not hold. Without a quorum (5) a change that was sent may still
+take effect: read first, for the same command again is a new change.";
+
 /// Arguments of `kv put`.
 #[derive(Args)]
+#[command(after_long_help = PUT_HELP)]
 pub(crate) struct Put {
     /// The key
     key: String,
