@@ -180,11 +180,23 @@ impl Client {
         service: ServiceId,
         request: &impl Encode,
     ) -> Result<R> {
+        self.order_at(service, request).await.map(|(reply, _)| reply)
+    }
+
+    /// The same, with the request's place in the total order where enough servers name one.
+    pub(crate) async fn order_at<R: Decode>(
+        &self,
+        service: ServiceId,
+        request: &impl Encode,
+    ) -> Result<(R, Option<Position>)> {
         self.session().await?;
         let operation = Operation { service, request: request.encode() };
         let voted = self.within(self.connection.submit(vec![operation])).await;
         match self.explained(voted).await?.into_iter().next() {
-            Some(voted) => self.done(voted.outcome),
+            Some(voted) => {
+                let position = voted.place.map(|(position, _)| position);
+                Ok((self.done(voted.outcome)?, position))
+            }
             None => Err(trouble::senseless("an answer to nothing")),
         }
     }

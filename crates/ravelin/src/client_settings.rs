@@ -63,7 +63,7 @@ impl ClientSettings {
         let evidence = file.as_ref().and_then(|file| file.evidence.clone());
         let given = globals.evidence.as_deref().map(disk::plain);
         let evidence = layers.pick("evidence", given.map(Some), evidence.map(Some), None);
-        let settings = layers.shown();
+        let settings = layers.shown().into_iter().map(|shown| as_in_file(shown, timeout)).collect();
         Ok(Self { file: path.zip(file), timeout, evidence, settings })
     }
 
@@ -91,6 +91,15 @@ impl ClientSettings {
     pub(crate) fn shown(self) -> Vec<Shown> {
         self.settings
     }
+}
+
+/// A setting by the name and in the form that it has in a client file.
+fn as_in_file(shown: Shown, timeout: Duration) -> Shown {
+    if shown.key != "timeout" {
+        return shown;
+    }
+    let milliseconds = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+    Shown { key: "timeout_ms".to_owned(), value: milliseconds.into(), ..shown }
 }
 
 /// The error about a client file that cannot be read; it may be no client file.

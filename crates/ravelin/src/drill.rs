@@ -100,8 +100,11 @@ impl Workplace {
 impl Drop for Workplace {
     fn drop(&mut self) {
         let entries = std::fs::read_dir(&self.root).into_iter().flatten();
-        for entry in entries.flatten().filter(|entry| LocalCluster::is_in(&entry.path())) {
-            self.clear(&entry.path(), self.keep);
+        for path in entries.flatten().map(|entry| entry.path()) {
+            if LocalCluster::is_in(&path) {
+                self.clear(&path, self.keep);
+            }
+            let _ = std::fs::remove_dir(&path); // a directory for what was never written
         }
         let _ = std::fs::remove_dir(&self.root); // unless something was kept in it
     }
@@ -229,5 +232,27 @@ impl<'a> Comeback<'a> {
         let own = reports.get(&self.server).map(|report| report.commit);
         let is_ready = self.processes.is_ready(self.server).unwrap_or(false);
         own.is_some_and(|own| own >= target) && is_ready
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interrupted_drill_leaves_nothing_that_is_empty() {
+        let workplace = Workplace::new("test-empty", false).expect("made");
+        let root = workplace.root.clone();
+        std::fs::create_dir(root.join("report")).expect("made");
+        drop(workplace);
+        assert!(!root.exists());
+
+        let workplace = Workplace::new("test-kept", false).expect("made");
+        let root = workplace.root.clone();
+        std::fs::create_dir(root.join("report")).expect("made");
+        std::fs::write(root.join("report/history.jsonl"), "").expect("written");
+        drop(workplace);
+        assert!(root.join("report/history.jsonl").exists());
+        std::fs::remove_dir_all(root).expect("ours");
     }
 }

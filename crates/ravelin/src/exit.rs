@@ -191,7 +191,7 @@ impl Error {
         match format {
             Format::Json => {
                 let error = serde_json::json!({
-                    "error": {"code": self.code.unwrap_or(self.exit.name()), "message": message, "hint": hint},
+                    "error": {"code": self.code.unwrap_or_else(|| self.exit.name()), "message": message, "hint": hint},
                 });
                 format!("{error}\n")
             }

@@ -28,6 +28,8 @@ pub(crate) enum Verb {
     List,
     /// Bring a known cluster into use
     Use(Use),
+    /// Forget a cluster; keys that lie elsewhere stay
+    Remove(Use),
 }
 
 const ADD_HELP: &str = "\
@@ -63,7 +65,7 @@ pub(crate) struct Add {
     key: Option<PathBuf>,
 }
 
-/// Arguments of `trust use`.
+/// Arguments of `trust use` and `trust remove`.
 #[derive(Args)]
 pub(crate) struct Use {
     /// The cluster's name
@@ -75,11 +77,35 @@ pub(crate) fn run(invocation: &Invocation, verb: Verb) -> Result<()> {
     match verb {
         Verb::Add(arguments) => add(invocation, arguments),
         Verb::List => list(invocation),
+        Verb::Remove(arguments) => remove(invocation, &arguments.name),
         Verb::Use(arguments) => {
             invocation.contexts()?.select(&arguments.name)?;
             note_override(invocation);
             invocation.output.print(&known(invocation, &arguments.name)?)
         }
+    }
+}
+
+fn remove(invocation: &Invocation, name: &str) -> Result<()> {
+    let contexts = invocation.contexts()?;
+    let in_use = contexts.current()?.as_deref() == Some(name);
+    contexts.remove(name)?;
+    if in_use {
+        invocation.output.note("no cluster is in use now: `ravelin trust use NAME` chooses one");
+    }
+    invocation.output.print(&Removed { removed: name.to_owned(), in_use })
+}
+
+#[derive(Serialize)]
+struct Removed {
+    removed: String,
+    /// Whether it was the one in use.
+    in_use: bool,
+}
+
+impl fmt::Display for Removed {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} is forgotten", self.removed)
     }
 }
 

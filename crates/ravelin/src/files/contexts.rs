@@ -55,7 +55,7 @@ impl Contexts {
             return Ok(());
         }
         let cause = format!("a cluster is already known as `{name}`");
-        let hint = format!("choose another name, or remove {}", dir.display());
+        let hint = format!("choose another name, or forget it: `ravelin trust remove {name}`");
         Err(Error::new(Exit::Conflict, cause, hint))
     }
 
@@ -82,6 +82,17 @@ impl Contexts {
     pub(crate) fn select(&self, name: &str) -> Result<()> {
         self.client_file(name)?;
         disk::replace(&self.root.join("current"), &format!("{name}\n"), Privacy::Public)
+    }
+
+    /// Forgets a known cluster; if it is in use, none is afterwards.
+    pub(crate) fn remove(&self, name: &str) -> Result<()> {
+        self.client_file(name)?;
+        if self.current()?.as_deref() == Some(name) {
+            let path = self.root.join("current");
+            fs::remove_file(&path).map_err(|error| Error::system("remove", &path, &error))?;
+        }
+        let dir = self.dir(name);
+        fs::remove_dir_all(&dir).map_err(|error| Error::system("remove", &dir, &error))
     }
 
     /// The cluster in use.

@@ -59,6 +59,7 @@ const SOUND: &[(&str, &str, &str)] = &[
     ),
     ("trust list", "", ""),
     ("trust use", "known", ""),
+    ("trust remove", "known", ""),
     ("auth keygen", "--out=>new", ""),
     ("auth enroll", "bob KEY --key=<admin.key", "--approval=<approval.toml"),
     ("auth revoke", "bob --key=<admin.key", "--approval=<approval.toml"),

@@ -87,23 +87,25 @@ fn each_setting_says_where_it_comes_from() {
         let settings = json(&run.stdout)["settings"].take();
         let settings = settings.as_array().expect("a list").clone();
         let setting = settings.into_iter().find(|setting| setting["key"] == key).expect("there");
-        let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+        let text = |value: &serde_json::Value| {
+            value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+        };
         (text(&setting["value"]), text(&setting["origin"]))
     };
     let pair = |value: &str, origin: &str| (value.to_owned(), origin.to_owned());
     let environment = [("RAVELIN_TIMEOUT", "5s")];
-    assert_eq!(shown(&[], &[], "timeout"), pair("30000ms", "default"));
-    assert_eq!(shown(&[], &environment, "timeout"), pair("5000ms", "environment RAVELIN_TIMEOUT"));
+    assert_eq!(shown(&[], &[], "timeout_ms"), pair("30000", "default"));
+    assert_eq!(shown(&[], &environment, "timeout_ms"), pair("5000", "environment RAVELIN_TIMEOUT"));
     let flag = ["--timeout", "1s"];
-    assert_eq!(shown(&flag, &environment, "timeout"), pair("1000ms", "flag --timeout"));
+    assert_eq!(shown(&flag, &environment, "timeout_ms"), pair("1000", "flag --timeout"));
     let client = fixture.read("xdg/ravelin/contexts/known/client.toml");
     fixture.write(
         "client.toml",
         &format!("{client}timeout_ms = 7\n").replace("plan.toml", "signed.toml"),
     );
     let file = ["--config", "client.toml"];
-    assert_eq!(shown(&file, &[], "timeout"), pair("7ms", "file client.toml"));
-    assert_eq!(shown(&file, &environment, "timeout").0, "5000ms");
+    assert_eq!(shown(&file, &[], "timeout_ms"), pair("7", "file client.toml"));
+    assert_eq!(shown(&file, &environment, "timeout_ms").0, "5000");
     let node = ["--config", "s0/node.toml"];
     let environment = [("RAVELIN_PEER_LISTEN", "127.0.0.1:9"), ("RAVELIN_LOG_LEVEL", "debug")];
     let (value, origin) = shown(&node, &environment, "peer_listen");
@@ -145,6 +147,11 @@ fn clusters_are_known_by_name() {
     );
     assert_eq!(in_use(contexts()), known(true, false));
     fixture.done(&["cluster", "show", "--context", "known"]);
+    let removed = json(&fixture.done(&["trust", "remove", "far", "--output", "json"]));
+    assert_eq!((&removed["removed"], &removed["in_use"]), (&"far".into(), &true.into()));
+    assert_eq!(in_use(contexts()), [("known".to_owned(), false)]);
+    assert_eq!(fixture.run(&["cluster", "show"], &[]).exit, 4, "none is in use");
+    fixture.done(&add);
     let server = "[[servers]]\naddress = \"far.example.org:7702\"\n";
     fixture.write("far.toml", &format!("fingerprint = \"{fingerprint}\"\n{server}"));
     let run = fixture.run(&["cluster", "show", "--config", "far.toml"], &[]);

@@ -91,6 +91,8 @@ fn transactions(cluster: &Cluster) {
     assert!(run.stderr.contains("the conditions did not hold"));
     let result = cluster.json(&["kv", "txn", "txn"]);
     assert_eq!(result["held"], true);
+    assert_eq!(result["position"], result["results"][1]["entry"]["changed"]);
+    assert!(result["position"].is_u64(), "{result}");
     assert_eq!(result["results"][0]["existed"], false);
     assert_eq!(result["results"][1]["entry"]["value"], "1");
 }

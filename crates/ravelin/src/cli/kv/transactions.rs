@@ -36,15 +36,16 @@ pub(super) fn txn(invocation: &Invocation, arguments: &Txn) -> Result<()> {
     let transaction = Transaction::parse(&path.display().to_string(), &text)?;
     let branches = [transaction.then.clone(), transaction.otherwise.clone()];
     let request = transaction.into_request();
-    let reply = client_command::run(invocation, &Speaker::Client, async |client| {
-        client.order(ServiceId::KV, &request).await
+    let (reply, position) = client_command::run(invocation, &Speaker::Client, async |client| {
+        client.order_at(ServiceId::KV, &request).await
     })?;
     let KvReply::Transaction { held, results } = reply else { return Err(refused(reply)) };
     let [then, otherwise] = branches;
     let steps = if held { then } else { otherwise };
     let results = steps.into_iter().zip(results);
     let results = results.map(|(step, result)| Done::of(step, result)).collect();
-    invocation.output.print(&Outcome { held, results })?;
+    let position = position.map(|position| position.0);
+    invocation.output.print(&Outcome { held, position, results })?;
     if held {
         return Ok(());
     }
@@ -56,6 +57,8 @@ pub(super) fn txn(invocation: &Invocation, arguments: &Txn) -> Result<()> {
 #[derive(Serialize)]
 struct Outcome {
     held: bool,
+    /// Where it stands in the total order, as of the changes that it made.
+    position: Option<u64>,
     results: Vec<Done>,
 }
 
