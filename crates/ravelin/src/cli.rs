@@ -299,6 +299,20 @@ mod tests {
         definition().debug_assert();
     }
 
+    /// Longer lines would be broken anywhere.
+    fn check_widths(command: &clap::Command) {
+        let text = command.get_after_long_help().map(ToString::to_string).unwrap_or_default();
+        for line in text.lines() {
+            assert!(line.len() <= 98, "{}: {line}", command.get_name());
+        }
+        command.get_subcommands().for_each(check_widths);
+    }
+
+    #[test]
+    fn help_texts_fit_their_width() {
+        check_widths(&definition());
+    }
+
     /// Lines of all help texts that show a command, with the command whose help it is.
     fn examples(command: &clap::Command, path: &str, found: &mut Vec<(String, String)>) {
         let text = command.get_after_long_help().map(ToString::to_string).unwrap_or_default();

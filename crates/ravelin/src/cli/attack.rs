@@ -111,7 +111,7 @@ pub(crate) struct Campaign {
 }
 
 const TAKE_HELP: &str = "\
-The server is stopped. The program runs in the foreground until it ends, and finds what it owns in:
+The server is stopped. The program runs in the foreground, and finds what it owns in:
 
   RAVELIN_TAKEN_SERVER         the server's number
   RAVELIN_TAKEN_IDENTITY       the file with its secret keys
@@ -126,8 +126,8 @@ Example:
 The exit code is the program's. `ravelin attack stop` gives the server back.";
 
 const STOP_HELP: &str = "\
-Exit codes: 0 the server runs by itself; 7 it does, but never takes part again: its key is spent; 9 no
-intruder has it.";
+Exit codes: 0 the server runs by itself; 7 it does, but never takes part again: its key is
+spent; 9 no intruder has it.";
 
 /// How long a server that was given back may take to serve.
 const SERVE_AGAIN_MAX: Duration = Duration::from_secs(5);
@@ -139,11 +139,11 @@ const CAMPAIGN_SECONDS_MIN: u64 = 15;
 const CAMPAIGN_SECONDS_MAX: u64 = 3600;
 
 const CAMPAIGN_HELP: &str = "\
-The cluster is a temporary one. One server at a time is killed, stopped, cut off from all others or
-handed to an intruder, while clients work; in the end all are killed at once. After each step all
-answers are checked and every acknowledged write is read back, and the server must be back by itself.
-With --full, no client may wait more than two seconds for any answer; otherwise that is only told,
-for it says little where the machine has other work.
+The cluster is a temporary one. One server at a time is killed, stopped, cut off from all others
+or handed to an intruder, while clients work; in the end all are killed at once. After each step
+all answers are checked and every acknowledged write is read back, and the server must be back
+by itself. With --full, no client may wait more than two seconds for any answer; otherwise that
+is only told, for it says little where the machine has other work.
 
 Exit codes: 0 all was kept; 6 a promise was broken.";
 

@@ -37,9 +37,9 @@ const KEYGEN_HELP: &str = "\
 Example:
   ravelin auth keygen --out client.key
 
-Prints the public key: give that to an administrator for `ravelin auth enroll`, or name it in `ravelin
-cluster plan`. The file stays where it is, and is named by `key` in the client file or by `ravelin trust
-add --key`.";
+Prints the public key: give that to an administrator for `ravelin auth enroll`, or name it in
+`ravelin cluster plan`. The file stays where it is, and is named by `key` in the client file or
+by `ravelin trust add --key`.";
 
 /// Arguments of `auth keygen`.
 #[derive(Args)]

@@ -36,10 +36,10 @@ pub(crate) enum Verb {
 
 const PLAN_HELP: &str = "\
 Example:
-  ravelin cluster plan --name prod --administrator PUBLIC_KEY --client ops=PUBLIC_KEY a.card b.card c.card d.card
+  ravelin cluster plan --name prod --administrator PUBLIC_KEY a.card b.card c.card d.card
 
-Servers print their cards with `ravelin node card`, keys come from `ravelin auth keygen`. f intrusions
-need 3f+1 servers. Administrators then sign with `ravelin cluster sign-plan`.";
+Servers print their cards with `ravelin node card`, keys come from `ravelin auth keygen`. f
+intrusions need 3f+1 servers. Administrators then sign with `ravelin cluster sign-plan`.";
 
 /// Arguments of `cluster plan`.
 #[derive(Args)]
@@ -78,8 +78,8 @@ const SIGN_HELP: &str = "\
 Example:
   ravelin cluster sign-plan plan.toml --key admin.key
 
-Adds the signature to the file. Each administrator that the plan needs does so; `ravelin cluster show`
-says whether enough have.";
+Adds the signature to the file. Each administrator that the plan needs does so; `ravelin cluster
+show` says whether enough have.";
 
 /// Arguments of `cluster sign-plan`.
 #[derive(Args)]

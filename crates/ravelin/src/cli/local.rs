@@ -71,13 +71,13 @@ pub(crate) struct Up {
 }
 
 const UP_HELP: &str = "\
-Exit codes: 0 all servers serve; 7 a quorum serves, and another server is down, in an intruder's hands
-or stays out with a spent key; 1 no quorum serves.";
+Exit codes: 0 all servers serve; 7 a quorum serves, and another server is down, in an intruder's
+hands or stays out with a spent key; 1 no quorum serves.";
 
 const STATUS_HELP: &str = "\
-Exit codes: 0 whatever the servers' states are, for there is a cluster to look at; 4 there is none.
-`ravelin status` asks the servers as a client does, and ends with 7 when degraded, 8 after a fail-safe
-stop and 5 when none answers.";
+Exit codes: 0 whatever the servers' states are, for there is a cluster to look at; 4 there is
+none. `ravelin status` asks the servers as a client does, and ends with 7 when degraded, 8 after
+a fail-safe stop and 5 when none answers.";
 
 /// Fault models that this release can run.
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -44,8 +44,9 @@ Examples:
   ravelin sim run --seeds 1 --from 17 --group 7,2 --intruder equivocator
   ravelin sim run --seeds 500 --regressions broken
 
-A world that breaks a promise is written to the directory of --regressions, for `ravelin sim replay`, and
-the exit code is 6. Seeds of which too little can be said are told, and are not counted.";
+A world that breaks a promise is written to the directory of --regressions, for `ravelin sim
+replay`, and the exit code is 6. Seeds of which too little can be said are told, and are not
+counted.";
 
 /// Arguments of `sim run`.
 #[derive(Args)]
@@ -78,8 +79,8 @@ const REPLAY_HELP: &str = "\
 Example:
   ravelin sim replay crates/sim/regressions/WORLD
 
-Worlds that once broke a promise are kept in crates/sim/regressions of the source; `sim run --regressions
-DIR` writes new ones.";
+Worlds that once broke a promise are kept in crates/sim/regressions of the source; `sim run
+--regressions DIR` writes new ones.";
 
 /// Arguments of `sim replay`.
 #[derive(Args)]

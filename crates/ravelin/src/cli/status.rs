@@ -31,9 +31,10 @@ pub(crate) struct Status {
 }
 
 const HELP: &str = "\
-Each server is asked how it sees itself and the others. A server's state is what most of the others
-say of it; that it is behind or has halted, it may say itself; and one that does not answer here is
-suspected at least. Of a fault budget of f, every server that is not correct takes one.
+Each server is asked how it sees itself and the others. A server's state is what most of the
+others say of it; that it is behind or has halted, it may say itself; and one that does not
+answer here is suspected at least. Of a fault budget of f, every server that is not correct
+takes one.
 
 Exit codes: 0 all are correct; 7 degraded; 8 the servers halted (fail-safe stop); 5 none answers.
 No key is needed.";

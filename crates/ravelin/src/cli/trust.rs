@@ -37,8 +37,9 @@ Either the plan is at hand, or the fingerprint and the address of one server or 
   ravelin trust add prod --plan plan.toml --key client.key
   ravelin trust add prod --address paris:7702 --fingerprint FINGERPRINT --key client.key
 
-With --plan, --fingerprint is compared if it is given. Without --key only what needs none works, as
-`ravelin status`. The first cluster comes into use; of others `ravelin trust use NAME` does that.";
+With --plan, --fingerprint is compared if it is given. Without --key only what needs none works,
+as `ravelin status`. The first cluster comes into use; of others `ravelin trust use NAME` does
+that.";
 
 /// Arguments of `trust add`.
 #[derive(Args)]

@@ -29,8 +29,9 @@ Examples:
   ravelin auth enroll ci PUBLIC_KEY --key admin.key
   ravelin auth enroll ci PUBLIC_KEY --key admin.key --approval from-bob.toml
 
-The administrator's key of a cluster of `ravelin local` is keys/administrator.key in its directory. Where
-several administrators must sign, the others do so with `ravelin auth approve enroll`.";
+The administrator's key of a cluster of `ravelin local` is keys/administrator.key in its
+directory. Where several administrators must sign, the others do so with `ravelin auth approve
+enroll`.";
 
 /// Arguments of `auth enroll`.
 #[derive(Args)]
@@ -63,8 +64,8 @@ Examples:
   ravelin auth approve enroll ci PUBLIC_KEY --key bob.key --out from-bob.toml
   ravelin auth approve revoke ci --key bob.key --out from-bob.toml
 
-The file goes to the administrator who submits the order, with --approval. It is good for the next order
-of the cluster only: another order that is carried out first makes it void.";
+The file goes to the administrator who submits the order, with --approval. It is good for the
+next order of the cluster only: another order that is carried out first makes it void.";
 
 /// The orders that can be approved.
 #[derive(Subcommand)]

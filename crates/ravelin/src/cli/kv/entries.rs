@@ -23,8 +23,8 @@ Examples:
   ravelin kv get color --output json
   ravelin kv get color --stale-ok
 
-Prints the value and a newline; JSON has its position, version and lease too. Exit code 4 says that the
-key has no value.";
+Prints the value and a newline; JSON has its position, version and lease too. Exit code 4 says
+that the key has no value.";
 
 /// Arguments of `kv get`.
 #[derive(Args)]

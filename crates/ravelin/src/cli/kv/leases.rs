@@ -35,8 +35,8 @@ Prints the number of the lease; then, with that number:
   ravelin kv put host/a up --lease 17
   ravelin kv lease renew 17
 
-A lease lasts from 1s to 24h. Its end is judged at the time that the servers agree on, which on an idle
-cluster moves with their heartbeat: what hangs on it may go 1 to 3 seconds late.";
+A lease lasts from 1s to 24h. Its end is judged at the time that the servers agree on, which on
+an idle cluster moves with their heartbeat: what hangs on it may go 1 to 3 seconds late.";
 
 /// Arguments of `kv lease grant`.
 #[derive(Args)]

@@ -53,9 +53,9 @@ Without a command, prints the token and the lease. The lock is then held until t
 renew it with `ravelin kv lease renew`, give the lock up with `ravelin kv unlock`.
 
 While another holds the lock it is waited for, without end unless --timeout (RAVELIN_TIMEOUT) is
-given: after that time the place in the queue is given up, and the exit code is 5 (in JSON the code is
-`locked`; `no_quorum` says that the servers did not answer). A lock that is lost while the command runs
-ends with 9.
+given: after that time the place in the queue is given up, and the exit code is 5 (in JSON the
+code is `locked`; `no_quorum` says that the servers did not answer). A lock that is lost while
+the command runs ends with 9.
 
 Examples:
   ravelin kv lock backup -- ./backup.sh

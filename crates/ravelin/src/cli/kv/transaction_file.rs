@@ -44,8 +44,8 @@ The file, line by line (`if` and `else` may be left out):
   else                     what is done if not
     ...
 
-Words are separated by blanks. A word in \"quotes\" is spelled as in JSON; base64:... without quotes
-is bytes in base64; # begins a comment.
+Words are separated by blanks. A word in \"quotes\" is spelled as in JSON; base64:... without
+quotes is bytes in base64; # begins a comment.
 
 Example:
   printf 'if\\n absent a\\nthen\\n put a 1\\nelse\\n get a\\n' | ravelin kv txn -

@@ -19,8 +19,8 @@ Examples:
   ravelin kv put motto --file motto.txt
   ravelin kv put color green --if-value blue
 
-Exit code 9 says that a condition did not hold. Without a quorum (5) a change that was sent may still
-take effect: read first, for the same command again is a new change.";
+Exit code 9 says that a condition did not hold. Without a quorum (5) a change that was sent may
+still take effect: read first, for the same command again is a new change.";
 
 /// Arguments of `kv put`.
 #[derive(Args)]
