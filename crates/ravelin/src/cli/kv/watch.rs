@@ -41,7 +41,7 @@ Examples:
 
 A watch goes on while servers come and go, and says so on stderr. It ends with exit code
   3    once this client is shut out
-  5    once no quorum could be reached for 5 minutes, or as long as --timeout (RAVELIN_TIMEOUT) says
+  5    once no quorum could be reached for 5 minutes, or for --timeout (RAVELIN_TIMEOUT)
   8    once the servers halted (fail-safe stop)
   9    once changes that it has yet to print are forgotten: servers keep the latest 4 MiB, and none
        over a restart; the others carry it on while fewer than f+1 restart at a time. Read what is
