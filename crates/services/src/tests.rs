@@ -1,6 +1,6 @@
 pub(crate) mod world;
 
-use ravelin_crypto::Registry;
+use ravelin_crypto::{Registry, SigningKey};
 use ravelin_model::requests::auth::{AuthAction, AuthOrder, AuthReply, AuthRequest};
 use ravelin_model::requests::kv::{Condition, KvReply, KvRequest, Write};
 use ravelin_model::{CommitIndex, Encode, Position};
@@ -147,8 +147,8 @@ fn real_signatures_approve_too() {
     let services = Services::new(cluster.scheme());
     let mut stores = MemoryStores::default();
     services.genesis(&cluster.plan, &mut stores);
-    let action = AuthAction::Enroll { name: "bob".into(), key: PublicKey([8; 32]) };
-    let order = cluster.order(1, action);
+    let key = SigningKey::ed25519(&[8; 32]).public();
+    let order = cluster.order(1, AuthAction::Enroll { name: "bob".into(), key });
     let request = cluster.approved(&order, &[0, 1]).encode();
     let client = context(cluster.client, 1);
     let outcome = services.execute(ServiceId::AUTH, &client, &mut stores, &request);

@@ -113,7 +113,8 @@ pub enum AuthReply {
     Exists,
     /// No such client.
     NotFound,
-    /// A name or list that does not fit the limits; more approvals than there are administrators.
+    /// A name or list that does not fit the limits; more approvals than there are administrators; a
+    /// key in whose name anybody could sign.
     Invalid,
 }
 

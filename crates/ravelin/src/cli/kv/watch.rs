@@ -43,9 +43,9 @@ A watch goes on while servers come and go, and says so on stderr. It ends with e
   3    once this client is shut out
   5    once no quorum could be reached for 5 minutes, or for --timeout (RAVELIN_TIMEOUT)
   8    once the servers halted (fail-safe stop)
-  9    once changes that it has yet to print are forgotten: servers keep the latest 4 MiB, and none
-       over a restart; the others carry it on while fewer than f+1 restart at a time. Read what is
-       there with `ravelin kv list`, and watch from now on.
+  9    once changes that it has yet to print are forgotten: servers keep the latest 4 MiB, and
+       none over a restart; the others carry it on while fewer than f+1 restart at a time. Read
+       what is there with `ravelin kv list`, and watch from now on.
 Whether the cluster still serves is looked at every 5 seconds.";
 
 /// A change as scripts see it.
