@@ -91,7 +91,8 @@ impl Output {
 
     /// A bar on stderr for work of `steps` steps; invisible where nobody would watch it.
     pub(crate) fn progress(self, steps: u64) -> indicatif::ProgressBar {
-        if self.talk == Talk::Quiet || !io::stderr().is_terminal() {
+        let is_unwanted = self.talk == Talk::Quiet || self.format == Format::Json;
+        if is_unwanted || !io::stderr().is_terminal() {
             return indicatif::ProgressBar::hidden();
         }
         indicatif::ProgressBar::new(steps)

@@ -73,12 +73,7 @@ impl Client {
         }
         let cause = no_quorum(self.group, reports.len());
         let cause = format!("no quorum within {waited:?}: {cause}");
-        let hint = if self.session.initialized() {
-            "a change that was sent may still take effect: read first, and only then try again, for \
-             the same command is a new change; `ravelin status` shows the servers"
-        } else {
-            "nothing was changed; `ravelin status` shows the servers; --timeout waits longer"
-        };
+        let hint = after_silence(self.session.initialized());
         Error::new(Exit::NoQuorum, cause, hint)
     }
 
@@ -86,6 +81,16 @@ impl Client {
     fn liars(&self) -> BTreeSet<ReplicaId> {
         let accused = self.connection.accused().into_iter().map(|(server, _)| server);
         accused.chain(self.connection.contradicted()).collect()
+    }
+}
+
+/// What to do about a silent cluster: without a session nothing was sent that could change anything.
+fn after_silence(has_session: bool) -> &'static str {
+    if has_session {
+        "a change that was sent may still take effect: read first, and only then try again, for the \
+         same command is a new change; `ravelin status` shows the servers"
+    } else {
+        "nothing was changed; `ravelin status` shows the servers; --timeout waits longer"
     }
 }
 
@@ -153,6 +158,13 @@ mod tests {
     use ravelin_model::FaultModel;
 
     use super::*;
+
+    #[test]
+    fn whether_a_change_may_take_effect_depends_on_whether_one_was_sent() {
+        assert!(after_silence(true).contains("may still take effect: read first"));
+        assert!(after_silence(true).contains("the same command is a new change"));
+        assert!(after_silence(false).starts_with("nothing was changed"));
+    }
 
     #[test]
     fn connected_servers_and_those_that_agree_are_told_apart() {

@@ -331,6 +331,12 @@ fn what_the_environment_gives_is_not_shown_as_needed() {
 }
 
 #[test]
+fn whoever_has_no_cluster_yet_learns_how_to_make_one() {
+    let run = Fixture::empty("first").run(&["kv", "get", "a"], &[]);
+    assert!(run.exit == ABSENT && run.stderr.contains("ravelin local up"), "{}", run.stderr);
+}
+
+#[test]
 fn every_command_has_a_case() {
     let fixture = Fixture::empty("coverage");
     for leaf in leaves(&fixture) {
