@@ -1,7 +1,7 @@
 //! Watches end when nothing can come any more, and not before.
 
 use std::io::{BufRead as _, BufReader, Lines};
-use std::process::{Child, ChildStderr, ChildStdout};
+use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::cluster::{Cluster, finish};
@@ -15,8 +15,14 @@ struct Watch {
 
 impl Watch {
     fn begin(cluster: &Cluster, more: &[&str]) -> Self {
-        let mut child =
-            cluster.command(&[&["kv", "watch"], more].concat()).spawn().expect("started");
+        let wanted = cluster.command(&[&["kv", "watch"], more].concat());
+        // One that never ends must fail, not hang.
+        let mut command = Command::new("timeout");
+        command.arg("150").arg(wanted.get_program()).args(wanted.get_args()).env_clear();
+        command.envs(wanted.get_envs().filter_map(|(key, value)| Some((key, value?))));
+        command.current_dir(wanted.get_current_dir().expect("given"));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("started");
         let said = BufReader::new(child.stderr.take().expect("piped")).lines();
         let changes = BufReader::new(child.stdout.take().expect("piped")).lines();
         let mut watch = Self { child, said, changes };
