@@ -188,9 +188,12 @@ fn members_that_restart_one_after_another_do_not_end_a_watch() {
         // Positions that concern others passed, so that it lacks some, and holds the next ones.
         let through = 10 * (restarted as u64 + 1);
         let oldest = Position(through + 1);
+        let before = asked.clone();
         fixture.tell(restarted, ServerMessage::Compacted { id: asked[restarted].0, oldest });
         subscriptions(&mut fixture, &mut asked);
         for other in (0..4).filter(|other| *other != restarted) {
+            // Nothing that the watch wants changed, so they speak only if they are asked.
+            assert_ne!(asked[other].0, before[other].0);
             fixture.tell(other, changes(asked[other].0, through, &[]));
         }
         assert_eq!(fixture.take_events(), []);
