@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use ravelin_model::wire::{ChangeItem, ClientMessage, StatusReport};
 use ravelin_model::{
-    CommitStatement, Misbehaviour, OperationResult, Position, Refusal, ReplicaId, Sequence,
-    SessionId,
+    CommitStatement, Epoch, Misbehaviour, OperationResult, Position, Refusal, ReplicaId, Sequence,
+    SessionId, SignedPlan,
 };
 
 /// Names one thing that the caller asked for; never used twice by one [`crate::Session`].
@@ -109,6 +109,22 @@ pub enum Event {
         /// What `one_correct` members said.
         refusal: Refusal,
     },
+    /// The cluster has begun later epochs, and the session goes on in the last of them. Servers that
+    /// it did not know before are for the caller to connect to; where a member's transport key
+    /// changed, the caller reports the old connection as broken.
+    Followed {
+        /// Their plans, each following the one before it; never empty.
+        plans: Vec<SignedPlan>,
+    },
+    /// Two plans follow one plan, each signed by a quorum of its members. More than `f` of them are
+    /// intruded, so nothing is promised any more; every one who signed both is. The session stays
+    /// with the first. Told once of each plan.
+    Forked {
+        /// Who showed the second plan; it need not be at fault.
+        shown_by: ReplicaId,
+        /// The plan that the session followed, and the other one.
+        plans: Box<[SignedPlan; 2]>,
+    },
     /// A member told something else than what was agreed for the same place. Its word stands alone:
     /// where it signed it, [`Event::Accused`] follows once it is proven.
     Contradicted {
@@ -121,7 +137,7 @@ pub enum Event {
     Accused {
         /// Who.
         replica: ReplicaId,
-        /// What. Of each kind of proof against a member, the first one only.
+        /// What. Of each kind of proof against a member of an epoch, the first one only.
         misbehaviour: Box<Misbehaviour>,
     },
 }
@@ -136,6 +152,8 @@ pub struct Voted {
     /// Where it stands in the total order, with its index in the envelope; `None` if fewer than
     /// `one_correct` of those who agreed name one place.
     pub place: Option<(Position, u16)>,
+    /// The epoch of the members that agreed.
+    pub epoch: Epoch,
     /// The members that agreed.
     pub by: Vec<ReplicaId>,
 }

@@ -1,14 +1,18 @@
 //! One envelope on its way: where it was sent, and what members answered.
 //!
-//! **Guarantee:** a slot settles only when a quorum of distinct members tell one result for its
-//! sequence. The signed envelope never changes, so every retry sends the same bytes.
+//! **Guarantee:** a slot settles only when a quorum of the members of one epoch, all distinct, tell
+//! one result for its sequence. The signed envelope never changes, so every retry sends the same
+//! bytes.
+//!
+//! Votes of two epochs are never added up: each epoch may have `f` intruded members of its own. A
+//! member that voted in one epoch may vote again in the next, and counts once in each.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ravelin_crypto::domain_digest;
 use ravelin_model::{
-    Answer, Digest, Encode as _, Envelope, Group, OperationResult, Position, Refusal, ReplicaId,
-    Sequence, Time,
+    Answer, Digest, Encode as _, Envelope, Epoch, Group, OperationResult, Position, Refusal,
+    ReplicaId, Sequence, Time,
 };
 
 use crate::event::{Ticket, Voted};
@@ -51,7 +55,8 @@ pub(crate) struct Flight {
 /// One operation's answer.
 #[derive(Debug)]
 enum Slot {
-    Voting(Tally<Vote>),
+    /// By the epoch in which members voted.
+    Voting(BTreeMap<Epoch, Tally<Vote>>),
     Settled(Voted),
 }
 
@@ -67,6 +72,7 @@ struct Vote {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Agreed {
     ticket: Ticket,
+    epoch: Epoch,
     vote: Vote,
 }
 
@@ -78,7 +84,7 @@ impl Flight {
         deadline: Time,
     ) -> Self {
         let slots: Vec<_> =
-            envelope.operations.iter().map(|_| Slot::Voting(Tally::default())).collect();
+            envelope.operations.iter().map(|_| Slot::Voting(BTreeMap::new())).collect();
         Self {
             ticket,
             purpose,
@@ -106,17 +112,29 @@ impl Flight {
         self.deadline = deadline;
     }
 
-    /// Counts what `from` answered. The answer that completes a quorum settles the slot and returns
-    /// what was agreed, if enough name one place, with the members that told otherwise of it.
+    /// Forgets what was told before `oldest`, and what members denied before a new epoch began.
+    pub(crate) fn begin_epoch(&mut self, oldest: Epoch) {
+        self.denials.clear();
+        for slot in &mut self.slots {
+            if let Slot::Voting(votes) = slot {
+                votes.retain(|epoch, _| *epoch >= oldest);
+            }
+        }
+    }
+
+    /// Counts what `from` answered as a member of an epoch with this group. The answer that
+    /// completes a quorum settles the slot and returns what was agreed, if enough name one place,
+    /// with the members that told otherwise of it in that epoch.
     pub(crate) fn vote(
         &mut self,
+        (epoch, group): (Epoch, Group),
         from: ReplicaId,
         answer: Answer,
-        group: Group,
     ) -> Option<(Agreed, Vec<ReplicaId>)> {
         let index = self.index(answer.sequence)?;
         let slot = self.slots.get_mut(index)?;
-        let Slot::Voting(tally) = slot else { return None };
+        let Slot::Voting(votes) = slot else { return None };
+        let tally = votes.entry(epoch).or_default();
         let result = digest_of(&answer.result);
         tally.record(from, Vote { result, place: (answer.position, answer.index) });
         let by = tally.who(|vote| vote.result == result);
@@ -125,11 +143,11 @@ impl Flight {
         }
         let place = agreed_place(tally, result, group);
         let agreed = place.map(|place| {
-            let agreed = Agreed { ticket: self.ticket, vote: Vote { result, place } };
+            let agreed = Agreed { ticket: self.ticket, epoch, vote: Vote { result, place } };
             (agreed, tally.who(|vote| agreed.is_contradicted_by(vote)))
         });
         let (sequence, outcome) = (answer.sequence, answer.result);
-        *slot = Slot::Settled(Voted { sequence, outcome, place, by });
+        *slot = Slot::Settled(Voted { sequence, outcome, place, epoch, by });
         self.open -= 1;
         agreed
     }
@@ -152,7 +170,7 @@ impl Flight {
     #[cfg(test)]
     pub(crate) fn vote_count(&self) -> usize {
         let count = |slot: &Slot| match slot {
-            Slot::Voting(tally) => tally.len(),
+            Slot::Voting(votes) => votes.values().map(Tally::len).sum(),
             Slot::Settled(_) => 0,
         };
         self.slots.iter().map(count).sum()
@@ -170,11 +188,13 @@ impl Agreed {
         self.ticket
     }
 
-    /// Whether a correct member cannot have told this, given what was agreed. Only about one place:
-    /// an ordered read whose envelope was ordered twice has two true results.
-    pub(crate) fn is_contradicted(&self, answer: &Answer) -> bool {
+    /// Whether a correct member of `epoch` cannot have told this, given what was agreed. Only about
+    /// one place, since an ordered read whose envelope was ordered twice has two true results; and
+    /// only about the epoch in which it was agreed.
+    pub(crate) fn is_contradicted(&self, epoch: Epoch, answer: &Answer) -> bool {
         let place = (answer.position, answer.index);
-        self.is_contradicted_by(&Vote { result: digest_of(&answer.result), place })
+        epoch == self.epoch
+            && self.is_contradicted_by(&Vote { result: digest_of(&answer.result), place })
     }
 
     fn is_contradicted_by(&self, vote: &Vote) -> bool {

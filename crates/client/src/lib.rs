@@ -2,7 +2,7 @@
 //!
 //! **Guarantee:** what a [`Session`] delivers as an answer, a read, a proven value or a change is
 //! what the correct replicas computed, each operation at most once, as long as at most `f` members
-//! are intruded, whatever the network does. With that many, a session makes progress once messages
+//! of each epoch are intruded, whatever the network does. With that many, a session makes progress once messages
 //! arrive. A correct member is never accused.
 //!
 //! Assumes: the caller authenticates connections (a message `from` a member came over that member's
@@ -10,12 +10,13 @@
 //!
 //! | what is believed | when |
 //! |---|---|
-//! | an operation's result | `quorum` members told it alike |
+//! | an operation's result | `quorum` members of one epoch told it alike |
 //! | a fast read | `fast_read` members replied alike; otherwise it is ordered |
-//! | a proven value | one member shows equal statements of a `quorum`, and the path to their root |
+//! | a proven value | one member shows equal statements of a `quorum` of the newest epoch known, and the path to their root |
 //! | a change, or that there was none | `one_correct` members told it alike |
 //! | that the session or the client is unknown, or an envelope denied | `one_correct` members say so |
-//! | a plan | administrators signed it and its digest is the fingerprint |
+//! | a cluster's first plan | administrators signed it and its digest is the fingerprint |
+//! | a later plan | a quorum of the members of the plan before it signed it |
 //! | a status report | never: it is one member's word, and is shown as such |
 //!
 //! Where to start reading: [`Session`], then `session/answers.rs`.
@@ -30,6 +31,7 @@ pub mod event;
 pub mod limits;
 pub mod session;
 
+mod epochs;
 mod evidence;
 mod flight;
 mod misuse;

@@ -23,6 +23,12 @@ pub const REPORT_ENTRIES_MAX: usize = 64;
 pub const REPORT_TEXT_BYTES_MAX: usize = 128;
 /// Statements of one member kept for comparing; the one of the lowest commit is dropped.
 pub const STATEMENTS_PER_MEMBER_MAX: usize = 64;
+/// Epochs whose keys and statements are kept, for answers that come late; what members of an older
+/// one stated is not looked at.
+pub const EPOCHS_KEPT: usize = 4;
+/// Bytes of one member's answers of epochs whose keys are not known yet; the oldest go, and are asked
+/// for again.
+pub const EARLY_BYTES_MAX: usize = 1 << 20;
 /// Settled answers kept for comparing late ones with them; the oldest is dropped.
 pub const SETTLED_MAX: usize = 1024;
 /// The longest a member's `Busy` is honoured: one that asks for more is held back no longer.

@@ -43,6 +43,16 @@ impl Peers {
         self.held.remove(&replica);
     }
 
+    /// Goes on with the members of another epoch, those connected staying so.
+    pub(crate) fn regroup(&mut self, group: Group) {
+        self.group = group;
+        self.connected.retain(|replica| group.has(*replica));
+        self.held.retain(|replica, _| group.has(*replica));
+        if !group.has(self.first) {
+            self.first = ReplicaId(0);
+        }
+    }
+
     pub(crate) fn is_connected(&self, replica: ReplicaId) -> bool {
         self.connected.contains(&replica)
     }

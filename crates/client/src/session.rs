@@ -4,9 +4,11 @@
 //! session's window and the size of the group.
 //!
 //! Beginning and end: `session/lifecycle.rs`. Sending: `session/sending.rs`. Believing:
-//! `session/answers.rs`, and beside it what needs no ordering: reads, proofs, watches, status.
+//! `session/answers.rs`, and beside it what needs no ordering: reads, proofs, watches, status. From
+//! epoch to epoch: `session/following.rs`.
 
 mod answers;
+mod following;
 mod lifecycle;
 mod proofs;
 mod reads;
@@ -22,11 +24,11 @@ use ravelin_model::limits::{CLIENT_PATIENCE, ENVELOPE_OPERATIONS_MAX, SESSION_WI
 use ravelin_model::wire::{ClientMessage, ServerMessage};
 use ravelin_model::{
     Encode as _, Group, Misbehaviour, Operation, Position, PublicKey, Refusal, ReplicaId, Sequence,
-    ServiceId, SessionId, Time,
+    ServiceId, SessionId, SignedPlan, Time,
 };
 
+use crate::epochs::Epochs;
 use crate::event::{ClientAction, Event, Ticket, Unanswered};
-use crate::evidence::Statements;
 use crate::flight::{Agreed, Flight, Purpose};
 use crate::limits::IN_FLIGHT_BYTES_MAX;
 use crate::misuse::Misuse;
@@ -34,6 +36,8 @@ use crate::peers::Peers;
 use crate::tally::Tally;
 use crate::watch::Watch;
 
+use answers::SignedAnswers;
+use following::Following;
 use proofs::Proof;
 use reads::Read;
 use statuses::StatusQuestion;
@@ -67,7 +71,8 @@ pub struct Capacity {
 /// The voting client's core: commands and messages in, actions out; no I/O, no clock.
 #[derive(Debug)]
 pub struct Session {
-    keyring: Keyring,
+    epochs: Epochs,
+    following: Following,
     key: SigningKey,
     peers: Peers,
     phase: Phase,
@@ -87,7 +92,6 @@ pub struct Session {
     proofs: BTreeMap<Ticket, Proof>,
     watches: BTreeMap<Ticket, Watch>,
     statuses: BTreeMap<Ticket, StatusQuestion>,
-    statements: Statements,
 }
 
 /// Where the session stands.
@@ -104,14 +108,20 @@ enum Phase {
 }
 
 impl Session {
-    /// An idle session of the client that holds `key`, with the cluster of `keyring`.
+    /// An idle session of the client that holds `key`, with the cluster of `keyring`, in the epoch
+    /// that `plan` begins: the newest that is known to the caller, as [`crate::chain::follow`] gives
+    /// it. The session follows later ones.
+    ///
+    /// # Panics
+    /// If `keyring` is of another epoch than the plan's.
     #[must_use]
-    pub fn new(keyring: Keyring, key: SigningKey, config: SessionConfig) -> Self {
+    pub fn new(keyring: Keyring, plan: SignedPlan, key: SigningKey, config: SessionConfig) -> Self {
+        assert_eq!(keyring.epoch(), plan.plan.epoch, "the keys are those of the plan");
         let group = keyring.group();
         Self {
             peers: Peers::new(group, config.patience, config.seed),
-            statements: Statements::new(group),
-            keyring,
+            epochs: Epochs::new(keyring, plan),
+            following: Following::default(),
             key,
             phase: Phase::Idle,
             opening: Sequence(0),
@@ -206,11 +216,9 @@ impl Session {
         }
         match message {
             ServerMessage::Answers { statement, batch, path } => {
-                if self.is_believable(from, &statement, &batch, &path, out) {
-                    self.count(now, from, batch, out);
-                }
+                self.on_answers(now, from, SignedAnswers { statement, batch, path }, out);
             }
-            ServerMessage::Repeated(batch) => self.count(now, from, batch, out),
+            ServerMessage::Repeated(batch) => self.count(now, from, self.epoch(), batch, out),
             ServerMessage::Busy { session, first, retry_after_ms } => {
                 self.on_busy(now, from, (session, first), retry_after_ms, out);
             }
@@ -230,8 +238,7 @@ impl Session {
             ServerMessage::Status { id, report } => {
                 self.on_status(from, Ticket(id), *report, out);
             }
-            // Plans are asked for before there is a session: see `chain`.
-            ServerMessage::Plans(_) => {}
+            ServerMessage::Plans(chain) => self.on_plans(now, from, chain, out),
         }
     }
 
@@ -254,6 +261,7 @@ impl Session {
         self.send_due(out);
         self.order_hopeless_reads(now, out);
         self.pass_on_proofs_of(now, replica, out);
+        self.inquire_further_than(now, replica, out);
         self.unwatch_at(replica);
         self.await_no_status_of(replica, out);
     }
@@ -266,6 +274,7 @@ impl Session {
         self.pass_on_overdue_proofs(now, out);
         self.tell_overdue_statuses(now, out);
         self.resume_watches(now, out);
+        self.inquire_overdue(now, out);
     }
 
     /// When [`Session::on_time`] should be called at the latest.
@@ -279,6 +288,7 @@ impl Session {
             .chain(self.proofs.values().map(|proof| proof.deadline))
             .chain(self.statuses.values().map(|question| question.deadline))
             .chain(self.watches.values().filter_map(Watch::deadline))
+            .chain(self.following.deadline())
             .min()
     }
 
@@ -287,7 +297,9 @@ impl Session {
     pub(crate) fn footprint(&self) -> Footprint {
         let votes = self.flights.values().map(Flight::vote_count).sum::<usize>();
         Footprint {
-            statements: self.statements.len(),
+            statements: self.epochs.statement_count(),
+            epochs: self.epochs.len(),
+            early_bytes: self.following.early_bytes(),
             agreed: self.agreed.len(),
             votes: votes + self.reads.values().map(Read::vote_count).sum::<usize>(),
             watch_bytes: self.watches.values().map(Watch::bytes).sum(),
@@ -298,7 +310,7 @@ impl Session {
     }
 
     fn group(&self) -> Group {
-        self.keyring.group()
+        self.epochs.newest().group()
     }
 
     fn client(&self) -> PublicKey {
@@ -339,7 +351,7 @@ impl Session {
     /// their own view of each other may not show what that member told a client.
     fn accuse(&self, replica: ReplicaId, misbehaviour: Misbehaviour, out: &mut Vec<ClientAction>) {
         if let Misbehaviour::Proven(evidence) = &misbehaviour {
-            for member in self.keyring.group().members() {
+            for member in self.group().members() {
                 let filed = ClientMessage::File(evidence.clone());
                 out.push(ClientAction::Send(member, filed));
             }
@@ -354,6 +366,8 @@ impl Session {
 #[derive(Debug)]
 pub(crate) struct Footprint {
     pub(crate) statements: usize,
+    pub(crate) epochs: usize,
+    pub(crate) early_bytes: usize,
     pub(crate) agreed: usize,
     pub(crate) votes: usize,
     pub(crate) watch_bytes: usize,

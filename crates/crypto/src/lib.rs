@@ -13,7 +13,10 @@ pub mod state_tree;
 pub mod verified;
 
 pub use keyring::Keyring;
-pub use plans::{ChainError, check_first_plan, plan_digest, sign_plan};
+pub use plans::{
+    ChainError, check_first_plan, check_successor, is_handover, plan_digest, sign_handover,
+    sign_plan,
+};
 pub use signing::{Claim, Domain, Registry, Scheme, SigningKey};
 pub use verified::{Verified, VerifiedEnvelope};
 

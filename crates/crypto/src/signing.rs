@@ -32,6 +32,10 @@ pub enum Domain {
     Plan,
     /// An administrators' order.
     AuthOrder,
+    /// The plan that follows an epoch, by a member of that epoch.
+    Handover,
+    /// A member's order to change its block key, by its identity.
+    Rekey,
 }
 
 impl Domain {
@@ -42,6 +46,8 @@ impl Domain {
             Self::Statement => "ravelin/statement/v1",
             Self::Plan => "ravelin/plan/v1",
             Self::AuthOrder => "ravelin/auth-order/v1",
+            Self::Handover => "ravelin/handover/v1",
+            Self::Rekey => "ravelin/rekey/v1",
         }
     }
 

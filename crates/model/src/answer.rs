@@ -67,6 +67,9 @@ pub enum Refusal {
     /// The envelope's operations before it took as much work as one envelope may cause: send it in
     /// another.
     TooMuchWork,
+    /// An approved change of a member does not fit: there is no such member, the key is in use, or an
+    /// order before it ends the epoch.
+    Unfit,
 }
 
 /// Answers of one commit to one session: a leaf of the commit's answer tree.

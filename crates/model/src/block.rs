@@ -6,8 +6,8 @@
 use borsh::{BorshDeserialize, BorshSerialize};
 
 use crate::{
-    ClusterId, Digest, Envelope, Epoch, Evidence, ReplicaId, Round, Signature, SignedStatement,
-    Time,
+    ClusterId, Digest, Envelope, Epoch, Evidence, Incarnation, PublicKey, ReplicaId, Round,
+    Signature, SignedStatement, Time,
 };
 
 /// Names one block.
@@ -65,6 +65,35 @@ pub enum Vote {
     Statement(SignedStatement),
     /// Proof that a member misbehaved.
     Evidence(Evidence),
+    /// A member's order to change its key, on its way into the order.
+    Rekey(SignedRekey),
+}
+
+/// A member's order that it shall sign blocks with another key, and so begin a new epoch: it lost its
+/// promises, or fears for its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Rekey {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// Its incarnation.
+    pub incarnation: Incarnation,
+    /// The epoch that this ends; the order is void in any other.
+    pub epoch: Epoch,
+    /// The member.
+    pub member: ReplicaId,
+    /// Its key for blocks and statements from then on.
+    pub block: PublicKey,
+}
+
+/// An order with the signature of the member's identity key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct SignedRekey {
+    /// The order.
+    pub rekey: Rekey,
+    /// The identity's signature over its canonical bytes.
+    pub signature: Signature,
+    /// The new key's signature over them: nobody can ask for a key that is another's.
+    pub possession: Signature,
 }
 
 /// What an authenticator signs.

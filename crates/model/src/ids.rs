@@ -116,6 +116,8 @@ impl ServiceId {
     pub const AUTH: Self = Self(1);
     /// Keys and values, leases and locks.
     pub const KV: Self = Self(2);
+    /// Changes of members: kept by `replication` itself, asked by nobody.
+    pub const MEMBERS: Self = Self(3);
 }
 
 /// 32 bytes of BLAKE3.
@@ -168,6 +170,17 @@ impl Time {
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl Epoch {
+    /// The first.
+    pub const FIRST: Self = Self(1);
+
+    /// The following epoch.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
     }
 }
 

@@ -13,6 +13,7 @@ pub mod answer;
 pub mod block;
 pub mod codec;
 pub mod envelope;
+pub mod epochs;
 pub mod evidence;
 pub mod group;
 pub mod ids;
@@ -27,17 +28,18 @@ pub mod wire;
 pub use answer::{
     Answer, AnswerBatch, CommitStatement, MerklePath, OperationResult, Refusal, SignedStatement,
 };
-pub use block::{Block, BlockBody, BlockHeader, BlockRef, SignedHeader, Vote};
+pub use block::{Block, BlockBody, BlockHeader, BlockRef, Rekey, SignedHeader, SignedRekey, Vote};
 pub use codec::{Decode, DecodeError, Encode};
 pub use envelope::{Envelope, Operation};
+pub use epochs::{EpochMessage, HandoverVote};
 pub use evidence::{Evidence, Misbehaviour, Suspicion};
 pub use group::{FaultModel, Group, GroupError};
 pub use ids::{
     ClusterId, CommitIndex, Digest, Epoch, Incarnation, Position, PublicKey, ReplicaId, Round,
     Sequence, ServiceId, SessionId, Signature, Time,
 };
-pub use plan::{ClientEntry, ClusterPlan, Member, PlanError, Purpose, SignedPlan};
-pub use protocol::{Action, Actions, LogRecord, Protocol};
+pub use plan::{ClientEntry, ClusterPlan, Member, PlanError, Previous, Purpose, SignedPlan};
+pub use protocol::{Action, Actions, LogRecord, Place, Protocol};
 pub use service::{
     Application, Change, Context, Outcome, QueryContext, Service, ServiceStores, StateBackend,
     Store, View,

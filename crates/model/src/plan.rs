@@ -8,7 +8,10 @@ use std::collections::BTreeSet;
 use borsh::{BorshDeserialize, BorshSerialize};
 
 use crate::limits::{NAME_BYTES_MAX, PLAN_ENTRIES_MAX};
-use crate::{Digest, Epoch, FaultModel, Group, GroupError, Incarnation, PublicKey, Signature};
+use crate::{
+    CommitIndex, Digest, Epoch, FaultModel, Group, GroupError, Incarnation, PublicKey, Signature,
+    Time,
+};
 
 /// Version of the plan's format.
 pub const PLAN_VERSION: u16 = 1;
@@ -35,8 +38,8 @@ pub struct ClusterPlan {
     pub incarnation: Incarnation,
     /// The epoch that this plan begins.
     pub epoch: Epoch,
-    /// Digest of the plan before; `None` in the first.
-    pub previous: Option<Digest>,
+    /// What the epoch follows; `None` in the first.
+    pub previous: Option<Previous>,
     /// What is assumed of intruded servers.
     pub fault_model: FaultModel,
     /// Intrusions to tolerate.
@@ -53,6 +56,21 @@ pub struct ClusterPlan {
     pub clients: Vec<ClientEntry>,
     /// Agreed seconds between two key changes that a server may ask for by itself.
     pub rekey_interval_min_s: u64,
+}
+
+/// Where an epoch begins: the end of the one before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Previous {
+    /// Digest of its plan.
+    pub plan: Digest,
+    /// Its last commit.
+    pub commit: CommitIndex,
+    /// Agreed time of that commit.
+    pub time: Time,
+    /// Root of the public state after it.
+    pub state: Digest,
+    /// Digest of the ordering state after it.
+    pub ordering: Digest,
 }
 
 /// One server.
@@ -99,8 +117,8 @@ pub struct ClientEntry {
 pub struct SignedPlan {
     /// The plan.
     pub plan: ClusterPlan,
-    /// Signatures over the plan's canonical bytes: of administrators for the first, of the old
-    /// quorum's block keys for later ones.
+    /// Of the first plan: administrators' signatures over its canonical bytes. Of later ones:
+    /// signatures over its digest by block keys of a quorum of the epoch before.
     pub signatures: Vec<(PublicKey, Signature)>,
 }
 
@@ -112,6 +130,9 @@ impl ClusterPlan {
     pub fn check(&self) -> Result<Group, PlanError> {
         if self.version != PLAN_VERSION {
             return Err(PlanError::Version { found: self.version });
+        }
+        if (self.epoch == Epoch::FIRST) != self.previous.is_none() {
+            return Err(PlanError::Epoch { epoch: self.epoch });
         }
         let entries = self.members.len() + self.administrators.len() + self.clients.len();
         if entries > PLAN_ENTRIES_MAX {
@@ -199,6 +220,12 @@ pub enum PlanError {
     Version {
         /// The plan's format.
         found: u16,
+    },
+    /// Only the first epoch follows none.
+    #[error("the plan of epoch {} must say what it follows, unless that is 1", epoch.0)]
+    Epoch {
+        /// The plan's epoch.
+        epoch: Epoch,
     },
     /// `n`, `f` and the fault model do not fit together.
     #[error("the group does not fit together")]

@@ -1,6 +1,6 @@
 //! The contract of every protocol core: inputs in, actions out; no I/O, no clock.
 
-use crate::{Misbehaviour, ReplicaId, Round, Time};
+use crate::{Epoch, Misbehaviour, ReplicaId, Round, Time};
 
 /// A deterministic state machine: inputs in, actions out; no I/O, no clock.
 pub trait Protocol {
@@ -43,11 +43,87 @@ pub enum Action<M, E> {
     Accuse(ReplicaId, Misbehaviour),
 }
 
+/// Where an entry of the log belongs; rounds begin again in every epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// The epoch.
+    pub epoch: Epoch,
+    /// The round.
+    pub round: Round,
+}
+
+/// Bits of a [`Place`]'s number that count rounds: a thousand a second for 34 years.
+const ROUND_BITS: u32 = 40;
+
+impl Place {
+    /// One number that rises with the place, as far as rounds and epochs have room in it.
+    #[must_use]
+    pub fn number(self) -> u64 {
+        let epoch = self.epoch.0.min(u64::MAX >> ROUND_BITS);
+        epoch << ROUND_BITS | self.round.0.min((1 << ROUND_BITS) - 1)
+    }
+
+    /// The place with this number.
+    #[must_use]
+    pub fn from_number(number: u64) -> Self {
+        let round = Round(number & ((1 << ROUND_BITS) - 1));
+        Self { epoch: Epoch(number >> ROUND_BITS), round }
+    }
+}
+
 /// One entry of a replica's log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogRecord {
-    /// Round that the entry belongs to; a log is pruned and read back by it.
-    pub round: Round,
+    /// Where the entry belongs; a log is pruned and read back by it.
+    pub place: Place,
     /// Canonical bytes of the entry.
     pub bytes: Vec<u8>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The last round and the last epoch that have a number of their own.
+    const ROUND_LAST: u64 = (1 << 40) - 1;
+    const EPOCH_LAST: u64 = (1 << 24) - 1;
+
+    fn at(epoch: u64, round: u64) -> Place {
+        Place { epoch: Epoch(epoch), round: Round(round) }
+    }
+
+    #[test]
+    fn a_place_comes_back_from_its_number() {
+        assert_eq!(at(1, 0).number(), 0x0000_0100_0000_0000);
+        assert_eq!(at(0x0a_0b0c, 0x01_0203_0405).number(), 0x0a0b_0c01_0203_0405);
+        for epoch in [0, 1, 2, EPOCH_LAST - 1, EPOCH_LAST] {
+            for round in [0, 1, 2, ROUND_LAST - 1, ROUND_LAST] {
+                assert_eq!(Place::from_number(at(epoch, round).number()), at(epoch, round));
+            }
+        }
+        assert_eq!(Place::from_number(u64::MAX), at(EPOCH_LAST, ROUND_LAST));
+    }
+
+    #[test]
+    fn what_has_no_room_counts_as_the_last_that_has() {
+        for round in [ROUND_LAST + 1, u64::MAX] {
+            assert_eq!(Place::from_number(at(3, round).number()), at(3, ROUND_LAST));
+        }
+        for epoch in [EPOCH_LAST + 1, u64::MAX] {
+            assert_eq!(Place::from_number(at(epoch, 7).number()), at(EPOCH_LAST, 7));
+        }
+    }
+
+    #[test]
+    fn numbers_never_fall_as_places_rise() {
+        let rounds = [0, 1, 2, ROUND_LAST - 1, ROUND_LAST, ROUND_LAST + 1, u64::MAX];
+        let epochs = [0, 1, 2, EPOCH_LAST - 1, EPOCH_LAST];
+        let places = epochs.iter().flat_map(|epoch| rounds.map(|round| at(*epoch, round)));
+        let places: Vec<_> = places.collect();
+        assert!(places.is_sorted());
+        assert!(places.iter().map(|place| place.number()).is_sorted());
+        let has_room = |place: &&Place| place.round.0 <= ROUND_LAST;
+        let numbers: Vec<_> = places.iter().filter(has_room).map(|it| it.number()).collect();
+        assert!(numbers.windows(2).all(|two| matches!(two, [one, next] if one < next)));
+    }
 }

@@ -2,7 +2,9 @@
 
 use std::ops::ControlFlow;
 
-use crate::{ClusterPlan, CommitIndex, Decode, Position, PublicKey, Refusal, ServiceId, Time};
+use crate::{
+    ClusterPlan, CommitIndex, Decode, Position, PublicKey, Refusal, ReplicaId, ServiceId, Time,
+};
 
 /// A deterministic state machine over a store. It keeps nothing between calls but what the store
 /// holds: two replicas with equal stores execute alike.
@@ -109,6 +111,8 @@ pub struct Outcome {
     pub reply: Vec<u8>,
     /// What watchers are told.
     pub changes: Vec<Change>,
+    /// A member's new key for blocks, approved by whoever may: it ends the epoch.
+    pub rekey: Option<(ReplicaId, PublicKey)>,
 }
 
 /// One entry of the change feed.

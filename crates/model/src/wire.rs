@@ -3,9 +3,19 @@
 use borsh::{BorshDeserialize, BorshSerialize};
 
 use crate::{
-    AnswerBatch, Block, BlockRef, Change, CommitIndex, Digest, Envelope, MerklePath, Position,
-    Round, ServiceId, SessionId, SignedHeader, SignedPlan, SignedStatement, Time,
+    AnswerBatch, Block, BlockRef, Change, CommitIndex, Digest, Envelope, Epoch, EpochMessage,
+    MerklePath, Position, Round, ServiceId, SessionId, SignedHeader, SignedPlan, SignedStatement,
+    Time,
 };
+
+/// Between replicas, as it travels.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct PeerFrame {
+    /// The sender's epoch, or that of the blocks handed over.
+    pub epoch: Epoch,
+    /// What it says.
+    pub message: PeerMessage,
+}
 
 /// Between replicas.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
@@ -33,6 +43,8 @@ pub enum PeerMessage {
         /// The newest header of the asker, if any.
         newest: Option<SignedHeader>,
     },
+    /// About epochs.
+    Epoch(EpochMessage),
 }
 
 /// From a client to a replica.

@@ -5,16 +5,18 @@
 use std::fmt::Debug;
 use std::path::PathBuf;
 
+use ravelin_model::requests::auth::{AuthAction, AuthOrder, AuthRequest};
 use ravelin_model::wire::{
-    ChangeItem, ClientMessage, MemberReport, PeerMessage, ServerMessage, StateNode, StateProof,
-    StatusReport,
+    ChangeItem, ClientMessage, MemberReport, PeerFrame, PeerMessage, ServerMessage, StateNode,
+    StateProof, StatusReport,
 };
 use ravelin_model::{
     Answer, AnswerBatch, Block, BlockBody, BlockHeader, BlockRef, Change, ClientEntry, ClusterId,
-    ClusterPlan, CommitIndex, CommitStatement, Decode, Digest, Encode, Envelope, Epoch, Evidence,
-    FaultModel, Incarnation, Member, MerklePath, Operation, OperationResult, Position, PublicKey,
-    Purpose, Refusal, ReplicaId, Round, Sequence, ServiceId, SessionId, Signature, SignedHeader,
-    SignedPlan, SignedStatement, Time, Vote,
+    ClusterPlan, CommitIndex, CommitStatement, Decode, Digest, Encode, Envelope, Epoch,
+    EpochMessage, Evidence, FaultModel, HandoverVote, Incarnation, Member, MerklePath, Operation,
+    OperationResult, Position, Previous, PublicKey, Purpose, Refusal, Rekey, ReplicaId, Round,
+    Sequence, ServiceId, SessionId, Signature, SignedHeader, SignedPlan, SignedRekey,
+    SignedStatement, Time, Vote,
 };
 
 fn digest(byte: u8) -> Digest {
@@ -110,6 +112,36 @@ fn plan() -> SignedPlan {
     SignedPlan { plan, signatures: vec![(PublicKey([0xe4; 32]), Signature([0x55; 64]))] }
 }
 
+/// What follows [`plan`]: the member signs blocks with another key.
+fn later_plan() -> SignedPlan {
+    let mut later = plan();
+    later.plan.epoch = Epoch(2);
+    later.plan.previous = Some(Previous {
+        plan: digest(0xf1),
+        commit: CommitIndex(9),
+        time: Time(1_700_000_000_000_000),
+        state: digest(0xd2),
+        ordering: digest(0xd3),
+    });
+    for member in &mut later.plan.members {
+        member.block = PublicKey([0xe5; 32]);
+    }
+    later.signatures = vec![(PublicKey([0xe2; 32]), Signature([0x56; 64]))];
+    later
+}
+
+fn rekey() -> SignedRekey {
+    let rekey = Rekey {
+        cluster: ClusterId(digest(0xc1)),
+        incarnation: Incarnation(1),
+        epoch: Epoch(1),
+        member: ReplicaId(2),
+        block: PublicKey([0xe5; 32]),
+    };
+    let (signature, possession) = (Signature([0x57; 64]), Signature([0x58; 64]));
+    SignedRekey { rekey, signature, possession }
+}
+
 fn batch() -> AnswerBatch {
     let answer = |sequence: u64, result| Answer {
         sequence: Sequence(sequence),
@@ -172,6 +204,11 @@ fn check<T: Encode + Decode + PartialEq + Debug>(name: &str, value: T) {
     }
 }
 
+/// The same of what a replica in its first epoch says to another.
+fn check_peer(name: &str, message: PeerMessage) {
+    check(name, PeerFrame { epoch: Epoch(1), message });
+}
+
 #[test]
 fn messages_between_replicas_are_golden() {
     let equivocation = Evidence::Equivocation { first: header(5), second: header(6) };
@@ -183,15 +220,44 @@ fn messages_between_replicas_are_golden() {
         Vote::Evidence(equivocation),
         Vote::Evidence(two),
         Vote::Evidence(wrong),
+        Vote::Rekey(rekey()),
     ];
-    check("peer_block", PeerMessage::Block(block(vec![envelope()], votes)));
-    check("peer_fetch", PeerMessage::Fetch(vec![reference(4, 0), reference(4, 1)]));
-    check("peer_replay", PeerMessage::Replay { from: Round(4) });
-    check("peer_replayed", PeerMessage::Replayed(vec![block(vec![], vec![])]));
-    check("peer_recall", PeerMessage::Recall { nonce: 0x0102_0304_0506_0708 });
+    check_peer("peer_block", PeerMessage::Block(block(vec![envelope()], votes)));
+    check_peer("peer_fetch", PeerMessage::Fetch(vec![reference(4, 0), reference(4, 1)]));
+    check_peer("peer_replay", PeerMessage::Replay { from: Round(4) });
+    check_peer("peer_replayed", PeerMessage::Replayed(vec![block(vec![], vec![])]));
+    check_peer("peer_recall", PeerMessage::Recall { nonce: 0x0102_0304_0506_0708 });
     let newest = Some(header(5));
-    check("peer_recalled", PeerMessage::Recalled { nonce: 0x0102_0304_0506_0708, newest });
-    check("peer_recalled_none", PeerMessage::Recalled { nonce: 1, newest: None });
+    check_peer("peer_recalled", PeerMessage::Recalled { nonce: 0x0102_0304_0506_0708, newest });
+    check_peer("peer_recalled_none", PeerMessage::Recalled { nonce: 1, newest: None });
+}
+
+#[test]
+fn messages_about_epochs_are_golden() {
+    let vote = HandoverVote {
+        replica: ReplicaId(2),
+        epoch: Epoch(1),
+        commit: CommitIndex(9),
+        plan: digest(0xf2),
+        signature: Signature([0x56; 64]),
+    };
+    let check = |name, message| check_peer(name, PeerMessage::Epoch(message));
+    check("peer_handover", EpochMessage::Handover(vote));
+    check("peer_ask", EpochMessage::Ask(Epoch(1)));
+    check("peer_began", EpochMessage::Began(Box::new(later_plan())));
+    check("peer_rekey", EpochMessage::Rekey(rekey()));
+}
+
+#[test]
+fn an_order_of_another_block_key_is_golden() {
+    let order = AuthOrder {
+        cluster: ClusterId(digest(0xc1)),
+        incarnation: Incarnation(1),
+        serial: 5,
+        action: AuthAction::Rekey { member: ReplicaId(2), block: PublicKey([0xe5; 32]) },
+    };
+    let approvals = vec![(PublicKey([0xe4; 32]), Signature([0x58; 64]))];
+    check("auth_rekey", AuthRequest::Change { order, approvals });
 }
 
 #[test]
@@ -244,7 +310,7 @@ fn messages_to_clients_are_golden() {
     let items = vec![item(0, Some(b"v")), item(u16::MAX, None)];
     check("server_changes", ServerMessage::Changes { id: 23, through: Position(14), items });
     check("server_compacted", ServerMessage::Compacted { id: 23, oldest: Position(40) });
-    check("server_plans", ServerMessage::Plans(vec![plan()]));
+    check("server_plans", ServerMessage::Plans(vec![plan(), later_plan()]));
     check("server_status", ServerMessage::Status { id: 24, report: Box::new(report()) });
 }
 
@@ -261,6 +327,7 @@ fn refusals_have_the_numbers_of_the_documentation() {
         Refusal::TooLarge,
         Refusal::Halted,
         Refusal::TooMuchWork,
+        Refusal::Unfit,
     ];
     for (number, refusal) in (0u8..).zip(refusals) {
         let mut expected = vec![number];

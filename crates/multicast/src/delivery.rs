@@ -68,6 +68,12 @@ impl OrderingState {
         }
     }
 
+    /// The state at the beginning of an epoch that follows one which ended with `commit` at `time`.
+    #[must_use]
+    pub fn following(self, commit: CommitIndex, time: Time) -> Self {
+        Self { commit, time, ..self }
+    }
+
     /// Rounds up to this one are forgotten.
     #[must_use]
     pub fn horizon(&self) -> Round {

@@ -15,6 +15,7 @@ mod catch_up;
 pub mod committer;
 pub mod dag;
 pub mod delivery;
+mod following;
 mod forks;
 pub mod ordering;
 pub mod pacing;

@@ -14,6 +14,8 @@
 //! The paper, section 8.2 (atomic multicast as a service on which replication rests); uncertified
 //! block DAGs after Mysticeti (2023). Waiting, idling and restart: `docs/papers.md`.
 
+mod catching_up;
+mod ending;
 mod making;
 
 use std::collections::BTreeSet;
@@ -22,12 +24,14 @@ use std::sync::Arc;
 use ravelin_crypto::{Keyring, SigningKey, Verified};
 use ravelin_model::limits::{FETCH_MAX, HEARTBEAT};
 use ravelin_model::{
-    Action, Actions, Block, BlockBody, BlockRef, Encode as _, Envelope, Evidence, LogRecord,
-    Misbehaviour, Protocol, ReplicaId, Round, SignedHeader, Suspicion, Time, Vote, mutants,
+    Action, Actions, Block, BlockBody, BlockRef, Encode as _, Envelope, EpochMessage, Evidence,
+    LogRecord, Misbehaviour, Place, Protocol, ReplicaId, Round, SignedHeader, Suspicion, Time,
+    Vote, mutants,
 };
 
 use crate::catch_up::CatchUp;
 use crate::delivery::{Committed, Delivery, OrderingState};
+use crate::following::Following;
 use crate::forks::Forks;
 use crate::recall::{Recall, Standing};
 use crate::{CommitRule, Dag, Decision, Pacing, Parking, Slot, SlotEnd, validity};
@@ -64,6 +68,8 @@ pub enum Message {
     Recall(u64),
     /// The answer.
     Recalled(u64, Option<SignedHeader>),
+    /// About epochs: for whoever runs one ordering after another, and nothing to this one.
+    Epoch(EpochMessage),
 }
 
 /// What happened to the order.
@@ -80,8 +86,8 @@ pub enum Event {
     Archive {
         /// Who asked.
         to: ReplicaId,
-        /// The first round wanted.
-        from: Round,
+        /// The first place wanted.
+        from: Place,
     },
     /// This replica may speak, or may not.
     Standing(Standing),
@@ -132,15 +138,20 @@ pub struct Ordering<P> {
     delivery: Delivery,
     recall: Recall,
     catch_up: CatchUp,
+    following: Following,
+    /// Whether the epoch has ended.
+    is_over: bool,
     /// The last block that this replica made; its next one begins with it.
     last: BlockRef,
+    /// That block, which is on its way back from the own disk until the DAG has it.
+    made: Option<Verified<Block>>,
     last_made: Time,
     /// When the conditions to make the next block, but for waiting, first held.
     ready_since: Option<Time>,
     /// When this replica last sent its last block.
     said: Time,
     forks: Forks,
-    /// Blocks with envelopes that are in the DAG and not delivered.
+    /// Blocks with envelopes or orders that are in the DAG and not delivered.
     undelivered: BTreeSet<BlockRef>,
     /// What was decided while the log was taken back, until it is told.
     restored: Vec<Action<Message, Event>>,
@@ -166,7 +177,10 @@ impl<P: Payload> Ordering<P> {
             delivery: Delivery::new(group, state, delivered),
             recall: Recall::new(group, own, nonce),
             catch_up: CatchUp::new(group, own),
+            following: Following::default(),
+            is_over: false,
             last: BlockRef::genesis(own, keyring.genesis()),
+            made: None,
             last_made: Time(0),
             ready_since: None,
             said: Time(0),
@@ -214,6 +228,9 @@ impl<P: Payload> Ordering<P> {
 
     /// Ends the restoring: tells what the log alone decides, and asks the others.
     pub fn resume(&mut self, now: Time, out: &mut Actions<Self>) {
+        if self.is_over {
+            return;
+        }
         out.append(&mut self.restored);
         self.decide(now, out);
         if !self.dag.has(&self.last) {
@@ -306,31 +323,6 @@ impl<P: Payload> Ordering<P> {
         block.body.parents.iter().all(|parent| self.dag.has(parent))
     }
 
-    /// Takes a replay. Its blocks come after their parents, so one that cannot enter lacks something
-    /// from before it, and so do those that build on it: a few of them show what to fetch. Were all
-    /// of them to wait, each would be compared with the others at every replay, in vain.
-    fn on_replayed(
-        &mut self,
-        now: Time,
-        from: ReplicaId,
-        blocks: Vec<Verified<Block>>,
-        out: &mut Actions<Self>,
-    ) {
-        let mut waiting = 0;
-        for block in blocks {
-            if !self.has_parents(&block) && !self.parking.wants(&block.reference()) {
-                waiting += 1;
-                if waiting > REPLAYED_WAITING_MAX {
-                    self.learn_proofs(&block, out);
-                    continue;
-                }
-            }
-            self.on_block(now, from, block, out);
-            self.decide(now, out);
-        }
-        self.catch_up.on_replayed(now, from, self.dag.highest());
-    }
-
     fn enter_or_park(
         &mut self,
         now: Time,
@@ -384,7 +376,7 @@ impl<P: Payload> Ordering<P> {
 
     fn insert(&mut self, block: Verified<Block>) {
         let reference = block.reference();
-        if !block.body.envelopes.is_empty() && !self.delivery.has(&reference) {
+        if has_payload(&block) && !self.delivery.has(&reference) {
             self.undelivered.insert(reference);
         }
         self.dag.insert(block);
@@ -433,32 +425,9 @@ impl<P: Payload> Ordering<P> {
         }
     }
 
-    fn on_fetch(&self, from: ReplicaId, wanted: &[BlockRef], out: &mut Actions<Self>) {
-        let mut archived: Option<Round> = None;
-        for reference in wanted.iter().take(FETCH_MAX) {
-            let block = self.dag.block(reference).or_else(|| self.parking.block(reference));
-            if let Some(block) = block {
-                out.push(Action::Send(from, Message::Block(block.clone())));
-            } else if reference.round <= self.dag.horizon() {
-                let oldest = archived.map_or(reference.round, |round| round.min(reference.round));
-                archived = Some(oldest);
-            }
-        }
-        if let Some(oldest) = archived {
-            out.push(Action::Emit(Event::Archive { to: from, from: oldest }));
-        }
-    }
-
-    /// The newest header that is known of `author`, for one who restarted.
-    fn newest_of(&self, author: ReplicaId) -> Option<SignedHeader> {
-        let parked = self.parking.of(author).map(Verified::signed_header);
-        let known = self.dag.newest_header(author).into_iter().chain(parked);
-        known.max_by_key(|signed| signed.header.reference.round)
-    }
-
     /// Decides what can be decided and delivers what is committed.
     fn decide(&mut self, now: Time, out: &mut Actions<Self>) {
-        loop {
+        while !self.is_over {
             let decisions = self.rule.decide(&self.dag, self.delivery.state().next);
             if decisions.is_empty() {
                 return;
@@ -491,24 +460,10 @@ impl<P: Payload> Ordering<P> {
         }
     }
 
-    /// The last round of which missing blocks are asked for one by one. While this replica is behind, a
-    /// replay brings the later ones; asking for them, too, would only take the answerers' time from it.
-    fn fetched_until(&self) -> Round {
-        if self.is_behind() { self.dag.highest() } else { Round(u64::MAX) }
-    }
-
-    fn request_missing(&mut self, now: Time, out: &mut Actions<Self>) {
-        for (whom, wanted) in self.parking.due(now, self.fetched_until()) {
-            for some in wanted.chunks(FETCH_MAX) {
-                out.push(Action::Send(whom, Message::Fetch(some.to_vec())));
-            }
-        }
-        if let Some((whom, from)) = self.catch_up.next_request(now, &self.dag) {
-            out.push(Action::Send(whom, Message::Replay(from)));
-        }
-    }
-
     fn settle(&mut self, now: Time, out: &mut Actions<Self>) {
+        if self.is_over {
+            return;
+        }
         self.decide(now, out);
         self.advance(now, out);
         self.request_missing(now, out);
@@ -527,17 +482,20 @@ impl<P: Payload> Protocol for Ordering<P> {
         out: &mut Actions<Self>,
     ) {
         match message {
+            Message::Block(_) | Message::Replayed(_) | Message::Recalled(..) if self.is_over => {}
             Message::Block(block) => self.on_block(now, from, block, out),
             Message::Fetch(wanted) => return self.on_fetch(from, &wanted, out),
             Message::Replay(from_round) => {
-                return out.push(Action::Emit(Event::Archive { to: from, from: from_round }));
+                let from_place = self.place(from_round);
+                return out.push(Action::Emit(Event::Archive { to: from, from: from_place }));
             }
+            Message::Epoch(_) => return,
             Message::Replayed(blocks) => self.on_replayed(now, from, blocks, out),
             Message::Recall(nonce) => {
                 let newest = self.newest_of(from);
                 out.push(Action::Send(from, Message::Recalled(nonce, newest)));
                 // It missed what was sent while it was away, and may be needed for the next round.
-                let last = self.dag.block(&self.last).cloned();
+                let last = self.dag.block(&self.last).filter(|_| !self.is_over).cloned();
                 return out.extend(last.map(|block| Action::Send(from, Message::Block(block))));
             }
             Message::Recalled(nonce, newest) => {
@@ -551,11 +509,17 @@ impl<P: Payload> Protocol for Ordering<P> {
     }
 
     fn on_time(&mut self, now: Time, out: &mut Actions<Self>) {
+        if self.is_over {
+            return;
+        }
         self.recall.on_time(now, out);
         self.settle(now, out);
     }
 
     fn next_deadline(&self) -> Option<Time> {
+        if self.is_over {
+            return None;
+        }
         let may_speak = self.recall.standing() == Standing::Active && self.dag.has(&self.last);
         let block = self.base().filter(|_| may_speak).and_then(|base| match self.ready_since {
             Some(_) if self.is_idle(base) => Some(self.last_made.after(HEARTBEAT)),
@@ -566,6 +530,7 @@ impl<P: Payload> Protocol for Ordering<P> {
             block,
             self.parking.next_deadline(self.fetched_until()),
             self.catch_up.next_deadline(),
+            self.following.next_deadline(),
             self.recall.next_deadline(),
         ]
         .into_iter()
@@ -574,8 +539,15 @@ impl<P: Payload> Protocol for Ordering<P> {
     }
 }
 
+/// Whether somebody waits for what the block carries.
+fn has_payload(block: &Block) -> bool {
+    let is_order = |vote: &Vote| matches!(vote, Vote::Rekey(_));
+    !block.body.envelopes.is_empty() || block.body.votes.iter().any(is_order)
+}
+
 fn record<E>(block: &Verified<Block>) -> Action<Message, E> {
-    Action::Persist(LogRecord { round: block.body.round, bytes: Block::clone(block).encode() })
+    let place = Place { epoch: block.body.epoch, round: block.body.round };
+    Action::Persist(LogRecord { place, bytes: Block::clone(block).encode() })
 }
 
 fn bad_parents<E>(author: ReplicaId) -> Action<Message, E> {

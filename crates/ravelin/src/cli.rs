@@ -58,7 +58,7 @@ pub(crate) enum Command {
     /// Remember clusters by their fingerprint
     #[command(subcommand)]
     Trust(trust::Verb),
-    /// Make keys, and say who may use the cluster
+    /// Make keys, say who may use the cluster, and change a server's block key
     #[command(subcommand)]
     Auth(auth::Verb),
     /// Keys and values, leases and locks

@@ -189,6 +189,19 @@ impl LocalCluster {
         Ok(Self { dir, id, plan, group, servers })
     }
 
+    /// Takes a server's disk away, as far as its data goes. It must not be running.
+    pub(crate) fn wipe(&self, server: ReplicaId) -> Result<()> {
+        let found = self.servers.iter().find(|known| known.id == server);
+        let data_dir = &found.expect("a server of this cluster").config.data_dir;
+        let failed = |error: std::io::Error| Error::system("empty", data_dir, &error);
+        for entry in fs::read_dir(data_dir).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            let gone = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+            gone.map_err(failed)?;
+        }
+        Ok(())
+    }
+
     /// Whether there is a cluster in `dir`.
     pub(crate) fn is_in(dir: &Path) -> bool {
         dir.join(MARK).is_file()
@@ -248,8 +261,8 @@ fn largest_group(servers: u16, fault_model: FaultModel) -> Result<Group> {
 fn create_server(root: &Path, id: usize, doors: &Doors) -> Result<Member> {
     let home = root.join(format!("servers/{id}"));
     let identity_file = format!("../../identities/{id}.toml");
-    let identity = Identity::generate()?;
-    identity.create(&root.join(format!("identities/{id}.toml")))?;
+    let identity = Identity::generate(&root.join(format!("identities/{id}.toml")))?;
+    identity.create()?;
     create_dir(&home.join("data"))?;
     let name = format!("server-{id}");
     let (peer, client) = (doors.front.peer.to_string(), doors.front.client.to_string());

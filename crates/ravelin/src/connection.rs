@@ -89,6 +89,7 @@ impl Connection {
         getrandom::fill(&mut seed)?;
         let session = Session::new(
             config.keyring.clone(),
+            config.plan.clone(),
             SigningKey::ed25519(&config.seed),
             SessionConfig { patience: config.patience, seed },
         );
@@ -377,6 +378,9 @@ fn deliver(shared: &Mutex<Shared>, event: Event) {
                 let _ = tell.send(());
             }
         }
+        Event::Followed { .. } => {} // members come and go in no release yet
+        // More than `f` are intruded: whatever they say now, this client believes no more.
+        Event::Forked { .. } => shared.lost = Some(Refusal::Halted),
         Event::Contradicted { replica, .. } => shared.contradicted.push(*replica),
         Event::Accused { replica, misbehaviour } => {
             let accusation = (*replica, (**misbehaviour).clone());

@@ -12,6 +12,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::admin;
 use crate::exit::{Error, Exit, Result};
+use crate::files::identity::Identity;
 use crate::files::node::{LogFormat, LogLevel, NodeConfig};
 use crate::seat::Seat;
 use crate::server::{self, ServerConfig, Window};
@@ -24,6 +25,9 @@ pub(crate) fn start(config: &NodeConfig, intruders: Option<&str>) -> Result<()> 
         check_drill(&seat, names)?;
     }
     start_logging(config);
+    if let Some(warning) = &seat.warning {
+        tracing::warn!("{warning}");
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -31,7 +35,14 @@ pub(crate) fn start(config: &NodeConfig, intruders: Option<&str>) -> Result<()> 
     runtime.block_on(run(config, seat, intruders))
 }
 
-async fn run(config: &NodeConfig, seat: Seat, intruders: Option<&str>) -> Result<()> {
+/// Makes the identity ready for another key; if that fails, the server runs with those that it has.
+fn prepare(identity: &mut Identity) {
+    if let Err(error) = identity.prepare() {
+        tracing::warn!("{}; {}", error.message(), error.advice());
+    }
+}
+
+async fn run(config: &NodeConfig, mut seat: Seat, intruders: Option<&str>) -> Result<()> {
     let peer_listener = listen(config.peer_listen).await?;
     let client_listener = listen(config.client_listen).await?;
     let window: Window = Arc::new(Mutex::new(None));
@@ -48,12 +59,13 @@ async fn run(config: &NodeConfig, seat: Seat, intruders: Option<&str>) -> Result
         clients = %config.client_listen,
         "starting"
     );
+    // Whoever has the listeners is alone in running as this server.
+    prepare(&mut seat.identity);
     let server = ServerConfig {
         plan: seat.plan,
         cluster: seat.cluster,
         own: seat.replica,
-        block_seed: seat.identity.block,
-        transport_seed: seat.identity.transport,
+        identity: seat.identity,
         data_dir: config.data_dir.clone(),
         peer_listener,
         client_listener,

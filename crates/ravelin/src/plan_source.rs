@@ -94,8 +94,7 @@ fn unreachable(error: AskError) -> Error {
 
 fn refused(error: FollowError) -> Error {
     let hint = match &error {
-        FollowError::NoRule { .. } => "use a later version of ravelin",
-        FollowError::Empty | FollowError::Broken { .. } => "name another server",
+        FollowError::Empty | FollowError::Later(_) => "name another server",
         FollowError::AnotherCluster { .. } | FollowError::First(_) => {
             "check address and fingerprint with an administrator"
         }

@@ -8,12 +8,12 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use ravelin_model::{ClusterId, Group, ReplicaId, SignedPlan};
+use ravelin_model::{ClusterId, Group, Member, ReplicaId, SignedPlan};
 use rustix::fs::Access;
 use serde::Serialize;
 
 use crate::exit::{Error, Exit, Result};
-use crate::files::identity::Identity;
+use crate::files::identity::{Identity, READ_ONLY};
 use crate::files::node::NodeConfig;
 use crate::files::{disk, plan};
 
@@ -37,6 +37,8 @@ pub(crate) struct Seat {
     pub(crate) plan: SignedPlan,
     /// The server's secret keys.
     pub(crate) identity: Identity,
+    /// What is unusual and yet no reason not to start.
+    pub(crate) warning: Option<String>,
 }
 
 /// What became of one check.
@@ -45,6 +47,9 @@ pub(crate) struct Check {
     pub(crate) what: &'static str,
     pub(crate) holds: bool,
     pub(crate) detail: String,
+    /// What is unusual and yet no reason not to start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) warning: Option<String>,
 }
 
 /// All checks, and the seat if they held.
@@ -60,6 +65,7 @@ impl Seat {
         let identity = checks.note("identity", Identity::read(&config.identity), |_| {
             format!("{}", config.identity.display())
         });
+        checks.warn(identity.as_ref().and_then(|_| read_only(&config.identity)));
         let apart = check_apart(&config.identity, &config.data_dir);
         checks.note("identity apart from data", apart, |()| "yes".to_owned());
         let signed = checks.note("plan", read_plan(config), |signed| {
@@ -78,9 +84,15 @@ impl Seat {
             checks.note("signatures", cluster, |cluster| format!("fingerprint {}", cluster.0))
         });
         let replica = identity.as_ref().zip(signed.as_ref()).and_then(|(identity, signed)| {
-            checks.note("membership", find(identity, signed, config), |(replica, name)| {
-                format!("server {replica}, `{name}`")
+            checks.note("membership", find(identity, signed, config), |(replica, member)| {
+                format!("server {replica}, `{}`", member.name)
             })
+        });
+        let warning = identity.as_ref().and_then(|identity| {
+            checks.note("block keys", Ok(()), |()| block_keys(identity));
+            let warning = strange_key(identity, replica.as_ref().map(|(_, member)| member), config);
+            checks.warn(warning.clone());
+            warning
         });
         checks.note("data directory", check_data_dir(&config.data_dir), |()| {
             config.data_dir.display().to_string()
@@ -90,9 +102,9 @@ impl Seat {
             checks.note(name, check_free(name, address, until), |()| format!("{address} is free"));
         }
         let parts = || {
-            let (replica, name) = replica?;
+            let (replica, Member { name, .. }) = replica?;
             let (plan, identity) = (signed?, identity?);
-            Some(Self { replica, name, group: group?, cluster: cluster?, plan, identity })
+            Some(Self { replica, name, group: group?, cluster: cluster?, plan, identity, warning })
         };
         let seat = parts();
         checks.finish(seat)
@@ -122,14 +134,23 @@ impl Checks {
     ) -> Option<T> {
         match outcome {
             Ok(value) => {
-                self.checks.push(Check { what, holds: true, detail: detail(&value) });
+                let detail = detail(&value);
+                self.checks.push(Check { what, holds: true, detail, warning: None });
                 Some(value)
             }
             Err(error) => {
-                self.checks.push(Check { what, holds: false, detail: error.message() });
+                let detail = error.message();
+                self.checks.push(Check { what, holds: false, detail, warning: None });
                 self.first.get_or_insert(error);
                 None
             }
+        }
+    }
+
+    /// Adds a warning to the last check.
+    fn warn(&mut self, warning: Option<String>) {
+        if let Some(check) = self.checks.last_mut() {
+            check.warning = warning;
         }
     }
 
@@ -145,7 +166,11 @@ impl Checks {
 impl fmt::Display for Check {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let verdict = if self.holds { "ok" } else { "REFUSED" };
-        write!(out, "{verdict:<8} {}: {}", self.what, self.detail)
+        write!(out, "{verdict:<8} {}: {}", self.what, self.detail)?;
+        match &self.warning {
+            Some(warning) => write!(out, "\nwarning  {}: {warning}", self.what),
+            None => Ok(()),
+        }
     }
 }
 
@@ -159,12 +184,13 @@ fn read_plan(config: &NodeConfig) -> Result<SignedPlan> {
     })
 }
 
-/// The member of the plan that has the identity's three keys.
+/// The member of the plan whose identity this is. Its block key may be another than the first plan's:
+/// later epochs change it.
 fn find(
     identity: &Identity,
     signed: &SignedPlan,
     config: &NodeConfig,
-) -> Result<(ReplicaId, String)> {
+) -> Result<(ReplicaId, Member)> {
     let keys = identity.public_keys();
     let named = |what: &str, hint: &str| {
         let cause = format!("{} {what} {}", config.identity.display(), config.plan.display());
@@ -176,11 +202,46 @@ fn find(
         .ok_or_else(|| {
             named("is the identity of no server in", "was the plan made from this server's card?")
         })?;
-    if member.block != keys.block || member.transport != keys.transport {
-        let what = format!("has other keys than server {id}, `{}`, in", member.name);
+    if member.transport != keys.transport {
+        let what = format!("has another transport key than server {id}, `{}`, in", member.name);
         return Err(named(&what, "make the plan again from this server's present card"));
     }
-    Ok((ReplicaId(id), member.name.clone()))
+    Ok((ReplicaId(id), member.clone()))
+}
+
+/// Both block keys, for people.
+fn block_keys(identity: &Identity) -> String {
+    let keys = identity.public_keys();
+    match keys.next_block {
+        Some(next) => format!("{}, next {next}", keys.block),
+        None => format!("{}, no next one yet: `node start` makes it", keys.block),
+    }
+}
+
+/// Warns of a block key that neither the plan nor a later epoch in the data directory explains.
+fn strange_key(
+    identity: &Identity,
+    member: Option<&Member>,
+    config: &NodeConfig,
+) -> Option<String> {
+    let has_data = ["state", "log"].iter().any(|name| config.data_dir.join(name).exists());
+    let planned = member?.block;
+    (!has_data && identity.block_seed(&planned).is_none()).then(|| {
+        format!(
+            "the plan gives this server the block key {planned}, which its identity lacks, and \
+             there is no data that tells of a later epoch: it learns from the others what was \
+             agreed, and must get a new block key before it takes part"
+        )
+    })
+}
+
+/// Warns of an identity that cannot be written anew.
+fn read_only(identity: &Path) -> Option<String> {
+    let real = std::fs::canonicalize(identity).unwrap_or_else(|_| disk::plain(identity));
+    let dir = disk::parent(&real);
+    rustix::fs::access(dir, Access::WRITE_OK | Access::EXEC_OK)
+        .is_err()
+        .then(|| format!("we cannot write into {}: {READ_ONLY}", dir.display()))
 }
 
 /// Refuses an identity that a copy of the data would contain, symbolic links followed.
@@ -240,6 +301,16 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use super::*;
+    use crate::files::tests::Scratch;
+
+    #[test]
+    fn an_identity_that_cannot_be_kept_is_warned_of() {
+        let scratch = Scratch::new();
+        let identity = scratch.path("identity.toml");
+        assert_eq!(read_only(&identity), None);
+        let warning = read_only(&identity.join("below")).expect("nothing can be written there");
+        assert!(warning.ends_with("can ask for no new block key by itself"), "{warning}");
+    }
 
     #[test]
     fn an_address_that_is_left_in_time_is_free() {

@@ -4,17 +4,19 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use crate::files::identity::Identity;
+use crate::hops;
 use anyhow::Context as _;
 use ravelin_crypto::{Keyring, Scheme, SigningKey};
 use ravelin_model::limits::CLIENT_MESSAGE_BYTES_MAX;
 use ravelin_model::wire::{ClientMessage, StatusReport};
 use ravelin_model::{
-    Action, Actions, ClusterId, Decode as _, Encode as _, LogRecord, Protocol, PublicKey, Purpose,
-    ReplicaId, SignedPlan, Suspicion, Time,
+    Action, Actions, ClusterId, Decode as _, Encode as _, Epoch, LogRecord, Place, Protocol,
+    PublicKey, Purpose, ReplicaId, SignedPlan, Suspicion, Time,
 };
 use ravelin_multicast::Message;
 use ravelin_replication::{
-    ClientInput, ConnectionId, Event, Replica, Setup, execution::recorded_horizon, peer,
+    ClientInput, ConnectionId, Event, Replica, Setup, peer, recorded_place, recorded_plans,
 };
 use ravelin_runtime::clock::Clock;
 use ravelin_runtime::driver::{self, Effect, Node, Totals, World};
@@ -27,9 +29,6 @@ use ravelin_services::Services;
 use ravelin_sim::intruder::{self, Deed, Intruded, Means, Server};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
-use zeroize::Zeroizing;
-
-use crate::hops;
 
 /// What a server needs to start.
 pub(crate) struct ServerConfig {
@@ -39,10 +38,8 @@ pub(crate) struct ServerConfig {
     pub(crate) cluster: ClusterId,
     /// Which member this server is.
     pub(crate) own: ReplicaId,
-    /// Seed of its key for blocks.
-    pub(crate) block_seed: Zeroizing<[u8; 32]>,
-    /// Seed of its key for connections.
-    pub(crate) transport_seed: Zeroizing<[u8; 32]>,
+    /// Its keys.
+    pub(crate) identity: Identity,
     /// Where its log and state live.
     pub(crate) data_dir: PathBuf,
     /// Where it listens to the other servers.
@@ -71,14 +68,14 @@ pub(crate) type Window = Arc<Mutex<Option<Snapshot>>>;
 
 /// Opens the disk, starts the sockets and serves until `stop`.
 pub(crate) async fn serve(
-    config: ServerConfig,
+    mut config: ServerConfig,
     window: Window,
     stop: oneshot::Receiver<()>,
 ) -> anyhow::Result<()> {
     let keyring = keyring(&config)?;
-    let (replica, log) = open(&config, &keyring)?;
-    let server = in_hands(&config, &keyring, replica)?;
-    let transport = TransportKey::from_seed(&config.transport_seed);
+    let (replica, log) = open(&mut config, &keyring)?;
+    let server = in_hands(&config, replica)?;
+    let transport = TransportKey::from_seed(&config.identity.transport);
     let members = config.plan.plan.members.iter().enumerate();
     let peers = members
         .map(|(index, member)| Peer {
@@ -105,13 +102,16 @@ pub(crate) async fn serve(
     });
     let world = World { own: config.own, peers: network, clients, log, stop };
     let clock = Clock::start();
-    let host = Host { server, keyring, window, clock, deeds: Vec::new() };
+    let epoch = server.replica().keyring().epoch();
+    let own = config.own;
+    let identity = config.identity;
+    let host = Host { server, own, identity, epoch, window, clock, deeds: Vec::new() };
     driver::run(host, world).await.context("the log failed; this server must not go on")
 }
 
 /// The server as the drill wants it: correct, or in the hands of intruders, which only a local
 /// cluster permits.
-fn in_hands(config: &ServerConfig, keyring: &Keyring, replica: Replica) -> anyhow::Result<Server> {
+fn in_hands(config: &ServerConfig, replica: Replica) -> anyhow::Result<Server> {
     let Some(names) = &config.intruders else { return Ok(Server::Correct(Box::new(replica))) };
     anyhow::ensure!(
         config.plan.plan.purpose == Purpose::Local,
@@ -121,15 +121,20 @@ fn in_hands(config: &ServerConfig, keyring: &Keyring, replica: Replica) -> anyho
         intruder::by_names(names).with_context(|| format!("there is no intruder `{names}`"))?;
     let ring = u64::from_le_bytes(*config.cluster.0.0.first_chunk().expect("a digest is longer"));
     let seed = Clock::start().now().0;
-    let key = block_key(config);
-    let means = Means::new(config.plan.clone(), keyring.clone(), key, config.own, (ring, seed));
+    let plan = replica.plans().last().expect("there is a first plan").clone();
+    let (keyring, key) = (replica.keyring().clone(), Arc::clone(replica.key()));
+    let means = Means::new(plan, keyring, key, config.own, (ring, seed));
     tracing::warn!(%names, "this server is in the hands of an intruder");
     let intruded = Intruded::new(replica, means, intruders, intruder::Window::ALWAYS);
     Ok(Server::Intruded(Box::new(intruded)))
 }
 
-fn block_key(config: &ServerConfig) -> Arc<SigningKey> {
-    Arc::new(SigningKey::ed25519(&config.block_seed))
+/// Follows the plan in force, and gives the key for which this server may ask next.
+fn follow(identity: &mut Identity, in_force: &PublicKey) -> Option<Arc<SigningKey>> {
+    if let Err(error) = identity.advance(in_force) {
+        tracing::warn!("{}; {}", error.message(), error.advice());
+    }
+    identity.spare().map(|seed| Arc::new(SigningKey::ed25519(seed)))
 }
 
 fn keyring(config: &ServerConfig) -> anyhow::Result<Keyring> {
@@ -140,7 +145,7 @@ fn keyring(config: &ServerConfig) -> anyhow::Result<Keyring> {
 }
 
 /// Opens state and log and builds the replica that they describe.
-fn open(config: &ServerConfig, keyring: &Keyring) -> anyhow::Result<(Replica, Log)> {
+fn open(config: &mut ServerConfig, keyring: &Keyring) -> anyhow::Result<(Replica, Log)> {
     let member = config.plan.plan.members.get(config.own.index());
     let identity = member.map(|member| member.identity).context("not a member of the plan")?;
     let owner =
@@ -149,12 +154,15 @@ fn open(config: &ServerConfig, keyring: &Keyring) -> anyhow::Result<(Replica, Lo
         .with_context(|| format!("cannot create {}", config.data_dir.display()))?;
     let state = DiskState::open(&config.data_dir.join("state"), &StoreConfig::new(owner.0))
         .context("cannot open the state store")?;
-    let horizon = recorded_horizon(&state);
+    let known = recorded_place(&state);
+    let in_force = recorded_plans(&state).pop().unwrap_or_else(|| config.plan.clone());
+    let member = in_force.plan.members.get(config.own.index());
+    let in_force = member.context("not a member of the plan in force")?.block;
     let mut records = Vec::new();
     let mut keep = |tag: ravelin_runtime::log::Tag, bytes: &[u8]| {
-        let round = ravelin_model::Round(tag.0);
-        if round > horizon {
-            records.push(LogRecord { round, bytes: bytes.to_vec() });
+        let place = Place::from_number(tag.0);
+        if place > known {
+            records.push(LogRecord { place, bytes: bytes.to_vec() });
         }
     };
     let log_config =
@@ -162,11 +170,17 @@ fn open(config: &ServerConfig, keyring: &Keyring) -> anyhow::Result<(Replica, Lo
     let (log, recovery) = Log::open(&config.data_dir.join("log"), log_config, &mut keep)
         .context("cannot open the log")?;
     tracing::info!(records = recovery.record_count, end = ?recovery.end, "log opened");
+    let spare = follow(&mut config.identity, &in_force);
+    let present = config.identity.block_seed(&in_force);
+    let present = present.or_else(|| config.identity.block_seeds().next());
+    let present = present.map(|seed| Arc::new(SigningKey::ed25519(seed)));
+    let keys = present.into_iter().chain(spare).collect();
     let services = Services::new(keyring.scheme().clone());
     let setup = Setup {
         plan: config.plan.clone(),
         keyring: keyring.clone(),
-        key: block_key(config),
+        keys,
+        identity: Arc::new(SigningKey::ed25519(&config.identity.identity)),
         own: config.own,
         application: Box::new(services),
         backend: Box::new(state),
@@ -178,7 +192,10 @@ fn open(config: &ServerConfig, keyring: &Keyring) -> anyhow::Result<(Replica, Lo
 /// A replica, in its own hands or in an intruder's, with its codec.
 struct Host {
     server: Server,
-    keyring: Keyring,
+    own: ReplicaId,
+    identity: Identity,
+    /// The epoch in which it last said something.
+    epoch: Epoch,
     window: Window,
     /// For the trace alone.
     clock: Clock,
@@ -215,6 +232,18 @@ impl Host {
     }
 }
 
+impl Host {
+    /// A new epoch began: from now on this server speaks in it, with the key that its plan names.
+    fn begin(&mut self, signed: &SignedPlan) {
+        self.epoch = signed.plan.epoch;
+        tracing::info!(epoch = self.epoch.0, "a new epoch began");
+        let Some(member) = signed.plan.members.get(self.own.index()) else { return };
+        if let Some(spare) = follow(&mut self.identity, &member.block) {
+            self.server.add_key(spare);
+        }
+    }
+}
+
 impl Protocol for Host {
     type Message = Wire;
     type Event = Event;
@@ -244,7 +273,7 @@ impl Node for Host {
             .iter()
             .map(|(_, bytes)| peer::decode(bytes).map(|message| decoded.push(message)).err())
             .collect();
-        let mut verdicts = peer::verify(&self.keyring, decoded).into_iter();
+        let mut verdicts = peer::verify(self.server.replica().keyring(), decoded).into_iter();
         shapes
             .into_iter()
             .map(|shape| match shape {
@@ -257,24 +286,28 @@ impl Node for Host {
     fn bytes(&self, message: &Wire) -> (Priority, Vec<u8>) {
         match message {
             Wire::Message(replayed @ Message::Replayed(_)) => {
-                (Priority::Bulk, peer::encode(replayed))
+                (Priority::Bulk, peer::encode(self.epoch, replayed))
             }
-            Wire::Message(message) => (Priority::Protocol, peer::encode(message)),
+            Wire::Message(message) => (Priority::Protocol, peer::encode(self.epoch, message)),
             Wire::Bytes(bytes) => (Priority::Protocol, bytes.to_vec()),
         }
     }
 
-    fn replayed(&self, records: Vec<LogRecord>) -> Vec<u8> {
-        peer::replayed(records).encode()
+    fn replayed(&self, from: Place, records: Vec<LogRecord>) -> Vec<u8> {
+        peer::replayed(from.epoch, records).encode()
     }
 
-    fn effect(&self, event: Event) -> Effect {
+    fn effect(&mut self, event: Event) -> Effect {
         match event {
             Event::ToClient(connection, message) => {
                 Effect::ToClient(connection.0, message.encode())
             }
             Event::Archive { to, from } => Effect::Archive { to, from },
             Event::Prunable(below) => Effect::Prune(below),
+            Event::Epoch(signed) => {
+                self.begin(&signed);
+                Effect::None
+            }
             Event::Status(status) => {
                 tracing::info!(?status, "status changed");
                 Effect::None
@@ -321,7 +354,7 @@ impl Node for Host {
                 None => to_close.push(*connection),
             }
         }
-        let mut verdicts = self.keyring.verify_envelopes(envelopes).into_iter();
+        let mut verdicts = self.server.replica().keyring().verify_envelopes(envelopes).into_iter();
         for (connection, message) in shapes {
             let input = match message {
                 Some(other) => ClientInput::Other(other),

@@ -9,7 +9,9 @@
 //! The paper, section 5.2 (masking by replicated deterministic execution); exactly-once execution
 //! as in the MAFTIA transaction service, section 8.
 
+mod ending;
 mod gathered;
+mod recorded;
 
 use std::collections::BTreeSet;
 
@@ -20,21 +22,25 @@ use ravelin_model::limits::{CACHED_REPLY_BYTES_MAX, REPLY_BYTES_MAX};
 use ravelin_model::requests::session::{SessionReply, SessionRequest};
 use ravelin_model::wire::ChangeItem;
 use ravelin_model::{
-    Answer, AnswerBatch, Application, BlockRef, Context, Decode as _, Digest, Encode as _,
-    Envelope, MerklePath, Operation, OperationResult, Outcome, Position, PublicKey, QueryContext,
-    Refusal, ReplicaId, Round, Sequence, ServiceId, ServiceStores as _, SessionId, StateBackend,
-    Time, mutants,
+    Answer, AnswerBatch, Application, BlockRef, ClusterPlan, Context, Decode as _, Digest,
+    Encode as _, Envelope, MerklePath, Operation, OperationResult, Outcome, Position, PublicKey,
+    QueryContext, Refusal, ReplicaId, Round, Sequence, ServiceId, ServiceStores as _, SessionId,
+    StateBackend, Time, mutants,
 };
-use ravelin_multicast::Committed;
+use ravelin_multicast::{Committed, OrderingState};
 
+use crate::members::Members;
 use crate::sessions::{self, Known, SessionRecord};
 use crate::state::{ENTRY_WORK, SERVICE_ID_MAX, State};
 
+pub use ending::recorded_successor;
 use gathered::Gathered;
 pub use gathered::{
     BLOCK_WORK_MAX, CLIENT_FRESH_BYTES_MAX, CLIENT_REPEATED_BYTES_MAX, CLIENT_WORK_MAX, Deferral,
     Deferred,
 };
+use recorded::{PROGRESS, delivered_key};
+pub use recorded::{Progress, progress, recorded_horizon};
 
 /// Bytes of all replies to one envelope; operations beyond are refused before they are executed.
 pub const ENVELOPE_REPLY_BYTES_MAX: usize = 1 << 20;
@@ -45,19 +51,6 @@ pub const ENVELOPE_WORK_MAX: usize = 32 << 20;
 /// once, so what clients may submit bounds it. One that only reads is done as often as its envelope is
 /// ordered, and pays for all.
 pub const OPERATION_WORK_FREE: usize = 64 << 10;
-/// Key of [`Progress`] in the private state.
-const PROGRESS: &[u8] = b"o";
-/// Prefix of delivered references in the private state.
-const DELIVERED: u8 = b'd';
-
-/// Where execution stands; written with each commit.
-#[derive(Clone, Debug, PartialEq, Eq, borsh::BorshSerialize, borsh::BorshDeserialize)]
-pub struct Progress {
-    /// The last position given out.
-    pub position: Position,
-    /// The ordering state after the last commit executed.
-    pub ordering: ravelin_multicast::OrderingState,
-}
 
 /// What one commit did.
 #[derive(Debug)]
@@ -75,6 +68,8 @@ pub struct Executed {
     /// Envelopes not executed, as if they had not been ordered: the block had used up what it may, or
     /// their client its share of it.
     pub deferred: Vec<Deferred>,
+    /// The next epoch's plan, if this commit ended the epoch.
+    pub successor: Option<ClusterPlan>,
 }
 
 /// The answers of a commit under one root.
@@ -161,6 +156,7 @@ enum Executing {
 pub struct Execution {
     application: Box<dyn Application + Send>,
     state: State,
+    members: Members,
     position: Position,
     /// Agreed time and horizon of the last commit executed.
     time: Time,
@@ -172,11 +168,13 @@ impl Execution {
     pub fn new(
         application: Box<dyn Application + Send>,
         state: State,
+        members: Members,
         progress: Option<&Progress>,
     ) -> Self {
         Self {
             application,
             state,
+            members,
             position: progress.map_or(Position(0), |known| known.position),
             time: progress.map_or(Time(0), |known| known.ordering.time),
             horizon: progress.map_or(Round(0), |known| known.ordering.horizon()),
@@ -215,9 +213,7 @@ impl Execution {
 
     /// Whether `client` may be shown what `service` holds. What sessions hold is nobody's business.
     pub fn may_see(&self, service: ServiceId, client: &PublicKey) -> bool {
-        service <= SERVICE_ID_MAX
-            && service != ServiceId::SESSION
-            && self.application.may_ask(service, &mut self.state.queries(), client)
+        is_asked(service) && self.application.may_ask(service, &mut self.state.queries(), client)
     }
 
     /// Answers a request that only reads, from the state after the last commit. Beside the reply: the
@@ -228,7 +224,7 @@ impl Execution {
         client: PublicKey,
         request: &[u8],
     ) -> (Option<Vec<u8>>, usize) {
-        if service > SERVICE_ID_MAX || service == ServiceId::SESSION {
+        if !is_asked(service) {
             return (None, 0);
         }
         let context = QueryContext { commit: self.state.commit(), time: self.time, client };
@@ -277,15 +273,18 @@ impl Execution {
                 self.execute_envelope(envelope, &mut gathered);
                 envelopes.push(envelope_digest(envelope));
             }
+            self.execute_votes(&block.body.votes);
         }
         self.sweep(&mut gathered.changes);
         self.write_progress(committed);
+        self.write_successor();
         self.horizon = committed.state.horizon();
         let state_root = self.state.finish_commit(committed.state.commit);
         let Gathered { batches, changes, deferred, .. } = gathered;
         let batches = batches.into_values().flatten().map(|(batch, _)| batch);
         let answers = Answers::new(batches.collect());
-        Executed { position: self.position, state_root, answers, changes, envelopes, deferred }
+        let (position, successor) = (self.position, self.successor());
+        Executed { position, state_root, answers, changes, envelopes, deferred, successor }
     }
 
     fn execute_envelope(&mut self, envelope: &Envelope, gathered: &mut Gathered) {
@@ -404,7 +403,7 @@ impl Execution {
         changes: &mut Vec<(ServiceId, ChangeItem)>,
     ) -> Executing {
         let service = operation.service;
-        if service > SERVICE_ID_MAX || service == ServiceId::SESSION {
+        if !is_asked(service) {
             return Executing::Done(Err(Refusal::UnknownService));
         }
         if run.reply_bytes > ENVELOPE_REPLY_BYTES_MAX {
@@ -430,11 +429,20 @@ impl Execution {
         let outcome =
             self.application.execute(service, context, &mut self.state, &operation.request);
         let outcome = outcome.and_then(|outcome: Outcome| {
-            let fits = outcome.reply.len() <= CACHED_REPLY_BYTES_MAX;
-            if fits { Ok(outcome) } else { Err(Refusal::TooLarge) }
+            if outcome.reply.len() > CACHED_REPLY_BYTES_MAX {
+                return Err(Refusal::TooLarge);
+            }
+            match outcome.rekey {
+                Some((member, block)) => {
+                    let store = self.state.of(ServiceId::MEMBERS);
+                    let fits = self.members.change(store, member, block);
+                    if fits { Ok(outcome) } else { Err(Refusal::Unfit) }
+                }
+                None => Ok(outcome),
+            }
         });
         match outcome {
-            Ok(Outcome { reply, changes: told }) => {
+            Ok(Outcome { reply, changes: told, .. }) => {
                 self.state.keep();
                 let (position, index) = (context.position, context.index);
                 let told = told.into_iter().map(|change| ChangeItem { position, index, change });
@@ -494,65 +502,11 @@ impl Execution {
         );
         sessions::expire(self.state.of(ServiceId::SESSION), self.time);
     }
-
-    fn write_progress(&mut self, committed: &Committed) {
-        for block in &committed.blocks {
-            self.state.private_put(&delivered_key(&block.reference()), Vec::new());
-        }
-        for reference in &committed.forgotten {
-            self.state.private_delete(&delivered_key(reference));
-        }
-        let progress = Progress { position: self.position, ordering: committed.state.clone() };
-        self.state.private_put(PROGRESS, progress.encode());
-    }
 }
 
-/// Where execution stood when `state` was last written, and the references delivered above the
-/// horizon; `None` before the first commit.
-///
-/// # Panics
-/// If the state was not written by this program.
-#[must_use]
-pub fn progress(state: &State) -> Option<(Progress, BTreeSet<BlockRef>)> {
-    let bytes = state.private_get(PROGRESS)?;
-    let progress =
-        Progress::decode("progress", &bytes).expect("the state holds what execution wrote");
-    let mut delivered = BTreeSet::new();
-    state.private_scan(&[DELIVERED], Some(&[DELIVERED + 1]), &mut |key, _| {
-        let reference = key.get(1..).and_then(reference_of);
-        delivered.insert(reference.expect("the state holds what execution wrote"));
-        std::ops::ControlFlow::Continue(())
-    });
-    Some((progress, delivered))
-}
-
-/// Rounds up to which `backend` needs nothing of the log any more.
-///
-/// # Panics
-/// If the state was not written by this program.
-#[must_use]
-pub fn recorded_horizon(backend: &dyn StateBackend) -> Round {
-    let recorded = backend.get(&crate::state::private_key(PROGRESS));
-    recorded.map_or(Round(0), |bytes| {
-        let progress =
-            Progress::decode("progress", &bytes).expect("the state holds what execution wrote");
-        progress.ordering.horizon()
-    })
-}
-
-fn delivered_key(reference: &BlockRef) -> Vec<u8> {
-    let (round, author) = (reference.round.0.to_be_bytes(), reference.author.0.to_be_bytes());
-    [&[DELIVERED], round.as_slice(), &author, &reference.digest.0].concat()
-}
-
-fn reference_of(key: &[u8]) -> Option<BlockRef> {
-    let (round, rest) = key.split_first_chunk::<8>()?;
-    let (author, digest) = rest.split_first_chunk::<2>()?;
-    Some(BlockRef {
-        round: Round(u64::from_be_bytes(*round)),
-        author: ReplicaId(u16::from_be_bytes(*author)),
-        digest: Digest(digest.try_into().ok()?),
-    })
+/// Whether clients may ask `service`.
+fn is_asked(service: ServiceId) -> bool {
+    service <= SERVICE_ID_MAX && ![ServiceId::SESSION, ServiceId::MEMBERS].contains(&service)
 }
 
 fn knows(session: &SessionRecord, sequence: Sequence) -> Known {

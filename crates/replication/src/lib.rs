@@ -8,6 +8,8 @@
 
 pub mod clients;
 pub mod execution;
+pub mod handover;
+pub mod members;
 pub mod mempool;
 pub mod peer;
 pub mod read_quota;
@@ -17,7 +19,10 @@ pub mod state;
 pub mod statements;
 
 pub use clients::ConnectionId;
-pub use replica::{ClientInput, Event, HaltReason, Replica, Setup, Status};
+pub use replica::{
+    ClientInput, Event, HaltReason, Replica, Setup, Status, question, recorded_place,
+    recorded_plans,
+};
 
 #[cfg(test)]
 mod testing;

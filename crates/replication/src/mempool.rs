@@ -9,7 +9,9 @@ use std::collections::{BTreeMap, VecDeque};
 use ravelin_crypto::VerifiedEnvelope;
 use ravelin_crypto::keyring::envelope_digest;
 use ravelin_model::limits::{BLOCK_ENVELOPES_MAX, BLOCK_VOTES_MAX};
-use ravelin_model::{Digest, Encode as _, Envelope, PublicKey, SignedStatement, Vote};
+use ravelin_model::{
+    Digest, Encode as _, Envelope, PublicKey, ReplicaId, SignedRekey, SignedStatement, Vote,
+};
 use ravelin_multicast::Payload;
 
 use crate::execution::{Deferral, Deferred};
@@ -44,6 +46,8 @@ pub struct Mempool {
     bytes: usize,
     evidence: VecDeque<Vote>,
     statements: VecDeque<SignedStatement>,
+    /// Members' orders of new keys, one of each member.
+    rekeys: BTreeMap<ReplicaId, SignedRekey>,
 }
 
 #[derive(Debug, Default)]
@@ -91,6 +95,9 @@ impl Mempool {
                     self.statements.pop_front();
                 }
             }
+            Vote::Rekey(signed) => {
+                self.rekeys.insert(signed.rekey.member, signed);
+            }
             evidence @ Vote::Evidence(_) => {
                 self.evidence.push_back(evidence);
                 if self.evidence.len() > BLOCK_VOTES_MAX {
@@ -98,6 +105,15 @@ impl Mempool {
                 }
             }
         }
+    }
+
+    /// Begins a new epoch: votes are of the old one, and no envelope is under way in it any more.
+    pub fn begin_epoch(&mut self) {
+        self.under_way.clear();
+        self.drawings.clear();
+        self.evidence.clear();
+        self.statements.clear();
+        self.rekeys.clear();
     }
 
     /// Notes that an envelope was executed: it neither waits nor is under way any more.
@@ -223,16 +239,18 @@ impl Mempool {
     }
 
     fn draw_votes(&mut self, votes_max: usize) -> Vec<Vote> {
+        let rekey = self.rekeys.pop_first().map(|(_, signed)| Vote::Rekey(signed));
+        let votes_max = votes_max.saturating_sub(usize::from(rekey.is_some()));
         let proofs = self.evidence.len().min(votes_max);
         let statements = self.statements.len().min(votes_max - proofs);
         let statements = self.statements.drain(..statements).map(Vote::Statement);
-        self.evidence.drain(..proofs).chain(statements).collect()
+        rekey.into_iter().chain(self.evidence.drain(..proofs)).chain(statements).collect()
     }
 }
 
 impl Payload for Mempool {
     fn is_waiting(&self) -> bool {
-        !self.waiting.is_empty()
+        !self.waiting.is_empty() || !self.rekeys.is_empty()
     }
 
     fn draw(&mut self, bytes_max: usize, votes_max: usize) -> (Vec<Envelope>, Vec<Vote>) {

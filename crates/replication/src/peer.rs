@@ -2,19 +2,29 @@
 
 use ravelin_crypto::{Keyring, Verified};
 use ravelin_model::limits::{FETCH_MAX, PEER_MESSAGE_BYTES_MAX};
-use ravelin_model::wire::PeerMessage;
-use ravelin_model::{Block, Decode as _, Encode as _, LogRecord, Suspicion};
+use ravelin_model::wire::{PeerFrame, PeerMessage};
+use ravelin_model::{
+    Block, Decode as _, Encode as _, Epoch, EpochMessage, LogRecord, Round, Suspicion,
+};
 use ravelin_multicast::{Dag, Message};
 
 /// Checks messages of peers in one batch of signatures: the verdicts, in order.
 ///
 /// Blocks in a `Replayed` that do not hold are left out; the first such is the verdict if none is
-/// left.
-pub fn verify(keyring: &Keyring, messages: Vec<PeerMessage>) -> Vec<Result<Message, Suspicion>> {
+/// left. What belongs to another epoch becomes [`EpochMessage::Elsewhen`].
+pub fn verify(keyring: &Keyring, frames: Vec<PeerFrame>) -> Vec<Result<Message, Suspicion>> {
     let mut blocks = Vec::new();
-    let mut shapes = Vec::with_capacity(messages.len());
-    for message in messages {
+    let mut shapes = Vec::with_capacity(frames.len());
+    for PeerFrame { epoch, message } in frames {
         shapes.push(match message {
+            PeerMessage::Epoch(EpochMessage::Elsewhen { .. }) => {
+                Shape::Done(Err(Suspicion::Malformed))
+            }
+            PeerMessage::Epoch(message) => Shape::Done(Ok(Message::Epoch(message))),
+            message if epoch != keyring.epoch() => {
+                let wanted = wanted(&message);
+                Shape::Done(Ok(Message::Epoch(EpochMessage::Elsewhen { epoch, wanted })))
+            }
             PeerMessage::Block(block) => {
                 blocks.push(block);
                 Shape::Block
@@ -59,27 +69,50 @@ pub fn verify(keyring: &Keyring, messages: Vec<PeerMessage>) -> Vec<Result<Messa
         .collect()
 }
 
+/// The first round of which a message asks for blocks.
+fn wanted(message: &PeerMessage) -> Option<Round> {
+    match message {
+        PeerMessage::Fetch(wanted) => wanted.iter().map(|reference| reference.round).min(),
+        PeerMessage::Replay { from } => Some(*from),
+        _ => None,
+    }
+}
+
 enum Shape {
     Block,
     Replayed(usize),
     Done(Result<Message, Suspicion>),
 }
 
+/// What a verified message of `epoch` is to a replica with these keys.
+#[must_use]
+pub fn heard(keyring: &Keyring, epoch: Epoch, message: Message) -> Message {
+    if epoch == keyring.epoch() || matches!(message, Message::Epoch(_)) {
+        return message;
+    }
+    let wanted = match message {
+        Message::Fetch(wanted) => wanted.iter().map(|reference| reference.round).min(),
+        Message::Replay(from) => Some(from),
+        _ => None,
+    };
+    Message::Epoch(EpochMessage::Elsewhen { epoch, wanted })
+}
+
 /// Reads a peer's bytes.
 ///
 /// # Errors
 /// [`Suspicion::Malformed`] or [`Suspicion::TooLarge`] to count against it.
-pub fn decode(bytes: &[u8]) -> Result<PeerMessage, Suspicion> {
+pub fn decode(bytes: &[u8]) -> Result<PeerFrame, Suspicion> {
     if bytes.len() > PEER_MESSAGE_BYTES_MAX {
         return Err(Suspicion::TooLarge);
     }
-    PeerMessage::decode("peer message", bytes).map_err(|_| Suspicion::Malformed)
+    PeerFrame::decode("peer message", bytes).map_err(|_| Suspicion::Malformed)
 }
 
-/// The bytes by which a message travels.
+/// The bytes by which a message of `epoch` travels.
 #[must_use]
-pub fn encode(message: &Message) -> Vec<u8> {
-    match message {
+pub fn encode(epoch: Epoch, message: &Message) -> Vec<u8> {
+    let message = match message {
         Message::Block(block) => PeerMessage::Block(Block::clone(block)),
         Message::Fetch(wanted) => PeerMessage::Fetch(wanted.clone()),
         Message::Replay(from) => PeerMessage::Replay { from: *from },
@@ -90,23 +123,24 @@ pub fn encode(message: &Message) -> Vec<u8> {
         Message::Recalled(nonce, newest) => {
             PeerMessage::Recalled { nonce: *nonce, newest: *newest }
         }
-    }
-    .encode()
+        Message::Epoch(message) => PeerMessage::Epoch(message.clone()),
+    };
+    PeerFrame { epoch, message }.encode()
 }
 
-/// The answer to a request for a replay, from the bytes of log records: as many as one message
-/// holds.
+/// The answer to a request for a replay of an epoch, from the bytes of log records: as many of that
+/// epoch as one message holds.
 #[must_use]
-pub fn replayed(records: impl IntoIterator<Item = LogRecord>) -> PeerMessage {
+pub fn replayed(epoch: Epoch, records: impl IntoIterator<Item = LogRecord>) -> PeerFrame {
     let mut room = PEER_MESSAGE_BYTES_MAX - 64;
     let mut blocks = Vec::new();
-    for record in records {
+    for record in records.into_iter().filter(|record| record.place.epoch == epoch) {
         let Some(left) = room.checked_sub(record.bytes.len()) else { break };
         let Ok(block) = Block::decode("recorded block", &record.bytes) else { continue };
         room = left;
         blocks.push(block);
     }
-    PeerMessage::Replayed(blocks)
+    PeerFrame { epoch, message: PeerMessage::Replayed(blocks) }
 }
 
 /// The block of a log record, checked again, if the DAG still has use for it.
@@ -115,7 +149,7 @@ pub(crate) fn recorded_block(
     dag: &Dag,
     record: &LogRecord,
 ) -> Option<Verified<Block>> {
-    if record.round <= dag.horizon() {
+    if record.place.epoch != keyring.epoch() || record.place.round <= dag.horizon() {
         return None;
     }
     let block = Block::decode("recorded block", &record.bytes).ok()?;

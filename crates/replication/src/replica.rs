@@ -12,28 +12,33 @@
 //! The paper, sections 5.2 (masking), 5.6 (fail-safe), 8.2 (replication on atomic multicast).
 
 mod clients;
+mod epochs;
 mod findings;
 mod report;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ravelin_crypto::{Keyring, SigningKey, VerifiedEnvelope};
 use ravelin_model::wire::{ClientMessage, ServerMessage};
 use ravelin_model::{
     Action, Actions, Application, BlockRef, CommitIndex, CommitStatement, Decode as _, Digest,
-    Encode as _, Envelope, Evidence, LogRecord, Position, Protocol, ReplicaId, Round, SignedPlan,
-    SignedStatement, StateBackend, Suspicion, Time, Vote,
+    Encode as _, Envelope, Evidence, LogRecord, Place, Position, Protocol, ReplicaId, Round,
+    SignedPlan, SignedStatement, StateBackend, Suspicion, Time, Vote, mutants,
 };
 use ravelin_multicast::ordering::{self, Start, Views};
-use ravelin_multicast::{Committed, Message, Ordering, Standing};
+use ravelin_multicast::{Committed, Message, Ordering, OrderingState, Payload as _, Standing};
 
 use crate::clients::{Clients, ConnectionId};
 use crate::execution::{self, Deferred, Executed, Execution};
+use crate::members::Members;
 use crate::mempool::{Mempool, RETRY_AFTER_MS};
 use crate::read_quota::ReadQuota;
 use crate::state::State;
 use crate::statements::Statements;
+
+use epochs::Epochs;
+pub use epochs::{question, recorded_place, recorded_plans};
 
 /// Key of this replica's newest block, in the private state.
 const LAST_BLOCK: &[u8] = b"l";
@@ -47,11 +52,13 @@ pub enum Event {
     Archive {
         /// Who asked.
         to: ReplicaId,
-        /// The first round wanted.
-        from: Round,
+        /// The first place wanted.
+        from: Place,
     },
-    /// The state is durable; log records of rounds below this are needed by laggards only.
-    Prunable(Round),
+    /// The state is durable; log records of places below this are needed by laggards only.
+    Prunable(Place),
+    /// A new epoch began: others' messages are checked against this plan from now on.
+    Epoch(Box<SignedPlan>),
     /// The replica's own state changed.
     Status(Status),
 }
@@ -95,12 +102,15 @@ pub enum ClientInput {
 
 /// What a [`Replica`] needs to begin.
 pub struct Setup {
-    /// The plan in force.
+    /// The cluster's first plan.
     pub plan: SignedPlan,
-    /// The epoch's keys.
+    /// The first epoch's keys.
     pub keyring: Keyring,
-    /// This replica's key for blocks and statements.
-    pub key: Arc<SigningKey>,
+    /// This replica's keys for blocks and statements: the one in force, and a spare one that no plan
+    /// names, if it is to ask for another by itself.
+    pub keys: Vec<Arc<SigningKey>>,
+    /// This replica's identity key, which never signs blocks.
+    pub identity: Arc<SigningKey>,
     /// This replica.
     pub own: ReplicaId,
     /// The services.
@@ -113,10 +123,17 @@ pub struct Setup {
 
 /// One server's part in the replicated service.
 pub struct Replica {
-    plan: SignedPlan,
+    /// From the first to the present one.
+    plans: Vec<SignedPlan>,
     keyring: Keyring,
+    keys: Vec<Arc<SigningKey>>,
+    /// The one in force, if `speaks`.
     key: Arc<SigningKey>,
+    speaks: bool,
+    identity: Arc<SigningKey>,
     own: ReplicaId,
+    nonce: u64,
+    epochs: Epochs,
     ordering: Ordering<Mempool>,
     execution: Execution,
     statements: Statements,
@@ -135,12 +152,18 @@ impl Replica {
     ///
     /// `log`: the records of this replica's own log, in order. Follow with [`Replica::resume`].
     pub fn new(setup: Setup, log: impl IntoIterator<Item = LogRecord>) -> Self {
-        let Setup { plan, keyring, key, own, application, backend, nonce } = setup;
+        let Setup { plan, keyring, keys, identity, own, application, backend, nonce } = setup;
+        let mut plans = vec![plan];
+        plans.extend(recorded_plans(&*backend));
+        let plan = plans.last().expect("the first one is there").plan.clone();
         let mut state = State::open(backend);
         if state.root() == Digest::default() {
-            application.genesis(&plan.plan, &mut state);
+            application.genesis(&plan, &mut state);
             state.finish_commit(CommitIndex(0));
         }
+        let keyring = keyring_of(&keyring, &plans);
+        let (key, speaks) = epochs::own_key(&keyring, own, &keys);
+        let ended = execution::recorded_successor(&state);
         let (progress, delivered) = execution::progress(&state).unzip();
         let position = progress.as_ref().map_or(Position(0), |known| known.position);
         let ordering_state = progress.as_ref().map(|known| known.ordering.clone());
@@ -149,15 +172,18 @@ impl Replica {
             keyring: keyring.clone(),
             key: Arc::clone(&key),
             own,
-            leaders: plan.plan.leaders_per_round,
+            leaders: plan.leaders_per_round,
             payload: Mempool::default(),
             state: ordering_state,
             delivered,
-            nonce,
+            nonce: question(nonce, plan.epoch),
             views: Views::Total,
         });
         if let Some(last) = last_block(&state).filter(|last| ordering.dag().has(last)) {
             ordering.restore_last(last);
+        }
+        if ended.is_some() {
+            ordering.end();
         }
         for record in log {
             if let Some(block) = crate::peer::recorded_block(&keyring, ordering.dag(), &record) {
@@ -168,11 +194,21 @@ impl Replica {
             statements: Statements::new(keyring.clone(), own),
             clients: Clients::new(position),
             read_quota: ReadQuota::default(),
-            execution: Execution::new(application, state, progress.as_ref()),
-            plan,
+            execution: Execution::new(
+                application,
+                state,
+                Members::new(keyring.clone(), plan, ended),
+                progress.as_ref(),
+            ),
+            plans,
             keyring,
+            keys,
             key,
+            speaks,
+            identity,
             own,
+            nonce,
+            epochs: Epochs::default(),
             ordering,
             status: Status::Asking,
             evidence: BTreeMap::new(),
@@ -188,9 +224,16 @@ impl Replica {
         if self.is_halted() {
             return out.push(Action::Emit(Event::Status(self.status.clone())));
         }
+        if let Some(next) = self.execution.successor() {
+            self.on_end(next, out);
+        }
         let mut inner = Vec::new();
         self.ordering.resume(now, &mut inner);
+        if !self.speaks {
+            self.ordering.mute(&mut inner);
+        }
         self.carry_out(inner, out);
+        self.advance_epoch(now, out);
     }
 
     /// What the replica is doing.
@@ -220,6 +263,10 @@ impl Replica {
             if self.is_halted() {
                 return;
             }
+            if self.has_ended() && !mutants::is_active("epoch_goes_on") {
+                self.on_void(action, out);
+                continue;
+            }
             match action {
                 Action::Persist(record) => out.push(Action::Persist(record)),
                 Action::Send(to, message) => out.push(Action::Send(to, message)),
@@ -236,6 +283,27 @@ impl Replica {
                 }
                 Action::Emit(ordering::Event::Entered(_) | ordering::Event::Certified(_)) => {}
             }
+        }
+    }
+
+    /// What the order asks for after the epoch's end has no effect, but for answers to others. Own
+    /// envelopes in it are proposed again.
+    fn on_void(&mut self, action: Action<Message, ordering::Event>, out: &mut Out) {
+        match action {
+            Action::Emit(ordering::Event::Committed(_))
+                if mutants::is_active("void_envelopes_lost") => {}
+            Action::Emit(ordering::Event::Committed(committed)) => {
+                let own = committed.blocks.iter().filter(|it| it.body.author == self.own);
+                for block in own {
+                    self.ordering.payload_mut().give_back(&block.body.envelopes);
+                }
+            }
+            Action::Emit(ordering::Event::Archive { to, from }) => {
+                out.push(Action::Emit(Event::Archive { to, from }));
+            }
+            Action::Send(to, message) => out.push(Action::Send(to, message)),
+            Action::Accuse(who, offence) => self.on_offence(who, offence, out),
+            Action::Emit(_) | Action::Persist(_) | Action::Broadcast(_) => {}
         }
     }
 
@@ -277,7 +345,11 @@ impl Replica {
         }
         if !self.is_halted() {
             self.ordering.payload_mut().add_vote(Vote::Statement(signed));
+            let successor = executed.successor.take();
             self.answer(signed, executed, out);
+            if let Some(next) = successor {
+                self.on_end(next, out);
+            }
         }
     }
 
@@ -339,6 +411,13 @@ impl Replica {
     }
 }
 
+/// The keys of the last of `plans`, where `first` are those of the first.
+fn keyring_of(first: &Keyring, plans: &[SignedPlan]) -> Keyring {
+    let last = plans.last().expect("the first one is there");
+    let keyring = Keyring::new(first.cluster(), last, first.scheme().clone());
+    keyring.expect("a plan in force holds together")
+}
+
 /// The newest block that this replica had made when it last wrote its state. Above the horizon it
 /// says nothing: there the log tells, and a block that is not in it was never sent.
 fn last_block(state: &State) -> Option<BlockRef> {
@@ -355,9 +434,22 @@ impl Protocol for Replica {
         if self.is_halted() {
             return;
         }
+        if let Message::Epoch(message) = message {
+            self.on_epoch_message(now, from, message, out);
+            return self.advance_epoch(now, out);
+        }
+        let message = self.of_this_epoch(message);
+        if let Message::Epoch(message) = message {
+            return self.on_epoch_message(now, from, message, out);
+        }
+        let is_block = matches!(message, Message::Block(_));
         let mut inner = Vec::new();
         self.ordering.on_message(now, from, message, &mut inner);
         self.carry_out(inner, out);
+        if is_block && self.has_ended() && !mutants::is_active("old_epoch_not_served") {
+            self.hint(now, from, self.keyring.epoch(), out);
+        }
+        self.advance_epoch(now, out);
     }
 
     fn on_time(&mut self, now: Time, out: &mut Out) {
@@ -367,10 +459,14 @@ impl Protocol for Replica {
         let mut inner = Vec::new();
         self.ordering.on_time(now, &mut inner);
         self.carry_out(inner, out);
+        self.advance_epoch(now, out);
     }
 
     fn next_deadline(&self) -> Option<Time> {
-        if self.is_halted() { None } else { self.ordering.next_deadline() }
+        if self.is_halted() {
+            return None;
+        }
+        self.ordering.next_deadline().into_iter().chain(self.next_of_epochs()).min()
     }
 }
 

@@ -123,9 +123,18 @@ impl State {
         self.running.namespace(PRIVATE).put(key, value);
     }
 
-    /// Sets a key of the ordering state at once and durably, apart from the running commit.
-    pub fn private_write(&mut self, key: &[u8], value: Vec<u8>) {
-        self.running.backend_mut().write(&[(private_key(key), Some(value))]);
+    /// Sets keys of the ordering state (`None` deletes) at once, together and durably; and in the
+    /// running commit, so that nothing written before it comes out later.
+    pub fn private_write(&mut self, writes: Vec<(Vec<u8>, Option<Vec<u8>>)>) {
+        for (key, value) in &writes {
+            match value {
+                Some(value) => self.private_put(key, value.clone()),
+                None => self.private_delete(key),
+            }
+        }
+        let batch = writes.into_iter().map(|(key, value)| (private_key(&key), value));
+        let batch: Vec<_> = batch.collect();
+        self.running.backend_mut().write(&batch);
         self.sync();
     }
 

@@ -15,6 +15,7 @@ use ravelin_model::{
 use ravelin_multicast::{Committed, OrderingState, Slot};
 
 use crate::execution::{Executed, Execution, progress};
+use crate::members::Members;
 use crate::state::{MemoryBackend, State};
 
 /// SplitMix64: enough chance for tests.
@@ -91,6 +92,15 @@ impl World {
 
     pub(crate) fn block_key(&self, member: ReplicaId) -> SigningKey {
         key(2, member.0, &self.registry)
+    }
+
+    /// A member's key for blocks, before its change of this number.
+    pub(crate) fn block_key_of(&self, member: ReplicaId, turn: u8) -> SigningKey {
+        key(if turn == 0 { 2 } else { 10 + turn }, member.0, &self.registry)
+    }
+
+    pub(crate) fn identity_key(&self, member: ReplicaId) -> SigningKey {
+        key(1, member.0, &self.registry)
     }
 
     pub(crate) fn client_key(&self, client: u8) -> SigningKey {
@@ -297,12 +307,12 @@ impl Application for Toys {
             toy @ (Toy::Count | Toy::Search(_)) => {
                 let count = look(store, toy) + 1;
                 store.put(COUNT, count.encode());
-                Ok(Outcome { reply: count.encode(), changes: vec![change(COUNT)] })
+                Ok(Outcome { reply: count.encode(), changes: vec![change(COUNT)], rekey: None })
             }
             Toy::Write(size) => {
                 store.put(b"written", size.encode());
                 let reply = vec![7; usize::try_from(size).unwrap()];
-                Ok(Outcome { reply, changes: vec![change(b"written")] })
+                Ok(Outcome { reply, changes: vec![change(b"written")], rekey: None })
             }
             Toy::Leave => {
                 store.put(LEFT, Vec::new());
@@ -350,6 +360,10 @@ fn count(stored: Option<Vec<u8>>) -> u64 {
     stored.map_or(0, |bytes| u64::decode("count", &bytes).unwrap())
 }
 
+fn members(world: &World) -> Members {
+    Members::new(world.keyring.clone(), world.plan.plan.clone(), None)
+}
+
 /// A state machine with the commits that it executes.
 pub(crate) struct Machine {
     pub(crate) world: World,
@@ -368,7 +382,8 @@ impl Machine {
         let mut state = State::open(Box::new(backend.handle()));
         application.genesis(&world.plan.plan, &mut state);
         state.finish_commit(CommitIndex(0));
-        let execution = Execution::new(Box::new(application), state, None);
+        let members = members(&world);
+        let execution = Execution::new(Box::new(application), state, members, None);
         Self { world, execution, backend, time: Time(1_000_000_000) }
     }
 
@@ -377,7 +392,8 @@ impl Machine {
         let backend = self.backend.snapshot();
         let state = State::open(Box::new(backend.handle()));
         let known = progress(&state).map(|(known, _)| known);
-        let execution = Execution::new(Box::new(application), state, known.as_ref());
+        let members = members(&self.world);
+        let execution = Execution::new(Box::new(application), state, members, known.as_ref());
         Self { world: self.world.clone(), execution, backend, time: self.time }
     }
 

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ravelin_model::{
-    Action, Actions, LogRecord, Misbehaviour, Protocol, PublicKey, ReplicaId, Round, Suspicion,
+    Action, Actions, LogRecord, Misbehaviour, Place, Protocol, PublicKey, ReplicaId, Suspicion,
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -44,11 +44,11 @@ pub trait Node: Protocol {
     /// The bytes by which a message travels, and how urgent it is.
     fn bytes(&self, message: &Self::Message) -> (Priority, Vec<u8>);
 
-    /// The bytes that answer a request for a replay, from records of the log.
-    fn replayed(&self, records: Vec<LogRecord>) -> Vec<u8>;
+    /// The bytes that answer a request for a replay from `from` on, from records of the log.
+    fn replayed(&self, from: Place, records: Vec<LogRecord>) -> Vec<u8>;
 
     /// What to do about an event.
-    fn effect(&self, event: Self::Event) -> Effect;
+    fn effect(&mut self, event: Self::Event) -> Effect;
 
     /// Begins: executes what the log decides, asks the others.
     fn resume(&mut self, now: ravelin_model::Time, out: &mut Actions<Self>);
@@ -97,11 +97,11 @@ pub enum Effect {
     Archive {
         /// The peer.
         to: ReplicaId,
-        /// The first round wanted.
-        from: Round,
+        /// The first place wanted.
+        from: Place,
     },
-    /// Log records below this round may go.
-    Prune(Round),
+    /// Log records below this place may go.
+    Prune(Place),
     /// Nothing.
     None,
 }
@@ -285,7 +285,7 @@ impl<N: Node> Driver<N> {
         for action in actions {
             match action {
                 Action::Persist(record) => {
-                    self.log.append(Tag(record.round.0), &record.bytes)?;
+                    self.log.append(Tag(record.place.number()), &record.bytes)?;
                     appended = true;
                 }
                 shows => held.push(shows),
@@ -331,16 +331,16 @@ impl<N: Node> Driver<N> {
                 self.listener.send(ConnectionId(connection), Arc::from(bytes));
             }
             Effect::Archive { to, from } => self.answer_from_log(to, from),
-            Effect::Prune(below) => self.log.prune(Tag(below.0)),
+            Effect::Prune(below) => self.log.prune(Tag(below.number())),
             Effect::None => {}
         }
     }
 
     /// One page of the log; the peer asks again for the next.
-    fn answer_from_log(&mut self, to: ReplicaId, from: Round) {
+    fn answer_from_log(&mut self, to: ReplicaId, from: Place) {
         match self.replays.page(Instant::now(), to, from) {
             Some(Ok(records)) => {
-                let bytes = self.node.replayed(records);
+                let bytes = self.node.replayed(from, records);
                 self.network.send(to, Priority::Bulk, Arc::from(bytes));
             }
             Some(Err(cause)) => tracing::warn!(%cause, %to, "cannot read the log for a laggard"),

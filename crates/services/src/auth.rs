@@ -5,6 +5,11 @@
 //! last carried out: so of all orders ever signed at most one a serial is carried out, once, and an
 //! old enrolment cannot be replayed after its client was revoked.
 //!
+//! An order that gives a server another block key ([`AuthAction::Rekey`]) is judged here as to its
+//! approvals alone: this service does not know the plan in force. [`Outcome::rekey`] hands the rest
+//! on to whoever executes; if that refuses, it undoes the operation, and the serial stays free. The
+//! key stands in the next epoch's plan, not in this store, so watchers are told of no change.
+//!
 //! Assumes that fewer administrators' keys than needed are in wrong hands, and that signatures cannot
 //! be forged. Anyone who is admitted may submit an order; the approvals count, not the bearer. What a
 //! revoked client began (leases, locks, sessions) runs out by itself; it can do nothing more.
@@ -113,7 +118,7 @@ impl Auth {
         store: &mut dyn Store,
         order: &AuthOrder,
         approvals: &[(PublicKey, Signature)],
-    ) -> Result<(AuthReply, Change), AuthReply> {
+    ) -> Result<Outcome, AuthReply> {
         let mut policy = policy(store);
         if !is_action(&order.action) || approvals.len() > usize::from(policy.administrators) {
             return Err(AuthReply::Invalid);
@@ -133,13 +138,18 @@ impl Auth {
         if got < needed {
             return Err(AuthReply::NotApproved { got, needed });
         }
-        let change = match &order.action {
-            AuthAction::Enroll { name, key } => enroll(position, store, name, key)?,
-            AuthAction::Revoke { name } => revoke(store, name)?,
-        };
+        let mut outcome = Outcome::default();
+        match &order.action {
+            AuthAction::Enroll { name, key } => {
+                outcome.changes.push(enroll(position, store, name, key)?);
+            }
+            AuthAction::Revoke { name } => outcome.changes.push(revoke(store, name)?),
+            AuthAction::Rekey { member, block } => outcome.rekey = Some((*member, *block)),
+        }
         policy.next_serial = policy.next_serial.saturating_add(1);
         store.put(POLICY_KEY, policy.encode());
-        Ok((AuthReply::Changed { next_serial: policy.next_serial }, change))
+        outcome.reply = AuthReply::Changed { next_serial: policy.next_serial }.encode();
+        Ok(outcome)
     }
 
     /// Distinct administrators whose signatures hold, up to the first that does not: so an order
@@ -181,15 +191,13 @@ impl Service for Auth {
 
     fn execute(&self, context: &Context, store: &mut dyn Store, request: AuthRequest) -> Outcome {
         if let Some(reply) = self.read(store, &context.client, &request) {
-            return Outcome { reply: reply.encode(), changes: vec![] };
+            return replied(&reply);
         }
         let AuthRequest::Change { order, approvals } = request else {
             unreachable!("all other requests only read")
         };
-        match self.change(context.position, store, &order, &approvals) {
-            Ok((reply, change)) => Outcome { reply: reply.encode(), changes: vec![change] },
-            Err(refused) => Outcome { reply: refused.encode(), changes: vec![] },
-        }
+        self.change(context.position, store, &order, &approvals)
+            .unwrap_or_else(|refused| replied(&refused))
     }
 
     fn query(
@@ -204,6 +212,11 @@ impl Service for Auth {
     fn sweep(&self, _: Time, _: &mut dyn Store) -> Vec<Change> {
         Vec::new() // nothing here ends by itself
     }
+}
+
+/// An outcome that changes nothing.
+fn replied(reply: &AuthReply) -> Outcome {
+    Outcome { reply: reply.encode(), ..Outcome::default() }
 }
 
 fn enroll(
@@ -263,7 +276,9 @@ fn policy(view: &dyn View) -> Policy {
 }
 
 fn is_action(action: &AuthAction) -> bool {
-    let (AuthAction::Enroll { name, .. } | AuthAction::Revoke { name }) = action;
+    let (AuthAction::Enroll { name, .. } | AuthAction::Revoke { name }) = action else {
+        return true; // whether there is such a member is for whoever knows the plan
+    };
     (1..=NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic())
 }
 

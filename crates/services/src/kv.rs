@@ -74,7 +74,7 @@ impl Service for Kv {
             KvRequest::Unlock { name, lease } => locks::unlock(&mut turn, context, &name, lease),
             KvRequest::LockShow { name } => locks::show(&mut turn, &name),
         };
-        Outcome { reply: reply.encode(), changes: turn.changes }
+        Outcome { reply: reply.encode(), changes: turn.changes, rekey: None }
     }
 
     fn query(

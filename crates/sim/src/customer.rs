@@ -51,7 +51,7 @@ impl Customer {
         Self {
             index,
             key: public,
-            session: Session::new(world.keyring.clone(), key, config),
+            session: Session::new(world.keyring.clone(), world.plan.clone(), key, config),
             clock: Clock::new(options, &format!("client {index}")),
             links: BTreeMap::new(),
             timer: None,

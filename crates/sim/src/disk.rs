@@ -80,12 +80,13 @@ impl Disk {
 
 #[cfg(test)]
 mod tests {
-    use ravelin_model::Round;
+    use ravelin_model::{Epoch, Place, Round};
 
     use super::*;
 
     fn record(round: u64) -> LogRecord {
-        LogRecord { round: Round(round), bytes: vec![0; 3] }
+        let place = Place { epoch: Epoch::FIRST, round: Round(round) };
+        LogRecord { place, bytes: vec![0; 3] }
     }
 
     #[test]

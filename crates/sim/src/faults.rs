@@ -17,6 +17,8 @@ pub(crate) enum Fault {
     Pause(ReplicaId, Micros),
     /// Its clock jumps ahead by this much.
     Jump(ReplicaId, Micros),
+    /// It is told to change its key.
+    KeyChange(ReplicaId),
     /// A client loses its connection to a server.
     Disconnect(u16, ReplicaId),
 }
@@ -72,6 +74,10 @@ pub(crate) fn schedule(options: &Options, end: Micros) -> Vec<(Micros, FaultClas
                     faults.extend(options.wiped.map(|who| (at, class, Fault::Wipe(who, down))));
                     Micros::MAX / 2 // once
                 }
+                FaultClass::KeyChange => {
+                    faults.push((at, class, Fault::KeyChange(who)));
+                    dice.between(300_000, 3_000_000)
+                }
                 _ => break,
             };
             at = at.saturating_add(pause);
@@ -115,7 +121,7 @@ mod tests {
                         assert!(at + down <= 2_000_000, "seed {seed}");
                         assert!(!options.intruders.contains_key(&who), "seed {seed}");
                     }
-                    Fault::Jump(..) | Fault::Disconnect(..) => {}
+                    Fault::Jump(..) | Fault::Disconnect(..) | Fault::KeyChange(_) => {}
                 }
             }
         }

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use ravelin_model::{CommitIndex, ReplicaId};
+use ravelin_model::{CommitIndex, Epoch, ReplicaId, Round};
 use ravelin_multicast::parking::{PARKED_BLOCKS_MAX, PARKED_BYTES_MAX};
-use ravelin_replication::{ConnectionId, Replica, Setup};
+use ravelin_replication::{ConnectionId, Replica, Setup, Status};
 use ravelin_services::Services;
 
 use crate::checker::Violation;
@@ -20,6 +20,8 @@ use crate::world::World;
 
 /// Blocks that a replica's DAG may hold, in multiples of what a horizon of rounds holds.
 const DAG_FACTOR: usize = 6;
+/// Keys for blocks that a server has: so many epochs of its own it can begin.
+const KEYS_MAX: u16 = 8;
 /// Turns in a row after which a deadline that stays in the past is a fault of the replica.
 const SPINS_MAX: u32 = 50;
 
@@ -28,6 +30,8 @@ pub(crate) struct Host {
     pub(crate) id: ReplicaId,
     /// The process; none while it is down.
     pub(crate) server: Option<Server>,
+    /// The epoch in which it last said something.
+    pub(crate) epoch: Epoch,
     /// How often it was started: what concerns an earlier life is void.
     pub(crate) life: u64,
     pub(crate) disk: Disk,
@@ -64,6 +68,7 @@ impl Host {
         Self {
             id,
             server: None,
+            epoch: Epoch::FIRST,
             life: 0,
             disk: Disk::default(),
             clock: Clock::new(options, &format!("server {id}")),
@@ -86,13 +91,15 @@ impl Host {
         let setup = Setup {
             plan: world.plan.clone(),
             keyring: world.keyring.clone(),
-            key: world.block_key(self.id),
+            keys: (0..KEYS_MAX).map(|turn| world.block_key(self.id, turn)).collect(),
+            identity: world.identity_key(self.id),
             own: self.id,
             application: Box::new(Watched { services, witness: self.witness.clone() }),
             backend: Box::new(self.disk.backend()),
             nonce: self.life << 16 | u64::from(self.id.0),
         };
         let replica = Replica::new(setup, self.disk.records().iter().cloned());
+        self.epoch = replica.keyring().epoch();
         self.server = Some(match options.intruders.get(&self.id) {
             None => Server::Correct(Box::new(replica)),
             Some(names) => {
@@ -143,14 +150,22 @@ impl Host {
         }
         self.shown = state.commit();
         let ordering = replica.ordering().delivery().state();
-        // Before the log has been read again, ordering may stand behind the state.
-        (ordering.commit == state.commit()).then(|| Progress {
+        // Before the log has been read again, ordering may stand behind the state; and a new epoch has
+        // an order of its own.
+        let is_told = ordering.commit == state.commit() && ordering.leader_round > Round(0);
+        is_told.then(|| Progress {
             commit: state.commit(),
             chain: ordering.chain,
             root: state.root(),
             position: replica.execution().position(),
             time: ordering.time,
         })
+    }
+
+    /// Whether it is up and makes blocks.
+    pub(crate) fn takes_part(&self) -> bool {
+        let replica = self.server.as_ref().map(Server::replica);
+        replica.is_some_and(|replica| *replica.status() == Status::Active)
     }
 
     /// The last commit executed.
@@ -214,13 +229,13 @@ fn intruded(
     let mut dice = Dice::new(options.seed ^ u64::from(own.0), "takeover");
     let from = if dice.once_in(3) { 0 } else { dice.between(1, 60) };
     let until = if dice.once_in(4) { from + dice.between(12, 150) } else { u64::MAX };
-    let window = if names.contains(&"twin") {
+    let window = if names.iter().any(|name| ["deserter", "old-orders", "twin"].contains(name)) {
         Window::ALWAYS
     } else {
-        Window { from: ravelin_model::Round(from), until: ravelin_model::Round(until) }
+        Window { from: Round(from), until: Round(until) }
     };
     let (plan, keyring) = (world.plan.clone(), world.keyring.clone());
-    let means = Means::new(plan, keyring, world.block_key(own), own, (ring, dice.draw()));
+    let means = Means::new(plan, keyring, world.block_key(own, 0), own, (ring, dice.draw()));
     let intruders = names.iter().filter_map(|name| intruder::by_name(name)).collect();
     Intruded::new(replica, means, intruders, window)
 }

@@ -40,6 +40,11 @@ const VIEWS: &str = "crates/multicast/tests/views.rs";
 const RESTART: &str = "crates/multicast/tests/cluster/restart.rs";
 const WAITING: &str = "crates/multicast/tests/cluster/waiting.rs";
 const SEEDS: &str = "crates/sim/tests/seeds.rs";
+const SCENARIOS: &str = "crates/sim/tests/scenarios.rs";
+const REGRESSIONS: &str = "crates/sim/tests/regressions.rs";
+const FOLLOWING: &str = "crates/multicast/src/following.rs";
+const EPOCHS: &str = "crates/replication/src/replica/tests/epochs.rs";
+const HANDOVERS: &str = "models/tests/epochs.rs";
 
 const FORKING_LEADER: (&str, &str) = (DECISIONS, "a_forking_leader_splits_no_decision");
 
@@ -65,7 +70,10 @@ pub const ALL: &[Planted] = &[
     planted(
         "amnesia_ignored",
         "a replica that lost its log speaks for its rounds again",
-        &[(RESTART, "a_replica_that_lost_its_log_follows_and_says_nothing")],
+        &[
+            (RESTART, "a_replica_that_lost_its_log_follows_and_says_nothing"),
+            (EPOCHS, "who_lost_its_promises_of_a_later_epoch_does_not_speak_in_it_again"),
+        ],
     ),
     core(
         "anchor_one_round_early",
@@ -73,6 +81,7 @@ pub const ALL: &[Planted] = &[
         &[FORKING_LEADER, (VIEWS, "four_replicas_never_disagree_whatever_they_see")],
     ),
     planted("envelope_signatures_ignored", "a block's envelopes need no good signature", &[]),
+    planted("epoch_goes_on", "commits beyond an epoch's end are executed", &[]),
     planted("epochs_not_told_apart", "blocks of another cluster or epoch are taken", &[]),
     planted(
         "exactly_once_dropped",
@@ -82,12 +91,30 @@ pub const ALL: &[Planted] = &[
     planted("execution_not_deterministic", "services see what differs between replicas", &[]),
     planted("fast_read_by_one_correct", "f+1 equal replies make a read", &[]),
     planted("fetch_never", "missing parents are never asked for", &[]),
+    planted(
+        "handover_quorum_lowered",
+        "f+1 signatures put the next epoch in force",
+        &[(HANDOVERS, "two_liars_hand_no_epoch_over_by_themselves")],
+    ),
     planted("leader_rotation_fixed", "the same servers lead every round", &[]),
     planted("members_counted_per_answer", "a client counts a member as often as it answers", &[]),
+    planted(
+        "old_epoch_not_served",
+        "members that ended an epoch answer nobody who is still in it",
+        &[],
+    ),
     planted(
         "one_chain_rule_dropped",
         "a block may link several branches of one member",
         &[(BOMBS, "two_colluders_hang_no_tree_behind_one_block")],
+    ),
+    planted(
+        "one_followed_for_ever",
+        "who is behind an epoch's end reads the log of one member, whatever that answers",
+        &[
+            (FOLLOWING, "a_log_is_read_to_its_end_and_then_the_next_member_has_its_turn"),
+            (REGRESSIONS, "what_failed_once_holds"),
+        ],
     ),
     core(
         "parent_order_ignored",
@@ -104,12 +131,25 @@ pub const ALL: &[Planted] = &[
         "one vote less than a quorum decides",
         &[FORKING_LEADER, (VIEWS, "four_replicas_never_disagree_whatever_they_see")],
     ),
+    planted(
+        "rekey_of_any_epoch",
+        "an order of another key is good in every epoch",
+        &[
+            (SCENARIOS, "scenario_40_orders_of_earlier_epochs"),
+            (EPOCHS, "an_order_counts_in_its_epoch_for_its_own_member_and_with_its_signature_only"),
+        ],
+    ),
     planted("signers_counted_per_signature", "a proof counts a member per signature", &[]),
     planted("single_signatures_judged_strictly", "single and batch verification disagree", &[]),
     core(
         "skip_quorum_dropped",
         "one block that does not vote skips a leader",
         &[FORKING_LEADER, (VIEWS, "four_replicas_never_disagree_whatever_they_see")],
+    ),
+    planted(
+        "void_envelopes_lost",
+        "what waits in blocks that an epoch's end made void is not proposed again",
+        &[(EPOCHS, "what_an_epochs_end_made_void_is_ordered_after_it")],
     ),
     planted("vote_signatures_ignored", "statements in blocks need no signature", &[]),
     core(

@@ -61,6 +61,8 @@ pub enum FaultClass {
     TornDisk,
     /// A server comes back without its log and state; counts against `f`.
     Wipe,
+    /// A server is told to change its key, which begins an epoch.
+    KeyChange,
     /// Clocks differ.
     Skew,
     /// Clocks run at different speeds.
@@ -75,7 +77,7 @@ pub enum FaultClass {
 
 impl FaultClass {
     /// All classes.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Loss,
         Self::Duplication,
         Self::Reordering,
@@ -91,6 +93,7 @@ impl FaultClass {
         Self::SlowDisk,
         Self::TornDisk,
         Self::Wipe,
+        Self::KeyChange,
         Self::Skew,
         Self::Drift,
         Self::ClockJump,
@@ -117,6 +120,7 @@ impl FaultClass {
             Self::SlowDisk => "slow-disk",
             Self::TornDisk => "torn-disk",
             Self::Wipe => "wipe",
+            Self::KeyChange => "key-change",
             Self::Skew => "skew",
             Self::Drift => "drift",
             Self::ClockJump => "clock-jump",

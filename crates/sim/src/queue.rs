@@ -4,8 +4,8 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
 
-use ravelin_model::ReplicaId;
 use ravelin_model::wire::{ClientMessage, ServerMessage};
+use ravelin_model::{Epoch, ReplicaId};
 use ravelin_multicast::Message;
 use ravelin_replication::ConnectionId;
 
@@ -16,8 +16,8 @@ use crate::options::FaultClass;
 /// A message between servers, as it travels.
 #[derive(Clone, Debug)]
 pub(crate) enum Letter {
-    /// Already verified.
-    Message(Message),
+    /// Already verified, of the sender's epoch.
+    Message(Epoch, Message),
     /// To be decoded and verified.
     Bytes(Arc<Vec<u8>>),
 }

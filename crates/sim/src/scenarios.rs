@@ -65,6 +65,12 @@ pub const ALL: &[Scenario] = &[
         mutant: Planted("fetch_never"),
     },
     Scenario {
+        number: 8,
+        name: "old members resign before the others have ended their epoch",
+        tests: &[(SIM, "scenario_08_members_leave_an_epoch_that_others_are_still_in")],
+        mutant: Planted("old_epoch_not_served"),
+    },
+    Scenario {
         number: 9,
         name: "a silent leader",
         tests: &[(SIM, "scenario_09_a_silent_leader")],
@@ -136,6 +142,7 @@ pub const ALL: &[Scenario] = &[
         name: "replay across clusters and epochs",
         tests: &[
             (SIM, "scenario_40_replay_from_elsewhere"),
+            (SIM, "scenario_40_orders_of_earlier_epochs"),
             (
                 CLIENT_VOTES,
                 "scenario_40_statements_of_another_cluster_incarnation_or_epoch_do_not_count",
@@ -165,6 +172,12 @@ pub const ALL: &[Scenario] = &[
         mutant: Planted("leader_rotation_fixed"),
     },
     Scenario {
+        number: 58,
+        name: "old blocks still count after a change of members",
+        tests: &[(SIM, "scenario_58_blocks_of_an_epoch_that_has_ended")],
+        mutant: Planted("epoch_goes_on"),
+    },
+    Scenario {
         number: 60,
         name: "an offline tree of forks behind one tip",
         tests: &[
@@ -192,7 +205,8 @@ mod tests {
 
     #[test]
     fn every_scenario_asked_for_is_there_with_tests_that_exist() {
-        let asked = [1, 2, 5, 6, 7, 9, 14, 15, 16, 21, 31, 32, 33, 35, 40, 41, 56, 57, 60, 61];
+        let asked =
+            [1, 2, 5, 6, 7, 8, 9, 14, 15, 16, 21, 31, 32, 33, 35, 40, 41, 56, 57, 58, 60, 61];
         let numbers: Vec<u32> = ALL.iter().map(|scenario| scenario.number).collect();
         assert_eq!(numbers, asked);
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");

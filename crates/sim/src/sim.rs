@@ -13,7 +13,8 @@ use std::sync::Arc;
 use ravelin_client::ClientAction;
 use ravelin_model::wire::{ClientMessage, ServerMessage};
 use ravelin_model::{
-    Action, CommitIndex, Digest, Encode as _, Misbehaviour, ReplicaId, Suspicion, Vote,
+    Action, ClusterPlan, CommitIndex, Digest, Encode as _, Epoch, Misbehaviour, ReplicaId,
+    Suspicion, Vote,
 };
 use ravelin_multicast::{CommitRule, Message};
 use ravelin_replication::{ClientInput, ConnectionId, Event as ReplicaEvent, Status, peer};
@@ -68,6 +69,8 @@ pub struct Sim {
     phase: Phase,
     slowest: Micros,
     suspicions: Suspicions,
+    /// The plans of later epochs.
+    epochs: BTreeMap<Epoch, ClusterPlan>,
     violation: Option<Violation>,
 }
 
@@ -115,6 +118,8 @@ pub struct Outcome {
     pub maxima: Maxima,
     /// The longest wait of a client, from its question or the healing on.
     pub slowest_us: u64,
+    /// Epochs that correct replicas began after the first.
+    pub epochs: usize,
     /// What clients asked and were told.
     pub history: History,
 }
@@ -153,6 +158,7 @@ impl Sim {
             phase: Phase::Working,
             slowest: 0,
             suspicions: Suspicions::default(),
+            epochs: BTreeMap::new(),
             violation: None,
             options,
             world,
@@ -215,6 +221,7 @@ impl Sim {
             proofs: self.order.proof_count(),
             maxima: self.maxima,
             slowest_us: self.slowest,
+            epochs: self.epochs.len(),
             history: self.history,
         }
     }
@@ -265,12 +272,11 @@ impl Sim {
 
     fn deliver(&mut self, to: ReplicaId, life: u64, from: ReplicaId, letter: Letter) {
         let Some(host) = self.hosts.get(to.index()) else { return };
-        if host.life != life || host.server.is_none() {
-            return;
-        }
+        let Some(server) = host.server.as_ref().filter(|_| host.life == life) else { return };
+        let server = server.replica();
         let verdict = match letter {
-            Letter::Message(message) => Ok(message),
-            Letter::Bytes(bytes) => read_letter(&self.world, &bytes),
+            Letter::Message(epoch, message) => Ok(peer::heard(server.keyring(), epoch, message)),
+            Letter::Bytes(bytes) => read_letter(server.keyring(), &bytes),
         };
         self.trace.note(self.now, b'd', (to.0, from.0), &mark_of(&verdict));
         match verdict {
@@ -395,12 +401,12 @@ impl Sim {
     /// Does what is seen outside the server.
     fn show(&mut self, id: ReplicaId, deed: Deed) {
         match deed {
-            Deed::Act(Action::Send(to, message)) => self.post(id, to, &self.letter(&message)),
+            Deed::Act(Action::Send(to, message)) => self.post(id, to, &self.letter(id, &message)),
             Deed::Act(Action::Broadcast(message)) => {
                 if let Message::Block(block) = &message {
                     self.stated(id, &block.body.votes);
                 }
-                let letter = self.letter(&message);
+                let letter = self.letter(id, &message);
                 for to in self.world.keyring.group().members() {
                     self.post(id, to, &letter);
                 }
@@ -461,6 +467,9 @@ impl Sim {
                     host.clock.jump(by);
                 }
                 self.set_timer(id);
+            }
+            Fault::KeyChange(id) => {
+                self.feed(id, |server, now, out| server.change_key(now, out));
             }
             Fault::Disconnect(client, id) => {
                 let link = self.customers.get(usize::from(client)).and_then(|c| c.links.get(&id));

@@ -68,7 +68,7 @@ impl World {
                     key: public("client", index),
                 })
                 .collect(),
-            rekey_interval_min_s: 3600,
+            rekey_interval_min_s: 1,
         };
         let cluster = ClusterId(plan_digest(&plan));
         let mut plan = SignedPlan { plan, signatures: Vec::new() };
@@ -77,10 +77,17 @@ impl World {
         Self { plan, keyring, seed, registry }
     }
 
-    /// A server's key for blocks and statements.
+    /// A server's key for blocks and statements, before its change of this number.
     #[must_use]
-    pub(crate) fn block_key(&self, replica: ReplicaId) -> Arc<SigningKey> {
-        Arc::new(key(self.seed, self.registry.as_ref(), "block", replica.0))
+    pub(crate) fn block_key(&self, replica: ReplicaId, turn: u16) -> Arc<SigningKey> {
+        let kind = if turn == 0 { "block".into() } else { format!("block {turn}") };
+        Arc::new(key(self.seed, self.registry.as_ref(), &kind, replica.0))
+    }
+
+    /// A server's identity key.
+    #[must_use]
+    pub(crate) fn identity_key(&self, replica: ReplicaId) -> Arc<SigningKey> {
+        Arc::new(key(self.seed, self.registry.as_ref(), "identity", replica.0))
     }
 
     /// A client's key.
@@ -111,7 +118,7 @@ mod tests {
             let mut options = Options::draw(1, Mode::Safety, Settings::default());
             options.signatures = signatures;
             let world = World::new(&options);
-            let signature = world.block_key(ReplicaId(1)).sign(Domain::Block, b"it");
+            let signature = world.block_key(ReplicaId(1), 0).sign(Domain::Block, b"it");
             let holds = |member| {
                 let key = world.keyring.member(ReplicaId(member)).unwrap();
                 world.keyring.scheme().verify(Domain::Block, key, b"it", &signature)

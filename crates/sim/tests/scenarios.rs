@@ -97,6 +97,20 @@ fn scenario_07_commits_go_on_under_load() {
     holds(1, long);
 }
 
+/// Members that have left an epoch still serve those who have not ended it: a member that leaves for
+/// good, and one that was away, leave a quorum in neither epoch otherwise.
+#[test]
+fn scenario_08_members_leave_an_epoch_that_others_are_still_in() {
+    let outcomes = holds(6, |seed| {
+        Options::calm(seed, Mode::Liveness, SMALL)
+            .with(FaultClass::KeyChange)
+            .with(FaultClass::Loss)
+            .with(FaultClass::Crash)
+            .intruded(u16::try_from(seed % 4).unwrap(), "deserter")
+    });
+    assert!(outcomes.iter().all(|outcome| outcome.epochs > 0));
+}
+
 /// A silent leader holds nobody up for good.
 #[test]
 fn scenario_09_a_silent_leader() {
@@ -176,6 +190,21 @@ fn scenario_40_replay_from_elsewhere() {
     }
 }
 
+/// A member's order of another key is good in the epoch for which it was signed: later, it would give
+/// the member a key back that it has given up.
+#[test]
+fn scenario_40_orders_of_earlier_epochs() {
+    let outcomes = holds(2, |seed| Options {
+        commits: 4000,
+        ..Options::calm(seed, Mode::Safety, SMALL)
+            .with(FaultClass::KeyChange)
+            .intruded(2, "old-orders")
+    });
+    let epochs: Vec<_> =
+        outcomes.iter().map(|outcome| (outcome.epochs, outcome.virtual_us)).collect();
+    assert!(epochs.iter().all(|(count, _)| *count > 4), "{epochs:?}");
+}
+
 /// A liar and laggards together tell no stale value: fast reads need a quorum.
 #[test]
 fn scenario_41_a_liar_and_laggards() {
@@ -212,6 +241,18 @@ fn scenario_57_rotation_of_leaders() {
             leaders: 1,
             ..Options::calm(seed, Mode::Liveness, SMALL).intruded(bad, "mute")
         });
+    }
+}
+
+/// What the order of an epoch holds beyond the commit that ends it is void, however far it was decided
+/// where: whoever saw more of it executes no more.
+#[test]
+fn scenario_58_blocks_of_an_epoch_that_has_ended() {
+    for class in [FaultClass::Adversary, FaultClass::SlowLinks, FaultClass::Reordering] {
+        let outcomes = holds(3, |seed| {
+            Options::calm(seed, Mode::Safety, SMALL).with(FaultClass::KeyChange).with(class)
+        });
+        assert!(outcomes.iter().any(|outcome| outcome.epochs > 0));
     }
 }
 

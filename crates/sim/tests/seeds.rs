@@ -2,7 +2,7 @@
 //! is well again. `cargo xtask sim` makes many more.
 
 use ravelin_sim::runner::{Report, replay, run_seeds};
-use ravelin_sim::{Mode, Options, Settings, intruder};
+use ravelin_sim::{FaultClass, Mode, Options, Settings, intruder};
 
 /// Seeds of each mode: a build without optimisation is ten times slower.
 const SEEDS: u64 = if cfg!(debug_assertions) { 8 } else { 60 };
@@ -44,7 +44,11 @@ fn every_intruder_acts_and_is_survived() {
         let mut acts = 0;
         for seed in 0..seeds {
             let who = u16::try_from(seed % 4).unwrap();
-            let options = Options::calm(seed, Mode::Liveness, (4, 1)).intruded(who, known.name);
+            let calm = Options::calm(seed, Mode::Liveness, (4, 1)).intruded(who, known.name);
+            let options = match known.name {
+                "deserter" | "old-orders" => calm.with(FaultClass::KeyChange),
+                _ => calm,
+            };
             let outcome = replay(&options);
             if let Some(violation) = outcome.violation {
                 panic!("{violation}\n{options}");

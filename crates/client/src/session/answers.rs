@@ -1,75 +1,98 @@
 //! What is believed of what members answer.
 //!
-//! Answers are equal if they agree in epoch, session, sequence and result. Epoch: a signed statement
-//! must be of the keyring's, and an unsigned repetition comes over a connection to a member of it.
+//! Answers are equal if they agree in epoch, session, sequence and result. Epoch: that of the signed
+//! statement, whose keys must be known, even if the session has gone on since; an unsigned
+//! repetition is a vote of the newest epoch known when it comes, since nothing in it tells another.
+//! So `f` counts the members intruded in an epoch and from its end until the session follows.
 //! The place in the total order is not part of the comparison: a read whose envelope was ordered
 //! twice is answered at two places, and either result is right. It is reported where `one_correct`
 //! of those who agree name the same.
 
 use ravelin_crypto::answers::answer_leaf;
 use ravelin_crypto::merkle;
-use ravelin_model::{Answer, AnswerBatch, MerklePath, OperationResult, SignedStatement, Suspicion};
+use ravelin_model::{
+    Answer, AnswerBatch, Digest, Epoch, MerklePath, OperationResult, SignedStatement, Suspicion,
+};
 
 use super::*;
+use crate::epochs::Standing;
 use crate::event::{ReadPath, Voted};
 use crate::limits::SETTLED_MAX;
 
+/// Answers of one commit to one session, as a member signed them.
+#[derive(Debug)]
+pub(super) struct SignedAnswers {
+    pub(super) statement: SignedStatement,
+    pub(super) batch: AnswerBatch,
+    pub(super) path: MerklePath,
+}
+
+impl SignedAnswers {
+    /// Bytes of memory.
+    pub(super) fn bytes(&self) -> usize {
+        let results = self.batch.answers.iter().map(|answer| answer.result.bytes()).sum::<usize>();
+        let answers = self.batch.answers.len() * size_of::<Answer>();
+        size_of::<Self>() + results + answers + self.path.siblings.len() * size_of::<Digest>()
+    }
+}
+
 impl Session {
-    /// Whether `batch` is what `from` signed for a commit of this epoch. Says otherwise of `from`
-    /// only what no correct member does: one that is an epoch ahead, or late, is not at fault.
-    pub(super) fn is_believable(
+    /// Takes answers of one commit. Says of `from` only what no correct member does: one that is
+    /// epochs ahead, or late, is not at fault.
+    pub(super) fn on_answers(
         &mut self,
+        now: Time,
         from: ReplicaId,
-        signed: &SignedStatement,
-        batch: &AnswerBatch,
-        path: &MerklePath,
+        answers: SignedAnswers,
         out: &mut Vec<ClientAction>,
-    ) -> bool {
-        let suspicion = if signed.replica != from {
-            Suspicion::BadSignature
-        } else {
-            match self.is_current(signed) {
-                Err(suspicion) => suspicion,
-                Ok(false) => return false,
-                Ok(true) => {
-                    self.remember(*signed, out);
-                    if merkle::verify(&signed.statement.answers, &answer_leaf(batch), path) {
-                        return true;
-                    }
-                    Suspicion::Malformed
+    ) {
+        let epoch = answers.statement.statement.epoch;
+        match self.judge_answers(from, &answers, out) {
+            Ok(Standing::Signed) => self.count(now, from, epoch, answers.batch, out),
+            Ok(Standing::Later) => {
+                if self.on_later_epoch(now, from, epoch, out) {
+                    self.following.keep(from, answers);
                 }
             }
-        };
-        self.accuse(from, Misbehaviour::Suspected(suspicion), out);
-        false
+            Ok(Standing::Forgotten) => {}
+            Err(suspicion) => self.accuse(from, Misbehaviour::Suspected(suspicion), out),
+        }
     }
 
-    /// Whether a statement is a member's about this epoch. Of another epoch it is nobody's fault.
-    pub(super) fn is_current(&self, signed: &SignedStatement) -> Result<bool, Suspicion> {
-        let (statement, keyring) = (&signed.statement, &self.keyring);
-        if (statement.cluster, statement.incarnation) != (keyring.cluster(), keyring.incarnation())
-        {
-            return Err(Suspicion::Foreign);
+    /// Whether the answers are what `from` signed for a commit.
+    fn judge_answers(
+        &mut self,
+        from: ReplicaId,
+        SignedAnswers { statement, batch, path }: &SignedAnswers,
+        out: &mut Vec<ClientAction>,
+    ) -> Result<Standing, Suspicion> {
+        if statement.replica != from {
+            return Err(Suspicion::BadSignature);
         }
-        if statement.epoch != keyring.epoch() {
-            return Ok(false);
+        let standing = self.epochs.judge(statement)?;
+        if standing == Standing::Signed {
+            self.remember(*statement, out);
+            if !merkle::verify(&statement.statement.answers, &answer_leaf(batch), path) {
+                return Err(Suspicion::Malformed);
+            }
         }
-        if keyring.holds(signed) { Ok(true) } else { Err(Suspicion::BadSignature) }
+        Ok(standing)
     }
 
-    /// Compares a good statement with what else was stated.
+    /// Compares a good statement with what else was stated in its epoch.
     pub(super) fn remember(&mut self, signed: SignedStatement, out: &mut Vec<ClientAction>) {
-        for evidence in self.statements.record(signed) {
+        for evidence in self.epochs.record(signed) {
             self.accuse(evidence.accused(), Misbehaviour::Proven(evidence), out);
         }
     }
 
-    /// Counts the answers of one member. They are its own word: it signed them, or they came over
-    /// its connection.
+    /// Counts the answers of one member of `epoch`. They are its own word: it signed them, or they
+    /// came over its connection.
     pub(super) fn count(
         &mut self,
         now: Time,
         from: ReplicaId,
+        epoch: Epoch,
         batch: AnswerBatch,
         out: &mut Vec<ClientAction>,
     ) {
@@ -82,19 +105,21 @@ impl Session {
             if self.named_session() != Some(batch.session) {
                 return;
             }
-            self.count_one(now, from, answer, out);
+            self.count_one(now, (from, epoch), answer, out);
         }
     }
 
     fn count_one(
         &mut self,
         now: Time,
-        from: ReplicaId,
+        (from, epoch): (ReplicaId, Epoch),
         answer: Answer,
         out: &mut Vec<ClientAction>,
     ) {
-        let (sequence, group) = (answer.sequence, self.group());
-        if self.agreed.get(&sequence).is_some_and(|agreed| agreed.is_contradicted(&answer)) {
+        let (sequence, is_newest) = (answer.sequence, epoch == self.epoch());
+        let Some(group) = self.epochs.keyring(epoch).map(Keyring::group) else { return };
+        let agreed = self.agreed.get(&sequence);
+        if agreed.is_some_and(|agreed| agreed.is_contradicted(epoch, &answer)) {
             self.report_liars(sequence, [from], out);
         }
         let Some((first, flight)) = self.flights.range_mut(..=sequence).next_back() else { return };
@@ -105,11 +130,17 @@ impl Session {
             refusal @ (Refusal::UnknownSession | Refusal::UnknownClient),
         ) = answer.result
         {
-            return self.on_shut_out(from, refusal, out);
+            // Whether the session is unknown now is for the newest epoch to say.
+            if is_newest {
+                self.on_shut_out(from, refusal, out);
+            }
+            return;
         }
         let first = *first;
-        self.shut_out.withdraw(from);
-        let agreed = flight.vote(from, answer, group);
+        if is_newest {
+            self.shut_out.withdraw(from);
+        }
+        let agreed = flight.vote((epoch, group), from, answer);
         let is_settled = flight.is_settled();
         if let Some((agreed, liars)) = agreed {
             self.agreed.insert(sequence, agreed);

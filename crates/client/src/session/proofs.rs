@@ -1,15 +1,18 @@
 //! Values of a state that a quorum signed, shown by any one member.
 //!
 //! The value may be old: nothing tells how much newer the newest state is. The agreed time of the
-//! statement tells its age.
+//! statement tells its age. A state of an earlier epoch than the newest one known is refused, though
+//! nobody is at fault for showing it: its members' keys may be in other hands by now. One of a later
+//! epoch is a reason to follow the cluster there, and then to ask again.
 
 use std::collections::BTreeSet;
 
 use ravelin_crypto::state_tree::{state_key, verify_proof};
 use ravelin_model::wire::StateProof;
-use ravelin_model::{CommitStatement, SignedStatement, Suspicion, mutants};
+use ravelin_model::{CommitStatement, Epoch, SignedStatement, Suspicion, mutants};
 
 use super::*;
+use crate::epochs::Standing;
 use crate::limits::PROOFS_MAX;
 
 /// A question that has no proof yet.
@@ -22,6 +25,16 @@ pub(super) struct Proof {
     /// The one whose answer is awaited.
     asked: Option<ReplicaId>,
     pub(super) deadline: Time,
+}
+
+/// What is to be made of what a member showed.
+enum Shown {
+    /// The state that a quorum stated.
+    Proven(CommitStatement),
+    /// Nothing is proven, and a correct member may show it.
+    Nothing,
+    /// It is of a later epoch than any known.
+    Later(Epoch),
 }
 
 impl Session {
@@ -66,13 +79,15 @@ impl Session {
         let state_key = state_key(proof.service, &proof.key);
         let is_awaited = proof.asked == Some(from);
         match self.judge_proof(statements, shown.as_ref(), &state_key, out) {
-            Ok(Some(statement)) => {
+            Ok(Shown::Proven(statement)) => {
                 self.proofs.remove(&ticket);
                 let value = shown.and_then(|shown| shown.value);
                 let event = Event::Proven { ticket, value, statement, shown_by: from };
                 return out.push(ClientAction::Deliver(event));
             }
-            Ok(None) => {}
+            // Asked again where that epoch begins, or where nobody shows it in time.
+            Ok(Shown::Later(epoch)) if self.on_later_epoch(now, from, epoch, out) => return,
+            Ok(Shown::Later(_) | Shown::Nothing) => {}
             Err(suspicion) => self.accuse(from, Misbehaviour::Suspected(suspicion), out),
         }
         if is_awaited {
@@ -93,39 +108,57 @@ impl Session {
         }
     }
 
-    /// What a quorum of distinct members stated alike, if the entry shown belongs to that state.
-    /// `Ok(None)` is an answer that proves nothing and that a correct member may give.
+    /// What a quorum of distinct members of the newest epoch stated alike, if the entry shown belongs
+    /// to that state.
     fn judge_proof(
         &mut self,
         statements: &[SignedStatement],
         shown: Option<&StateProof>,
         state_key: &[u8],
         out: &mut Vec<ClientAction>,
-    ) -> Result<Option<CommitStatement>, Suspicion> {
-        let group = self.group();
-        let (Some(first), Some(shown)) = (statements.first(), shown) else { return Ok(None) };
+    ) -> Result<Shown, Suspicion> {
+        let (Some(first), Some(shown)) = (statements.first(), shown) else {
+            return Ok(Shown::Nothing);
+        };
+        let epoch = first.statement.epoch;
+        match self.epochs.judge(first)? {
+            Standing::Later => return Ok(Shown::Later(epoch)),
+            Standing::Signed if epoch == self.epoch() => {}
+            Standing::Signed | Standing::Forgotten => return Ok(Shown::Nothing),
+        }
         let members: BTreeSet<_> = statements.iter().map(|signed| signed.replica).collect();
         let is_distinct = members.len() == statements.len()
             || mutants::is_active("signers_counted_per_signature");
-        let is_quorum = is_distinct && statements.len() >= group.quorum();
+        let is_quorum = is_distinct && statements.len() >= self.group().quorum();
         if !is_quorum || statements.iter().any(|signed| signed.statement != first.statement) {
             return Err(Suspicion::Malformed);
         }
         for signed in statements {
-            if !self.is_current(signed)? {
-                return Ok(None);
+            if self.epochs.judge(signed)? != Standing::Signed {
+                return Ok(Shown::Nothing);
             }
             self.remember(*signed, out);
         }
         if !verify_proof(&first.statement.state, state_key, shown) {
             return Err(Suspicion::Malformed);
         }
-        Ok(Some(first.statement))
+        Ok(Shown::Proven(first.statement))
     }
 
     /// Asks those that nobody could be asked for before.
     pub(super) fn ask_proofs_again(&mut self, now: Time, out: &mut Vec<ClientAction>) {
         self.pass_on(now, |proof| proof.asked.is_none(), out);
+    }
+
+    /// Asks anew, as if nobody had been asked, because what was shown before counts no more.
+    pub(super) fn ask_proofs_afresh(&mut self, now: Time, out: &mut Vec<ClientAction>) {
+        for proof in self.proofs.values_mut() {
+            proof.tried.clear();
+            proof.asked = None;
+        }
+        if self.peers.connected_count() > 0 {
+            self.ask_proofs_again(now, out);
+        }
     }
 
     /// Asks the next member where `replica` was asked.

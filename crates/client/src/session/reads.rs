@@ -138,6 +138,17 @@ impl Session {
         }
     }
 
+    /// Asks all members anew: replies of one epoch are not added to those of another.
+    pub(super) fn ask_reads_afresh(&mut self, out: &mut Vec<ClientAction>) {
+        let asking = self.reads.iter_mut().filter(|(_, read)| read.is_asking());
+        for (ticket, read) in asking {
+            read.replies.clear();
+            for replica in self.peers.connected() {
+                out.push(ClientAction::Send(replica, read.question(*ticket)));
+            }
+        }
+    }
+
     /// Orders what too few connected members can still settle.
     pub(super) fn order_hopeless_reads(&mut self, now: Time, out: &mut Vec<ClientAction>) {
         let needed = self.replies_needed();

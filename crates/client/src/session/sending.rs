@@ -25,8 +25,8 @@ impl Session {
         let first = self.next;
         self.next = Sequence(first.0.saturating_add(operations.len() as u64));
         let envelope = Envelope {
-            cluster: self.keyring.cluster(),
-            incarnation: self.keyring.incarnation(),
+            cluster: self.epochs.newest().cluster(),
+            incarnation: self.epochs.newest().incarnation(),
             client: self.client(),
             session,
             first,
@@ -65,7 +65,7 @@ impl Session {
 
     /// Begins the next attempt of every flight whose time is over.
     pub(super) fn retry(&mut self, now: Time, out: &mut Vec<ClientAction>) {
-        let quorum = self.group().quorum();
+        let (quorum, size) = (self.group().quorum(), self.group().size());
         let connected = self.peers.connected_count();
         let mut is_in_vain = false;
         for flight in self.flights.values_mut().filter(|flight| flight.deadline <= now) {
@@ -73,7 +73,7 @@ impl Session {
             if let (0, Some(home)) = (flight.attempt, home) {
                 self.peers.turn_from(home);
             }
-            let reached_all = self.peers.reach(flight.attempt) >= self.keyring.group().size();
+            let reached_all = self.peers.reach(flight.attempt) >= size;
             is_in_vain |= reached_all || connected < quorum;
             let wait = self.peers.wait(flight.attempt.saturating_add(1));
             flight.start_over(now.after(wait));

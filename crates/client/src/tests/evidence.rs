@@ -14,7 +14,7 @@ fn proofs(fixture: &mut Fixture) -> Vec<Evidence> {
             && let Misbehaviour::Proven(evidence) = *misbehaviour
         {
             assert_eq!(evidence.accused(), replica);
-            assert!(fixture.keys.keyring.proves(&evidence), "{evidence:?}");
+            assert!(fixture.keys.prove(&evidence), "{evidence:?}");
             found.push(evidence);
         }
     }

@@ -5,15 +5,17 @@ use std::time::Duration;
 use ravelin_crypto::answers::answer_leaf;
 use ravelin_crypto::merkle::MerkleTree;
 use ravelin_crypto::state_tree::{StateTree, state_key, value_digest};
-use ravelin_crypto::{Keyring, Registry, Scheme, SigningKey, plan_digest, sign_plan};
+use ravelin_crypto::{
+    Keyring, Registry, Scheme, SigningKey, plan_digest, sign_handover, sign_plan,
+};
 use ravelin_model::plan::{Labels, PLAN_VERSION};
 use ravelin_model::requests::session::SessionReply;
 use ravelin_model::wire::{ClientMessage, ServerMessage, StateProof};
 use ravelin_model::{
     Answer, AnswerBatch, ClientEntry, ClusterId, ClusterPlan, CommitIndex, CommitStatement, Digest,
-    Encode as _, Envelope, Epoch, FaultModel, Group, Incarnation, Member, Misbehaviour, Operation,
-    OperationResult, Position, PublicKey, Purpose, ReplicaId, Sequence, ServiceId, SessionId,
-    SignedPlan, SignedStatement, Time,
+    Encode as _, Envelope, Epoch, Evidence, FaultModel, Group, Incarnation, Member, Misbehaviour,
+    Operation, OperationResult, Position, Previous, PublicKey, Purpose, ReplicaId, Sequence,
+    ServiceId, SessionId, SignedPlan, SignedStatement, Time,
 };
 
 use crate::event::{ClientAction, Event};
@@ -26,12 +28,81 @@ pub(super) const PATIENCE: Duration = Duration::from_millis(100);
 /// The session that [`Fixture::open`] gets.
 pub(super) const SESSION: SessionId = SessionId(5);
 
-/// The keys of a cluster and its clients.
+/// The keys of a cluster and its clients, in the newest epoch and those before it.
 pub(super) struct Keys {
     pub(super) registry: Registry,
     pub(super) members: Vec<SigningKey>,
     pub(super) plan: SignedPlan,
     pub(super) keyring: Keyring,
+    /// Every plan, the newest included.
+    pub(super) chain: Vec<SignedPlan>,
+    /// Of the block keys.
+    seeds: Vec<[u8; 32]>,
+    /// What was signed with in each epoch but the newest.
+    older: Vec<(Keyring, Vec<SigningKey>)>,
+}
+
+impl Keys {
+    /// The plan after the newest, with other block keys of these members, and the seeds
+    /// of all block keys.
+    pub(super) fn successor(&self, changed: &[usize], kind: u8) -> (SignedPlan, Vec<[u8; 32]>) {
+        let mut plan = self.plan.plan.clone();
+        plan.epoch = plan.epoch.next();
+        plan.previous = Some(Previous {
+            plan: plan_digest(&self.plan.plan),
+            commit: CommitIndex(plan.epoch.0),
+            time: START,
+            state: Digest::default(),
+            ordering: Digest::default(),
+        });
+        let mut seeds = self.seeds.clone();
+        for member in changed {
+            seeds[*member] = seed(kind, u8::try_from(*member).unwrap());
+            seeds[*member][1] = u8::try_from(plan.epoch.0).unwrap();
+            let key = SigningKey::simulated(&seeds[*member], &self.registry);
+            plan.members[*member].block = key.public();
+        }
+        (SignedPlan { plan, signatures: Vec::new() }, seeds)
+    }
+
+    /// Signs `next` with keys of these members of the newest epoch.
+    pub(super) fn hand_over(
+        &self,
+        next: &mut SignedPlan,
+        signers: impl IntoIterator<Item = usize>,
+    ) {
+        for signer in signers {
+            let key = &self.members[signer];
+            next.signatures.push((key.public(), sign_handover(&plan_digest(&next.plan), key)));
+        }
+    }
+
+    /// Begins the next epoch, in which these members have other block keys.
+    pub(super) fn rekey(&mut self, changed: &[usize]) {
+        let (mut next, seeds) = self.successor(changed, 20);
+        self.hand_over(&mut next, 0..self.keyring.group().quorum());
+        let keys = seeds.iter().map(|seed| SigningKey::simulated(seed, &self.registry));
+        let members = keys.collect();
+        self.seeds = seeds;
+        let scheme = self.keyring.scheme().clone();
+        let keyring = Keyring::new(self.keyring.cluster(), &next, scheme).unwrap();
+        let keyring = std::mem::replace(&mut self.keyring, keyring);
+        self.older.push((keyring, std::mem::replace(&mut self.members, members)));
+        self.chain.push(next.clone());
+        self.plan = next;
+    }
+
+    /// What was signed with in an epoch; in the newest, for one that never was.
+    pub(super) fn at(&self, epoch: Epoch) -> (&Keyring, &[SigningKey]) {
+        let older = self.older.iter().find(|(keyring, _)| keyring.epoch() == epoch);
+        older.map_or((&self.keyring, &self.members), |(keyring, keys)| (keyring, keys.as_slice()))
+    }
+
+    /// Whether evidence holds in some epoch.
+    pub(super) fn prove(&self, evidence: &Evidence) -> bool {
+        let older = self.older.iter().map(|(keyring, _)| keyring);
+        older.chain([&self.keyring]).any(|keyring| keyring.proves(evidence))
+    }
 }
 
 pub(super) fn seed(kind: u8, index: u8) -> [u8; 32] {
@@ -72,8 +143,10 @@ pub(super) fn keys(n: u16, f: u16, fault_model: FaultModel) -> Keys {
     sign_plan(&mut plan, &key(4, 0));
     let cluster = ClusterId(plan_digest(&plan.plan));
     let keyring = Keyring::new(cluster, &plan, Scheme::Simulated(registry.clone())).unwrap();
-    let members = (0..u8::try_from(n).unwrap()).map(|index| key(2, index)).collect();
-    Keys { registry, members, plan, keyring }
+    let seeds: Vec<_> = (0..u8::try_from(n).unwrap()).map(|index| seed(2, index)).collect();
+    let members = seeds.iter().map(|seed| SigningKey::simulated(seed, &registry)).collect();
+    let (chain, older) = (vec![plan.clone()], Vec::new());
+    Keys { registry, members, plan, keyring, chain, seeds, older }
 }
 
 /// A session under test, with all members connected.
@@ -93,7 +166,7 @@ impl Fixture {
         let key = SigningKey::simulated(&seed(5, 0), &keys.registry);
         let client = key.public();
         let config = SessionConfig { patience: PATIENCE, seed: [7; 32] };
-        let session = Session::new(keys.keyring.clone(), key, config);
+        let session = Session::new(keys.keyring.clone(), keys.plan.clone(), key, config);
         let group = keys.keyring.group();
         let (sends, events) = (Vec::new(), Vec::new());
         let mut fixture = Self { keys, group, client, session, now: START, sends, events };
@@ -111,6 +184,12 @@ impl Fixture {
     /// With a session opened by the first members of a quorum.
     pub(super) fn open(mut self) -> Self {
         self.act(|session, now, out| session.open(now, out).unwrap());
+        self.opened()
+    }
+
+    /// The opening under way is answered by the first members of a quorum.
+    pub(super) fn opened(mut self) -> Self {
+        self.take_events();
         let reply = SessionReply::Opened(SESSION).encode();
         let mut batch = self.batch(&[(START.0, SESSION.0, &reply)]);
         batch.session = SessionId(0);
@@ -141,6 +220,14 @@ impl Fixture {
     /// `member` tells something over its connection.
     pub(super) fn tell(&mut self, member: usize, message: ServerMessage) {
         self.act(|session, now, out| session.on_message(now, id(member), message, out));
+    }
+
+    /// `member` tells the session of the newest epoch and shows the plans of all.
+    pub(super) fn follow(&mut self, member: usize) {
+        let message = self.answers(member, 1000, &self.batch(&[]));
+        self.tell(member, message);
+        self.tell(member, ServerMessage::Plans(self.keys.chain.clone()));
+        assert_eq!(self.session.plan(), &self.keys.plan);
     }
 
     /// Lets time pass up to the session's next deadline.
@@ -221,14 +308,27 @@ impl Fixture {
     }
 
     pub(super) fn sign(&self, member: usize, statement: CommitStatement) -> SignedStatement {
-        self.keys.keyring.sign_statement(&self.keys.members[member], id(member), statement)
+        let (keyring, keys) = self.keys.at(statement.epoch);
+        keyring.sign_statement(&keys[member], id(member), statement)
     }
 
-    /// `member`'s signed answers, between those to two other sessions.
+    /// `member`'s signed answers in the newest epoch, between those to two other sessions.
     pub(super) fn answers(&self, member: usize, commit: u64, batch: &AnswerBatch) -> ServerMessage {
+        self.answers_in(self.keys.keyring.epoch(), member, commit, batch)
+    }
+
+    /// The same in another epoch.
+    pub(super) fn answers_in(
+        &self,
+        epoch: Epoch,
+        member: usize,
+        commit: u64,
+        batch: &AnswerBatch,
+    ) -> ServerMessage {
         let leaves = vec![Digest([1; 32]), answer_leaf(batch), Digest([2; 32])];
         let tree = MerkleTree::new(leaves);
-        let statement = self.sign(member, self.statement(commit, tree.root()));
+        let statement = CommitStatement { epoch, ..self.statement(commit, tree.root()) };
+        let statement = self.sign(member, statement);
         let path = tree.path(1).unwrap();
         ServerMessage::Answers { statement, batch: batch.clone(), path }
     }

@@ -1,4 +1,4 @@
-//! Random schedules with liars: histories stay linearizable, every write happens once, everything
+//! Random schedules with liars and changes of epoch: histories stay linearizable, every write happens once, everything
 //! is answered in the end, and only liars are accused.
 
 use std::collections::BTreeSet;
@@ -9,7 +9,7 @@ use super::world::World;
 
 /// 500 schedules; how many liars were accused, and how many proven.
 fn check(n: u16, f: u16, model: FaultModel) {
-    let (mut accused, mut proven) = (0, 0);
+    let (mut accused, mut proven, mut followed) = (0, 0, 0);
     for number in 0..500 {
         let mut world = World::new(number, n, f, model);
         let checked = std::panic::AssertUnwindSafe(|| {
@@ -21,9 +21,11 @@ fn check(n: u16, f: u16, model: FaultModel) {
             std::panic::resume_unwind(panic);
         }
         let who: BTreeSet<_> = world.accused.iter().map(|(replica, _)| replica).collect();
+        followed += world.followed;
         accused += who.len();
         proven += world.accused.iter().filter(|(_, is_proven)| *is_proven).count();
     }
+    assert!(followed > 500, "clients went on to a later epoch {followed} times only");
     let lied = 500 * usize::from(f);
     assert!(accused * 10 > lied * 9, "{accused} of {lied} liars were noticed");
     assert!(proven * 2 > lied, "{proven} of {lied} liars were proven");

@@ -9,7 +9,8 @@ use ravelin_model::requests::session::{SessionReply, SessionRequest};
 use ravelin_model::wire::ServerMessage;
 use ravelin_model::{
     Answer, AnswerBatch, CommitIndex, CommitStatement, Decode as _, Digest, Encode as _, Envelope,
-    OperationResult, Position, PublicKey, Refusal, ReplicaId, Sequence, ServiceId, SessionId, Time,
+    Epoch, OperationResult, Position, PublicKey, Refusal, ReplicaId, Sequence, ServiceId,
+    SessionId, Time,
 };
 
 use super::fixture::Keys;
@@ -44,6 +45,7 @@ impl Register {
 
 /// What all correct replicas compute for one commit.
 pub(super) struct Commit {
+    pub(super) epoch: Epoch,
     pub(super) batches: Vec<AnswerBatch>,
     pub(super) after: Register,
 }
@@ -64,8 +66,8 @@ pub(super) struct Order {
 }
 
 impl Order {
-    /// Orders and executes `envelopes` as the next commit.
-    pub(super) fn commit(&mut self, envelopes: Vec<Envelope>) {
+    /// Orders and executes `envelopes` as the next commit, in `epoch`.
+    pub(super) fn commit(&mut self, epoch: Epoch, envelopes: Vec<Envelope>) {
         let mut batches: BTreeMap<(PublicKey, SessionId), Vec<Answer>> = BTreeMap::new();
         for envelope in envelopes {
             self.position += 1;
@@ -77,7 +79,8 @@ impl Order {
             session,
             answers,
         });
-        self.commits.push(Commit { batches: batches.collect(), after: self.register });
+        let (batches, after) = (batches.collect(), self.register);
+        self.commits.push(Commit { epoch, batches, after });
     }
 
     fn execute(&mut self, envelope: &Envelope) -> Vec<Answer> {
@@ -161,19 +164,20 @@ impl Order {
     }
 }
 
-/// What `member` tells of commit `index` to the session of `batches[place]`, signed.
+/// What `member` tells of commit `index` in `epoch` to the session of `batches[place]`, signed.
 pub(super) fn signed_answers(
     keys: &Keys,
     member: ReplicaId,
-    index: usize,
+    (epoch, index): (Epoch, usize),
     batches: &[AnswerBatch],
     place: usize,
 ) -> ServerMessage {
     let tree = MerkleTree::new(batches.iter().map(answer_leaf).collect());
+    let (keyring, members) = keys.at(epoch);
     let statement = CommitStatement {
         cluster: keys.keyring.cluster(),
         incarnation: keys.keyring.incarnation(),
-        epoch: keys.keyring.epoch(),
+        epoch,
         commit: CommitIndex(index as u64 + 1),
         position: Position(index as u64 + 1),
         time: Time(index as u64),
@@ -181,8 +185,8 @@ pub(super) fn signed_answers(
         state: Digest::default(),
         ordering: None,
     };
-    let key = &keys.members[member.index()];
-    let statement = keys.keyring.sign_statement(key, member, statement);
+    let key = &members[member.index()];
+    let statement = keyring.sign_statement(key, member, statement);
     let path = tree.path(place).unwrap();
     ServerMessage::Answers { statement, batch: batches[place].clone(), path }
 }

@@ -9,8 +9,9 @@ use rand_chacha::rand_core::{RngCore as _, SeedableRng as _};
 use ravelin_crypto::SigningKey;
 use ravelin_model::wire::{ClientMessage, ServerMessage};
 use ravelin_model::{
-    AnswerBatch, CommitIndex, Encode as _, Envelope, FaultModel, Misbehaviour, Operation,
-    OperationResult, Refusal, ReplicaId, Sequence, ServiceId, SessionId, SignedStatement, Time,
+    AnswerBatch, CommitIndex, Encode as _, Envelope, Epoch, FaultModel, Misbehaviour, Operation,
+    OperationResult, Refusal, ReplicaId, Sequence, ServiceId, SessionId, SignedPlan,
+    SignedStatement, Time,
 };
 
 use super::fixture::{Keys, PATIENCE, START, keys, seed};
@@ -22,6 +23,8 @@ use crate::session::{Session, SessionConfig};
 const OPERATIONS: u64 = 8;
 /// Operations that a client has in flight.
 const IN_FLIGHT: usize = 3;
+/// Epochs of a schedule at most.
+const EPOCHS: u64 = 10;
 /// When messages are lost no more.
 const HEALED: Time = Time(START.0 + 5_000_000);
 /// When everything must be answered.
@@ -64,6 +67,8 @@ pub(super) struct World {
     pub(super) clients: Vec<Client>,
     /// Who was accused or contradicted, and whether with proof.
     pub(super) accused: BTreeSet<(ReplicaId, bool)>,
+    /// How often a client went on to later epochs.
+    pub(super) followed: usize,
 }
 
 impl World {
@@ -79,7 +84,7 @@ impl World {
             let mut start = [index; 32];
             start[..8].copy_from_slice(&number.to_le_bytes());
             let config = SessionConfig { patience: PATIENCE, seed: start };
-            let session = Session::new(keys.keyring.clone(), key, config);
+            let session = Session::new(keys.keyring.clone(), keys.plan.clone(), key, config);
             Client { session, calls: BTreeMap::new(), made: 0 }
         });
         let clients = clients.collect();
@@ -97,7 +102,13 @@ impl World {
             overheard: Vec::new(),
             clients,
             accused: BTreeSet::new(),
+            followed: 0,
         };
+        // Clients that were away know the first plan only.
+        for _ in 0..number % 5 {
+            let members: Vec<_> = (0..usize::from(n)).collect();
+            world.keys.rekey(&members);
+        }
         for client in 0..2 {
             for member in (0..n).map(ReplicaId) {
                 world.act(client, |session, now, out| session.on_connected(now, member, out));
@@ -162,12 +173,17 @@ impl World {
             Event::Read { ticket, outcome, .. } => end(ticket, &outcome),
             Event::Accused { replica, misbehaviour } => {
                 if let Misbehaviour::Proven(evidence) = &*misbehaviour {
-                    assert!(self.keys.keyring.proves(evidence));
+                    assert!(self.keys.prove(evidence));
                 }
                 let is_proven = matches!(*misbehaviour, Misbehaviour::Proven(_));
                 self.accused.insert((replica, is_proven));
             }
             Event::Contradicted { replica, .. } => drop(self.accused.insert((replica, false))),
+            Event::Followed { plans } => {
+                let epoch = plans[0].plan.epoch.0 as usize;
+                assert_eq!(plans, self.keys.chain[epoch - 1..][..plans.len()]);
+                self.followed += 1;
+            }
             Event::Opened { .. } | Event::NoQuorum { .. } => {}
             other => panic!("{other:?}"),
         }
@@ -228,11 +244,45 @@ impl World {
                 self.travel(|| Happening::ToClient(client, replica, message.clone()));
             }
             ClientMessage::File(evidence) => {
-                assert!(self.keys.keyring.proves(&evidence), "filed without proof: {evidence:?}");
+                assert!(self.keys.prove(&evidence), "filed without proof: {evidence:?}");
                 assert!(self.liars.contains(&evidence.accused()), "a correct member was accused");
             }
+            ClientMessage::Plans => self.show_plans(client, replica),
             other => panic!("{other:?}"),
         }
+    }
+
+    /// The epoch in which a replica is that executed so many commits.
+    fn epoch_after(&self, commits: usize) -> Epoch {
+        self.order
+            .commits
+            .get(commits)
+            .map_or_else(|| self.keys.keyring.epoch(), |commit| commit.epoch)
+    }
+
+    fn show_plans(&mut self, client: usize, replica: ReplicaId) {
+        let epoch = self.epoch_after(self.executed[replica.index()].0);
+        let mut chain = self.keys.chain[..epoch.0 as usize].to_vec();
+        if self.liars.contains(&replica) && self.bend(&mut chain) {
+            return;
+        }
+        self.travel(|| Happening::ToClient(client, replica, ServerMessage::Plans(chain.clone())));
+    }
+
+    /// What liars make of the chain; whether they do not show it at all.
+    fn bend(&mut self, chain: &mut Vec<SignedPlan>) -> bool {
+        let (mut forged, _) = self.keys.successor(&[0], 30);
+        let liars: Vec<_> = self.liars.iter().map(|liar| liar.index()).collect();
+        self.keys.hand_over(&mut forged, liars);
+        match self.random.next_u32() % 6 {
+            0 => return true,
+            1 => chain.truncate(1),
+            2 => *chain = self.keys.chain.clone(),
+            3 => chain.push(forged),
+            4 => *chain = [self.keys.chain.clone(), vec![forged; 9]].concat(),
+            _ => chain.reverse(),
+        }
+        false
     }
 
     fn rebuff(&mut self, session: SessionId, first: Sequence) -> ServerMessage {
@@ -266,15 +316,17 @@ impl World {
             other => return other.clone(),
         };
         let wrong = self.wrong(batch.clone());
-        match self.random.next_u32() % 7 {
+        let epoch = self.epoch_after(index);
+        let past = Epoch(1 + self.random.next_u64() % epoch.0);
+        match self.random.next_u32() % 10 {
             0 => message.clone(),
             1 => ServerMessage::Repeated(wrong),
-            2 => signed_answers(&self.keys, replica, index, &[wrong], 0),
-            3 => signed_answers(&self.keys, replica, index + 1000, &[wrong], 0),
+            2 => signed_answers(&self.keys, replica, (epoch, index), &[wrong], 0),
+            3 => signed_answers(&self.keys, replica, (epoch, index + 1000), &[wrong], 0),
             // Under another's name.
             4 => {
                 let other = ReplicaId((replica.0 + 1) % self.executed.len() as u16);
-                let mut forged = signed_answers(&self.keys, replica, index, &[wrong], 0);
+                let mut forged = signed_answers(&self.keys, replica, (epoch, index), &[wrong], 0);
                 if let ServerMessage::Answers { statement, .. } = &mut forged {
                     *statement = SignedStatement { replica: other, ..*statement };
                 }
@@ -286,9 +338,20 @@ impl World {
                 let overheard = self.overheard.get(place).filter(|(to, _)| *to == client);
                 overheard.map_or_else(|| message.clone(), |(_, told)| told.clone())
             }
+            // As if in another epoch.
+            6 => signed_answers(&self.keys, replica, (past, index), &[wrong], 0),
+            7 => {
+                let later = Epoch(epoch.0 + 1 + self.random.next_u64() % 3);
+                signed_answers(&self.keys, replica, (later, index), &[wrong], 0)
+            }
+            8 => {
+                let mut chain = self.keys.chain.clone();
+                self.bend(&mut chain);
+                ServerMessage::Plans(chain)
+            }
             // A good signature, and other answers than those signed.
             _ => {
-                let mut swapped = signed_answers(&self.keys, replica, index, &[batch], 0);
+                let mut swapped = signed_answers(&self.keys, replica, (epoch, index), &[batch], 0);
                 if let ServerMessage::Answers { batch, .. } = &mut swapped {
                     *batch = wrong;
                 }
@@ -316,7 +379,12 @@ impl World {
     fn order(&mut self) {
         if !self.pool.is_empty() {
             let pool = std::mem::take(&mut self.pool);
-            self.order.commit(pool);
+            self.order.commit(self.keys.keyring.epoch(), pool);
+            if self.chance(25) && self.keys.keyring.epoch().0 < EPOCHS {
+                let members = 0..self.executed.len();
+                let changed: Vec<_> = members.filter(|_| self.chance(50)).collect();
+                self.keys.rekey(&changed);
+            }
             for member in 0..self.executed.len() {
                 // Each replica executes in order, in its own time; laggards are far behind.
                 let within = if self.chance(20) { 400 } else { 15 };
@@ -334,16 +402,24 @@ impl World {
 
     fn execute(&mut self, replica: ReplicaId, commit: usize) {
         self.executed[replica.index()].0 = commit;
-        let batches = self.order.commits[commit - 1].batches.clone();
+        let (epoch, batches) = {
+            let commit = &self.order.commits[commit - 1];
+            (commit.epoch, commit.batches.clone())
+        };
         for (place, batch) in batches.iter().enumerate() {
             for client in 0..self.clients.len() {
                 let is_theirs = batch.client
                     == SigningKey::simulated(&seed(5, client as u8), &self.keys.registry).public();
                 if is_theirs && self.attached.contains(&(replica, client, batch.session)) {
-                    let message = signed_answers(&self.keys, replica, commit - 1, &batches, place);
+                    let at = (epoch, commit - 1);
+                    let message = signed_answers(&self.keys, replica, at, &batches, place);
                     self.tell(client, replica, message);
                 }
             }
+        }
+        if self.epoch_after(commit) != epoch && self.chance(50) {
+            // Who begins an epoch need not remember whom it answered before.
+            self.attached.retain(|(attached, _, _)| *attached != replica);
         }
     }
 

@@ -1,8 +1,8 @@
-//! Who may use the cluster.
+//! Who may use the cluster, and what only administrators may order.
 
 use borsh::{BorshDeserialize, BorshSerialize};
 
-use crate::{ClusterId, Incarnation, Position, PublicKey, Signature};
+use crate::{ClusterId, Incarnation, Position, PublicKey, ReplicaId, Signature};
 
 /// Asked of [`crate::ServiceId::AUTH`].
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
@@ -39,7 +39,7 @@ pub struct AuthOrder {
     pub action: AuthAction,
 }
 
-/// A change of who may use the cluster.
+/// A change of who may use the cluster, or of the key by which a server speaks in it.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub enum AuthAction {
     /// Lets a key in under a name.
@@ -53,6 +53,14 @@ pub enum AuthAction {
     Revoke {
         /// The name.
         name: String,
+    },
+    /// Gives a server another key for blocks, and so begins a new epoch: its own identity could not
+    /// ask for it, or may be in wrong hands.
+    Rekey {
+        /// The member, by its number in the plan.
+        member: ReplicaId,
+        /// Its key for blocks and statements from then on.
+        block: PublicKey,
     },
 }
 

@@ -175,6 +175,7 @@ impl<P: Payload> Ordering<P> {
         };
         let block = self.keyring.sign_block(&self.key, body);
         self.last = block.reference();
+        self.made = Some(block.clone());
         self.last_made = now;
         self.said = now;
         self.ready_since = None;

@@ -471,7 +471,7 @@ impl Cluster {
         match event {
             Event::Committed(committed) => node.on_committed(self.now, *committed),
             Event::Archive { to, from } => {
-                let records = node.disk.iter().filter(|record| record.round >= from);
+                let records = node.disk.iter().filter(|record| record.place >= from);
                 let blocks = records.take(REPLAYED_BLOCKS).map(|record| {
                     let block = Block::decode("block", &record.bytes).expect("own log");
                     self.keys.keyring.verify_block(block).expect("own log")

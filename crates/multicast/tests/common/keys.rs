@@ -15,13 +15,23 @@ pub(crate) struct Keys {
 impl Keys {
     pub(crate) fn new(n: u16, f: u16, model: FaultModel) -> Self {
         let registry = Registry::default();
+        let plan = Self::plan(&registry, n, f, model);
+        let cluster = ClusterId(plan_digest(&plan));
+        let signed = SignedPlan { plan, signatures: vec![] };
+        let scheme = Scheme::Simulated(registry.clone());
+        let keyring = Keyring::new(cluster, &signed, scheme).expect("a sound plan");
+        Self { keyring, registry }
+    }
+
+    /// The first plan of a group whose keys `registry` knows.
+    pub(crate) fn plan(registry: &Registry, n: u16, f: u16, model: FaultModel) -> ClusterPlan {
         let public = |kind: u8, index: u16| {
             let low = u8::try_from(index).expect("small groups");
             let mut seed = [kind; 32];
             if let Some(first) = seed.first_mut() {
                 *first = low;
             }
-            SigningKey::simulated(&seed, &registry).public()
+            SigningKey::simulated(&seed, registry).public()
         };
         let members = (0..n).map(|index| Member {
             name: format!("s{index}"),
@@ -32,7 +42,7 @@ impl Keys {
             client_address: format!("127.0.0.1:{}", 8000 + index),
             labels: Default::default(),
         });
-        let plan = ClusterPlan {
+        ClusterPlan {
             version: 1,
             name: "test".into(),
             purpose: Purpose::Local,
@@ -47,12 +57,7 @@ impl Keys {
             administrators_needed: 1,
             clients: vec![],
             rekey_interval_min_s: 3600,
-        };
-        let cluster = ClusterId(plan_digest(&plan));
-        let signed = SignedPlan { plan, signatures: vec![] };
-        let scheme = Scheme::Simulated(registry.clone());
-        let keyring = Keyring::new(cluster, &signed, scheme).expect("a sound plan");
-        Self { keyring, registry }
+        }
     }
 
     /// The block key of `member`.

@@ -33,9 +33,8 @@ pub(super) fn markdown(facts: &Facts<'_>) -> String {
          After each step everything that clients were told is judged (linearizability), every \
          acknowledged receipt of the cluster is read back, and the server must serve, have caught \
          up, and be called correct by most others, by itself, within {} s and as long as it was away; {judged}. *Exposed*: the \
-         server's key is spent, since proof against it is out or others hold blocks with its \
-         signature that it does not know; it stays out until it has another key, and the campaign \
-         goes on with a fresh cluster. *Suspected*: others remember what they cannot prove. The gap of `kill-all` is its downtime. Not shown: \
+         server's key is spent, since proof against it is out; it stays out until administrators give \
+         it another, and the campaign goes on with a fresh cluster. *Suspected*: others remember what they cannot prove. The gap of `kill-all` is its downtime. Not shown: \
          power loss, other machines, other builds.\n\n\
          | step | server | what | outcome | longest gap | slowest answer | back after | answers \
          judged | lies refused |\n|---|---|---|---|---|---|---|---|---|\n",

@@ -27,6 +27,8 @@ const FRAME: Duration = Duration::from_secs(8);
 pub(super) enum Drill {
     /// `kill -9`, then started again.
     Kill,
+    /// `kill -9` and its data directory deleted, then started again.
+    Wipe,
     /// `SIGSTOP`, then `SIGCONT`.
     Pause,
     /// Its connections are cut, then it is let back.
@@ -40,6 +42,7 @@ impl Drill {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Kill => "kill",
+            Self::Wipe => "wipe",
             Self::Pause => "pause",
             Self::Cut(Gate::OutOnly) => "cut-incoming",
             Self::Cut(Gate::InOnly) => "cut-outgoing",
@@ -69,6 +72,9 @@ impl fmt::Display for Step {
         let seconds = self.hold.as_secs_f64();
         match self.drill {
             Drill::Kill => write!(out, "kill -9, started again after {seconds:.1} s"),
+            Drill::Wipe => {
+                write!(out, "kill -9, its data deleted, started again after {seconds:.1} s")
+            }
             Drill::Pause => write!(out, "SIGSTOP for {seconds:.1} s"),
             Drill::Cut(Gate::OutOnly) => write!(out, "for {seconds:.1} s nothing reaches it"),
             Drill::Cut(Gate::InOnly) => write!(out, "for {seconds:.1} s nothing leaves it"),
@@ -88,7 +94,7 @@ pub(super) fn full(seed: u64, servers: u16) -> Vec<Step> {
     shuffle(&mut dice, &mut pauses);
     let mut steps = Vec::new();
     for (server, (least, most)) in shuffled_servers(&mut dice, servers).zip(pauses) {
-        let mut drills = vec![Drill::Kill, Drill::Pause];
+        let mut drills = vec![Drill::Kill, Drill::Wipe, Drill::Pause];
         drills.extend(CUTS.map(Drill::Cut));
         let mut intruders = live_intruders();
         shuffle(&mut dice, &mut intruders);
@@ -102,15 +108,15 @@ pub(super) fn full(seed: u64, servers: u16) -> Vec<Step> {
     steps
 }
 
-/// A part that takes about `most`: first every server once, by a kill, a pause, or a cut; then
-/// intruders on each server in turn, as many as fit.
+/// A part that takes about `most`: first every server once, by a kill, a wipe, a pause, or a cut; then a
+/// one-way cut, and intruders on each server in turn, as many as fit.
 pub(super) fn part(seed: u64, servers: u16, most: Duration) -> Vec<Step> {
     let mut dice = Dice::new(seed, "campaign");
     let servers: Vec<ReplicaId> = shuffled_servers(&mut dice, servers).collect();
-    let mut drills = vec![Drill::Kill, Drill::Pause, Drill::Cut(Gate::Closed)];
+    let mut drills = vec![Drill::Kill, Drill::Wipe, Drill::Pause, Drill::Cut(Gate::Closed)];
+    shuffle(&mut dice, &mut drills);
     let one_way = [Gate::OutOnly, Gate::InOnly];
     drills.extend(dice.pick(&one_way).copied().map(Drill::Cut));
-    shuffle(&mut dice, &mut drills);
     let mut intruders = live_intruders();
     shuffle(&mut dice, &mut intruders);
     drills.extend(intruders.into_iter().map(Drill::Takeover));
@@ -133,7 +139,7 @@ pub(super) fn part(seed: u64, servers: u16, most: Duration) -> Vec<Step> {
 
 /// The names of all drills.
 pub(crate) fn names() -> Vec<&'static str> {
-    let others = [Drill::Kill, Drill::Pause].into_iter().chain(CUTS.map(Drill::Cut));
+    let others = [Drill::Kill, Drill::Wipe, Drill::Pause].into_iter().chain(CUTS.map(Drill::Cut));
     others.map(Drill::name).chain(live_intruders()).collect()
 }
 
@@ -177,7 +183,7 @@ mod tests {
                 let names: BTreeSet<_> = of.iter().map(|step| step.drill.name()).collect();
                 assert_eq!(names.len(), of.len(), "nothing is done twice");
                 let live = intruder::all().iter().filter(|known| known.is_live);
-                let all = ["kill", "pause", "cut", "cut-incoming", "cut-outgoing"];
+                let all = ["kill", "wipe", "pause", "cut", "cut-incoming", "cut-outgoing"];
                 let all: BTreeSet<_> = live.map(|known| known.name).chain(all).collect();
                 assert_eq!(names, all);
                 assert_eq!(BTreeSet::from_iter(super::names()), all);
@@ -198,7 +204,7 @@ mod tests {
             assert!(total(&steps) > Duration::from_secs(54), "it is used");
             let servers: BTreeSet<_> = steps.iter().map(|step| step.server).collect();
             assert_eq!(servers.len(), 4);
-            for drill in [Drill::Kill, Drill::Pause, Drill::Cut(Gate::Closed)] {
+            for drill in [Drill::Kill, Drill::Wipe, Drill::Pause, Drill::Cut(Gate::Closed)] {
                 assert!(steps.iter().any(|step| step.drill == drill));
             }
         }

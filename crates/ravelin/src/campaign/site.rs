@@ -166,6 +166,10 @@ impl Site {
         let server = step.server;
         match step.drill {
             Drill::Kill => processes.kill(server)?,
+            Drill::Wipe => {
+                processes.kill(server)?;
+                self.cluster.wipe(server)?;
+            }
             Drill::Pause => drop(processes.signal(server, Signal::STOP)?),
             Drill::Cut(gate) => self.relays.set(server, gate),
             Drill::Takeover(name) => {
@@ -181,7 +185,7 @@ impl Site {
     fn relent(&self, step: &Step, processes: &Processes<'_>) -> Result<()> {
         let server = step.server;
         match step.drill {
-            Drill::Kill => drop(processes.start(server, Hands::Own)?),
+            Drill::Kill | Drill::Wipe => drop(processes.start(server, Hands::Own)?),
             Drill::Pause => drop(processes.signal(server, Signal::CONT)?),
             Drill::Cut(_) => self.relays.set(server, Gate::Open),
             Drill::Takeover(_) => {
@@ -208,7 +212,7 @@ impl Site {
             let told = self.words_about(step.server, &reports);
             let own = reports.get(&step.server).map_or("silent", |report| report.state.as_str());
             let is_over = comeback.is_over(&reports);
-            if let Some(why) = told.spent(own) {
+            if let Some(why) = told.spent() {
                 let outcome = if is_owned { Outcome::Exposed } else { Outcome::Failed };
                 return Return { outcome, took: None, why: Some(why), is_suspected: false };
             }
@@ -301,12 +305,8 @@ struct Words {
 }
 
 impl Words {
-    /// Why the server's key is spent, if it is; `own` is its own word.
-    fn spent(&self, own: &str) -> Option<String> {
-        if self.proven {
-            return Some(format!("proof against it is out: {}", self.evidence.join(", ")));
-        }
-        let what = "others hold blocks with its signature that it does not know";
-        (own == "learner").then(|| what.to_owned())
+    /// Why the server's key is spent, if it is.
+    fn spent(&self) -> Option<String> {
+        self.proven.then(|| format!("proof against it is out: {}", self.evidence.join(", ")))
     }
 }

@@ -198,7 +198,9 @@ impl fmt::Display for List {
             let mark = if line.spends_key { '*' } else { ' ' };
             writeln!(out, "{:<20} {mark} {}", line.name, line.what)?;
         }
-        out.write_str("* spends the server's key: after it, the server never takes part again")
+        out.write_str(
+            "* spends the server's key: it stays out until administrators give it another",
+        )
     }
 }
 

@@ -1,4 +1,5 @@
-//! `ravelin auth`: make keys of clients and administrators, and say who may use the cluster.
+//! `ravelin auth`: make keys of clients and administrators, say who may use the cluster, and give a
+//! server another block key.
 
 mod clients;
 mod orders;
@@ -24,6 +25,8 @@ pub(crate) enum Verb {
     Enroll(orders::Enroll),
     /// Shut a client out
     Revoke(orders::Revoke),
+    /// Give a server another block key, which begins a new epoch
+    Rekey(orders::Rekey),
     /// Sign an order, for clusters in which several administrators must
     #[command(subcommand)]
     Approve(orders::Approve),
@@ -63,6 +66,7 @@ pub(crate) fn run(invocation: &Invocation, verb: Verb) -> Result<()> {
         }
         Verb::Enroll(arguments) => orders::enroll(invocation, &arguments),
         Verb::Revoke(arguments) => orders::revoke(invocation, &arguments),
+        Verb::Rekey(arguments) => orders::rekey(invocation, &arguments),
         Verb::Approve(arguments) => orders::approve(invocation, &arguments),
         Verb::List => clients::list(invocation),
         Verb::Whoami => clients::whoami(invocation),
@@ -73,6 +77,12 @@ pub(crate) fn run(invocation: &Invocation, verb: Verb) -> Result<()> {
 fn public_key(text: &str) -> Result<PublicKey, String> {
     let key = hex::decode(text).map(PublicKey);
     key.ok_or_else(|| "a public key is 64 hexadecimal digits, as `auth keygen` prints".to_owned())
+}
+
+/// Reads a server's block key as an argument.
+fn block_key(text: &str) -> Result<PublicKey, String> {
+    let key = hex::decode(text).map(PublicKey);
+    key.ok_or_else(|| "a block key is 64 hexadecimal digits, as `node check` prints".to_owned())
 }
 
 #[derive(Serialize)]

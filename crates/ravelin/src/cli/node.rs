@@ -136,11 +136,11 @@ fn init(invocation: &Invocation, arguments: &Init) -> Result<()> {
     let config = NodeConfig::checked(&node_file, &text)?;
     disk::refuse_existing(&node_file)?;
     disk::refuse_existing(&identity_file)?;
-    let identity = Identity::generate()?;
+    let identity = Identity::generate(&identity_file)?;
     for dir in [&config.data_dir, disk::parent(&identity_file)] {
         disk::create_dir(dir)?;
     }
-    identity.create(&identity_file)?;
+    identity.create()?;
     disk::create(&node_file, &text, Privacy::Public)?;
     invocation.output.note(format_args!(
         "next: ravelin node card --config {} > {}.card.toml",

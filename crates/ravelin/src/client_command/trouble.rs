@@ -135,6 +135,12 @@ pub(super) fn refused(refusal: Refusal, own: PublicKey) -> Error {
             "what was sent with it took as much work as one envelope may cause",
             "send it again by itself",
         ),
+        Refusal::Unfit => (
+            Exit::Conflict,
+            "the change does not fit the servers in force: there is no such one, the key is in use, \
+             or another change ended the epoch just before",
+            "`ravelin node check` on the server prints its next block key; then try again",
+        ),
         Refusal::Malformed => (Exit::Failed, "the servers do not understand the request", version),
         Refusal::UnknownService => (Exit::Failed, "the servers lack this service", version),
     };

@@ -1,10 +1,10 @@
-//! An administrator's approval of one order: what `ravelin auth approve` writes and `auth enroll`
-//! and `auth revoke` take. Public: it is good for this order only, once.
+//! An administrator's approval of one order: what `ravelin auth approve` writes, and `auth enroll`,
+//! `auth revoke` and `auth rekey` take. Public: it is good for this order only, once.
 
 use std::path::Path;
 
 use ravelin_model::requests::auth::{AuthAction, AuthOrder};
-use ravelin_model::{ClusterId, Digest, Incarnation, PublicKey, Signature};
+use ravelin_model::{ClusterId, Digest, Incarnation, PublicKey, ReplicaId, Signature};
 use serde::Deserialize;
 
 use super::disk;
@@ -32,8 +32,10 @@ struct RawApproval {
     incarnation: u32,
     serial: u64,
     action: RawAction,
-    name: String,
+    name: Option<String>,
     key: Option<Hex<32>>,
+    server: Option<u16>,
+    block: Option<Hex<32>>,
     administrator: Hex<32>,
     signature: Hex<64>,
 }
@@ -43,6 +45,28 @@ struct RawApproval {
 enum RawAction {
     Enroll,
     Revoke,
+    Rekey,
+}
+
+impl RawApproval {
+    /// What is approved, unless the keys that say so are others than the action takes.
+    fn action(&mut self) -> Option<AuthAction> {
+        let (client, server) =
+            ((self.name.take(), self.key.take()), (self.server.take(), self.block.take()));
+        match (&self.action, client, server) {
+            (RawAction::Enroll, (Some(name), Some(key)), (None, None)) => {
+                Some(AuthAction::Enroll { name, key: PublicKey(key.0) })
+            }
+            (RawAction::Revoke, (Some(name), None), (None, None)) => {
+                Some(AuthAction::Revoke { name })
+            }
+            (RawAction::Rekey, (None, None), (Some(member), Some(block))) => {
+                let (member, block) = (ReplicaId(member), PublicKey(block.0));
+                Some(AuthAction::Rekey { member, block })
+            }
+            _ => None,
+        }
+    }
 }
 
 impl Approval {
@@ -53,18 +77,16 @@ impl Approval {
 
     /// The approval that `text`, the text of `path`, spells.
     pub(crate) fn checked(path: &Path, text: &str) -> Result<Self> {
-        let raw: RawApproval = parse(path, text)?;
+        let mut raw: RawApproval = parse(path, text)?;
         check_version(path, raw.version, VERSION)?;
-        let action = match (raw.action, raw.key) {
-            (RawAction::Enroll, Some(key)) => {
-                AuthAction::Enroll { name: raw.name, key: PublicKey(key.0) }
-            }
-            (RawAction::Revoke, None) => AuthAction::Revoke { name: raw.name },
-            (RawAction::Enroll, None) | (RawAction::Revoke, Some(_)) => {
-                let cause = format!("{}: to enroll takes a key, to revoke none", path.display());
-                return Err(Error::usage(cause, "have it written anew by `ravelin auth approve`"));
-            }
-        };
+        let action = raw.action().ok_or_else(|| {
+            let cause = format!(
+                "{}: to enroll takes a name and a key, to revoke a name, to rekey a server and its \
+                 block key",
+                path.display()
+            );
+            Error::usage(cause, "have it written anew by `ravelin auth approve`")
+        })?;
         let order = AuthOrder {
             cluster: ClusterId(Digest(raw.cluster.0)),
             incarnation: Incarnation(raw.incarnation),
@@ -95,6 +117,11 @@ impl Approval {
                 text.set("action", "revoke");
                 text.set("name", name.as_str());
             }
+            AuthAction::Rekey { member, block } => {
+                text.set("action", "rekey");
+                text.number("server", member.0.into());
+                text.set("block", block.to_string());
+            }
         }
         text.set("administrator", self.administrator.to_string());
         text.set("signature", Hex(self.signature.0).to_string());
@@ -110,7 +137,9 @@ mod tests {
     #[test]
     fn approvals_come_back_and_others_are_refused() {
         let enroll = AuthAction::Enroll { name: "bob".to_owned(), key: PublicKey([1; 32]) };
-        for action in [enroll, AuthAction::Revoke { name: "bob".to_owned() }] {
+        let revoke = AuthAction::Revoke { name: "bob".to_owned() };
+        let rekey = AuthAction::Rekey { member: ReplicaId(2), block: PublicKey([1; 32]) };
+        for action in [enroll, revoke, rekey] {
             let approval = Approval {
                 order: AuthOrder {
                     cluster: ClusterId(Digest([2; 32])),
@@ -126,7 +155,16 @@ mod tests {
             assert_eq!(Approval::checked(path, &text).expect("read back"), approval);
             for (old, new) in [
                 ("\"enroll\"", "\"revoke\""),
+                ("\"enroll\"", "\"rekey\""),
                 ("\"revoke\"", "\"enroll\""),
+                ("\"revoke\"", "\"rekey\""),
+                ("\"rekey\"", "\"enroll\""),
+                ("\"rekey\"", "\"revoke\""),
+                ("name = ", "# name = "),
+                ("key = ", "# key = "),
+                ("block = ", "# block = "),
+                ("server = 2", "server = 65536"),
+                ("server = 2", "server = 2\nname = \"bob\""),
                 ("version = 1", "version = 2"),
                 ("serial", "number"),
             ] {

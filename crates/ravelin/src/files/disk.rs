@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Component, Path, PathBuf};
 
 use zeroize::Zeroizing;
@@ -82,11 +82,54 @@ pub(crate) fn create(path: &Path, text: &str, privacy: Privacy) -> Result<()> {
 
 /// Writes a file in place of an older one; readers see the one or the other.
 pub(crate) fn replace(path: &Path, text: &str, privacy: Privacy) -> Result<()> {
-    // A symbolic link stays: what it names is replaced.
-    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let target = target_of(path);
     let draft = Draft::write(&target, text, privacy)?;
     fs::rename(&draft.0, &target).map_err(|error| Error::system("replace", path, &error))?;
     sync(parent(&target))
+}
+
+/// As [`replace`], for a secret: what is no longer in it is overwritten where it was.
+///
+/// # Security
+/// Journals, snapshots and flash media keep copies that no program reaches.
+pub(crate) fn replace_secret(path: &Path, text: &str) -> Result<()> {
+    let old = OpenOptions::new().write(true).open(path);
+    let old = old.map_err(|error| Error::system("replace", path, &error))?;
+    replace(path, text, Privacy::Secret)?;
+    overwrite(&old).map_err(|error| Error::system("erase what was in", path, &error))
+}
+
+/// Removes what a crash left of files that were to be `path`.
+pub(crate) fn remove_drafts(path: &Path) -> Result<()> {
+    let target = target_of(path);
+    let dir = parent(&target);
+    let failed = |error| Error::system("look for leftovers in", dir, &error);
+    for entry in fs::read_dir(dir).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        if is_draft_of(&target, &entry.file_name().to_string_lossy()) {
+            let failed = |error| Error::system("remove", &entry.path(), &error);
+            let draft = OpenOptions::new().write(true).open(entry.path()).map_err(failed)?;
+            fs::remove_file(entry.path()).map_err(failed)?;
+            overwrite(&draft).map_err(failed)?;
+        }
+    }
+    sync(dir)
+}
+
+/// Overwrites a file that has lost its last name.
+fn overwrite(file: &File) -> io::Result<()> {
+    let metadata = file.metadata()?;
+    if metadata.nlink() > 0 {
+        return Ok(()); // it is somebody's still
+    }
+    let length = usize::try_from(metadata.len().min(FILE_BYTES_MAX)).unwrap_or_default();
+    file.write_all_at(&vec![0; length], 0)?;
+    file.sync_all()
+}
+
+/// What `path` names: a symbolic link stays, and what it names is written.
+fn target_of(path: &Path) -> PathBuf {
+    fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }
 
 /// Refuses a path that [`replace`] could not write to, before the work whose results go there.
@@ -95,7 +138,7 @@ pub(crate) fn check_replaceable(path: &Path) -> Result<()> {
         let cause = format!("{} is there and is no file", path.display());
         return Err(Error::usage(cause, "name a file"));
     }
-    Draft::write(path, "", Privacy::Public).map(drop)
+    Draft::write(&target_of(path), "", Privacy::Public).map(drop)
 }
 
 /// Makes a directory, and those above it, that only we can enter.
@@ -221,6 +264,16 @@ fn draft_of(target: &Path) -> Result<PathBuf> {
     let [a, b, c, d] = random()?;
     let name = format!(".{}.{a:02x}{b:02x}{c:02x}{d:02x}.draft", name.to_string_lossy());
     Ok(parent(target).join(name))
+}
+
+/// Whether `name` is one that [`draft_of`] gives.
+fn is_draft_of(target: &Path, name: &str) -> bool {
+    let Some(of) = target.file_name() else { return false };
+    let middle = name
+        .strip_prefix(&format!(".{}.", of.to_string_lossy()))
+        .and_then(|rest| rest.strip_suffix(".draft"));
+    let is_digit = |digit: u8| digit.is_ascii_digit() || (b'a'..=b'f').contains(&digit);
+    middle.is_some_and(|digits| digits.len() == 8 && digits.bytes().all(is_digit))
 }
 
 /// Bytes from the operating system's generator.

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use ravelin_crypto::{ChainError, Scheme, check_first_plan, plan_digest};
 use ravelin_model::{
-    ClientEntry, ClusterId, ClusterPlan, Digest, Epoch, FaultModel, Group, Incarnation, Member,
-    PlanError, PublicKey, Purpose, Signature, SignedPlan,
+    ClientEntry, ClusterId, ClusterPlan, CommitIndex, Digest, Epoch, FaultModel, Group,
+    Incarnation, Member, PlanError, Previous, PublicKey, Purpose, Signature, SignedPlan, Time,
 };
 use serde::Deserialize;
 
@@ -29,13 +29,13 @@ struct RawPlan {
     purpose: RawPurpose,
     incarnation: u32,
     epoch: u64,
-    previous: Option<Hex<32>>,
     fault_model: RawFaultModel,
     f: u16,
     leaders_per_round: u16,
     rekey_interval_min_s: u64,
     administrators_needed: u16,
     administrators: Vec<Hex<32>>,
+    previous: Option<RawPrevious>,
     #[serde(default)]
     members: Vec<RawMember>,
     #[serde(default)]
@@ -57,6 +57,28 @@ enum RawFaultModel {
     Arbitrary,
     Hybrid,
     Asynchronous,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawPrevious {
+    plan: Hex<32>,
+    commit: u64,
+    time_us: u64,
+    state: Hex<32>,
+    ordering: Hex<32>,
+}
+
+impl From<RawPrevious> for Previous {
+    fn from(raw: RawPrevious) -> Self {
+        Self {
+            plan: Digest(raw.plan.0),
+            commit: CommitIndex(raw.commit),
+            time: Time(raw.time_us),
+            state: Digest(raw.state.0),
+            ordering: Digest(raw.ordering.0),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -94,7 +116,7 @@ pub(crate) fn plan(path: &Path, text: &str) -> Result<SignedPlan> {
         },
         incarnation: Incarnation(raw.incarnation),
         epoch: Epoch(raw.epoch),
-        previous: raw.previous.map(|digest| Digest(digest.0)),
+        previous: raw.previous.map(Previous::from),
         fault_model: match raw.fault_model {
             RawFaultModel::Arbitrary => FaultModel::Arbitrary,
             RawFaultModel::Hybrid => FaultModel::Hybrid,
@@ -125,9 +147,6 @@ pub(crate) fn text(signed: &SignedPlan) -> String {
     text.set("purpose", purpose_name(plan.purpose));
     text.number("incarnation", plan.incarnation.0.into());
     text.number("epoch", plan.epoch.0);
-    if let Some(previous) = plan.previous {
-        text.set("previous", previous.to_string());
-    }
     text.set("fault_model", plan.fault_model.name());
     text.number("f", plan.f.into());
     text.number("leaders_per_round", plan.leaders_per_round.into());
@@ -138,6 +157,14 @@ pub(crate) fn text(signed: &SignedPlan) -> String {
         text.line(&format!("  \"{key}\","));
     }
     text.line("]");
+    if let Some(previous) = plan.previous {
+        text.table("[previous]");
+        text.set("plan", previous.plan.to_string());
+        text.number("commit", previous.commit.0);
+        text.number("time_us", previous.time.0);
+        text.set("state", previous.state.to_string());
+        text.set("ordering", previous.ordering.to_string());
+    }
     for member in &plan.members {
         text.table("[[members]]");
         set_member(&mut text, member);
@@ -232,6 +259,10 @@ pub(crate) fn check_signed(signed: &SignedPlan) -> Result<ClusterId> {
             error,
             "start from the cluster's first plan: the one with the fingerprint that you trust",
         ),
+        // Rules of later plans, which are not judged here.
+        ChainError::NotNext { .. } | ChainError::NotHandedOver { .. } => {
+            Error::caused(Exit::VerificationFailed, error, "ask another server for the plans")
+        }
         ChainError::NotSigned { .. } => Error::caused(
             Exit::VerificationFailed,
             error,
@@ -280,6 +311,9 @@ pub(crate) fn scheme() -> Result<Scheme> {
 fn remedy(error: &PlanError) -> &'static str {
     match error {
         PlanError::Version { .. } => "use the version of ravelin that wrote the plan",
+        PlanError::Epoch { .. } => {
+            "only the first plan is written by people; servers make the others"
+        }
         PlanError::Group(_) => "change the number of servers, or f",
         PlanError::TooManyEntries { .. } => "enrol further clients later",
         PlanError::Leaders { .. } => "leave it at its default",

@@ -4,7 +4,10 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use ravelin_model::{ClusterPlan, Encode as _, FaultModel, Incarnation, PublicKey, Purpose};
+use ravelin_model::{
+    ClusterPlan, CommitIndex, Digest, Encode as _, FaultModel, Incarnation, Previous, PublicKey,
+    Purpose, Time,
+};
 
 use super::client::{ClientFile, ServerAddress, Whereabouts};
 use super::identity::Identity;
@@ -91,7 +94,13 @@ fn a_plan_keeps_its_canonical_bytes() {
     signed.plan.fault_model = FaultModel::Hybrid;
     signed.plan.incarnation = Incarnation(u32::MAX);
     signed.plan.epoch = ravelin_model::Epoch(u64::MAX);
-    signed.plan.previous = Some(ravelin_model::Digest([7; 32]));
+    signed.plan.previous = Some(Previous {
+        plan: Digest([7; 32]),
+        commit: CommitIndex(u64::MAX),
+        time: Time(8),
+        state: Digest([9; 32]),
+        ordering: Digest([10; 32]),
+    });
     signed.plan.members[1].labels.zone = "a \"quoted\" zone\\ with \u{e9} and \u{1b}".to_owned();
     ravelin_crypto::sign_plan(&mut signed, &administrator.signing_key());
     let text = plan::text(&signed);
@@ -146,8 +155,8 @@ fn a_client_file_is_read_back() {
 fn secrets_are_read_back_by_their_owner_only() {
     let scratch = Scratch::new();
     let (identity, key) = (scratch.path("identity.toml"), scratch.path("some.key"));
-    let made = Identity::generate().expect("made");
-    made.create(&identity).expect("written");
+    let made = Identity::generate(&identity).expect("made");
+    made.create().expect("written");
     let read = Identity::read(&identity).expect("read back");
     assert_eq!(read.public_keys(), made.public_keys());
     let made = KeyFile::generate().expect("made");

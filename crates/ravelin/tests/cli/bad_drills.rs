@@ -28,7 +28,7 @@ pub(crate) const DRILLS: &[Case] = &[
     ("node start --config plan_unsigned.toml", UNVERIFIED, "0 of the 1 administrators' signatures"),
     ("node start --config plan_hybrid.toml", USAGE, "`hybrid` is not available"),
     ("node start --config plan_twice.toml", USAGE, "stands in two places"),
-    ("node start --config stale.toml", USAGE, "has other keys than server 0"),
+    ("node start --config stale.toml", USAGE, "has another transport key than server 0"),
     ("node start --config s1/node.toml", CONFLICT, "cannot listen at 127.0.0.1:6101"),
     ("node start --config s0/node.toml --data-dir shared", DENIED, "others can write into it"),
     ("node start --config s0/node.toml --intruder mute", DENIED, "this plan is for production"),

@@ -103,6 +103,7 @@ const NODE: &[Case] = &[
     ("node check --config plan_tampered.toml", UNVERIFIED, "0 of the 1 administrators' signatures"),
     ("node check --config plan_forged.toml", UNVERIFIED, "0 of the 1 administrators' signatures"),
     ("node check --config plan_later.toml", UNVERIFIED, "not a cluster's first one"),
+    ("node check --config plan_orphan.toml", USAGE, "must say what it follows"),
     ("node check --config plan_greedy.toml", USAGE, "4 replicas cannot tolerate f = 2"),
     ("node check --config plan_idle.toml", USAGE, "f = 0 tolerates no intrusion"),
     ("node check --config plan_hybrid.toml", USAGE, "`hybrid` is not available"),
@@ -115,7 +116,7 @@ const NODE: &[Case] = &[
     ("node check --config plan_new.toml", USAGE, "plan format 2"),
     ("node check --config plan_chaos.toml", USAGE, "unknown value `chaotic`"),
     ("node check --config stranger.toml", USAGE, "is the identity of no server"),
-    ("node check --config stale.toml", USAGE, "has other keys than server 0"),
+    ("node check --config stale.toml", USAGE, "has another transport key than server 0"),
 ];
 
 const CLUSTER: &[Case] = &[
@@ -262,8 +263,8 @@ fn bad_input_is_refused_and_changes_nothing() {
     for (typed, exit, cause) in ALL.iter().copied().flatten() {
         let cards = "s0.card s1.card s2.card s3.card";
         let line = typed.replace("KEY", &key).replace("CARDS", cards);
+        let line = line.replace("LONG", &"k".repeat(1025)).replace("OTHER", &"9".repeat(64));
         let line = line.replace("WEAK", &"00".repeat(32));
-        let line = line.replace("LONG", &"k".repeat(1025));
         let arguments: Vec<&str> = line.split_whitespace().collect();
         let run = fixture.run(&arguments, &[]);
         let reports = typed.starts_with("node check");
@@ -391,6 +392,7 @@ fn damage(fixture: &Fixture) {
         "tampered",
         "forged",
         "later",
+        "orphan",
         "greedy",
         "idle",
         "hybrid",
@@ -452,7 +454,8 @@ fn damage_plans(fixture: &Fixture) {
     for (name, old, new) in [
         ("tampered", "name = \"test\"", "name = \"tent\""),
         ("forged", &quoted("signature = ", 0), &"0".repeat(128)),
-        ("later", "fault_model", &format!("previous = \"{}\"\nfault_model", "1".repeat(64))),
+        ("later", "epoch = 1", "epoch = 2"),
+        ("orphan", "epoch = 1", "epoch = 2"),
         ("greedy", "\nf = 1", "\nf = 2"),
         ("idle", "\nf = 1", "\nf = 0"),
         ("hybrid", "arbitrary", "hybrid"),
@@ -467,6 +470,10 @@ fn damage_plans(fixture: &Fixture) {
     ] {
         fixture.change("signed.toml", &format!("{name}.toml"), old, new);
     }
+    let digest = format!("\"{}\"", "1".repeat(64));
+    let digests = format!("plan = {digest}\nstate = {digest}\nordering = {digest}\n");
+    let previous = format!("[previous]\n{digests}commit = 7\ntime_us = 8\n\n[[members]]");
+    fixture.change("later.toml", "later.toml", "[[members]]", &previous);
 }
 
 /// What is wrong with how a case ended, if anything.

@@ -63,8 +63,10 @@ const SOUND: &[(&str, &str, &str)] = &[
     ("auth keygen", "--out=>new", ""),
     ("auth enroll", "bob KEY --key=<admin.key", "--approval=<approval.toml"),
     ("auth revoke", "bob --key=<admin.key", "--approval=<approval.toml"),
+    ("auth rekey", "0 --block=OTHER --key=<admin.key", "--approval=<approval.toml"),
     ("auth approve enroll", "bob KEY --key=<admin.key --out=>new", ""),
     ("auth approve revoke", "bob --key=<admin.key --out=>new", ""),
+    ("auth approve rekey", "0 --block=OTHER --key=<admin.key --out=>new", ""),
     ("auth list", "", ""),
     ("auth whoami", "", ""),
     (
@@ -164,7 +166,11 @@ impl Traps {
 
 /// The words of a use, as they are typed.
 fn words(use_of: &str, key: &str) -> Vec<String> {
-    use_of.split_whitespace().map(|word| word.replace("KEY", key)).collect()
+    let other = "9".repeat(64);
+    use_of
+        .split_whitespace()
+        .map(|word| word.replace("KEY", key).replace("OTHER", &other))
+        .collect()
 }
 
 /// A word without the mark of what it is.

@@ -52,6 +52,84 @@ fn two_of_three_administrators_sign() {
     fixture.done(&["config", "validate", "three.toml"]);
 }
 
+/// The checks of a server, by what they are about.
+fn checks(fixture: &Fixture, server: u16) -> impl Fn(&str) -> serde_json::Value + use<> {
+    let node = format!("s{server}/node.toml");
+    let (peer, client) =
+        (format!("127.0.0.1:{}", 6500 + server), format!("127.0.0.1:{}", 6600 + server));
+    let listen = ["--peer-listen", &peer, "--client-listen", &client, "--output", "json"];
+    let report = fixture.done(&[&["node", "check", "--config", &node][..], &listen].concat());
+    let report = json(&report);
+    move |what| {
+        let checks = report.get("checks").and_then(serde_json::Value::as_array);
+        checks
+            .into_iter()
+            .flatten()
+            .find(|check| check["what"] == what)
+            .expect("it is checked")
+            .clone()
+    }
+}
+
+#[test]
+fn a_check_shows_both_block_keys_and_the_card_the_present_one() {
+    let fixture = Fixture::cluster("block-keys");
+    let card = ["node", "card", "--config", "s0/node.toml", "--output", "json"];
+    let card = json(&fixture.done(&card));
+    let block = card["block"].as_str().expect("a key");
+    let check = checks(&fixture, 0)("block keys");
+    let shown = check["detail"].as_str().expect("text");
+    let next = shown.strip_prefix(&format!("{block}, next ")).expect("both");
+    assert!(next.len() == 64 && next != block, "{shown}");
+    assert_eq!(check.get("warning"), None);
+
+    // An earlier release made no next key; checking makes none either.
+    let text = fixture.read("s0/identity.toml");
+    let seed = text.lines().find(|line| line.starts_with("next_block_seed")).expect("there");
+    fixture.change("s0/identity.toml", "s0/identity.toml", seed, "");
+    let before = fixture.read("s0/identity.toml");
+    let check = checks(&fixture, 0)("block keys");
+    assert_eq!(check["detail"], format!("{block}, no next one yet: `node start` makes it"));
+    assert_eq!(fixture.read("s0/identity.toml"), before);
+}
+
+#[test]
+fn a_block_key_that_nothing_explains_is_warned_of_and_no_obstacle() {
+    let fixture = Fixture::cluster("strange-key");
+    let seed = |key: &str| {
+        let text = fixture.read("s0/identity.toml");
+        text.lines().find(|line| line.starts_with(key)).expect("there").to_owned()
+    };
+    let warning = || {
+        let check = checks(&fixture, 0)("block keys");
+        check.get("warning").map(ToString::to_string)
+    };
+    let (block, next) = (seed("block_seed"), seed("next_block_seed"));
+    let digits = |line: &str| line.split('"').nth(1).expect("quoted").to_owned();
+    let swapped = format!("block_seed = \"{}\"", digits(&next));
+    let spare = format!("next_block_seed = \"{}\"", digits(&block));
+    fixture.change("s0/identity.toml", "s0/identity.toml", &next, &spare);
+    fixture.change(
+        "s0/identity.toml",
+        "s0/identity.toml",
+        &format!("\n{block}"),
+        &format!("\n{swapped}"),
+    );
+    assert_eq!(warning(), None, "the plan's key is the next one");
+
+    let other = format!("next_block_seed = \"{}\"", "5".repeat(64));
+    fixture.change("s0/identity.toml", "s0/identity.toml", &spare, &other);
+    let text = warning().expect("neither key is the plan's");
+    assert!(text.contains("must get a new block key before it takes part"), "{text}");
+    let check = ["node", "check", "--config", "s0/node.toml", "--peer-listen", "127.0.0.1:6510"];
+    let shown = fixture.done(&[&check[..], &["--client-listen", "127.0.0.1:6610"]].concat());
+    assert!(shown.contains("\nwarning  block keys: the plan gives"), "{shown}");
+    assert!(shown.ends_with("the server can start\n"), "{shown}");
+
+    std::fs::create_dir(fixture.path("s0/data/log")).expect("made");
+    assert_eq!(warning(), None, "the data tells which epoch it is");
+}
+
 #[test]
 fn nothing_printed_is_secret() {
     let fixture = Fixture::cluster("secrets");
@@ -60,9 +138,8 @@ fn nothing_printed_is_secret() {
         let line = text.lines().find(|line| line.starts_with(key)).expect("there");
         line.split('"').nth(1).expect("quoted").to_owned()
     };
-    let mut secrets: Vec<String> = ["identity_seed", "block_seed", "transport_seed"]
-        .map(|key| seed("s0/identity.toml", key))
-        .into();
+    let seeds = ["identity_seed", "block_seed", "next_block_seed", "transport_seed"];
+    let mut secrets: Vec<String> = seeds.map(|key| seed("s0/identity.toml", key)).into();
     secrets.push(seed("admin.key", "seed"));
     let printed = [
         fixture.done(&["node", "card", "--config", "s0/node.toml"]),

@@ -77,6 +77,36 @@ fn approvals(cluster: &Cluster, bob: &str, enroll: &[&str]) {
 }
 
 #[test]
+fn a_server_gets_another_block_key_by_as_many_administrators_as_the_plan_says() {
+    let cluster = Cluster::start("rekey", 2);
+    // It runs, so its ports are taken; what is checked is shown nevertheless.
+    let check = cluster.run(&["node", "check", "--config", "s3/node.toml"]);
+    assert_eq!(check.exit, 9, "{check:?}");
+    let next = check.stdout.lines().find_map(|line| line.split_once(", next ")).expect("shown").1;
+
+    let rekey = ["auth", "rekey", "3", "--block", next];
+    let with = |more: &[&'static str]| [&rekey[..], more].concat();
+    cluster.fails(&with(&["--key", "admin0.key"]), 3, "1 of the 2 administrators");
+    let twice = with(&["--key", "admin0.key", "--key", "admin0.key"]);
+    cluster.fails(&twice, 3, "1 of the 2 administrators");
+    cluster.fails(&with(&["--key", "client.key"]), 3, "is no administrator");
+
+    let approve = ["auth", "approve", "rekey", "3", "--block", next];
+    let signing = ["--key", "admin1.key", "--out", "rekey.toml"];
+    let approved = cluster.done(&[&approve[..], &signing].concat());
+    assert!(approved.contains("order 1 is approved in rekey.toml"), "{approved}");
+    let approvals = ["--key", "admin0.key", "--approval", "rekey.toml"];
+    let another = [&["auth", "rekey", "2", "--block", next], &approvals[..]].concat();
+    cluster.fails(&another, 2, "for something else");
+    let done = cluster.json(&with(&approvals));
+    let expected = serde_json::json!({"action": "rekey", "server": 3, "block": next, "serial": 1});
+    assert_eq!(done, expected);
+    cluster.fails(&with(&["--approval", "rekey.toml"]), 9, "this approval is for order 1");
+    cluster.done(&["kv", "put", "after", "it"]);
+    assert_eq!(cluster.done(&["kv", "get", "after"]), "it\n");
+}
+
+#[test]
 fn a_fingerprint_and_one_address_are_enough_to_trust_a_cluster() {
     let cluster = Cluster::start("trust", 1);
     let fingerprint = cluster.done(&["cluster", "fingerprint"]);

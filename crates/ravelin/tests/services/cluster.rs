@@ -122,8 +122,9 @@ impl Cluster {
         }
     }
 
-    /// Starts a server that was killed.
+    /// Starts a server again.
     pub(crate) fn restart(&mut self, id: usize) {
+        self.kill(id);
         self.servers[id] = Some(self.serve(id));
     }
 

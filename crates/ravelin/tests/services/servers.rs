@@ -44,6 +44,32 @@ fn trouble_is_told_apart_by_exit_codes() {
 }
 
 #[test]
+fn an_identity_of_an_earlier_release_gets_a_next_key_at_the_start() {
+    let mut cluster = Cluster::start("upkeep", 1);
+    cluster.kill(2);
+    let file = cluster.path("s2/identity.toml");
+    let text = fs::read_to_string(&file).expect("there");
+    let next = text.lines().find(|line| line.starts_with("next_block_seed")).expect("there");
+    let old = text.replace(&format!("{next}\n"), "");
+    fs::write(&file, &old).expect("written");
+    let draft = cluster.path("s2/.identity.toml.0123abcd.draft");
+    fs::write(&draft, "of a crash").expect("written");
+    cluster.restart(2);
+    let until = Instant::now() + Duration::from_secs(30);
+    let written = loop {
+        let text = fs::read_to_string(&file).expect("there at any time");
+        if text != old {
+            break text;
+        }
+        assert!(Instant::now() < until, "it gets none");
+    };
+    let lines: Vec<&str> = written.lines().filter(|line| !old.contains(line)).collect();
+    assert!(matches!(&lines[..], [line] if line.starts_with("next_block_seed")), "one is added");
+    assert!(!draft.exists());
+    cluster.done(&["kv", "put", "a", "1"]);
+}
+
+#[test]
 fn liars_are_outvoted_and_proven_and_beyond_f_the_servers_halt() {
     let cluster = Local::up("liars");
     cluster.done(&["attack", "run", "liar", "--on", "2"]);
@@ -80,6 +106,34 @@ fn liars_are_outvoted_and_proven_and_beyond_f_the_servers_halt() {
     assert!(run.stdout.matches(reset).count() >= 3, "{run:?}");
     let run = cluster.run(&["local", "up"]);
     assert!(run.exit == 1 && run.stderr.contains(reset), "{run:?}");
+}
+
+#[test]
+fn a_server_that_lost_its_disk_comes_back_by_itself() {
+    let cluster = Local::up("wiped");
+    let client = ["--config", "D/client.toml"];
+    cluster.done(&[&client[..], &["kv", "put", "a", "1"]].concat());
+    let identity = fs::read(cluster.path("D/identities/1.toml")).expect("readable");
+    let pid = cluster.json(&["local", "status"])["servers"][1]["pid"].to_string();
+    let killed = std::process::Command::new("kill").args(["-9", &pid]).status().expect("kill");
+    assert!(killed.success());
+    fs::remove_dir_all(cluster.path("D/servers/1/data/log")).expect("removed");
+    fs::remove_dir_all(cluster.path("D/servers/1/data/state")).expect("removed");
+    cluster.done(&[&client[..], &["kv", "put", "b", "2"]].concat());
+    cluster.done(&["local", "up"]);
+    let until = Instant::now() + Duration::from_secs(30);
+    let is_changed = || fs::read(cluster.path("D/identities/1.toml")).expect("read") != identity;
+    while !is_changed() || cluster.run(&[&client[..], &["status"]].concat()).exit != 0 {
+        assert!(Instant::now() < until, "it does not come back");
+    }
+    for (key, value) in [("a", "1\n"), ("b", "2\n")] {
+        let get = [&client[..], &["kv", "get", key]].concat();
+        assert_eq!(cluster.run(&get).stdout, value);
+    }
+    // Clients that know the first plan only follow, and so do servers that restart.
+    cluster.done(&["local", "down"]);
+    cluster.done(&["local", "up"]);
+    assert_eq!(cluster.run(&[&client[..], &["status"]].concat()).exit, 0);
 }
 
 #[test]
@@ -130,6 +184,21 @@ fn a_server_with_a_spent_key_stays_out_and_the_others_serve() {
     let run = cluster.run(&["doctor"]);
     assert!(run.exit == 7 && run.stdout.contains("its key is spent"), "{run:?}");
     assert!(run.stdout.contains("local reset --dir "), "{run:?}");
+    // Administrators give it another key.
+    let node = ["--config", "D/servers/2/node.toml", "node", "check"];
+    let run = cluster.run(&node);
+    let next = run.stdout.split("next ").nth(1).and_then(|rest| rest.split_whitespace().next());
+    let next = next.unwrap_or_else(|| panic!("no next key: {run:?}"));
+    let rekey = ["auth", "rekey", "2", "--block", next, "--key", "D/keys/administrator.key"];
+    cluster.done(&[&client[..], &rekey[..]].concat());
+    while cluster.run(&[&client[..], &["status"]].concat()).exit != 0 {
+        assert!(Instant::now() < until, "it does not come back");
+    }
+    std::thread::sleep(Duration::from_millis(500)); // monitors' snapshots are as old at most
+    cluster.done(&["local", "up"]);
+    let status = cluster.json(&["local", "status"]);
+    assert_eq!(status["servers"][2]["state"], "correct", "{status}");
+    cluster.done(&[&client[..], &["kv", "put", "a", "2"]].concat());
     let removed = cluster.json(&["local", "reset"]);
     assert!(removed["removed"].as_str().is_some_and(|dir| dir.ends_with('D')), "{removed}");
     assert!(!cluster.path("D").exists());

@@ -4,6 +4,7 @@ use ravelin_model::requests::kv::{Condition, KvRequest, LeaseId, Step, Token, Wr
 use ravelin_model::{ClusterId, Incarnation, Signature, StateBackend as _};
 use ravelin_services::Services;
 
+use super::recorded::reference_of;
 use super::*;
 
 mod work;

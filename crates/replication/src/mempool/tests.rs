@@ -328,10 +328,43 @@ fn proofs_go_before_statements_and_are_not_displaced_by_them() {
     // Of too many statements the newest stay, in order.
     let commit = |vote: &Vote| match vote {
         Vote::Statement(signed) => signed.statement.commit.0,
-        Vote::Evidence(_) => panic!("one proof was added"),
+        Vote::Evidence(_) | Vote::Rekey(_) => panic!("one proof was added"),
     };
     let stated: Vec<u64> = votes[1..].iter().map(commit).collect();
     assert_eq!(stated, (500 - BLOCK_VOTES_MAX as u64..).take(31).collect::<Vec<_>>());
     (0..100).for_each(|_| mempool.add_vote(evidence(&world, 2)));
     assert_eq!(mempool.evidence.len(), BLOCK_VOTES_MAX);
+}
+
+#[test]
+fn one_order_of_a_new_key_goes_into_a_block_and_one_of_each_member_waits() {
+    let world = world();
+    let order = |member: u16, turn: u8| {
+        let member = ReplicaId(member);
+        let rekey = ravelin_model::Rekey {
+            cluster: world.keyring.cluster(),
+            incarnation: world.keyring.incarnation(),
+            epoch: world.keyring.epoch(),
+            member,
+            block: world.block_key_of(member, turn).public(),
+        };
+        let key = world.identity_key(member);
+        let signature = key.sign(ravelin_crypto::Domain::Rekey, &rekey.encode());
+        Vote::Rekey(SignedRekey { rekey, signature, possession: signature })
+    };
+    let mut mempool = Mempool::default();
+    assert!(!mempool.is_waiting());
+    for (member, turn) in [(3, 1), (1, 1), (1, 2)] {
+        mempool.add_vote(order(member, turn));
+    }
+    assert!(mempool.is_waiting(), "a block is made for it");
+    let votes = |mempool: &mut Mempool| mempool.draw(BYTES_MAX, 32).1;
+    assert_eq!(votes(&mut mempool), vec![order(1, 2)], "the newer one");
+    assert_eq!(votes(&mut mempool), vec![order(3, 1)]);
+    assert_eq!(votes(&mut mempool), vec![]);
+    assert!(!mempool.is_waiting());
+    mempool.add_vote(order(2, 1));
+    mempool.begin_epoch();
+    assert!(!mempool.is_waiting(), "they are of an epoch that is over");
+    assert_eq!(votes(&mut mempool), vec![]);
 }

@@ -4,6 +4,7 @@ use ravelin_model::{
 
 use super::*;
 use crate::testing::{Chance, Toy, World};
+use ravelin_model::Place;
 
 fn block(world: &World, round: u64, envelopes: Vec<Envelope>) -> Verified<Block> {
     world.block(ReplicaId(1), Round(round), envelopes, vec![])
@@ -29,18 +30,60 @@ fn messages(world: &World) -> Vec<Message> {
     ]
 }
 
+const EPOCH: Epoch = Epoch::FIRST;
+
+fn at(round: u64) -> Place {
+    Place { epoch: EPOCH, round: Round(round) }
+}
+
+fn frames(messages: Vec<PeerMessage>) -> Vec<PeerFrame> {
+    messages.into_iter().map(|message| PeerFrame { epoch: EPOCH, message }).collect()
+}
+
+/// What is of another epoch is told apart, and never costs a signature or a suspicion.
+#[test]
+fn messages_of_another_epoch_are_not_taken_for_this_ones() {
+    let world = World::new(4, 1);
+    let block = Block::clone(&block(&world, 5, vec![]));
+    let wanted = |round| Some(Round(round));
+    let sent = [
+        (PeerMessage::Block(block.clone()), None),
+        (PeerMessage::Replayed(vec![block]), None),
+        (PeerMessage::Fetch(vec![reference(9), reference(7)]), wanted(7)),
+        (PeerMessage::Replay { from: Round(3) }, wanted(3)),
+        (PeerMessage::Recall { nonce: 1 }, None),
+    ];
+    for (message, expected) in sent {
+        let frame = PeerFrame { epoch: Epoch(2), message };
+        let verdict = verify(&world.keyring, vec![frame]).pop().unwrap().unwrap();
+        let Message::Epoch(EpochMessage::Elsewhen { epoch, wanted }) = verdict else {
+            panic!("{verdict:?}")
+        };
+        assert_eq!((epoch, wanted), (Epoch(2), expected));
+    }
+    let ask = PeerFrame { epoch: Epoch(2), message: PeerMessage::Epoch(EpochMessage::Ask(EPOCH)) };
+    let verdict = verify(&world.keyring, vec![ask]).pop().unwrap();
+    assert!(matches!(verdict, Ok(Message::Epoch(EpochMessage::Ask(_)))));
+    let feigned = EpochMessage::Elsewhen { epoch: Epoch(2), wanted: None };
+    let feigned = PeerFrame { epoch: EPOCH, message: PeerMessage::Epoch(feigned) };
+    assert_eq!(
+        verify(&world.keyring, vec![feigned]).pop().unwrap().err(),
+        Some(Suspicion::Malformed)
+    );
+}
+
 #[test]
 fn every_message_arrives_as_it_was_sent() {
     let world = World::new(4, 1);
     let messages = messages(&world);
-    let sent: Vec<Vec<u8>> = messages.iter().map(encode).collect();
+    let sent: Vec<Vec<u8>> = messages.iter().map(|message| encode(EPOCH, message)).collect();
     let read = sent.iter().map(|bytes| decode(bytes).unwrap()).collect();
     let verdicts = verify(&world.keyring, read);
     assert_eq!(verdicts.len(), messages.len());
     for ((verdict, message), bytes) in verdicts.into_iter().zip(&messages).zip(&sent) {
         let arrived = verdict.unwrap();
         assert_eq!(format!("{arrived:?}"), format!("{message:?}"));
-        assert_eq!(encode(&arrived), *bytes);
+        assert_eq!(encode(EPOCH, &arrived), *bytes);
     }
 }
 
@@ -48,18 +91,18 @@ fn every_message_arrives_as_it_was_sent() {
 fn bytes_that_are_no_message_are_told_from_those_that_are_too_many() {
     let world = World::new(4, 1);
     assert_eq!(decode(&[]), Err(Suspicion::Malformed));
-    assert_eq!(decode(&[9, 0, 0]), Err(Suspicion::Malformed));
-    let mut tail = encode(&Message::Recall(1));
+    assert_eq!(decode(&[1, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0]), Err(Suspicion::Malformed));
+    let mut tail = encode(EPOCH, &Message::Recall(1));
     tail.push(0);
     assert_eq!(decode(&tail), Err(Suspicion::Malformed));
     assert_eq!(decode(&vec![0; PEER_MESSAGE_BYTES_MAX + 1]), Err(Suspicion::TooLarge));
-    let endless = [&[3][..], &u32::MAX.to_le_bytes(), &[0; 100]].concat();
+    let endless = [&EPOCH.encode()[..], &[3], &u32::MAX.to_le_bytes(), &[0; 100]].concat();
     assert_eq!(decode(&endless), Err(Suspicion::Malformed));
     // Whatever is changed or cut: a verdict, never a panic, and never a message that was not sent.
     for seed in 0..400 {
         let mut chance = Chance(seed);
         let messages = messages(&world);
-        let sent = encode(&messages[chance.index(messages.len())]);
+        let sent = encode(EPOCH, &messages[chance.index(messages.len())]);
         let mut bytes = sent.clone();
         for _ in 0..=chance.below(3) {
             let place = chance.index(bytes.len());
@@ -67,7 +110,7 @@ fn bytes_that_are_no_message_are_told_from_those_that_are_too_many() {
         }
         bytes.truncate(bytes.len() - chance.index(2) * chance.index(bytes.len()));
         let Ok(message) = decode(&bytes) else { continue };
-        let block_kind = matches!(message, PeerMessage::Block(_));
+        let block_kind = matches!(message.message, PeerMessage::Block(_));
         let verdict = verify(&world.keyring, vec![message]).pop().unwrap();
         assert!(!block_kind || bytes == sent || verdict.is_err(), "seed {seed}");
     }
@@ -78,7 +121,7 @@ fn a_fetch_asks_for_a_limited_number_of_blocks() {
     let world = World::new(4, 1);
     let fetch = |count: u64| PeerMessage::Fetch((0..count).map(reference).collect());
     let most = FETCH_MAX as u64;
-    let verdicts = verify(&world.keyring, vec![fetch(most), fetch(most + 1)]);
+    let verdicts = verify(&world.keyring, frames(vec![fetch(most), fetch(most + 1)]));
     assert!(matches!(verdicts[..], [Ok(Message::Fetch(_)), Err(Suspicion::TooLarge)]));
 }
 
@@ -144,7 +187,7 @@ fn a_bad_block_is_refused_wherever_it_stands_and_takes_no_good_one_with_it() {
                 }
             }
         }
-        let verdicts = verify(&world.keyring, sent);
+        let verdicts = verify(&world.keyring, frames(sent));
         let seen = verdicts.into_iter().map(|verdict| {
             verdict.map(|message| match message {
                 Message::Block(block) => vec![block.reference()],
@@ -157,7 +200,8 @@ fn a_bad_block_is_refused_wherever_it_stands_and_takes_no_good_one_with_it() {
 }
 
 fn record(block: &Block) -> LogRecord {
-    LogRecord { round: block.body.round, bytes: block.encode() }
+    let place = Place { epoch: block.body.epoch, round: block.body.round };
+    LogRecord { place, bytes: block.encode() }
 }
 
 #[test]
@@ -169,13 +213,16 @@ fn a_replay_holds_as_many_records_as_fit_one_message() {
         Block::clone(&block(&world, round, vec![envelope]))
     };
     let blocks: Vec<Block> = (1..=6).map(large).collect();
-    let message = replayed(blocks.iter().map(record));
-    let PeerMessage::Replayed(sent) = &message else { panic!() };
+    let message = replayed(EPOCH, blocks.iter().map(record));
+    let PeerMessage::Replayed(sent) = &message.message else { panic!() };
     assert_eq!(*sent, blocks[..4]);
     assert!(message.encode().len() <= PEER_MESSAGE_BYTES_MAX);
     // What cannot be read is left out; the rest goes on.
-    let rotten = LogRecord { round: Round(1), bytes: vec![1, 2, 3] };
-    let PeerMessage::Replayed(sent) = replayed([rotten, record(&blocks[0])]) else { panic!() };
+    let rotten = LogRecord { place: at(1), bytes: vec![1, 2, 3] };
+    let mut later = record(&blocks[1]);
+    later.place.epoch = Epoch(2);
+    let frame = replayed(EPOCH, [rotten, record(&blocks[0]), later]);
+    let PeerMessage::Replayed(sent) = frame.message else { panic!() };
     assert_eq!(sent, blocks[..1]);
 }
 
@@ -192,6 +239,6 @@ fn records_are_checked_again_and_those_below_the_horizon_left_alone() {
         bad.body.round = Round(11); // whatever was signed, this was not
         assert_eq!(read(&bad), None);
     }
-    let unreadable = LogRecord { round: Round(11), bytes: vec![0; 9] };
+    let unreadable = LogRecord { place: at(11), bytes: vec![0; 9] };
     assert_eq!(recorded_block(&world.keyring, &dag, &unreadable), None);
 }

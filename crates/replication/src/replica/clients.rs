@@ -30,7 +30,7 @@ impl Replica {
         match input {
             // Anyone may learn who the servers are and how they fare; the rest is for the enrolled.
             ClientInput::Other(ClientMessage::Plans) => {
-                return say(ServerMessage::Plans(vec![self.plan.clone()]));
+                return say(ServerMessage::Plans(self.plans.clone()));
             }
             ClientInput::Other(ClientMessage::Status { id }) => {
                 let report = Box::new(self.report());

@@ -50,7 +50,8 @@ impl Replica {
             Finding::Certified(statement) if statement.ordering.is_some() => {
                 // The state must be on disk before the log below it may go.
                 self.execution.state_mut().sync();
-                out.push(Action::Emit(Event::Prunable(self.execution.horizon())));
+                let (epoch, round) = (self.keyring.epoch(), self.execution.horizon());
+                out.push(Action::Emit(Event::Prunable(Place { epoch, round })));
             }
             Finding::Certified(_) => {}
             Finding::Wrong(evidence) => {
@@ -102,9 +103,16 @@ impl Replica {
             return false;
         }
         known.push(evidence.clone());
-        let key = [&[EVIDENCE], &who.0.to_be_bytes()[..], evidence.kind().as_bytes()].concat();
+        let key = evidence_key(who, evidence);
         self.execution.state_mut().private_put(&key, evidence.encode());
         true
+    }
+
+    /// Drops what was proven against a member to which administrators gave another key; returns what to
+    /// write.
+    pub(super) fn forgive(&mut self, member: ReplicaId) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
+        let proofs = self.evidence.remove(&member).unwrap_or_default();
+        proofs.iter().map(|proof| (evidence_key(member, proof), None)).collect()
     }
 
     /// More than `f` proven offenders: nothing this replica could say is sure to be right.
@@ -115,12 +123,17 @@ impl Replica {
         }
     }
 
-    fn halt(&mut self, reason: HaltReason, out: &mut Out) {
+    pub(super) fn halt(&mut self, reason: HaltReason, out: &mut Out) {
         if self.is_halted() {
             return;
         }
-        self.execution.state_mut().private_write(HALTED, reason.encode());
+        let halted = (HALTED.to_vec(), Some(reason.encode()));
+        self.execution.state_mut().private_write(vec![halted]);
         self.status = Status::FailSafe(reason);
         out.push(Action::Emit(Event::Status(self.status.clone())));
     }
+}
+
+fn evidence_key(who: ReplicaId, evidence: &Evidence) -> Vec<u8> {
+    [&[EVIDENCE], &who.0.to_be_bytes()[..], evidence.kind().as_bytes()].concat()
 }

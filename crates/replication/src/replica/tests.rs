@@ -11,6 +11,8 @@ use ravelin_model::{Block, Operation, Refusal, ServiceId, SessionId, StateBacken
 use super::*;
 
 mod cluster;
+mod epoch_attacks;
+mod epochs;
 mod greedy;
 
 use cluster::Cluster;
@@ -293,7 +295,8 @@ fn nothing_shows_of_what_was_decided_after_the_reason_to_halt() {
         Evidence::Equivocation { first, second }
     });
     let [Message::Block(block), _] = cluster.fork(1) else { panic!("two blocks") };
-    let record = LogRecord { round: Round(1), bytes: Block::clone(&block).encode() };
+    let place = Place { epoch: ravelin_model::Epoch::FIRST, round: Round(1) };
+    let record = LogRecord { place, bytes: Block::clone(&block).encode() };
     let replica = cluster.node(0).replica.as_mut().expect("it is up");
     let accuse = |proof: &Evidence| {
         Action::Accuse(proof.accused(), ravelin_model::Misbehaviour::Proven(proof.clone()))
@@ -593,10 +596,10 @@ fn a_block_that_the_log_lost_before_it_was_sent_is_not_missed() {
         let block = Block::decode("block", &record.bytes).expect("a block");
         block.body.author == ReplicaId(2)
     };
-    let rounds: Vec<_> = node.log.iter().filter(is_own).map(|record| record.round).collect();
+    let rounds: Vec<_> = node.log.iter().filter(is_own).map(|record| record.place.round).collect();
     let known = last_block(cluster.replica(2).execution().state()).expect("written").round;
     let before = *rounds.iter().rev().find(|round| **round < known).expect("it made more");
-    let kept = node.log.iter().filter(|record| !is_own(record) || record.round < known);
+    let kept = node.log.iter().filter(|record| !is_own(record) || record.place.round < known);
     let kept: Vec<_> = kept.cloned().collect();
     let again = cluster.build(2, &node.backend.snapshot(), &kept);
     assert_eq!(again.ordering().round(), before);
@@ -654,9 +657,9 @@ fn checkpoints_are_equal_at_all_replicas_and_make_the_log_below_prunable() {
     for id in 0..4 {
         let node = cluster.node(id);
         let prunable = node.prunable[0];
-        assert!(prunable > Round(0));
+        assert!(prunable.round > Round(0));
         // What is said to be prunable is not needed to start again.
-        node.log.retain(|record| record.round > prunable);
+        node.log.retain(|record| record.place > prunable);
         let unsynced = node.backend.unsynced_batches();
         cluster.crash(id);
         cluster.start(id);

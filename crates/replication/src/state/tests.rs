@@ -438,3 +438,22 @@ fn roots_are_golden() {
     let golden = "564c7b59ea8336dc99cad9e2d7820af80dff0fa220605d9f357b6e91a2919ab5";
     assert_eq!(state.finish_commit(CommitIndex(1)).to_string(), golden);
 }
+
+/// What is written at once must not be undone by what waited for the end of the commit.
+#[test]
+fn a_write_at_once_outlives_what_was_written_before_it() {
+    let backend = MemoryBackend::new();
+    let mut state = open(&backend);
+    state.finish_commit(CommitIndex(0));
+    state.private_put(b"gone", b"old".to_vec());
+    state.private_put(b"kept", b"old".to_vec());
+    state.private_write(vec![(b"gone".to_vec(), None), (b"kept".to_vec(), Some(b"new".to_vec()))]);
+    for _ in 0..2 {
+        assert_eq!(state.private_get(b"gone"), None);
+        assert_eq!(state.private_get(b"kept"), Some(b"new".to_vec()));
+        state.finish_commit(CommitIndex(state.commit().0 + 1));
+    }
+    let again = open(&backend);
+    assert_eq!(again.private_get(b"gone"), None);
+    assert_eq!(again.private_get(b"kept"), Some(b"new".to_vec()));
+}

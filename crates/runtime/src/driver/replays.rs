@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use ravelin_model::{LogRecord, ReplicaId, Round};
+use ravelin_model::{LogRecord, Place, ReplicaId};
 
 use crate::log::{Archive, LogError, Position, Tag};
 
@@ -24,12 +24,12 @@ pub(super) struct Replays {
     archive: Archive,
     asked: BTreeMap<ReplicaId, Asked>,
     /// What peers asked for during their rest; the newest question of each.
-    waiting: BTreeMap<ReplicaId, Round>,
+    waiting: BTreeMap<ReplicaId, Place>,
 }
 
 struct Asked {
     rest_until: Instant,
-    from: Round,
+    from: Place,
     next: Option<Position>,
     /// Whether the answer had records of later rounds, with which the peer gets further.
     is_further: bool,
@@ -50,7 +50,7 @@ impl Replays {
         &mut self,
         now: Instant,
         to: ReplicaId,
-        from: Round,
+        from: Place,
     ) -> Option<Result<Vec<LogRecord>, LogError>> {
         let earlier = self.asked.get(&to);
         if earlier.is_some_and(|earlier| now < earlier.rest_until) {
@@ -62,20 +62,22 @@ impl Replays {
             |earlier: &&Asked| earlier.from < from || (earlier.from == from && !earlier.is_further);
         let resume = earlier.filter(goes_on).and_then(|earlier| earlier.next);
         let begun = Instant::now();
-        let page = match self.archive.read_from(Tag(from.0), resume, REPLAY_BYTES_MAX) {
+        let page = match self.archive.read_from(Tag(from.number()), resume, REPLAY_BYTES_MAX) {
             Ok(page) => page,
             Err(error) => return Some(Err(error)),
         };
         let took = begun.elapsed();
         let rest_until = now + took + REPLAY_PAUSE.max(took * REST_FACTOR);
-        let is_further = page.records.iter().any(|(tag, _)| tag.0 > from.0);
+        let is_further = page.records.iter().any(|(tag, _)| tag.0 > from.number());
         self.asked.insert(to, Asked { rest_until, from, next: page.next, is_further });
         let records = page.records.into_iter();
-        Some(Ok(records.map(|(tag, bytes)| LogRecord { round: Round(tag.0), bytes }).collect()))
+        Some(Ok(records
+            .map(|(tag, bytes)| LogRecord { place: Place::from_number(tag.0), bytes })
+            .collect()))
     }
 
     /// A question whose peer has rested, if there is one: it is to be asked for a page now.
-    pub(super) fn due(&mut self, now: Instant) -> Option<(ReplicaId, Round)> {
+    pub(super) fn due(&mut self, now: Instant) -> Option<(ReplicaId, Place)> {
         let is_over = |peer: &&ReplicaId| self.rest_until(peer).is_none_or(|until| until <= now);
         let peer = *self.waiting.keys().find(is_over)?;
         self.waiting.remove_entry(&peer)
@@ -93,11 +95,17 @@ impl Replays {
 
 #[cfg(test)]
 mod tests {
+    use ravelin_model::{Epoch, Round};
+
     use super::*;
     use crate::log::tests::Scratch;
     use crate::log::{Log, LogConfig};
 
     const PEER: ReplicaId = ReplicaId(1);
+
+    fn at(round: u64) -> Place {
+        Place { epoch: Epoch::FIRST, round: Round(round) }
+    }
 
     fn open(scratch: &Scratch) -> Log {
         let config = LogConfig { owner: [7; 32], segment_bytes: 1 << 20, retention_bytes: 0 };
@@ -114,15 +122,15 @@ mod tests {
         let scratch = Scratch::new();
         let mut log = open(&scratch);
         for round in rounds {
-            log.append(Tag(round), &vec![0; 100 << 10]).expect("appended");
+            log.append(Tag(at(round).number()), &vec![0; 100 << 10]).expect("appended");
             log.sync().expect("synced");
         }
         let mut replays = Replays::new(log.archive());
         let mut now = Instant::now();
         let rounds = questions.iter().map(|from| {
             now += Duration::from_secs(10);
-            let page = replays.page(now, PEER, Round(*from)).expect("answered").expect("readable");
-            page.iter().map(|record| record.round.0).collect()
+            let page = replays.page(now, PEER, at(*from)).expect("answered").expect("readable");
+            page.iter().map(|record| record.place.round.0).collect()
         });
         rounds.collect()
     }
@@ -151,14 +159,14 @@ mod tests {
         let log = open(&scratch);
         let mut replays = Replays::new(log.archive());
         let now = Instant::now();
-        assert!(replays.page(now, PEER, Round(1)).is_some());
-        assert!(replays.page(now, PEER, Round(1)).is_none());
-        assert!(replays.page(now, ReplicaId(2), Round(1)).is_some(), "others are");
+        assert!(replays.page(now, PEER, at(1)).is_some());
+        assert!(replays.page(now, PEER, at(1)).is_none());
+        assert!(replays.page(now, ReplicaId(2), at(1)).is_some(), "others are");
         let rested = replays.asked.get(&PEER).expect("it asked").rest_until;
         assert!(rested >= now + REPLAY_PAUSE);
         assert_eq!((replays.due(now), replays.next_due()), (None, Some(rested)));
-        assert_eq!(replays.due(rested), Some((PEER, Round(1))));
-        assert!(replays.page(rested, PEER, Round(1)).is_some(), "without being asked again");
+        assert_eq!(replays.due(rested), Some((PEER, at(1))));
+        assert!(replays.page(rested, PEER, at(1)).is_some(), "without being asked again");
         assert_eq!((replays.due(rested), replays.next_due()), (None, None));
     }
 }

@@ -19,7 +19,7 @@ pub(super) const ALIGNMENT: usize = 8;
 const MARKER_MAGIC: [u8; 4] = *b"RVLG";
 
 const SEGMENT_MAGIC: [u8; 8] = *b"RVLNSEGM";
-const VERSION: u64 = 1;
+const VERSION: u64 = 2;
 const KEY_CONTEXT: &str = "ravelin 2026-11-23 log segment checksums";
 const CHECKSUM_BYTES: usize = 8;
 

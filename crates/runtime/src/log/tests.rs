@@ -203,11 +203,11 @@ fn another_version_is_refused() {
     let scratch = Scratch::new();
     drop(open(&scratch.0));
     let mut bytes = std::fs::read(scratch.segment(1)).unwrap();
-    bytes[8] = 2;
+    bytes[8] = 3;
     let digest = blake3::hash(&bytes[..96]);
     bytes[96..128].copy_from_slice(digest.as_bytes());
     std::fs::write(scratch.segment(1), bytes).unwrap();
-    assert!(matches!(try_open(&scratch.0, config()), Err(LogError::Version { found: 2 })));
+    assert!(matches!(try_open(&scratch.0, config()), Err(LogError::Version { found: 3 })));
 }
 
 #[test]

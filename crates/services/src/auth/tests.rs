@@ -1,6 +1,7 @@
 use ravelin_crypto::{Registry, SigningKey};
 use ravelin_model::{
-    ClientEntry, CommitIndex, Decode as _, Digest, Epoch, FaultModel, Member, Purpose,
+    ClientEntry, CommitIndex, Decode as _, Digest, Epoch, FaultModel, Member, Previous, Purpose,
+    ReplicaId,
 };
 
 use super::*;
@@ -107,8 +108,21 @@ fn revoke_of(name: &str) -> AuthAction {
     AuthAction::Revoke { name: name.into() }
 }
 
+fn rekey_of(member: u16, number: u8) -> AuthAction {
+    AuthAction::Rekey { member: ReplicaId(member), block: key(number) }
+}
+
 impl World {
     fn ask(&mut self, request: AuthRequest) -> AuthReply {
+        let is_rekey = |order: &AuthOrder| matches!(order.action, AuthAction::Rekey { .. });
+        let is_rekey = matches!(&request, AuthRequest::Change { order, .. } if is_rekey(order));
+        let (reply, rekey) = self.outcome(request);
+        assert_eq!(rekey.is_some(), is_rekey && matches!(reply, AuthReply::Changed { .. }));
+        reply
+    }
+
+    /// The reply, and the key change that is asked of whoever executes.
+    fn outcome(&mut self, request: AuthRequest) -> (AuthReply, Option<(ReplicaId, PublicKey)>) {
         self.position += 1;
         let context = Context {
             position: Position(self.position),
@@ -120,12 +134,13 @@ impl World {
         let outcome = self.auth.execute(&context, &mut self.store, request);
         let reply = AuthReply::decode("reply", &outcome.reply).expect("canonical");
         let is_change = matches!(reply, AuthReply::Changed { .. });
-        assert_eq!(outcome.changes.len(), usize::from(is_change));
-        assert!(is_change || self.store == before, "{reply:?} changed something");
+        let told = usize::from(is_change && outcome.rekey.is_none());
+        assert_eq!(outcome.changes.len(), told);
+        assert_eq!(is_change, self.store != before, "{reply:?}");
         for change in outcome.changes {
             assert_eq!(self.store.get(&change.key), change.value);
         }
-        reply
+        (reply, outcome.rekey)
     }
 
     /// Submits an order with the approvals of the administrators named by `by`.
@@ -163,7 +178,10 @@ fn genesis_writes_what_the_plan_names() {
 #[should_panic(expected = "the state begins with the first plan")]
 fn genesis_refuses_a_plan_that_follows_another() {
     let mut cluster = cluster(1, 1);
-    cluster.plan.previous = Some(Digest([1; 32]));
+    let digest = Digest([1; 32]);
+    let (commit, time) = (CommitIndex(1), Time(1));
+    cluster.plan.previous =
+        Some(Previous { plan: digest, commit, time, state: digest, ordering: digest });
     Auth::new(cluster.scheme()).genesis(&cluster.plan, &mut MemoryStore::default());
 }
 
@@ -289,6 +307,63 @@ fn orders_for_another_cluster_or_incarnation_are_refused() {
 }
 
 #[test]
+fn enough_administrators_give_a_server_another_key() {
+    let mut world = world(3, 2);
+    let order = world.cluster.order(1, rekey_of(3, 9));
+    let few = world.cluster.approved(&order, &[1]);
+    let refused = AuthReply::NotApproved { got: 1, needed: 2 };
+    assert_eq!(world.outcome(few), (refused, None));
+    let twice = world.cluster.approved(&order, &[1, 1]);
+    let refused = AuthReply::NotApproved { got: 1, needed: 2 };
+    assert_eq!(world.outcome(twice), (refused, None));
+    let enough = world.cluster.approved(&order, &[1, 2]);
+    let changed = AuthReply::Changed { next_serial: 2 };
+    let asked = Some((ReplicaId(3), key(9)));
+    assert_eq!(world.outcome(enough.clone()), (changed, asked));
+    let replayed = world.outcome(enough);
+    assert_eq!(replayed, (AuthReply::WrongSerial { next: 2 }, None), "once");
+    assert_eq!(world.names(), ["alice"], "clients stay who they are");
+}
+
+#[test]
+fn an_approval_of_one_key_change_is_good_for_no_other() {
+    let mut world = world(3, 2);
+    let order = world.cluster.order(1, rekey_of(3, 9));
+    let AuthRequest::Change { approvals, .. } = world.cluster.approved(&order, &[0, 1]) else {
+        unreachable!("an order")
+    };
+    for action in [rekey_of(2, 9), rekey_of(3, 8), enroll_as("bob", 9), revoke_of("alice")] {
+        let order = world.cluster.order(1, action);
+        let request = AuthRequest::Change { order, approvals: approvals.clone() };
+        let refused = AuthReply::NotApproved { got: 0, needed: 2 };
+        assert_eq!(world.outcome(request), (refused, None));
+    }
+}
+
+#[test]
+fn key_changes_for_another_cluster_or_incarnation_are_refused() {
+    let mut world = world(1, 1);
+    let order = world.cluster.order(1, rekey_of(0, 9));
+    let elsewhere = AuthOrder { cluster: ClusterId(Digest([9; 32])), ..order.clone() };
+    let restored = AuthOrder { incarnation: Incarnation(2), ..order };
+    for order in [elsewhere, restored] {
+        let request = world.cluster.approved(&order, &[0]);
+        assert_eq!(world.outcome(request), (AuthReply::WrongCluster, None));
+    }
+}
+
+#[test]
+fn whether_there_is_such_a_server_is_for_others_to_judge() {
+    let mut world = world(1, 1);
+    for (serial, member) in [(1, 0), (2, 4), (3, u16::MAX)] {
+        let order = world.cluster.order(serial, rekey_of(member, 9));
+        let request = world.cluster.approved(&order, &[0]);
+        let changed = AuthReply::Changed { next_serial: serial + 1 };
+        assert_eq!(world.outcome(request), (changed, Some((ReplicaId(member), key(9)))));
+    }
+}
+
+#[test]
 fn names_and_keys_are_unique_and_free_again_after_a_revocation() {
     let mut world = world(1, 1);
     assert_eq!(world.submit(1, enroll_as("alice", 8), &[0]), AuthReply::Exists);
@@ -400,6 +475,7 @@ fn requests() -> Vec<(AuthRequest, String)> {
     vec![
         (change(enroll_as("b", 6)), format!("{head}000100000062{}{tail}", "06".repeat(32))),
         (change(revoke_of("b")), format!("{head}010100000062{tail}")),
+        (change(rekey_of(0x0102, 6)), format!("{head}020201{}{tail}", "06".repeat(32))),
         (AuthRequest::List { after: "b".into(), limit: 7 }, "0101000000620700".into()),
         (AuthRequest::WhoAmI, "02".into()),
     ]

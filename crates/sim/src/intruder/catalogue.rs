@@ -6,6 +6,7 @@ use super::censor::Censor;
 use super::chain_gap::ChainGap;
 use super::clocks::Clock;
 use super::delayer::Delayer;
+use super::deserter::Deserter;
 use super::different_to_each::DifferentToEach;
 use super::duplicate_envelopes::DuplicateEnvelopes;
 use super::equivocator::Equivocator;
@@ -21,6 +22,7 @@ use super::minimal_links::MinimalLinks;
 use super::mute::Mute;
 use super::never_votes_first::NeverVotesFirst;
 use super::offline_tree::OfflineTree;
+use super::old_orders::OldOrders;
 use super::perjurer::Perjurer;
 use super::replayer::Replayer;
 use super::slow_leader::SlowLeader;
@@ -38,7 +40,8 @@ pub struct Description {
     /// What it does, in one line.
     pub what: &'static str,
     /// Whether it makes sense against real servers: its effect does not depend on an order of
-    /// messages that only the simulator can arrange, or on taking over before the first start.
+    /// messages that only the simulator can arrange, on taking over before the first start, or on
+    /// somebody's wish for another key.
     pub is_live: bool,
     /// Whether it signs what proves its server faulty, or what that server does not know of
     /// afterwards: the server's key is spent then, and it never takes part again.
@@ -51,6 +54,10 @@ pub struct Description {
 impl Description {
     const fn spending(self) -> Self {
         Self { spends_key: true, ..self }
+    }
+
+    const fn simulated(self) -> Self {
+        Self { is_live: false, ..self }
     }
 }
 
@@ -115,6 +122,10 @@ const ALL: &[Description] = &[
     alters("chain-gap", "leaves own blocks out of its own chain", || Box::new(ChainGap::default()))
         .spending(),
     aside("delayer", "does everything right, and late", || Box::new(Delayer)),
+    aside("deserter", "signs the end of its epoch, and is never heard again", || {
+        Box::new(Deserter::default())
+    })
+    .simulated(),
     alters("different-to-each", "sends every replica a block of its own", || {
         Box::new(DifferentToEach::default())
     })
@@ -152,6 +163,10 @@ const ALL: &[Description] = &[
         Box::new(OfflineTree::default())
     })
     .spending(),
+    aside("old-orders", "repeats members' orders of new keys in later epochs", || {
+        Box::new(OldOrders::default())
+    })
+    .simulated(),
     alters("past-clock", "lives a day ago", || Box::new(Clock::past())),
     maker("perjurer", "states wrong results in its blocks", || Box::new(Perjurer::signed()))
         .spending(),

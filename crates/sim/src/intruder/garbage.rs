@@ -15,10 +15,11 @@ impl Intruder for Garbage {
 
     fn on_deed(&mut self, scene: &mut Scene<'_>, deed: Deed) {
         if let Deed::Act(Action::Send(to, message)) = &deed {
+            let epoch = scene.means.keyring.epoch();
             let dice = &mut scene.means.dice;
             let mut bytes = match dice.below(3) {
                 0 => dice.bytes().to_vec(),
-                _ => peer::encode(message),
+                _ => peer::encode(epoch, message),
             };
             let place = usize::try_from(dice.below(bytes.len() as u64)).unwrap_or(0);
             if dice.once_in(2) {

@@ -93,6 +93,11 @@ impl Intruded {
         self.is_active() && self.intruders.iter().any(|intruder| intruder.is_first())
     }
 
+    /// As [`Replica::add_key`].
+    pub fn add_key(&mut self, key: std::sync::Arc<ravelin_crypto::SigningKey>) {
+        self.replica.add_key(key);
+    }
+
     /// As [`Replica::resume`].
     pub fn resume(&mut self, now: Time, out: &mut Vec<Deed>) {
         let mut actions = Vec::new();
@@ -238,6 +243,7 @@ impl Intruded {
 
     /// Leads what the replica wants past all intruders, and lets each have its turn.
     fn pass(&mut self, now: Time, actions: Actions<Replica>, out: &mut Vec<Deed>) {
+        self.means.follow(&self.replica);
         let is_active = self.is_active();
         let mut deeds: Vec<Deed> =
             actions.into_iter().flat_map(|action| self.in_single_steps(action)).collect();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ravelin_crypto::{Keyring, SigningKey, Verified};
-use ravelin_model::wire::{PeerMessage, ServerMessage};
+use ravelin_model::wire::{PeerFrame, PeerMessage, ServerMessage};
 use ravelin_model::{
     Action, Block, BlockBody, BlockRef, Encode as _, PublicKey, ReplicaId, SignedPlan, Time,
 };
@@ -96,6 +96,18 @@ impl Means {
         self.hidden.contains(reference)
     }
 
+    /// Takes note of the epoch in which the replica is.
+    pub(super) fn follow(&mut self, replica: &Replica) {
+        if replica.keyring().epoch() != self.keyring.epoch() {
+            self.keyring = replica.keyring().clone();
+            self.key = Arc::clone(replica.key());
+            self.plan = replica.plans().last().expect("there is a first plan").clone();
+            self.last = None;
+            self.crafted.clear();
+            self.hidden.clear();
+        }
+    }
+
     pub(super) fn act(&mut self, name: &'static str) {
         *self.acts.entry(name).or_default() += 1;
     }
@@ -151,12 +163,18 @@ impl Scene<'_> {
     /// Sends a block that the intruder made; those who fetch it later get it too.
     pub fn send_block(&mut self, to: ReplicaId, block: &Verified<Block>) {
         self.keep(block);
-        self.send_bytes(to, PeerMessage::Block(Block::clone(block)).encode());
+        let bytes = self.frame(PeerMessage::Block(Block::clone(block)));
+        self.send_bytes(to, bytes);
     }
 
     /// Sends a block that no correct replica would take, and forgets it.
     pub fn send_bad_block(&mut self, to: ReplicaId, block: Block) {
-        self.send_bytes(to, PeerMessage::Block(block).encode());
+        let bytes = self.frame(PeerMessage::Block(block));
+        self.send_bytes(to, bytes);
+    }
+
+    fn frame(&self, message: PeerMessage) -> Vec<u8> {
+        PeerFrame { epoch: self.means.keyring.epoch(), message }.encode()
     }
 
     /// Answers a client.

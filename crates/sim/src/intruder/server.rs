@@ -1,5 +1,8 @@
 //! A server's replica, in its own hands or in an intruder's, behind one set of methods.
 
+use std::sync::Arc;
+
+use ravelin_crypto::SigningKey;
 use ravelin_model::{Protocol as _, PublicKey, ReplicaId, Suspicion, Time};
 use ravelin_multicast::Message;
 use ravelin_replication::{ClientInput, ConnectionId, Replica};
@@ -21,6 +24,22 @@ impl Server {
         match self {
             Self::Correct(replica) => replica,
             Self::Intruded(intruded) => intruded.replica(),
+        }
+    }
+
+    /// As [`Replica::add_key`].
+    pub fn add_key(&mut self, key: Arc<SigningKey>) {
+        match self {
+            Self::Correct(replica) => replica.add_key(key),
+            Self::Intruded(intruded) => intruded.add_key(key),
+        }
+    }
+
+    /// As [`Replica::change_key`].
+    pub fn change_key(&mut self, now: Time, out: &mut Vec<Deed>) {
+        match self {
+            Self::Correct(replica) => collect(out, |actions| replica.change_key(now, actions)),
+            Self::Intruded(_) => {} // whoever owns a server does not hear its operators
         }
     }
 

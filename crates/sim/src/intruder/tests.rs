@@ -1,6 +1,6 @@
-use ravelin_model::{Action, Round};
+use ravelin_model::{Action, Epoch, Round};
 use ravelin_replication::state::MemoryBackend;
-use ravelin_replication::{Replica, Setup};
+use ravelin_replication::{Replica, Setup, question};
 use ravelin_services::Services;
 
 use super::*;
@@ -11,7 +11,8 @@ fn replica(world: &World, own: ReplicaId) -> Replica {
     let setup = Setup {
         plan: world.plan.clone(),
         keyring: world.keyring.clone(),
-        key: world.block_key(own),
+        keys: vec![world.block_key(own, 0)],
+        identity: world.identity_key(own),
         own,
         application: Box::new(Services::new(world.keyring.scheme().clone())),
         backend: Box::new(MemoryBackend::new()),
@@ -23,8 +24,13 @@ fn replica(world: &World, own: ReplicaId) -> Replica {
 fn intruded(world: &World, names: &str, window: Window) -> Intruded {
     let own = ReplicaId(2);
     let (plan, keyring) = (world.plan.clone(), world.keyring.clone());
-    let means = Means::new(plan, keyring, world.block_key(own), own, (7, 7));
+    let means = Means::new(plan, keyring, world.block_key(own, 0), own, (7, 7));
     Intruded::new(replica(world, own), means, by_names(names).unwrap(), window)
+}
+
+/// What others answer who know no block of a server that starts.
+fn nothing_known() -> Message {
+    Message::Recalled(question(1, Epoch::FIRST), None)
 }
 
 fn world() -> World {
@@ -36,7 +42,7 @@ fn deeds(intruded: &mut Intruded) -> Vec<Deed> {
     let mut out = Vec::new();
     intruded.resume(Time(1_000_000), &mut out);
     for from in [0, 1] {
-        let nothing = Message::Recalled(1, None);
+        let nothing = nothing_known();
         intruded.on_message(Time(1_000_000), ReplicaId(from), nothing, &mut out);
     }
     intruded.on_time(Time(9_000_000), &mut out);
@@ -97,7 +103,7 @@ fn what_is_put_off_is_done_in_time() {
     let mut out = Vec::new();
     late.resume(Time(1_000_000), &mut out);
     for from in [0, 1] {
-        let nothing = Message::Recalled(1, None);
+        let nothing = nothing_known();
         late.on_message(Time(1_000_000), ReplicaId(from), nothing, &mut out);
     }
     assert_eq!(sent(&out), (0, 0));

@@ -1,10 +1,10 @@
 //! Two replicas with one key, each speaking to its half of the group: an operator's mistake, or an
 //! intruder who runs a copy.
 
-use ravelin_model::{Action, Actions, Protocol as _, ReplicaId, Time};
+use ravelin_model::{Action, Actions, Epoch, Protocol as _, ReplicaId, Time};
 use ravelin_multicast::Message;
 use ravelin_replication::state::MemoryBackend;
-use ravelin_replication::{Replica, Setup};
+use ravelin_replication::{Replica, Setup, question};
 use ravelin_services::Services;
 
 use super::{Deed, Intruder, Scene};
@@ -21,14 +21,19 @@ pub(super) struct Twin {
 }
 
 impl Twin {
-    /// The second replica; it is told that nobody knows a block of it.
-    fn second(&mut self, scene: &mut Scene<'_>) -> &mut Replica {
+    /// The second replica; it is told that nobody knows a block of it. It begins where the cluster does,
+    /// so there is none in later epochs.
+    fn second(&mut self, scene: &mut Scene<'_>) -> Option<&mut Replica> {
         let means = &*scene.means;
-        self.second.get_or_insert_with(|| {
+        if self.second.is_none() && means.keyring.epoch() != Epoch::FIRST {
+            return None;
+        }
+        let second = self.second.get_or_insert_with(|| {
             let setup = Setup {
                 plan: means.plan.clone(),
                 keyring: means.keyring.clone(),
-                key: std::sync::Arc::clone(&means.key),
+                keys: vec![std::sync::Arc::clone(&means.key)],
+                identity: std::sync::Arc::clone(&means.key),
                 own: means.own,
                 application: Box::new(Services::new(means.keyring.scheme().clone())),
                 backend: Box::new(MemoryBackend::new()),
@@ -38,11 +43,12 @@ impl Twin {
             let mut unheard = Vec::new();
             second.resume(scene.now, &mut unheard);
             for member in means.keyring.group().members() {
-                let nothing = Message::Recalled(NONCE, None);
+                let nothing = Message::Recalled(question(NONCE, Epoch::FIRST), None);
                 second.on_message(scene.now, member, nothing, &mut unheard);
             }
             Box::new(second)
-        })
+        });
+        Some(second)
     }
 
     /// Says what the second replica wants said to its half.
@@ -64,7 +70,10 @@ impl Twin {
             }
             actions = Vec::new();
             for message in to_itself {
-                self.second(scene).on_message(scene.now, own, message, &mut actions);
+                let now = scene.now;
+                if let Some(second) = self.second(scene) {
+                    second.on_message(now, own, message, &mut actions);
+                }
             }
             if actions.is_empty() {
                 return;
@@ -93,7 +102,9 @@ impl Intruder for Twin {
         }
         let mut actions = Vec::new();
         let now = scene.now;
-        self.second(scene).on_message(now, from, message.clone(), &mut actions);
+        if let Some(second) = self.second(scene) {
+            second.on_message(now, from, message.clone(), &mut actions);
+        }
         self.perform(scene, actions);
         Some(message)
     }
@@ -108,7 +119,9 @@ impl Intruder for Twin {
     fn on_turn(&mut self, scene: &mut Scene<'_>) {
         let mut actions = Vec::new();
         let now = scene.now;
-        self.second(scene).on_time(now, &mut actions);
+        if let Some(second) = self.second(scene) {
+            second.on_time(now, &mut actions);
+        }
         self.perform(scene, actions);
     }
 

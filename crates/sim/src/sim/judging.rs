@@ -1,5 +1,8 @@
 //! Looks at what correct servers did after every input, and decides when a run is over.
 
+use ravelin_crypto::{Keyring, plan_digest};
+use ravelin_model::{Encode as _, PublicKey, SignedPlan};
+
 use super::*;
 
 impl Sim {
@@ -56,6 +59,42 @@ impl Sim {
         }
         let judged = self.order.on_accusation(who, offence);
         self.judge(judged);
+    }
+
+    /// A replica began an epoch: the same as all others that did.
+    pub(super) fn entered(&mut self, id: ReplicaId, signed: &SignedPlan) {
+        let Some(host) = self.hosts.get_mut(id.index()) else { return };
+        let (epoch, digest) = (signed.plan.epoch, plan_digest(&signed.plan));
+        host.epoch = epoch;
+        if self.options.intruders.contains_key(&id) {
+            return;
+        }
+        self.trace.note(self.now, b'e', (id.0, 0), &digest.0);
+        if let Some(first) = self.epochs.get(&epoch) {
+            if *first != signed.plan {
+                let what = format!("replica {id} began another epoch {} than others", epoch.0);
+                self.judge(Err(Violation::new("epochs", what)));
+            }
+            return;
+        }
+        if let Some(member) = self.takes_key_back(&signed.plan) {
+            let what = format!("epoch {} gives member {member} a key of before", epoch.0);
+            self.judge(Err(Violation::new("epochs", what)));
+        }
+        self.epochs.insert(epoch, signed.plan.clone());
+    }
+
+    /// The member that `plan` gives a key which an earlier epoch took from it.
+    fn takes_key_back(&self, plan: &ClusterPlan) -> Option<usize> {
+        let earlier = || std::iter::once(&self.world.plan.plan).chain(self.epochs.values());
+        let last = earlier().next_back()?;
+        let given = plan.members.iter().zip(&last.members).enumerate();
+        let changed = given.filter(|(_, (new, old))| new.block != old.block);
+        let has_been = |(id, key): (usize, PublicKey)| {
+            earlier().any(|plan| plan.members.get(id).is_some_and(|member| member.block == key))
+        };
+        let mut changed = changed.map(|(id, (new, _))| (id, new.block));
+        changed.find(|(id, key)| has_been((*id, *key))).map(|(id, _)| id)
     }
 
     /// A correct replica never halts while at most `f` are faulty, and never loses its standing
@@ -119,14 +158,21 @@ impl Sim {
         Ok(())
     }
 
-    /// Whether everything is answered and every correct replica has caught up.
+    /// Whether everything is answered and every replica of which no intruder has the server has caught up
+    /// and takes part, those that lost their disks too.
     fn drained(&mut self, since: Micros, target: CommitIndex) -> Phase {
-        let behind = self.hosts.iter().find(|host| !host.is_faulty && host.commit() < target);
+        let own = |host: &&Host| !self.options.intruders.contains_key(&host.id);
+        let mut hosts = self.hosts.iter().filter(own);
+        let behind = hosts.find(|host| host.commit() < target || !host.takes_part());
         if behind.is_none() && self.customers.iter().all(Customer::is_served) {
             return Phase::Finished;
         }
         if let Some(host) = behind.filter(|_| self.now > since + PATIENCE) {
-            let what = format!("replica {} is at {:?}, not {target:?}", host.id, host.commit());
+            let what = format!(
+                "replica {} is at {:?}, not {target:?}, or takes no part",
+                host.id,
+                host.commit()
+            );
             self.judge(Err(Violation::new("liveness", what)));
         }
         Phase::Draining { since, target }
@@ -139,9 +185,9 @@ pub(super) fn is_faulty(options: &Options, id: ReplicaId) -> bool {
 }
 
 /// Decodes and verifies what arrived.
-pub(super) fn read_letter(world: &World, bytes: &[u8]) -> Result<Message, Suspicion> {
+pub(super) fn read_letter(keyring: &Keyring, bytes: &[u8]) -> Result<Message, Suspicion> {
     let message = peer::decode(bytes)?;
-    let verdict = peer::verify(&world.keyring, vec![message]).pop();
+    let verdict = peer::verify(keyring, vec![message]).pop();
     verdict.unwrap_or(Err(Suspicion::Malformed))
 }
 
@@ -154,6 +200,7 @@ pub(super) fn mark_of(verdict: &Result<Message, Suspicion>) -> Vec<u8> {
         Ok(Message::Replayed(blocks)) => vec![3, u8::try_from(blocks.len()).unwrap_or(u8::MAX)],
         Ok(Message::Recall(nonce)) => nonce.to_le_bytes().to_vec(),
         Ok(Message::Recalled(nonce, _)) => nonce.to_be_bytes().to_vec(),
+        Ok(Message::Epoch(message)) => message.encode(),
         Err(suspicion) => suspicion.kind().as_bytes().to_vec(),
     }
 }

@@ -3,10 +3,11 @@
 use super::*;
 
 impl Sim {
-    pub(super) fn letter(&self, message: &Message) -> Letter {
+    pub(super) fn letter(&self, from: ReplicaId, message: &Message) -> Letter {
+        let epoch = self.hosts.get(from.index()).map_or(Epoch::FIRST, |host| host.epoch);
         match self.options.travel {
-            Travel::Verified => Letter::Message(message.clone()),
-            Travel::Bytes => Letter::Bytes(Arc::new(peer::encode(message))),
+            Travel::Verified => Letter::Message(epoch, message.clone()),
+            Travel::Bytes => Letter::Bytes(Arc::new(peer::encode(epoch, message))),
         }
     }
 
@@ -39,7 +40,7 @@ impl Sim {
 
     /// What the network can read of a letter.
     fn header(&self, letter: &Letter) -> Option<Header> {
-        let Letter::Message(Message::Block(block)) = letter else { return None };
+        let Letter::Message(_, Message::Block(block)) = letter else { return None };
         let (round, author) = (block.body.round, block.body.author);
         let is_leader = self.rule.leaders_of(round).any(|leader| leader == author);
         Some(Header { round, author, is_leader })
@@ -52,11 +53,12 @@ impl Sim {
             }
             ReplicaEvent::Archive { to, from } => {
                 let Some(host) = self.hosts.get(id.index()) else { return };
-                let records = host.disk.records().iter().filter(|record| record.round >= from);
-                let answer = peer::replayed(records.cloned()).encode();
+                let records = host.disk.records().iter().filter(|record| record.place >= from);
+                let answer = peer::replayed(from.epoch, records.cloned()).encode();
                 self.post(id, to, &Letter::Bytes(Arc::new(answer)));
             }
             ReplicaEvent::Prunable(_) => {} // these logs are short
+            ReplicaEvent::Epoch(plan) => self.entered(id, &plan),
             ReplicaEvent::Status(status) => self.changed(id, &status),
         }
     }

@@ -1,8 +1,9 @@
-//! Orders by which administrators let clients in and shut them out.
+//! Orders by which administrators let clients in, shut them out, and give servers other block keys.
 //!
 //! An order names its place in the sequence of all orders of the cluster, so it is good once. Where
-//! one administrator is enough, `enroll` and `revoke` sign and submit in one go; where several are
-//! needed, the others sign beforehand with `approve`, and whoever submits adds their files.
+//! one administrator is enough, `enroll`, `revoke` and `rekey` sign and submit in one go; where
+//! several are needed, the others sign beforehand with `approve`, and whoever submits adds their
+//! files.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,10 +12,10 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use ravelin_crypto::Domain;
 use ravelin_model::requests::auth::{AuthAction, AuthOrder, AuthReply, AuthRequest};
-use ravelin_model::{Encode as _, PublicKey, ServiceId, Signature};
+use ravelin_model::{ClusterPlan, Encode as _, PublicKey, ReplicaId, ServiceId, Signature};
 use serde::Serialize;
 
-use super::{Invocation, public_key};
+use super::{Invocation, block_key, public_key};
 use crate::client_command::trouble::senseless;
 use crate::client_command::{self, Client, Speaker};
 use crate::exit::{Error, Exit, Result};
@@ -23,6 +24,18 @@ use crate::files::card::check_name;
 use crate::files::disk::{self, Privacy};
 use crate::files::key::KeyFile;
 use crate::files::plan;
+
+/// What `auth rekey` is for, in its help text.
+const REKEY_HELP: &str = "\
+A server that lost its data asks for its next key by itself. Administrators give it one when it
+cannot: it asked a short while ago, or cannot write its identity file. `ravelin node check` on the
+server prints the key that it has ready; with any other it could not speak in the new epoch.
+
+Against a thief of the identity file this is not enough: the next key and the right to ask are
+in it too.
+
+Example:
+  ravelin auth rekey 2 --block PUBLIC_KEY --key admin.key";
 
 const ENROLL_HELP: &str = "\
 Examples:
@@ -59,6 +72,16 @@ pub(crate) struct Revoke {
     approvals: Approvals,
 }
 
+/// Arguments of `auth rekey`.
+#[derive(Args)]
+#[command(after_long_help = REKEY_HELP)]
+pub(crate) struct Rekey {
+    #[command(flatten)]
+    what: NewBlockKey,
+    #[command(flatten)]
+    approvals: Approvals,
+}
+
 const APPROVE_HELP: &str = "\
 Examples:
   ravelin auth approve enroll ci PUBLIC_KEY --key bob.key --out from-bob.toml
@@ -86,6 +109,13 @@ pub(crate) enum Approve {
         #[command(flatten)]
         signing: Signing,
     },
+    /// Approve that a server gets another block key
+    Rekey {
+        #[command(flatten)]
+        what: NewBlockKey,
+        #[command(flatten)]
+        signing: Signing,
+    },
 }
 
 /// A client to let in.
@@ -103,6 +133,16 @@ pub(crate) struct NewClient {
 pub(crate) struct OldClient {
     /// The client's name
     name: String,
+}
+
+/// A server's block key from the next epoch on.
+#[derive(Args)]
+pub(crate) struct NewBlockKey {
+    /// The server, by its number in the plan
+    server: u16,
+    /// The key with which it is to sign from then on: the next one that `node check` prints there
+    #[arg(long, value_name = "KEY", value_parser = block_key)]
+    block: PublicKey,
 }
 
 /// Who approves.
@@ -142,6 +182,12 @@ impl OldClient {
     }
 }
 
+impl NewBlockKey {
+    fn action(&self) -> AuthAction {
+        AuthAction::Rekey { member: ReplicaId(self.server), block: self.block }
+    }
+}
+
 /// Lets a client in.
 pub(super) fn enroll(invocation: &Invocation, arguments: &Enroll) -> Result<()> {
     submit(invocation, arguments.who.action()?, &arguments.approvals)
@@ -152,16 +198,23 @@ pub(super) fn revoke(invocation: &Invocation, arguments: &Revoke) -> Result<()> 
     submit(invocation, arguments.who.action()?, &arguments.approvals)
 }
 
+/// Gives a server another block key.
+pub(super) fn rekey(invocation: &Invocation, arguments: &Rekey) -> Result<()> {
+    submit(invocation, arguments.what.action(), &arguments.approvals)
+}
+
 /// Writes an approval of the next order.
 pub(super) fn approve(invocation: &Invocation, arguments: &Approve) -> Result<()> {
     let (action, signing) = match arguments {
         Approve::Enroll { who, signing } => (who.action()?, signing),
         Approve::Revoke { who, signing } => (who.action()?, signing),
+        Approve::Rekey { what, signing } => (what.action(), signing),
     };
     let key = KeyFile::read(&signing.key)?;
     disk::refuse_existing(&signing.out)?;
     let (order, needed) = client_command::run(invocation, &Speaker::Key(&key), async |client| {
         check_administrator(client, key.public())?;
+        check_action(&client.plan().plan, &action)?;
         next_order(client, action.clone()).await
     })?;
     let approval = sign(order, &key);
@@ -185,6 +238,7 @@ fn submit(invocation: &Invocation, action: AuthAction, arguments: &Approvals) ->
         for key in &keys {
             check_administrator(client, key.public())?;
         }
+        check_action(&client.plan().plan, &action)?;
         let (order, needed) = next_order(client, action.clone()).await?;
         let mut approvals: BTreeMap<PublicKey, Signature> = BTreeMap::new();
         for (path, approval) in &given {
@@ -231,6 +285,27 @@ fn check_administrator(client: &Client, key: PublicKey) -> Result<()> {
     }
     let hint = "`ravelin cluster show` lists the administrators";
     Err(Error::new(Exit::Denied, format!("{key} is no administrator of this cluster"), hint))
+}
+
+/// Refuses a change of keys that no cluster with this plan carries out. The plan that we know may be
+/// an earlier one: its servers are the same, and none may take up a key again that once was one's.
+fn check_action(plan: &ClusterPlan, action: &AuthAction) -> Result<()> {
+    let AuthAction::Rekey { member, block } = action else { return Ok(()) };
+    if plan.members.get(member.index()).is_none() {
+        let cause = format!(
+            "there is no server {member}: they are numbered 0 to {}",
+            plan.members.len() - 1
+        );
+        return Err(Error::new(Exit::NotFound, cause, "`ravelin cluster show` lists the servers"));
+    }
+    let servers = plan.members.iter().flat_map(|one| [one.identity, one.block, one.transport]);
+    let clients = plan.clients.iter().map(|client| client.key);
+    if servers.chain(clients).chain(plan.administrators.iter().copied()).any(|key| key == *block) {
+        let cause = format!("the plan gives {block} to somebody already");
+        let hint = "take the next key that `ravelin node check` prints on that server";
+        return Err(Error::new(Exit::Conflict, cause, hint));
+    }
+    Ok(())
 }
 
 /// Refuses what would make the cluster refuse the whole order.
@@ -307,29 +382,44 @@ impl fmt::Display for Approved {
     }
 }
 
+/// An order that was carried out.
 #[derive(Serialize)]
 struct Done {
-    action: &'static str,
-    name: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    key: Option<String>,
+    #[serde(flatten)]
+    what: What,
     serial: u64,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "action", rename_all = "lowercase")]
+enum What {
+    Enroll { name: String, key: String },
+    Revoke { name: String },
+    Rekey { server: u16, block: String },
 }
 
 impl Done {
     fn of(action: AuthAction, serial: u64) -> Self {
-        match action {
-            AuthAction::Enroll { name, key } => {
-                Self { action: "enroll", name, key: Some(key.to_string()), serial }
+        let what = match action {
+            AuthAction::Enroll { name, key } => What::Enroll { name, key: key.to_string() },
+            AuthAction::Revoke { name } => What::Revoke { name },
+            AuthAction::Rekey { member, block } => {
+                What::Rekey { server: member.0, block: block.to_string() }
             }
-            AuthAction::Revoke { name } => Self { action: "revoke", name, key: None, serial },
-        }
+        };
+        Self { what, serial }
     }
 }
 
 impl fmt::Display for Done {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let what = if self.key.is_some() { "enrolled" } else { "shut out" };
-        write!(out, "{} is {what} (order {})", self.name, self.serial)
+        match &self.what {
+            What::Enroll { name, .. } => write!(out, "{name} is enrolled")?,
+            What::Revoke { name } => write!(out, "{name} is shut out")?,
+            What::Rekey { server, block } => {
+                write!(out, "server {server} signs with {block} from the next epoch on")?;
+            }
+        }
+        write!(out, " (order {})", self.serial)
     }
 }

@@ -1,7 +1,7 @@
 //! How the servers of a local cluster stand, as they and their processes show.
 //!
 //! **Guarantee:** a server whose key is spent is told apart from one that is catching up: the first
-//! never takes part again.
+//! takes part again only once administrators gave it another key.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -42,7 +42,7 @@ pub(crate) fn look(cluster: &LocalCluster) -> Result<Servers> {
             id: server.id,
             pid: running.as_ref().map(|running| running.pid),
             state,
-            key_spent: matches!(state, State::Exposed | State::Learner) || !evidence.is_empty(),
+            key_spent: state == State::Exposed || !evidence.is_empty(),
             intruder: running.and_then(|running| running.intruder),
             evidence,
             peer_address: server.config.peer_address.clone(),
@@ -122,7 +122,7 @@ struct ServerLine {
     id: ReplicaId,
     pid: Option<u32>,
     state: State,
-    /// It never takes part again with this key.
+    /// It takes no part with this key any more.
     key_spent: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     intruder: Option<String>,
@@ -188,7 +188,8 @@ impl Servers {
         match server.state {
             _ if server.key_spent => {
                 format!(
-                    "a spent key is never good again: `ravelin local reset --dir {dir}` begins anew"
+                    "a spent key is never good again: administrators give it another one by \
+                     `ravelin auth rekey`, or `ravelin local reset --dir {dir}` begins anew"
                 )
             }
             State::FailSafe => format!(
@@ -244,8 +245,7 @@ impl ServerLine {
                 format!("server {id} does not serve: its key is spent, by proof of {held}")
             }
             State::Learner => format!(
-                "server {id} does not serve: its key is spent, since others hold blocks with its \
-                 signature that it does not know"
+                "server {id} does not serve yet: it lost what it had promised, and asks for another key"
             ),
             State::FailSafe => format!("server {id} halted (fail-safe stop)"),
             State::CatchingUp => format!("server {id} runs but does not serve yet"),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ravelin_model::requests::kv::{Condition, KvRequest, Write};
-use ravelin_model::{Envelope, Misbehaviour, Operation, PublicKey, ServiceId};
+use ravelin_model::{Envelope, Epoch, Misbehaviour, Operation, PublicKey, ServiceId};
 use ravelin_services::Services;
 
 use super::super::*;
@@ -12,7 +12,6 @@ use crate::state::MemoryBackend;
 use crate::testing::{Chance, World};
 
 /// One server.
-#[derive(Default)]
 pub(super) struct Node {
     pub(super) replica: Option<Replica>,
     pub(super) backend: MemoryBackend,
@@ -20,12 +19,31 @@ pub(super) struct Node {
     /// What was said to clients, by connection.
     pub(super) heard: BTreeMap<ConnectionId, Vec<ServerMessage>>,
     pub(super) statuses: Vec<Status>,
-    pub(super) prunable: Vec<Round>,
+    pub(super) prunable: Vec<Place>,
+    /// In which it last said something.
+    pub(super) epoch: Epoch,
     /// Whom the replica accused, with proof.
     pub(super) accused: BTreeSet<ReplicaId>,
     lives: u64,
     /// Reached by nobody and reaching nobody.
     pub(super) is_cut_off: bool,
+}
+
+impl Node {
+    fn new() -> Self {
+        Self {
+            replica: None,
+            backend: MemoryBackend::default(),
+            log: Vec::new(),
+            heard: BTreeMap::new(),
+            statuses: Vec::new(),
+            prunable: Vec::new(),
+            epoch: Epoch::FIRST,
+            accused: BTreeSet::new(),
+            lives: 0,
+            is_cut_off: false,
+        }
+    }
 }
 
 /// A group, and its network: everything arrives, sooner or later.
@@ -38,15 +56,23 @@ pub(super) struct Cluster {
     pub(super) roots: BTreeMap<CommitIndex, (Digest, Position, Time)>,
     /// Replicas whose state is not what it should be.
     pub(super) corrupt: BTreeSet<ReplicaId>,
-    queue: BTreeMap<(Time, u64), (ReplicaId, ReplicaId, Message)>,
+    queue: BTreeMap<(Time, u64), (ReplicaId, ReplicaId, (Epoch, Message))>,
     sent: u64,
+    /// Keys for blocks that each server has, the plan's included.
+    keys: u8,
 }
 
 impl Cluster {
     pub(super) fn new(seed: u64) -> Self {
+        Self::with_keys(seed, 1)
+    }
+
+    /// The same where each server has so many keys for blocks.
+    pub(super) fn with_keys(seed: u64, keys: u8) -> Self {
         let mut cluster = Self {
+            keys,
             world: World::new(4, 1),
-            nodes: (0..4).map(|_| Node::default()).collect(),
+            nodes: (0..4).map(|_| Node::new()).collect(),
             now: Time(1_000_000_000),
             chance: Chance(seed),
             roots: BTreeMap::new(),
@@ -72,14 +98,15 @@ impl Cluster {
         let setup = Setup {
             plan: self.world.plan.clone(),
             keyring: self.world.keyring.clone(),
-            key: Arc::new(self.world.block_key(own)),
+            keys: (0..self.keys).map(|turn| Arc::new(self.world.block_key_of(own, turn))).collect(),
+            identity: Arc::new(self.world.identity_key(own)),
             own,
             application: Box::new(Services::new(self.world.keyring.scheme().clone())),
             backend: Box::new(backend.handle()),
             nonce: self.nodes[usize::from(id)].lives << 8 | u64::from(id),
         };
-        let horizon = execution::recorded_horizon(backend);
-        let records = log.iter().filter(|record| record.round > horizon);
+        let place = recorded_place(backend);
+        let records = log.iter().filter(|record| record.place > place);
         Replica::new(setup, records.cloned())
     }
 
@@ -88,6 +115,7 @@ impl Cluster {
         self.node(id).lives += 1;
         let node = &self.nodes[usize::from(id)];
         let replica = self.build(id, &node.backend, &node.log);
+        self.node(id).epoch = replica.keyring().epoch();
         self.node(id).replica = Some(replica);
         self.act(id, |replica, now, out| replica.resume(now, out));
     }
@@ -134,28 +162,34 @@ impl Cluster {
             }
             Action::Emit(Event::Archive { to, from }) => self.replay(id, to, from),
             Action::Emit(Event::Prunable(round)) => self.node(id).prunable.push(round),
+            Action::Emit(Event::Epoch(plan)) => self.node(id).epoch = plan.plan.epoch,
             Action::Emit(Event::Status(status)) => self.node(id).statuses.push(status),
         }
     }
 
-    fn replay(&mut self, id: u16, to: ReplicaId, from: Round) {
+    fn replay(&mut self, id: u16, to: ReplicaId, from: Place) {
         let records = self.nodes[usize::from(id)].log.iter();
         let records: Vec<_> =
-            records.filter(|record| record.round >= from).take(64).cloned().collect();
-        let answer = crate::peer::replayed(records);
-        let verdict = crate::peer::verify(&self.world.keyring, vec![answer]).pop();
+            records.filter(|record| record.place >= from).take(64).cloned().collect();
+        let answer = crate::peer::replayed(from.epoch, records);
+        let Some(asker) = &self.nodes[to.index()].replica else { return };
+        let verdict = crate::peer::verify(asker.keyring(), vec![answer]).pop();
         let message = verdict.expect("one verdict").expect("a log holds what was checked");
-        self.send(ReplicaId(id), to, message);
+        self.send_of(from.epoch, ReplicaId(id), to, message);
     }
 
     fn send(&mut self, from: ReplicaId, to: ReplicaId, message: Message) {
+        self.send_of(self.nodes[from.index()].epoch, from, to, message);
+    }
+
+    fn send_of(&mut self, epoch: Epoch, from: ReplicaId, to: ReplicaId, message: Message) {
         let is_cut = self.nodes[from.index()].is_cut_off || self.nodes[to.index()].is_cut_off;
         if from != to && is_cut {
             return;
         }
         let delay = Duration::from_micros(500 + self.chance.below(4_000));
         self.sent += 1;
-        self.queue.insert((self.now.after(delay), self.sent), (from, to, message));
+        self.queue.insert((self.now.after(delay), self.sent), (from, to, (epoch, message)));
     }
 
     /// Replicas that stand at one commit have one state.
@@ -185,9 +219,11 @@ impl Cluster {
                 self.act(id, |replica, now, out| replica.on_time(now, out));
             }
             (_, Some(_)) => {
-                let ((time, _), (from, to, message)) =
+                let ((time, _), (from, to, (epoch, message))) =
                     self.queue.pop_first().expect("something arrives");
                 self.now = self.now.max(time);
+                let Some(replica) = &self.nodes[to.index()].replica else { return };
+                let message = crate::peer::heard(replica.keyring(), epoch, message);
                 self.act(to.0, |replica, now, out| replica.on_message(now, from, message, out));
             }
             (_, None) => self.now = self.now.after(Duration::from_millis(100)),
@@ -206,9 +242,20 @@ impl Cluster {
     pub(super) fn run_until(&mut self, what: &str, holds: impl Fn(&Self) -> bool) {
         let until = self.now.after(Duration::from_secs(60));
         while !holds(self) {
-            assert!(self.now < until, "never: {what}");
+            assert!(self.now < until, "never: {what}: {}", self.tell());
             self.step();
         }
+    }
+
+    /// Where everybody stands.
+    fn tell(&self) -> String {
+        let up = self.nodes.iter().filter_map(|node| node.replica.as_ref());
+        let told = up.map(|replica| {
+            let (epoch, commit) = (replica.keyring().epoch(), replica.execution().state().commit());
+            let (round, ended) = (replica.ordering().round(), replica.has_ended());
+            format!("{epoch:?} {:?} {commit:?} {round:?} ended: {ended}; ", replica.status())
+        });
+        told.collect()
     }
 
     /// Connects a client of the plan.

@@ -1,0 +1,406 @@
+//! From one epoch to the next: `ordering.md`'s one rule for every change of who speaks.
+//!
+//! An operation that changes a member's key ends the epoch at the commit that brings it. That commit is
+//! executed to its end; whatever the epoch's order holds beyond it is void, decided or not, and its
+//! envelopes are proposed again. This replica then makes no more blocks in the epoch, makes the state
+//! durable and signs the next epoch's plan, which names that state ([`crate::handover`]). With a
+//! quorum's signatures the next epoch begins at round 0, with an order of its own.
+//!
+//! At every step a crash is harmless: the end is in the state with the commit that brought it, and the
+//! next epoch begins with one durable write. As after any start, a replica asks the others before it
+//! speaks in an epoch, for it may have been there in a life that its disk has lost.
+//!
+//! Whoever is late hears from the others that his epoch is over, reads the rest of it from their logs,
+//! and executes the same end; they need not wait for him.
+
+use std::time::Duration;
+
+use ravelin_crypto::{Domain, check_successor, domain_digest, plan_digest};
+use ravelin_model::{ClusterPlan, Epoch, EpochMessage, HandoverVote, Place, Rekey, SignedRekey};
+use ravelin_multicast::CommitRule;
+
+use super::*;
+use crate::handover::Handover;
+use crate::members::Members;
+use crate::state::private_key;
+
+/// First byte of the keys of later epochs' plans in the private state; the epoch follows.
+const PLAN: u8 = b'p';
+/// Shortest pause between two hints to one peer that its epoch, or this replica's, is over.
+const HINT_PAUSE: Duration = Duration::from_millis(100);
+/// Pause before a replica asks for a key again.
+const REKEY_PAUSE: Duration = Duration::from_secs(2);
+
+/// What a replica knows of epochs beside the present one's order.
+#[derive(Debug, Default)]
+pub(super) struct Epochs {
+    /// The end of the present one, while the next has not begun.
+    handover: Option<Handover>,
+    /// Members' signatures to the plan that follows the present epoch, from before its end here.
+    early: BTreeMap<ReplicaId, HandoverVote>,
+    /// The plan that follows, with a quorum's signatures, from before the epoch's end here.
+    known: Option<SignedPlan>,
+    /// Who is followed next, while the present epoch has ended elsewhere.
+    turn: u16,
+    /// When each peer was last told something.
+    hinted: BTreeMap<ReplicaId, Time>,
+    /// When to ask for a new key, again.
+    rekey_at: Option<Time>,
+    /// Whether the key is to be changed for no other reason than that it is wanted.
+    is_wanted: bool,
+}
+
+impl Replica {
+    /// The plans from the first to the present one.
+    pub fn plans(&self) -> &[SignedPlan] {
+        &self.plans
+    }
+
+    /// The present epoch's keys.
+    pub fn keyring(&self) -> &Keyring {
+        &self.keyring
+    }
+
+    /// This replica's key in the present epoch.
+    pub fn key(&self) -> &Arc<SigningKey> {
+        &self.key
+    }
+
+    /// Sorts out blocks that were checked before this epoch began.
+    pub(super) fn of_this_epoch(&self, message: Message) -> Message {
+        let genesis = self.keyring.genesis();
+        match message {
+            Message::Block(block) if block.body.genesis != genesis => {
+                let epoch = block.body.epoch;
+                Message::Epoch(EpochMessage::Elsewhen { epoch, wanted: None })
+            }
+            Message::Replayed(mut blocks) => {
+                blocks.retain(|block| block.body.genesis == genesis);
+                Message::Replayed(blocks)
+            }
+            other => other,
+        }
+    }
+
+    /// Hands over a key that no plan has named, for when this replica needs another.
+    pub fn add_key(&mut self, key: Arc<SigningKey>) {
+        self.keys.push(key);
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.epochs.handover.is_some()
+    }
+
+    /// Takes note that the last commit ended the epoch: signs what follows.
+    pub(super) fn on_end(&mut self, plan: ClusterPlan, out: &mut Out) {
+        self.ordering.end();
+        let commit = self.execution.state().commit();
+        let mut handover = Handover::new(&self.keyring, (self.own, &self.key), commit, plan);
+        if let Some(known) = &self.epochs.known
+            && plan_digest(&known.plan) != handover.digest()
+        {
+            return self.halt(HaltReason::Diverged { commit }, out);
+        }
+        let mut complete = self.epochs.known.take();
+        for vote in std::mem::take(&mut self.epochs.early).values() {
+            complete = complete.or_else(|| handover.take(&self.keyring, vote));
+        }
+        self.epochs.handover = Some(handover);
+        if let Some(complete) = complete {
+            self.epochs.known = Some(complete); // begun at the end of the turn
+        }
+    }
+
+    /// Does what the time demands, and begins the next epoch if it can.
+    pub(super) fn advance_epoch(&mut self, now: Time, out: &mut Out) {
+        if self.is_halted() {
+            return;
+        }
+        if let Some(handover) = &mut self.epochs.handover
+            && handover.is_due(now)
+        {
+            let vote = handover.vote();
+            out.push(Action::Broadcast(Message::Epoch(EpochMessage::Handover(vote))));
+        }
+        // Its own signature comes back once all that decided the end is on the disk: only then may the
+        // state say that the epoch is over.
+        let own = self.own;
+        if self.epochs.handover.as_ref().is_some_and(|handover| handover.is_signed_by(own))
+            && let Some(plan) = self.epochs.known.take()
+        {
+            self.begin(now, plan, out);
+        }
+        if self.epochs.known.is_some() && self.ordering.may_follow() {
+            let member = self.next_to_follow();
+            self.follow(now, member, out);
+        }
+        self.ask_for_key(now, out);
+    }
+
+    /// Those who hold the end of the epoch take turns: whom to believe is not known, but that most do.
+    fn next_to_follow(&mut self) -> ReplicaId {
+        let size = u16::try_from(self.keyring.group().size()).expect("a group is small");
+        let others = (0..size).map(ReplicaId).filter(|id| *id != self.own);
+        let next = others.clone().find(|id| id.0 >= self.epochs.turn);
+        let next = next.or_else(|| others.min()).expect("a group has others");
+        self.epochs.turn = (next.0 + 1) % size;
+        next
+    }
+
+    /// When [`Self::advance_epoch`] has something to do.
+    pub(super) fn next_of_epochs(&self) -> Option<Time> {
+        let handover = self.epochs.handover.as_ref().map(Handover::next);
+        handover.into_iter().chain(self.epochs.rekey_at).min()
+    }
+
+    /// Takes what is said about epochs. Returns whether the message was about them alone.
+    pub(super) fn on_epoch_message(
+        &mut self,
+        now: Time,
+        from: ReplicaId,
+        message: EpochMessage,
+        out: &mut Out,
+    ) {
+        match message {
+            EpochMessage::Handover(vote) => self.on_handover(now, from, vote, out),
+            EpochMessage::Began(plan) => self.on_began(now, from, *plan, out),
+            EpochMessage::Ask(epoch) => self.hint(now, from, epoch, out),
+            EpochMessage::Rekey(signed) => {
+                // Who is known to be an offender gets no help; what is ordered decides for all.
+                let is_offender = self.evidence.contains_key(&signed.rekey.member);
+                if !self.has_ended() && !is_offender && self.execution.takes_order(&signed) {
+                    self.ordering.payload_mut().add_vote(Vote::Rekey(signed));
+                }
+            }
+            EpochMessage::Elsewhen { epoch, wanted } if epoch < self.keyring.epoch() => {
+                if mutants::is_active("old_epoch_not_served") {
+                    return;
+                }
+                if let Some(round) = wanted {
+                    let from_place = Place { epoch, round };
+                    out.push(Action::Emit(Event::Archive { to: from, from: from_place }));
+                }
+                self.hint(now, from, epoch, out);
+            }
+            EpochMessage::Elsewhen { .. } => {
+                if self.may_hint(now, from) {
+                    let ask = EpochMessage::Ask(self.keyring.epoch());
+                    out.push(Action::Send(from, Message::Epoch(ask)));
+                }
+            }
+        }
+    }
+
+    fn on_handover(&mut self, now: Time, from: ReplicaId, vote: HandoverVote, out: &mut Out) {
+        if vote.replica != from {
+            return;
+        }
+        if vote.epoch < self.keyring.epoch() {
+            return self.hint(now, from, vote.epoch, out);
+        }
+        if vote.epoch > self.keyring.epoch() {
+            return;
+        }
+        match &mut self.epochs.handover {
+            Some(handover) => {
+                let complete = handover.take(&self.keyring, &vote);
+                self.epochs.known = self.epochs.known.take().or(complete);
+            }
+            None => {
+                self.epochs.early.insert(from, vote);
+                if vote.commit > self.execution.state().commit() {
+                    self.follow(now, from, out);
+                }
+            }
+        }
+    }
+
+    /// Takes the plan that follows the present epoch, if enough members signed it.
+    fn on_began(&mut self, now: Time, from: ReplicaId, signed: SignedPlan, out: &mut Out) {
+        let current = self.plans.last().expect("the first plan is there");
+        if self.epochs.known.is_some() || signed.plan.epoch != current.plan.epoch.next() {
+            return;
+        }
+        if check_successor(&current.plan, &signed, self.keyring.scheme()).is_err() {
+            return self.on_suspicion(from, Suspicion::BadSignature, out);
+        }
+        let here = self.execution.state().commit();
+        let ended = signed.plan.previous.map_or(here, |previous| previous.commit);
+        let digest = plan_digest(&signed.plan);
+        match &self.epochs.handover {
+            Some(handover) if handover.digest() == digest => self.epochs.known = Some(signed),
+            None if ended > here => {
+                self.epochs.known = Some(signed);
+                self.follow(now, from, out);
+            }
+            // A quorum ended the epoch otherwise, or where this replica saw no end.
+            Some(_) | None => self.halt(HaltReason::Diverged { commit: here }, out),
+        }
+    }
+
+    /// Reads the rest of the epoch from `member`, which holds its end.
+    fn follow(&mut self, now: Time, member: ReplicaId, out: &mut Out) {
+        let mut inner = Vec::new();
+        self.ordering.follow(now, member, &mut inner);
+        self.carry_out(inner, out);
+    }
+
+    /// Tells a peer in `epoch` how that ended, as far as this replica knows, but not too often.
+    pub(super) fn hint(&mut self, now: Time, to: ReplicaId, epoch: Epoch, out: &mut Out) {
+        let next = self.plans.iter().find(|signed| signed.plan.epoch == epoch.next());
+        let message = match (&self.epochs.handover, next) {
+            (_, Some(next)) => EpochMessage::Began(Box::new(next.clone())),
+            (Some(handover), None) if epoch == self.keyring.epoch() => {
+                EpochMessage::Handover(handover.vote())
+            }
+            _ => return,
+        };
+        if self.may_hint(now, to) {
+            out.push(Action::Send(to, Message::Epoch(message)));
+        }
+    }
+
+    fn may_hint(&mut self, now: Time, to: ReplicaId) -> bool {
+        let last = self.epochs.hinted.get(&to);
+        let may = to != self.own && last.is_none_or(|last| now.since(*last) >= HINT_PAUSE);
+        if may {
+            self.epochs.hinted.insert(to, now);
+        }
+        may
+    }
+
+    /// Begins the epoch of `signed`, in which the last commit put the state.
+    fn begin(&mut self, now: Time, signed: SignedPlan, out: &mut Out) {
+        let ended = self.execution.state().commit();
+        let old = self.plans.last().map(|signed| signed.plan.clone());
+        let keyring = Keyring::new(self.keyring.cluster(), &signed, self.keyring.scheme().clone());
+        let keyring = keyring.expect("the plan was checked before members signed it");
+        let rule = CommitRule::new(keyring.group(), signed.plan.leaders_per_round);
+        let first = OrderingState::first(keyring.group(), keyring.genesis(), rule.first_slot());
+        let ordering = first.following(ended, self.execution.time());
+        let mut writes =
+            vec![(plan_key(signed.plan.epoch), Some(signed.encode())), (LAST_BLOCK.to_vec(), None)];
+        for member in keyring.group().members() {
+            let of = |plan: &ClusterPlan| plan.members.get(member.index()).map(|it| it.block);
+            let has_changed = old.as_ref().and_then(of) != of(&signed.plan);
+            if has_changed && !self.execution.has_ordered(member) {
+                writes.extend(self.forgive(member));
+            }
+        }
+        let members = Members::new(keyring.clone(), signed.plan.clone(), None);
+        self.execution.begin_epoch(members, ordering.clone(), writes);
+        (self.key, self.speaks) = own_key(&keyring, self.own, &self.keys);
+        self.keyring = keyring;
+        self.statements = Statements::new(self.keyring.clone(), self.own);
+        let next = Ordering::new(Start {
+            keyring: self.keyring.clone(),
+            key: Arc::clone(&self.key),
+            own: self.own,
+            leaders: signed.plan.leaders_per_round,
+            payload: Mempool::default(),
+            state: Some(ordering),
+            delivered: BTreeSet::new(),
+            nonce: question(self.nonce, signed.plan.epoch),
+            views: Views::Total,
+        });
+        let ended = std::mem::replace(&mut self.ordering, next);
+        *self.ordering.payload_mut() = ended.into_payload();
+        self.ordering.payload_mut().begin_epoch();
+        self.plans.push(signed.clone());
+        self.epochs = Epochs::default();
+        self.status = Status::Asking;
+        out.push(Action::Emit(Event::Epoch(Box::new(signed))));
+        self.resume(now, out);
+    }
+
+    /// Asks for another key until the epoch ends, whatever for: somebody may have had a look at the
+    /// present one.
+    pub fn change_key(&mut self, now: Time, out: &mut Out) {
+        self.epochs.is_wanted = true;
+        self.advance_epoch(now, out);
+    }
+
+    /// A learner asks for a key that it has never used.
+    fn ask_for_key(&mut self, now: Time, out: &mut Out) {
+        let needs_key = self.epochs.is_wanted || self.status == Status::Learner;
+        let may_ask = needs_key && !self.has_ended();
+        let Some(spare) = may_ask.then(|| self.spare()).flatten() else {
+            self.epochs.rekey_at = None;
+            return;
+        };
+        if now < *self.epochs.rekey_at.get_or_insert(now) {
+            return;
+        }
+        let rekey = Rekey {
+            cluster: self.keyring.cluster(),
+            incarnation: self.keyring.incarnation(),
+            epoch: self.keyring.epoch(),
+            member: self.own,
+            block: spare.public(),
+        };
+        let bytes = rekey.encode();
+        let signature = self.identity.sign(Domain::Rekey, &bytes);
+        let possession = spare.sign(Domain::Rekey, &bytes);
+        let order = EpochMessage::Rekey(SignedRekey { rekey, signature, possession });
+        self.epochs.rekey_at = Some(now.after(REKEY_PAUSE));
+        out.push(Action::Broadcast(Message::Epoch(order)));
+    }
+
+    /// An own key that no plan has named.
+    fn spare(&self) -> Option<Arc<SigningKey>> {
+        let is_named = |key: &ravelin_model::PublicKey| {
+            let members = self.plans.iter().flat_map(|signed| &signed.plan.members);
+            members.into_iter().any(|member| member.block == *key)
+        };
+        self.keys.iter().find(|key| !is_named(&key.public())).cloned()
+    }
+}
+
+/// What ties answers to a start's question in an epoch: the nonce of [`Message::Recall`] at a start with
+/// `nonce`.
+#[must_use]
+pub fn question(nonce: u64, epoch: Epoch) -> u64 {
+    let digest = domain_digest("ravelin recall v1", &[&nonce.to_le_bytes(), &epoch.encode()]);
+    u64::from_le_bytes(*digest.0.first_chunk().expect("a digest is longer"))
+}
+
+/// The own key that is a member's in this epoch, and whether there is one.
+pub(super) fn own_key(
+    keyring: &Keyring,
+    own: ReplicaId,
+    keys: &[Arc<SigningKey>],
+) -> (Arc<SigningKey>, bool) {
+    let in_force = keys.iter().find(|key| Some(&key.public()) == keyring.member(own));
+    let any = in_force.or_else(|| keys.first()).expect("a replica has a key");
+    (Arc::clone(any), in_force.is_some())
+}
+
+/// The plans of later epochs than the first that `backend` holds, in order.
+///
+/// # Panics
+/// If the state was not written by this program.
+#[must_use]
+pub fn recorded_plans(backend: &dyn StateBackend) -> Vec<SignedPlan> {
+    let mut plans = Vec::new();
+    let (from, until) = (private_key(&[PLAN]), private_key(&[PLAN + 1]));
+    backend.scan(&from, Some(&until), &mut |_, bytes| {
+        let plan = SignedPlan::decode("plan", bytes);
+        plans.push(plan.expect("the state holds what this replica wrote"));
+        std::ops::ControlFlow::Continue(())
+    });
+    plans
+}
+
+/// The place up to which `backend` needs nothing of the log any more.
+///
+/// # Panics
+/// If the state was not written by this program.
+#[must_use]
+pub fn recorded_place(backend: &dyn StateBackend) -> Place {
+    let epoch = recorded_plans(backend).last().map_or(Epoch::FIRST, |signed| signed.plan.epoch);
+    Place { epoch, round: execution::recorded_horizon(backend) }
+}
+
+fn plan_key(epoch: Epoch) -> Vec<u8> {
+    [&[PLAN], &epoch.0.to_be_bytes()[..]].concat()
+}
