@@ -1,8 +1,10 @@
-//! Exhaustive models of two rules, over the product's own code.
+//! Exhaustive models of three rules, over the product's own code.
 //!
 //! [`decisions`]: whatever parents four servers choose over four rounds, and whatever a forking one
 //! adds, no two views decide a slot differently. [`waves`]: the same for votes that are walks
 //! through several rounds. [`bombs`]: what colluders can hang behind one block is bounded.
+//! [`epochs`]: whoever crashes, lies or is late while epochs change, one plan follows each, and all
+//! correct servers reach it.
 //!
 //! Run with `cargo test --release --manifest-path models/Cargo.toml`; larger configurations with
 //! `-- --ignored`. Planted faults: `RUSTFLAGS="--cfg ravelin_mutants" RAVELIN_MUTANT=name`.
@@ -15,4 +17,5 @@ mod parents;
 
 pub mod bombs;
 pub mod decisions;
+pub mod epochs;
 pub mod waves;
