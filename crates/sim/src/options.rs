@@ -219,10 +219,13 @@ impl Options {
         if wiped.is_none() {
             classes.remove(&FaultClass::Wipe);
         }
-        let intruders = match settings.intruder {
+        let intruders: BTreeMap<_, _> = match settings.intruder {
             Some(name) => victims.into_iter().take(1).map(|who| (who, vec![name])).collect(),
             None => victims.into_iter().map(|who| (who, composition(&mut dice))).collect(),
         };
+        if intruders.values().flatten().any(|name| NEED_KEY_CHANGES.contains(name)) {
+            classes.insert(FaultClass::KeyChange);
+        }
         Self {
             seed,
             mode,
@@ -346,6 +349,9 @@ fn victims(n: u16, f: u16, dice: &mut Dice) -> Vec<ReplicaId> {
 }
 
 /// One intruder, sometimes two at once that leave each other something to do.
+/// Intruders that act when an epoch ends, and never otherwise.
+const NEED_KEY_CHANGES: [&str; 2] = ["deserter", "old-orders"];
+
 fn composition(dice: &mut Dice) -> Vec<&'static str> {
     let all = intruder::all();
     let count = if dice.once_in(3) { 2 } else { 1 };
