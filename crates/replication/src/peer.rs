@@ -4,7 +4,7 @@ use ravelin_crypto::{Keyring, Verified};
 use ravelin_model::limits::{FETCH_MAX, PEER_MESSAGE_BYTES_MAX};
 use ravelin_model::wire::{PeerFrame, PeerMessage};
 use ravelin_model::{
-    Block, Decode as _, Encode as _, Epoch, EpochMessage, LogRecord, Round, Suspicion,
+    Block, BlockRef, Decode as _, Encode as _, Epoch, EpochMessage, LogRecord, Round, Suspicion,
 };
 use ravelin_multicast::{Dag, Message};
 
@@ -69,10 +69,14 @@ pub fn verify(keyring: &Keyring, frames: Vec<PeerFrame>) -> Vec<Result<Message, 
         .collect()
 }
 
+fn oldest(wanted: &[BlockRef]) -> Option<Round> {
+    wanted.iter().map(|reference| reference.round).min()
+}
+
 /// The first round of which a message asks for blocks.
 fn wanted(message: &PeerMessage) -> Option<Round> {
     match message {
-        PeerMessage::Fetch(wanted) => wanted.iter().map(|reference| reference.round).min(),
+        PeerMessage::Fetch(wanted) => oldest(wanted),
         PeerMessage::Replay { from } => Some(*from),
         _ => None,
     }
@@ -91,7 +95,7 @@ pub fn heard(keyring: &Keyring, epoch: Epoch, message: Message) -> Message {
         return message;
     }
     let wanted = match message {
-        Message::Fetch(wanted) => wanted.iter().map(|reference| reference.round).min(),
+        Message::Fetch(wanted) => oldest(&wanted),
         Message::Replay(from) => Some(from),
         _ => None,
     };

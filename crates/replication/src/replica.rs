@@ -434,13 +434,10 @@ impl Protocol for Replica {
         if self.is_halted() {
             return;
         }
+        let message = self.of_this_epoch(message);
         if let Message::Epoch(message) = message {
             self.on_epoch_message(now, from, message, out);
             return self.advance_epoch(now, out);
-        }
-        let message = self.of_this_epoch(message);
-        if let Message::Epoch(message) = message {
-            return self.on_epoch_message(now, from, message, out);
         }
         let is_block = matches!(message, Message::Block(_));
         let mut inner = Vec::new();

@@ -106,9 +106,7 @@ impl Replica {
             complete = complete.or_else(|| handover.take(&self.keyring, vote));
         }
         self.epochs.handover = Some(handover);
-        if let Some(complete) = complete {
-            self.epochs.known = Some(complete); // begun at the end of the turn
-        }
+        self.epochs.known = complete; // begun once the own signature comes back
     }
 
     /// Does what the time demands, and begins the next epoch if it can.
@@ -153,7 +151,7 @@ impl Replica {
         handover.into_iter().chain(self.epochs.rekey_at).min()
     }
 
-    /// Takes what is said about epochs. Returns whether the message was about them alone.
+    /// Takes what is said about epochs.
     pub(super) fn on_epoch_message(
         &mut self,
         now: Time,
@@ -307,6 +305,7 @@ impl Replica {
         *self.ordering.payload_mut() = ended.into_payload();
         self.ordering.payload_mut().begin_epoch();
         self.plans.push(signed.clone());
+        self.forget_keys();
         self.epochs = Epochs::default();
         self.status = Status::Asking;
         out.push(Action::Emit(Event::Epoch(Box::new(signed))));
@@ -348,12 +347,19 @@ impl Replica {
 
     /// An own key that no plan has named.
     fn spare(&self) -> Option<Arc<SigningKey>> {
-        let is_named = |key: &ravelin_model::PublicKey| {
-            let members = self.plans.iter().flat_map(|signed| &signed.plan.members);
-            members.into_iter().any(|member| member.block == *key)
-        };
-        self.keys.iter().find(|key| !is_named(&key.public())).cloned()
+        self.keys.iter().find(|key| !is_named(&self.plans, key)).cloned()
     }
+
+    /// Erases own keys of earlier epochs: stolen together, a quorum's would forge another history.
+    fn forget_keys(&mut self) {
+        let (present, plans) = (self.key.public(), &self.plans);
+        self.keys.retain(|key| key.public() == present || !is_named(plans, key));
+    }
+}
+
+fn is_named(plans: &[SignedPlan], key: &SigningKey) -> bool {
+    let mut members = plans.iter().flat_map(|signed| &signed.plan.members);
+    members.any(|member| member.block == key.public())
 }
 
 /// What ties answers to a start's question in an epoch: the nonce of [`Message::Recall`] at a start with

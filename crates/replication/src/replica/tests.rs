@@ -418,16 +418,7 @@ fn a_replica_whose_state_is_wrong_stops_and_the_others_prove_it_and_go_on() {
     let session = cluster.open_session();
     cluster.run(2 * SECOND);
     cluster.crash(3);
-    // Its disk rots.
-    let entries = cluster.nodes[3].backend.entries();
-    let rotten = entries.keys().find(|key| key.first() == Some(&ServiceId::AUTH.0));
-    let rotten = rotten.expect("the plan's clients are there").clone();
-    let mut state = entries.get(&rotten).expect("it was found").clone();
-    state.push(1);
-    drop(entries);
-    cluster.node(3).backend.write(&[(rotten, Some(state))]);
-    cluster.node(3).backend.sync();
-    cluster.corrupt.insert(ReplicaId(3));
+    cluster.rot(3);
     cluster.start(3);
     let connection = cluster.connect(0, 8, cluster.world.client(0));
     let envelope = cluster.write(session, 1, b"k");

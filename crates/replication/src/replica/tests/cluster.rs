@@ -131,6 +131,19 @@ impl Cluster {
         self.queue.retain(|_, (from, to, _)| from.0 != id && to.0 != id);
     }
 
+    /// The disk of a server that is down rots, in the public state.
+    pub(super) fn rot(&mut self, id: u16) {
+        let entries = self.nodes[usize::from(id)].backend.entries();
+        let rotten = entries.keys().find(|key| key.first() == Some(&ServiceId::AUTH.0));
+        let rotten = rotten.expect("the plan's clients are there").clone();
+        let mut state = entries.get(&rotten).expect("it was found").clone();
+        state.push(1);
+        drop(entries);
+        self.node(id).backend.write(&[(rotten, Some(state))]);
+        self.node(id).backend.sync();
+        self.corrupt.insert(ReplicaId(id));
+    }
+
     /// Lets a replica act, and carries out what it asks for.
     pub(super) fn act(&mut self, id: u16, act: impl FnOnce(&mut Replica, Time, &mut Out)) {
         let now = self.now;
