@@ -42,6 +42,7 @@
 mod node;
 mod proof;
 mod slab;
+mod spots;
 
 use std::collections::VecDeque;
 
@@ -53,6 +54,7 @@ use slab::{Id, Slab};
 
 pub use node::NODE_BYTES;
 pub use proof::verify_proof;
+pub use spots::{below, is_node};
 
 /// The key under which the state holds `key` of `service`.
 #[must_use]
@@ -61,6 +63,12 @@ pub fn state_key(service: ServiceId, key: &[u8]) -> Vec<u8> {
     whole.push(service.0);
     whole.extend_from_slice(key);
     whole
+}
+
+/// The path of a state key: where the tree holds it.
+#[must_use]
+pub fn path_of(key: &[u8]) -> Digest {
+    Digest(Path::of(key).0)
 }
 
 /// The digest by which the tree knows a value.
@@ -75,9 +83,10 @@ pub struct StateTree {
     root: Subtree,
     len: usize,
     nodes: Slab<Node>,
-    /// Oldest first, numbered on from `first_kept`.
+    /// Oldest first.
     kept: VecDeque<Kept>,
-    first_kept: u64,
+    /// The number of the next version.
+    era: u64,
     superseded_nodes: usize,
 }
 
@@ -85,9 +94,10 @@ pub struct StateTree {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version(u64);
 
-/// A version, and what it alone still needs once those before it are forgotten.
+/// A version, and what no later one needs.
 #[derive(Clone, Debug)]
 struct Kept {
+    number: u64,
     root: Subtree,
     superseded: Vec<Id>,
 }
@@ -109,7 +119,10 @@ impl StateTree {
     /// Sets the value digest of `key`, and returns the one it had. Cost: one hash of the key, and a
     /// visit to each node on its search path.
     pub fn insert(&mut self, key: &[u8], value: Digest) -> Option<Digest> {
-        let path = Path::of(key);
+        self.insert_at(Path::of(key), value)
+    }
+
+    fn insert_at(&mut self, path: Path, value: Digest) -> Option<Digest> {
         let old = self.find(&path).map(|node| node.entry.value);
         match old {
             None => self.insert_entry(Entry { path, value }),
@@ -124,10 +137,13 @@ impl StateTree {
 
     /// Removes `key`, and returns the value digest it had.
     pub fn remove(&mut self, key: &[u8]) -> Option<Digest> {
-        let path = Path::of(key);
-        let old = self.find(&path).map(|node| node.entry.value);
+        self.remove_at(&Path::of(key))
+    }
+
+    fn remove_at(&mut self, path: &Path) -> Option<Digest> {
+        let old = self.find(path).map(|node| node.entry.value);
         if old.is_some() {
-            self.remove_path(&path);
+            self.remove_path(path);
         }
         old
     }
@@ -149,16 +165,28 @@ impl StateTree {
     /// Keeps the state as it is now, until it is forgotten.
     pub fn keep(&mut self) -> Version {
         self.root();
-        self.kept.push_back(Kept { root: self.root, superseded: Vec::new() });
-        Version(self.era() - 1)
+        let number = self.era;
+        self.era += 1;
+        self.kept.push_back(Kept { number, root: self.root, superseded: Vec::new() });
+        Version(number)
     }
 
-    /// Forgets the oldest version kept, and frees what it alone needed.
-    pub fn forget_oldest(&mut self) {
-        let Some(oldest) = self.kept.pop_front() else { return };
-        self.first_kept += 1;
-        self.superseded_nodes -= oldest.superseded.len();
-        oldest.superseded.into_iter().for_each(|id| self.nodes.remove(id));
+    /// Forgets a version, and frees what it alone needed: what an older one needs, too, stays for
+    /// that.
+    pub fn forget(&mut self, version: Version) {
+        let Some(place) = self.place(version) else { return };
+        let Some(forgotten) = self.kept.remove(place) else { return };
+        let mut older = place.checked_sub(1).and_then(|place| self.kept.get_mut(place));
+        for id in forgotten.superseded {
+            let made = self.nodes.get(id).era;
+            match &mut older {
+                Some(older) if made <= older.number => older.superseded.push(id),
+                _ => {
+                    self.superseded_nodes -= 1;
+                    self.nodes.remove(id);
+                }
+            }
+        }
     }
 
     /// The search path of `key`, from the root to the key's node or to the empty subtree where it
@@ -171,8 +199,8 @@ impl StateTree {
     /// The search path of `key` in a version; `None` if that is forgotten.
     #[must_use]
     pub fn prove_at(&self, version: Version, key: &[u8]) -> Option<Vec<StateNode>> {
-        let place = usize::try_from(version.0.checked_sub(self.first_kept)?).ok()?;
-        self.kept.get(place).map(|kept| self.search_path(&kept.root, key))
+        let kept = self.kept.get(self.place(version)?)?;
+        Some(self.search_path(&kept.root, key))
     }
 
     /// The paths of all keys with their value digests, ascending: not in the order of keys, but in
@@ -242,7 +270,7 @@ impl StateTree {
             place = Place::Below(id, entry.path.side(depth));
             depth += 1;
         }
-        let (left, right, era) = (Subtree::default(), Subtree::default(), self.era());
+        let (left, right, era) = (Subtree::default(), Subtree::default(), self.era);
         let leaf = self.nodes.add(Node { entry, left, right, era });
         *self.subtree_mut(place) = Subtree { top: Some(leaf), digest: Digest::default() };
         self.len += 1;
@@ -282,11 +310,11 @@ impl StateTree {
     /// The node at `place`, for changing: a copy in its place if a version needs it as it is. Its
     /// digest is forgotten.
     fn own_id(&mut self, place: Place) -> Option<Id> {
-        let era = self.era();
+        let era = self.era;
         let id = self.subtree_mut(place).top?;
         let node = *self.nodes.get(id);
         let owned = match self.kept.back_mut() {
-            Some(newest) if node.era < era => {
+            Some(newest) if node.era <= newest.number => {
                 newest.superseded.push(id);
                 self.superseded_nodes += 1;
                 self.nodes.add(Node { era, ..node })
@@ -304,9 +332,8 @@ impl StateTree {
         }
     }
 
-    /// The number of the next version.
-    fn era(&self) -> u64 {
-        self.first_kept + self.kept.len() as u64
+    fn place(&self, version: Version) -> Option<usize> {
+        self.kept.binary_search_by_key(&version.0, |kept| kept.number).ok()
     }
 
     /// Hashes a node after what changed below it. Recursion is as deep as the tree: at most 257.

@@ -82,6 +82,8 @@ pub enum Suspicion {
     TooLarge,
     /// An answer to nothing that was asked.
     Unsolicited,
+    /// A part of a state that is not what a quorum vouches for.
+    BadState,
 }
 
 impl Suspicion {
@@ -96,6 +98,7 @@ impl Suspicion {
             Self::BadParents => "bad_parents",
             Self::TooLarge => "too_large",
             Self::Unsolicited => "unsolicited",
+            Self::BadState => "bad_state",
         }
     }
 }

@@ -23,6 +23,7 @@ pub mod plan;
 pub mod protocol;
 pub mod requests;
 pub mod service;
+pub mod transfer;
 pub mod wire;
 
 pub use answer::{

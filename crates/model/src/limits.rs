@@ -1,5 +1,6 @@
 //! Every limit and default that more than one floor must agree on. `docs/limits.md` gives reasons.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// Replicas of a cluster.
@@ -36,8 +37,13 @@ pub const SESSION_WINDOW: u64 = 1024;
 pub const SESSIONS_PER_CLIENT_MAX: u32 = 64;
 /// Agreed time without an operation after which a session ends.
 pub const SESSION_IDLE_MAX: Duration = Duration::from_secs(3600);
-/// Commits between two checkpoints.
-pub const CHECKPOINT_EVERY: u64 = 1024;
+/// Commits between two checkpoints that a plan may ask for.
+pub const CHECKPOINT_EVERY: RangeInclusive<u64> = 16..=65_536;
+/// Commits between two checkpoints, unless the plan says otherwise.
+pub const CHECKPOINT_EVERY_DEFAULT: u64 = 1024;
+/// Rounds behind the others at which a replica fetches their state rather than the blocks: they take
+/// longer to execute than the state to fetch, unless that is large.
+pub const TRANSFER_LAG_DEFAULT: u64 = 2048;
 /// Bytes of committed blocks kept on disk below the checkpoint.
 pub const LOG_RETENTION_BYTES_DEFAULT: u64 = 1 << 30;
 /// How long a client waits for its home replica before it asks others.

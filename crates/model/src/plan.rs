@@ -7,10 +7,10 @@ use std::collections::BTreeSet;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 
-use crate::limits::{NAME_BYTES_MAX, PLAN_ENTRIES_MAX};
+use crate::limits::{CHECKPOINT_EVERY, NAME_BYTES_MAX, PLAN_ENTRIES_MAX};
 use crate::{
-    CommitIndex, Digest, Epoch, FaultModel, Group, GroupError, Incarnation, PublicKey, Signature,
-    Time,
+    CommitIndex, Digest, Epoch, FaultModel, Group, GroupError, Incarnation, Position, PublicKey,
+    Signature, Time,
 };
 
 /// Version of the plan's format.
@@ -56,6 +56,8 @@ pub struct ClusterPlan {
     pub clients: Vec<ClientEntry>,
     /// Agreed seconds between two key changes that a server may ask for by itself.
     pub rekey_interval_min_s: u64,
+    /// Commits between two checkpoints.
+    pub checkpoint_every: u64,
 }
 
 /// Where an epoch begins: the end of the one before.
@@ -67,6 +69,8 @@ pub struct Previous {
     pub commit: CommitIndex,
     /// Agreed time of that commit.
     pub time: Time,
+    /// The last position given out by then.
+    pub position: Position,
     /// Root of the public state after it.
     pub state: Digest,
     /// Digest of the ordering state after it.
@@ -150,6 +154,9 @@ impl ClusterPlan {
                 needed: self.administrators_needed,
                 named: administrators,
             });
+        }
+        if !CHECKPOINT_EVERY.contains(&self.checkpoint_every) {
+            return Err(PlanError::Checkpoints { every: self.checkpoint_every });
         }
         self.check_names()?;
         self.check_keys()?;
@@ -252,6 +259,16 @@ pub enum PlanError {
         needed: u16,
         /// Administrators named.
         named: u16,
+    },
+    /// Checkpoints too often for the disk, or too seldom for anyone to come back by one.
+    #[error(
+        "a checkpoint every {every} commits: choose between {} and {}",
+        CHECKPOINT_EVERY.start(),
+        CHECKPOINT_EVERY.end()
+    )]
+    Checkpoints {
+        /// Commits between two.
+        every: u64,
     },
     /// A name that is empty, too long or not printable.
     #[error("`{name}` is no name: use 1 to {NAME_BYTES_MAX} printable ASCII characters")]

@@ -2,6 +2,7 @@
 
 use borsh::{BorshDeserialize, BorshSerialize};
 
+use crate::transfer::TransferMessage;
 use crate::{
     AnswerBatch, Block, BlockRef, Change, CommitIndex, Digest, Envelope, Epoch, EpochMessage,
     MerklePath, Position, Round, ServiceId, SessionId, SignedHeader, SignedPlan, SignedStatement,
@@ -45,6 +46,8 @@ pub enum PeerMessage {
     },
     /// About epochs.
     Epoch(EpochMessage),
+    /// About the state, for whoever fetches it.
+    Transfer(TransferMessage),
 }
 
 /// From a client to a replica.

@@ -6,6 +6,9 @@ use std::fmt::Debug;
 use std::path::PathBuf;
 
 use ravelin_model::requests::auth::{AuthAction, AuthOrder, AuthRequest};
+use ravelin_model::transfer::{
+    Checkpoint, Found, Offer, Spot, StateReply, StateRequest, TransferMessage, Wanted,
+};
 use ravelin_model::wire::{
     ChangeItem, ClientMessage, MemberReport, PeerFrame, PeerMessage, ServerMessage, StateNode,
     StateProof, StatusReport,
@@ -108,6 +111,7 @@ fn plan() -> SignedPlan {
         administrators_needed: 1,
         clients: vec![ClientEntry { name: "c0".into(), key: PublicKey([0xa1; 32]) }],
         rekey_interval_min_s: 3600,
+        checkpoint_every: 1024,
     };
     SignedPlan { plan, signatures: vec![(PublicKey([0xe4; 32]), Signature([0x55; 64]))] }
 }
@@ -120,6 +124,7 @@ fn later_plan() -> SignedPlan {
         plan: digest(0xf1),
         commit: CommitIndex(9),
         time: Time(1_700_000_000_000_000),
+        position: Position(77),
         state: digest(0xd2),
         ordering: digest(0xd3),
     });
@@ -274,6 +279,34 @@ fn messages_of_clients_are_golden() {
     check("client_file", ClientMessage::File(Evidence::TwoStatements { first, second }));
     check("client_plans", ClientMessage::Plans);
     check("client_status", ClientMessage::Status { id: 24 });
+}
+
+#[test]
+fn messages_about_the_state_are_golden() {
+    let check = |name, message| check_peer(name, PeerMessage::Transfer(message));
+    check("peer_state_ask", TransferMessage::Ask { epoch: Epoch(2), commit: CommitIndex(9) });
+    let checkpoint = Some(Checkpoint {
+        statements: vec![statement(1, Some(digest(0xd3)))],
+        ordering: vec![1, 2, 3],
+        delivered: vec![reference(4, 0)],
+    });
+    let offer = Offer { plans: vec![later_plan()], checkpoint };
+    check("peer_state_offer", TransferMessage::Offer(Box::new(offer)));
+    let none = Offer { plans: vec![], checkpoint: None };
+    check("peer_state_offer_none", TransferMessage::Offer(Box::new(none)));
+    let commit = CommitIndex(9);
+    let spots = vec![Spot { depth: 3, prefix: digest(0xa0) }];
+    let wanted = Wanted::Nodes { levels: 6, spots };
+    check("peer_state_want_nodes", TransferMessage::Want(StateRequest { commit, wanted }));
+    let wanted = Wanted::Entries(vec![digest(0xa1)]);
+    check("peer_state_want_entries", TransferMessage::Want(StateRequest { commit, wanted }));
+    let [path, value, left, right] = [0xb1, 0xb2, 0xb3, 0xb4].map(digest);
+    let found = Found::Nodes(vec![vec![StateNode { path, value, left, right }], vec![]]);
+    check("peer_state_nodes", TransferMessage::Have(StateReply { commit, found }));
+    let found = Found::Entries(vec![(b"\x02key".to_vec(), b"value".to_vec())]);
+    check("peer_state_entries", TransferMessage::Have(StateReply { commit, found }));
+    let found = Found::Gone;
+    check("peer_state_gone", TransferMessage::Have(StateReply { commit, found }));
 }
 
 #[test]

@@ -46,6 +46,11 @@ impl CatchUp {
         self.frontier() > dag.highest().plus(REPLAY_GAP)
     }
 
+    /// How many rounds `dag` is behind what a correct member has reached.
+    pub(crate) fn lag(&self, dag: &Dag) -> u64 {
+        self.frontier().0.saturating_sub(dag.highest().0)
+    }
+
     /// Whether enough members showed where they are, and `dag` is there too.
     pub(crate) fn is_caught_up(&self, dag: &Dag) -> bool {
         self.frontier() > Round(0) && !self.is_behind(dag)

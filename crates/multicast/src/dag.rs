@@ -96,13 +96,18 @@ impl Dag {
 
     /// Notes that `block` exists, though it may lie below the horizon.
     pub fn remember(&mut self, block: &Verified<Block>) {
-        let reference = block.reference();
+        self.remember_header(&block.signed_header());
+    }
+
+    /// Notes that a block with this header exists.
+    pub fn remember_header(&mut self, signed: &SignedHeader) {
+        let reference = signed.header.reference;
         let index = reference.author.index();
         if let (Some(newest), Some(header)) =
             (self.newest.get_mut(index), self.headers.get_mut(index))
             && newest.round < reference.round
         {
-            (*newest, *header) = (reference, Some(block.signed_header()));
+            (*newest, *header) = (reference, Some(*signed));
         }
     }
 

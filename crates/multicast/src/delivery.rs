@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use ravelin_crypto::{Verified, domain_digest};
-use ravelin_model::limits::{CHECKPOINT_EVERY, GC_DEPTH};
+use ravelin_model::limits::GC_DEPTH;
 use ravelin_model::{Block, BlockRef, CommitIndex, Digest, Encode as _, Group, Round, Time};
 
 use crate::{Dag, Slot};
@@ -50,6 +50,7 @@ pub struct Committed {
 #[derive(Clone, Debug)]
 pub struct Delivery {
     group: Group,
+    checkpoint_every: u64,
     state: OrderingState,
     delivered: BTreeSet<BlockRef>,
 }
@@ -89,10 +90,16 @@ impl OrderingState {
 }
 
 impl Delivery {
-    /// Goes on from `state`, with `delivered` the references delivered above its horizon.
+    /// Goes on from `state`, with `delivered` the references delivered above its horizon; every
+    /// `checkpoint_every` commits are a checkpoint.
     #[must_use]
-    pub fn new(group: Group, state: OrderingState, delivered: BTreeSet<BlockRef>) -> Self {
-        Self { group, state, delivered }
+    pub fn new(
+        group: Group,
+        checkpoint_every: u64,
+        state: OrderingState,
+        delivered: BTreeSet<BlockRef>,
+    ) -> Self {
+        Self { group, checkpoint_every, state, delivered }
     }
 
     /// The state after the last commit.
@@ -134,7 +141,7 @@ impl Delivery {
         self.delivered.extend(fresh);
         self.advance_time(&blocks);
         let forgotten = self.forget(horizon);
-        let is_checkpoint = self.state.commit.0.is_multiple_of(CHECKPOINT_EVERY);
+        let is_checkpoint = self.state.commit.0.is_multiple_of(self.checkpoint_every);
         let checkpoint = is_checkpoint.then(|| self.state.digest(&self.delivered));
         Committed { leader, blocks, state: self.state.clone(), forgotten, checkpoint }
     }

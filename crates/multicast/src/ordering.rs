@@ -18,11 +18,14 @@ mod catching_up;
 mod ending;
 mod making;
 
+pub use ending::Remains;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ravelin_crypto::{Keyring, SigningKey, Verified};
 use ravelin_model::limits::{FETCH_MAX, HEARTBEAT};
+use ravelin_model::transfer::TransferMessage;
 use ravelin_model::{
     Action, Actions, Block, BlockBody, BlockRef, Encode as _, Envelope, EpochMessage, Evidence,
     LogRecord, Misbehaviour, Place, Protocol, ReplicaId, Round, SignedHeader, Suspicion, Time,
@@ -70,6 +73,8 @@ pub enum Message {
     Recalled(u64, Option<SignedHeader>),
     /// About epochs: for whoever runs one ordering after another, and nothing to this one.
     Epoch(EpochMessage),
+    /// About the state: for whoever executes what is ordered, and nothing to this one.
+    Transfer(TransferMessage),
 }
 
 /// What happened to the order.
@@ -103,6 +108,8 @@ pub struct Start<P> {
     pub own: ReplicaId,
     /// Leader slots of a round.
     pub leaders: u16,
+    /// Commits between two checkpoints.
+    pub checkpoint_every: u64,
     /// Where blocks get their contents from.
     pub payload: P,
     /// The ordering state to go on from; `None` at the beginning of an epoch.
@@ -160,7 +167,8 @@ pub struct Ordering<P> {
 impl<P: Payload> Ordering<P> {
     /// Begins, or goes on, with nothing in the DAG: [`Ordering::restore`] follows after a restart.
     pub fn new(start: Start<P>) -> Self {
-        let Start { keyring, key, own, leaders, payload, state, delivered, nonce, views } = start;
+        let Start { keyring, key, own, leaders, checkpoint_every, .. } = start;
+        let Start { payload, state, delivered, nonce, views, .. } = start;
         let group = keyring.group();
         let rule = CommitRule::new(group, leaders);
         let state = state
@@ -174,7 +182,7 @@ impl<P: Payload> Ordering<P> {
             dag,
             parking: Parking::new(group, own),
             pacing: Pacing::new(group, own),
-            delivery: Delivery::new(group, state, delivered),
+            delivery: Delivery::new(group, checkpoint_every, state, delivered),
             recall: Recall::new(group, own, nonce),
             catch_up: CatchUp::new(group, own),
             following: Following::default(),
@@ -278,6 +286,12 @@ impl<P: Payload> Ordering<P> {
     /// The last block that this replica made.
     pub fn last(&self) -> BlockRef {
         self.last
+    }
+
+    /// How many rounds others are ahead of what this replica knows, at least as one correct member
+    /// shows.
+    pub fn lag(&self) -> u64 {
+        self.catch_up.lag(&self.dag)
     }
 
     /// Whether blocks far ahead of the DAG are known: this replica is behind.
@@ -489,7 +503,7 @@ impl<P: Payload> Protocol for Ordering<P> {
                 let from_place = self.place(from_round);
                 return out.push(Action::Emit(Event::Archive { to: from, from: from_place }));
             }
-            Message::Epoch(_) => return,
+            Message::Epoch(_) | Message::Transfer(_) => return,
             Message::Replayed(blocks) => self.on_replayed(now, from, blocks, out),
             Message::Recall(nonce) => {
                 let newest = self.newest_of(from);

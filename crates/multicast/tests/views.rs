@@ -188,7 +188,7 @@ struct Decided {
 fn decide(rule: &CommitRule, keys: &Keys, dag: &Dag) -> Decided {
     let group = dag.group();
     let first = OrderingState::first(group, keys.keyring.genesis(), rule.first_slot());
-    let mut delivery = Delivery::new(group, first, BTreeSet::new());
+    let mut delivery = Delivery::new(group, 1024, first, BTreeSet::new());
     let mut decided = Decided::default();
     for (slot, decision) in rule.decide(dag, rule.first_slot()) {
         let leader = match decision {

@@ -16,7 +16,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 
 use ravelin_crypto::{plan_digest, sign_plan};
-use ravelin_model::limits::{LEADERS_PER_ROUND_DEFAULT, REPLICAS_MAX};
+use ravelin_model::limits::{CHECKPOINT_EVERY_DEFAULT, LEADERS_PER_ROUND_DEFAULT, REPLICAS_MAX};
 use ravelin_model::plan::{Labels, PLAN_VERSION};
 use ravelin_model::{
     ClientEntry, ClusterId, ClusterPlan, Epoch, FaultModel, Group, Incarnation, Member, Purpose,
@@ -149,6 +149,7 @@ impl LocalCluster {
             administrators_needed: 1,
             clients: vec![ClientEntry { name: "first-client".to_owned(), key: client.public() }],
             rekey_interval_min_s: REKEY_INTERVAL_MIN_S,
+            checkpoint_every: CHECKPOINT_EVERY_DEFAULT,
         };
         plan::check_fit(&plan)?;
         let mut signed = SignedPlan { plan, signatures: Vec::new() };

@@ -8,7 +8,8 @@ use crate::files::identity::Identity;
 use crate::hops;
 use anyhow::Context as _;
 use ravelin_crypto::{Keyring, Scheme, SigningKey};
-use ravelin_model::limits::CLIENT_MESSAGE_BYTES_MAX;
+use ravelin_model::limits::{CLIENT_MESSAGE_BYTES_MAX, TRANSFER_LAG_DEFAULT};
+use ravelin_model::transfer::StateRequest;
 use ravelin_model::wire::{ClientMessage, StatusReport};
 use ravelin_model::{
     Action, Actions, ClusterId, Decode as _, Encode as _, Epoch, LogRecord, Place, Protocol,
@@ -185,6 +186,7 @@ fn open(config: &mut ServerConfig, keyring: &Keyring) -> anyhow::Result<(Replica
         application: Box::new(services),
         backend: Box::new(state),
         nonce: Clock::start().now().0,
+        transfer_lag: TRANSFER_LAG_DEFAULT,
     };
     Ok((Replica::new(setup, records), log))
 }
@@ -297,12 +299,17 @@ impl Node for Host {
         peer::replayed(from.epoch, records).encode()
     }
 
+    fn state_part(&self, request: &StateRequest) -> Vec<u8> {
+        peer::encode(self.epoch, &self.server.replica().state_part(request))
+    }
+
     fn effect(&mut self, event: Event) -> Effect {
         match event {
             Event::ToClient(connection, message) => {
                 Effect::ToClient(connection.0, message.encode())
             }
             Event::Archive { to, from } => Effect::Archive { to, from },
+            Event::Serve { to, request } => Effect::Serve { to, request },
             Event::Prunable(below) => Effect::Prune(below),
             Event::Epoch(signed) => {
                 self.begin(&signed);

@@ -136,6 +136,20 @@ impl Clients {
         })
     }
 
+    /// This replica went on from a later position without what changed until then: all watches end.
+    pub fn jump(&mut self, position: Position) -> Vec<(ConnectionId, ServerMessage)> {
+        self.feed.clear();
+        (self.feed_bytes, self.feed_from) = (0, position);
+        let mut told = Vec::new();
+        for (connection, known) in &mut self.connections {
+            let ended = std::mem::take(&mut known.watches).into_keys();
+            let oldest = next(position);
+            let compacted = |id| (*connection, ServerMessage::Compacted { id, oldest });
+            told.extend(ended.map(compacted));
+        }
+        told
+    }
+
     /// Work of beginning a watch, as in [`State::take_work`](crate::state::State::take_work).
     #[must_use]
     pub fn work_of(&self, watch: &WatchRequest) -> usize {

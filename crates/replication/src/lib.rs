@@ -11,12 +11,14 @@ pub mod execution;
 pub mod handover;
 pub mod members;
 pub mod mempool;
+pub mod offering;
 pub mod peer;
 pub mod read_quota;
 pub mod replica;
 pub mod sessions;
 pub mod state;
 pub mod statements;
+pub mod transfer;
 
 pub use clients::ConnectionId;
 pub use replica::{

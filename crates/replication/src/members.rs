@@ -16,8 +16,8 @@ use std::time::Duration;
 use ravelin_crypto::{Domain, Keyring, plan_digest};
 use ravelin_model::plan::Previous;
 use ravelin_model::{
-    ClusterPlan, CommitIndex, Decode as _, Digest, Encode as _, PublicKey, ReplicaId, SignedRekey,
-    Store, Time, View, mutants,
+    ClusterPlan, CommitIndex, Decode as _, Digest, Encode as _, Position, PublicKey, ReplicaId,
+    SignedRekey, Store, Time, View, mutants,
 };
 
 /// First byte of the keys under which the times of members' own orders lie.
@@ -105,6 +105,7 @@ impl Members {
                 plan: plan_digest(&self.plan),
                 commit: CommitIndex(0),
                 time: Time(0),
+                position: Position(0),
                 state: Digest::default(),
                 ordering: Digest::default(),
             }),

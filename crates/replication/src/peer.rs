@@ -2,11 +2,14 @@
 
 use ravelin_crypto::{Keyring, Verified};
 use ravelin_model::limits::{FETCH_MAX, PEER_MESSAGE_BYTES_MAX};
+use ravelin_model::transfer::{Spot, TransferMessage, Wanted};
 use ravelin_model::wire::{PeerFrame, PeerMessage};
 use ravelin_model::{
     Block, BlockRef, Decode as _, Encode as _, Epoch, EpochMessage, LogRecord, Round, Suspicion,
 };
 use ravelin_multicast::{Dag, Message};
+
+use crate::transfer::{ENTRIES_MAX, SPOTS_MAX};
 
 /// Checks messages of peers in one batch of signatures: the verdicts, in order.
 ///
@@ -21,6 +24,7 @@ pub fn verify(keyring: &Keyring, frames: Vec<PeerFrame>) -> Vec<Result<Message, 
                 Shape::Done(Err(Suspicion::Malformed))
             }
             PeerMessage::Epoch(message) => Shape::Done(Ok(Message::Epoch(message))),
+            PeerMessage::Transfer(message) => Shape::Done(check_transfer(message)),
             message if epoch != keyring.epoch() => {
                 let wanted = wanted(&message);
                 Shape::Done(Ok(Message::Epoch(EpochMessage::Elsewhen { epoch, wanted })))
@@ -69,6 +73,26 @@ pub fn verify(keyring: &Keyring, frames: Vec<PeerFrame>) -> Vec<Result<Message, 
         .collect()
 }
 
+/// What is asked about the state must be bounded, and of places that there can be.
+fn check_transfer(message: TransferMessage) -> Result<Message, Suspicion> {
+    if let TransferMessage::Want(request) = &message {
+        let fits = match &request.wanted {
+            Wanted::Nodes { spots, .. } => spots.len() <= SPOTS_MAX,
+            Wanted::Entries(paths) => paths.len() <= ENTRIES_MAX,
+        };
+        let are_places = match &request.wanted {
+            Wanted::Nodes { spots, .. } => spots.iter().all(Spot::is_place),
+            Wanted::Entries(_) => true,
+        };
+        match (fits, are_places) {
+            (true, true) => {}
+            (false, _) => return Err(Suspicion::TooLarge),
+            (true, false) => return Err(Suspicion::Malformed),
+        }
+    }
+    Ok(Message::Transfer(message))
+}
+
 fn oldest(wanted: &[BlockRef]) -> Option<Round> {
     wanted.iter().map(|reference| reference.round).min()
 }
@@ -91,7 +115,7 @@ enum Shape {
 /// What a verified message of `epoch` is to a replica with these keys.
 #[must_use]
 pub fn heard(keyring: &Keyring, epoch: Epoch, message: Message) -> Message {
-    if epoch == keyring.epoch() || matches!(message, Message::Epoch(_)) {
+    if epoch == keyring.epoch() || matches!(message, Message::Epoch(_) | Message::Transfer(_)) {
         return message;
     }
     let wanted = match message {
@@ -128,6 +152,7 @@ pub fn encode(epoch: Epoch, message: &Message) -> Vec<u8> {
             PeerMessage::Recalled { nonce: *nonce, newest: *newest }
         }
         Message::Epoch(message) => PeerMessage::Epoch(message.clone()),
+        Message::Transfer(message) => PeerMessage::Transfer(message.clone()),
     };
     PeerFrame { epoch, message }.encode()
 }

@@ -15,11 +15,13 @@ mod clients;
 mod epochs;
 mod findings;
 mod report;
+mod transfers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ravelin_crypto::{Keyring, SigningKey, VerifiedEnvelope};
+use ravelin_model::transfer::StateRequest;
 use ravelin_model::wire::{ClientMessage, ServerMessage};
 use ravelin_model::{
     Action, Actions, Application, BlockRef, CommitIndex, CommitStatement, Decode as _, Digest,
@@ -33,11 +35,15 @@ use crate::clients::{Clients, ConnectionId};
 use crate::execution::{self, Deferred, Executed, Execution};
 use crate::members::Members;
 use crate::mempool::{Mempool, RETRY_AFTER_MS};
+use crate::offering::Offering;
 use crate::read_quota::ReadQuota;
 use crate::state::State;
 use crate::statements::Statements;
 
 use epochs::Epochs;
+use transfers::Transfers;
+
+pub(crate) use epochs::epoch_start;
 pub use epochs::{question, recorded_place, recorded_plans};
 
 /// Key of this replica's newest block, in the private state.
@@ -54,6 +60,13 @@ pub enum Event {
         to: ReplicaId,
         /// The first place wanted.
         from: Place,
+    },
+    /// `to` asks for a part of the state: answer it with [`Replica::state_part`], at leisure.
+    Serve {
+        /// Who asked.
+        to: ReplicaId,
+        /// For what.
+        request: StateRequest,
     },
     /// The state is durable; log records of places below this are needed by laggards only.
     Prunable(Place),
@@ -72,6 +85,8 @@ pub enum Status {
     Active,
     /// Restarted without its promises: follows, makes no blocks.
     Learner,
+    /// Fetches its state from the others: takes part in nothing until it has it.
+    Fetching,
     /// Saw what cannot happen within `f` intrusions: takes part in nothing more.
     FailSafe(HaltReason),
 }
@@ -119,6 +134,8 @@ pub struct Setup {
     pub backend: Box<dyn StateBackend + Send>,
     /// A number never used for a start before.
     pub nonce: u64,
+    /// Rounds behind the others at which it fetches their state rather than the blocks.
+    pub transfer_lag: u64,
 }
 
 /// One server's part in the replicated service.
@@ -134,6 +151,8 @@ pub struct Replica {
     own: ReplicaId,
     nonce: u64,
     epochs: Epochs,
+    transfers: Transfers,
+    offering: Offering,
     ordering: Ordering<Mempool>,
     execution: Execution,
     statements: Statements,
@@ -152,7 +171,8 @@ impl Replica {
     ///
     /// `log`: the records of this replica's own log, in order. Follow with [`Replica::resume`].
     pub fn new(setup: Setup, log: impl IntoIterator<Item = LogRecord>) -> Self {
-        let Setup { plan, keyring, keys, identity, own, application, backend, nonce } = setup;
+        let Setup { plan, keyring, keys, identity, own, application, backend, .. } = setup;
+        let Setup { nonce, transfer_lag, .. } = setup;
         let mut plans = vec![plan];
         plans.extend(recorded_plans(&*backend));
         let plan = plans.last().expect("the first one is there").plan.clone();
@@ -173,6 +193,7 @@ impl Replica {
             key: Arc::clone(&key),
             own,
             leaders: plan.leaders_per_round,
+            checkpoint_every: plan.checkpoint_every,
             payload: Mempool::default(),
             state: ordering_state,
             delivered,
@@ -209,6 +230,8 @@ impl Replica {
             own,
             nonce,
             epochs: Epochs::default(),
+            transfers: Transfers::new(transfer_lag),
+            offering: Offering::default(),
             ordering,
             status: Status::Asking,
             evidence: BTreeMap::new(),
@@ -224,6 +247,10 @@ impl Replica {
         if self.is_halted() {
             return out.push(Action::Emit(Event::Status(self.status.clone())));
         }
+        self.resume_fetching(out);
+        if self.is_fetching() {
+            return self.advance_transfer(now, out);
+        }
         if let Some(next) = self.execution.successor() {
             self.on_end(next, out);
         }
@@ -234,6 +261,14 @@ impl Replica {
         }
         self.carry_out(inner, out);
         self.advance_epoch(now, out);
+    }
+
+    /// Does what the time demands beside ordering.
+    fn advance_others(&mut self, now: Time, out: &mut Out) {
+        if !self.is_fetching() {
+            self.advance_epoch(now, out);
+        }
+        self.advance_transfer(now, out);
     }
 
     /// What the replica is doing.
@@ -333,6 +368,11 @@ impl Replica {
             self.ordering.payload_mut().on_executed(envelope);
         }
         self.on_deferred(std::mem::take(&mut executed.deferred), out);
+        if committed.checkpoint.is_some() {
+            let state = self.execution.state_mut();
+            let (_, delivered) = execution::progress(state).unwrap_or_else(|| unreachable!());
+            self.offering.on_checkpoint(state, &committed.state, delivered);
+        }
         let signed = self.sign_commit(committed, &executed);
         let mut findings = self.statements.state(signed);
         for vote in votes() {
@@ -435,9 +475,16 @@ impl Protocol for Replica {
             return;
         }
         let message = self.of_this_epoch(message);
-        if let Message::Epoch(message) = message {
-            self.on_epoch_message(now, from, message, out);
-            return self.advance_epoch(now, out);
+        match message {
+            Message::Epoch(message) => {
+                self.on_epoch_message(now, from, message, out);
+                return self.advance_others(now, out);
+            }
+            Message::Transfer(message) => {
+                self.on_transfer_message(now, from, message, out);
+                return self.advance_others(now, out);
+            }
+            _ => {}
         }
         let is_block = matches!(message, Message::Block(_));
         let mut inner = Vec::new();
@@ -446,7 +493,7 @@ impl Protocol for Replica {
         if is_block && self.has_ended() && !mutants::is_active("old_epoch_not_served") {
             self.hint(now, from, self.keyring.epoch(), out);
         }
-        self.advance_epoch(now, out);
+        self.advance_others(now, out);
     }
 
     fn on_time(&mut self, now: Time, out: &mut Out) {
@@ -456,14 +503,16 @@ impl Protocol for Replica {
         let mut inner = Vec::new();
         self.ordering.on_time(now, &mut inner);
         self.carry_out(inner, out);
-        self.advance_epoch(now, out);
+        self.advance_others(now, out);
     }
 
     fn next_deadline(&self) -> Option<Time> {
         if self.is_halted() {
             return None;
         }
-        self.ordering.next_deadline().into_iter().chain(self.next_of_epochs()).min()
+        let epochs = self.next_of_epochs().filter(|_| !self.is_fetching());
+        let others = epochs.into_iter().chain(self.next_of_transfers());
+        self.ordering.next_deadline().into_iter().chain(others).min()
     }
 }
 

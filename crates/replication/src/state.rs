@@ -10,13 +10,16 @@
 //! | first byte | owner | in the tree |
 //! |---|---|---|
 //! | `0..=0xfd` | the service of that id | yes |
-//! | `0xfe` | this module: the last commit | no |
+//! | `0xfe` | this module: the last commit; which key has which path | no |
 //! | `0xff` | `replication`: ordering state | no |
 //!
 //! During a commit all writes stay in memory, seen by the services at once. One operation at a time
 //! may be tried ([`State::begin`]) and then kept or undone. The tree is in memory alone and is built
-//! from the backend at the start, so the two cannot disagree after a crash.
+//! from the backend at the start, so the two cannot disagree after a crash. It knows keys by their
+//! hashes; which key has which is written beside, for those who fetch the state
+//! (`state/fetching.rs`).
 
+mod fetching;
 mod memory;
 mod meter;
 mod running;
@@ -26,22 +29,24 @@ mod view;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-use ravelin_crypto::state_tree::{StateTree, state_key, value_digest};
+use ravelin_crypto::state_tree::{StateTree, path_of, state_key, value_digest};
 use ravelin_model::wire::StateProof;
 use ravelin_model::{CommitIndex, Digest, ServiceId, ServiceStores, StateBackend, Store, View};
 
+use fetching::{index_key, index_mark};
 use running::Running;
 use versions::{Undo, Versions};
 
+pub use fetching::StateEntry;
 pub use memory::MemoryBackend;
 pub use meter::ENTRY_WORK;
-pub use versions::{STATE_VERSION_BYTES_MAX, STATE_VERSIONS_MAX};
+pub use versions::{STATE_HELD_BYTES_MAX, STATE_VERSION_BYTES_MAX, STATE_VERSIONS_MAX};
 pub use view::ReadOnly;
 
 /// The highest id that a service may have; the namespaces above it are ours.
 pub const SERVICE_ID_MAX: ServiceId = ServiceId(0xfd);
 
-/// Namespace of the last commit's index.
+/// Namespace of the last commit's number, and of the index by paths.
 const COMMIT: u8 = 0xfe;
 /// Namespace of the ordering state.
 const PRIVATE: u8 = 0xff;
@@ -52,6 +57,8 @@ pub struct State {
     versions: Versions,
     commit: CommitIndex,
     root: Digest,
+    /// Whether the mark of the index is written.
+    is_indexed: bool,
 }
 
 impl State {
@@ -61,7 +68,8 @@ impl State {
     /// # Panics
     /// If the backend's record of the last commit is not ours.
     #[must_use]
-    pub fn open(backend: Box<dyn StateBackend + Send>) -> Self {
+    pub fn open(mut backend: Box<dyn StateBackend + Send>) -> Self {
+        let is_indexed = Self::index(&mut *backend);
         let mut tree = StateTree::new();
         backend.scan(&[], Some(&[COMMIT]), &mut |key, value| {
             tree.insert(key, value_digest(value));
@@ -73,7 +81,7 @@ impl State {
         });
         let root = tree.root();
         let versions = Versions::new(commit, tree);
-        Self { running: Running::new(backend), versions, commit, root }
+        Self { running: Running::new(backend), versions, commit, root, is_indexed }
     }
 
     /// The last commit finished.
@@ -165,16 +173,24 @@ impl State {
     pub fn finish_commit(&mut self, commit: CommitIndex) -> Digest {
         let is_first = commit == CommitIndex(0) && self.root == Digest::default();
         assert!(commit > self.commit || (is_first && self.commit == commit), "commits only rise");
-        let (mut batch, mut undo) = (Vec::new(), Undo::new());
+        let (mut batch, mut undo) = (Vec::new(), Undo::default());
         for (key, value) in self.running.take_writes() {
             if !is_public(&key) {
                 batch.push((key, value));
             } else if let Some(old) = self.apply(&key, value.as_deref()) {
-                undo.insert(key.clone(), old);
+                match (&old, &value) {
+                    (None, Some(_)) => batch.push((index_key(&path_of(&key)), Some(key.clone()))),
+                    (Some(_), None) => batch.push((index_key(&path_of(&key)), None)),
+                    (None, None) | (Some(_), Some(_)) => {}
+                }
+                undo.note(&key, old, value.is_none());
                 batch.push((key, value));
             }
         }
         batch.push((vec![COMMIT], Some(commit.0.to_le_bytes().to_vec())));
+        if !std::mem::replace(&mut self.is_indexed, true) {
+            batch.push(index_mark());
+        }
         self.running.backend_mut().write(&batch);
         self.commit = commit;
         self.root = self.versions.remember(commit, undo);

@@ -101,6 +101,13 @@ impl Statements {
         self.certificate.as_deref()
     }
 
+    /// Statements of a quorum about `commit`, if that has them.
+    #[must_use]
+    pub fn certificate_of(&mut self, commit: CommitIndex) -> Option<Vec<SignedStatement>> {
+        let (keyring, quorum) = (&self.keyring, self.group.quorum());
+        self.commits.get_mut(&commit)?.certificate(keyring, quorum)
+    }
+
     /// Takes what this replica states itself, right after it executed the commit.
     pub fn state(&mut self, signed: SignedStatement) -> Vec<Finding> {
         let commit = signed.statement.commit;

@@ -82,6 +82,7 @@ impl World {
             administrators_needed: 1,
             clients: (0..CLIENTS).map(client).collect(),
             rekey_interval_min_s: 3600,
+            checkpoint_every: 1024,
         };
         let cluster = ClusterId(plan_digest(&plan));
         let plan = SignedPlan { plan, signatures: vec![] };

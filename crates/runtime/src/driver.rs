@@ -9,11 +9,13 @@
 //! switches for each turn.
 
 mod replays;
+mod serving;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ravelin_model::transfer::StateRequest;
 use ravelin_model::{
     Action, Actions, LogRecord, Misbehaviour, Place, Protocol, PublicKey, ReplicaId, Suspicion,
 };
@@ -27,6 +29,7 @@ use crate::transport::{PeerEvent, Priority, Received};
 
 pub use replays::REPLAY_BYTES_MAX;
 use replays::Replays;
+use serving::Serving;
 
 /// Target of the lines at level `trace` that follow requests hop by hop.
 pub const HOPS: &str = "ravelin::hops";
@@ -46,6 +49,9 @@ pub trait Node: Protocol {
 
     /// The bytes that answer a request for a replay from `from` on, from records of the log.
     fn replayed(&self, from: Place, records: Vec<LogRecord>) -> Vec<u8>;
+
+    /// The bytes that answer a request for a part of the state.
+    fn state_part(&self, request: &StateRequest) -> Vec<u8>;
 
     /// What to do about an event.
     fn effect(&mut self, event: Self::Event) -> Effect;
@@ -100,6 +106,13 @@ pub enum Effect {
         /// The first place wanted.
         from: Place,
     },
+    /// Answer a peer from the state.
+    Serve {
+        /// The peer.
+        to: ReplicaId,
+        /// What it wants.
+        request: StateRequest,
+    },
     /// Log records below this place may go.
     Prune(Place),
     /// Nothing.
@@ -139,6 +152,7 @@ pub async fn run<N: Node>(node: N, world: World) -> Result<(), LogError> {
         actions: Vec::new(),
         own_messages: VecDeque::new(),
         replays,
+        serving: Serving::default(),
         shown: Instant::now(),
     };
     driver.node.resume(driver.clock.now(), &mut driver.actions);
@@ -159,6 +173,7 @@ struct Driver<N: Node> {
     /// Own broadcasts on their way back: a replica counts its own vote by the same code path.
     own_messages: VecDeque<N::Message>,
     replays: Replays,
+    serving: Serving,
     shown: Instant,
 }
 
@@ -206,9 +221,9 @@ impl<N: Node> Driver<N> {
             return Duration::ZERO;
         }
         let deadline = self.node.next_deadline().map(|time| self.clock.until(time));
-        let replay =
-            self.replays.next_due().map(|due| due.saturating_duration_since(Instant::now()));
-        deadline.into_iter().chain(replay).fold(SNAPSHOT_EVERY, Duration::min)
+        let dues = self.replays.next_due().into_iter().chain(self.serving.next_due());
+        let dues = dues.map(|due| due.saturating_duration_since(Instant::now()));
+        deadline.into_iter().chain(dues).fold(SNAPSHOT_EVERY, Duration::min)
     }
 
     fn turn(&mut self, arrived: Arrived) -> Result<(), LogError> {
@@ -230,6 +245,7 @@ impl<N: Node> Driver<N> {
         while let Some((to, from)) = self.replays.due(Instant::now()) {
             self.answer_from_log(to, from);
         }
+        self.answer_from_state();
         if self.shown.elapsed() >= SNAPSHOT_EVERY {
             self.shown = Instant::now();
             self.node.show(&self.totals());
@@ -331,9 +347,20 @@ impl<N: Node> Driver<N> {
                 self.listener.send(ConnectionId(connection), Arc::from(bytes));
             }
             Effect::Archive { to, from } => self.answer_from_log(to, from),
+            Effect::Serve { to, request } => self.serving.ask(to, request),
             Effect::Prune(below) => self.log.prune(Tag(below.number())),
             Effect::None => {}
         }
+    }
+
+    /// One part of the state, if anyone waits for one and it is time.
+    fn answer_from_state(&mut self) {
+        let begun = Instant::now();
+        let Some((to, request)) = self.serving.due(begun) else { return };
+        let bytes = self.node.state_part(&request);
+        self.network.send(to, Priority::Bulk, Arc::from(bytes));
+        let now = Instant::now();
+        self.serving.served(now, now - begun);
     }
 
     /// One page of the log; the peer asks again for the next.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use ravelin_model::{CommitIndex, Epoch, ReplicaId, Round};
+use ravelin_model::{CommitIndex, Epoch, Place, ReplicaId, Round};
 use ravelin_multicast::parking::{PARKED_BLOCKS_MAX, PARKED_BYTES_MAX};
 use ravelin_replication::{ConnectionId, Replica, Setup, Status};
 use ravelin_services::Services;
@@ -39,6 +39,8 @@ pub(crate) struct Host {
     pub(crate) connections: BTreeMap<ConnectionId, u16>,
     /// When its timer rings.
     pub(crate) timer: Option<Micros>,
+    /// Records of its log below this place may be gone.
+    pub(crate) pruned: Place,
     /// Until when it stands still.
     pub(crate) paused_until: Micros,
     /// Whether it may misbehave, or lost its promises with its disk.
@@ -74,6 +76,7 @@ impl Host {
             clock: Clock::new(options, &format!("server {id}")),
             connections: BTreeMap::new(),
             timer: None,
+            pruned: Place { epoch: Epoch::FIRST, round: Round(0) },
             paused_until: 0,
             is_faulty: options.intruders.contains_key(&id) || options.wiped == Some(id),
             held: VecDeque::new(),
@@ -97,6 +100,7 @@ impl Host {
             application: Box::new(Watched { services, witness: self.witness.clone() }),
             backend: Box::new(self.disk.backend()),
             nonce: self.life << 16 | u64::from(self.id.0),
+            transfer_lag: options.transfer_lag,
         };
         let replica = Replica::new(setup, self.disk.records().iter().cloned());
         self.epoch = replica.keyring().epoch();

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use ravelin_model::ReplicaId;
+use ravelin_model::limits::CHECKPOINT_EVERY_DEFAULT;
 
 use crate::dice::Dice;
 use crate::intruder::{self, Blocks};
@@ -73,11 +74,13 @@ pub enum FaultClass {
     Disconnect,
     /// Checking signatures takes long.
     SlowVerify,
+    /// Who falls behind a little fetches the others' state, for they keep short logs.
+    ShortLogs,
 }
 
 impl FaultClass {
     /// All classes.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Loss,
         Self::Duplication,
         Self::Reordering,
@@ -99,6 +102,7 @@ impl FaultClass {
         Self::ClockJump,
         Self::Disconnect,
         Self::SlowVerify,
+        Self::ShortLogs,
     ];
 
     /// The class's name in files and outputs.
@@ -126,6 +130,7 @@ impl FaultClass {
             Self::ClockJump => "clock-jump",
             Self::Disconnect => "disconnect",
             Self::SlowVerify => "slow-verify",
+            Self::ShortLogs => "short-logs",
         }
     }
 
@@ -187,6 +192,10 @@ pub struct Options {
     pub signatures: Signatures,
     /// Commits that the run is to reach.
     pub commits: u64,
+    /// Commits between two checkpoints.
+    pub checkpoint_every: u64,
+    /// Rounds behind at which a replica fetches the others' state.
+    pub transfer_lag: u64,
 }
 
 /// What is settled before a seed is drawn.
@@ -210,7 +219,12 @@ impl Options {
         });
         let weight = *dice.pick(&[0, 80, 200, 350]).unwrap_or(&0);
         let mut classes: BTreeSet<FaultClass> =
-            FaultClass::ALL.into_iter().filter(|_| dice.per_mille(weight)).collect();
+            Self::drawn_by_weight().filter(|_| dice.per_mille(weight)).collect();
+        let mut logs = Dice::new(seed, "logs");
+        if logs.once_in(3) {
+            classes.insert(FaultClass::ShortLogs);
+        }
+        let are_short = classes.contains(&FaultClass::ShortLogs);
         let mut victims = victims(n, f, &mut dice);
         let mut wiped = None;
         if classes.contains(&FaultClass::Wipe) {
@@ -242,6 +256,8 @@ impl Options {
                 _ => Signatures::Simulated,
             },
             commits: if seed % LONG_ONCE_IN == 33 { COMMITS_LONG } else { COMMITS_MIN },
+            checkpoint_every: *logs.pick(&[16, 32, 64]).filter(|_| are_short).unwrap_or(&1024),
+            transfer_lag: if are_short { logs.between(8, 100) } else { u64::MAX },
         }
     }
 
@@ -261,7 +277,13 @@ impl Options {
             travel: Travel::Verified,
             signatures: Signatures::Simulated,
             commits: COMMITS_MIN,
+            checkpoint_every: CHECKPOINT_EVERY_DEFAULT,
+            transfer_lag: u64::MAX,
         }
+    }
+
+    fn drawn_by_weight() -> impl Iterator<Item = FaultClass> {
+        FaultClass::ALL.into_iter().filter(|class| *class != FaultClass::ShortLogs)
     }
 
     /// The same with one more kind of trouble.
@@ -314,6 +336,8 @@ impl Options {
             ("leaders", _) => self.leaders = value.parse().ok()?,
             ("clients", _) => self.clients = value.parse().ok()?,
             ("commits", _) => self.commits = value.parse().ok()?,
+            ("checkpoint-every", _) => self.checkpoint_every = value.parse().ok()?,
+            ("transfer-lag", _) => self.transfer_lag = value.parse().ok()?,
             ("travel", "bytes") => self.travel = Travel::Bytes,
             ("travel", "verified") => self.travel = Travel::Verified,
             ("signatures", "ed25519") => self.signatures = Signatures::Ed25519,
@@ -381,6 +405,8 @@ impl fmt::Display for Options {
         writeln!(out, "n = {}\nf = {}\nleaders = {}", self.n, self.f, self.leaders)?;
         writeln!(out, "clients = {}", self.clients)?;
         writeln!(out, "commits = {}", self.commits)?;
+        writeln!(out, "checkpoint-every = {}", self.checkpoint_every)?;
+        writeln!(out, "transfer-lag = {}", self.transfer_lag)?;
         let travel = if self.travel == Travel::Bytes { "bytes" } else { "verified" };
         let is_real = self.signatures == Signatures::Ed25519;
         writeln!(out, "travel = {travel}")?;

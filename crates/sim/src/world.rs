@@ -69,6 +69,7 @@ impl World {
                 })
                 .collect(),
             rekey_interval_min_s: 1,
+            checkpoint_every: options.checkpoint_every,
         };
         let cluster = ClusterId(plan_digest(&plan));
         let mut plan = SignedPlan { plan, signatures: Vec::new() };

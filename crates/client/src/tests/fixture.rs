@@ -52,6 +52,7 @@ impl Keys {
             plan: plan_digest(&self.plan.plan),
             commit: CommitIndex(plan.epoch.0),
             time: START,
+            position: Position(5),
             state: Digest::default(),
             ordering: Digest::default(),
         });
@@ -138,6 +139,7 @@ pub(super) fn keys(n: u16, f: u16, fault_model: FaultModel) -> Keys {
         administrators_needed: 1,
         clients: vec![ClientEntry { name: "client".into(), key: key(5, 0).public() }],
         rekey_interval_min_s: 3600,
+        checkpoint_every: 1024,
     };
     let mut plan = SignedPlan { plan, signatures: Vec::new() };
     sign_plan(&mut plan, &key(4, 0));

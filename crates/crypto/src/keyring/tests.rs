@@ -42,6 +42,7 @@ fn plan(scheme_key: impl Fn(u8) -> PublicKey) -> ClusterPlan {
         administrators_needed: 1,
         clients: vec![ClientEntry { name: "alice".into(), key: public(60) }],
         rekey_interval_min_s: 3600,
+        checkpoint_every: 1024,
     }
 }
 

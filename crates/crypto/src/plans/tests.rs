@@ -1,5 +1,6 @@
 use ravelin_model::{
-    CommitIndex, FaultModel, Incarnation, Member, Previous, Purpose, Time, plan::PLAN_VERSION,
+    CommitIndex, FaultModel, Incarnation, Member, Position, Previous, Purpose, Time,
+    plan::PLAN_VERSION,
 };
 
 use super::*;
@@ -42,6 +43,7 @@ fn first() -> ClusterPlan {
         administrators_needed: 1,
         clients: vec![],
         rekey_interval_min_s: 3600,
+        checkpoint_every: 1024,
     }
 }
 
@@ -53,6 +55,7 @@ fn next_of(current: &ClusterPlan) -> ClusterPlan {
         plan: plan_digest(current),
         commit: CommitIndex(9),
         time: Time(7),
+        position: Position(5),
         state: Digest([0xd2; 32]),
         ordering: Digest([0xd3; 32]),
     });

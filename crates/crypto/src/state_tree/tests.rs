@@ -22,12 +22,14 @@ impl Chance {
     }
 }
 
-fn key(number: u64) -> Vec<u8> {
-    state_key(ServiceId::KV, format!("key {number}").as_bytes())
+fn forget_oldest(tree: &mut StateTree) {
+    if let Some(oldest) = tree.kept.front() {
+        tree.forget(Version(oldest.number));
+    }
 }
 
-fn path_of(key: &[u8]) -> Digest {
-    Digest(Path::of(key).0)
+fn key(number: u64) -> Vec<u8> {
+    state_key(ServiceId::KV, format!("key {number}").as_bytes())
 }
 
 fn put(tree: &mut StateTree, key: &[u8], value: &[u8]) {
@@ -191,9 +193,11 @@ fn a_version_kept_stays_as_it_was() {
                 }
                 4..7 => assert_eq!(tree.remove(&key).is_some(), model.remove(&key).is_some()),
                 7 | 8 => kept.push_back((tree.keep(), root(&tree), model.clone())),
+                _ if kept.is_empty() => {}
                 _ => {
-                    tree.forget_oldest();
-                    if let Some((version, _, _)) = kept.pop_front() {
+                    let place = usize::try_from(chance.below(kept.len() as u64)).unwrap();
+                    if let Some((version, _, _)) = kept.remove(place) {
+                        tree.forget(version);
                         assert_eq!(tree.prove_at(version, b"key"), None);
                     }
                 }
@@ -207,7 +211,7 @@ fn a_version_kept_stays_as_it_was() {
                 assert!(verify_proof(root, &key, &proof), "seed {seed}, step {step}");
             }
         }
-        kept.iter().for_each(|_| tree.forget_oldest());
+        kept.iter().for_each(|(version, _, _)| tree.forget(*version));
         model.keys().for_each(|key| assert!(tree.remove(key).is_some()));
         assert_eq!(tree.nodes.len(), 0, "seed {seed}");
     }
@@ -221,10 +225,10 @@ fn a_version_never_kept_or_forgotten_proves_nothing() {
     assert_eq!(tree.prove_at(first, b"key"), Some(Vec::new()));
     let second = tree.keep();
     assert_eq!(tree.prove_at(Version(2), b"key"), None);
-    tree.forget_oldest();
+    forget_oldest(&mut tree);
     assert_eq!(tree.prove_at(first, b"key"), None);
     assert_eq!(tree.prove_at(second, b"key"), Some(Vec::new()));
-    (0..3).for_each(|_| tree.forget_oldest());
+    (0..3).for_each(|_| forget_oldest(&mut tree));
     assert_eq!(tree.prove_at(second, b"key"), None);
     assert_eq!(tree.prove_at(Version(u64::MAX), b"key"), None);
 }
@@ -239,7 +243,7 @@ fn a_node_is_copied_once_for_a_version_and_not_without_one() {
         put(&mut tree, &key(1), value);
         assert_eq!(tree.superseded_nodes(), depth);
     }
-    tree.forget_oldest();
+    forget_oldest(&mut tree);
     put(&mut tree, &key(2), b"new");
     assert_eq!(tree.superseded_nodes(), 0);
 }

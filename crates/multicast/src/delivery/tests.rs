@@ -1,3 +1,4 @@
+use ravelin_model::limits::CHECKPOINT_EVERY_DEFAULT;
 use ravelin_model::{FaultModel, ReplicaId};
 
 use super::*;
@@ -14,7 +15,7 @@ fn delivery(drawing: &Drawing) -> Delivery {
     let keyring = &drawing.keys.keyring;
     let next = Slot { round: Round(1), index: 0 };
     let first = OrderingState::first(keyring.group(), keyring.genesis(), next);
-    Delivery::new(keyring.group(), first, BTreeSet::new())
+    Delivery::new(keyring.group(), CHECKPOINT_EVERY_DEFAULT, first, BTreeSet::new())
 }
 
 fn four(text: &str) -> Drawing {
@@ -67,8 +68,10 @@ fn a_restored_delivery_goes_on_as_the_others_do() {
     original.commit(&dag, drawing.at("B2"), next);
     let delivered: BTreeSet<BlockRef> = original.delivered().copied().collect();
     let group = drawing.keys.keyring.group();
-    let mut restored = Delivery::new(group, original.state().clone(), delivered);
-    let mut forgetful = Delivery::new(group, original.state().clone(), BTreeSet::new());
+    let mut restored =
+        Delivery::new(group, CHECKPOINT_EVERY_DEFAULT, original.state().clone(), delivered);
+    let mut forgetful =
+        Delivery::new(group, CHECKPOINT_EVERY_DEFAULT, original.state().clone(), BTreeSet::new());
     let [one, other, wrong] = [&mut original, &mut restored, &mut forgetful]
         .map(|delivery| delivery.commit(&dag, drawing.at("C3"), next).blocks);
     assert_eq!(one, other);

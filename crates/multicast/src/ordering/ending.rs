@@ -2,6 +2,19 @@
 
 use super::*;
 
+/// What an ordering leaves to the next one of its epoch.
+#[derive(Debug)]
+pub struct Remains<P> {
+    /// Where blocks got their contents from, as from [`Ordering::into_payload`].
+    pub payload: P,
+    /// The last block that this replica made.
+    pub last: BlockRef,
+    /// The newest header known of each member.
+    pub headers: Vec<SignedHeader>,
+    /// The blocks above the new horizon, each after its parents.
+    pub blocks: Vec<Verified<Block>>,
+}
+
 impl<P: Payload> Ordering<P> {
     /// Learns that the epoch is over at `member`, which must hold what decided that: this replica asks it
     /// for everything from its own last commit on, until [`Self::into_payload`] ends this ordering. Cost
@@ -15,6 +28,22 @@ impl<P: Payload> Ordering<P> {
     #[must_use]
     pub fn may_follow(&self) -> bool {
         !self.is_over && self.following.is_free()
+    }
+
+    /// Ends this ordering, for another that goes on from a later state of the same epoch.
+    #[must_use]
+    pub fn into_remains(self, horizon: Round) -> Remains<P> {
+        let last = self.last;
+        let headers = self.rule.group.members().filter_map(|member| self.newest_of(member));
+        let headers = headers.collect();
+        let mut round = horizon.next();
+        let mut blocks = Vec::new();
+        while round <= self.dag.highest() {
+            blocks.extend(self.dag.round(round).map(|(_, block)| block.clone()));
+            round = round.next();
+        }
+        blocks.extend(self.made.clone().filter(|made| !self.dag.has(&made.reference())));
+        Remains { payload: self.into_payload(), last, headers, blocks }
     }
 
     /// Ends this ordering: gives up where blocks got their contents from, with the envelopes of own
@@ -35,6 +64,18 @@ impl<P: Payload> Ordering<P> {
             }
         }
         self.payload
+    }
+
+    /// Takes over what an earlier ordering of the epoch left, but for its payload.
+    pub fn take_over(
+        &mut self,
+        last: BlockRef,
+        headers: &[SignedHeader],
+        blocks: Vec<Verified<Block>>,
+    ) {
+        headers.iter().for_each(|signed| self.dag.remember_header(signed));
+        self.restore_last(last);
+        blocks.into_iter().for_each(|block| self.restore(block));
     }
 
     /// Forbids this replica to speak: none of its keys is a member's.

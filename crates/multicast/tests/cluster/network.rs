@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use ravelin_model::limits::CHECKPOINT_EVERY_DEFAULT;
 use ravelin_model::{
     Action, Block, BlockRef, CommitIndex, Decode as _, Envelope, FaultModel, LogRecord,
     Protocol as _, ReplicaId, Round, Time, Vote,
@@ -218,6 +219,7 @@ impl Cluster {
             key: std::sync::Arc::new(self.keys.key(ReplicaId(id))),
             own: ReplicaId(id),
             leaders: self.leaders,
+            checkpoint_every: CHECKPOINT_EVERY_DEFAULT,
             payload: Requests::default(),
             state: None,
             delivered: BTreeSet::new(),

@@ -57,6 +57,7 @@ impl Keys {
             administrators_needed: 1,
             clients: vec![],
             rekey_interval_min_s: 3600,
+            checkpoint_every: 1024,
         }
     }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
 use ravelin_crypto::{plan_digest, sign_plan};
-use ravelin_model::limits::LEADERS_PER_ROUND_DEFAULT;
+use ravelin_model::limits::{CHECKPOINT_EVERY_DEFAULT, LEADERS_PER_ROUND_DEFAULT};
 use ravelin_model::plan::PLAN_VERSION;
 use ravelin_model::{
     ClientEntry, ClusterPlan, Epoch, FaultModel, Incarnation, PublicKey, Purpose, SignedPlan,
@@ -147,6 +147,7 @@ fn make_plan(invocation: &Invocation, arguments: Plan) -> Result<()> {
         administrators_needed: arguments.administrators_needed.unwrap_or(majority),
         clients: arguments.client,
         rekey_interval_min_s: plan::REKEY_INTERVAL_MIN_S_DEFAULT,
+        checkpoint_every: CHECKPOINT_EVERY_DEFAULT,
     };
     card::check_name(&plan.name)?;
     plan::check_fit(&plan)?;

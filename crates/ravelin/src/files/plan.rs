@@ -6,7 +6,8 @@ use std::path::Path;
 use ravelin_crypto::{ChainError, Scheme, check_first_plan, plan_digest};
 use ravelin_model::{
     ClientEntry, ClusterId, ClusterPlan, CommitIndex, Digest, Epoch, FaultModel, Group,
-    Incarnation, Member, PlanError, Previous, PublicKey, Purpose, Signature, SignedPlan, Time,
+    Incarnation, Member, PlanError, Position, Previous, PublicKey, Purpose, Signature, SignedPlan,
+    Time,
 };
 use serde::Deserialize;
 
@@ -33,6 +34,7 @@ struct RawPlan {
     f: u16,
     leaders_per_round: u16,
     rekey_interval_min_s: u64,
+    checkpoint_every: u64,
     administrators_needed: u16,
     administrators: Vec<Hex<32>>,
     previous: Option<RawPrevious>,
@@ -65,6 +67,7 @@ struct RawPrevious {
     plan: Hex<32>,
     commit: u64,
     time_us: u64,
+    position: u64,
     state: Hex<32>,
     ordering: Hex<32>,
 }
@@ -75,6 +78,7 @@ impl From<RawPrevious> for Previous {
             plan: Digest(raw.plan.0),
             commit: CommitIndex(raw.commit),
             time: Time(raw.time_us),
+            position: Position(raw.position),
             state: Digest(raw.state.0),
             ordering: Digest(raw.ordering.0),
         }
@@ -129,6 +133,7 @@ pub(crate) fn plan(path: &Path, text: &str) -> Result<SignedPlan> {
         administrators_needed: raw.administrators_needed,
         clients: raw.clients.into_iter().map(client).collect(),
         rekey_interval_min_s: raw.rekey_interval_min_s,
+        checkpoint_every: raw.checkpoint_every,
     };
     let signatures = raw.signatures.into_iter().map(signature).collect();
     Ok(SignedPlan { plan, signatures })
@@ -151,6 +156,7 @@ pub(crate) fn text(signed: &SignedPlan) -> String {
     text.number("f", plan.f.into());
     text.number("leaders_per_round", plan.leaders_per_round.into());
     text.number("rekey_interval_min_s", plan.rekey_interval_min_s);
+    text.number("checkpoint_every", plan.checkpoint_every);
     text.number("administrators_needed", plan.administrators_needed.into());
     text.line("administrators = [");
     for key in &plan.administrators {
@@ -162,6 +168,7 @@ pub(crate) fn text(signed: &SignedPlan) -> String {
         text.set("plan", previous.plan.to_string());
         text.number("commit", previous.commit.0);
         text.number("time_us", previous.time.0);
+        text.number("position", previous.position.0);
         text.set("state", previous.state.to_string());
         text.set("ordering", previous.ordering.to_string());
     }

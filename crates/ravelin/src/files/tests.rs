@@ -5,8 +5,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use ravelin_model::{
-    ClusterPlan, CommitIndex, Digest, Encode as _, FaultModel, Incarnation, Previous, PublicKey,
-    Purpose, Time,
+    ClusterPlan, CommitIndex, Digest, Encode as _, FaultModel, Incarnation, Position, Previous,
+    PublicKey, Purpose, Time,
 };
 
 use super::client::{ClientFile, ServerAddress, Whereabouts};
@@ -98,6 +98,7 @@ fn a_plan_keeps_its_canonical_bytes() {
         plan: Digest([7; 32]),
         commit: CommitIndex(u64::MAX),
         time: Time(8),
+        position: Position(5),
         state: Digest([9; 32]),
         ordering: Digest([10; 32]),
     });

@@ -1,7 +1,7 @@
 //! The end of an epoch, as execution sees it: the order that ends it, the plan that follows, and the
 //! state in which the next one begins.
 
-use ravelin_model::{ClusterPlan, SignedRekey, Vote};
+use ravelin_model::{ClusterPlan, CommitIndex, SignedRekey, Vote};
 
 use super::*;
 
@@ -51,6 +51,7 @@ impl Execution {
         let previous = next.previous.as_mut().expect("a successor follows");
         previous.commit = self.state.commit();
         previous.time = self.time;
+        previous.position = self.position;
         previous.state = self.state.root();
         previous.ordering = progress.ordering.digest(&delivered);
         Some(next)
@@ -60,6 +61,28 @@ impl Execution {
         if let Some(next) = self.members.successor() {
             self.state.private_put(SUCCESSOR, next.encode());
         }
+    }
+
+    /// Goes on from the state after `commit`, with this root, which the store holds now; also sets
+    /// `also`. All durable at once.
+    pub fn install(
+        &mut self,
+        members: Members,
+        (commit, root): (CommitIndex, Digest),
+        (progress, delivered): (Progress, &BTreeSet<BlockRef>),
+        also: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    ) {
+        let mut batch = also;
+        let known = recorded::delivered_keys(&self.state);
+        batch.extend(known.into_iter().map(|key| (key, None)));
+        batch.extend(delivered.iter().map(|it| (delivered_key(it), Some(Vec::new()))));
+        batch.push((SUCCESSOR.to_vec(), None));
+        batch.push((PROGRESS.to_vec(), Some(progress.encode())));
+        self.state.finish_fetching(commit, root, batch);
+        self.position = progress.position;
+        self.time = progress.ordering.time;
+        self.horizon = progress.ordering.horizon();
+        self.members = members;
     }
 
     /// Begins the next epoch, whose members are `members` and whose order begins at `ordering`; also

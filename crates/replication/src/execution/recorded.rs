@@ -62,6 +62,16 @@ pub fn recorded_horizon(backend: &dyn StateBackend) -> Round {
     })
 }
 
+/// The keys of all delivered references.
+pub(super) fn delivered_keys(state: &State) -> Vec<Vec<u8>> {
+    let mut keys = Vec::new();
+    state.private_scan(&[DELIVERED], Some(&[DELIVERED + 1]), &mut |key, _| {
+        keys.push(key.to_vec());
+        std::ops::ControlFlow::Continue(())
+    });
+    keys
+}
+
 pub(super) fn delivered_key(reference: &BlockRef) -> Vec<u8> {
     let (round, author) = (reference.round.0.to_be_bytes(), reference.author.0.to_be_bytes());
     [&[DELIVERED], round.as_slice(), &author, &reference.digest.0].concat()

@@ -1,5 +1,5 @@
 use ravelin_crypto::check_successor;
-use ravelin_model::{Encode as _, Epoch, Previous};
+use ravelin_model::{Encode as _, Epoch, Position, Previous};
 
 use super::*;
 use crate::testing::World;
@@ -15,6 +15,7 @@ fn next_plan(world: &World, state: u8) -> ClusterPlan {
         plan: plan_digest(&world.plan.plan),
         commit: COMMIT,
         time: Time(7),
+        position: Position(5),
         state: Digest([state; 32]),
         ordering: Digest([0xd3; 32]),
     });

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use ravelin_crypto::SigningKey;
-use ravelin_model::{ClusterId, Incarnation, Rekey, Signature};
+use ravelin_model::{ClusterId, Incarnation, Position, Rekey, Signature};
 
 use super::*;
 use crate::testing::World;
@@ -115,6 +115,7 @@ fn the_next_plan_differs_in_the_key_and_in_what_it_follows() {
         plan: plan_digest(plan),
         commit: CommitIndex(0),
         time: Time(0),
+        position: Position(0),
         state: Digest::default(),
         ordering: Digest::default(),
     });

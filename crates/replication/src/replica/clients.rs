@@ -39,6 +39,9 @@ impl Replica {
             _ => {}
         }
         let (session, first) = named(&input);
+        if self.is_fetching() {
+            return; // others answer; what this replica holds is no commit's
+        }
         if self.is_halted() {
             return say(ServerMessage::Denied { session, first, refusal: Refusal::Halted });
         }

@@ -50,6 +50,14 @@ pub(super) struct Epochs {
     is_wanted: bool,
 }
 
+impl Epochs {
+    /// The last commit of the present epoch, if that has ended elsewhere and not here.
+    pub(super) fn known_end(&self) -> Option<CommitIndex> {
+        let known = self.known.as_ref().filter(|_| self.handover.is_none())?;
+        known.plan.previous.map(|previous| previous.commit)
+    }
+}
+
 impl Replica {
     /// The plans from the first to the present one.
     pub fn plans(&self) -> &[SignedPlan] {
@@ -160,6 +168,8 @@ impl Replica {
         out: &mut Out,
     ) {
         match message {
+            EpochMessage::Handover(_) | EpochMessage::Began(_) | EpochMessage::Rekey(_)
+                if self.is_fetching() => {} // the state that it goes on from brings the plans
             EpochMessage::Handover(vote) => self.on_handover(now, from, vote, out),
             EpochMessage::Began(plan) => self.on_began(now, from, *plan, out),
             EpochMessage::Ask(epoch) => self.hint(now, from, epoch, out),
@@ -269,24 +279,22 @@ impl Replica {
 
     /// Begins the epoch of `signed`, in which the last commit put the state.
     fn begin(&mut self, now: Time, signed: SignedPlan, out: &mut Out) {
-        let ended = self.execution.state().commit();
-        let old = self.plans.last().map(|signed| signed.plan.clone());
+        let old = self.plans.last().map(|signed| signed.plan.clone()).expect("there is a first");
         let keyring = Keyring::new(self.keyring.cluster(), &signed, self.keyring.scheme().clone());
         let keyring = keyring.expect("the plan was checked before members signed it");
-        let rule = CommitRule::new(keyring.group(), signed.plan.leaders_per_round);
-        let first = OrderingState::first(keyring.group(), keyring.genesis(), rule.first_slot());
-        let ordering = first.following(ended, self.execution.time());
+        let ordering = epoch_start(&keyring, &signed.plan);
         let mut writes =
             vec![(plan_key(signed.plan.epoch), Some(signed.encode())), (LAST_BLOCK.to_vec(), None)];
-        for member in keyring.group().members() {
-            let of = |plan: &ClusterPlan| plan.members.get(member.index()).map(|it| it.block);
-            let has_changed = old.as_ref().and_then(of) != of(&signed.plan);
-            if has_changed && !self.execution.has_ordered(member) {
-                writes.extend(self.forgive(member));
-            }
-        }
+        let by_itself: BTreeSet<_> = keyring
+            .group()
+            .members()
+            .filter(|member| self.execution.has_ordered(*member))
+            .collect();
+        writes
+            .extend(self.forgive_changed(&old, &signed.plan, |member| by_itself.contains(&member)));
         let members = Members::new(keyring.clone(), signed.plan.clone(), None);
         self.execution.begin_epoch(members, ordering.clone(), writes);
+        self.offering.on_epoch(self.execution.state_mut());
         (self.key, self.speaks) = own_key(&keyring, self.own, &self.keys);
         self.keyring = keyring;
         self.statements = Statements::new(self.keyring.clone(), self.own);
@@ -295,6 +303,7 @@ impl Replica {
             key: Arc::clone(&self.key),
             own: self.own,
             leaders: signed.plan.leaders_per_round,
+            checkpoint_every: signed.plan.checkpoint_every,
             payload: Mempool::default(),
             state: Some(ordering),
             delivered: BTreeSet::new(),
@@ -310,6 +319,22 @@ impl Replica {
         self.status = Status::Asking;
         out.push(Action::Emit(Event::Epoch(Box::new(signed))));
         self.resume(now, out);
+    }
+
+    /// Drops what was proven against members whose keys differ in the next plan, but for those who
+    /// ordered that themselves; returns what to write.
+    pub(super) fn forgive_changed(
+        &mut self,
+        old: &ClusterPlan,
+        next: &ClusterPlan,
+        is_own_order: impl Fn(ReplicaId) -> bool,
+    ) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
+        let of =
+            |plan: &ClusterPlan, id: ReplicaId| plan.members.get(id.index()).map(|it| it.block);
+        let accused: Vec<ReplicaId> = self.evidence.keys().copied().collect();
+        let changed = accused.into_iter().filter(|id| of(old, *id) != of(next, *id));
+        let forgiven: Vec<ReplicaId> = changed.filter(|id| !is_own_order(*id)).collect();
+        forgiven.into_iter().flat_map(|id| self.forgive(id)).collect()
     }
 
     /// Asks for another key until the epoch ends, whatever for: somebody may have had a look at the
@@ -351,9 +376,19 @@ impl Replica {
     }
 
     /// Erases own keys of earlier epochs: stolen together, a quorum's would forge another history.
-    fn forget_keys(&mut self) {
+    pub(super) fn forget_keys(&mut self) {
         let (present, plans) = (self.key.public(), &self.plans);
         self.keys.retain(|key| key.public() == present || !is_named(plans, key));
+    }
+}
+
+/// Where the order begins in the epoch of `plan`, whose keys are `keyring`.
+pub(crate) fn epoch_start(keyring: &Keyring, plan: &ClusterPlan) -> OrderingState {
+    let rule = CommitRule::new(keyring.group(), plan.leaders_per_round);
+    let first = OrderingState::first(keyring.group(), keyring.genesis(), rule.first_slot());
+    match &plan.previous {
+        Some(previous) => first.following(previous.commit, previous.time),
+        None => first,
     }
 }
 
@@ -407,6 +442,6 @@ pub fn recorded_place(backend: &dyn StateBackend) -> Place {
     Place { epoch, round: execution::recorded_horizon(backend) }
 }
 
-fn plan_key(epoch: Epoch) -> Vec<u8> {
+pub(super) fn plan_key(epoch: Epoch) -> Vec<u8> {
     [&[PLAN], &epoch.0.to_be_bytes()[..]].concat()
 }

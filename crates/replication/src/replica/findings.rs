@@ -50,6 +50,11 @@ impl Replica {
             Finding::Certified(statement) if statement.ordering.is_some() => {
                 // The state must be on disk before the log below it may go.
                 self.execution.state_mut().sync();
+                let commit = statement.commit;
+                if let Some(signed) = self.statements.certificate_of(commit) {
+                    let state = self.execution.state_mut();
+                    self.offering.on_certified(state, commit, signed);
+                }
                 let (epoch, round) = (self.keyring.epoch(), self.execution.horizon());
                 out.push(Action::Emit(Event::Prunable(Place { epoch, round })));
             }

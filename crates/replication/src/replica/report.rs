@@ -25,7 +25,7 @@ impl Replica {
         match &self.status {
             Status::FailSafe(_) => "fail_safe",
             Status::Learner => "learner",
-            Status::Asking => "catching_up",
+            Status::Asking | Status::Fetching => "catching_up",
             Status::Active if self.ordering.is_behind() => "catching_up",
             Status::Active => "correct",
         }

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use ravelin_crypto::answers::answer_leaf;
 use ravelin_crypto::{merkle, state_tree};
-use ravelin_model::limits::{CHECKPOINT_EVERY, GC_DEPTH};
+use ravelin_model::limits::{CHECKPOINT_EVERY_DEFAULT, GC_DEPTH};
 use ravelin_model::requests::auth::{AuthAction, AuthOrder, AuthRequest};
 use ravelin_model::requests::kv::{KvRequest, entry_key};
 use ravelin_model::{Block, Operation, Refusal, ServiceId, SessionId, StateBackend as _};
@@ -625,7 +625,7 @@ fn a_learner_stays_one_through_restarts() {
 fn checkpoints_are_equal_at_all_replicas_and_make_the_log_below_prunable() {
     let mut cluster = Cluster::new(10);
     cluster.open_session();
-    let checkpoint = CommitIndex(CHECKPOINT_EVERY);
+    let checkpoint = CommitIndex(CHECKPOINT_EVERY_DEFAULT);
     while cluster.nodes.iter().any(|node| node.prunable.is_empty()) {
         cluster.step();
         assert!(cluster.now.0 < 10_000_000_000, "no checkpoint becomes stable");

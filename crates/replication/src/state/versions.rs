@@ -1,12 +1,14 @@
-//! Recent versions of the state, from which proofs are made.
+//! Recent versions of the state, from which proofs are made, and older ones that others fetch.
 //!
 //! A client accepts a proof once a quorum has signed the commit's root, and that takes a few more
 //! commits; by then the backend has moved on. A version is the tree after its commit, which shares
-//! all that did not change with its neighbours, and the values that later commits overwrote.
+//! all that did not change with its neighbours, and the values that later commits overwrote. A version
+//! that is *held* stays while others go, for whoever fetches the state meanwhile.
 
 use std::collections::{BTreeMap, VecDeque};
 
-use ravelin_crypto::state_tree::{NODE_BYTES, StateTree, Version};
+use ravelin_crypto::state_tree::{NODE_BYTES, StateTree, Version, path_of};
+use ravelin_model::transfer::Spot;
 use ravelin_model::wire::StateNode;
 use ravelin_model::{CommitIndex, Digest};
 
@@ -16,14 +18,56 @@ pub const STATE_VERSIONS_MAX: usize = 64;
 /// Memory of the versions before the last, estimated: beyond it the oldest are forgotten, and a
 /// client that wanted one asks again for a newer.
 pub const STATE_VERSION_BYTES_MAX: usize = 32 << 20;
+/// As much more while a version is held for who fetches the state: beyond it the held ones go, the
+/// oldest first, and who fetches it goes on with a newer one.
+pub const STATE_HELD_BYTES_MAX: usize = 128 << 20;
 
 /// Memory of one value kept, beside its bytes and its key's: two vectors and a map's share.
 const ENTRY_BYTES: usize = 80;
 
 /// What one commit overwrote: the values before it, `None` where there was none.
-pub(super) type Undo = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+#[derive(Debug, Default)]
+pub(super) struct Undo {
+    values: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    /// The keys that it removed, by their paths.
+    removed: BTreeMap<Digest, Vec<u8>>,
+    bytes: usize,
+}
 
-/// The tree with its last versions, oldest first; the newest is the tree as it is.
+impl Undo {
+    /// Notes that `key` had this value before. `is_removed`: it has none after.
+    pub(super) fn note(&mut self, key: &[u8], value: Option<Vec<u8>>, is_removed: bool) {
+        self.bytes += ENTRY_BYTES + key.len() + value.as_ref().map_or(0, Vec::len);
+        if is_removed {
+            self.bytes += ENTRY_BYTES + key.len();
+            self.removed.insert(path_of(key), key.to_vec());
+        }
+        self.values.insert(key.to_vec(), value);
+    }
+
+    /// Makes this the way back over an earlier commit's changes, too.
+    fn precede(&mut self, earlier: Self) {
+        let later = std::mem::replace(self, earlier);
+        for (key, value) in later.values {
+            let bytes = ENTRY_BYTES + key.len() + value.as_ref().map_or(0, Vec::len);
+            self.values.entry(key).or_insert_with(|| {
+                self.bytes += bytes;
+                value
+            });
+        }
+        for (path, key) in later.removed {
+            let bytes = ENTRY_BYTES + key.len();
+            self.removed.entry(path).or_insert_with(|| {
+                self.bytes += bytes;
+                key
+            });
+        }
+    }
+}
+
+/// The tree with its last versions, oldest first; the newest is the tree as it is. Without any while
+/// the state is no commit's.
+#[derive(Default)]
 pub(super) struct Versions {
     tree: StateTree,
     kept: VecDeque<Kept>,
@@ -36,14 +80,14 @@ struct Kept {
     version: Version,
     /// The way back to the version before; empty in the oldest.
     undo: Undo,
-    undo_bytes: usize,
+    is_held: bool,
 }
 
 impl Versions {
     /// Begins with the tree of `commit`.
     pub(super) fn new(commit: CommitIndex, mut tree: StateTree) -> Self {
         let version = tree.keep();
-        let first = Kept { commit, version, undo: Undo::new(), undo_bytes: 0 };
+        let first = Kept { commit, version, undo: Undo::default(), is_held: false };
         Self { tree, kept: VecDeque::from([first]), undo_bytes: 0 }
     }
 
@@ -52,25 +96,69 @@ impl Versions {
         &mut self.tree
     }
 
+    /// The tree as it is.
+    pub(super) fn tree(&self) -> &StateTree {
+        &self.tree
+    }
+
+    /// Forgets all versions.
+    pub(super) fn unkept(self) -> Self {
+        Self { tree: self.into_tree(), ..Self::default() }
+    }
+
+    /// Forgets all versions, and gives the tree as it is.
+    pub(super) fn into_tree(mut self) -> StateTree {
+        self.kept.iter().for_each(|kept| self.tree.forget(kept.version));
+        self.tree
+    }
+
     /// Keeps the tree as it is now as the state after `commit`, forgets old versions as the limits
     /// demand, and returns the root. The newest version always stays.
     pub(super) fn remember(&mut self, commit: CommitIndex, undo: Undo) -> Digest {
         let is_again = self.kept.back().is_some_and(|newest| newest.commit == commit);
         let version = self.tree.keep();
-        let undo_bytes = undo.iter().fold(0, |sum, (key, value)| {
-            sum + ENTRY_BYTES + key.len() + value.as_ref().map_or(0, Vec::len)
-        });
-        self.undo_bytes += undo_bytes;
-        self.kept.push_back(Kept { commit, version, undo, undo_bytes });
-        while self.kept.len() > 1 && (is_again || self.is_too_much()) {
-            self.forget_oldest();
+        self.undo_bytes += undo.bytes;
+        self.kept.push_back(Kept { commit, version, undo, is_held: false });
+        while let Some(place) = self.superfluous(is_again) {
+            self.forget(place);
         }
         self.tree.root()
+    }
+
+    /// Keeps the newest version until it is released, or too much would be kept. Its commit.
+    pub(super) fn hold(&mut self) -> Option<CommitIndex> {
+        let newest = self.kept.back_mut()?;
+        newest.is_held = true;
+        Some(newest.commit)
+    }
+
+    /// Keeps `commit` no longer than others.
+    pub(super) fn release(&mut self, commit: CommitIndex) {
+        let Some(kept) = self.place(commit).and_then(|place| self.kept.get_mut(place)) else {
+            return;
+        };
+        kept.is_held = false;
+    }
+
+    /// Whether the state after `commit` is kept.
+    pub(super) fn has(&self, commit: CommitIndex) -> bool {
+        self.place(commit).is_some()
     }
 
     /// The search path of `key` in the state after `commit`.
     pub(super) fn prove(&self, commit: CommitIndex, key: &[u8]) -> Option<Vec<StateNode>> {
         self.tree.prove_at(self.kept.get(self.place(commit)?)?.version, key)
+    }
+
+    /// The nodes of the state after `commit` at and below a place.
+    pub(super) fn expand(
+        &self,
+        commit: CommitIndex,
+        spot: &Spot,
+        levels: usize,
+        nodes_max: usize,
+    ) -> Option<Vec<StateNode>> {
+        self.tree.expand(self.kept.get(self.place(commit)?)?.version, spot, levels, nodes_max)
     }
 
     /// The value that `key` had after `commit`, if a later commit has overwritten it: the first one
@@ -80,27 +168,50 @@ impl Versions {
         commit: CommitIndex,
         key: &[u8],
     ) -> Option<&Option<Vec<u8>>> {
+        self.later(commit)?.find_map(|undo| undo.values.get(key))
+    }
+
+    /// The key with this path, if it was there after `commit` and a later commit removed it.
+    pub(super) fn removed_since(&self, commit: CommitIndex, path: &Digest) -> Option<&Vec<u8>> {
+        self.later(commit)?.find_map(|undo| undo.removed.get(path))
+    }
+
+    fn later(&self, commit: CommitIndex) -> Option<impl Iterator<Item = &Undo>> {
         let later = self.place(commit)? + 1;
-        self.kept.range(later..).find_map(|version| version.undo.get(key))
+        Some(self.kept.range(later..).map(|version| &version.undo))
     }
 
     fn place(&self, commit: CommitIndex) -> Option<usize> {
         self.kept.binary_search_by_key(&commit, |version| version.commit).ok()
     }
 
-    fn is_too_much(&self) -> bool {
+    /// What must go: the oldest that is not held; or, where those held are too much, the oldest of them.
+    fn superfluous(&self, is_again: bool) -> Option<usize> {
+        let last = self.kept.len() - 1;
+        let held = self.kept.iter().filter(|kept| kept.is_held).count();
+        let oldest = |is_held| self.kept.range(..last).position(|kept| kept.is_held == is_held);
+        if is_again && last > 0 {
+            return Some(0);
+        }
         let bytes = self.undo_bytes + self.tree.superseded_nodes() * NODE_BYTES;
-        self.kept.len() > STATE_VERSIONS_MAX || bytes > STATE_VERSION_BYTES_MAX
+        let bytes_max = STATE_VERSION_BYTES_MAX + if held > 0 { STATE_HELD_BYTES_MAX } else { 0 };
+        if bytes > bytes_max {
+            return oldest(true).or_else(|| oldest(false));
+        }
+        (self.kept.len() - held > STATE_VERSIONS_MAX).then(|| oldest(false))?
     }
 
-    /// Forgets the oldest version, and what only led back to it.
-    fn forget_oldest(&mut self) {
-        self.tree.forget_oldest();
-        self.kept.pop_front();
-        if let Some(oldest) = self.kept.front_mut() {
-            self.undo_bytes -= oldest.undo_bytes;
-            oldest.undo_bytes = 0;
-            oldest.undo.clear();
+    /// Forgets a version, and what only led back to it.
+    fn forget(&mut self, place: usize) {
+        let Some(Kept { version, undo, .. }) = self.kept.remove(place) else { return };
+        self.tree.forget(version);
+        self.undo_bytes -= undo.bytes;
+        let Some(next) = self.kept.get_mut(place) else { return };
+        self.undo_bytes -= next.undo.bytes;
+        match place {
+            0 => next.undo = Undo::default(),
+            _ => next.undo.precede(undo),
         }
+        self.undo_bytes += next.undo.bytes;
     }
 }

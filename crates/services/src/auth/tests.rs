@@ -57,6 +57,7 @@ impl Cluster {
             administrators_needed: needed,
             clients: vec![ClientEntry { name: "alice".into(), key: client }],
             rekey_interval_min_s: 3600,
+            checkpoint_every: 1024,
         };
         plan.check().expect("a sound plan");
         Self { plan, administrators, client, scheme }
@@ -179,9 +180,14 @@ fn genesis_writes_what_the_plan_names() {
 fn genesis_refuses_a_plan_that_follows_another() {
     let mut cluster = cluster(1, 1);
     let digest = Digest([1; 32]);
-    let (commit, time) = (CommitIndex(1), Time(1));
-    cluster.plan.previous =
-        Some(Previous { plan: digest, commit, time, state: digest, ordering: digest });
+    cluster.plan.previous = Some(Previous {
+        plan: digest,
+        commit: CommitIndex(1),
+        time: Time(1),
+        position: Position(1),
+        state: digest,
+        ordering: digest,
+    });
     Auth::new(cluster.scheme()).genesis(&cluster.plan, &mut MemoryStore::default());
 }
 

@@ -17,6 +17,7 @@ fn replica(world: &World, own: ReplicaId) -> Replica {
         application: Box::new(Services::new(world.keyring.scheme().clone())),
         backend: Box::new(MemoryBackend::new()),
         nonce: 1,
+        transfer_lag: u64::MAX,
     };
     Replica::new(setup, [])
 }

@@ -38,6 +38,7 @@ impl Twin {
                 application: Box::new(Services::new(means.keyring.scheme().clone())),
                 backend: Box::new(MemoryBackend::new()),
                 nonce: NONCE,
+                transfer_lag: u64::MAX,
             };
             let mut second = Replica::new(setup, []);
             let mut unheard = Vec::new();

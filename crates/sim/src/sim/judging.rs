@@ -104,7 +104,7 @@ impl Sim {
         let is_wrong = match status {
             Status::FailSafe(_) => !self.options.intruders.contains_key(&id),
             Status::Learner => !is_faulty,
-            Status::Asking | Status::Active => false,
+            Status::Asking | Status::Active | Status::Fetching => false,
         };
         if is_wrong {
             let what = format!("replica {id} is correct and became {status:?}");
@@ -201,6 +201,7 @@ pub(super) fn mark_of(verdict: &Result<Message, Suspicion>) -> Vec<u8> {
         Ok(Message::Recall(nonce)) => nonce.to_le_bytes().to_vec(),
         Ok(Message::Recalled(nonce, _)) => nonce.to_be_bytes().to_vec(),
         Ok(Message::Epoch(message)) => message.encode(),
+        Ok(Message::Transfer(message)) => message.encode(),
         Err(suspicion) => suspicion.kind().as_bytes().to_vec(),
     }
 }

@@ -53,11 +53,25 @@ impl Sim {
             }
             ReplicaEvent::Archive { to, from } => {
                 let Some(host) = self.hosts.get(id.index()) else { return };
-                let records = host.disk.records().iter().filter(|record| record.place >= from);
+                let oldest =
+                    if self.options.has(FaultClass::ShortLogs) { host.pruned } else { from };
+                let first = from.max(oldest);
+                let records = host.disk.records().iter().filter(|record| record.place >= first);
                 let answer = peer::replayed(from.epoch, records.cloned()).encode();
                 self.post(id, to, &Letter::Bytes(Arc::new(answer)));
             }
-            ReplicaEvent::Prunable(_) => {} // these logs are short
+            ReplicaEvent::Serve { to, request } => {
+                let host = self.hosts.get(id.index());
+                let Some(server) = host.and_then(|host| host.server.as_ref()) else { return };
+                let part = server.replica().state_part(&request);
+                let letter = self.letter(id, &part);
+                self.post(id, to, &letter);
+            }
+            ReplicaEvent::Prunable(below) => {
+                if let Some(host) = self.hosts.get_mut(id.index()) {
+                    host.pruned = host.pruned.max(below);
+                }
+            }
             ReplicaEvent::Epoch(plan) => self.entered(id, &plan),
             ReplicaEvent::Status(status) => self.changed(id, &status),
         }

@@ -57,12 +57,12 @@ fn cost_of_batches(tree: &mut StateTree, count: u64, batch: u64) {
         keys.iter().for_each(|key| put(tree, key, &u64::to_le_bytes(commit)));
         tree.keep();
         copied += tree.superseded_nodes() - before;
-        tree.forget_oldest();
+        forget_oldest(tree);
     }
     let spent = (spent() - start) / updates;
     let copied = copied as f64 / f64::from(updates);
     println!("  commits of {batch}: {spent:?} an update, {copied:.1} nodes copied");
-    (0..64).for_each(|_| tree.forget_oldest());
+    (0..64).for_each(|_| forget_oldest(tree));
 }
 
 #[test]

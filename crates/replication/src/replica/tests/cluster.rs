@@ -60,6 +60,8 @@ pub(super) struct Cluster {
     sent: u64,
     /// Keys for blocks that each server has, the plan's included.
     keys: u8,
+    /// Rounds behind at which a replica fetches the others' state.
+    pub(super) transfer_lag: u64,
 }
 
 impl Cluster {
@@ -71,6 +73,7 @@ impl Cluster {
     pub(super) fn with_keys(seed: u64, keys: u8) -> Self {
         let mut cluster = Self {
             keys,
+            transfer_lag: u64::MAX,
             world: World::new(4, 1),
             nodes: (0..4).map(|_| Node::new()).collect(),
             now: Time(1_000_000_000),
@@ -104,6 +107,7 @@ impl Cluster {
             application: Box::new(Services::new(self.world.keyring.scheme().clone())),
             backend: Box::new(backend.handle()),
             nonce: self.nodes[usize::from(id)].lives << 8 | u64::from(id),
+            transfer_lag: self.transfer_lag,
         };
         let place = recorded_place(backend);
         let records = log.iter().filter(|record| record.place > place);
@@ -174,6 +178,10 @@ impl Cluster {
                 self.node(id).heard.entry(connection).or_default().push(message);
             }
             Action::Emit(Event::Archive { to, from }) => self.replay(id, to, from),
+            Action::Emit(Event::Serve { to, request }) => {
+                let part = self.replica(id).state_part(&request);
+                self.send(own, to, part);
+            }
             Action::Emit(Event::Prunable(round)) => self.node(id).prunable.push(round),
             Action::Emit(Event::Epoch(plan)) => self.node(id).epoch = plan.plan.epoch,
             Action::Emit(Event::Status(status)) => self.node(id).statuses.push(status),

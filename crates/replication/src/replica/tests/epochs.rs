@@ -308,6 +308,7 @@ fn tales_of_an_epochs_end_have_no_effect() {
         plan: ravelin_crypto::plan_digest(&cluster.world.plan.plan),
         commit: far,
         time: Time(0),
+        position: Position(5),
         state: Digest::default(),
         ordering: Digest::default(),
     });

@@ -1,0 +1,168 @@
+//! The states that this replica keeps for those who fetch one.
+//!
+//! **Guarantee:** what is offered is a checkpoint for which a quorum vouches, or the state in which
+//! the epoch began; it is shown as it was, while execution goes on. Bounded: [`HELD_MAX`] states, and
+//! the memory that [`crate::state`] grants them.
+
+use std::collections::VecDeque;
+
+use ravelin_model::limits::PEER_MESSAGE_BYTES_MAX;
+use ravelin_model::transfer::{
+    Checkpoint, Found, Offer, StateReply, StateRequest, TransferMessage, Wanted,
+};
+use ravelin_model::{BlockRef, CommitIndex, Encode as _, Epoch, SignedPlan, SignedStatement};
+use ravelin_multicast::OrderingState;
+
+use crate::state::State;
+use crate::transfer::{ENTRIES_MAX, LEVELS_MAX};
+
+/// States kept at once: the newest that a quorum signed, one before it that is being fetched, and one
+/// that a quorum has not signed yet.
+pub const HELD_MAX: usize = 3;
+/// Nodes in one answer, 128 bytes each.
+pub const NODES_MAX: usize = 1024;
+/// Bytes of entries in one answer, beyond its first entry.
+pub const ENTRY_BYTES_MAX: usize = 128 << 10;
+/// Bytes of plans in one offer.
+const PLANS_BYTES_MAX: usize = 1 << 20;
+
+/// The states kept, oldest first.
+#[derive(Debug, Default)]
+pub struct Offering {
+    held: VecDeque<Held>,
+}
+
+#[derive(Debug)]
+struct Held {
+    commit: CommitIndex,
+    checkpoint: Checkpoint,
+    is_certified: bool,
+    /// Whether somebody asked for a part of it since a quorum last signed a checkpoint.
+    is_asked_for: bool,
+}
+
+impl Offering {
+    /// Keeps the state after the last commit, a checkpoint at which the order stood thus.
+    pub fn on_checkpoint(
+        &mut self,
+        state: &mut State,
+        ordering: &OrderingState,
+        delivered: impl IntoIterator<Item = BlockRef>,
+    ) {
+        let (ordering, delivered) = (ordering.encode(), delivered.into_iter().collect());
+        self.hold(state, Checkpoint { statements: Vec::new(), ordering, delivered }, false);
+    }
+
+    /// Keeps the state after the last commit, which ended an epoch, and forgets those of that epoch:
+    /// its keys prove nothing any more.
+    pub fn on_epoch(&mut self, state: &mut State) {
+        for held in self.held.drain(..) {
+            state.release(held.commit);
+        }
+        let (statements, ordering, delivered) = (Vec::new(), Vec::new(), Vec::new());
+        self.hold(state, Checkpoint { statements, ordering, delivered }, true);
+    }
+
+    /// A quorum signed the checkpoint of this commit: older ones go, but for one that is being fetched.
+    pub fn on_certified(
+        &mut self,
+        state: &mut State,
+        commit: CommitIndex,
+        statements: Vec<SignedStatement>,
+    ) {
+        let Some(certified) = self.held.iter_mut().find(|held| held.commit == commit) else {
+            return;
+        };
+        certified.checkpoint.statements = statements;
+        certified.is_certified = true;
+        self.held.retain_mut(|held| {
+            let is_asked_for = std::mem::take(&mut held.is_asked_for);
+            let stays = held.commit >= commit || (held.is_certified && is_asked_for);
+            if !stays {
+                state.release(held.commit);
+            }
+            stays
+        });
+    }
+
+    /// What there is for one who knows `plans` up to that of `epoch`, and is past `commit`.
+    #[must_use]
+    pub fn offer(
+        &self,
+        plans: &[SignedPlan],
+        (epoch, commit): (Epoch, CommitIndex),
+        state: &State,
+    ) -> Offer {
+        let mut room = PLANS_BYTES_MAX;
+        let later = plans.iter().filter(|signed| signed.plan.epoch > epoch);
+        let fitting = later.clone().take_while(|signed| {
+            let left = room.checked_sub(signed.encode().len());
+            room = left.unwrap_or_default();
+            left.is_some()
+        });
+        let shown: Vec<SignedPlan> = fitting.cloned().collect();
+        let is_all = shown.len() == later.count();
+        let certified = self.held.iter().rev().filter(|held| held.is_certified);
+        let mut newest =
+            certified.filter(|held| held.commit > commit && state.has_version(held.commit));
+        let checkpoint = newest.next().filter(|_| is_all).map(|held| held.checkpoint.clone());
+        Offer { plans: shown, checkpoint }
+    }
+
+    /// Notes that a part of the state after `commit` was asked for.
+    pub fn on_want(&mut self, commit: CommitIndex) {
+        if let Some(held) = self.held.iter_mut().find(|held| held.commit == commit) {
+            held.is_asked_for = true;
+        }
+    }
+
+    fn hold(&mut self, state: &mut State, checkpoint: Checkpoint, is_certified: bool) {
+        let Some(commit) = state.hold() else { return };
+        self.held.push_back(Held { commit, checkpoint, is_certified, is_asked_for: false });
+        while self.held.len() > HELD_MAX {
+            let newest = self.held.iter().rposition(|held| held.is_certified);
+            let oldest = self.held.remove(usize::from(newest == Some(0)));
+            oldest.into_iter().for_each(|held| state.release(held.commit));
+        }
+    }
+}
+
+/// The part of `state` that `request` asks for, or the beginning of it. Cost: a lookup for each node,
+/// two reads of the backend for each entry.
+#[must_use]
+pub fn answer(state: &State, request: &StateRequest) -> TransferMessage {
+    let commit = request.commit;
+    let found = match &request.wanted {
+        _ if !state.has_version(commit) => Found::Gone,
+        Wanted::Nodes { levels, spots } => {
+            let levels = usize::from(*levels.min(&LEVELS_MAX));
+            let mut left = NODES_MAX;
+            let shown = spots.iter().map_while(|spot| {
+                let nodes = state.expand(commit, spot, levels, left).filter(|_| left > 0)?;
+                left -= nodes.len();
+                Some(nodes)
+            });
+            Found::Nodes(shown.collect())
+        }
+        Wanted::Entries(paths) => {
+            let mut left = ENTRY_BYTES_MAX;
+            let mut shown = Vec::new();
+            for path in paths.iter().take(ENTRIES_MAX) {
+                let Some(entry) = state.entry_at(commit, path) else { break };
+                let bytes = entry.0.len() + entry.1.len();
+                if bytes > left && !shown.is_empty() {
+                    break;
+                }
+                left = left.saturating_sub(bytes);
+                shown.push(entry);
+            }
+            Found::Entries(shown)
+        }
+    };
+    TransferMessage::Have(StateReply { commit, found })
+}
+
+const _: () = assert!(NODES_MAX * 128 + ENTRY_BYTES_MAX + PLANS_BYTES_MAX < PEER_MESSAGE_BYTES_MAX);
+
+#[cfg(test)]
+mod tests;

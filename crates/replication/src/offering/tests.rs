@@ -1,0 +1,182 @@
+use std::collections::BTreeSet;
+
+use ravelin_model::transfer::Spot;
+use ravelin_model::{
+    CommitStatement, Digest, Position, ReplicaId, Round, ServiceId, ServiceStores as _, Suspicion,
+    Time,
+};
+
+use super::*;
+use crate::replica::epoch_start;
+use crate::state::MemoryBackend;
+use crate::testing::World;
+use crate::transfer::Target;
+
+fn state() -> State {
+    let mut state = State::open(Box::new(MemoryBackend::new()));
+    state.of(ServiceId::KV).put(b"key", b"value".to_vec());
+    state.finish_commit(CommitIndex(1));
+    state
+}
+
+/// The order after the last commit of `state`.
+fn ordering(world: &World, state: &State) -> OrderingState {
+    let first = epoch_start(&world.keyring, &world.plan.plan);
+    first.following(state.commit(), Time(7))
+}
+
+fn delivered(world: &World) -> BTreeSet<BlockRef> {
+    let digest = world.keyring.genesis();
+    let reference = |author| BlockRef { author: ReplicaId(author), round: Round(3), digest };
+    (0..3).map(reference).collect()
+}
+
+/// The statements of `members` about the last commit of `state`.
+fn statements(world: &World, state: &State, members: &[u16]) -> Vec<SignedStatement> {
+    let statement = CommitStatement {
+        cluster: world.keyring.cluster(),
+        incarnation: world.keyring.incarnation(),
+        epoch: world.keyring.epoch(),
+        commit: state.commit(),
+        position: Position(4),
+        time: Time(7),
+        answers: Digest([1; 32]),
+        state: state.root(),
+        ordering: Some(ordering(world, state).digest(&delivered(world))),
+    };
+    let sign = |member: &u16| {
+        let member = ReplicaId(*member);
+        world.keyring.sign_statement(&world.block_key(member), member, statement)
+    };
+    members.iter().map(sign).collect()
+}
+
+/// An offer of the last state, signed by `members`.
+fn offer(world: &World, state: &mut State, members: &[u16]) -> Offer {
+    let mut offering = Offering::default();
+    let (ordering, commit) = (ordering(world, state), state.commit());
+    offering.on_checkpoint(state, &ordering, delivered(world));
+    offering.on_certified(state, commit, statements(world, state, members));
+    offering.offer(std::slice::from_ref(&world.plan), (Epoch(1), CommitIndex(0)), state)
+}
+
+fn judge(world: &World, offer: Offer) -> Result<Option<Target>, Suspicion> {
+    Target::judge(&world.plan, &world.keyring, offer)
+}
+
+#[test]
+fn what_a_quorum_signed_is_offered_and_believed() {
+    let (world, mut state) = (World::new(4, 1), state());
+    let offer = offer(&world, &mut state, &[0, 1, 3]);
+    let target = judge(&world, offer).unwrap().expect("a state");
+    assert_eq!((target.commit, target.root), (CommitIndex(1), state.root()));
+    assert_eq!((target.position, target.ordering.time), (Position(4), Time(7)));
+    assert_eq!(target.delivered, delivered(&world));
+}
+
+#[test]
+fn what_a_quorum_did_not_sign_is_not_believed() {
+    let (world, mut state) = (World::new(4, 1), state());
+    let good = offer(&world, &mut state, &[0, 1, 3]);
+    let forge = |forge: fn(&mut Checkpoint)| {
+        let mut offer = good.clone();
+        offer.checkpoint.iter_mut().for_each(forge);
+        assert_eq!(judge(&world, offer).unwrap_err(), Suspicion::BadState);
+    };
+    forge(|it| it.statements.truncate(2));
+    forge(|it| it.statements[2] = it.statements[1]);
+    forge(|it| it.statements[2].replica = ReplicaId(2));
+    forge(|it| it.statements[0].statement.state = Digest([9; 32]));
+    forge(|it| it.statements.iter_mut().for_each(|it| it.statement.state = Digest([9; 32])));
+    forge(|it| it.statements.iter_mut().for_each(|it| it.statement.ordering = None));
+    forge(|it| it.delivered.truncate(2));
+    forge(|it| it.ordering[0] ^= 1);
+    forge(|it| it.ordering.truncate(20));
+    forge(|it| it.ordering.clear());
+    forge(|it| it.statements.clear());
+    let stranger = World::new(7, 2);
+    let offer = offer(&stranger, &mut state, &[0, 1, 2, 3, 4]);
+    assert_eq!(judge(&world, offer).unwrap_err(), Suspicion::BadState, "another cluster's");
+}
+
+#[test]
+fn plans_that_do_not_follow_are_not_believed() {
+    let (world, mut state) = (World::new(4, 1), state());
+    let mut offer = offer(&world, &mut state, &[0, 1, 3]);
+    offer.plans = vec![world.plan.clone()];
+    assert_eq!(judge(&world, offer).unwrap_err(), Suspicion::BadSignature);
+}
+
+#[test]
+fn nothing_is_offered_before_a_quorum_signed_it_nor_to_who_is_past_it() {
+    let (world, mut state) = (World::new(4, 1), state());
+    let plans = [world.plan.clone()];
+    let mut offering = Offering::default();
+    let ordering = ordering(&world, &state);
+    offering.on_checkpoint(&mut state, &ordering, delivered(&world));
+    let offered = |offering: &Offering, state: &State, commit| {
+        offering.offer(&plans, (Epoch(1), CommitIndex(commit)), state).checkpoint
+    };
+    assert_eq!(offered(&offering, &state, 0), None);
+    let signed = statements(&world, &state, &[0, 1, 2]);
+    offering.on_certified(&mut state, CommitIndex(1), signed);
+    assert!(offered(&offering, &state, 0).is_some());
+    assert_eq!(offered(&offering, &state, 1), None);
+}
+
+#[test]
+fn a_state_that_is_asked_for_outlives_the_next_and_no_more_are_held_than_may_be() {
+    let (world, mut state) = (World::new(4, 1), state());
+    let mut offering = Offering::default();
+    for commit in 2..300 {
+        state.of(ServiceId::KV).put(b"key", commit.encode());
+        state.finish_commit(CommitIndex(commit));
+        if commit % 10 == 0 {
+            let ordering = ordering(&world, &state);
+            offering.on_checkpoint(&mut state, &ordering, delivered(&world));
+            let signed = statements(&world, &state, &[0, 1, 2]);
+            if commit < 250 {
+                offering.on_certified(&mut state, CommitIndex(commit), signed);
+            }
+            if commit < 200 {
+                offering.on_want(CommitIndex(10));
+            }
+        }
+        assert!(offering.held.len() <= HELD_MAX);
+        let is_held = (10..210).contains(&commit);
+        assert!(!is_held || state.has_version(CommitIndex(10)), "{commit}");
+    }
+    assert!(!state.has_version(CommitIndex(10)));
+    let newest = offering.offer(&[], (Epoch(1), CommitIndex(0)), &state).checkpoint.unwrap();
+    assert_eq!(newest.statements[0].statement.commit, CommitIndex(240));
+}
+
+#[test]
+fn answers_are_bounded_and_say_when_a_state_is_gone() {
+    let mut state = State::open(Box::new(MemoryBackend::new()));
+    for entry in 0..600_u32 {
+        state.of(ServiceId::KV).put(&entry.to_be_bytes(), vec![0; 2 << 10]);
+    }
+    state.finish_commit(CommitIndex(1));
+    let spots = vec![Spot::ROOT; 16];
+    let wanted = Wanted::Nodes { levels: 255, spots };
+    let nodes = StateRequest { commit: CommitIndex(1), wanted };
+    let TransferMessage::Have(StateReply { found: Found::Nodes(shown), .. }) =
+        answer(&state, &nodes)
+    else {
+        panic!("nodes")
+    };
+    assert!(shown.iter().map(Vec::len).sum::<usize>() <= NODES_MAX);
+    let top = state.expand(CommitIndex(1), &Spot::ROOT, 9, 400).unwrap();
+    let paths = top.iter().map(|node| node.path).collect();
+    let entries = StateRequest { commit: CommitIndex(1), wanted: Wanted::Entries(paths) };
+    let TransferMessage::Have(StateReply { found: Found::Entries(shown), .. }) =
+        answer(&state, &entries)
+    else {
+        panic!("entries")
+    };
+    assert_eq!(shown.len(), ENTRY_BYTES_MAX / ((2 << 10) + 5));
+    let gone = answer(&state, &StateRequest { commit: CommitIndex(2), ..entries });
+    let reply = StateReply { commit: CommitIndex(2), found: Found::Gone };
+    assert_eq!(gone, TransferMessage::Have(reply));
+}

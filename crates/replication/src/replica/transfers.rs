@@ -1,0 +1,237 @@
+//! Fetching the state from the others, and showing it to them ([`crate::transfer`]).
+//!
+//! A replica looks for another state when its own will not do: it is further behind than can be read
+//! from the others' logs in good time, or gets no further that way. It goes on as before until it finds
+//! one. From then on it takes part in nothing and answers no client, for what it holds is no commit's,
+//! until it has all of the other; then it goes on from there as after any start: it asks what the others
+//! know of its blocks before it makes another.
+
+use std::time::Duration;
+
+use ravelin_model::transfer::{Found, StateReply, StateRequest, TransferMessage};
+
+use super::*;
+use crate::offering;
+use crate::transfer::{Sent, Target, Transfer};
+
+/// How long a replica that is behind may get no further before it looks for another's state.
+const STALLED_MAX: Duration = Duration::from_secs(5);
+/// Shortest pause between two offers to one peer.
+const OFFER_PAUSE: Duration = Duration::from_millis(100);
+/// Commits that a replica makes up for about as fast as it does for one round.
+const COMMITS_OF_ROUND: u64 = 2;
+
+/// Where this replica stands with others' states and its own.
+#[derive(Debug, Default)]
+pub(super) struct Transfers {
+    /// Rounds behind at which a state is fetched rather than the blocks.
+    lag_max: u64,
+    under_way: Option<Transfer>,
+    /// The commit at which this replica stands, and since when, while it is behind.
+    stalled: Option<(CommitIndex, Time)>,
+    /// When each peer was last offered something.
+    offered: BTreeMap<ReplicaId, Time>,
+    /// How many states were fetched in this life.
+    count: u64,
+}
+
+impl Transfers {
+    pub(super) fn new(lag_max: u64) -> Self {
+        Self { lag_max, ..Self::default() }
+    }
+}
+
+impl Replica {
+    /// Whether what this replica holds is no commit's: it is fetching another's state.
+    #[must_use]
+    pub fn is_fetching(&self) -> bool {
+        self.status == Status::Fetching
+    }
+
+    /// How many states this replica fetched since its start.
+    #[must_use]
+    pub fn fetched_count(&self) -> u64 {
+        self.transfers.count
+    }
+
+    /// The part of this replica's state that a peer asks for, to be sent to it.
+    #[must_use]
+    pub fn state_part(&self, request: &StateRequest) -> Message {
+        match self.is_fetching() {
+            true => {
+                let gone = StateReply { commit: request.commit, found: Found::Gone };
+                Message::Transfer(TransferMessage::Have(gone))
+            }
+            false => Message::Transfer(offering::answer(self.execution.state(), request)),
+        }
+    }
+
+    pub(super) fn on_transfer_message(
+        &mut self,
+        now: Time,
+        from: ReplicaId,
+        message: TransferMessage,
+        out: &mut Out,
+    ) {
+        match message {
+            TransferMessage::Ask { epoch, commit } => {
+                let last = self.transfers.offered.get(&from);
+                let is_due = last.is_none_or(|last| now.since(*last) >= OFFER_PAUSE);
+                if is_due && from != self.own && !self.is_fetching() {
+                    self.transfers.offered.insert(from, now);
+                    let state = self.execution.state();
+                    let offer = self.offering.offer(&self.plans, (epoch, commit), state);
+                    let offer = TransferMessage::Offer(Box::new(offer));
+                    out.push(Action::Send(from, Message::Transfer(offer)));
+                }
+            }
+            TransferMessage::Want(request) => {
+                self.offering.on_want(request.commit);
+                out.push(Action::Emit(Event::Serve { to: from, request }));
+            }
+            TransferMessage::Offer(offer) => {
+                let Some(transfer) = &mut self.transfers.under_way else { return };
+                let known = self.plans.last().expect("the first plan is there");
+                match Target::judge(known, &self.keyring, *offer) {
+                    Ok(target) => {
+                        target.into_iter().for_each(|target| transfer.on_target(now, from, target))
+                    }
+                    Err(suspicion) => self.on_suspicion(from, suspicion, out),
+                }
+            }
+            TransferMessage::Have(reply) => {
+                let Some(transfer) = &mut self.transfers.under_way else { return };
+                let state = self.execution.state_mut();
+                if let Err(suspicion) = transfer.on_reply(now, from, reply, state) {
+                    self.on_suspicion(from, suspicion, out);
+                }
+            }
+        }
+    }
+
+    /// Goes on with what an earlier life began to fetch.
+    pub(super) fn resume_fetching(&mut self, out: &mut Out) {
+        let Some(since) = self.execution.state().fetching_since() else { return };
+        self.execution.state_mut().begin_fetching();
+        self.ordering.end();
+        let group = self.keyring.group();
+        self.transfers.under_way = Some(Transfer::new(group, self.own, since));
+        self.status = Status::Fetching;
+        out.push(Action::Emit(Event::Status(self.status.clone())));
+    }
+
+    /// Looks for another state if it must, and does what is due in fetching it.
+    pub(super) fn advance_transfer(&mut self, now: Time, out: &mut Out) {
+        if self.is_halted() || self.has_ended() {
+            return;
+        }
+        if !self.is_fetching() {
+            match (self.needs_state(now), &self.transfers.under_way) {
+                (false, _) => return self.transfers.under_way = None,
+                (true, None) => {
+                    let (group, since) = (self.keyring.group(), self.execution.state().commit());
+                    self.transfers.under_way = Some(Transfer::new(group, self.own, since));
+                }
+                (true, Some(_)) => {}
+            }
+        }
+        let Some(mut transfer) = self.transfers.under_way.take() else { return };
+        if transfer.choose(now) && !self.is_fetching() {
+            self.execution.state_mut().begin_fetching();
+            self.ordering.end();
+            self.status = Status::Fetching;
+            out.push(Action::Emit(Event::Status(self.status.clone())));
+        }
+        let mut sent = Sent::new();
+        let state = self.execution.state_mut();
+        let since = state.fetching_since().unwrap_or_else(|| state.commit());
+        let done = transfer.advance(now, (self.keyring.epoch(), since), state, &mut sent);
+        let messages = sent.into_iter();
+        out.extend(messages.map(|(to, it)| Action::Send(to, Message::Transfer(it))));
+        match done {
+            Some(target) => self.install(now, target, out),
+            None => self.transfers.under_way = Some(transfer),
+        }
+    }
+
+    /// When [`Self::advance_transfer`] has something to do.
+    pub(super) fn next_of_transfers(&self) -> Option<Time> {
+        let stalled = self.transfers.stalled.map(|(_, since)| since.after(STALLED_MAX));
+        let is_looking = self.transfers.under_way.is_some();
+        let under_way = self.transfers.under_way.as_ref().and_then(Transfer::next_deadline);
+        under_way.into_iter().chain(stalled.filter(|_| !is_looking)).min()
+    }
+
+    /// Whether this replica does better to fetch a state than to go on as it does.
+    fn needs_state(&mut self, now: Time) -> bool {
+        let commit = self.execution.state().commit();
+        let known = self.epochs.known_end();
+        if known.is_none() && !self.ordering.is_behind() {
+            self.transfers.stalled = None;
+            return false;
+        }
+        let stalled = self.transfers.stalled.filter(|(at, _)| *at == commit);
+        let (_, since) = *self.transfers.stalled.insert(stalled.unwrap_or((commit, now)));
+        let lag_max = self.transfers.lag_max;
+        let missing = known.map_or(0, |end| end.0.saturating_sub(commit.0));
+        self.ordering.lag() > lag_max
+            || missing > lag_max.saturating_mul(COMMITS_OF_ROUND)
+            || now.since(since) >= STALLED_MAX
+    }
+
+    /// Goes on from `target`, which the state holds now.
+    fn install(&mut self, now: Time, target: Target, out: &mut Out) {
+        let Target { plans, keyring, commit, position, root, ordering, delivered } = target;
+        let old = self.plans.last().map(|signed| signed.plan.clone()).expect("there is a first");
+        self.plans.extend(plans.iter().cloned());
+        let plan = self.plans.last().map(|signed| signed.plan.clone()).expect("there is a first");
+        let is_same = plan.epoch == old.epoch;
+        let mut also = self.forgive_changed(&old, &plan, |_| false);
+        also.extend(
+            plans.iter().map(|next| (epochs::plan_key(next.plan.epoch), Some(next.encode()))),
+        );
+        also.push((LAST_BLOCK.to_vec(), is_same.then(|| self.ordering.last().encode())));
+        let horizon = ordering.horizon();
+        let members = Members::new(keyring.clone(), plan.clone(), None);
+        let progress = execution::Progress { position, ordering: ordering.clone() };
+        self.execution.install(members, (commit, root), (progress, &delivered), also);
+        (self.key, self.speaks) = epochs::own_key(&keyring, self.own, &self.keys);
+        self.keyring = keyring;
+        self.statements = Statements::new(self.keyring.clone(), self.own);
+        self.offering = Offering::default();
+        self.transfers.count += 1;
+        self.transfers.stalled = None;
+        let nonce = question(self.nonce, plan.epoch).wrapping_add(self.transfers.count);
+        let next = Ordering::new(Start {
+            keyring: self.keyring.clone(),
+            key: Arc::clone(&self.key),
+            own: self.own,
+            leaders: plan.leaders_per_round,
+            checkpoint_every: plan.checkpoint_every,
+            payload: Mempool::default(),
+            state: Some(ordering),
+            delivered,
+            nonce,
+            views: Views::Total,
+        });
+        let ended = std::mem::replace(&mut self.ordering, next);
+        let left = ended.into_remains(horizon);
+        *self.ordering.payload_mut() = left.payload;
+        if is_same {
+            self.ordering.take_over(left.last, &left.headers, left.blocks);
+        } else {
+            self.ordering.payload_mut().begin_epoch();
+            self.forget_keys();
+        }
+        self.epochs = Epochs::default();
+        for (connection, message) in self.clients.jump(position) {
+            out.push(Action::Emit(Event::ToClient(connection, message)));
+        }
+        self.status = Status::Asking;
+        if let Some(signed) = self.plans.last().filter(|_| !is_same) {
+            out.push(Action::Emit(Event::Epoch(Box::new(signed.clone()))));
+        }
+        out.push(Action::Emit(Event::Status(self.status.clone())));
+        self.resume(now, out);
+    }
+}

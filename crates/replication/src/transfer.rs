@@ -1,0 +1,230 @@
+//! State transfer: how a replica that is too far behind, or has lost its state, gets that of the others.
+//!
+//! **Guarantee:** what it ends with is the state of a commit for which a quorum vouches, whatever `f`
+//! of those whom it asks say: every part is checked by itself against the quorum's root, as it comes.
+//! Assumes that one correct member keeps the state of a checkpoint for as long as it is asked for it,
+//! or keeps a newer one; then the fetching ends.
+//!
+//! The others show which states they keep ([`TransferMessage::Offer`]); the newest that `f+1` of them
+//! show is fetched from all of them at once. It is a tree of digests, fetched from the root downwards:
+//! what the own state already has at a place is skipped, what it has too much goes, and what it lacks
+//! is asked for by its path. So nothing is fetched twice: not after a restart, not when the state
+//! sought is forgotten meanwhile and a newer one takes its place, and a state that differs in one entry
+//! costs one entry.
+//!
+//! | message | sent when | believed when |
+//! |---|---|---|
+//! | `Ask` | the own state will not do; once a second | - |
+//! | `Offer` | asked | a quorum signed the checkpoint's statement, or the epoch's plan |
+//! | `Want` | a peer is free, one at a time each | - |
+//! | `Have` | asked | each node and value has the digest that the node above names |
+//!
+//! Bounded: entries agreed on and still to come ([`MISSING_MAX`]), one request a peer.
+//!
+//! # Source
+//! The paper, section 4.5 (forward recovery) and 5.2 (masking needs as many correct states as votes).
+//! The tree of digests as in M. Castro, *Practical Byzantine Fault Tolerance* (thesis, 2001), section
+//! 5.3.2.
+
+mod fetch;
+mod target;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use ravelin_model::transfer::{StateReply, StateRequest, TransferMessage};
+use ravelin_model::{CommitIndex, Epoch, Group, ReplicaId, Suspicion, Time};
+
+use crate::state::State;
+
+use fetch::Fetch;
+pub use fetch::{ENTRIES_MAX, LEVELS_MAX, MISSING_MAX, SPOTS_MAX};
+pub use target::Target;
+
+/// Pause between two questions for what the others keep.
+const ASK_PAUSE: Duration = Duration::from_secs(1);
+/// How long other offers are waited for after the first.
+const OFFERS_PATIENCE: Duration = Duration::from_secs(2);
+/// How long a peer may take for an answer.
+const REPLY_PATIENCE: Duration = Duration::from_secs(2);
+/// First rest of a peer that did not help; doubles up to [`REST_MAX`].
+const REST: Duration = Duration::from_millis(250);
+/// Longest rest.
+const REST_MAX: Duration = Duration::from_secs(8);
+
+/// The fetching of a state.
+#[derive(Debug)]
+pub struct Transfer {
+    group: Group,
+    /// The last commit that this replica was past when it began.
+    since: CommitIndex,
+    peers: BTreeMap<ReplicaId, Peer>,
+    ask_at: Time,
+    /// States shown and not yet chosen from; when to choose.
+    offers: BTreeMap<ReplicaId, Target>,
+    choose_at: Time,
+    fetch: Option<Fetch>,
+}
+
+/// One of the others.
+#[derive(Debug, Default)]
+struct Peer {
+    /// What it was asked for, and when to give up on it.
+    asked: Option<(fetch::Asked, Time)>,
+    rest_until: Time,
+    rest: Duration,
+    /// Whether it no longer keeps the state that is being fetched.
+    is_without: bool,
+}
+
+/// What a transfer wants sent.
+pub type Sent = Vec<(ReplicaId, TransferMessage)>;
+
+impl Transfer {
+    /// Begins to look for a state beyond `since`.
+    #[must_use]
+    pub fn new(group: Group, own: ReplicaId, since: CommitIndex) -> Self {
+        let others = group.members().filter(|member| *member != own);
+        Self {
+            group,
+            since,
+            peers: others.map(|member| (member, Peer::default())).collect(),
+            ask_at: Time(0),
+            offers: BTreeMap::new(),
+            choose_at: Time(u64::MAX),
+            fetch: None,
+        }
+    }
+
+    /// Whether a state was chosen: the own one is no commit's any more.
+    #[must_use]
+    pub fn is_fetching(&self) -> bool {
+        self.fetch.is_some()
+    }
+
+    /// Takes a state that `from` shows, checked. Unasked ones have no effect.
+    pub fn on_target(&mut self, now: Time, from: ReplicaId, target: Target) {
+        let known = self.fetch.as_ref().map(Fetch::commit);
+        let is_news = target.commit > self.since && Some(target.commit) > known;
+        if !is_news || !self.is_asking() || !self.peers.contains_key(&from) {
+            return;
+        }
+        if self.offers.is_empty() {
+            self.choose_at = now.after(OFFERS_PATIENCE);
+        }
+        self.offers.insert(from, target);
+        if self.offers.len() >= self.group.one_correct() {
+            self.choose_at = now;
+        }
+    }
+
+    /// Takes a peer's answer.
+    ///
+    /// # Errors
+    /// [`Suspicion::BadState`] to count against it: this is not what a quorum vouches for.
+    pub fn on_reply(
+        &mut self,
+        now: Time,
+        from: ReplicaId,
+        reply: StateReply,
+        state: &mut State,
+    ) -> Result<(), Suspicion> {
+        let Some(peer) = self.peers.get_mut(&from) else { return Ok(()) };
+        let is_asked = |asked: &fetch::Asked| asked.commit() == reply.commit;
+        if !peer.asked.as_ref().is_some_and(|(asked, _)| is_asked(asked)) {
+            return Ok(()); // late, or never asked for: it helps nobody
+        }
+        let (Some((asked, _)), Some(fetch)) = (peer.asked.take(), &mut self.fetch) else {
+            return Ok(());
+        };
+        let taken = fetch.take(asked, reply.found, state);
+        match taken {
+            Ok(fetch::Taken::Helped) => (peer.rest, peer.rest_until) = (Duration::ZERO, now),
+            Ok(fetch::Taken::Gone) => peer.is_without = true,
+            Ok(fetch::Taken::Nothing) | Err(_) => peer.must_rest(now),
+        }
+        taken.map(drop)
+    }
+
+    /// Chooses a state to fetch, once enough were shown; whether it did. [`State::begin_fetching`] must
+    /// follow, before [`Self::advance`].
+    pub fn choose(&mut self, now: Time) -> bool {
+        if now < self.choose_at {
+            return false;
+        }
+        let newest = std::mem::take(&mut self.offers).into_values();
+        self.choose_at = Time(u64::MAX);
+        let Some(target) = newest.max_by_key(|target| target.commit) else { return false };
+        match &mut self.fetch {
+            Some(fetch) => fetch.redirect(target),
+            None => self.fetch = Some(Fetch::new(target)),
+        }
+        self.peers.values_mut().for_each(|peer| peer.is_without = false);
+        true
+    }
+
+    /// Asks for what is missing. Returns what was sought, once all of it is in `state`.
+    pub fn advance(
+        &mut self,
+        now: Time,
+        (epoch, commit): (Epoch, CommitIndex),
+        state: &mut State,
+        out: &mut Sent,
+    ) -> Option<Target> {
+        if self.is_asking() && now >= self.ask_at {
+            self.ask_at = now.after(ASK_PAUSE);
+            let ask = |peer: &ReplicaId| (*peer, TransferMessage::Ask { epoch, commit });
+            out.extend(self.peers.keys().map(ask));
+        }
+        let fetch = self.fetch.as_mut()?;
+        for peer in self.peers.values_mut() {
+            if peer.asked.as_ref().is_some_and(|(_, until)| now >= *until)
+                && let Some((asked, _)) = peer.asked.take()
+            {
+                fetch.give_back(asked, state);
+                peer.must_rest(now);
+            }
+        }
+        for (id, peer) in &mut self.peers {
+            let is_free = peer.asked.is_none() && !peer.is_without && now >= peer.rest_until;
+            if is_free && let Some(asked) = fetch.next(state) {
+                let request = StateRequest { commit: asked.commit(), wanted: asked.wanted() };
+                out.push((*id, TransferMessage::Want(request)));
+                peer.asked = Some((asked, now.after(REPLY_PATIENCE)));
+            }
+        }
+        let is_waiting = self.peers.values().any(|peer| peer.asked.is_some());
+        if is_waiting || !fetch.is_complete(state) {
+            return None;
+        }
+        self.fetch.take().map(Fetch::into_target)
+    }
+
+    /// When to look again.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Time> {
+        let ask = self.is_asking().then_some(self.ask_at);
+        let is_choosing = (!self.offers.is_empty()).then_some(self.choose_at);
+        let fetching = self.peers.values().filter(|_| self.fetch.is_some());
+        let peers = fetching.filter(|peer| !peer.is_without || peer.asked.is_some());
+        let peers = peers.map(|peer| peer.asked.as_ref().map_or(peer.rest_until, |(_, at)| *at));
+        // Who is free and was asked for nothing waits for what others are asked for.
+        let peers = peers.filter(|at| *at > Time(0)).min();
+        ask.into_iter().chain(is_choosing).chain(peers).min()
+    }
+
+    /// Whether the others are to show what they keep: nothing was chosen, or one no longer keeps it.
+    fn is_asking(&self) -> bool {
+        self.fetch.is_none() || self.peers.values().any(|peer| peer.is_without)
+    }
+}
+
+impl Peer {
+    fn must_rest(&mut self, now: Time) {
+        self.rest = (self.rest * 2).clamp(REST, REST_MAX);
+        self.rest_until = now.after(self.rest);
+    }
+}
+
+#[cfg(test)]
+mod tests;

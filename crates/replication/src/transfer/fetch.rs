@@ -1,0 +1,268 @@
+//! Fetching one state: what is agreed on, what is still to be looked at, and what is still to come.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use ravelin_crypto::state_tree::{below, is_node, path_of, value_digest};
+use ravelin_model::transfer::{Found, Spot, Wanted};
+use ravelin_model::wire::StateNode;
+use ravelin_model::{CommitIndex, Digest, Suspicion, mutants};
+
+use super::Target;
+use crate::state::{State, StateEntry};
+
+/// Places in one request.
+pub const SPOTS_MAX: usize = 16;
+/// Levels asked for below each place where this replica has nothing: up to 63 nodes.
+pub const LEVELS_MAX: u8 = 6;
+/// Levels asked for where it has something, which may be equal a little further down.
+const LEVELS_OF_DIFFERENCE: u8 = 2;
+/// Entries in one request.
+pub const ENTRIES_MAX: usize = 256;
+/// Entries agreed on and still to come, beyond which no further places are looked at.
+pub const MISSING_MAX: usize = 16 << 10;
+
+/// The fetching of a target.
+#[derive(Debug)]
+pub(super) struct Fetch {
+    target: Target,
+    /// Places where the own state differs, with the digests that they are to have; the deepest last.
+    frontier: Vec<(Spot, Digest)>,
+    /// Paths in the own tree whose values are still to come, and asked of nobody.
+    missing: BTreeSet<Digest>,
+}
+
+/// A request under way.
+#[derive(Debug)]
+pub(super) enum Asked {
+    Nodes { commit: CommitIndex, levels: u8, spots: Vec<(Spot, Digest)> },
+    Entries { commit: CommitIndex, entries: Vec<(Digest, Digest)> },
+}
+
+/// What came of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    Helped,
+    Nothing,
+    Gone,
+}
+
+impl Asked {
+    pub(super) fn commit(&self) -> CommitIndex {
+        match self {
+            Self::Nodes { commit, .. } | Self::Entries { commit, .. } => *commit,
+        }
+    }
+
+    pub(super) fn wanted(&self) -> Wanted {
+        match self {
+            Self::Nodes { levels, spots, .. } => {
+                let spots = spots.iter().map(|(spot, _)| *spot).collect();
+                Wanted::Nodes { levels: *levels, spots }
+            }
+            Self::Entries { entries, .. } => {
+                Wanted::Entries(entries.iter().map(|(path, _)| *path).collect())
+            }
+        }
+    }
+}
+
+impl Fetch {
+    pub(super) fn new(target: Target) -> Self {
+        let frontier = vec![(Spot::ROOT, target.root)];
+        Self { target, frontier, missing: BTreeSet::new() }
+    }
+
+    pub(super) fn commit(&self) -> CommitIndex {
+        self.target.commit
+    }
+
+    pub(super) fn into_target(self) -> Target {
+        self.target
+    }
+
+    /// Goes on with another state; what was fetched stays, and what is still to come too, where both
+    /// agree.
+    pub(super) fn redirect(&mut self, target: Target) {
+        self.frontier = vec![(Spot::ROOT, target.root)];
+        self.target = target;
+    }
+
+    /// What to ask for next.
+    pub(super) fn next(&mut self, state: &mut State) -> Option<Asked> {
+        let commit = self.target.commit;
+        let is_full = self.missing.len() >= MISSING_MAX || self.frontier.is_empty();
+        if self.missing.len() >= ENTRIES_MAX || (is_full && !self.missing.is_empty()) {
+            let mut entries = Vec::with_capacity(ENTRIES_MAX);
+            while entries.len() < ENTRIES_MAX
+                && let Some(path) = self.missing.pop_first()
+            {
+                entries.extend(state.value_at(&path).map(|value| (path, value)));
+            }
+            return (!entries.is_empty()).then_some(Asked::Entries { commit, entries });
+        }
+        let mut spots = Vec::new();
+        let mut are_empty = None;
+        while spots.len() < SPOTS_MAX
+            && let Some((spot, expected)) = self.frontier.pop()
+        {
+            let digest = state.digest_at(&spot);
+            if digest == expected {
+                continue;
+            }
+            let is_empty = digest == Digest::default();
+            if *are_empty.get_or_insert(is_empty) != is_empty {
+                self.frontier.push((spot, expected));
+                break;
+            }
+            spots.push((spot, expected));
+        }
+        let levels = if are_empty == Some(true) { LEVELS_MAX } else { LEVELS_OF_DIFFERENCE };
+        (!spots.is_empty()).then_some(Asked::Nodes { commit, levels, spots })
+    }
+
+    /// Takes back a request that was not answered.
+    pub(super) fn give_back(&mut self, asked: Asked, state: &State) {
+        match asked {
+            Asked::Nodes { commit, spots, .. } if commit == self.target.commit => {
+                self.frontier.extend(spots);
+            }
+            Asked::Nodes { .. } => {}
+            Asked::Entries { entries, .. } => entries.iter().for_each(|it| self.miss(it, state)),
+        }
+    }
+
+    /// Takes an answer.
+    pub(super) fn take(
+        &mut self,
+        asked: Asked,
+        found: Found,
+        state: &mut State,
+    ) -> Result<Taken, Suspicion> {
+        match (asked, found) {
+            (asked, Found::Gone) => {
+                self.give_back(asked, state);
+                Ok(Taken::Gone)
+            }
+            (Asked::Nodes { commit, .. }, Found::Nodes(_)) if commit != self.target.commit => {
+                Ok(Taken::Nothing) // the places are another state's
+            }
+            (Asked::Nodes { levels, spots, .. }, Found::Nodes(shown)) => {
+                self.take_nodes((levels, spots), shown, state)
+            }
+            (Asked::Entries { entries, .. }, Found::Entries(shown)) => {
+                self.take_entries(entries, shown, state)
+            }
+            (asked, Found::Nodes(_) | Found::Entries(_)) => {
+                self.give_back(asked, state);
+                Err(Suspicion::BadState)
+            }
+        }
+    }
+
+    /// Whether everything is there.
+    pub(super) fn is_complete(&mut self, state: &mut State) -> bool {
+        if !self.frontier.is_empty() || !self.missing.is_empty() {
+            return false;
+        }
+        if state.digest_at(&Spot::ROOT) == self.target.root {
+            return true;
+        }
+        self.frontier.push((Spot::ROOT, self.target.root)); // what was redirected is looked at again
+        false
+    }
+
+    fn take_nodes(
+        &mut self,
+        (levels, spots): (u8, Vec<(Spot, Digest)>),
+        shown: Vec<Vec<StateNode>>,
+        state: &mut State,
+    ) -> Result<Taken, Suspicion> {
+        let (mut taken, mut is_good) = (Taken::Nothing, shown.len() <= spots.len());
+        let mut shown = shown.into_iter();
+        for (spot, expected) in spots {
+            let nodes = shown.next().filter(|_| is_good).unwrap_or_default();
+            let mut waiting = VecDeque::from([(spot, expected, 1)]);
+            for node in nodes {
+                let next = waiting.pop_front();
+                let right = next.filter(|(spot, expected, _)| {
+                    is_node(spot, expected, &node) || mutants::is_active("state_parts_believed")
+                });
+                let Some((spot, _, level)) = right else {
+                    is_good = false;
+                    waiting.extend(next);
+                    break;
+                };
+                taken = Taken::Helped;
+                self.settle(&spot, &node, state);
+                for (spot, digest) in below(&spot, &node) {
+                    self.go_below((spot, digest, level + 1), levels, &mut waiting, state);
+                }
+            }
+            self.frontier.extend(waiting.into_iter().map(|(spot, digest, _)| (spot, digest)));
+        }
+        if is_good { Ok(taken) } else { Err(Suspicion::BadState) }
+    }
+
+    fn go_below(
+        &mut self,
+        (spot, digest, level): (Spot, Digest, u8),
+        levels: u8,
+        waiting: &mut VecDeque<(Spot, Digest, u8)>,
+        state: &mut State,
+    ) {
+        if digest == Digest::default() {
+            let gone = state.clear(&spot);
+            self.forget(&gone);
+        } else if level <= levels {
+            waiting.push_back((spot, digest, level)); // shown in the same answer
+        } else if state.digest_at(&spot) != digest {
+            self.frontier.push((spot, digest));
+        }
+    }
+
+    fn forget(&mut self, gone: &[Digest]) {
+        for path in gone {
+            self.missing.remove(path);
+        }
+    }
+
+    fn settle(&mut self, spot: &Spot, node: &StateNode, state: &mut State) {
+        let (is_missing, gone) = state.settle(spot, node.path, node.value);
+        self.forget(&gone);
+        if is_missing {
+            self.missing.insert(node.path);
+        }
+    }
+
+    fn take_entries(
+        &mut self,
+        asked: Vec<(Digest, Digest)>,
+        shown: Vec<StateEntry>,
+        state: &mut State,
+    ) -> Result<Taken, Suspicion> {
+        let is_one = |((path, digest), (key, value)): &(&(Digest, Digest), &StateEntry)| {
+            let is_right = path_of(key) == *path && value_digest(value) == *digest;
+            is_right || mutants::is_active("state_parts_believed")
+        };
+        let good = asked.iter().zip(&shown).take_while(is_one).count();
+        let is_good = good == shown.len();
+        asked.iter().skip(good).for_each(|entry| self.miss(entry, state));
+        // What was asked for an earlier state may be no part of this one.
+        let entries = shown.into_iter().take(good).zip(&asked);
+        let entries = entries.filter(|(_, (path, value))| state.value_at(path) == Some(*value));
+        let entries: Vec<StateEntry> = entries.map(|(entry, _)| entry).collect();
+        state.store(entries);
+        match (is_good, good) {
+            (false, _) => Err(Suspicion::BadState),
+            (true, 0) => Ok(Taken::Nothing),
+            (true, _) => Ok(Taken::Helped),
+        }
+    }
+
+    /// Asks for an entry again, if it is still one of this state.
+    fn miss(&mut self, (path, value): &(Digest, Digest), state: &State) {
+        if state.value_at(path) == Some(*value) {
+            self.missing.insert(*path);
+        }
+    }
+}

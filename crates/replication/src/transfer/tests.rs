@@ -1,0 +1,387 @@
+use ravelin_model::transfer::{Found, Spot, Wanted};
+use ravelin_model::{Encode as _, ServiceId, ServiceStores as _, StateBackend as _};
+
+use super::*;
+use crate::offering;
+use crate::replica::epoch_start;
+use crate::state::MemoryBackend;
+use crate::testing::{Chance, World};
+
+const OWN: ReplicaId = ReplicaId(3);
+const EPOCH: Epoch = Epoch(1);
+
+/// A state with these entries after commit 1, and later with others after further commits.
+fn state(entries: impl Iterator<Item = u64>, salt: u64) -> (State, MemoryBackend) {
+    let backend = MemoryBackend::new();
+    let mut state = State::open(Box::new(backend.handle()));
+    for entry in entries {
+        put(&mut state, entry, salt);
+    }
+    state.finish_commit(CommitIndex(1));
+    (state, backend)
+}
+
+fn put(state: &mut State, entry: u64, salt: u64) {
+    let salt = if entry.is_multiple_of(5) { salt } else { 0 };
+    let value = format!("{entry} {salt}").into_bytes();
+    state.of(ServiceId::KV).put(&entry.to_be_bytes(), value);
+}
+
+/// The state of `other` after its last commit, as a quorum would vouch for it.
+fn target(world: &World, other: &State) -> Target {
+    Target {
+        plans: Vec::new(),
+        keyring: world.keyring.clone(),
+        commit: other.commit(),
+        position: ravelin_model::Position(9),
+        root: other.root(),
+        ordering: epoch_start(&world.keyring, &world.plan.plan),
+        delivered: std::collections::BTreeSet::new(),
+    }
+}
+
+/// What a peer answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Peer {
+    Correct,
+    Silent,
+    /// Answers wrongly, each time in another way.
+    Liar,
+}
+
+struct Run<'a> {
+    world: World,
+    transfer: Transfer,
+    own: &'a mut State,
+    now: Time,
+    requests: Vec<(ReplicaId, StateRequest)>,
+    suspected: Vec<(ReplicaId, Suspicion)>,
+    chance: Chance,
+}
+
+impl<'a> Run<'a> {
+    fn new(own: &'a mut State) -> Self {
+        let world = World::new(4, 1);
+        let transfer = Transfer::new(world.keyring.group(), OWN, CommitIndex(0));
+        let now = Time(1_000_000);
+        let (requests, suspected, chance) = (Vec::new(), Vec::new(), Chance(1));
+        Self { world, transfer, own, now, requests, suspected, chance }
+    }
+
+    /// Two members show the last state of `other`, and it is chosen.
+    fn choose(&mut self, other: &State) {
+        for member in [0, 1] {
+            let target = target(&self.world, other);
+            self.transfer.on_target(self.now, ReplicaId(member), target);
+        }
+        assert!(self.transfer.choose(self.now));
+        self.own.begin_fetching();
+    }
+
+    fn advance(&mut self) -> Option<Target> {
+        let mut sent = Sent::new();
+        let done = self.transfer.advance(self.now, (EPOCH, CommitIndex(0)), self.own, &mut sent);
+        self.requests.extend(sent.into_iter().filter_map(|(to, message)| match message {
+            TransferMessage::Want(request) => Some((to, request)),
+            _ => None,
+        }));
+        done
+    }
+
+    fn answer(&mut self, from: ReplicaId, reply: StateReply) {
+        if let Err(suspicion) = self.transfer.on_reply(self.now, from, reply, self.own) {
+            self.suspected.push((from, suspicion));
+        }
+    }
+
+    /// Goes on until all of `other` is here, or for so many steps; how many requests were answered.
+    fn run(&mut self, other: &State, peers: [Peer; 3], steps: usize) -> (Option<Target>, usize) {
+        let mut answered = 0;
+        for _ in 0..steps {
+            if let Some(done) = self.advance() {
+                return (Some(done), answered);
+            }
+            for (to, request) in std::mem::take(&mut self.requests) {
+                let peer = peers[to.index()];
+                let TransferMessage::Have(mut reply) = offering::answer(other, &request) else {
+                    unreachable!()
+                };
+                match peer {
+                    Peer::Silent => continue,
+                    Peer::Liar => forge(&mut reply.found, &mut self.chance),
+                    Peer::Correct => answered += 1,
+                }
+                self.answer(to, reply);
+            }
+            let until = self.transfer.next_deadline().unwrap_or(self.now);
+            self.now = self
+                .now
+                .after(Duration::from_millis(1))
+                .max(until.min(self.now.after(Duration::from_millis(50))));
+        }
+        (None, answered)
+    }
+}
+
+/// Changes something of an answer, but never nothing.
+fn forge(found: &mut Found, chance: &mut Chance) {
+    match found {
+        Found::Nodes(shown) if shown.iter().any(|nodes| !nodes.is_empty()) => {
+            let nodes = shown.iter_mut().find(|nodes| !nodes.is_empty()).unwrap();
+            match chance.below(4) {
+                0 => nodes[0].value.0[0] ^= 1,
+                1 => nodes[0].left.0[9] ^= 1,
+                2 => nodes.push(nodes[0].clone()),
+                _ => shown.extend(vec![Vec::new(); 40]),
+            }
+        }
+        Found::Entries(shown) if !shown.is_empty() => match chance.below(3) {
+            0 => shown[0].1.push(1),
+            1 => shown[0].0.push(1),
+            _ => shown.extend(vec![shown[0].clone(); 300]),
+        },
+        other => {
+            *other = match chance.below(2) {
+                0 => Found::Entries(vec![(vec![1], vec![2])]),
+                _ => Found::Nodes(vec![Vec::new(); 99]),
+            }
+        }
+    }
+}
+
+fn check(own: State, backend: &MemoryBackend, other: (&State, &MemoryBackend), done: &Target) {
+    let mut own = own;
+    own.finish_fetching(done.commit, done.root, Vec::new());
+    assert_eq!((own.commit(), own.root()), (other.0.commit(), other.0.root()));
+    assert_eq!(own.fetching_since(), None);
+    assert_eq!(entries(backend), entries(other.1), "the same entries and the same index");
+    let again = State::open(Box::new(backend.handle()));
+    assert_eq!((again.commit(), again.root()), (own.commit(), own.root()));
+}
+
+type Entries = Vec<(Vec<u8>, Vec<u8>)>;
+
+fn entries(backend: &MemoryBackend) -> Entries {
+    let mut entries = Entries::new();
+    backend.scan(&[], None, &mut |key, value| {
+        entries.push((key.to_vec(), value.to_vec()));
+        std::ops::ControlFlow::Continue(())
+    });
+    entries
+}
+
+#[test]
+fn an_empty_replica_gets_all_of_the_state_and_only_that() {
+    let (other, there) = state(0..2000, 1);
+    let (mut own, here) = state(0..0, 0);
+    let mut run = Run::new(&mut own);
+    run.choose(&other);
+    let (done, answered) = run.run(&other, [Peer::Correct; 3], 1000);
+    let done = done.expect("it has all");
+    assert!(run.suspected.is_empty());
+    assert!(answered < 120, "{answered}");
+    check(own, &here, (&other, &there), &done);
+}
+
+#[test]
+fn what_is_already_right_is_not_fetched_and_what_is_too_much_goes() {
+    let (other, there) = state(0..2000, 1);
+    let (mut own, here) = state((0..5).chain(10..2500), 1);
+    let mut run = Run::new(&mut own);
+    run.choose(&other);
+    let (done, _) = run.run(&other, [Peer::Correct; 3], 2000);
+    check(own, &here, (&other, &there), &done.expect("it has all"));
+    let (mut own, here) = state((0..1999).filter(|entry| *entry != 7), 1);
+    let mut run = Run::new(&mut own);
+    run.choose(&other);
+    let (done, answered) = run.run(&other, [Peer::Correct; 3], 1000);
+    assert!(answered < 30, "two entries: {answered}");
+    check(own, &here, (&other, &there), &done.expect("it has all"));
+}
+
+#[test]
+fn one_correct_peer_is_enough_and_liars_are_found_out() {
+    let (other, there) = state(0..900, 1);
+    for peers in [
+        [Peer::Correct, Peer::Liar, Peer::Silent],
+        [Peer::Liar, Peer::Correct, Peer::Liar],
+        [Peer::Silent, Peer::Silent, Peer::Correct],
+    ] {
+        let (mut own, here) = state(300..1200, 7);
+        let mut run = Run::new(&mut own);
+        run.choose(&other);
+        let (done, _) = run.run(&other, peers, 20_000);
+        let liars: Vec<_> = [0, 1, 2].into_iter().filter(|it| peers[*it] == Peer::Liar).collect();
+        for (who, suspicion) in &run.suspected {
+            assert!(liars.contains(&who.index()), "{who} is correct");
+            assert_eq!(*suspicion, Suspicion::BadState);
+        }
+        assert_eq!(run.suspected.is_empty(), liars.is_empty());
+        check(own, &here, (&other, &there), &done.expect("it has all"));
+    }
+}
+
+#[test]
+fn with_liars_alone_nothing_wrong_is_taken() {
+    let (other, _) = state(0..300, 1);
+    let (mut own, _) = state(0..0, 1);
+    let mut run = Run::new(&mut own);
+    run.choose(&other);
+    let (done, _) = run.run(&other, [Peer::Liar; 3], 500);
+    assert!(done.is_none());
+}
+
+#[test]
+fn a_stop_in_the_middle_costs_only_what_was_under_way() {
+    let (other, there) = state(0..3000, 1);
+    let (mut own, here) = state(0..100, 2);
+    let (_, before) = {
+        let mut run = Run::new(&mut own);
+        run.choose(&other);
+        run.run(&other, [Peer::Correct; 3], 12)
+    };
+    drop(own);
+    here.crash(here.unsynced_batches() / 2);
+    let mut own = State::open(Box::new(here.handle()));
+    assert_eq!(own.fetching_since(), Some(CommitIndex(1)), "the mark was durable first");
+    let mut run = Run::new(&mut own);
+    run.choose(&other);
+    let (done, after) = run.run(&other, [Peer::Correct; 3], 1000);
+    assert!(before > 10 && after > 0);
+    check(own, &here, (&other, &there), &done.expect("it has all"));
+}
+
+#[test]
+fn when_the_state_is_forgotten_a_newer_one_is_fetched_and_nothing_twice() {
+    let (mut other, there) = state(0..3000, 1);
+    let (mut own, here) = state(0..0, 0);
+    let mut run = Run::new(&mut own);
+    run.choose(&other);
+    let (none, first) = run.run(&other, [Peer::Correct; 3], 10);
+    assert!(none.is_none());
+    for entry in 0..20 {
+        put(&mut other, entry * 5, 8);
+        other.of(ServiceId::KV).delete(&(entry * 7 + 1000).to_be_bytes());
+    }
+    other.finish_commit(CommitIndex(2));
+    for commit in 3..100 {
+        other.of(ServiceId::KV).put(b"busy", commit.encode());
+        other.finish_commit(CommitIndex(commit));
+    }
+    let (none, _) = run.run(&other, [Peer::Correct; 3], 10);
+    assert!(none.is_none(), "it is gone");
+    for member in [0, 1] {
+        let target = target(&run.world, &other);
+        run.transfer.on_target(run.now, ReplicaId(member), target);
+    }
+    assert!(run.transfer.choose(run.now));
+    let (done, second) = run.run(&other, [Peer::Correct; 3], 1000);
+    assert!(run.suspected.is_empty(), "{:?}", run.suspected);
+    assert!(first + second < 160, "{first} + {second}");
+    check(own, &here, (&other, &there), &done.expect("it has all"));
+}
+
+#[test]
+fn a_state_that_is_held_can_be_fetched_while_execution_goes_on() {
+    let (mut other, there) = state(0..1500, 1);
+    let held = other.hold().unwrap();
+    let (mut frozen, _) = state(0..1500, 1);
+    frozen.hold();
+    let (mut own, here) = state(0..0, 0);
+    let mut run = Run::new(&mut own);
+    run.choose(&frozen);
+    let mut done = None;
+    for commit in 2..400_u64 {
+        for entry in 0..30 {
+            let entry: u64 = (commit * 31 + entry * 17) % 1500;
+            match entry % 3 {
+                0 => other.of(ServiceId::KV).delete(&entry.to_be_bytes()),
+                _ => put(&mut other, entry, commit),
+            }
+        }
+        other.finish_commit(CommitIndex(commit));
+        if done.is_none() {
+            done = run.run(&other, [Peer::Correct; 3], 1).0;
+        }
+    }
+    let done = done.expect("it has all");
+    assert!(run.suspected.is_empty());
+    assert_eq!((done.commit, done.root), (held, frozen.root()));
+    own.finish_fetching(done.commit, done.root, Vec::new());
+    let kv = |backend: &MemoryBackend| {
+        let entries = entries(backend).into_iter();
+        entries.filter(|(key, _)| key.first() == Some(&ServiceId::KV.0)).count()
+    };
+    assert_eq!(kv(&here), 1500);
+    assert!(kv(&there) < 1500);
+    other.release(held);
+    for commit in 400..500 {
+        other.finish_commit(CommitIndex(commit));
+    }
+    assert!(!other.has_version(held));
+}
+
+#[test]
+fn requests_and_what_is_remembered_of_them_are_bounded() {
+    let (other, _) = state(0..40_000, 1);
+    let (mut own, _) = state(0..0, 0);
+    let mut run = Run::new(&mut own);
+    run.choose(&other);
+    for _ in 0..400 {
+        run.advance();
+        for (to, request) in std::mem::take(&mut run.requests) {
+            match &request.wanted {
+                Wanted::Nodes { levels, spots } => {
+                    assert!(spots.len() <= SPOTS_MAX && *levels <= LEVELS_MAX);
+                    assert!(spots.iter().all(Spot::is_place));
+                }
+                Wanted::Entries(paths) => {
+                    assert!(paths.len() <= ENTRIES_MAX);
+                    continue; // never answered
+                }
+            }
+            let TransferMessage::Have(reply) = offering::answer(&other, &request) else { panic!() };
+            assert!(TransferMessage::Have(reply.clone()).encode().len() < 200 << 10);
+            run.answer(to, reply);
+        }
+        run.now = run.now.after(Duration::from_millis(300));
+    }
+    let told = format!("{:?}", run.transfer);
+    let missing = told.matches("Digest").count();
+    assert!(missing < 2 * MISSING_MAX + 20_000, "{missing}");
+}
+
+#[test]
+fn the_newest_of_what_enough_members_show_is_chosen() {
+    let (mut other, _) = state(0..10, 1);
+    let (mut own, _) = state(0..0, 0);
+    let mut run = Run::new(&mut own);
+    let old = target(&run.world, &other);
+    other.finish_commit(CommitIndex(5));
+    let new = target(&run.world, &other);
+    run.transfer.on_target(run.now, ReplicaId(2), old);
+    assert!(!run.transfer.choose(run.now), "one may be the liar");
+    run.transfer.on_target(run.now, ReplicaId(0), new);
+    assert!(run.transfer.choose(run.now));
+    run.own.begin_fetching();
+    run.advance();
+    assert!(run.requests.iter().all(|(_, request)| request.commit == CommitIndex(5)));
+    assert_eq!(run.requests.len(), 1, "there is one place to look at");
+}
+
+#[test]
+fn one_member_is_enough_after_a_while_and_none_for_what_is_past() {
+    let (other, _) = state(0..10, 1);
+    let (mut own, _) = state(0..0, 0);
+    let mut run = Run::new(&mut own);
+    run.transfer = Transfer::new(run.world.keyring.group(), OWN, CommitIndex(1));
+    let past = target(&run.world, &other);
+    run.transfer.on_target(run.now, ReplicaId(2), past.clone());
+    assert!(!run.transfer.choose(run.now.after(OFFERS_PATIENCE)), "it is past that");
+    run.transfer = Transfer::new(run.world.keyring.group(), OWN, CommitIndex(0));
+    run.transfer.on_target(run.now, ReplicaId(2), past);
+    assert!(!run.transfer.choose(run.now));
+    let later = run.now.after(OFFERS_PATIENCE);
+    assert_eq!(run.transfer.next_deadline().map(|at| at.min(later)), Some(Time(0)), "it asks");
+    assert!(run.transfer.choose(later));
+}
