@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use ravelin_model::{BlockRef, Group, ReplicaId, Round, Time};
+use ravelin_model::{BlockRef, Group, ReplicaId, Round, Time, mutants};
 
 use crate::Dag;
 
@@ -60,7 +60,11 @@ impl CatchUp {
     fn frontier(&self) -> Round {
         let mut seen = self.seen.clone();
         seen.sort_unstable_by(|one, other| other.cmp(one));
-        seen.get(self.group.one_correct() - 1).copied().unwrap_or_default()
+        let rank = match mutants::is_active("lag_of_one_believed") {
+            true => 0,
+            false => self.group.one_correct() - 1,
+        };
+        seen.get(rank).copied().unwrap_or_default()
     }
 
     /// The next request, if one is due.

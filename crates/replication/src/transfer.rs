@@ -33,7 +33,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ravelin_model::transfer::{StateReply, StateRequest, TransferMessage};
-use ravelin_model::{CommitIndex, Epoch, Group, ReplicaId, Suspicion, Time};
+use ravelin_model::{CommitIndex, Epoch, Group, ReplicaId, Suspicion, Time, mutants};
 
 use crate::state::State;
 
@@ -64,6 +64,8 @@ pub struct Transfer {
     offers: BTreeMap<ReplicaId, Target>,
     choose_at: Time,
     fetch: Option<Fetch>,
+    /// When to look again.
+    next: Option<Time>,
 }
 
 /// One of the others.
@@ -93,6 +95,7 @@ impl Transfer {
             offers: BTreeMap::new(),
             choose_at: Time(u64::MAX),
             fetch: None,
+            next: Some(Time(0)),
         }
     }
 
@@ -176,9 +179,17 @@ impl Transfer {
             let ask = |peer: &ReplicaId| (*peer, TransferMessage::Ask { epoch, commit });
             out.extend(self.peers.keys().map(ask));
         }
-        let fetch = self.fetch.as_mut()?;
+        let is_complete = self.ask_peers(now, state, out);
+        self.next = self.next_after(now);
+        if is_complete { self.fetch.take().map(Fetch::into_target) } else { None }
+    }
+
+    /// Asks every peer that is free for something; whether nothing is missing any more.
+    fn ask_peers(&mut self, now: Time, state: &mut State, out: &mut Sent) -> bool {
+        let Some(fetch) = &mut self.fetch else { return false };
         for peer in self.peers.values_mut() {
             if peer.asked.as_ref().is_some_and(|(_, until)| now >= *until)
+                && !mutants::is_active("state_requests_never_expire")
                 && let Some((asked, _)) = peer.asked.take()
             {
                 fetch.give_back(asked, state);
@@ -194,23 +205,29 @@ impl Transfer {
             }
         }
         let is_waiting = self.peers.values().any(|peer| peer.asked.is_some());
-        if is_waiting || !fetch.is_complete(state) {
-            return None;
-        }
-        self.fetch.take().map(Fetch::into_target)
+        !is_waiting && fetch.is_complete(state)
     }
 
-    /// When to look again.
+    /// When to look again, as [`Self::advance`] left it.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Time> {
+        self.next
+    }
+
+    /// When the next of what is waited for comes; who is free and was asked for nothing waits for what
+    /// others are asked for.
+    fn next_after(&self, now: Time) -> Option<Time> {
         let ask = self.is_asking().then_some(self.ask_at);
-        let is_choosing = (!self.offers.is_empty()).then_some(self.choose_at);
-        let fetching = self.peers.values().filter(|_| self.fetch.is_some());
-        let peers = fetching.filter(|peer| !peer.is_without || peer.asked.is_some());
-        let peers = peers.map(|peer| peer.asked.as_ref().map_or(peer.rest_until, |(_, at)| *at));
-        // Who is free and was asked for nothing waits for what others are asked for.
-        let peers = peers.filter(|at| *at > Time(0)).min();
-        ask.into_iter().chain(is_choosing).chain(peers).min()
+        let choose = (!self.offers.is_empty()).then_some(self.choose_at);
+        let peers = self.peers.values().filter(|_| self.fetch.is_some());
+        let peers = peers.filter_map(|peer| match &peer.asked {
+            Some((_, until)) => Some(*until),
+            None => (peer.rest_until > now && !peer.is_without).then_some(peer.rest_until),
+        });
+        let peers: Vec<Time> = peers.collect();
+        let is_at_rest = peers.is_empty() && self.fetch.is_some() && ask.is_none();
+        let again = is_at_rest.then(|| now.after(REST));
+        ask.into_iter().chain(choose).chain(peers).chain(again).min()
     }
 
     /// Whether the others are to show what they keep: nothing was chosen, or one no longer keeps it.

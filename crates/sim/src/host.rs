@@ -233,7 +233,10 @@ fn intruded(
     let mut dice = Dice::new(options.seed ^ u64::from(own.0), "takeover");
     let from = if dice.once_in(3) { 0 } else { dice.between(1, 60) };
     let until = if dice.once_in(4) { from + dice.between(12, 150) } else { u64::MAX };
-    let window = if names.iter().any(|name| ["deserter", "old-orders", "twin"].contains(name)) {
+    let window = if names
+        .iter()
+        .any(|name| ["deserter", "false-state", "old-orders", "twin"].contains(name))
+    {
         Window::ALWAYS
     } else {
         Window { from: Round(from), until: Round(until) }

@@ -26,6 +26,7 @@ mod duplicate_envelopes;
 mod equivocator;
 mod fake_fast;
 mod false_accuser;
+mod false_state;
 mod forger;
 mod future_flood;
 mod garbage;

@@ -44,6 +44,8 @@ const SCENARIOS: &str = "crates/sim/tests/scenarios.rs";
 const REGRESSIONS: &str = "crates/sim/tests/regressions.rs";
 const FOLLOWING: &str = "crates/multicast/src/following.rs";
 const EPOCHS: &str = "crates/replication/src/replica/tests/epochs.rs";
+const TRANSFER: &str = "crates/replication/src/transfer/tests.rs";
+const OFFERING: &str = "crates/replication/src/offering/tests.rs";
 const HANDOVERS: &str = "models/tests/epochs.rs";
 
 const FORKING_LEADER: (&str, &str) = (DECISIONS, "a_forking_leader_splits_no_decision");
@@ -96,6 +98,7 @@ pub const ALL: &[Planted] = &[
         "f+1 signatures put the next epoch in force",
         &[(HANDOVERS, "two_liars_hand_no_epoch_over_by_themselves")],
     ),
+    planted("lag_of_one_believed", "one member's rounds show how far the others are", &[]),
     planted("leader_rotation_fixed", "the same servers lead every round", &[]),
     planted("members_counted_per_answer", "a client counts a member as often as it answers", &[]),
     planted(
@@ -115,6 +118,16 @@ pub const ALL: &[Planted] = &[
             (FOLLOWING, "a_log_is_read_to_its_end_and_then_the_next_member_has_its_turn"),
             (REGRESSIONS, "what_failed_once_holds"),
         ],
+    ),
+    planted(
+        "offers_of_one_believed",
+        "one signature vouches for a state",
+        &[(OFFERING, "what_a_quorum_did_not_sign_is_not_believed")],
+    ),
+    planted(
+        "ordering_state_believed",
+        "who fetches a state takes anyone's word for where the order goes on",
+        &[(OFFERING, "what_a_quorum_did_not_sign_is_not_believed")],
     ),
     core(
         "parent_order_ignored",
@@ -145,6 +158,16 @@ pub const ALL: &[Planted] = &[
         "skip_quorum_dropped",
         "one block that does not vote skips a leader",
         &[FORKING_LEADER, (VIEWS, "four_replicas_never_disagree_whatever_they_see")],
+    ),
+    planted(
+        "state_parts_believed",
+        "parts of a fetched state are not compared with what is vouched for",
+        &[(TRANSFER, "one_correct_peer_is_enough_and_liars_are_found_out")],
+    ),
+    planted(
+        "state_requests_never_expire",
+        "who is asked for a part of the state is waited for for ever",
+        &[(TRANSFER, "one_correct_peer_is_enough_and_liars_are_found_out")],
     ),
     planted(
         "void_envelopes_lost",

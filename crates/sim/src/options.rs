@@ -224,7 +224,6 @@ impl Options {
         if logs.once_in(3) {
             classes.insert(FaultClass::ShortLogs);
         }
-        let are_short = classes.contains(&FaultClass::ShortLogs);
         let mut victims = victims(n, f, &mut dice);
         let mut wiped = None;
         if classes.contains(&FaultClass::Wipe) {
@@ -240,6 +239,10 @@ impl Options {
         if intruders.values().flatten().any(|name| NEED_KEY_CHANGES.contains(name)) {
             classes.insert(FaultClass::KeyChange);
         }
+        if intruders.values().flatten().any(|name| NEED_SHORT_LOGS.contains(name)) {
+            classes.extend([FaultClass::ShortLogs, FaultClass::Crash]);
+        }
+        let are_short = classes.contains(&FaultClass::ShortLogs);
         Self {
             seed,
             mode,
@@ -372,10 +375,12 @@ fn victims(n: u16, f: u16, dice: &mut Dice) -> Vec<ReplicaId> {
     victims
 }
 
-/// One intruder, sometimes two at once that leave each other something to do.
+/// Intruders that act when somebody fetches the state, and never otherwise.
+const NEED_SHORT_LOGS: [&str; 1] = ["false-state"];
 /// Intruders that act when an epoch ends, and never otherwise.
 const NEED_KEY_CHANGES: [&str; 2] = ["deserter", "old-orders"];
 
+/// One intruder, sometimes two at once that leave each other something to do.
 fn composition(dice: &mut Dice) -> Vec<&'static str> {
     let all = intruder::all();
     let count = if dice.once_in(3) { 2 } else { 1 };

@@ -28,6 +28,9 @@ pub enum Mutant {
 use Mutant::{None as Without, Planted};
 
 const SIM: &str = "crates/sim/tests/scenarios.rs";
+const TRANSFER: &str = "crates/replication/src/transfer/tests.rs";
+const OFFERING: &str = "crates/replication/src/offering/tests.rs";
+const RESTART: &str = "crates/multicast/tests/cluster/restart.rs";
 const CLIENT_VOTES: &str = "crates/client/src/tests/votes.rs";
 const CLIENT_READS: &str = "crates/client/src/tests/reads.rs";
 const SIGNING: &str = "crates/crypto/src/signing/tests.rs";
@@ -77,6 +80,36 @@ pub const ALL: &[Scenario] = &[
         mutant: Planted("leader_rotation_fixed"),
     },
     Scenario {
+        number: 10,
+        name: "a malicious peer stops or breaks who fetches the state",
+        tests: &[(SIM, "scenario_10_who_lost_its_state_gets_it_whoever_lies")],
+        mutant: Planted("state_requests_never_expire"),
+    },
+    Scenario {
+        number: 11,
+        name: "a peer lies about how far it is",
+        tests: &[(SIM, "scenario_11_rounds_of_one_member_put_nobody_behind")],
+        mutant: Planted("lag_of_one_believed"),
+    },
+    Scenario {
+        number: 12,
+        name: "a part of another place passes as this one's",
+        tests: &[
+            (TRANSFER, "one_correct_peer_is_enough_and_liars_are_found_out"),
+            (SIM, "scenario_10_who_lost_its_state_gets_it_whoever_lies"),
+        ],
+        mutant: Planted("state_parts_believed"),
+    },
+    Scenario {
+        number: 13,
+        name: "a poisoned state splits who fetches it from the others",
+        tests: &[
+            (OFFERING, "what_a_quorum_did_not_sign_is_not_believed"),
+            (SIM, "scenario_10_who_lost_its_state_gets_it_whoever_lies"),
+        ],
+        mutant: Planted("offers_of_one_believed"),
+    },
+    Scenario {
         number: 14,
         name: "time derived from something else than what was verified",
         tests: &[(SIM, "scenario_14_time_is_not_set_by_f_servers")],
@@ -96,6 +129,21 @@ pub const ALL: &[Scenario] = &[
         name: "unverified late votes poison the next proposal",
         tests: &[(SIM, "scenario_16_badly_signed_votes_in_blocks")],
         mutant: Planted("vote_signatures_ignored"),
+    },
+    Scenario {
+        number: 19,
+        name: "one key on two machines",
+        tests: &[(SIM, "scenario_05_twins_and_forks")],
+        mutant: Planted("quorum_lowered"),
+    },
+    Scenario {
+        number: 20,
+        name: "a server restarts from an old disk and votes again",
+        tests: &[
+            (RESTART, "a_replica_that_lost_its_log_follows_and_says_nothing"),
+            (SIM, "scenario_20_who_lost_its_promises_does_not_vote"),
+        ],
+        mutant: Planted("amnesia_ignored"),
     },
     Scenario {
         number: 21,
@@ -128,6 +176,12 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         number: 33,
         name: "sequence numbers are exhausted",
+        tests: &[(SIM, "scenario_33_round_numbers_are_not_exhausted")],
+        mutant: Planted("parking_unbounded"),
+    },
+    Scenario {
+        number: 34,
+        name: "floods of what is to come fill the memory",
         tests: &[(SIM, "scenario_33_round_numbers_are_not_exhausted")],
         mutant: Planted("parking_unbounded"),
     },
@@ -178,6 +232,15 @@ pub const ALL: &[Scenario] = &[
         mutant: Planted("epoch_goes_on"),
     },
     Scenario {
+        number: 59,
+        name: "a checkpoint without the ordering state",
+        tests: &[
+            (OFFERING, "what_a_quorum_did_not_sign_is_not_believed"),
+            (SIM, "scenario_59_who_fetched_the_state_delivers_as_the_others"),
+        ],
+        mutant: Planted("ordering_state_believed"),
+    },
+    Scenario {
         number: 60,
         name: "an offline tree of forks behind one tip",
         tests: &[
@@ -205,8 +268,10 @@ mod tests {
 
     #[test]
     fn every_scenario_asked_for_is_there_with_tests_that_exist() {
-        let asked =
-            [1, 2, 5, 6, 7, 8, 9, 14, 15, 16, 21, 31, 32, 33, 35, 40, 41, 56, 57, 58, 60, 61];
+        let asked = [
+            1, 2, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 19, 20, 21, 31, 32, 33, 34, 35, 40,
+            41, 56, 57, 58, 59, 60, 61,
+        ];
         let numbers: Vec<u32> = ALL.iter().map(|scenario| scenario.number).collect();
         assert_eq!(numbers, asked);
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");

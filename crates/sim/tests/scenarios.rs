@@ -155,6 +155,65 @@ fn scenario_21_chosen_message_order() {
     });
 }
 
+/// Runs in which servers fall behind by more than the others' logs hold.
+fn short_logs(seed: u64, mode: Mode) -> Options {
+    Options {
+        checkpoint_every: 16,
+        transfer_lag: 8,
+        commits: 1500,
+        ..Options::calm(seed, mode, SMALL).with(FaultClass::ShortLogs).with(FaultClass::Crash)
+    }
+}
+
+/// How often a state was fetched.
+fn fetched(outcomes: &[Outcome]) -> u64 {
+    let counts = outcomes.iter().map(|outcome| outcome.faults.get(&FaultClass::ShortLogs));
+    counts.flatten().sum()
+}
+
+/// Whoever needs the others' state gets it, although one of them shows false ones, or none, or is
+/// silent, or goes on without end.
+#[test]
+fn scenario_10_who_lost_its_state_gets_it_whoever_lies() {
+    let outcomes = holds(3, |seed| {
+        let options = short_logs(seed, Mode::Safety).with(FaultClass::RestartStorm);
+        options.with(FaultClass::Pause).intruded((seed % 4) as u16, "false-state")
+    });
+    assert!(fetched(&outcomes) > 0);
+    let bad = |outcome: &Outcome| outcome.suspicions.of_intruders.get("bad_state").copied();
+    assert!(outcomes.iter().filter_map(bad).sum::<u64>() > 0, "it is noticed");
+    let wronged = outcomes.iter().any(|it| it.suspicions.of_correct.contains_key("bad_state"));
+    assert!(!wronged, "correct servers' states are right");
+}
+
+/// What one member shows of rounds far ahead makes nobody give up its own state for another.
+#[test]
+fn scenario_11_rounds_of_one_member_put_nobody_behind() {
+    let outcomes = holds(3, |seed| Options {
+        classes: [FaultClass::ShortLogs].into(),
+        ..short_logs(seed, Mode::Liveness).intruded(1, "future-flood")
+    });
+    assert_eq!(fetched(&outcomes), 0);
+}
+
+/// Who lost its disk, and so its promises, votes by its old key no more.
+#[test]
+fn scenario_20_who_lost_its_promises_does_not_vote() {
+    holds(4, |seed| Options {
+        wiped: Some(ravelin_model::ReplicaId((seed % 4) as u16)),
+        ..Options::calm(seed, Mode::Liveness, SMALL).with(FaultClass::Wipe)
+    });
+}
+
+/// Who goes on from a state that it fetched delivers the same as all others, from then on.
+#[test]
+fn scenario_59_who_fetched_the_state_delivers_as_the_others() {
+    for mode in [Mode::Safety, Mode::Liveness] {
+        let outcomes = holds(3, |seed| short_logs(seed, mode).with(FaultClass::SlowLinks));
+        assert!(fetched(&outcomes) > 0);
+    }
+}
+
 /// Colluders who answer alike, in their own names and in others', convince no client.
 #[test]
 fn scenario_32_equal_answers_of_too_few() {

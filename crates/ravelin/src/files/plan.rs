@@ -323,7 +323,7 @@ fn remedy(error: &PlanError) -> &'static str {
         }
         PlanError::Group(_) => "change the number of servers, or f",
         PlanError::TooManyEntries { .. } => "enrol further clients later",
-        PlanError::Leaders { .. } => "leave it at its default",
+        PlanError::Leaders { .. } | PlanError::Checkpoints { .. } => "leave it at its default",
         PlanError::Administrators { .. } => "name administrators, and how many of them must sign",
         PlanError::Name { .. } => "for example the host's name",
         PlanError::SameName { .. } => "give every server and client a name of its own",

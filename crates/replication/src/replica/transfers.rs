@@ -156,6 +156,9 @@ impl Replica {
 
     /// When [`Self::advance_transfer`] has something to do.
     pub(super) fn next_of_transfers(&self) -> Option<Time> {
+        if self.has_ended() {
+            return None;
+        }
         let stalled = self.transfers.stalled.map(|(_, since)| since.after(STALLED_MAX));
         let is_looking = self.transfers.under_way.is_some();
         let under_way = self.transfers.under_way.as_ref().and_then(Transfer::next_deadline);

@@ -12,6 +12,7 @@ use super::duplicate_envelopes::DuplicateEnvelopes;
 use super::equivocator::Equivocator;
 use super::fake_fast::FakeFast;
 use super::false_accuser::FalseAccuser;
+use super::false_state::FalseState;
 use super::forger::Forger;
 use super::future_flood::FutureFlood;
 use super::garbage::Garbage;
@@ -144,6 +145,8 @@ const ALL: &[Description] = &[
         Box::new(FalseAccuser::default())
     })
     .spending(),
+    aside("false-state", "shows who fetches the state what is none", || Box::new(FalseState))
+        .simulated(),
     aside("forger", "answers clients in others' names", || Box::new(Forger::default())),
     alters("future-clock", "lives ten years ahead", || Box::new(Clock::future())),
     alters("future-flood", "floods with blocks of rounds far ahead", || {

@@ -101,6 +101,9 @@ impl Sim {
     /// without losing its disk.
     pub(super) fn changed(&mut self, id: ReplicaId, status: &Status) {
         let is_faulty = self.order.is_faulty(id);
+        if *status == Status::Fetching {
+            self.count(FaultClass::ShortLogs);
+        }
         let is_wrong = match status {
             Status::FailSafe(_) => !self.options.intruders.contains_key(&id),
             Status::Learner => !is_faulty,
