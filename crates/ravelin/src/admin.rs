@@ -128,6 +128,8 @@ fn registry(snapshot: &Snapshot, tolerated: usize) -> Registry {
     registry.register("commit_index", "Commits executed", number(report.commit.0));
     registry.register("position", "Envelopes executed", number(report.position.0));
     let total = |value: u64| ConstCounter::<u64>::new(value);
+    let fetched = total(snapshot.states_fetched);
+    registry.register("states_fetched", "States taken from the others", fetched);
     let Totals { log, sent_bytes, received_bytes } = snapshot.totals;
     registry.register("log_fsyncs", "Completed syncs of the log", total(log.fsync_count));
     registry.register("log_bytes", "Bytes written to the log", total(log.written_bytes));

@@ -58,6 +58,8 @@ pub(crate) struct ServerConfig {
 pub(crate) struct Snapshot {
     /// As it would answer a client.
     pub(crate) report: StatusReport,
+    /// States that it fetched from the others since its start.
+    pub(crate) states_fetched: u64,
     /// What its host has done.
     pub(crate) totals: Totals,
     /// When this was taken.
@@ -380,8 +382,10 @@ impl Node for Host {
     }
 
     fn show(&self, totals: &Totals) {
-        let report = self.server.replica().report();
-        let snapshot = Snapshot { report, totals: *totals, taken: Instant::now() };
+        let replica = self.server.replica();
+        let (report, states_fetched) = (replica.report(), replica.fetched_count());
+        let (totals, taken) = (*totals, Instant::now());
+        let snapshot = Snapshot { report, states_fetched, totals, taken };
         *self.window.lock().unwrap_or_else(PoisonError::into_inner) = Some(snapshot);
     }
 

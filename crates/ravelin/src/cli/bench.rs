@@ -3,6 +3,7 @@
 //! Every figure comes with what was authenticated and synced: all of it, always.
 
 mod attack;
+mod away;
 mod idle;
 mod load;
 mod testbed;
@@ -10,6 +11,7 @@ mod trace;
 mod usage;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use ravelin_model::ReplicaId;
@@ -39,6 +41,7 @@ Examples:
   ravelin bench --attack equivocator --pairs 3
   ravelin bench --idle
   ravelin bench --trace
+  ravelin bench --away 60 --keys 100000 --lost
 
 Each makes a cluster of its own in a temporary directory, and removes it.";
 
@@ -70,12 +73,21 @@ pub(crate) struct Bench {
     /// Pairs of runs, fault-free and attacked
     #[arg(long, value_name = "N", requires = "attack", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=100))]
     pairs: u16,
-    /// Write the comparison to a file too
-    #[arg(long, value_name = "FILE", requires = "attack")]
+    /// Write the comparison to a file, or add a row of --away to it
+    #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
     /// Measure a cluster that nobody asks anything
     #[arg(long, conflicts_with = "attack")]
     idle: bool,
+    /// Measure how a server comes back that was away for so long, under load
+    #[arg(long, value_name = "SECONDS", conflicts_with_all = ["attack", "idle", "trace"], value_parser = clap::value_parser!(u64).range(5..=86_400))]
+    away: Option<u64>,
+    /// Delete its data while it is away
+    #[arg(long, requires = "away")]
+    lost: bool,
+    /// Keys to write before
+    #[arg(long, value_name = "N", requires = "away", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=10_000_000))]
+    keys: u32,
     /// Follow one request on an idle cluster hop by hop, and show where the time of requests goes
     #[arg(long, conflicts_with_all = ["attack", "idle"])]
     trace: bool,
@@ -122,6 +134,16 @@ async fn measure(invocation: &Invocation, arguments: &Bench) -> Result<()> {
     };
     if arguments.idle {
         let figures = idle::measure(seconds(IDLE_SECONDS_DEFAULT)).await?;
+        return invocation.output.print(&figures);
+    }
+    if let Some(seconds) = arguments.away {
+        let keys = usize::try_from(arguments.keys).unwrap_or(usize::MAX);
+        let away = Duration::from_secs(seconds);
+        let plan = away::Plan { away, keys, is_lost: arguments.lost, shape };
+        let figures = away::measure(invocation.output, plan).await?;
+        if let Some(path) = &arguments.report {
+            figures.write_report(path)?;
+        }
         return invocation.output.print(&figures);
     }
     if arguments.trace {

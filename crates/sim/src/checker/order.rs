@@ -26,6 +26,7 @@ pub struct Order {
     /// Where it was executed.
     places: BTreeMap<Digest, BTreeSet<(Position, u16)>>,
     proofs: u64,
+    proven: BTreeSet<ReplicaId>,
 }
 
 /// Where a replica stands after a commit.
@@ -60,6 +61,12 @@ impl Order {
     #[must_use]
     pub fn proof_count(&self) -> u64 {
         self.proofs
+    }
+
+    /// Whether someone correct holds proof against `replica`.
+    #[must_use]
+    pub fn is_proven(&self, replica: ReplicaId) -> bool {
+        self.proven.contains(&replica)
     }
 
     /// Notes that a client asked for something.
@@ -155,6 +162,7 @@ impl Order {
     ) -> Result<(), Violation> {
         let Misbehaviour::Proven(evidence) = misbehaviour else { return Ok(()) };
         self.proofs += 1;
+        self.proven.insert(accused);
         if self.faulty.contains(&accused) && evidence.accused() == accused {
             return Ok(());
         }

@@ -162,20 +162,23 @@ impl Sim {
     }
 
     /// Whether everything is answered and every replica of which no intruder has the server has caught up
-    /// and takes part, those that lost their disks too.
+    /// and takes part, those that lost their disks too, unless that made them say two things before
+    /// anyone could tell them: then only administrators let them in again.
     fn drained(&mut self, since: Micros, target: CommitIndex) -> Phase {
-        let own = |host: &&Host| !self.options.intruders.contains_key(&host.id);
+        let own = |host: &&Host| {
+            let is_out = self.options.wiped == Some(host.id) && self.order.is_proven(host.id);
+            !is_out && !self.options.intruders.contains_key(&host.id)
+        };
         let mut hosts = self.hosts.iter().filter(own);
         let behind = hosts.find(|host| host.commit() < target || !host.takes_part());
         if behind.is_none() && self.customers.iter().all(Customer::is_served) {
             return Phase::Finished;
         }
         if let Some(host) = behind.filter(|_| self.now > since + PATIENCE) {
-            let what = format!(
-                "replica {} is at {:?}, not {target:?}, or takes no part",
-                host.id,
-                host.commit()
-            );
+            let status = host.server.as_ref().map(|server| server.replica().status().clone());
+            let (id, commit) = (host.id, host.commit());
+            let what =
+                format!("replica {id} is at {commit:?}, {status:?}; the others passed {target:?}");
             self.judge(Err(Violation::new("liveness", what)));
         }
         Phase::Draining { since, target }

@@ -17,6 +17,10 @@ use crate::exit::{Error, Exit, Result};
 const KEYS: usize = 100_000;
 /// Sessions over which the envelopes in flight are spread.
 const SESSIONS: usize = 4;
+/// Operations of an envelope that fills a cluster.
+const FILL_ENVELOPE: usize = 256;
+/// Such envelopes in flight.
+const FILL_IN_FLIGHT: usize = 8;
 
 /// What clients do.
 #[derive(Clone, Copy, Debug)]
@@ -49,23 +53,69 @@ pub(super) struct Figures {
     pub(super) seconds: f64,
 }
 
+/// A load under way. It ends when dropped.
+pub(super) struct Running {
+    load: Arc<Load>,
+    _workers: tokio::task::JoinSet<()>,
+}
+
+impl Running {
+    /// Puts a load on a cluster.
+    pub(super) async fn start(bed: &TestBed, shape: Shape) -> Result<Self> {
+        let mut connections = Vec::new();
+        for _ in 0..SESSIONS {
+            connections.push(drill::connect(&bed.cluster).await?);
+        }
+        let load = Arc::new(Load {
+            envelope: shape.envelope as usize,
+            value: vec![b'v'; shape.value_bytes as usize],
+            took: Mutex::new(Vec::new()),
+        });
+        let mut workers = tokio::task::JoinSet::new();
+        for worker in 0..(shape.in_flight / shape.envelope) as usize {
+            let connection = connections.get(worker % SESSIONS).cloned();
+            let connection = connection.expect("a remainder is below its divisor");
+            workers.spawn(Arc::clone(&load).work(worker, connection));
+        }
+        Ok(Self { load, _workers: workers })
+    }
+
+    /// How long each envelope took that was answered since this was last asked.
+    pub(super) fn forget(&self) -> Vec<Duration> {
+        self.load.forget()
+    }
+
+    /// How many operations were answered since then.
+    pub(super) fn operations(&self) -> f64 {
+        (self.load.lock().len() * self.load.envelope) as f64
+    }
+}
+
+/// Writes so many keys, each once.
+pub(super) async fn fill(bed: &TestBed, keys: usize, shape: Shape) -> Result<()> {
+    let connection = drill::connect(&bed.cluster).await?;
+    let value = vec![b'v'; shape.value_bytes as usize];
+    let mut under_way = tokio::task::JoinSet::new();
+    for first in (0..keys).step_by(FILL_ENVELOPE) {
+        let until = keys.min(first + FILL_ENVELOPE);
+        let (connection, value) = (connection.clone(), value.clone());
+        under_way.spawn(async move {
+            let operations = || (first..until).map(|key| put(key, &value)).collect();
+            while connection.submit(operations()).await.is_err() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        });
+        if under_way.len() >= FILL_IN_FLIGHT {
+            under_way.join_next().await;
+        }
+    }
+    while under_way.join_next().await.is_some() {}
+    Ok(())
+}
+
 /// Puts the load on a cluster and measures.
 pub(super) async fn measure(bed: &TestBed, shape: Shape) -> Result<Figures> {
-    let mut connections = Vec::new();
-    for _ in 0..SESSIONS {
-        connections.push(drill::connect(&bed.cluster).await?);
-    }
-    let load = Arc::new(Load {
-        envelope: shape.envelope as usize,
-        value: vec![b'v'; shape.value_bytes as usize],
-        took: Mutex::new(Vec::new()),
-    });
-    let mut workers = tokio::task::JoinSet::new();
-    for worker in 0..(shape.in_flight / shape.envelope) as usize {
-        let connection = connections.get(worker % SESSIONS).cloned();
-        let connection = connection.expect("a remainder is below its divisor");
-        workers.spawn(Arc::clone(&load).work(worker, connection));
-    }
+    let load = Running::start(bed, shape).await?;
     tokio::time::sleep(Duration::from_secs(shape.seconds) / 4).await;
     load.forget();
     let before = bed.total_usage();
@@ -74,7 +124,7 @@ pub(super) async fn measure(bed: &TestBed, shape: Shape) -> Result<Figures> {
     let elapsed = begun.elapsed();
     let used = bed.total_usage().since(&before);
     let mut took = load.forget();
-    workers.abort_all();
+    drop(load);
     took.sort_unstable();
     let operations = took.len() as u64 * u64::from(shape.envelope);
     if operations == 0 {

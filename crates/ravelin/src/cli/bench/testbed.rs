@@ -83,6 +83,12 @@ impl TestBed {
         servers.map(|(server, pid)| Usage::of(server, *pid)).collect()
     }
 
+    /// The processes of all but one.
+    pub(super) fn others(&self, but: ReplicaId) -> impl Iterator<Item = u32> + '_ {
+        let servers = self.cluster.servers.iter().zip(&self.pids);
+        servers.filter(move |(server, _)| server.id != but).map(|(_, pid)| *pid)
+    }
+
     /// What all servers together have used so far.
     pub(super) fn total_usage(&self) -> Usage {
         self.usage().iter().fold(Usage::default(), |sum, server| sum.plus(server))

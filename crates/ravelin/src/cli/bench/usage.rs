@@ -82,9 +82,23 @@ fn over_threads(pid: u32, file: &str, read: impl Fn(String) -> Option<f64>) -> O
     Some(texts.filter_map(read).sum())
 }
 
+/// What a server's metric of this name shows.
+pub(super) fn metric_of(server: &LocalServer, name: &str) -> Option<f64> {
+    metric(&scrape(server.config.admin_listen?).ok()?, name)
+}
+
+/// Memory of a process that no file stands behind.
+pub(super) fn anonymous_mib(pid: u32) -> Option<f64> {
+    status_mib(pid, "RssAnon:")
+}
+
 fn memory_mib(pid: u32) -> Option<f64> {
+    status_mib(pid, "VmRSS:")
+}
+
+fn status_mib(pid: u32, name: &str) -> Option<f64> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    Some(field(&text, "VmRSS:")? / 1024.0)
+    Some(field(&text, name)? / 1024.0)
 }
 
 fn field(text: &str, name: &str) -> Option<f64> {

@@ -1,0 +1,197 @@
+//! `ravelin bench --away`: how a server comes back that was away while the others worked.
+//!
+//! The load goes on all the time. The server is killed, stays away, and is started again, with its data
+//! or without; it is back when it calls itself correct and stands where the others stood at its start.
+
+use std::fmt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use ravelin_model::ReplicaId;
+use serde::Serialize;
+
+use super::load::{Running, Shape, fill};
+use super::testbed::TestBed;
+use super::usage;
+use crate::exit::{Error, Exit, Result};
+use crate::files::date;
+use crate::files::disk::{self, Privacy};
+use crate::output::Output;
+use crate::processes::{Hands, Logging, Processes};
+
+/// The server that is away.
+const WHO: ReplicaId = ReplicaId(3);
+/// How long the throughput without it is measured before it comes back.
+const BEFORE: Duration = Duration::from_secs(5);
+/// How long it may take to be back.
+const BACK_MAX: Duration = Duration::from_secs(600);
+/// Time between two looks at it.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// What is measured.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Plan {
+    pub(super) away: Duration,
+    /// Keys that are there before.
+    pub(super) keys: usize,
+    /// Whether its data is deleted meanwhile.
+    pub(super) is_lost: bool,
+    pub(super) shape: Shape,
+}
+
+/// What scripts read.
+#[derive(Debug, Serialize)]
+pub(super) struct Return {
+    away_seconds: f64,
+    keys: usize,
+    lost: bool,
+    /// Operations that the others executed while it was away.
+    missed_operations: f64,
+    /// From its start until it serves and stands where the others stood at its start.
+    back_seconds: f64,
+    /// How often it took the others' state.
+    states_fetched: f64,
+    /// Its anonymous memory at most until then, and that of the others.
+    memory_mib: f64,
+    memory_mib_of_others: f64,
+    /// Operations a second of the others: before its return, and until it was back.
+    operations_per_second_before: f64,
+    operations_per_second_meanwhile: f64,
+    throughput_ratio: f64,
+}
+
+/// Lets a server be away, and measures how it comes back.
+pub(super) async fn measure(output: Output, plan: Plan) -> Result<Return> {
+    let bed = TestBed::start(None, Logging::AsFiled).await?;
+    let processes = Processes::of(&bed.cluster)?;
+    if plan.keys > 0 {
+        output.note(format_args!("writing {} keys", plan.keys));
+        fill(&bed, plan.keys, plan.shape).await?;
+    }
+    let load = Running::start(&bed, plan.shape).await?;
+    processes.kill(WHO)?;
+    if plan.is_lost {
+        bed.cluster.wipe(WHO)?;
+    }
+    output.note(format_args!("server {WHO} is away for {:.0} s", plan.away.as_secs_f64()));
+    load.forget();
+    tokio::time::sleep(plan.away.saturating_sub(BEFORE)).await;
+    let missed = load.forget().len() as f64 * f64::from(plan.shape.envelope);
+    let begun = Instant::now();
+    tokio::time::sleep(BEFORE).await;
+    let before = load.operations() / begun.elapsed().as_secs_f64();
+    let missed = missed + load.operations();
+    load.forget();
+    let others = usage::metric_of(server(&bed, ReplicaId(0)), COMMITS).unwrap_or_default();
+    let pid = processes.start(WHO, Hands::Own)?;
+    let begun = Instant::now();
+    let (mut memory, mut memory_of_others) = (0.0_f64, 0.0_f64);
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        memory = memory.max(usage::anonymous_mib(pid).unwrap_or_default());
+        memory_of_others =
+            bed.others(WHO).filter_map(usage::anonymous_mib).fold(memory_of_others, f64::max);
+        let stands = usage::metric_of(server(&bed, WHO), COMMITS).unwrap_or_default();
+        if stands >= others && processes.is_ready(WHO)? {
+            break;
+        }
+        if begun.elapsed() > BACK_MAX {
+            let word = processes.own_word(WHO)?.unwrap_or_else(|| "nothing".to_owned());
+            let cause = format!(
+                "server {WHO} is not back after {} s: it calls itself {word} and stands at commit \
+                 {stands}, of {others} at its start",
+                BACK_MAX.as_secs()
+            );
+            return Err(Error::new(Exit::Failed, cause, "read its log, or use a faster machine"));
+        }
+    }
+    let back_seconds = begun.elapsed().as_secs_f64();
+    let meanwhile = load.operations() / back_seconds;
+    let states_fetched = usage::metric_of(server(&bed, WHO), FETCHED).unwrap_or_default();
+    drop(load);
+    Ok(Return {
+        away_seconds: plan.away.as_secs_f64(),
+        keys: plan.keys,
+        lost: plan.is_lost,
+        missed_operations: missed,
+        back_seconds,
+        states_fetched,
+        memory_mib: memory,
+        memory_mib_of_others: memory_of_others,
+        operations_per_second_before: before,
+        operations_per_second_meanwhile: meanwhile,
+        throughput_ratio: meanwhile / before,
+    })
+}
+
+/// Names of metrics.
+const COMMITS: &str = "ravelin_commit_index";
+const FETCHED: &str = "ravelin_states_fetched_total";
+
+fn server(bed: &TestBed, id: ReplicaId) -> &crate::cluster_dir::LocalServer {
+    bed.cluster.servers.get(id.index()).expect("one of four")
+}
+
+impl Return {
+    /// Adds a row to the table in a file, or begins it.
+    pub(super) fn write_report(&self, path: &Path) -> Result<()> {
+        let known = std::fs::read_to_string(path).unwrap_or_default();
+        let begun = if known.is_empty() { HEADING.to_owned() } else { known };
+        let row = format!(
+            "| {} | {:.0} s{} | {} | {:.0} | {:.1} s | {:.0} | {:.0} MiB | {:.0} MiB | {:.0} | {:.0} | {:.0} % |\n",
+            date::now(),
+            self.away_seconds,
+            if self.lost { ", data deleted" } else { "" },
+            self.keys,
+            self.missed_operations,
+            self.back_seconds,
+            self.states_fetched,
+            self.memory_mib,
+            self.memory_mib_of_others,
+            self.operations_per_second_before,
+            self.operations_per_second_meanwhile,
+            self.throughput_ratio * 100.0
+        );
+        disk::replace(path, &(begun + &row), Privacy::Public)
+    }
+}
+
+const HEADING: &str = "\
+# Servers that come back
+
+Each row is one run of `ravelin bench --away SECONDS [--lost] [--keys N] --report FILE` on a machine of
+two shared processors, which four servers and the clients share. *Back*: from the server's start until it
+serves and stands where the others stood then, the load going on. *Ratio*: operations a second until it
+was back, over those before its start.
+
+| when | away | keys before | operations missed | back after | states fetched | its memory | others' | op/s before | op/s until back | ratio |
+|---|---|---|---|---|---|---|---|---|---|---|
+";
+
+impl fmt::Display for Return {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let data = if self.lost { "its data deleted" } else { "its data kept" };
+        writeln!(
+            out,
+            "a server away for {:.0} s, {data}, {} keys before, {:.0} operations missed",
+            self.away_seconds, self.keys, self.missed_operations
+        )?;
+        writeln!(
+            out,
+            "{:>12.2} s until it was back; states fetched: {:.0}",
+            self.back_seconds, self.states_fetched
+        )?;
+        writeln!(
+            out,
+            "{:>12.1} MiB of memory at most, {:.1} of others",
+            self.memory_mib, self.memory_mib_of_others
+        )?;
+        write!(
+            out,
+            "{:>12.0} operations/s meanwhile, {:.0} before: {:.0} %",
+            self.operations_per_second_meanwhile,
+            self.operations_per_second_before,
+            self.throughput_ratio * 100.0
+        )
+    }
+}
