@@ -10,7 +10,9 @@ use ravelin_model::limits::PEER_MESSAGE_BYTES_MAX;
 use ravelin_model::transfer::{
     Checkpoint, Found, Offer, StateReply, StateRequest, TransferMessage, Wanted,
 };
-use ravelin_model::{BlockRef, CommitIndex, Encode as _, Epoch, SignedPlan, SignedStatement};
+use ravelin_model::{
+    BlockRef, CommitIndex, Encode as _, Epoch, Round, SignedPlan, SignedStatement,
+};
 use ravelin_multicast::OrderingState;
 
 use crate::state::State;
@@ -35,6 +37,8 @@ pub struct Offering {
 #[derive(Debug)]
 struct Held {
     commit: CommitIndex,
+    /// Who goes on from it needs the blocks of later rounds.
+    horizon: Round,
     checkpoint: Checkpoint,
     is_certified: bool,
     /// Whether somebody asked for a part of it since a quorum last signed a checkpoint.
@@ -49,8 +53,10 @@ impl Offering {
         ordering: &OrderingState,
         delivered: impl IntoIterator<Item = BlockRef>,
     ) {
+        let horizon = ordering.horizon();
         let (ordering, delivered) = (ordering.encode(), delivered.into_iter().collect());
-        self.hold(state, Checkpoint { statements: Vec::new(), ordering, delivered }, false);
+        let checkpoint = Checkpoint { statements: Vec::new(), ordering, delivered };
+        self.hold(state, checkpoint, (horizon, false));
     }
 
     /// Keeps the state after the last commit, which ended an epoch, and forgets those of that epoch:
@@ -60,7 +66,8 @@ impl Offering {
             state.release(held.commit);
         }
         let (statements, ordering, delivered) = (Vec::new(), Vec::new(), Vec::new());
-        self.hold(state, Checkpoint { statements, ordering, delivered }, true);
+        let checkpoint = Checkpoint { statements, ordering, delivered };
+        self.hold(state, checkpoint, (Round(0), true));
     }
 
     /// A quorum signed the checkpoint of this commit: older ones go, but for one that is being fetched.
@@ -109,6 +116,12 @@ impl Offering {
         Offer { plans: shown, checkpoint }
     }
 
+    /// Who goes on from a state that is kept needs nothing of the log up to this round.
+    #[must_use]
+    pub fn horizon(&self) -> Option<Round> {
+        self.held.iter().map(|held| held.horizon).min()
+    }
+
     /// Notes that a part of the state after `commit` was asked for.
     pub fn on_want(&mut self, commit: CommitIndex) {
         if let Some(held) = self.held.iter_mut().find(|held| held.commit == commit) {
@@ -116,9 +129,20 @@ impl Offering {
         }
     }
 
-    fn hold(&mut self, state: &mut State, checkpoint: Checkpoint, is_certified: bool) {
+    fn hold(
+        &mut self,
+        state: &mut State,
+        checkpoint: Checkpoint,
+        (horizon, is_certified): (Round, bool),
+    ) {
         let Some(commit) = state.hold() else { return };
-        self.held.push_back(Held { commit, checkpoint, is_certified, is_asked_for: false });
+        self.held.push_back(Held {
+            commit,
+            horizon,
+            checkpoint,
+            is_certified,
+            is_asked_for: false,
+        });
         while self.held.len() > HELD_MAX {
             let newest = self.held.iter().rposition(|held| held.is_certified);
             let oldest = self.held.remove(usize::from(newest == Some(0)));

@@ -177,7 +177,7 @@ impl Replica {
         plans.extend(recorded_plans(&*backend));
         let plan = plans.last().expect("the first one is there").plan.clone();
         let mut state = State::open(backend);
-        if state.root() == Digest::default() {
+        if state.root() == Digest::default() && state.fetching_since().is_none() {
             application.genesis(&plan, &mut state);
             state.finish_commit(CommitIndex(0));
         }

@@ -4,6 +4,7 @@
 use ravelin_crypto::{
     Keyring, Registry, Scheme, SigningKey, Verified, VerifiedEnvelope, plan_digest,
 };
+use ravelin_model::limits::CHECKPOINT_EVERY_DEFAULT;
 use ravelin_model::requests::session::{SessionReply, SessionRequest};
 use ravelin_model::{
     Answer, Application, Block, BlockBody, BlockRef, Change, ClientEntry, ClusterId, ClusterPlan,
@@ -54,6 +55,10 @@ pub(crate) const CLIENTS: u8 = 4;
 
 impl World {
     pub(crate) fn new(n: u16, f: u16) -> Self {
+        Self::with_checkpoints(n, f, CHECKPOINT_EVERY_DEFAULT)
+    }
+
+    pub(crate) fn with_checkpoints(n: u16, f: u16, checkpoint_every: u64) -> Self {
         let registry = Registry::default();
         let public = |kind: u8, index: u16| key(kind, index, &registry).public();
         let members = (0..n).map(|index| Member {
@@ -82,7 +87,7 @@ impl World {
             administrators_needed: 1,
             clients: (0..CLIENTS).map(client).collect(),
             rekey_interval_min_s: 3600,
-            checkpoint_every: 1024,
+            checkpoint_every,
         };
         let cluster = ClusterId(plan_digest(&plan));
         let plan = SignedPlan { plan, signatures: vec![] };

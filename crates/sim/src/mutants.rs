@@ -102,6 +102,11 @@ pub const ALL: &[Planted] = &[
     planted("leader_rotation_fixed", "the same servers lead every round", &[]),
     planted("members_counted_per_answer", "a client counts a member as often as it answers", &[]),
     planted(
+        "offers_of_one_believed",
+        "one signature vouches for a state",
+        &[(OFFERING, "what_a_quorum_did_not_sign_is_not_believed")],
+    ),
+    planted(
         "old_epoch_not_served",
         "members that ended an epoch answer nobody who is still in it",
         &[],
@@ -118,11 +123,6 @@ pub const ALL: &[Planted] = &[
             (FOLLOWING, "a_log_is_read_to_its_end_and_then_the_next_member_has_its_turn"),
             (REGRESSIONS, "what_failed_once_holds"),
         ],
-    ),
-    planted(
-        "offers_of_one_believed",
-        "one signature vouches for a state",
-        &[(OFFERING, "what_a_quorum_did_not_sign_is_not_believed")],
     ),
     planted(
         "ordering_state_believed",

@@ -11,6 +11,8 @@ pub struct Remains<P> {
     pub last: BlockRef,
     /// The newest header known of each member.
     pub headers: Vec<SignedHeader>,
+    /// Proofs against members that forked their chains.
+    pub proofs: Vec<Evidence>,
     /// The blocks above the new horizon, each after its parents.
     pub blocks: Vec<Verified<Block>>,
 }
@@ -43,7 +45,9 @@ impl<P: Payload> Ordering<P> {
             round = round.next();
         }
         blocks.extend(self.made.clone().filter(|made| !self.dag.has(&made.reference())));
-        Remains { payload: self.into_payload(), last, headers, blocks }
+        let proofs = self.rule.group.members().filter_map(|member| self.forks.of(member).cloned());
+        let proofs = proofs.collect();
+        Remains { payload: self.into_payload(), last, headers, proofs, blocks }
     }
 
     /// Ends this ordering: gives up where blocks got their contents from, with the envelopes of own
@@ -67,15 +71,15 @@ impl<P: Payload> Ordering<P> {
     }
 
     /// Takes over what an earlier ordering of the epoch left, but for its payload.
-    pub fn take_over(
-        &mut self,
-        last: BlockRef,
-        headers: &[SignedHeader],
-        blocks: Vec<Verified<Block>>,
-    ) {
+    pub fn take_over<Q>(&mut self, left: Remains<Q>) -> Q {
+        let Remains { payload, last, headers, proofs, blocks } = left;
         headers.iter().for_each(|signed| self.dag.remember_header(signed));
+        for proof in &proofs {
+            self.forks.learn(proof);
+        }
         self.restore_last(last);
         blocks.into_iter().for_each(|block| self.restore(block));
+        payload
     }
 
     /// Forbids this replica to speak: none of its keys is a member's.

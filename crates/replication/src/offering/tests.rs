@@ -2,8 +2,7 @@ use std::collections::BTreeSet;
 
 use ravelin_model::transfer::Spot;
 use ravelin_model::{
-    CommitStatement, Digest, Position, ReplicaId, Round, ServiceId, ServiceStores as _, Suspicion,
-    Time,
+    CommitStatement, Digest, Position, ReplicaId, ServiceId, ServiceStores as _, Suspicion, Time,
 };
 
 use super::*;

@@ -55,7 +55,9 @@ impl Replica {
                     let state = self.execution.state_mut();
                     self.offering.on_certified(state, commit, signed);
                 }
-                let (epoch, round) = (self.keyring.epoch(), self.execution.horizon());
+                let here = self.execution.horizon();
+                let round = self.offering.horizon().map_or(here, |kept| kept.min(here));
+                let epoch = self.keyring.epoch();
                 out.push(Action::Emit(Event::Prunable(Place { epoch, round })));
             }
             Finding::Certified(_) => {}

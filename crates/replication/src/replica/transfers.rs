@@ -219,10 +219,9 @@ impl Replica {
         });
         let ended = std::mem::replace(&mut self.ordering, next);
         let left = ended.into_remains(horizon);
-        *self.ordering.payload_mut() = left.payload;
-        if is_same {
-            self.ordering.take_over(left.last, &left.headers, left.blocks);
-        } else {
+        let payload = if is_same { self.ordering.take_over(left) } else { left.payload };
+        *self.ordering.payload_mut() = payload;
+        if !is_same {
             self.ordering.payload_mut().begin_epoch();
             self.forget_keys();
         }

@@ -61,7 +61,8 @@ pub(super) struct Cluster {
     /// Keys for blocks that each server has, the plan's included.
     keys: u8,
     /// Rounds behind at which a replica fetches the others' state.
-    pub(super) transfer_lag: u64,
+    transfer_lag: u64,
+    are_logs_short: bool,
 }
 
 impl Cluster {
@@ -71,10 +72,20 @@ impl Cluster {
 
     /// The same where each server has so many keys for blocks.
     pub(super) fn with_keys(seed: u64, keys: u8) -> Self {
+        Self::of(World::new(4, 1), seed, (keys, u64::MAX))
+    }
+
+    /// The same with logs of what is above the last checkpoint only, one every 16 commits.
+    pub(super) fn with_short_logs(seed: u64, keys: u8, transfer_lag: u64) -> Self {
+        Self::of(World::with_checkpoints(4, 1, 16), seed, (keys, transfer_lag))
+    }
+
+    fn of(world: World, seed: u64, (keys, transfer_lag): (u8, u64)) -> Self {
         let mut cluster = Self {
             keys,
-            transfer_lag: u64::MAX,
-            world: World::new(4, 1),
+            transfer_lag,
+            are_logs_short: world.plan.plan.checkpoint_every == 16,
+            world,
             nodes: (0..4).map(|_| Node::new()).collect(),
             now: Time(1_000_000_000),
             chance: Chance(seed),
@@ -189,9 +200,11 @@ impl Cluster {
     }
 
     fn replay(&mut self, id: u16, to: ReplicaId, from: Place) {
-        let records = self.nodes[usize::from(id)].log.iter();
-        let records: Vec<_> =
-            records.filter(|record| record.place >= from).take(64).cloned().collect();
+        let node = &self.nodes[usize::from(id)];
+        let pruned = node.prunable.iter().max().filter(|_| self.are_logs_short);
+        let first = pruned.map_or(from, |pruned| from.max(*pruned));
+        let records = node.log.iter().filter(|record| record.place >= first);
+        let records: Vec<_> = records.take(64).cloned().collect();
         let answer = crate::peer::replayed(from.epoch, records);
         let Some(asker) = &self.nodes[to.index()].replica else { return };
         let verdict = crate::peer::verify(asker.keyring(), vec![answer]).pop();
@@ -219,7 +232,7 @@ impl Cluster {
         let execution = replica.execution();
         let commit = execution.state().commit();
         let stands = (execution.state().root(), execution.position(), execution.time());
-        if !self.corrupt.contains(&ReplicaId(id)) {
+        if !self.corrupt.contains(&ReplicaId(id)) && !replica.is_fetching() {
             assert_eq!(*self.roots.entry(commit).or_insert(stands), stands, "{commit:?}");
         }
     }

@@ -1,0 +1,209 @@
+//! Replicas that get the others' state: who does, when, and what goes on meanwhile.
+
+use ravelin_model::Epoch;
+use ravelin_model::transfer::{Found, StateReply, TransferMessage, Wanted};
+
+use crate::state::MemoryBackend;
+
+use super::epochs::{all_in, change_key, epoch_of};
+use super::*;
+
+/// Writes one key after the other through replica 0, so many times.
+fn work(cluster: &mut Cluster, session: u64, numbers: std::ops::Range<u64>) {
+    let connection = cluster.connect(0, 500 + numbers.start, cluster.world.client(0));
+    for number in numbers {
+        let key = format!("key {}", number % 50);
+        let envelope = cluster.write(session, number, key.as_bytes());
+        cluster.submit(0, connection, &envelope);
+        cluster.run_until("an answer", |cluster| {
+            let heard = cluster.nodes[0].heard.get(&connection);
+            heard.into_iter().flatten().any(|message| answers(message, number))
+        });
+    }
+}
+
+fn commit_of(cluster: &Cluster, id: u16) -> u64 {
+    cluster.replica(id).execution().state().commit().0
+}
+
+/// A cluster in which replica 3 was away for so long that the others' logs do not reach back.
+fn away(seed: u64, lag: u64) -> (Cluster, u64) {
+    let mut cluster = Cluster::with_short_logs(seed, 4, lag);
+    let session = cluster.open_session();
+    work(&mut cluster, session, 1..5);
+    cluster.crash(3);
+    work(&mut cluster, session, 5..150);
+    cluster.run(30 * SECOND);
+    (cluster, session)
+}
+
+fn is_back(cluster: &Cluster) -> bool {
+    let [own, other] = [3, 0].map(|id| commit_of(cluster, id));
+    *cluster.replica(3).status() == Status::Active && own + 20 > other
+}
+
+#[test]
+fn who_is_far_behind_fetches_the_state_and_takes_part_again() {
+    for seed in 0..4 {
+        let (mut cluster, session) = away(seed, 20);
+        cluster.start(3);
+        cluster.run_until("it is back", is_back);
+        assert_eq!(cluster.replica(3).fetched_count(), 1, "seed {seed}");
+        assert!(cluster.node(3).statuses.contains(&Status::Fetching));
+        assert!(!cluster.node(3).statuses.contains(&Status::Learner), "it forgot nothing");
+        work(&mut cluster, session, 150..160);
+        cluster.crash(1);
+        work(&mut cluster, session, 160..165);
+        assert!(cluster.nodes.iter().all(|node| node.accused.is_empty()));
+    }
+}
+
+#[test]
+fn who_is_a_little_behind_reads_the_blocks() {
+    let (mut cluster, _) = away(5, 1_000_000);
+    cluster.node(0).prunable.clear();
+    cluster.node(1).prunable.clear();
+    cluster.start(3);
+    cluster.run_until("it is back", is_back);
+    assert_eq!(cluster.replica(3).fetched_count(), 0);
+}
+
+#[test]
+fn who_gets_no_further_by_blocks_fetches_the_state() {
+    let (mut cluster, _) = away(6, 1_000_000);
+    cluster.start(3);
+    cluster.run_until("it is back", is_back);
+    assert_eq!(cluster.replica(3).fetched_count(), 1, "the logs do not reach back");
+}
+
+/// Without its disk it has the state of the others first, and another key after that.
+#[test]
+fn who_lost_everything_gets_the_state_and_another_key() {
+    for seed in 0..4 {
+        let (mut cluster, session) = away(seed, 20);
+        cluster.node(3).backend = MemoryBackend::new();
+        cluster.node(3).log.clear();
+        cluster.start(3);
+        cluster.run_until("the next epoch", all_in(2));
+        assert!(cluster.replica(3).fetched_count() > 0, "seed {seed}");
+        work(&mut cluster, session, 150..160);
+        cluster.run_until("it is back", is_back);
+        assert!(cluster.nodes.iter().all(|node| node.accused.is_empty()), "seed {seed}");
+    }
+}
+
+/// Epochs that ended meanwhile come with the state; nobody reads through them.
+#[test]
+fn who_was_away_for_epochs_goes_on_in_the_present_one() {
+    for is_lost in [false, true] {
+        let (mut cluster, session) = away(7, 20);
+        for (turn, member) in [(2, 1), (3, 2)] {
+            change_key(&mut cluster, member);
+            cluster.run_until("the next epoch", |cluster| {
+                (0..3).all(|id| epoch_of(cluster, id) == turn)
+            });
+        }
+        if is_lost {
+            cluster.node(3).backend = MemoryBackend::new();
+            cluster.node(3).log.clear();
+        }
+        cluster.start(3);
+        cluster.run_until("it is back", is_back);
+        let plans = cluster.replica(3).plans().len();
+        assert!(plans >= 3 && cluster.replica(3).fetched_count() >= 1);
+        work(&mut cluster, session, 150..155);
+        // And it has them after a restart.
+        cluster.crash(3);
+        cluster.start(3);
+        assert!(cluster.replica(3).plans().len() >= 3);
+        cluster.run_until("it is back", is_back);
+    }
+}
+
+/// At every step: what it had is not lost, and nothing of it is believed before it is whole.
+#[test]
+fn a_crash_at_any_moment_of_it_is_made_up_for() {
+    for seed in 0..12 {
+        let (mut cluster, session) = away(seed, 20);
+        cluster.start(3);
+        let mut is_seen = false;
+        for _ in 0..6 {
+            for _ in 0..cluster.chance.index(120) {
+                cluster.step();
+            }
+            is_seen |= cluster.replica(3).is_fetching();
+            cluster.crash(3);
+            cluster.start(3);
+            let since = cluster.replica(3).execution().state().fetching_since();
+            assert_eq!(since.is_some(), cluster.replica(3).is_fetching(), "seed {seed}");
+        }
+        cluster.run_until("it is back", is_back);
+        work(&mut cluster, session, 150..152);
+        assert!(cluster.nodes.iter().all(|node| node.accused.is_empty()), "seed {seed}");
+        assert!(is_seen || seed > 0);
+    }
+}
+
+/// Clients hear nothing from who has no state, and watchers that theirs have ended.
+#[test]
+fn who_fetches_the_state_answers_no_client() {
+    let (mut cluster, _) = away(8, 20);
+    cluster.start(3);
+    let connection = cluster.connect(3, 7, cluster.world.client(0));
+    cluster.ask(3, connection, watch(9, KV));
+    cluster.take(3, connection);
+    cluster.run_until("it fetches", |cluster| cluster.replica(3).is_fetching());
+    cluster.take(3, connection);
+    questions().into_iter().for_each(|question| cluster.ask(3, connection, question));
+    assert!(cluster.take(3, connection).is_empty());
+    cluster.ask(3, connection, ClientMessage::Status { id: 1 });
+    let told = cluster.take(3, connection);
+    let [ServerMessage::Status { report, .. }] = told.as_slice() else { panic!("{told:?}") };
+    assert_eq!(report.state, "catching_up");
+    cluster.run_until("it is back", is_back);
+    let told = cluster.take(3, connection);
+    let ended = |message: &ServerMessage| matches!(message, ServerMessage::Compacted { id: 9, .. });
+    assert!(told.iter().any(ended), "{told:?}");
+}
+
+/// Nobody who works is made to give up its state: not by offers, nor by parts of states.
+#[test]
+fn what_was_not_asked_for_has_no_effect() {
+    let (mut cluster, _) = away(9, 20);
+    cluster.act(0, |replica, now, out| {
+        let ask = TransferMessage::Ask { epoch: Epoch(1), commit: CommitIndex(0) };
+        replica.on_message(now, ReplicaId(1), Message::Transfer(ask), out);
+    });
+    let ask = TransferMessage::Ask { epoch: Epoch(1), commit: CommitIndex(0) };
+    let mut out = Vec::new();
+    let now = cluster.now.after(SECOND);
+    let replica = cluster.node(0).replica.as_mut().unwrap();
+    replica.on_message(now, ReplicaId(2), Message::Transfer(ask), &mut out);
+    let offer = out.into_iter().find_map(|action| match action {
+        Action::Send(_, offer @ Message::Transfer(TransferMessage::Offer(_))) => Some(offer),
+        _ => None,
+    });
+    let offer = offer.expect("an offer");
+    let reply = StateReply { commit: CommitIndex(16), found: Found::Gone };
+    for message in [offer, Message::Transfer(TransferMessage::Have(reply))] {
+        for from in [0, 2, 3].map(ReplicaId) {
+            cluster.act(1, |replica, now, out| replica.on_message(now, from, message.clone(), out));
+        }
+    }
+    cluster.run(SECOND);
+    assert_eq!(*cluster.replica(1).status(), Status::Active);
+    assert_eq!(cluster.replica(1).fetched_count(), 0);
+}
+
+/// Who has no state to show says so.
+#[test]
+fn who_fetches_the_state_shows_none() {
+    let (mut cluster, _) = away(10, 20);
+    cluster.start(3);
+    cluster.run_until("it fetches", |cluster| cluster.replica(3).is_fetching());
+    let commit = cluster.replica(3).execution().state().commit();
+    let request = StateRequest { commit, wanted: Wanted::Entries(vec![Digest::default()]) };
+    let part = cluster.replica(3).state_part(&request);
+    let Message::Transfer(TransferMessage::Have(reply)) = part else { panic!() };
+    assert_eq!(reply.found, Found::Gone);
+}
