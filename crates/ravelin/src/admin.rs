@@ -1,6 +1,10 @@
 //! Health and metrics of a server, for monitors on its own host.
 
-use std::sync::PoisonError;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Arc, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
@@ -15,24 +19,108 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use ravelin_runtime::driver::Totals;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Sleep, sleep};
 
 use crate::server::{Snapshot, Window};
 
 /// A server that has not turned for so long counts as stuck.
 const STUCK_AFTER: Duration = Duration::from_secs(5);
+/// Connections of monitors at once.
+pub(crate) const ADMIN_CONNECTIONS_MAX: usize = 32;
+/// How long one of them lasts; a monitor asks again over another.
+const ADMIN_CONNECTION_MAX: Duration = Duration::from_secs(10);
 
 /// Serves `/livez`, `/readyz` and `/metrics` until the runtime ends.
 pub(crate) async fn serve(
-    listener: tokio::net::TcpListener,
+    listener: TcpListener,
     window: Window,
     tolerated: usize,
-) -> std::io::Result<()> {
+) -> io::Result<()> {
     let router = Router::new()
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .with_state((window, tolerated));
-    axum::serve(listener, router).await
+    axum::serve(Few::new(listener), router).await
+}
+
+/// A listener with few connections at once, each of which ends in time. Others wait unaccepted.
+struct Few {
+    listener: TcpListener,
+    places: Arc<Semaphore>,
+}
+
+impl Few {
+    fn new(listener: TcpListener) -> Self {
+        Self { listener, places: Arc::new(Semaphore::new(ADMIN_CONNECTIONS_MAX)) }
+    }
+}
+
+impl axum::serve::Listener for Few {
+    type Io = Brief;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Brief, SocketAddr) {
+        let place = Arc::clone(&self.places).acquire_owned().await;
+        let place = place.expect("the semaphore is never closed");
+        let (stream, from) = axum::serve::Listener::accept(&mut self.listener).await;
+        (Brief { stream, end: Box::pin(sleep(ADMIN_CONNECTION_MAX)), _place: place }, from)
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+}
+
+/// A connection that breaks off when its time is over.
+struct Brief {
+    stream: TcpStream,
+    end: Pin<Box<Sleep>>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Brief {
+    fn step<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        step: impl FnOnce(Pin<&mut TcpStream>, &mut Context<'_>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if self.end.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        step(Pin::new(&mut self.stream), context)
+    }
+}
+
+impl AsyncRead for Brief {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.get_mut().step(context, |stream, context| stream.poll_read(context, into))
+    }
+}
+
+impl AsyncWrite for Brief {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.get_mut().step(context, |stream, context| stream.poll_write(context, bytes))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().step(context, |stream, context| stream.poll_flush(context))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().step(context, |stream, context| stream.poll_shutdown(context))
+    }
 }
 
 type Shared = State<(Window, usize)>;

@@ -4,8 +4,8 @@
 //! one machine can be put in one order (`ravelin bench --trace` does). The driver adds when the
 //! log was synced and when a deadline of the core had come.
 
-use ravelin_model::wire::{ClientMessage, ServerMessage};
-use ravelin_model::{Action, Block};
+use ravelin_model::wire::ServerMessage;
+use ravelin_model::{Action, Block, Envelope};
 use ravelin_multicast::Message;
 use ravelin_replication::Event;
 use ravelin_runtime::clock::Clock;
@@ -17,12 +17,10 @@ pub(crate) fn are_traced() -> bool {
     tracing::enabled!(target: HOPS, tracing::Level::TRACE)
 }
 
-/// A client asked for something.
-pub(crate) fn on_asked(clock: &Clock, message: &ClientMessage) {
-    if let ClientMessage::Submit(envelope) = message {
-        let (at_us, first) = (clock.now().0, envelope.first.0);
-        tracing::trace!(target: HOPS, at_us, hop = "received", first, "envelope of a client");
-    }
+/// A client asked that an envelope be ordered.
+pub(crate) fn on_submitted(clock: &Clock, envelope: &Envelope) {
+    let (at_us, first) = (clock.now().0, envelope.first.0);
+    tracing::trace!(target: HOPS, at_us, hop = "received", first, "envelope of a client");
 }
 
 /// A peer's message was taken.

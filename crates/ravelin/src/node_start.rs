@@ -11,6 +11,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::admin;
+use crate::descriptors;
 use crate::exit::{Error, Exit, Result};
 use crate::files::identity::Identity;
 use crate::files::node::{LogFormat, LogLevel, NodeConfig};
@@ -43,6 +44,7 @@ fn prepare(identity: &mut Identity) {
 }
 
 async fn run(config: &NodeConfig, mut seat: Seat, intruders: Option<&str>) -> Result<()> {
+    let client_limits = descriptors::provide(config.client_limits, seat.group.size())?;
     let peer_listener = listen(config.peer_listen).await?;
     let client_listener = listen(config.client_listen).await?;
     let window: Window = Arc::new(Mutex::new(None));
@@ -70,6 +72,7 @@ async fn run(config: &NodeConfig, mut seat: Seat, intruders: Option<&str>) -> Re
         peer_listener,
         client_listener,
         log_retention_bytes: config.log_retention_bytes,
+        client_limits,
         intruders: intruders.map(str::to_owned),
     };
     let (stop, stopped) = oneshot::channel();

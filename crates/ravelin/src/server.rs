@@ -6,18 +6,19 @@ use std::time::Instant;
 
 use crate::files::identity::Identity;
 use crate::hops;
+use crate::intake::{Intake, Taken};
 use anyhow::Context as _;
 use ravelin_crypto::{Keyring, Scheme, SigningKey};
-use ravelin_model::limits::{CLIENT_MESSAGE_BYTES_MAX, TRANSFER_LAG_DEFAULT};
+use ravelin_model::limits::TRANSFER_LAG_DEFAULT;
 use ravelin_model::transfer::StateRequest;
-use ravelin_model::wire::{ClientMessage, StatusReport};
+use ravelin_model::wire::{ServerMessage, StatusReport};
 use ravelin_model::{
-    Action, Actions, ClusterId, Decode as _, Encode as _, Epoch, LogRecord, Place, Protocol,
-    PublicKey, Purpose, ReplicaId, SignedPlan, Suspicion, Time,
+    Action, Actions, ClusterId, Encode as _, Envelope, Epoch, LogRecord, Place, Protocol,
+    PublicKey, Purpose, Refusal, ReplicaId, SignedPlan, Suspicion, Time,
 };
 use ravelin_multicast::Message;
 use ravelin_replication::{
-    ClientInput, ConnectionId, Event, Replica, Setup, peer, recorded_place, recorded_plans,
+    ClientInput, ConnectionId, Event, Replica, Setup, Status, peer, recorded_place, recorded_plans,
 };
 use ravelin_runtime::clock::Clock;
 use ravelin_runtime::driver::{self, Effect, Node, Totals, World};
@@ -49,6 +50,8 @@ pub(crate) struct ServerConfig {
     pub(crate) client_listener: TcpListener,
     /// Bytes of committed blocks kept for laggards.
     pub(crate) log_retention_bytes: u64,
+    /// How many clients, and how patient with them.
+    pub(crate) client_limits: ClientLimits,
     /// Names of the intruders in whose hands it is, for drills.
     pub(crate) intruders: Option<String>,
 }
@@ -100,15 +103,17 @@ pub(crate) async fn serve(
     let clients = ClientListener::start(ClientConfig {
         key: transport,
         listener: config.client_listener,
-        limits: ClientLimits::default(),
+        limits: config.client_limits,
         timing: Timing::default(),
     });
+    let intake = Intake::new(clients.0.guests());
     let world = World { own: config.own, peers: network, clients, log, stop };
     let clock = Clock::start();
     let epoch = server.replica().keyring().epoch();
     let own = config.own;
     let identity = config.identity;
-    let host = Host { server, own, identity, epoch, window, clock, deeds: Vec::new() };
+    let deeds = Vec::new();
+    let host = Host { server, own, identity, epoch, window, intake, clock, deeds };
     driver::run(host, world).await.context("the log failed; this server must not go on")
 }
 
@@ -201,6 +206,8 @@ struct Host {
     /// The epoch in which it last said something.
     epoch: Epoch,
     window: Window,
+    /// What clients send.
+    intake: Intake,
     /// For the trace alone.
     clock: Clock,
     /// Used by one call at a time.
@@ -237,6 +244,17 @@ impl Host {
 }
 
 impl Host {
+    /// What to say to an envelope that nobody may send over this connection.
+    fn refusal(&self, connection: u64, envelope: &Envelope) -> Action<Wire, Event> {
+        let refusal = match self.server.replica().status() {
+            Status::FailSafe(_) => Refusal::Halted,
+            _ => Refusal::UnknownClient,
+        };
+        let (session, first) = (envelope.session, envelope.first.0);
+        let denied = ServerMessage::Denied { session, first, refusal };
+        Action::Emit(Event::ToClient(ConnectionId(connection), denied))
+    }
+
     /// A new epoch began: from now on this server speaks in it, with the key that its plan names.
     fn begin(&mut self, signed: &SignedPlan) {
         self.epoch = signed.plan.epoch;
@@ -333,10 +351,13 @@ impl Node for Host {
     }
 
     fn on_client_opened(&mut self, connection: u64, key: PublicKey) {
+        let is_enrolled = self.server.replica().execution().admits(&key);
+        self.intake.open(connection, key, is_enrolled);
         self.server.on_client_opened(ConnectionId(connection), key);
     }
 
     fn on_client_closed(&mut self, connection: u64) {
+        self.intake.close(connection);
         self.server.on_client_closed(ConnectionId(connection));
     }
 
@@ -346,25 +367,28 @@ impl Node for Host {
         frames: &[(u64, Received)],
         out: &mut Actions<Self>,
     ) -> Vec<u64> {
+        let execution = self.server.replica().execution();
+        let taken = self.intake.take(frames, |key| execution.admits(key));
         let mut to_close = Vec::new();
         let mut envelopes = Vec::new();
-        let mut shapes = Vec::with_capacity(frames.len());
-        for (connection, bytes) in frames {
-            let message = decode_client(bytes);
-            if hops::are_traced() {
-                message.iter().for_each(|message| hops::on_asked(&self.clock, message));
-            }
+        let mut inputs = Vec::with_capacity(taken.len());
+        for (connection, message) in taken {
             match message {
-                Some(ClientMessage::Submit(envelope)) => {
+                Taken::Submit(envelope) => {
+                    if hops::are_traced() {
+                        hops::on_submitted(&self.clock, &envelope);
+                    }
                     envelopes.push(envelope);
-                    shapes.push((*connection, None));
+                    inputs.push((connection, None));
                 }
-                Some(other) => shapes.push((*connection, Some(other))),
-                None => to_close.push(*connection),
+                Taken::Other(message) => inputs.push((connection, Some(message))),
+                Taken::Unwelcome(envelope) => out.push(self.refusal(connection, &envelope)),
+                Taken::Unheard => {}
+                Taken::Nonsense => to_close.push(connection),
             }
         }
         let mut verdicts = self.server.replica().keyring().verify_envelopes(envelopes).into_iter();
-        for (connection, message) in shapes {
+        for (connection, message) in inputs {
             let input = match message {
                 Some(other) => ClientInput::Other(other),
                 None => match verdicts.next().expect("one verdict an envelope") {
@@ -392,11 +416,4 @@ impl Node for Host {
     fn close(&mut self) {
         self.server.close();
     }
-}
-
-fn decode_client(bytes: &[u8]) -> Option<ClientMessage> {
-    if bytes.len() > CLIENT_MESSAGE_BYTES_MAX {
-        return None;
-    }
-    ClientMessage::decode("client message", bytes).ok()
 }

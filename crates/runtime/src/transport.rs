@@ -36,9 +36,11 @@ pub mod peers;
 
 mod accept;
 mod counters;
+mod crowd;
 mod frame;
 mod identity;
 mod outbox;
+mod pace;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -50,6 +52,7 @@ use ravelin_model::limits::{
     CLIENT_MESSAGE_BYTES_MAX, PEER_MESSAGE_BYTES_MAX, SERVER_MESSAGE_BYTES_MAX,
 };
 
+pub use accept::HandshakeLimits;
 pub use counters::{Counter, Counters};
 pub use frame::Received;
 pub use identity::TransportKey;
@@ -79,7 +82,7 @@ pub enum PeerEvent {
 }
 
 /// How much one channel may hold, and how long its messages may be.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChannelLimits {
     /// Bytes of a message that is accepted from the other end.
     pub received_bytes_max: usize,
@@ -129,6 +132,9 @@ pub struct Timing {
     pub keepalive_every: Duration,
     /// Time without a byte after which the other end counts as gone.
     pub silence_max: Duration,
+    /// Time in which the other end takes no byte of what is being sent, after which it counts as
+    /// gone, whatever it sends itself.
+    pub stall_max: Duration,
     /// Pause before the second attempt to connect; it doubles from there on.
     pub backoff_min: Duration,
     /// Longest pause between two attempts to connect.
@@ -141,6 +147,7 @@ impl Default for Timing {
             handshake_max: Duration::from_secs(3),
             keepalive_every: Duration::from_millis(500),
             silence_max: Duration::from_secs(3),
+            stall_max: Duration::from_secs(10),
             backoff_min: Duration::from_millis(20),
             backoff_max: Duration::from_secs(1),
         }

@@ -47,6 +47,24 @@ fn a_batch_finds_exactly_the_bad_ones() {
     }
 }
 
+#[test]
+fn bad_signatures_among_good_ones_cost_a_bounded_number_of_looks() {
+    let (scheme, keys) = schemes().swap_remove(0);
+    let good: Vec<Claim> = claims(&keys).into_iter().cycle().take(200).collect();
+    for every in [1, 2, 31, 100, 200] {
+        let mut mixed = good.clone();
+        mixed.iter_mut().step_by(every).for_each(|claim| claim.signature.0[5] ^= 1);
+        let (verdicts, looks) = scheme.judge(&mixed);
+        let expected: Vec<_> = (0..mixed.len()).map(|index| index % every != 0).collect();
+        assert_eq!(verdicts, expected, "one in {every}");
+        assert!(looks <= 3 * mixed.len(), "{looks} looks, one bad in {every}");
+        if every == 200 {
+            assert!(looks <= 2 * mixed.len() + PART_MAX, "{looks} looks for a single bad one");
+        }
+    }
+    assert_eq!(scheme.judge(&good).1, good.len(), "one look each if all are good");
+}
+
 /// Scenario 31: keys and signatures of small order satisfy the cofactored equation only. ZIP-215
 /// accepts them singly and in batches; a library that judged the two differently would fork.
 #[test]

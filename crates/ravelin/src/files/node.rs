@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 use ravelin_model::limits::LOG_RETENTION_BYTES_DEFAULT;
 use ravelin_model::plan::Labels;
+use ravelin_runtime::transport::clients::ClientLimits;
 use serde::Deserialize;
 
 use super::card::{check_address, check_name};
@@ -18,6 +19,8 @@ use crate::settings::{Layers, Origin, Setting, Shown, Sources};
 pub(crate) const ADMIN_LISTEN_DEFAULT: &str = "127.0.0.1:7703";
 /// The least that the log keeps: one segment.
 const LOG_RETENTION_BYTES_MIN: u64 = 64 << 20;
+/// The most connections that a node file may ask for.
+const CLIENTS_MAX: usize = 65_536;
 
 /// A node file with all that flags and environment changed in it, checked. Paths are absolute.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +47,8 @@ pub(crate) struct NodeConfig {
     pub(crate) labels: Labels,
     /// Bytes of committed blocks kept for laggards.
     pub(crate) log_retention_bytes: u64,
+    /// How many clients, and how patient with them.
+    pub(crate) client_limits: ClientLimits,
     /// Least importance of what is logged.
     pub(crate) log_level: LogLevel,
     /// Form of the log on stderr.
@@ -144,6 +149,10 @@ struct RawLabels {
 #[serde(deny_unknown_fields)]
 struct RawLimits {
     log_retention_bytes: Option<u64>,
+    clients_max: Option<u64>,
+    clients_per_address_max: Option<u64>,
+    clients_per_key_max: Option<u64>,
+    strangers_max: Option<u64>,
 }
 
 #[derive(Default, Deserialize)]
@@ -217,6 +226,7 @@ impl NodeConfig {
             raw.limits.log_retention_bytes,
             LOG_RETENTION_BYTES_DEFAULT,
         );
+        let client_limits = client_limits(&raw.limits, &mut layers)?;
         let log_level =
             layers.pick("log.level", overrides.log_level, raw.log.level, LogLevel::Info);
         let log_format =
@@ -237,6 +247,7 @@ impl NodeConfig {
             client_address,
             labels: Labels { zone, os, administrator },
             log_retention_bytes,
+            client_limits,
             log_level,
             log_format,
         };
@@ -287,6 +298,31 @@ impl NodeConfig {
         let others = [("peer_listen", self.peer_listen), ("client_listen", self.client_listen)];
         others.into_iter().chain(admin).collect()
     }
+}
+
+/// How many clients the file lets in.
+fn client_limits(raw: &RawLimits, layers: &mut Layers<'_>) -> Result<ClientLimits> {
+    let limits = ClientLimits::default();
+    let mut pick = |key: &str, in_file: Option<u64>, default: usize| {
+        let key = format!("limits.{key}");
+        let value = layers.pick(&key, None, in_file, default as u64);
+        let count = usize::try_from(value).ok().filter(|count| (1..=CLIENTS_MAX).contains(count));
+        count.ok_or_else(|| {
+            let hint = format!("from 1 to {CLIENTS_MAX}; each connection may hold 10 MiB");
+            Error::usage(format!("{key} is {value}"), hint)
+        })
+    };
+    Ok(ClientLimits {
+        connections_max: pick("clients_max", raw.clients_max, limits.connections_max)?,
+        per_address_max: pick(
+            "clients_per_address_max",
+            raw.clients_per_address_max,
+            limits.per_address_max,
+        )?,
+        per_key_max: pick("clients_per_key_max", raw.clients_per_key_max, limits.per_key_max)?,
+        strangers_max: pick("strangers_max", raw.strangers_max, limits.strangers_max)?,
+        ..limits
+    })
 }
 
 /// A node file in the making. Paths are as seen from the file.

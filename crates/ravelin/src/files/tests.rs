@@ -221,6 +221,13 @@ fn errors_name_the_line_and_the_nearest_key() {
             "less than one segment",
             "at least",
         ),
+        ("# clients_max = 512", "clients_max = 0", "limits.clients_max is 0", "from 1 to"),
+        (
+            "# strangers_max = 64",
+            "strangers_max = 70000",
+            "limits.strangers_max is 70000",
+            "from 1 to 65536",
+        ),
         ("s1.example.org:7701", "s1.example.org", "it has no port", "write host:port"),
         ("s1.example.org:7701", "0.0.0.0:7701", "unspecified host", "write host:port"),
         ("s1.example.org:7701", "[::1:7701", "makes no sense", "write host:port"),

@@ -12,6 +12,7 @@ pub(crate) struct Cluster {
     dir: PathBuf,
     servers: Vec<Option<Child>>,
     client_addresses: Vec<String>,
+    peer_addresses: Vec<String>,
 }
 
 /// What a run printed, and how it ended.
@@ -37,7 +38,7 @@ impl Cluster {
         let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("services-{name}"));
         let _ = fs::remove_dir_all(&dir);
         fs::create_dir_all(&dir).expect("the target directory is ours");
-        Self { dir, servers: Vec::new(), client_addresses: Vec::new() }
+        Self { dir, servers: Vec::new(), client_addresses: Vec::new(), peer_addresses: Vec::new() }
     }
 
     /// Starts a cluster with two administrators, of whom `needed` must sign.
@@ -64,6 +65,7 @@ impl Cluster {
             cluster.type_in(&format!("node init --dir s{id} --name s{id} {addresses}"));
             cluster.write_card(id);
             cluster.client_addresses.push(client);
+            cluster.peer_addresses.push(peer);
         }
         let keygen = |file: &str| cluster.type_in(&format!("auth keygen --out {file}"));
         let keys = ["admin0.key", "admin1.key", "client.key"].map(keygen);
@@ -136,6 +138,16 @@ impl Cluster {
     /// Where clients reach a server.
     pub(crate) fn client_address(&self, id: usize) -> &str {
         &self.client_addresses[id]
+    }
+
+    /// Where the others reach a server.
+    pub(crate) fn peer_address(&self, id: usize) -> &str {
+        &self.peer_addresses[id]
+    }
+
+    /// The process of a server that runs.
+    pub(crate) fn pid(&self, id: usize) -> u32 {
+        self.servers[id].as_ref().expect("it runs").id()
     }
 
     /// The binary with these arguments.

@@ -4,6 +4,7 @@
 
 mod clients;
 mod cluster;
+mod floods;
 mod kv;
 mod locks;
 mod servers;

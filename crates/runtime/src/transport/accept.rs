@@ -1,14 +1,14 @@
-//! The accepting end: listens, admits, authenticates, and hands over what passed.
+//! The accepting end: listens, authenticates, and hands over what passed.
 //!
 //! **Guarantee:** a stranger holds at most one of a bounded number of handshakes, for a bounded
-//! time. When all are taken the oldest gives way to the newest: an honest handshake is over in two
-//! round trips, so those that wait longest are the least likely to be honest, and connections that
-//! say nothing cannot keep others out.
+//! time, and all handshakes together cost a bounded part of the processor. When an address has as
+//! many as it may have, its oldest gives way to its newest; when all are taken, the oldest of the
+//! address that has the most does. An honest handshake is over in two round trips, so those that
+//! wait longest are the least likely to be honest, and a flood from few addresses displaces itself.
 
-use std::collections::VecDeque;
 use std::io;
-use std::net::IpAddr;
-use std::sync::{Arc, Weak};
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ravelin_model::PublicKey;
@@ -20,38 +20,43 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use super::Counters;
+use super::crowd::{Crowd, Ticket};
 use super::frame::write_frames;
 use super::identity::key_of_other_end;
+use super::pace::Pace;
 use super::session::{SecureStream, buffered};
 
 /// Pause after the system refused to accept, for want of descriptors for example.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
+/// Handshakes whose work begins in one second at most, at one listener: each costs about 0.2 ms, so
+/// strangers get a tenth of a core. As many as may be under way are saved up.
+const HANDSHAKES_PER_SECOND_MAX: u32 = 500;
 
 /// What becomes of connections.
 pub(super) trait Reception: Send + Sync + 'static {
-    /// What a connection holds from its admission to its end.
-    type Admission: Send;
-
-    /// Whether to begin a handshake with this address.
-    fn admit(&self, from: IpAddr) -> Option<Self::Admission>;
-
-    /// Whether this key is welcome once it is proven.
-    fn welcome(&self, admission: &mut Self::Admission, key: PublicKey) -> bool;
-
-    /// Serves an authenticated connection to its end.
+    /// Serves an authenticated connection, which comes from `site`, to its end.
     fn serve(
         &self,
         stream: SecureStream,
         key: PublicKey,
-        admission: Self::Admission,
+        site: IpAddr,
     ) -> impl Future<Output = ()> + Send;
+}
+
+/// How many handshakes may be under way at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HandshakeLimits {
+    /// In all.
+    pub total_max: usize,
+    /// From one address; of IPv6, from one /64. Loopback addresses may have all.
+    pub per_address_max: usize,
 }
 
 /// The accepting end of one listener.
 pub(super) struct Gate<R> {
     pub(super) listener: TcpListener,
     pub(super) tls: Arc<ServerConfig>,
-    pub(super) handshakes_max: usize,
+    pub(super) handshakes: HandshakeLimits,
     pub(super) handshake_max: Duration,
     pub(super) counters: Arc<Counters>,
     pub(super) reception: Arc<R>,
@@ -61,7 +66,10 @@ impl<R: Reception> Gate<R> {
     /// Accepts until dropped, and then every connection accepted ends as well.
     pub(super) async fn run(self) {
         let mut connections = JoinSet::new();
-        let mut handshakes = Handshakes::default();
+        let HandshakeLimits { total_max, per_address_max } = self.handshakes;
+        let handshakes = Crowd::new(total_max);
+        let saved_max = u32::try_from(total_max).unwrap_or(u32::MAX);
+        let pace = Arc::new(Pace::new(HANDSHAKES_PER_SECOND_MAX, saved_max));
         loop {
             let accepted = tokio::select! {
                 accepted = self.listener.accept() => accepted,
@@ -69,9 +77,12 @@ impl<R: Reception> Gate<R> {
             };
             match accepted {
                 Ok((stream, from)) => {
-                    let Some(admission) = self.reception.admit(from.ip()) else { continue };
-                    let evict = handshakes.begin(self.handshakes_max);
-                    connections.spawn(self.one_connection(stream, admission, evict));
+                    let site = site(from.ip());
+                    let most = if site.is_loopback() { total_max } else { per_address_max };
+                    let evict = Arc::new(Notify::new());
+                    let place = handshakes.push_in(site, most, Arc::clone(&evict));
+                    let arrival = Arrival { stream, site, evict, place };
+                    connections.spawn(self.one_connection(arrival, Arc::clone(&pace)));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
@@ -83,29 +94,25 @@ impl<R: Reception> Gate<R> {
 
     fn one_connection(
         &self,
-        stream: TcpStream,
-        mut admission: R::Admission,
-        evict: Arc<Notify>,
+        arrival: Arrival,
+        pace: Arc<Pace>,
     ) -> impl Future<Output = ()> + Send + use<R> {
         let acceptor = TlsAcceptor::from(Arc::clone(&self.tls));
         let (reception, counters) = (Arc::clone(&self.reception), Arc::clone(&self.counters));
         let handshake_max = self.handshake_max;
         async move {
+            let Arrival { stream, site, evict, place } = arrival;
             let outcome = tokio::select! {
-                outcome = timeout(handshake_max, handshake(acceptor, stream)) => {
+                outcome = timeout(handshake_max, handshake(acceptor, stream, &pace)) => {
                     outcome.unwrap_or(Err(HandshakeError::Timeout))
                 }
                 () = evict.notified() => Err(HandshakeError::Evicted),
             };
-            drop(evict); // from here on it counts as a connection
+            drop(place); // from here on it counts as a connection
             match outcome {
-                Ok((mut stream, key)) => {
-                    let welcomed = reception.welcome(&mut admission, key)
-                        && greet(&mut stream, handshake_max).await;
-                    if welcomed {
-                        counters.connected.add(1);
-                        reception.serve(stream, key, admission).await;
-                    }
+                Ok((stream, key)) => {
+                    counters.connected.add(1);
+                    reception.serve(stream, key, site).await;
                 }
                 Err(error) => error.count(&counters),
             }
@@ -113,43 +120,40 @@ impl<R: Reception> Gate<R> {
     }
 }
 
+/// A connection that has just come, and its place among those in their handshake.
+struct Arrival {
+    stream: TcpStream,
+    site: IpAddr,
+    evict: Arc<Notify>,
+    place: Ticket<IpAddr>,
+}
+
+/// The part of an address that costs something to have.
+pub(super) fn site(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) if !address.is_loopback() => {
+            IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)))
+        }
+        address => address,
+    }
+}
+
 async fn handshake(
     acceptor: TlsAcceptor,
     stream: TcpStream,
+    pace: &Pace,
 ) -> Result<(SecureStream, PublicKey), HandshakeError> {
+    stream.readable().await?; // who says nothing takes no turn
+    pace.turn().await;
     let expected = acceptor.config().alpn_protocols.first().cloned();
-    let stream = SecureStream::from(acceptor.accept(buffered(stream)?).await?);
+    let mut stream = SecureStream::from(acceptor.accept(buffered(stream)?).await?);
     let (_, connection) = stream.get_ref();
     if connection.alpn_protocol() != expected.as_deref() {
         return Err(HandshakeError::WrongProtocol);
     }
     let key = key_of_other_end(connection).ok_or(HandshakeError::WrongKey)?;
+    write_frames(&mut stream, &[]).await?; // tells the dialer that it was let in
     Ok((stream, key))
-}
-
-/// Tells the dialer that it was let in.
-async fn greet(stream: &mut SecureStream, patience: Duration) -> bool {
-    matches!(timeout(patience, write_frames(stream, &[])).await, Ok(Ok(())))
-}
-
-/// Handshakes under way, oldest first.
-#[derive(Default)]
-struct Handshakes(VecDeque<Weak<Notify>>);
-
-impl Handshakes {
-    /// Makes room for one more, and returns what it listens to.
-    fn begin(&mut self, handshakes_max: usize) -> Arc<Notify> {
-        self.0.retain(|handshake| handshake.strong_count() > 0);
-        while self.0.len() >= handshakes_max.max(1) {
-            let Some(oldest) = self.0.pop_front() else { break };
-            if let Some(evict) = oldest.upgrade() {
-                evict.notify_one();
-            }
-        }
-        let evict = Arc::new(Notify::new());
-        self.0.push_back(Arc::downgrade(&evict));
-        evict
-    }
 }
 
 /// Why a connection did not come about.

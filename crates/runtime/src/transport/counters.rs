@@ -45,11 +45,15 @@ pub struct Counters {
     pub closed_idle: Counter,
     /// Channels closed because their client did not read its answers.
     pub closed_slow_reader: Counter,
-    /// Connections refused: too many from one address.
+    /// Channels closed because the other end took nothing of what was sent.
+    pub closed_stalled: Counter,
+    /// Connections of clients that gave their place to others.
+    pub closed_displaced: Counter,
+    /// Clients turned away: too many from one address.
     pub refused_address: Counter,
-    /// Connections refused: too many of one key.
+    /// Clients turned away: too many of one key.
     pub refused_key: Counter,
-    /// Connections refused: too many in all.
+    /// Clients turned away: too many in all.
     pub refused_total: Counter,
     /// Attempts to connect that found nobody.
     pub unreachable: Counter,

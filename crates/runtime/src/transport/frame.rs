@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 /// The length that announces no message, only that the sender lives.
 pub(super) const KEEPALIVE: u32 = u32::MAX;
@@ -64,6 +64,8 @@ pub(super) enum FrameError {
     Silent,
     #[error("no whole message for too long")]
     Idle,
+    #[error("the other end takes nothing of what is sent")]
+    Stalled,
     #[error("the connection broke")]
     Broken(#[from] io::Error),
 }
@@ -150,6 +152,19 @@ pub(super) async fn write_frames<W: AsyncWrite + Unpin>(
     sink: &mut W,
     messages: &[Arc<[u8]>],
 ) -> io::Result<()> {
+    match write_frames_moving(sink, messages, None).await {
+        Ok(()) => Ok(()),
+        Err(FrameError::Broken(error)) => Err(error),
+        Err(other) => Err(io::Error::other(other)),
+    }
+}
+
+/// The same, as long as the other end takes something of it every `stall_max`.
+pub(super) async fn write_frames_moving<W: AsyncWrite + Unpin>(
+    sink: &mut W,
+    messages: &[Arc<[u8]>],
+    stall_max: Option<Duration>,
+) -> Result<(), FrameError> {
     let length = |message: &Arc<[u8]>| u32::try_from(message.len()).unwrap_or(0).to_le_bytes();
     let headers: Vec<[u8; 4]> = match messages {
         [] => vec![KEEPALIVE.to_le_bytes()],
@@ -162,10 +177,23 @@ pub(super) async fn write_frames<W: AsyncWrite + Unpin>(
     }
     let mut unwritten = slices.as_mut_slice();
     while !unwritten.is_empty() {
-        match sink.write_vectored(unwritten).await? {
-            0 => return Err(ErrorKind::WriteZero.into()),
+        match moving(stall_max, sink.write_vectored(unwritten)).await? {
+            0 => return Err(io::Error::from(ErrorKind::WriteZero).into()),
             written => IoSlice::advance_slices(&mut unwritten, written),
         }
     }
-    sink.flush().await
+    moving(stall_max, sink.flush()).await
+}
+
+async fn moving<T>(
+    stall_max: Option<Duration>,
+    step: impl Future<Output = io::Result<T>>,
+) -> Result<T, FrameError> {
+    match stall_max {
+        None => Ok(step.await?),
+        Some(stall_max) => match timeout(stall_max, step).await {
+            Ok(outcome) => Ok(outcome?),
+            Err(_) => Err(FrameError::Stalled),
+        },
+    }
 }

@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::accept::{Gate, Reception};
+use super::accept::{Gate, HandshakeLimits, Reception};
 use super::connect::Line;
 use super::identity::{Accepted, client_config, server_config};
 use super::session::{Channel, SecureStream};
@@ -24,7 +24,9 @@ use super::{
 };
 
 /// Handshakes under way at once with replicas that dial us, and with whoever pretends to be one.
-const HANDSHAKES_MAX: usize = 128;
+pub const HANDSHAKES_MAX: usize = 128;
+/// The same from one address.
+pub const HANDSHAKES_PER_ADDRESS_MAX: usize = 16;
 
 /// Another replica.
 #[derive(Clone, Debug)]
@@ -106,7 +108,10 @@ impl PeerNetwork {
         let gate = Gate {
             listener,
             tls: server_config(&key, accepted, ALPN_PEER),
-            handshakes_max: HANDSHAKES_MAX,
+            handshakes: HandshakeLimits {
+                total_max: HANDSHAKES_MAX,
+                per_address_max: HANDSHAKES_PER_ADDRESS_MAX,
+            },
             handshake_max: timing.handshake_max,
             counters: Arc::clone(&counters),
             reception: Arc::new(Switchboard(dialing_us)),
@@ -155,17 +160,8 @@ fn check(config: &PeerConfig) -> Result<(), PeerConfigError> {
 struct Switchboard(BTreeMap<PublicKey, mpsc::Sender<SecureStream>>);
 
 impl Reception for Switchboard {
-    type Admission = ();
-
-    fn admit(&self, _from: IpAddr) -> Option<()> {
-        Some(())
-    }
-
-    fn welcome(&self, _admission: &mut (), key: PublicKey) -> bool {
-        self.0.contains_key(&key)
-    }
-
-    async fn serve(&self, stream: SecureStream, key: PublicKey, _admission: ()) {
+    async fn serve(&self, stream: SecureStream, key: PublicKey, _site: IpAddr) {
+        // The handshake lets no other key pass.
         if let Some(arrivals) = self.0.get(&key) {
             // Full only while nobody takes our events; then the dialer tries again later.
             let _ = arrivals.try_send(stream);

@@ -2,7 +2,8 @@
 //!
 //! **Guarantee:** what it delivers is in order and within the channel's share of memory; at the
 //! bound it stops reading and the other end's sending stops in turn. It ends when the other end
-//! breaks the framing, closes, or falls silent, and never by itself otherwise.
+//! breaks the framing, closes, falls silent, or takes nothing of what is sent, and never by itself
+//! otherwise.
 
 use std::io;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsStream;
 
-use super::frame::{FrameError, FrameReader, Patience, Received, write_frames};
+use super::frame::{FrameError, FrameReader, Patience, Received, write_frames_moving};
 use super::outbox::{Outbox, Priority, Pushed};
 use super::{ChannelLimits, Counters, Timing};
 
@@ -97,6 +98,7 @@ impl Channel {
             SessionEnd::Frame(FrameError::Length(_)) => self.counters.closed_bad_frame.add(1),
             SessionEnd::Frame(FrameError::Silent) => self.counters.closed_silent.add(1),
             SessionEnd::Frame(FrameError::Idle) => self.counters.closed_idle.add(1),
+            SessionEnd::Frame(FrameError::Stalled) => self.counters.closed_stalled.add(1),
             SessionEnd::Frame(FrameError::Broken(_)) | SessionEnd::Unheard => {}
         }
         end
@@ -137,8 +139,9 @@ impl Channel {
         loop {
             let batch = timeout(self.timing.keepalive_every, self.outbox.next_batch()).await;
             let batch = batch.unwrap_or_default(); // nothing to say for so long: a keepalive
-            if let Err(error) = write_frames(&mut sink, &batch).await {
-                return FrameError::from(error).into();
+            let stall_max = Some(self.timing.stall_max);
+            if let Err(error) = write_frames_moving(&mut sink, &batch, stall_max).await {
+                return error.into();
             }
             self.counters.frames_out.add(batch.len());
             self.counters.bytes_out.add(batch.iter().map(|message| message.len()).sum());

@@ -33,6 +33,7 @@ const TIMING: Timing = Timing {
     handshake_max: Duration::from_secs(5),
     keepalive_every: Duration::from_millis(100),
     silence_max: Duration::from_secs(5),
+    stall_max: Duration::from_secs(5),
     backoff_min: Duration::from_millis(5),
     backoff_max: Duration::from_millis(50),
 };

@@ -5,21 +5,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ravelin_model::PublicKey;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
-use tokio_rustls::TlsAcceptor;
 use tokio_rustls::client::TlsStream;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::{
     TIMING, client_tls, connected, dial, disconnected, hung_up, key, link, listen, message,
     next_frame, soon, until, until_counted,
 };
+use crate::transport::accept::site;
 use crate::transport::clients::{
-    ClientConfig, ClientEvent, ClientLimits, ClientListener, ConnectionId, site,
+    ClientConfig, ClientEvent, ClientLimits, ClientListener, ConnectionId,
 };
-use crate::transport::frame::write_frames;
-use crate::transport::identity::{self, Accepted};
+use crate::transport::frame::{KEEPALIVE, write_frames};
+use crate::transport::identity::{self, Accepted, server_name};
 use crate::transport::{ALPN_CLIENT, ALPN_PEER, ChannelLimits};
 
 struct Server {
@@ -56,6 +57,22 @@ impl Server {
         match soon(self.events.recv()).await.unwrap() {
             ClientEvent::Closed { connection } => connection,
             event => panic!("{event:?}"),
+        }
+    }
+
+    /// A connection of an enrolled client that is a program of its own.
+    async fn enrolled(&mut self, seed: u8) -> (TlsStream<TcpStream>, ConnectionId) {
+        let stream = self.dialed_by(seed).await.unwrap();
+        loop {
+            match soon(self.events.recv()).await.unwrap() {
+                ClientEvent::Opened { connection, key: who } => {
+                    assert_eq!(who, key(seed).public_key());
+                    self.listener.guests().set_enrolled(connection, true);
+                    return (stream, connection);
+                }
+                ClientEvent::Closed { .. } => {}
+                event => panic!("{event:?}"),
+            }
         }
     }
 
@@ -135,45 +152,97 @@ async fn closed_client_comes_back_as_a_new_connection() {
 }
 
 #[tokio::test]
-async fn connections_of_one_address_are_bounded() {
-    let mut server = server(|config| config.limits.per_address_max = 2).await;
-    let silent = TcpStream::connect(server.address).await.unwrap(); // a handshake counts
-    let alice = server.dialed_by(1).await.unwrap();
-    let (connection, _) = server.opened().await;
-    assert!(server.dialed_by(2).await.is_err());
-    assert!(server.listener.counters().refused_address.value() >= 1);
-    drop(alice);
-    assert_eq!(server.closed().await, connection);
-    while server.dialed_by(2).await.is_err() {} // its place is given back after its last event
-    drop(silent);
-}
-
-#[tokio::test]
-async fn connections_of_one_key_are_bounded() {
+async fn connections_of_one_enrolled_key_are_bounded() {
     let mut server = server(|config| config.limits.per_key_max = 1).await;
-    let _alice = server.dialed_by(1).await.unwrap();
-    server.opened().await;
-    assert!(server.dialed_by(1).await.is_err());
+    let _alice = server.enrolled(1).await;
+    let mut again = server.dialed_by(1).await.unwrap();
+    let (connection, _) = server.opened().await;
+    server.listener.guests().set_enrolled(connection, true);
+    hung_up(&mut again).await;
+    assert_eq!(server.closed().await, connection);
     assert_eq!(server.listener.counters().refused_key.value(), 1);
-    let _bob = server.dialed_by(2).await.expect("another key has places of its own");
+    let _bob = server.enrolled(2).await;
 }
 
 #[tokio::test]
-async fn connections_are_bounded_in_all() {
-    let mut server = server(|config| config.limits.connections_max = 2).await;
-    let _alice = server.dialed_by(1).await.unwrap();
-    let _bob = server.dialed_by(2).await.unwrap();
-    server.opened().await;
-    server.opened().await;
-    assert!(server.dialed_by(3).await.is_err());
-    assert_eq!(server.listener.counters().refused_total.value(), 1);
+async fn who_has_more_connections_makes_room_for_who_has_fewer() {
+    let mut server = server(|config| config.limits.connections_max = 3).await;
+    let (mut first, oldest) = server.enrolled(1).await;
+    let _more = (server.enrolled(1).await, server.enrolled(1).await);
+    let _bob = server.enrolled(2).await;
+    hung_up(&mut first).await;
+    assert_eq!(server.closed().await, oldest);
+    assert_eq!(server.listener.counters().closed_displaced.value(), 1);
+    let _carol = server.enrolled(3).await; // Alice has one left
+    assert_ne!(server.closed().await, oldest);
+    let mut dave = server.dialed_by(4).await.unwrap();
+    let (connection, _) = server.opened().await;
+    server.listener.guests().set_enrolled(connection, true);
+    hung_up(&mut dave).await;
+    assert_eq!(server.listener.counters().refused_total.value(), 1, "all have one");
+}
+
+#[tokio::test]
+async fn strangers_displace_each_other_and_no_enrolled_client() {
+    let limits = |config: &mut ClientConfig| {
+        config.limits.connections_max = 2;
+        config.limits.strangers_max = 2;
+    };
+    let mut server = server(limits).await;
+    let (_alice, alice) = server.enrolled(1).await;
+    let mut strangers = Vec::new();
+    for seed in 10..20 {
+        strangers.push(server.dialed_by(seed).await.unwrap());
+    }
+    let mut opened = Vec::new();
+    let mut closed = Vec::new();
+    while opened.len() < 10 || closed.len() < 8 {
+        match soon(server.events.recv()).await.unwrap() {
+            ClientEvent::Opened { connection, .. } => opened.push(connection),
+            ClientEvent::Closed { connection } => closed.push(connection),
+            event => panic!("{event:?}"),
+        }
+    }
+    assert_eq!(closed, opened[..8], "the oldest first");
+    assert!(!closed.contains(&alice));
+    let _bob = server.enrolled(2).await;
+    server.listener.guests().set_enrolled(alice, false); // revoked: a stranger from now on
+    let _carol = server.enrolled(3).await;
+}
+
+/// Whoever is displaced before anybody heard of it leaves no trace and no connection behind, however
+/// long the caller takes no events.
+#[tokio::test]
+async fn strangers_that_nobody_hears_of_are_bounded_too() {
+    let mut server = server(|config| config.limits.strangers_max = 2).await;
+    let tasks = tokio::runtime::Handle::current().metrics();
+    let mut strangers = Vec::new();
+    // More events than the queue holds: two for each that came and went.
+    for seed in 0..1100 {
+        strangers.push(server.dialed_by((seed % 200) as u8).await.unwrap());
+    }
+    until(|| server.listener.counters().closed_displaced.value() >= 1098).await;
+    assert!(tasks.num_alive_tasks() < 1100, "{}", tasks.num_alive_tasks());
+    drop(strangers);
+    server.listener.close(ConnectionId(0)); // harmless
+    let mut open = 0i64;
+    while let Ok(Some(event)) =
+        tokio::time::timeout(Duration::from_millis(500), server.events.recv()).await
+    {
+        open += match event {
+            ClientEvent::Opened { .. } => 1,
+            ClientEvent::Closed { .. } => -1,
+            event => panic!("{event:?}"),
+        };
+    }
+    assert_eq!(open, 0, "every end was told of what was told of");
 }
 
 #[tokio::test]
 async fn newest_handshakes_win_over_silent_ones() {
     // The handshakes of strangers would last an hour: only giving them up lets Alice in.
     let mut server = server(|config| {
-        config.limits.handshakes_max = 4;
+        config.limits.handshakes.total_max = 4;
         config.timing.handshake_max = Duration::from_secs(3600);
     })
     .await;
@@ -189,7 +258,7 @@ async fn newest_handshakes_win_over_silent_ones() {
 
 #[tokio::test]
 async fn connection_outlives_the_handshakes_that_follow_it() {
-    let mut server = server(|config| config.limits.handshakes_max = 1).await;
+    let mut server = server(|config| config.limits.handshakes.total_max = 1).await;
     let (alice, _alice_hears) = link(&key(1), key(0).public_key(), server.address);
     let (connection, _) = server.opened().await;
     let _bob = server.dialed_by(2).await.unwrap();
@@ -217,6 +286,32 @@ async fn client_that_does_not_read_is_dropped_alone() {
     assert_eq!(server.listener.counters().closed_slow_reader.value(), 1);
     server.listener.send(alice, message(7, 1));
     assert_eq!(next_frame(&mut alice_hears).await.1, [7]);
+}
+
+/// Who goes on sending and takes nothing of its answers, however few they are.
+#[tokio::test]
+async fn client_that_takes_nothing_is_closed_in_time() {
+    let mut server = server(|config| {
+        config.timing.stall_max = Duration::from_millis(500);
+        config.limits.channel.outbox_bytes_max = 64 << 20;
+    })
+    .await;
+    let deaf = server.dialed_by(1).await.unwrap();
+    let (connection, _) = server.opened().await;
+    let (_unread, mut sink) = tokio::io::split(deaf);
+    let sending = tokio::spawn(async move {
+        while sink.write_u32_le(KEEPALIVE).await.is_ok() {
+            let _ = sink.flush().await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    });
+    for _ in 0..16 {
+        server.listener.send(connection, message(0, 1 << 20)); // more than the sockets hold
+    }
+    assert_eq!(server.closed().await, connection);
+    assert_eq!(server.listener.counters().closed_stalled.value(), 1);
+    assert_eq!(server.listener.counters().closed_slow_reader.value(), 0);
+    sending.abort();
 }
 
 #[tokio::test]
@@ -266,4 +361,74 @@ fn one_network_of_ipv6_is_one_address() {
     assert_ne!(site_of("2001:db8::1"), site_of("2001:db8:0:1::1"));
     assert_ne!(site_of("192.0.2.1"), site_of("192.0.2.2"));
     assert_eq!(site_of("::ffff:192.0.2.1"), site_of("192.0.2.1"));
+    assert!(site_of("::1").is_loopback() && site_of("127.0.0.2").is_loopback());
+}
+
+async fn dial_from(last: u8, to: SocketAddr) -> TcpStream {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::from(([127, 0, 0, last], 0))).unwrap();
+    socket.connect(to).await.unwrap()
+}
+
+#[tokio::test]
+async fn flood_from_one_address_displaces_no_handshake_of_another() {
+    let server = server(|config| {
+        config.limits.handshakes.total_max = 4;
+        config.timing.handshake_max = Duration::from_secs(3600);
+    })
+    .await;
+    let slow = dial_from(1, server.address).await;
+    let mut flood = Vec::new();
+    for _ in 0..40 {
+        flood.push(dial_from(2, server.address).await);
+    }
+    until_counted(&server.listener.counters().handshake_evicted, 37).await;
+    let tls = client_tls(1, &key(0));
+    let mut stream = soon(TlsConnector::from(tls).connect(server_name(), slow)).await.unwrap();
+    assert_eq!(soon(stream.read_u32_le()).await.unwrap(), KEEPALIVE, "it was let in");
+    assert_eq!(server.listener.counters().handshake_evicted.value(), 37);
+}
+
+/// What somebody on the way recorded of a client's connection is of no use to him.
+#[tokio::test]
+async fn recorded_traffic_opens_nothing() {
+    let mut server = server(|_| {}).await;
+    let (between, address) = listen().await;
+    let to = server.address;
+    let recording = tokio::spawn(async move {
+        let (mut client, _) = between.accept().await.unwrap();
+        let mut server = TcpStream::connect(to).await.unwrap();
+        let mut recorded = Vec::new();
+        let (mut said, mut answered) = (vec![0; 65536], vec![0; 65536]);
+        loop {
+            tokio::select! {
+                read = client.read(&mut said) => match read {
+                    Ok(1..) => {
+                        let bytes = &said[..*read.as_ref().unwrap()];
+                        recorded.extend_from_slice(bytes);
+                        server.write_all(bytes).await.unwrap();
+                    }
+                    _ => return recorded,
+                },
+                read = server.read(&mut answered) => match read {
+                    Ok(1..) => client.write_all(&answered[..read.unwrap()]).await.unwrap(),
+                    _ => return recorded,
+                },
+            }
+        }
+    });
+    let (alice, _alice_hears) = link(&key(1), key(0).public_key(), address);
+    alice.send(message(5, 1000));
+    let (connection, _) = server.opened().await;
+    assert_eq!(server.frame().await, (connection, vec![5; 1000]));
+    drop(alice);
+    assert_eq!(server.closed().await, connection);
+    let recorded = soon(recording).await.unwrap();
+    assert!(recorded.len() > 1000);
+    let mut replay = TcpStream::connect(server.address).await.unwrap();
+    replay.write_all(&recorded).await.unwrap();
+    hung_up(&mut replay).await;
+    until_counted(&server.listener.counters().handshake_failed, 1).await;
+    assert!(server.events.try_recv().is_err());
+    assert_eq!(server.listener.counters().connected.value(), 1);
 }
