@@ -36,9 +36,9 @@ mutants *ARGS:
 models:
     cargo xtask models
 
-# Every decoder's fuzz target, each for SECONDS.
+# Every decoder against changed inputs, each for SECONDS.
 fuzz SECONDS="60":
-    cargo xtask fuzz {{SECONDS}}
+    cargo xtask fuzz --seconds {{SECONDS}}
 
 # What CI runs.
 ci:

@@ -5,6 +5,7 @@
 mod campaign;
 mod check;
 mod chores;
+mod fuzz;
 mod mutants;
 mod results;
 mod run;
@@ -25,7 +26,9 @@ usage: cargo xtask <command>
   mutants [ARGS]   every planted bug against the tests that must find it, kept in
                    docs/results/mutants.md; --core (of the commit rule alone), --seeds N, --output FILE
   models [ARGS]    the exhaustive models, release build; with `-- --ignored` the large ones
-  fuzz [SECONDS]   every decoder's fuzz target for SECONDS each (60)
+  fuzz [ARGS]      every decoder against changed inputs, kept in docs/results/fuzzing.md;
+                   --seconds N (each, 10), --target T, --seed S, --keep (into fuzz/corpus),
+                   --libfuzzer (with --target), --output FILE
 ";
 
 fn main() -> ExitCode {
@@ -44,8 +47,9 @@ fn main() -> ExitCode {
             mutants::Wanted::parse(rest).and_then(|wanted| mutants::mutants(&root, &wanted))
         }
         ["models", rest @ ..] => chores::models(&root, rest),
-        ["fuzz"] => chores::fuzz(&root, "60"),
-        ["fuzz", seconds] => chores::fuzz(&root, seconds),
+        ["fuzz", rest @ ..] => {
+            fuzz::Wanted::parse(rest).and_then(|wanted| fuzz::fuzz(&root, &wanted))
+        }
         ["help" | "-h" | "--help"] => {
             print!("{USAGE}");
             return ExitCode::SUCCESS;

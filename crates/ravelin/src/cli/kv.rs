@@ -13,10 +13,14 @@ mod values;
 mod watch;
 mod write;
 
+#[cfg(test)]
+mod corpus;
+
 use clap::Subcommand;
 use ravelin_model::limits::KV_KEY_BYTES_MAX;
 use ravelin_model::requests::kv::{KvReply, LeaseId};
 
+use self::bytes::{bounded, key};
 use super::Invocation;
 use crate::client_command::trouble::senseless;
 use crate::exit::{Error, Exit, Result};
@@ -63,25 +67,9 @@ pub(crate) fn run(invocation: &Invocation, verb: Verb) -> Result<()> {
     }
 }
 
-/// The bytes of a key, or of the name of a lock.
-fn key(text: &str) -> Result<Vec<u8>> {
-    if text.is_empty() {
-        return Err(Error::usage("a key cannot be empty", "name a key"));
-    }
-    bounded("a key", text.as_bytes().to_vec(), KV_KEY_BYTES_MAX)
-}
-
 /// The bytes with which keys begin.
 fn prefix(text: &str) -> Result<Vec<u8>> {
     bounded("the beginning of a key", text.as_bytes().to_vec(), KV_KEY_BYTES_MAX)
-}
-
-fn bounded(what: &str, bytes: Vec<u8>, bytes_max: usize) -> Result<Vec<u8>> {
-    if bytes.len() <= bytes_max {
-        return Ok(bytes);
-    }
-    let cause = format!("{what} of {} bytes is too long", bytes.len());
-    Err(Error::usage(cause, format!("at most {bytes_max} bytes fit")))
 }
 
 /// A reply that is not what was asked for, as an error.

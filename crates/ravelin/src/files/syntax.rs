@@ -12,10 +12,13 @@ pub(crate) fn parse<T: DeserializeOwned>(file: &Path, text: &str) -> Result<T> {
     toml::from_str(text).map_err(|error| explained(file, text, &error))
 }
 
-/// The error of a parser, as file, line, cause and hint. Lines of the file are not quoted: they may
-/// hold secrets.
+/// The longest word of a file that an error quotes. Seeds are longer, and so is most of a broken one.
+const WORD_QUOTED_MAX: usize = 24;
+
+/// The error of a parser, as file, line, cause and hint. Neither lines of the file are quoted nor long
+/// words: they may hold secrets.
 fn explained(file: &Path, text: &str, error: &toml::de::Error) -> Error {
-    let message = error.message();
+    let message = &without_long_words(error.message());
     // What the whole file lacks has no line.
     let span = error.span().filter(|span| span.start > 0 || !message.starts_with("missing"));
     let place = match span {
@@ -40,6 +43,27 @@ fn explained(file: &Path, text: &str, error: &toml::de::Error) -> Error {
     }
     let message = message.replace("duplicate field", "duplicate key");
     Error::usage(format!("{place}: {message}"), example)
+}
+
+/// `message`, in which the length stands for words too long to be quoted.
+fn without_long_words(message: &str) -> String {
+    let mut shown = String::with_capacity(message.len());
+    let mut rest = message;
+    while !rest.is_empty() {
+        let letters = |letter: char| letter.is_alphanumeric();
+        let end = rest.find(|letter| !letters(letter)).unwrap_or(rest.len());
+        let (word, behind) = rest.split_at(end);
+        if word.len() > WORD_QUOTED_MAX {
+            shown.push_str(&format!("({} letters)", word.chars().count()));
+        } else {
+            shown.push_str(word);
+        }
+        let between = behind.find(letters).unwrap_or(behind.len());
+        let (between, behind) = behind.split_at(between);
+        shown.push_str(between);
+        rest = behind;
+    }
+    shown
 }
 
 /// The line, from 1, in which the byte `offset` stands.

@@ -1,5 +1,7 @@
 //! What is written is read back, and what is wrong is refused with its place.
 
+mod corpus;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -238,6 +240,31 @@ fn errors_name_the_line_and_the_nearest_key() {
         assert_eq!(error.exit(), Exit::Usage);
         assert!(error.message().contains(cause), "{}", error.message());
         assert!(error.advice().contains(hint), "{}", error.advice());
+    }
+}
+
+#[test]
+fn no_error_quotes_what_could_be_a_secret() {
+    let seed = "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60";
+    for (text, cause) in [
+        (format!("version = \"{seed}\""), "string \"(64 letters)\""),
+        (format!("{seed} = 1"), "unknown key `(64 letters)`"),
+        (format!("version = 1\nseed = \"{}\"", &seed[..63]), ""),
+        (format!("version = 1\nseed = [\"{seed}\"]"), ""),
+        (format!("version = \"{seed}"), ""),
+    ] {
+        let scratch = Scratch::new();
+        let path = scratch.path("a.key");
+        disk::create(&path, &text, disk::Privacy::Secret).expect("made");
+        let errors = [
+            super::key::KeyFile::read(&path).err().expect("refused"),
+            super::identity::Identity::read(&path).err().expect("refused"),
+        ];
+        for error in errors {
+            let said = format!("{} {}", error.message(), error.advice());
+            assert!(!said.contains(&seed[..32]), "{said}");
+            assert!(said.contains(cause) || cause.starts_with("unknown"), "{said}");
+        }
     }
 }
 

@@ -258,9 +258,8 @@ impl Lobby {
         }
         // First what displaces nobody.
         let most = of_site(limits.per_address_max, usize::MAX);
-        let of_site = match self.by_site.ask_in(site, most, Arc::clone(close)) {
-            Ok(ticket) => ticket,
-            Err(_) => return Err(&self.counters.refused_address),
+        let Ok(of_site) = self.by_site.ask_in(site, most, Arc::clone(close)) else {
+            return Err(&self.counters.refused_address);
         };
         match self.by_key.ask_in(key, limits.per_key_max, Arc::clone(close)) {
             Ok(of_key) => Ok(Place::Enrolled { _of_key: of_key, _of_site: of_site }),
@@ -375,11 +374,11 @@ mod tests {
         let lobby = lobby(limits);
         let site = "192.0.2.1".parse().unwrap();
         let seat = |seed| lobby.place(PublicKey([seed; 32]), site, true, &Arc::default());
-        let first = seat(1).ok().expect("free");
+        let first = seat(1).expect("free");
         for _ in 0..100 {
             assert!(seat(1).is_err(), "the key has one");
         }
-        let second = seat(2).ok().expect("the address has another");
+        let second = seat(2).expect("the address has another");
         for _ in 0..100 {
             assert!(seat(3).is_err(), "the address has two");
         }

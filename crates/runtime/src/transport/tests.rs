@@ -6,6 +6,7 @@
 
 mod ask;
 mod clients;
+mod corpus;
 mod parts;
 mod peers;
 

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
+use ravelin_model::limits::KV_KEY_BYTES_MAX;
 use serde::ser::{Serialize, SerializeMap, Serializer};
+
+use crate::exit::{Error, Result};
 
 /// Bytes in one line: text with control characters escaped, or all escaped if they are no text.
 pub(super) struct Shown<'a>(pub(super) &'a [u8]);
@@ -33,6 +36,23 @@ impl Serialize for Named {
         }
         map.end()
     }
+}
+
+/// The bytes of a key, or of the name of a lock.
+pub(super) fn key(text: &str) -> Result<Vec<u8>> {
+    if text.is_empty() {
+        return Err(Error::usage("a key cannot be empty", "name a key"));
+    }
+    bounded("a key", text.as_bytes().to_vec(), KV_KEY_BYTES_MAX)
+}
+
+/// `bytes`, unless they are too many.
+pub(super) fn bounded(what: &str, bytes: Vec<u8>, bytes_max: usize) -> Result<Vec<u8>> {
+    if bytes.len() <= bytes_max {
+        return Ok(bytes);
+    }
+    let cause = format!("{what} of {} bytes is too long", bytes.len());
+    Err(Error::usage(cause, format!("at most {bytes_max} bytes fit")))
 }
 
 const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
