@@ -1,6 +1,6 @@
 //! What is written is read back, and what is wrong is refused with its place.
 
-mod corpus;
+pub(crate) mod corpus;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -257,8 +257,8 @@ fn no_error_quotes_what_could_be_a_secret() {
         let path = scratch.path("a.key");
         disk::create(&path, &text, disk::Privacy::Secret).expect("made");
         let errors = [
-            super::key::KeyFile::read(&path).err().expect("refused"),
-            super::identity::Identity::read(&path).err().expect("refused"),
+            KeyFile::read(&path).err().expect("refused"),
+            Identity::read(&path).err().expect("refused"),
         ];
         for error in errors {
             let said = format!("{} {}", error.message(), error.advice());

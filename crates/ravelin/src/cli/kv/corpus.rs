@@ -3,9 +3,8 @@
 use std::path::Path;
 
 use super::transaction_file;
+use crate::files::tests::corpus::target;
 
-#[path = "../../../../../fuzz/src/target.rs"]
-mod target;
 #[path = "../../../../../fuzz/src/targets/transactions.rs"]
 mod targets;
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 #[path = "../../../../../fuzz/src/target.rs"]
-mod target;
+pub(crate) mod target;
 #[path = "../../../../../fuzz/src/targets/files.rs"]
 mod targets;
 
