@@ -70,6 +70,7 @@ fn fit(wanted: ClientLimits, members: usize, allowed: usize) -> Result<ClientLim
         handshakes: HandshakeLimits {
             total_max: share(wanted.handshakes.total_max),
             per_address_max: share(wanted.handshakes.per_address_max),
+            ..wanted.handshakes
         },
         ..wanted
     };

@@ -52,7 +52,7 @@ use ravelin_model::limits::{
     CLIENT_MESSAGE_BYTES_MAX, PEER_MESSAGE_BYTES_MAX, SERVER_MESSAGE_BYTES_MAX,
 };
 
-pub use accept::HandshakeLimits;
+pub use accept::{HANDSHAKES_PER_SECOND_MAX, HandshakeLimits};
 pub use counters::{Counter, Counters};
 pub use frame::Received;
 pub use identity::TransportKey;

@@ -141,11 +141,13 @@ impl Cluster {
     }
 
     /// Where the others reach a server.
+    #[allow(dead_code, reason = "for the tests of floods, which share this")]
     pub(crate) fn peer_address(&self, id: usize) -> &str {
         &self.peer_addresses[id]
     }
 
     /// The process of a server that runs.
+    #[allow(dead_code, reason = "for the tests of floods, which share this")]
     pub(crate) fn pid(&self, id: usize) -> u32 {
         self.servers[id].as_ref().expect("it runs").id()
     }

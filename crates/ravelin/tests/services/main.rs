@@ -4,7 +4,6 @@
 
 mod clients;
 mod cluster;
-mod floods;
 mod kv;
 mod locks;
 mod servers;

@@ -29,8 +29,8 @@ use super::session::{SecureStream, buffered};
 /// Pause after the system refused to accept, for want of descriptors for example.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 /// Handshakes whose work begins in one second at most, at one listener: each costs about 0.2 ms, so
-/// strangers get a tenth of a core. As many as may be under way are saved up.
-const HANDSHAKES_PER_SECOND_MAX: u32 = 500;
+/// strangers get a tenth of a core.
+pub const HANDSHAKES_PER_SECOND_MAX: u32 = 500;
 
 /// What becomes of connections.
 pub(super) trait Reception: Send + Sync + 'static {
@@ -50,6 +50,8 @@ pub struct HandshakeLimits {
     pub total_max: usize,
     /// From one address; of IPv6, from one /64. Loopback addresses may have all.
     pub per_address_max: usize,
+    /// Begun in one second; as many as may be under way are saved up.
+    pub per_second_max: u32,
 }
 
 /// The accepting end of one listener.
@@ -66,10 +68,10 @@ impl<R: Reception> Gate<R> {
     /// Accepts until dropped, and then every connection accepted ends as well.
     pub(super) async fn run(self) {
         let mut connections = JoinSet::new();
-        let HandshakeLimits { total_max, per_address_max } = self.handshakes;
+        let HandshakeLimits { total_max, per_address_max, per_second_max } = self.handshakes;
         let handshakes = Crowd::new(total_max);
         let saved_max = u32::try_from(total_max).unwrap_or(u32::MAX);
-        let pace = Arc::new(Pace::new(HANDSHAKES_PER_SECOND_MAX, saved_max));
+        let pace = Arc::new(Pace::new(per_second_max, saved_max));
         loop {
             let accepted = tokio::select! {
                 accepted = self.listener.accept() => accepted,

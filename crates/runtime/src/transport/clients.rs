@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 
-use super::accept::{Gate, HandshakeLimits, Reception};
+use super::accept::{Gate, HANDSHAKES_PER_SECOND_MAX, HandshakeLimits, Reception};
 use super::crowd::{Crowd, Full, Ticket};
 use super::frame::Received;
 use super::identity::{Accepted, server_config};
@@ -87,7 +87,11 @@ impl Default for ClientLimits {
             per_key_max: 16,
             strangers_max: 64,
             strangers_per_address_max: 8,
-            handshakes: HandshakeLimits { total_max: 256, per_address_max: 32 },
+            handshakes: HandshakeLimits {
+                total_max: 256,
+                per_address_max: 32,
+                per_second_max: HANDSHAKES_PER_SECOND_MAX,
+            },
             idle_max: Duration::from_secs(300),
             channel: ChannelLimits::CLIENT,
         }

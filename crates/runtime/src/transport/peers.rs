@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::accept::{Gate, HandshakeLimits, Reception};
+use super::accept::{Gate, HANDSHAKES_PER_SECOND_MAX, HandshakeLimits, Reception};
 use super::connect::Line;
 use super::identity::{Accepted, client_config, server_config};
 use super::session::{Channel, SecureStream};
@@ -111,6 +111,7 @@ impl PeerNetwork {
             handshakes: HandshakeLimits {
                 total_max: HANDSHAKES_MAX,
                 per_address_max: HANDSHAKES_PER_ADDRESS_MAX,
+                per_second_max: HANDSHAKES_PER_SECOND_MAX,
             },
             handshake_max: timing.handshake_max,
             counters: Arc::clone(&counters),

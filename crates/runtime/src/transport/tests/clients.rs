@@ -432,3 +432,24 @@ async fn recorded_traffic_opens_nothing() {
     assert!(server.events.try_recv().is_err());
     assert_eq!(server.listener.counters().connected.value(), 1);
 }
+
+#[tokio::test]
+async fn work_of_handshakes_begins_at_its_pace_and_silent_ones_take_no_turn() {
+    let server = server(|config| {
+        config.limits.handshakes.total_max = 4;
+        config.limits.handshakes.per_second_max = 10;
+    })
+    .await;
+    let mut silent = Vec::new();
+    for _ in 0..40 {
+        silent.push(TcpStream::connect(server.address).await.unwrap());
+    }
+    let began = tokio::time::Instant::now();
+    let mut kept = Vec::new();
+    for seed in 0..10 {
+        kept.push(server.dialed_by(seed).await.unwrap());
+    }
+    let took = began.elapsed();
+    assert!(took >= Duration::from_millis(550), "four at once and six by turns, in {took:?}");
+    assert!(took < Duration::from_secs(4), "forty silent ones before them: {took:?}");
+}
