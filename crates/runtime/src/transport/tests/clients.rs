@@ -434,10 +434,27 @@ async fn recorded_traffic_opens_nothing() {
 }
 
 #[tokio::test]
-async fn work_of_handshakes_begins_at_its_pace_and_silent_ones_take_no_turn() {
+async fn work_of_handshakes_begins_at_its_pace() {
     let server = server(|config| {
         config.limits.handshakes.total_max = 4;
         config.limits.handshakes.per_second_max = 10;
+    })
+    .await;
+    let began = tokio::time::Instant::now();
+    let mut kept = Vec::new();
+    for seed in 0..10 {
+        kept.push(server.dialed_by(seed).await.unwrap());
+    }
+    let took = began.elapsed();
+    assert!(took >= Duration::from_millis(550), "four at once and six by turns, in {took:?}");
+}
+
+#[tokio::test]
+async fn connections_that_say_nothing_take_no_turn() {
+    let server = server(|config| {
+        config.limits.handshakes.total_max = 40;
+        config.limits.handshakes.per_second_max = 1;
+        config.timing.handshake_max = Duration::from_secs(3600);
     })
     .await;
     let mut silent = Vec::new();
@@ -447,9 +464,7 @@ async fn work_of_handshakes_begins_at_its_pace_and_silent_ones_take_no_turn() {
     let began = tokio::time::Instant::now();
     let mut kept = Vec::new();
     for seed in 0..10 {
-        kept.push(server.dialed_by(seed).await.unwrap());
+        kept.push(server.dialed_by(seed).await.unwrap()); // of the forty turns saved up
     }
-    let took = began.elapsed();
-    assert!(took >= Duration::from_millis(550), "four at once and six by turns, in {took:?}");
-    assert!(took < Duration::from_secs(4), "forty silent ones before them: {took:?}");
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
 }
