@@ -157,6 +157,35 @@ fn one_bad_envelope_spoils_its_block_and_no_other_of_the_batch() {
     assert_eq!(verdicts[1].as_ref().err(), Some(&Suspicion::BadEnvelope));
 }
 
+/// What somebody recorded at another cluster, or before a restore of this one, is of no use here,
+/// although its signature is good; and it takes no other envelope of its batch with it.
+#[test]
+fn replayed_and_bad_envelopes_are_refused_alone() {
+    let fixture = fixture();
+    let signed = |change: &dyn Fn(&mut Envelope)| {
+        let mut envelope = fixture.envelope(b"pay alice");
+        change(&mut envelope);
+        Keyring::sign_envelope(&fixture.client, envelope)
+    };
+    let mut forged = fixture.envelope(b"pay alice");
+    forged.signature.0[1] ^= 1;
+    let huge = Operation { service: ServiceId::KV, request: vec![0; ENVELOPE_BYTES_MAX] };
+    let batch = vec![
+        signed(&|_| {}),
+        signed(&|envelope| envelope.cluster.0.0[0] ^= 1),
+        signed(&|envelope| envelope.incarnation = Incarnation(2)),
+        signed(&|envelope| envelope.operations.clear()),
+        signed(&|envelope| envelope.operations = vec![huge.clone()]),
+        forged,
+        signed(&|_| {}),
+    ];
+    let verdicts = fixture.keyring.verify_envelopes(batch);
+    let refused: Vec<_> = verdicts.iter().map(|verdict| verdict.as_ref().err().copied()).collect();
+    assert!(refused[0].is_none() && refused[6].is_none());
+    assert!(refused[1..5].iter().all(|refusal| *refusal == Some(Suspicion::Foreign)));
+    assert_eq!(refused[5], Some(Suspicion::BadSignature));
+}
+
 #[test]
 fn an_envelope_for_another_cluster_spoils_its_block() {
     let fixture = fixture();
