@@ -116,15 +116,19 @@ fn insert(bytes: &mut Vec<u8>, at: usize, part: &[u8]) {
     bytes.splice(at..at, part.iter().copied());
 }
 
+/// Bytes of the elements that lists have: of bytes, ids, numbers, digests, signatures, nodes.
+const ELEMENT_BYTES: [usize; 8] = [1, 1, 2, 4, 8, 32, 64, 128];
+
 /// Finds what looks like the length of a list or text (`u32`, little endian, no longer than what
-/// follows), and changes it: alone, or with as many bytes as it says.
+/// follows), and changes it: alone, or with as many elements as it says.
 fn resize_list(dice: &mut Dice, bytes: &mut Vec<u8>) {
+    let size = ELEMENT_BYTES[dice.below(ELEMENT_BYTES.len())];
     let lengths: Vec<(usize, usize)> = bytes
         .windows(4)
         .enumerate()
         .filter_map(|(at, window)| {
             let length = u32::from_le_bytes(window.try_into().ok()?) as usize;
-            (length <= bytes.len() - at - 4).then_some((at, length))
+            (length.checked_mul(size)? <= bytes.len() - at - 4).then_some((at, length))
         })
         .collect();
     if lengths.is_empty() {
@@ -132,22 +136,23 @@ fn resize_list(dice: &mut Dice, bytes: &mut Vec<u8>) {
     }
     let (at, length) = lengths[dice.below(lengths.len())];
     let rest = bytes.len() - at - 4;
-    let new = match dice.below(7) {
+    let new = match dice.below(8) {
         0 => 0,
-        1 => length + 1,
-        2 => length.saturating_sub(1),
-        3 => rest,
-        4 => u32::MAX as usize,
-        5 => length * 2,
+        1 | 2 => length + 1,
+        3 => length.saturating_sub(1),
+        4 => rest / size,
+        5 => u32::MAX as usize,
+        6 => length * 2,
         _ => 1 << dice.below(31),
     };
     bytes[at..at + 4].copy_from_slice(&(new as u32).to_le_bytes());
-    if !dice.one_in(3) && new <= LENGTH_MAX {
-        // The bytes follow the length, so that what comes after stays where it is read.
-        let old = &bytes[at + 4..at + 4 + length];
-        let mut body: Vec<u8> = old.iter().copied().cycle().take(new).collect();
-        body.resize(new, 0);
-        bytes.splice(at + 4..at + 4 + length, body);
+    if !dice.one_in(3) && new * size <= LENGTH_MAX {
+        // The elements follow the length, so that what comes after stays where it is read.
+        let body = at + 4..at + 4 + length * size;
+        let mut changed: Vec<u8> =
+            bytes[body.clone()].iter().copied().cycle().take(new * size).collect();
+        changed.resize(new * size, 0);
+        bytes.splice(body, changed);
     }
 }
 
