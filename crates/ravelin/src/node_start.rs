@@ -3,19 +3,30 @@
 use std::sync::{Arc, Mutex};
 
 use ravelin_model::Purpose;
+use ravelin_model::limits::REPLICAS_MAX;
+use ravelin_runtime::log::SEGMENT_BYTES_DEFAULT as SEGMENT_BYTES;
+use ravelin_runtime::transport::clients::ClientLimits;
 use ravelin_sim::intruder;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::oneshot;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::admin;
+use crate::data::{self, DataDir, FILES, FULL};
 use crate::exit::{Error, Exit, Result};
 use crate::files::identity::Identity;
 use crate::files::node::{LogFormat, LogLevel, NodeConfig};
+use crate::room::{self, Room};
 use crate::seat::Seat;
-use crate::server::{self, ServerConfig, Window};
+use crate::server::{self, Ending, ServerConfig, Stop, Window};
+
+/// Descriptors for what is neither a client nor a file of the log: the store's files and tables,
+/// connections and handshakes with servers, monitors.
+const DESCRIPTORS_APART: u64 = 448;
+/// Clients that a server must be able to serve at once.
+const CLIENTS_MIN: usize = 32;
 
 /// Starts the server that `config` describes, in the hands of `intruders` if named, and serves until
 /// a signal ends it.
@@ -43,8 +54,8 @@ fn prepare(identity: &mut Identity) {
 }
 
 async fn run(config: &NodeConfig, mut seat: Seat, intruders: Option<&str>) -> Result<()> {
-    let peer_listener = listen(config.peer_listen).await?;
-    let client_listener = listen(config.client_listen).await?;
+    let clients = client_limits(config)?;
+    let mut listeners = Some((listen(config.peer_listen).await?, listen(config.client_listen).await?));
     let window: Window = Arc::new(Mutex::new(None));
     if let Some(address) = config.admin_listen {
         let listener = listen(address).await?;
@@ -61,28 +72,108 @@ async fn run(config: &NodeConfig, mut seat: Seat, intruders: Option<&str>) -> Re
     );
     // Whoever has the listeners is alone in running as this server.
     prepare(&mut seat.identity);
-    let server = ServerConfig {
-        plan: seat.plan,
-        cluster: seat.cluster,
-        own: seat.replica,
-        identity: seat.identity,
-        data_dir: config.data_dir.clone(),
-        peer_listener,
-        client_listener,
-        log_retention_bytes: config.log_retention_bytes,
-        intruders: intruders.map(str::to_owned),
-    };
-    let (stop, stopped) = oneshot::channel();
+    let stop = Arc::new(Stop::default());
+    let told = Arc::clone(&stop);
     tokio::spawn(async move {
         wait_for_signal().await;
-        let _ = stop.send(()); // the server may have ended by itself
+        told.ask(Ending::Told);
     });
-    server::serve(server, window, stopped).await.map_err(|error| {
-        let hint = "the log above says what happened; `ravelin doctor` looks further";
-        Error::caused(Exit::Failed, error, hint)
-    })?;
+    let data = data_dir(config, &seat)?;
+    let mut identity = Some(seat.identity);
+    loop {
+        let (peer_listener, client_listener) = match listeners.take() {
+            Some(listeners) => listeners,
+            None => (listen(config.peer_listen).await?, listen(config.client_listen).await?),
+        };
+        let server = ServerConfig {
+            plan: seat.plan.clone(),
+            cluster: seat.cluster,
+            own: seat.replica,
+            group: seat.group,
+            identity: match identity.take() {
+                Some(identity) => identity,
+                None => reread(config)?,
+            },
+            room: Room::open(&config.data_dir, config.ballast_bytes)?,
+            data: data.clone(),
+            clients,
+            peer_listener,
+            client_listener,
+            intruders: intruders.map(str::to_owned),
+        };
+        match server::serve(server, Arc::clone(&window), Arc::clone(&stop)).await? {
+            Ending::Told => break,
+            Ending::NoSpace => return Err(stopped_for_room(config)),
+            Ending::Diverged(commit) => {
+                let mut known = reread(config)?;
+                data::give_up_diverged(&data, &mut known, commit)?;
+                identity = Some(known);
+            }
+        }
+    }
     tracing::info!("stopped in good order");
     Ok(())
+}
+
+/// The identity as the server that ran a moment ago left it.
+fn reread(config: &NodeConfig) -> Result<Identity> {
+    let mut identity = Identity::read(&config.identity)?;
+    prepare(&mut identity);
+    Ok(identity)
+}
+
+/// Where the server's data are, and whose they must be.
+fn data_dir(config: &NodeConfig, seat: &Seat) -> Result<DataDir> {
+    let dir = config.data_dir.clone();
+    let member = seat.plan.plan.members.get(seat.replica.index());
+    let member = member.ok_or_else(|| Error::usage("not a member of the plan", "check the plan"))?;
+    let parts: [&[u8]; 2] = [&seat.cluster.0.0, &member.identity.0];
+    let owner = ravelin_crypto::domain_digest("ravelin data owner v1", &parts).0;
+    Ok(DataDir { dir, owner, log_retention_bytes: config.log_retention_bytes })
+}
+
+fn stopped_for_room(config: &NodeConfig) -> Error {
+    let cause = format!(
+        "less than {} MiB left on the disk of {}: the server stopped in good order, and takes one of \
+         the f faults that the cluster tolerates",
+        room::STOP_BELOW_BYTES >> 20,
+        config.data_dir.display()
+    );
+    Error::new(Exit::NoSpace, cause, FULL)
+}
+
+/// So many clients that the log and the store always find a descriptor.
+fn client_limits(config: &NodeConfig) -> Result<ClientLimits> {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    // What we may have, we take: the low limit is for programs of another age.
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    let allowed = if raised.is_ok() { maximum } else { current };
+    limits_within(allowed, config.log_retention_bytes)
+}
+
+fn limits_within(allowed: Option<u64>, log_retention_bytes: u64) -> Result<ClientLimits> {
+    let default = ClientLimits::default();
+    let Some(allowed) = allowed else { return Ok(default) };
+    let of_log = log_retention_bytes / SEGMENT_BYTES + 4;
+    let of_peers = REPLICAS_MAX as u64;
+    let apart = DESCRIPTORS_APART + of_log + of_peers;
+    let left = usize::try_from(allowed.saturating_sub(apart)).unwrap_or(usize::MAX);
+    let handshakes_max = default.handshakes_max.min(left / 3);
+    let connections_max = default.connections_max.min(left.saturating_sub(handshakes_max));
+    if handshakes_max + connections_max < 2 * CLIENTS_MIN {
+        let cause = format!(
+            "{allowed} open files are allowed, and a server with this much log needs {} at least",
+            apart + 2 * CLIENTS_MIN as u64
+        );
+        return Err(Error::new(Exit::Failed, cause, FILES));
+    }
+    if connections_max < default.connections_max {
+        tracing::warn!(
+            "{allowed} open files are allowed: {connections_max} clients at once, where {} could be",
+            default.connections_max
+        );
+    }
+    Ok(ClientLimits { connections_max, handshakes_max, ..default })
 }
 
 /// Refuses an intruder that nobody knows, or where there is something to lose.

@@ -12,12 +12,17 @@ use super::card::{check_address, check_name};
 use super::disk::{self, beside};
 use super::syntax::{Text, parse, path_text};
 use crate::exit::{Error, Result};
+use crate::room::BALLAST_BYTES_DEFAULT;
 use crate::settings::{Layers, Origin, Setting, Shown, Sources};
 
 /// Where health and metrics are served, unless the file says otherwise.
 pub(crate) const ADMIN_LISTEN_DEFAULT: &str = "127.0.0.1:7703";
 /// The least that the log keeps: one segment.
 const LOG_RETENTION_BYTES_MIN: u64 = 64 << 20;
+/// The least ballast: what it gives back must let a server go on for a while.
+const BALLAST_BYTES_MIN: u64 = 32 << 20;
+/// The most: more would be a waste of the disk.
+const BALLAST_BYTES_MAX: u64 = 16 << 30;
 
 /// A node file with all that flags and environment changed in it, checked. Paths are absolute.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +49,8 @@ pub(crate) struct NodeConfig {
     pub(crate) labels: Labels,
     /// Bytes of committed blocks kept for laggards.
     pub(crate) log_retention_bytes: u64,
+    /// Bytes kept free on the data directory's disk for when it is full.
+    pub(crate) ballast_bytes: u64,
     /// Least importance of what is logged.
     pub(crate) log_level: LogLevel,
     /// Form of the log on stderr.
@@ -144,6 +151,7 @@ struct RawLabels {
 #[serde(deny_unknown_fields)]
 struct RawLimits {
     log_retention_bytes: Option<u64>,
+    ballast_bytes: Option<u64>,
 }
 
 #[derive(Default, Deserialize)]
@@ -217,6 +225,12 @@ impl NodeConfig {
             raw.limits.log_retention_bytes,
             LOG_RETENTION_BYTES_DEFAULT,
         );
+        let ballast_bytes = layers.pick(
+            "limits.ballast_bytes",
+            None,
+            raw.limits.ballast_bytes,
+            BALLAST_BYTES_DEFAULT,
+        );
         let log_level =
             layers.pick("log.level", overrides.log_level, raw.log.level, LogLevel::Info);
         let log_format =
@@ -237,6 +251,7 @@ impl NodeConfig {
             client_address,
             labels: Labels { zone, os, administrator },
             log_retention_bytes,
+            ballast_bytes,
             log_level,
             log_format,
         };
@@ -276,6 +291,11 @@ impl NodeConfig {
                 self.log_retention_bytes
             );
             let hint = format!("at least {LOG_RETENTION_BYTES_MIN}");
+            return Err(Error::usage(cause, hint));
+        }
+        if !(BALLAST_BYTES_MIN..=BALLAST_BYTES_MAX).contains(&self.ballast_bytes) {
+            let cause = format!("limits.ballast_bytes is {}", self.ballast_bytes);
+            let hint = format!("from {BALLAST_BYTES_MIN} to {BALLAST_BYTES_MAX}");
             return Err(Error::usage(cause, hint));
         }
         Ok(())

@@ -50,7 +50,10 @@ impl Mark {
             return Ok(Self { file, owner: *owner, sync_count });
         }
         // The mark comes before everything else: without one, there is no store yet.
-        if has_engine || !directory::is_unused(dir, &[NAME]).map_err(io)? {
+        if has_engine {
+            return Err(StoreError::MarkLost { dir: dir.to_path_buf() });
+        }
+        if !directory::is_unused(dir, &[NAME]).map_err(io)? {
             return Err(StoreError::NotAStore { dir: dir.to_path_buf() });
         }
         let file = options.clone().create(true).open(dir.join(NAME)).map_err(io)?;

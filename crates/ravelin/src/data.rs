@@ -1,0 +1,311 @@
+//! A server's data directory: opened as it is, or what is lost of it moved aside.
+//!
+//! **Guarantee:** before a server goes on without what it had promised, both block keys of its identity
+//! are given up: it cannot sign anything that contradicts what it forgot, whatever the others remember.
+//! Nothing is deleted but older things that were moved aside before; data of another server, of another
+//! version, in use or out of reach are refused and left as they are.
+//!
+//! A crash at any step is harmless: the keys go first, and what is still damaged at the next start is
+//! found and moved aside then.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use ravelin_model::{CommitIndex, LogRecord, Place};
+use ravelin_replication::recorded_place;
+use ravelin_runtime::log::{Log, LogConfig, LogError, Tag};
+use ravelin_runtime::store::{DiskState, StoreConfig, StoreError};
+
+use crate::exit::{Error, Exit, Result};
+use crate::files::identity::{Identity, READ_ONLY};
+use crate::quarantine;
+
+/// Name of the log in a data directory.
+pub(crate) const LOG: &str = "log";
+/// Name of the state store in a data directory.
+pub(crate) const STATE: &str = "state";
+/// Openings of one start: each but the last moves something aside.
+const OPENINGS_MAX: usize = 3;
+
+/// Where a server's data are, and whose they must be.
+#[derive(Clone, Debug)]
+pub(crate) struct DataDir {
+    /// The data directory.
+    pub(crate) dir: PathBuf,
+    /// What log and store name as their owner.
+    pub(crate) owner: [u8; 32],
+    /// Bytes of committed blocks kept for laggards.
+    pub(crate) log_retention_bytes: u64,
+}
+
+/// Log and state, opened.
+pub(crate) struct Opened {
+    pub(crate) state: DiskState,
+    pub(crate) log: Log,
+    /// The log's records that the state does not hold yet, in order.
+    pub(crate) records: Vec<LogRecord>,
+}
+
+/// What a server has lost of its data.
+#[derive(Debug)]
+pub(crate) enum Loss {
+    /// Records of the log.
+    Log(LogError),
+    /// All of the log; the store is there.
+    LogMissing,
+    /// The store.
+    Store(StoreError),
+    /// All of the store; the log is there.
+    StoreMissing,
+    /// Both.
+    AllMissing,
+    /// Nothing, but its state is not what the others agree on.
+    Diverged(CommitIndex),
+}
+
+impl Loss {
+    /// What is moved aside: the store is made from the log, so it goes with it unless it is sound by
+    /// itself.
+    fn parts(&self, is_store_sound: bool) -> &'static [&'static str] {
+        match self {
+            Self::Log(_) | Self::LogMissing if is_store_sound => &[LOG],
+            _ => &[LOG, STATE],
+        }
+    }
+
+    /// One word for names of directories.
+    pub(crate) fn word(&self) -> &'static str {
+        match self {
+            Self::Log(LogError::MissingSegment { .. }) => "log-incomplete",
+            Self::Log(LogError::Misdirected { .. }) => "log-misdirected",
+            Self::Log(_) => "log-damaged",
+            Self::LogMissing => "log-missing",
+            Self::Store(StoreError::RolledBack { .. }) => "state-rolled-back",
+            Self::Store(_) => "state-damaged",
+            Self::StoreMissing => "state-missing",
+            Self::AllMissing => "all-missing",
+            Self::Diverged(_) => quarantine::DIVERGED,
+        }
+    }
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Log(error) => error.fmt(out),
+            Self::LogMissing => out.write_str("the log is missing, and the state is there"),
+            Self::Store(StoreError::Damaged { source }) => {
+                write!(out, "the state store is damaged: {source}")
+            }
+            Self::Store(error) => error.fmt(out),
+            Self::StoreMissing => out.write_str("the state is missing, and the log is there"),
+            Self::AllMissing => out.write_str("log and state are missing"),
+            Self::Diverged(commit) => {
+                write!(out, "the state after commit {} is not what the others agree on", commit.0)
+            }
+        }
+    }
+}
+
+/// Opens the data of the server with `identity`. What is lost is moved aside, and the server begins
+/// anew without it.
+///
+/// # Errors
+/// The data are another's, in use, of another version or out of reach; or the identity cannot be
+/// written, without which nothing may be lost.
+pub(crate) fn open(place: &DataDir, identity: &mut Identity) -> Result<Opened> {
+    for _ in 1..OPENINGS_MAX {
+        match try_open(place, identity) {
+            Err(Trouble::Lost { loss, is_store_sound }) => {
+                set_aside(place, identity, &loss, is_store_sound)?;
+            }
+            opened => return finish(opened, identity),
+        }
+    }
+    let opened = try_open(place, identity);
+    finish(opened, identity)
+}
+
+/// Moves log and state aside, because the others agree on another state than this server's.
+pub(crate) fn give_up_diverged(
+    place: &DataDir,
+    identity: &mut Identity,
+    commit: CommitIndex,
+) -> Result<()> {
+    set_aside(place, identity, &Loss::Diverged(commit), false)
+}
+
+/// Why data cannot be opened.
+enum Trouble {
+    Lost { loss: Loss, is_store_sound: bool },
+    Refused(Error),
+}
+
+impl From<Loss> for Trouble {
+    fn from(loss: Loss) -> Self {
+        Self::Lost { loss, is_store_sound: false }
+    }
+}
+
+fn try_open(place: &DataDir, identity: &Identity) -> std::result::Result<Opened, Trouble> {
+    let (log_dir, state_dir) = (place.dir.join(LOG), place.dir.join(STATE));
+    let looked = |error| Trouble::Refused(Error::system("look into", &place.dir, &error));
+    let has_log = Log::is_in(&log_dir).map_err(looked)?;
+    let has_state = DiskState::is_in(&state_dir).map_err(looked)?;
+    match (has_log, has_state) {
+        (false, false) if identity.is_log_begun() => return Err(Loss::AllMissing.into()),
+        (true, false) => return Err(Loss::StoreMissing.into()),
+        _ => {}
+    }
+    let state = DiskState::open(&state_dir, &StoreConfig::new(place.owner));
+    let state = state.map_err(|error| of_store(error, &state_dir))?;
+    if !has_log && identity.is_log_begun() {
+        return Err(with_store(Loss::LogMissing, &state, &state_dir));
+    }
+    let known = recorded_place(&state);
+    let mut records = Vec::new();
+    let mut keep = |tag: Tag, bytes: &[u8]| {
+        let place = Place::from_number(tag.0);
+        if place > known {
+            records.push(LogRecord { place, bytes: bytes.to_vec() });
+        }
+    };
+    let config =
+        LogConfig { retention_bytes: place.log_retention_bytes, ..LogConfig::new(place.owner) };
+    let (log, recovery) = match Log::open(&log_dir, config, &mut keep) {
+        Ok(opened) => opened,
+        Err(error) if error.is_loss() => {
+            return Err(with_store(Loss::Log(error), &state, &state_dir));
+        }
+        Err(error) => return Err(Trouble::Refused(of_log(error, &log_dir))),
+    };
+    tracing::info!(records = recovery.record_count, end = ?recovery.end, "log opened");
+    Ok(Opened { state, log, records })
+}
+
+/// The log is lost. What damaged it may have met the store too, which is read through before it is
+/// believed.
+fn with_store(loss: Loss, state: &DiskState, dir: &Path) -> Trouble {
+    match state.read_through() {
+        Ok(()) => Trouble::Lost { loss, is_store_sound: true },
+        Err(error) if error.is_loss() => Trouble::Lost { loss, is_store_sound: false },
+        Err(error) => of_store(error, dir),
+    }
+}
+
+/// Notes that the log holds promises from now on.
+fn finish(opened: std::result::Result<Opened, Trouble>, identity: &mut Identity) -> Result<Opened> {
+    let data = match opened {
+        Ok(data) => data,
+        Err(Trouble::Refused(error)) => return Err(error),
+        Err(Trouble::Lost { loss, .. }) => {
+            let hint = "this disk cannot be relied on: `dmesg` may say more; use another one";
+            return Err(Error::new(Exit::Failed, format!("lost again at once: {loss}"), hint));
+        }
+    };
+    if let Err(error) = identity.begin_log() {
+        tracing::warn!(
+            "{}: {READ_ONLY}, and if its log is lost, it must believe the others about what it has \
+             said; {}",
+            error.message(),
+            error.advice()
+        );
+    }
+    Ok(data)
+}
+
+/// Gives up the keys, then moves aside what is lost.
+fn set_aside(
+    place: &DataDir,
+    identity: &mut Identity,
+    loss: &Loss,
+    is_store_sound: bool,
+) -> Result<()> {
+    tracing::error!("{}: {loss}", place.dir.display());
+    identity.give_up_keys().map_err(|error| {
+        error
+            .context(format!("{loss}; the server must give up the block keys that it used before"))
+            .hint(
+                "make the identity file and its directory writable for the server, and start it again",
+            )
+    })?;
+    let parts = loss.parts(is_store_sound);
+    let moved = quarantine::move_aside(&place.dir, parts, loss.word(), &loss.to_string())?;
+    let kept = match moved {
+        Some(dir) => format!("what was there lies in {} now", dir.display()),
+        None => "nothing of it is left".to_owned(),
+    };
+    tracing::warn!(
+        "{kept}; this server takes one of the f faults that the cluster tolerates until it has \
+         learned from the others what was agreed, and an epoch gives it a new block key: it asks for \
+         both by itself. If that does not come (its key was changed within the plan's interval, or \
+         proof stands against it), administrators give it one by `ravelin auth rekey`. If the disk is \
+         sick, replace it"
+    );
+    Ok(())
+}
+
+fn of_store(error: StoreError, dir: &Path) -> Trouble {
+    if error.is_loss() {
+        return Loss::Store(error).into();
+    }
+    let (exit, hint) = match &error {
+        StoreError::ForeignOwner { .. } => (Exit::Conflict, FOREIGN),
+        StoreError::Locked { .. } => (Exit::Conflict, LOCKED),
+        StoreError::NotAStore { .. } => (Exit::Usage, NOT_OURS),
+        StoreError::Version { .. } => (Exit::Usage, VERSION),
+        StoreError::Io { source, .. } => of_io(source),
+        _ => (Exit::Failed, DISK),
+    };
+    Trouble::Refused(Error::caused(exit, error, hint).context(dir.display()))
+}
+
+fn of_log(error: LogError, dir: &Path) -> Error {
+    let (exit, hint) = match &error {
+        LogError::ForeignOwner { .. } => (Exit::Conflict, FOREIGN),
+        LogError::Locked { .. } => (Exit::Conflict, LOCKED),
+        LogError::NotALog { .. } => (Exit::Usage, NOT_OURS),
+        LogError::Version { .. } => (Exit::Usage, VERSION),
+        LogError::Io { source, .. } => of_io(source),
+        _ => (Exit::Failed, DISK),
+    };
+    Error::caused(exit, error, hint).context(dir.display())
+}
+
+/// What to do about what the system refused.
+pub(crate) fn of_io(error: &std::io::Error) -> (Exit, &'static str) {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if let Some(io) = error.downcast_ref::<std::io::Error>() {
+            match io.raw_os_error().map(rustix::io::Errno::from_raw_os_error) {
+                Some(rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT) => {
+                    return (Exit::NoSpace, FULL);
+                }
+                Some(rustix::io::Errno::ROFS) => return (Exit::Failed, READ_ONLY_DISK),
+                Some(rustix::io::Errno::MFILE | rustix::io::Errno::NFILE) => {
+                    return (Exit::Failed, FILES);
+                }
+                _ => {}
+            }
+        }
+        cause = error.source();
+    }
+    (Exit::Failed, DISK)
+}
+
+const FOREIGN: &str = "were the data directories of two servers exchanged, or is this the identity or \
+    the plan of another one? Put the right one back; nothing was changed";
+const LOCKED: &str = "is the server running already? Two of them must never use the same data";
+const NOT_OURS: &str = "name an empty directory by `data_dir`, or move away what is in it";
+const VERSION: &str = "start the version of the program that wrote it";
+const DISK: &str = "look at the disk: `dmesg` may say more; nothing that was acknowledged is lost";
+/// What to do about too few descriptors.
+pub(crate) const FILES: &str = "raise the limit of open files: `ulimit -n 65536`, or LimitNOFILE= in the unit";
+const READ_ONLY_DISK: &str = "the file system is read-only, as after an error of its disk: see \
+    `dmesg`, mount it writable and start the server again; nothing that was acknowledged is lost";
+/// What to do about a full disk.
+pub(crate) const FULL: &str = "nothing that was acknowledged is lost: make room on the disk of the \
+    data directory and start the server again";
+
+#[cfg(test)]
+mod tests;
