@@ -300,7 +300,8 @@ const NOT_OURS: &str = "name an empty directory by `data_dir`, or move away what
 const VERSION: &str = "start the version of the program that wrote it";
 const DISK: &str = "look at the disk: `dmesg` may say more; nothing that was acknowledged is lost";
 /// What to do about too few descriptors.
-pub(crate) const FILES: &str = "raise the limit of open files: `ulimit -n 65536`, or LimitNOFILE= in the unit";
+pub(crate) const FILES: &str =
+    "raise the limit of open files: `ulimit -n 65536`, or LimitNOFILE= in the unit";
 const READ_ONLY_DISK: &str = "the file system is read-only, as after an error of its disk: see \
     `dmesg`, mount it writable and start the server again; nothing that was acknowledged is lost";
 /// What to do about a full disk.

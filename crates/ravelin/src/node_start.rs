@@ -55,7 +55,8 @@ fn prepare(identity: &mut Identity) {
 
 async fn run(config: &NodeConfig, mut seat: Seat, intruders: Option<&str>) -> Result<()> {
     let clients = client_limits(config)?;
-    let mut listeners = Some((listen(config.peer_listen).await?, listen(config.client_listen).await?));
+    let mut listeners =
+        Some((listen(config.peer_listen).await?, listen(config.client_listen).await?));
     let window: Window = Arc::new(Mutex::new(None));
     if let Some(address) = config.admin_listen {
         let listener = listen(address).await?;
@@ -126,7 +127,8 @@ fn reread(config: &NodeConfig) -> Result<Identity> {
 fn data_dir(config: &NodeConfig, seat: &Seat) -> Result<DataDir> {
     let dir = config.data_dir.clone();
     let member = seat.plan.plan.members.get(seat.replica.index());
-    let member = member.ok_or_else(|| Error::usage("not a member of the plan", "check the plan"))?;
+    let member =
+        member.ok_or_else(|| Error::usage("not a member of the plan", "check the plan"))?;
     let parts: [&[u8]; 2] = [&seat.cluster.0.0, &member.identity.0];
     let owner = ravelin_crypto::domain_digest("ravelin data owner v1", &parts).0;
     Ok(DataDir { dir, owner, log_retention_bytes: config.log_retention_bytes })

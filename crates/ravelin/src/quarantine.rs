@@ -37,17 +37,12 @@ pub(crate) fn move_aside(
     }
     let place = data_dir.join(DIR);
     disk::create_dir(&place)?;
-    make_room(&place)?;
     let now = date::now();
     let day = now.get(..10).unwrap_or(&now);
-    let mut number = 1;
-    let dir = loop {
-        let is_taken = entries(&place)?.iter().any(|(of, at, _)| (of.as_str(), *at) == (day, number));
-        if !is_taken {
-            break place.join(format!("{day}-{number}-{word}"));
-        }
-        number += 1;
-    };
+    let number =
+        entries(&place)?.iter().filter(|(of, ..)| of == day).map(|(_, at, _)| at + 1).max();
+    let dir = place.join(format!("{day}-{}-{word}", number.unwrap_or(1)));
+    make_room(&place)?;
     disk::create_dir(&dir)?;
     let note = format!("{now}: {cause}\n");
     disk::create(&dir.join(WHY), &note, disk::Privacy::Public)?;
@@ -78,8 +73,11 @@ fn is_diverged(path: &Path) -> bool {
 
 /// Deletes the oldest of what was damaged, so that there is a place for one more.
 fn make_room(place: &Path) -> Result<()> {
-    let mut damaged: Vec<PathBuf> =
-        entries(place)?.into_iter().map(|(_, _, path)| path).filter(|path| !is_diverged(path)).collect();
+    let mut damaged: Vec<PathBuf> = entries(place)?
+        .into_iter()
+        .map(|(_, _, path)| path)
+        .filter(|path| !is_diverged(path))
+        .collect();
     while damaged.len() >= KEPT_MAX {
         let oldest = damaged.remove(0);
         fs::remove_dir_all(&oldest).map_err(|error| Error::system("remove", &oldest, &error))?;

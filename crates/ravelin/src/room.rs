@@ -97,8 +97,7 @@ impl Room {
     pub(crate) fn open(dir: &Path, ballast_bytes: u64) -> Result<Self> {
         let failed = |error: io::Error| Error::system("look at the disk of", dir, &error);
         let view = View { stage: Stage::Ample, free_bytes: free(dir).map_err(failed)? };
-        let mut room =
-            Self { dir: dir.to_owned(), ballast_bytes, looked: Instant::now(), view };
+        let mut room = Self { dir: dir.to_owned(), ballast_bytes, looked: Instant::now(), view };
         room.judge().map_err(failed)?;
         if room.view.stage == Stage::Stop {
             let free = room.view.free_bytes >> 20;
@@ -155,9 +154,8 @@ impl Room {
 /// The stage that follows `last.stage` with so many bytes free.
 fn next(last: View, has_ballast: bool) -> Stage {
     let View { stage, free_bytes } = last;
-    let is_below = |limit: u64, reached: bool| {
-        free_bytes < limit + if reached { SLACK_BYTES } else { 0 }
-    };
+    let is_below =
+        |limit: u64, reached: bool| free_bytes < limit + if reached { SLACK_BYTES } else { 0 };
     if !has_ballast && free_bytes < STOP_BELOW_BYTES {
         Stage::Stop
     } else if !has_ballast
@@ -208,7 +206,8 @@ mod tests {
             (130, true, Stage::Busy), // within the slack
             (145, true, Stage::Ample),
             (100, true, Stage::Busy),
-            (47 + 64, false, Stage::ReadOnly), // the ballast went
+            (47, false, Stage::ReadOnly),
+            (47 + 64, false, Stage::ReadOnly), // what the ballast gave is no room to fill again
             (40, false, Stage::ReadOnly),
             (143, false, Stage::ReadOnly),
             (31, false, Stage::Stop),

@@ -15,8 +15,8 @@ use ravelin_crypto::{Keyring, Scheme, SigningKey};
 use ravelin_model::limits::CLIENT_MESSAGE_BYTES_MAX;
 use ravelin_model::wire::{ClientMessage, ServerMessage, StatusReport};
 use ravelin_model::{
-    Action, Actions, ClusterId, CommitIndex, Decode as _, Encode as _, Epoch, Group, LogRecord, Place, Protocol,
-    PublicKey, Purpose, ReplicaId, SignedPlan, Suspicion, Time,
+    Action, Actions, ClusterId, CommitIndex, Decode as _, Encode as _, Epoch, Group, LogRecord,
+    Place, Protocol, PublicKey, Purpose, ReplicaId, SignedPlan, Suspicion, Time,
 };
 use ravelin_multicast::Message;
 use ravelin_replication::{
@@ -331,7 +331,9 @@ impl Host {
                 room::STOP_BELOW_BYTES >> 20
             ),
             Stage::Stop => {
-                tracing::error!("{free} MiB left on the disk of {dir}: this server stops in good order");
+                tracing::error!(
+                    "{free} MiB left on the disk of {dir}: this server stops in good order"
+                );
                 self.stop.ask(Ending::NoSpace);
             }
         }

@@ -24,7 +24,8 @@ fn server() -> Server {
     let Opened { mut state, mut log, records } = open(&server.at, &mut identity).expect("new");
     assert!(records.is_empty());
     for round in 1..50 {
-        let place = Place { round: ravelin_model::Round(round), ..Place::from_number(0) };
+        let place =
+            Place { epoch: ravelin_model::Epoch::FIRST, round: ravelin_model::Round(round) };
         log.append(Tag(place.number()), &[7; 200]).expect("appended");
         log.sync().expect("durable");
     }
@@ -135,7 +136,8 @@ fn a_missing_state_takes_the_log_along() {
 fn a_state_that_was_rolled_back_or_damaged_takes_the_log_along() {
     let rolled_back = |it: &Server| {
         let copy = it.scratch.path("copy");
-        let copied = std::process::Command::new("cp").arg("-r").arg(it.path(STATE)).arg(&copy).status();
+        let copied =
+            std::process::Command::new("cp").arg("-r").arg(it.path(STATE)).arg(&copy).status();
         assert!(copied.expect("cp").success());
         {
             let Opened { mut state, .. } = open(&it.at, &mut it.identity()).expect("opened");

@@ -194,7 +194,8 @@ impl Identity {
         if self.log_begun {
             return Ok(());
         }
-        let begun = Self { log_begun: true, ..self.with_keys(self.block.clone(), self.next_block.clone()) };
+        let begun =
+            Self { log_begun: true, ..self.with_keys(self.block.clone(), self.next_block.clone()) };
         disk::replace_secret(&self.file, &begun.text())?;
         *self = begun;
         Ok(())

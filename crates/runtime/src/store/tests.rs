@@ -124,8 +124,9 @@ fn with_tables() -> (Scratch, Vec<PathBuf>) {
     }
     store.sync();
     let tables = |dir: &Path| -> Vec<PathBuf> {
-        let found = Command::new("find").arg(dir).args(["-path", "*tables/*", "-type", "f"]);
-        let text = { found }.output().unwrap().stdout;
+        let mut find = Command::new("find");
+        let found = find.arg(dir).args(["-path", "*tables/*", "-type", "f"]).output().unwrap();
+        let text = found.stdout;
         String::from_utf8(text).unwrap().lines().map(PathBuf::from).collect()
     };
     let begun = std::time::Instant::now();
@@ -192,7 +193,9 @@ fn a_full_or_read_only_disk_is_no_damage() {
     }
     assert!(is_corruption(&of(2)), "a file of its own is gone");
     assert!(is_corruption(&fjall::Error::Io(io::ErrorKind::UnexpectedEof.into())));
-    assert!(!is_corruption(&fjall::Error::Poisoned) && is_corruption(&fjall::Error::InvalidTrailer));
+    assert!(
+        !is_corruption(&fjall::Error::Poisoned) && is_corruption(&fjall::Error::InvalidTrailer)
+    );
 }
 
 #[test]

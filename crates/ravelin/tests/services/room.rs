@@ -1,0 +1,132 @@
+//! A real disk that fills up, stage by stage.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::cluster::Local;
+
+/// A small file system of its own, unmounted when dropped.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    /// Mounts it; `None`: we may not.
+    fn mount(at: &Path, megabytes: u32) -> Option<Self> {
+        let size = format!("size={megabytes}m,mode=700");
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(at).stderr(Stdio::null());
+        mount.status().is_ok_and(|status| status.success()).then(|| Self(at.to_owned()))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+/// Bytes free on the disk of `dir`.
+fn free(dir: &Path) -> u64 {
+    let space = rustix::fs::statvfs(dir).expect("mounted");
+    space.f_bavail * space.f_frsize
+}
+
+/// Leaves so many megabytes free.
+fn fill(dir: &Path, left: u64) {
+    let bytes = free(dir).saturating_sub(left << 20);
+    let name = dir.join(format!("other-peoples-data-{left}"));
+    fs::write(name, vec![1; usize::try_from(bytes).expect("small")]).expect("written");
+}
+
+/// A server in the foreground; it ends with the test.
+struct Foreground(Child);
+
+impl Foreground {
+    fn wait(&mut self) -> Option<i32> {
+        self.0.wait().expect("ours").code()
+    }
+}
+
+impl Drop for Foreground {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Runs server 1 in the foreground.
+fn start(cluster: &Local) -> Foreground {
+    let log = fs::File::options().append(true).open(cluster.path("D/servers/1/server.log"));
+    let mut command = cluster.command(&["--config", "D/servers/1/node.toml", "node", "start"]);
+    Foreground(command.stdout(Stdio::null()).stderr(log.expect("there")).spawn().expect("started"))
+}
+
+fn wait(what: &str, cluster: &Local, is_so: impl Fn() -> bool) {
+    let until = Instant::now() + Duration::from_secs(60);
+    while !is_so() {
+        assert!(Instant::now() < until, "never {what}: {}", cluster.log(1));
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[test]
+fn a_server_whose_disk_fills_up_refuses_then_follows_then_stops_and_loses_nothing() {
+    let cluster = Local::up("room");
+    cluster.client(&["kv", "put", "a", "1"]);
+    cluster.done(&["local", "down"]);
+    let data = cluster.path("D/servers/1/data");
+    fs::rename(&data, cluster.path("before")).expect("moved");
+    fs::create_dir(&data).expect("made");
+    let Some(disk) = SmallDisk::mount(&data, 320) else {
+        eprintln!("SKIPPED: mounting a file system needs root");
+        return;
+    };
+    let copied = Command::new("cp").arg("-a").arg(cluster.path("before/.")).arg(&data).status();
+    assert!(copied.expect("cp").success());
+    cluster.done(&["local", "up"]);
+    cluster.kill(1); // and again in the foreground, for its exit code
+    let ballast = data.join("ballast");
+    assert!(ballast.exists(), "{}", cluster.log(1));
+    let mut server = start(&cluster);
+    cluster.wait_until_all_are_correct();
+    let state = || {
+        let status = cluster.run(&["--config", "D/client.toml", "status", "--output", "json"]);
+        let status: serde_json::Value = serde_json::from_str(&status.stdout).unwrap_or_default();
+        status["servers"][1]["state"].as_str().unwrap_or_default().to_owned()
+    };
+
+    fill(&data, 100);
+    wait("refuses", &cluster, || state() == "disk_full");
+    assert!(ballast.exists());
+    for value in 2..12 {
+        cluster.client(&["kv", "put", "a", &value.to_string()]); // the others take it
+    }
+
+    fill(&data, 40);
+    wait("gives up its ballast", &cluster, || !ballast.exists());
+    assert_eq!(state(), "disk_full");
+    cluster.client(&["kv", "put", "a", "12"]);
+    let doctor = cluster.run(&["doctor"]);
+    assert!(doctor.stdout.contains("takes no new requests"), "{doctor:?}");
+    assert!(server.0.try_wait().expect("ours").is_none(), "it follows still");
+
+    fill(&data, 20);
+    assert_eq!(server.wait(), Some(10), "{}", cluster.log(1));
+    assert!(cluster.log(1).contains("stopped in good order"), "{}", cluster.log(1));
+    cluster.client(&["kv", "put", "a", "13"]);
+    assert_eq!(start(&cluster).wait(), Some(10), "and does not start without room");
+
+    for left in [100, 40, 20] {
+        fs::remove_file(data.join(format!("other-peoples-data-{left}"))).expect("removed");
+    }
+    let mut server = start(&cluster);
+    cluster.wait_until_all_are_correct();
+    assert!(ballast.exists(), "the room is held again");
+    assert_eq!(cluster.client(&["kv", "get", "a"]), "13\n");
+    assert!(cluster.aside(1).is_empty(), "a full disk is no damage");
+    let pid = server.0.id().to_string();
+    assert!(Command::new("kill").arg(&pid).status().expect("kill").success());
+    assert_eq!(server.wait(), Some(0));
+    drop(disk);
+}
