@@ -11,7 +11,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use ravelin_model::{CommitIndex, LogRecord, Place};
+use ravelin_model::{CommitIndex, LogRecord, Place, ReplicaId};
 use ravelin_replication::recorded_place;
 use ravelin_runtime::log::{Log, LogConfig, LogError, Tag};
 use ravelin_runtime::store::{DiskState, StoreConfig, StoreError};
@@ -34,6 +34,8 @@ pub(crate) struct DataDir {
     pub(crate) dir: PathBuf,
     /// What log and store name as their owner.
     pub(crate) owner: [u8; 32],
+    /// The server, for advice.
+    pub(crate) member: ReplicaId,
     /// Bytes of committed blocks kept for laggards.
     pub(crate) log_retention_bytes: u64,
 }
@@ -64,15 +66,6 @@ pub(crate) enum Loss {
 }
 
 impl Loss {
-    /// What is moved aside: the store is made from the log, so it goes with it unless it is sound by
-    /// itself.
-    fn parts(&self, is_store_sound: bool) -> &'static [&'static str] {
-        match self {
-            Self::Log(_) | Self::LogMissing if is_store_sound => &[LOG],
-            _ => &[LOG, STATE],
-        }
-    }
-
     /// One word for names of directories.
     pub(crate) fn word(&self) -> &'static str {
         match self {
@@ -116,9 +109,7 @@ impl fmt::Display for Loss {
 pub(crate) fn open(place: &DataDir, identity: &mut Identity) -> Result<Opened> {
     for _ in 1..OPENINGS_MAX {
         match try_open(place, identity) {
-            Err(Trouble::Lost { loss, is_store_sound }) => {
-                set_aside(place, identity, &loss, is_store_sound)?;
-            }
+            Err(Trouble::Lost(loss)) => set_aside(place, identity, &loss)?,
             opened => return finish(opened, identity),
         }
     }
@@ -132,18 +123,18 @@ pub(crate) fn give_up_diverged(
     identity: &mut Identity,
     commit: CommitIndex,
 ) -> Result<()> {
-    set_aside(place, identity, &Loss::Diverged(commit), false)
+    set_aside(place, identity, &Loss::Diverged(commit))
 }
 
 /// Why data cannot be opened.
 enum Trouble {
-    Lost { loss: Loss, is_store_sound: bool },
+    Lost(Loss),
     Refused(Error),
 }
 
 impl From<Loss> for Trouble {
     fn from(loss: Loss) -> Self {
-        Self::Lost { loss, is_store_sound: false }
+        Self::Lost(loss)
     }
 }
 
@@ -160,7 +151,7 @@ fn try_open(place: &DataDir, identity: &Identity) -> std::result::Result<Opened,
     let state = DiskState::open(&state_dir, &StoreConfig::new(place.owner));
     let state = state.map_err(|error| of_store(error, &state_dir))?;
     if !has_log && identity.is_log_begun() {
-        return Err(with_store(Loss::LogMissing, &state, &state_dir));
+        return Err(Loss::LogMissing.into());
     }
     let known = recorded_place(&state);
     let mut records = Vec::new();
@@ -174,23 +165,11 @@ fn try_open(place: &DataDir, identity: &Identity) -> std::result::Result<Opened,
         LogConfig { retention_bytes: place.log_retention_bytes, ..LogConfig::new(place.owner) };
     let (log, recovery) = match Log::open(&log_dir, config, &mut keep) {
         Ok(opened) => opened,
-        Err(error) if error.is_loss() => {
-            return Err(with_store(Loss::Log(error), &state, &state_dir));
-        }
+        Err(error) if error.is_loss() => return Err(Loss::Log(error).into()),
         Err(error) => return Err(Trouble::Refused(of_log(error, &log_dir))),
     };
     tracing::info!(records = recovery.record_count, end = ?recovery.end, "log opened");
     Ok(Opened { state, log, records })
-}
-
-/// The log is lost. What damaged it may have met the store too, which is read through before it is
-/// believed.
-fn with_store(loss: Loss, state: &DiskState, dir: &Path) -> Trouble {
-    match state.read_through() {
-        Ok(()) => Trouble::Lost { loss, is_store_sound: true },
-        Err(error) if error.is_loss() => Trouble::Lost { loss, is_store_sound: false },
-        Err(error) => of_store(error, dir),
-    }
 }
 
 /// Notes that the log holds promises from now on.
@@ -198,7 +177,7 @@ fn finish(opened: std::result::Result<Opened, Trouble>, identity: &mut Identity)
     let data = match opened {
         Ok(data) => data,
         Err(Trouble::Refused(error)) => return Err(error),
-        Err(Trouble::Lost { loss, .. }) => {
+        Err(Trouble::Lost(loss)) => {
             let hint = "this disk cannot be relied on: `dmesg` may say more; use another one";
             return Err(Error::new(Exit::Failed, format!("lost again at once: {loss}"), hint));
         }
@@ -214,13 +193,9 @@ fn finish(opened: std::result::Result<Opened, Trouble>, identity: &mut Identity)
     Ok(data)
 }
 
-/// Gives up the keys, then moves aside what is lost.
-fn set_aside(
-    place: &DataDir,
-    identity: &mut Identity,
-    loss: &Loss,
-    is_store_sound: bool,
-) -> Result<()> {
+/// Gives up the keys, then moves everything aside: a state without the log that led to it says nothing
+/// of what followed, and what damaged the one may have met the other.
+fn set_aside(place: &DataDir, identity: &mut Identity, loss: &Loss) -> Result<()> {
     tracing::error!("{}: {loss}", place.dir.display());
     identity.give_up_keys().map_err(|error| {
         error
@@ -229,18 +204,27 @@ fn set_aside(
                 "make the identity file and its directory writable for the server, and start it again",
             )
     })?;
-    let parts = loss.parts(is_store_sound);
-    let moved = quarantine::move_aside(&place.dir, parts, loss.word(), &loss.to_string())?;
+    let moved = quarantine::move_aside(&place.dir, &[LOG, STATE], loss.word(), &loss.to_string())?;
     let kept = match moved {
         Some(dir) => format!("what was there lies in {} now", dir.display()),
         None => "nothing of it is left".to_owned(),
     };
+    let (member, key) = (place.member, identity.public_keys().block);
+    let rekey = format!("`ravelin auth rekey {member} --block {key} --key FILE`");
+    let next = match loss {
+        Loss::Diverged(_) => format!(
+            "It signed what the others know to be wrong, as a server in an intruder's hands does: once \
+             it is clear that it is in none, administrators give it a key by {rekey}"
+        ),
+        _ => format!(
+            "It asks for both by itself. If its key was changed a short while ago it waits for the \
+             plan's interval, unless administrators give it one by {rekey}. If the disk is sick, \
+             replace it"
+        ),
+    };
     tracing::warn!(
         "{kept}; this server takes one of the f faults that the cluster tolerates until it has \
-         learned from the others what was agreed, and an epoch gives it a new block key: it asks for \
-         both by itself. If that does not come (its key was changed within the plan's interval, or \
-         proof stands against it), administrators give it one by `ravelin auth rekey`. If the disk is \
-         sick, replace it"
+         learned from the others what was agreed, and an epoch gives it a new block key. {next}"
     );
     Ok(())
 }

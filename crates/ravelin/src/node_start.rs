@@ -1,6 +1,7 @@
 //! `ravelin node start`: one server, until it is told to stop.
 
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use ravelin_model::Purpose;
 use ravelin_model::limits::REPLICAS_MAX;
@@ -25,6 +26,10 @@ use crate::server::{self, Ending, ServerConfig, Stop, Window};
 /// Descriptors for what is neither a client nor a file of the log: the store's files and tables,
 /// connections and handshakes with servers, monitors.
 const DESCRIPTORS_APART: u64 = 448;
+/// How long connections of a server that stopped may take to end.
+const LISTEN_AGAIN_MAX: Duration = Duration::from_secs(10);
+/// Time between two attempts.
+const LISTEN_RETRY: Duration = Duration::from_millis(20);
 /// Clients that a server must be able to serve at once.
 const CLIENTS_MIN: usize = 32;
 
@@ -84,7 +89,9 @@ async fn run(config: &NodeConfig, mut seat: Seat, intruders: Option<&str>) -> Re
     loop {
         let (peer_listener, client_listener) = match listeners.take() {
             Some(listeners) => listeners,
-            None => (listen(config.peer_listen).await?, listen(config.client_listen).await?),
+            None => {
+                (listen_again(config.peer_listen).await?, listen_again(config.client_listen).await?)
+            }
         };
         let server = ServerConfig {
             plan: seat.plan.clone(),
@@ -131,7 +138,12 @@ fn data_dir(config: &NodeConfig, seat: &Seat) -> Result<DataDir> {
         member.ok_or_else(|| Error::usage("not a member of the plan", "check the plan"))?;
     let parts: [&[u8]; 2] = [&seat.cluster.0.0, &member.identity.0];
     let owner = ravelin_crypto::domain_digest("ravelin data owner v1", &parts).0;
-    Ok(DataDir { dir, owner, log_retention_bytes: config.log_retention_bytes })
+    Ok(DataDir {
+        dir,
+        owner,
+        member: seat.replica,
+        log_retention_bytes: config.log_retention_bytes,
+    })
 }
 
 fn stopped_for_room(config: &NodeConfig) -> Error {
@@ -193,6 +205,17 @@ fn check_drill(seat: &Seat, names: &str) -> Result<()> {
         return Err(Error::usage(cause, "`ravelin attack list` names them; join several by `+`"));
     }
     Ok(())
+}
+
+/// Listens where a server of this process did until a moment ago.
+async fn listen_again(address: std::net::SocketAddr) -> Result<TcpListener> {
+    let until = Instant::now() + LISTEN_AGAIN_MAX;
+    loop {
+        match listen(address).await {
+            Err(_) if Instant::now() < until => tokio::time::sleep(LISTEN_RETRY).await,
+            listening => return listening,
+        }
+    }
 }
 
 async fn listen(address: std::net::SocketAddr) -> Result<TcpListener> {

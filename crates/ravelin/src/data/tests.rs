@@ -18,7 +18,12 @@ struct Server {
 fn server() -> Server {
     let scratch = Scratch::new();
     Identity::generate(&scratch.path("identity.toml")).and_then(|it| it.create()).expect("made");
-    let at = DataDir { dir: scratch.path("data"), owner: [7; 32], log_retention_bytes: 1 << 30 };
+    let at = DataDir {
+        dir: scratch.path("data"),
+        owner: [7; 32],
+        member: ReplicaId(1),
+        log_retention_bytes: 1 << 30,
+    };
     let mut server = Server { scratch, at, keys: [PublicKey([0; 32]); 2] };
     let mut identity = server.identity();
     let Opened { mut state, mut log, records } = open(&server.at, &mut identity).expect("new");
@@ -84,10 +89,10 @@ fn whole_data_are_opened_and_no_key_is_given_up() {
 }
 
 /// Spoils the data, and checks what becomes of them.
-fn check(spoil: impl Fn(&Server), word: &str, moved: &[&str], is_state_kept: bool) {
+fn check(spoil: impl Fn(&Server), word: &str, moved: &[&str]) {
     let server = server();
     spoil(&server);
-    assert_eq!(server.open(), (0, is_state_kept), "{word}");
+    assert_eq!(server.open(), (0, false), "{word}");
     assert!(!server.holds_old_key(), "{word}: it could contradict what it forgot");
     let aside = server.aside();
     match moved {
@@ -101,15 +106,15 @@ fn check(spoil: impl Fn(&Server), word: &str, moved: &[&str], is_state_kept: boo
         }
     }
     let keys = server.identity().public_keys();
-    assert_eq!(server.open(), (0, is_state_kept), "and from then on all is well");
+    assert_eq!(server.open(), (0, false), "and from then on all is well");
     assert_eq!(server.identity().public_keys(), keys, "the keys too");
     assert_eq!(server.aside().len(), aside.len());
 }
 
 #[test]
-fn a_damaged_log_goes_alone() {
-    check(|it| it.flip(SEGMENT, 1000), "log-damaged", &[LOG], true);
-    check(|it| it.flip(SEGMENT, 60), "log-damaged", &[LOG], true);
+fn a_damaged_log_takes_the_state_along() {
+    check(|it| it.flip(SEGMENT, 1000), "log-damaged", &[LOG, STATE]);
+    check(|it| it.flip(SEGMENT, 60), "log-damaged", &[LOG, STATE]);
 }
 
 #[test]
@@ -117,19 +122,19 @@ fn a_log_that_lacks_a_segment_is_incomplete() {
     let rename = |it: &Server| {
         fs::rename(it.path(SEGMENT), it.path("log/0000000000000002.segment")).expect("renamed");
     };
-    check(rename, "log-incomplete", &[LOG], true);
+    check(rename, "log-incomplete", &[LOG, STATE]);
 }
 
 #[test]
-fn a_missing_log_costs_the_keys_and_not_the_state() {
-    check(|it| fs::remove_dir_all(it.path(LOG)).expect("gone"), "log-missing", &[], true);
+fn a_missing_log_takes_the_state_along() {
+    check(|it| fs::remove_dir_all(it.path(LOG)).expect("gone"), "log-missing", &[STATE]);
     let emptied = |it: &Server| fs::remove_file(it.path(SEGMENT)).expect("gone");
-    check(emptied, "log-missing", &[LOG], true);
+    check(emptied, "log-missing", &[LOG, STATE]);
 }
 
 #[test]
 fn a_missing_state_takes_the_log_along() {
-    check(|it| fs::remove_dir_all(it.path(STATE)).expect("gone"), "state-missing", &[LOG], false);
+    check(|it| fs::remove_dir_all(it.path(STATE)).expect("gone"), "state-missing", &[LOG]);
 }
 
 #[test]
@@ -147,11 +152,11 @@ fn a_state_that_was_rolled_back_or_damaged_takes_the_log_along() {
         fs::remove_dir_all(it.path("state/engine")).expect("gone");
         fs::rename(copy.join("engine"), it.path("state/engine")).expect("put back");
     };
-    check(rolled_back, "state-rolled-back", &[LOG, STATE], false);
+    check(rolled_back, "state-rolled-back", &[LOG, STATE]);
     let noted = |it: &Server| fs::write(it.path("state/damaged.txt"), "rot").expect("written");
-    check(noted, "state-damaged", &[LOG, STATE], false);
+    check(noted, "state-damaged", &[LOG, STATE]);
     let mark = |it: &Server| fs::write(it.path("state/mark"), [1; 8192]).expect("written");
-    check(mark, "state-damaged", &[LOG, STATE], false);
+    check(mark, "state-damaged", &[LOG, STATE]);
 }
 
 #[test]
@@ -160,7 +165,7 @@ fn a_deleted_directory_costs_the_keys() {
         fs::remove_dir_all(&it.at.dir).expect("gone");
         fs::create_dir(&it.at.dir).expect("made");
     };
-    check(all, "all-missing", &[], false);
+    check(all, "all-missing", &[]);
 }
 
 #[test]
@@ -182,7 +187,7 @@ fn a_crash_between_giving_up_keys_and_moving_is_harmless() {
     let server = server();
     server.flip(SEGMENT, 1000);
     server.identity().give_up_keys().expect("written");
-    assert_eq!(server.open(), (0, true));
+    assert_eq!(server.open(), (0, false));
     assert!(!server.holds_old_key() && server.aside().len() == 1);
     // And one after half of the moving.
     let server = self::server();

@@ -58,8 +58,12 @@ impl Drop for Foreground {
 /// Runs server 1 in the foreground.
 fn start(cluster: &Local) -> Foreground {
     let log = fs::File::options().append(true).open(cluster.path("D/servers/1/server.log"));
-    let mut command = cluster.command(&["--config", "D/servers/1/node.toml", "node", "start"]);
-    Foreground(command.stdout(Stdio::null()).stderr(log.expect("there")).spawn().expect("started"))
+    let node = cluster.path("D/servers/1/node.toml"); // by which `local` knows it
+    let node = node.to_str().expect("text");
+    let mut command = cluster.command(&["--config", node, "node", "start"]);
+    let child = command.stdout(Stdio::null()).stderr(log.expect("there")).spawn().expect("started");
+    fs::write(cluster.path("D/servers/1/pid"), child.id().to_string()).expect("written");
+    Foreground(child)
 }
 
 fn wait(what: &str, cluster: &Local, is_so: impl Fn() -> bool) {
