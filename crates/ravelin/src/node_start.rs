@@ -256,3 +256,30 @@ fn start_logging(config: &NodeConfig) {
         LogFormat::Json => registry.with(lines.json()).try_init(),
     };
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_never_get_the_descriptors_of_log_and_store() {
+        let default = ClientLimits::default();
+        let all = limits_within(None, 1 << 30).expect("no limit");
+        assert_eq!(all.connections_max, default.connections_max);
+        for allowed in [700, 1024, 1200, 4096] {
+            for retention in [64 << 20, 1 << 30] {
+                let Ok(limits) = limits_within(Some(allowed), retention) else {
+                    panic!("{allowed} suffice for {retention}");
+                    continue;
+                };
+                let clients = (limits.connections_max + limits.handshakes_max) as u64;
+                let of_log = retention / SEGMENT_BYTES + 4;
+                assert!(clients + of_log + DESCRIPTORS_APART + REPLICAS_MAX as u64 <= allowed);
+                assert!(clients >= 2 * CLIENTS_MIN as u64);
+                assert!(limits.per_key_max == default.per_key_max);
+            }
+        }
+        let error = limits_within(Some(256), 1 << 30).expect_err("too few");
+        assert!(error.advice().contains("ulimit"), "{}", error.advice());
+    }
+}

@@ -57,10 +57,24 @@ impl Drop for Foreground {
 
 /// Runs server 1 in the foreground.
 fn start(cluster: &Local) -> Foreground {
+    start_under(cluster, &[])
+}
+
+/// The same, as an argument of another program.
+fn start_under(cluster: &Local, outer: &[&str]) -> Foreground {
     let log = fs::File::options().append(true).open(cluster.path("D/servers/1/server.log"));
     let node = cluster.path("D/servers/1/node.toml"); // by which `local` knows it
     let node = node.to_str().expect("text");
-    let mut command = cluster.command(&["--config", node, "node", "start"]);
+    let start = ["--config", node, "node", "start"];
+    let mut command = match outer {
+        [] => cluster.command(&start),
+        [program, arguments @ ..] => {
+            let mut command = Command::new(program);
+            command.args(arguments).arg(env!("CARGO_BIN_EXE_ravelin")).args(start);
+            command.stdin(Stdio::null());
+            command
+        }
+    };
     let child = command.stdout(Stdio::null()).stderr(log.expect("there")).spawn().expect("started");
     fs::write(cluster.path("D/servers/1/pid"), child.id().to_string()).expect("written");
     Foreground(child)
@@ -133,4 +147,49 @@ fn a_server_whose_disk_fills_up_refuses_then_follows_then_stops_and_loses_nothin
     assert!(Command::new("kill").arg(&pid).status().expect("kill").success());
     assert_eq!(server.wait(), Some(0));
     drop(disk);
+}
+
+/// The server under `strace`, whose process id is of no use.
+fn served_under(strace: &str) -> Option<String> {
+    let listed = Command::new("pgrep").args(["-P", strace]).output().ok()?;
+    let text = String::from_utf8(listed.stdout).ok()?;
+    text.lines().next().map(str::to_owned)
+}
+
+#[test]
+fn a_sync_that_fails_ends_the_process_whatever_file_it_was_of() {
+    if !Command::new("strace").arg("-V").stdout(Stdio::null()).status().is_ok_and(|it| it.success())
+    {
+        eprintln!("SKIPPED: strace is not installed");
+        return;
+    }
+    let cluster = Local::up("syncs");
+    cluster.client(&["kv", "put", "a", "1"]);
+    let data = cluster.path("D/servers/1/data");
+    let of = |name: &str| data.join(name).to_str().expect("text").to_owned();
+    for (file, call, exit) in [
+        (of("log/0000000000000001.segment"), "fdatasync:error=EIO:when=20+", 1),
+        (of("state/mark"), "fdatasync:error=EIO", 74),
+    ] {
+        cluster.kill(1);
+        let inject = format!("inject={call}");
+        let strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-P", &file, "-e", &inject];
+        let mut server = start_under(&cluster, &strace);
+        if exit == 74 {
+            // The state is synced at a checkpoint, and at the end.
+            let strace = server.0.id().to_string();
+            let inner = || served_under(&strace);
+            wait("starts", &cluster, || inner().is_some());
+            cluster.wait_until_all_are_correct();
+            let inner = inner().expect("it runs");
+            assert!(Command::new("kill").arg(inner).status().expect("kill").success());
+        }
+        assert_eq!(server.wait(), Some(exit), "{}", cluster.log(1));
+        assert!(cluster.log(1).contains("Input/output error"), "{}", cluster.log(1));
+        cluster.client(&["kv", "put", "a", "2"]);
+        cluster.done(&["local", "up"]);
+        cluster.wait_until_all_are_correct();
+        assert!(cluster.aside(1).is_empty(), "a failed sync is no damage");
+    }
+    assert_eq!(cluster.client(&["kv", "get", "a"]), "2\n");
 }
