@@ -268,10 +268,7 @@ mod tests {
         assert_eq!(all.connections_max, default.connections_max);
         for allowed in [700, 1024, 1200, 4096] {
             for retention in [64 << 20, 1 << 30] {
-                let Ok(limits) = limits_within(Some(allowed), retention) else {
-                    panic!("{allowed} suffice for {retention}");
-                    continue;
-                };
+                let limits = limits_within(Some(allowed), retention).expect("so many suffice");
                 let clients = (limits.connections_max + limits.handshakes_max) as u64;
                 let of_log = retention / SEGMENT_BYTES + 4;
                 assert!(clients + of_log + DESCRIPTORS_APART + REPLICAS_MAX as u64 <= allowed);

@@ -180,14 +180,16 @@ pub(crate) async fn serve(
     host.follow_room(host.room.view().stage);
     let ended = driver::run(host, world).await;
     bell.abort();
-    ended.map_err(|error| {
-        let (exit, hint) = match &error {
-            LogError::Io { source, .. } => data::of_io(source),
-            _ => (Exit::Failed, LOOK),
-        };
-        Error::caused(exit, error, hint).context("the log failed; this server must not go on")
-    })?;
+    ended.map_err(of_log)?;
     Ok(stop.take().unwrap_or(Ending::Told))
+}
+
+fn of_log(error: LogError) -> Error {
+    let (exit, hint) = match &error {
+        LogError::Io { source, .. } => data::of_io(source),
+        _ => (Exit::Failed, LOOK),
+    };
+    Error::caused(exit, error, hint).context("the log failed; this server must not go on")
 }
 
 /// What to do where the cause says it all.

@@ -453,11 +453,11 @@ impl Log {
         Ok(())
     }
 
-    /// Seals the segment being written and goes on in the next.
+    /// Seals the segment being written and goes on in the next, which is there first: a seal promises it.
     fn begin_segment(&mut self) -> io::Result<()> {
+        let next = self.preparer.take(self.tail.segment.number.next())?;
         self.tail.push_marker(MarkerKind::Seal, &mut self.stamp);
         self.write_out()?;
-        let next = self.preparer.take(self.tail.segment.number.next())?;
         let filled =
             std::mem::replace(&mut self.tail, Tail::new(next, HEADER_BYTES, TagRange::EMPTY));
         self.filled.push(filled);

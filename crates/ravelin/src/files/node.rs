@@ -235,7 +235,6 @@ impl NodeConfig {
             layers.pick("log.level", overrides.log_level, raw.log.level, LogLevel::Info);
         let log_format =
             layers.pick("log.format", overrides.log_format, raw.log.format, LogFormat::Text);
-        let RawLabels { zone, os, administrator } = raw.labels;
         let config = Self {
             name,
             plan,
@@ -249,7 +248,7 @@ impl NodeConfig {
             },
             peer_address,
             client_address,
-            labels: Labels { zone, os, administrator },
+            labels: raw.labels.into(),
             log_retention_bytes,
             ballast_bytes,
             log_level,
@@ -371,6 +370,13 @@ fn listen_default(address: &str) -> SocketAddr {
         _ => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
     };
     SocketAddr::new(ip, port.parse().unwrap_or_default())
+}
+
+impl From<RawLabels> for Labels {
+    fn from(raw: RawLabels) -> Self {
+        let RawLabels { zone, os, administrator } = raw;
+        Self { zone, os, administrator }
+    }
 }
 
 impl TryFrom<String> for AdminListen {

@@ -40,29 +40,26 @@ fn a_full_disk_costs_nothing_while_the_present_segment_lasts() {
     };
     fill();
     let mut next = 0;
-    let mut append = |log: &mut Log, bytes: u64| {
-        let until = log.tail.end() + bytes;
-        while log.tail.end() < until {
-            log.append(Tag(next), &[3; 900])?;
+    let mut append = |log: &mut Log, kilobytes: u64| {
+        for _ in 0..kilobytes {
+            log.append(Tag(next), &[3; 936])?;
             log.sync()?;
             next += 1;
         }
         Ok::<u64, LogError>(next)
     };
-    append(&mut log, 40 << 10).unwrap(); // past the half: the next one was asked for, in vain
+    append(&mut log, 40).unwrap(); // past the half: the next one was asked for, in vain
     std::thread::sleep(Duration::from_millis(700));
-    append(&mut log, 10 << 10).unwrap();
+    append(&mut log, 10).unwrap();
     // Room in time: the log goes on.
     std::fs::remove_file(&filler).unwrap();
-    let written = append(&mut log, 8 << 10).unwrap();
-    for _ in 0..40 {
-        append(&mut log, 1 << 10).unwrap();
-    }
+    let written = append(&mut log, 8).unwrap();
+    append(&mut log, 40).unwrap();
     assert!(log.counters().segment_count > 0, "it crossed a border");
     // No room in time: the log ends with an error that says so, and has lost nothing.
     fill();
     let error = loop {
-        if let Err(error) = append(&mut log, 1 << 10) {
+        if let Err(error) = append(&mut log, 1) {
             break error;
         }
     };
