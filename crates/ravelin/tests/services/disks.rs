@@ -163,8 +163,18 @@ fn who_differs_from_the_others_gives_up_its_state_and_beyond_f_nobody_does() {
     cluster.done(&["local", "down"]);
     tamper(&cluster, 1, b"innocent", b"tampered");
     cluster.done(&["local", "up"]);
-    cluster.client(&["kv", "cas", "a", "innocent", "changed"]);
+    // While one other is away, too few go on to say who is wrong.
+    cluster.kill(3);
+    let cas = ["--config", "D/client.toml", "kv", "cas", "a", "innocent", "changed"];
+    assert_eq!(cluster.run(&[&cas[..], &["--timeout", "3s"]].concat()).exit, 5);
     let until = Instant::now() + Duration::from_secs(60);
+    while !cluster.log(1).contains("more than f may lie") {
+        assert!(Instant::now() < until, "it does not ask: {}", cluster.log(1));
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    std::thread::sleep(Duration::from_secs(3));
+    assert!(cluster.aside(1).is_empty(), "{}", cluster.log(1));
+    cluster.run(&["local", "up"]);
     while cluster.aside(1).is_empty() {
         assert!(Instant::now() < until, "it is not repaired: {}", cluster.log(1));
         std::thread::sleep(Duration::from_millis(100));
