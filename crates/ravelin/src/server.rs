@@ -342,6 +342,12 @@ impl Host {
         self.server.close_admission(stage.retry_after_ms());
     }
 
+    /// Whether the plan in force gives this server a key that it holds.
+    fn has_key(&self) -> bool {
+        let replica = self.server.replica();
+        replica.keyring().member(self.own) == Some(&replica.key().public())
+    }
+
     /// What this server says of itself, with what its host knows.
     fn amended(&self, mut report: StatusReport) -> StatusReport {
         if self.room.view().stage != Stage::Ample {
@@ -442,6 +448,8 @@ impl Node for Host {
 
     fn effect(&mut self, event: Event) -> Effect {
         match event {
+            // Nobody would believe what is signed by a key that is no member's.
+            Event::ToClient(_, ServerMessage::Answers { .. }) if !self.has_key() => Effect::None,
             Event::ToClient(connection, ServerMessage::Status { id, report }) => {
                 let report = Box::new(self.amended(*report));
                 Effect::ToClient(connection.0, ServerMessage::Status { id, report }.encode())

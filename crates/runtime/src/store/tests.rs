@@ -356,3 +356,40 @@ fn journal(scratch: &Scratch) -> PathBuf {
     let files = files.map(|entry| entry.unwrap().path());
     files.filter(|path| path.extension().is_some_and(|end| end == "jnl")).max().unwrap()
 }
+
+#[test]
+fn whatever_is_flipped_in_its_files_an_opening_says_so_and_does_not_panic() {
+    let (scratch, _) = with_tables();
+    let listed = Command::new("find").arg(&scratch.0).args(["-type", "f", "-size", "+0"]).output();
+    let text = String::from_utf8(listed.unwrap().stdout).unwrap();
+    let files: Vec<PathBuf> = text.lines().map(PathBuf::from).collect();
+    assert!(files.len() > 5, "{files:?}");
+    let (mut lost, mut kept) = (0, 0);
+    for file in &files {
+        let whole = std::fs::read(file).unwrap();
+        let end = whole.iter().rposition(|byte| *byte != 0).unwrap_or_default() + 1;
+        for part in 1..3 {
+            let copy = scratch.0.with_extension(format!("copy{part}"));
+            let _ = std::fs::remove_dir_all(&copy);
+            let copied = Command::new("cp").arg("-r").arg(&scratch.0).arg(&copy).status();
+            assert!(copied.unwrap().success());
+            let at = copy.join(file.strip_prefix(&scratch.0).unwrap());
+            let mut rotten = whole.clone();
+            rotten[(end - 1) * part / 3] ^= 0x41;
+            std::fs::write(at, rotten).unwrap();
+            match try_open(&copy).and_then(|store| store.read_through().map(|()| store)) {
+                Ok(store) => {
+                    kept += 1;
+                    assert_eq!(keys(&store, &[], None, usize::MAX).len(), 400, "{file:?} {part}");
+                }
+                Err(error) => {
+                    lost += 1;
+                    assert!(error.is_loss(), "{file:?} {part}: {error}: {error:?}");
+                }
+            }
+            std::fs::remove_dir_all(copy).unwrap();
+        }
+    }
+    eprintln!("{lost} found, {kept} without effect, in {} files", files.len());
+    assert!(lost > kept, "{lost} {kept}");
+}
