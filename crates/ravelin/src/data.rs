@@ -11,7 +11,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use ravelin_model::{CommitIndex, LogRecord, Place, ReplicaId};
+use ravelin_model::{ClusterId, CommitIndex, LogRecord, Place, PublicKey, ReplicaId};
 use ravelin_replication::recorded_place;
 use ravelin_runtime::log::{Log, LogConfig, LogError, Tag};
 use ravelin_runtime::store::{DiskState, StoreConfig, StoreError};
@@ -115,6 +115,26 @@ pub(crate) fn open(place: &DataDir, identity: &mut Identity) -> Result<Opened> {
     }
     let opened = try_open(place, identity);
     finish(opened, identity)
+}
+
+/// Refuses data that are another server's, or of another version. Changes nothing.
+///
+/// # Errors
+/// As of [`open`].
+pub(crate) fn check_owner(dir: &Path, owner: &[u8; 32]) -> Result<()> {
+    let (log, state) = (dir.join(LOG), dir.join(STATE));
+    if let Err(error) = DiskState::check_owner(&state, owner) {
+        return match of_store(error, &state) {
+            Trouble::Refused(error) => Err(error),
+            Trouble::Lost(_) => Ok(()), // the start does what is to be done
+        };
+    }
+    Log::check_owner(&log, owner).map_err(|error| of_log(error, &log))
+}
+
+/// What log and state of a member name as their owner.
+pub(crate) fn owner(cluster: &ClusterId, identity: &PublicKey) -> [u8; 32] {
+    ravelin_crypto::domain_digest("ravelin data owner v1", &[&cluster.0.0, &identity.0]).0
 }
 
 /// Moves log and state aside, because the others agree on another state than this server's.

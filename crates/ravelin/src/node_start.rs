@@ -136,8 +136,7 @@ fn data_dir(config: &NodeConfig, seat: &Seat) -> Result<DataDir> {
     let member = seat.plan.plan.members.get(seat.replica.index());
     let member =
         member.ok_or_else(|| Error::usage("not a member of the plan", "check the plan"))?;
-    let parts: [&[u8]; 2] = [&seat.cluster.0.0, &member.identity.0];
-    let owner = ravelin_crypto::domain_digest("ravelin data owner v1", &parts).0;
+    let owner = data::owner(&seat.cluster, &member.identity);
     Ok(DataDir {
         dir,
         owner,

@@ -268,6 +268,21 @@ impl Log {
         }
     }
 
+    /// Refuses the log in `dir`, if there is one, when it is not `owner`'s. Changes nothing, locks nothing.
+    ///
+    /// # Errors
+    /// [`LogError::ForeignOwner`], [`LogError::Version`], [`LogError::Io`].
+    pub fn check_owner(dir: &Path, owner: &[u8; 32]) -> Result<(), LogError> {
+        if !Self::is_in(dir).map_err(|source| LogError::Io { doing: "look for a log", source })? {
+            return Ok(());
+        }
+        let io = |source| LogError::Io { doing: "list the segments", source };
+        for number in segment::list(dir).map_err(io)? {
+            Segment::open(dir, number, owner)?;
+        }
+        Ok(())
+    }
+
     fn open_on(
         disk: Box<dyn Disk>,
         dir: &Path,

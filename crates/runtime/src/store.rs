@@ -192,6 +192,15 @@ impl DiskState {
         dir.join(ENGINE_DIR).try_exists()
     }
 
+    /// Refuses the store in `dir`, if there is one, when it is not `owner`'s. Changes nothing, locks
+    /// nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::ForeignOwner`], [`StoreError::Version`], [`StoreError::Io`].
+    pub fn check_owner(dir: &Path, owner: &[u8; 32]) -> Result<(), StoreError> {
+        Mark::check_owner(dir, owner)
+    }
+
     /// Reads everything once: whatever is rotten is found.
     #[cfg(test)]
     fn read_through(&self) -> Result<(), StoreError> {

@@ -65,6 +65,15 @@ impl Mark {
         Ok(mark)
     }
 
+    /// Refuses the mark in `dir`, if one is there and sound, when it is not `owner`'s.
+    pub(super) fn check_owner(dir: &Path, owner: &[u8; 32]) -> Result<(), StoreError> {
+        match File::open(dir.join(NAME)) {
+            Ok(file) => Self::read(&file, dir, owner).map(drop),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(source) => Err(StoreError::Io { doing: "open the store's mark", source }),
+        }
+    }
+
     /// The highest sync of the slots; `None`: none is sound.
     fn read(file: &File, dir: &Path, owner: &[u8; 32]) -> Result<Option<u64>, StoreError> {
         let mut found = None;
