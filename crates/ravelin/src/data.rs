@@ -9,8 +9,10 @@
 //! found and moved aside then.
 
 use std::fmt;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use ravelin_model::StateBackend as _;
 use ravelin_model::{ClusterId, CommitIndex, LogRecord, Place, PublicKey, ReplicaId};
 use ravelin_replication::recorded_place;
 use ravelin_runtime::log::{Log, LogConfig, LogError, Tag};
@@ -170,7 +172,8 @@ fn try_open(place: &DataDir, identity: &Identity) -> std::result::Result<Opened,
     }
     let state = DiskState::open(&state_dir, &StoreConfig::new(place.owner));
     let state = state.map_err(|error| of_store(error, &state_dir))?;
-    if !has_log && identity.is_log_begun() {
+    // At a first start the log is there before anything is in the state.
+    if !has_log && (identity.is_log_begun() || !is_empty(&state)) {
         return Err(Loss::LogMissing.into());
     }
     let known = recorded_place(&state);
@@ -190,6 +193,15 @@ fn try_open(place: &DataDir, identity: &Identity) -> std::result::Result<Opened,
     };
     tracing::info!(records = recovery.record_count, end = ?recovery.end, "log opened");
     Ok(Opened { state, log, records })
+}
+
+fn is_empty(state: &DiskState) -> bool {
+    let mut is_empty = true;
+    state.scan(&[], None, &mut |_, _| {
+        is_empty = false;
+        ControlFlow::Break(())
+    });
+    is_empty
 }
 
 /// Notes that the log holds promises from now on.
@@ -213,7 +225,8 @@ fn finish(opened: std::result::Result<Opened, Trouble>, identity: &mut Identity)
     Ok(data)
 }
 
-/// Gives up the keys, then moves everything aside: a state without the log that led to it says nothing
+/// Gives up the keys, then moves everything aside, the state first: without it the log is known to be
+/// lost too, if a crash comes between. A state without the log that led to it says nothing
 /// of what followed, and what damaged the one may have met the other.
 fn set_aside(place: &DataDir, identity: &mut Identity, loss: &Loss) -> Result<()> {
     tracing::error!("{}: {loss}", place.dir.display());
@@ -224,7 +237,7 @@ fn set_aside(place: &DataDir, identity: &mut Identity, loss: &Loss) -> Result<()
                 "make the identity file and its directory writable for the server, and start it again",
             )
     })?;
-    let moved = quarantine::move_aside(&place.dir, &[LOG, STATE], loss.word(), &loss.to_string())?;
+    let moved = quarantine::move_aside(&place.dir, &[STATE, LOG], loss.word(), &loss.to_string())?;
     let kept = match moved {
         Some(dir) => format!("what was there lies in {} now", dir.display()),
         None => "nothing of it is left".to_owned(),

@@ -8,7 +8,6 @@
 
 pub mod clients;
 pub mod execution;
-pub mod halted;
 pub mod handover;
 pub mod members;
 pub mod mempool;
@@ -20,7 +19,6 @@ pub mod state;
 pub mod statements;
 
 pub use clients::ConnectionId;
-pub use halted::recorded_halt;
 pub use replica::{
     ClientInput, Event, HaltReason, Replica, Setup, Status, question, recorded_place,
     recorded_plans,

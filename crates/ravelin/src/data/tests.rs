@@ -193,9 +193,15 @@ fn a_crash_between_giving_up_keys_and_moving_is_harmless() {
     let server = self::server();
     fs::write(server.path("state/damaged.txt"), "rot").expect("written");
     server.identity().give_up_keys().expect("written");
-    quarantine::move_aside(&server.at.dir, &[LOG], "state-damaged", "half").expect("moved");
+    quarantine::move_aside(&server.at.dir, &[STATE], "state-damaged", "half").expect("moved");
     assert_eq!(server.open(), (0, false));
     assert!(!server.holds_old_key() && server.aside().len() == 2);
+    // And one before a state without its log went.
+    let server = self::server();
+    fs::remove_dir_all(server.path(LOG)).expect("gone");
+    server.identity().give_up_keys().expect("written");
+    assert_eq!(server.open(), (0, false));
+    assert!(!server.holds_old_key() && server.aside().len() == 1);
 }
 
 #[test]

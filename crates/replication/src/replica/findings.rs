@@ -9,9 +9,10 @@ use std::ops::ControlFlow;
 use ravelin_model::Misbehaviour;
 
 use super::*;
-use crate::halted::HALTED;
 use crate::statements::Finding;
 
+/// Key of the reason to stay halted, in the private state.
+const HALTED: &[u8] = b"h";
 /// First byte of the keys of proofs in the private state; member and kind follow.
 const EVIDENCE: u8 = b'e';
 
