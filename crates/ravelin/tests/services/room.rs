@@ -192,4 +192,9 @@ fn a_sync_that_fails_ends_the_process_whatever_file_it_was_of() {
         assert!(cluster.aside(1).is_empty(), "a failed sync is no damage");
     }
     assert_eq!(cluster.client(&["kv", "get", "a"]), "2\n");
+    // With too few descriptors for log and store beside clients, it does not begin.
+    cluster.kill(1);
+    let few = ["sh", "-c", "ulimit -n 300; exec \"$@\"", "sh"];
+    assert_eq!(start_under(&cluster, &few).wait(), Some(1));
+    assert!(cluster.log(1).contains("300 open files are allowed"), "{}", cluster.log(1));
 }
