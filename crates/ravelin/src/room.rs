@@ -84,6 +84,8 @@ pub(crate) struct View {
 pub(crate) struct Room {
     dir: PathBuf,
     ballast_bytes: u64,
+    /// Whether the disk did not take the ballast although there was room.
+    is_refused: bool,
     looked: Instant,
     view: View,
 }
@@ -97,7 +99,13 @@ impl Room {
     pub(crate) fn open(dir: &Path, ballast_bytes: u64) -> Result<Self> {
         let failed = |error: io::Error| Error::system("look at the disk of", dir, &error);
         let view = View { stage: Stage::Ample, free_bytes: free(dir).map_err(failed)? };
-        let mut room = Self { dir: dir.to_owned(), ballast_bytes, looked: Instant::now(), view };
+        let mut room = Self {
+            dir: dir.to_owned(),
+            ballast_bytes,
+            is_refused: false,
+            looked: Instant::now(),
+            view,
+        };
         room.judge().map_err(failed)?;
         if room.view.stage == Stage::Stop {
             let free = room.view.free_bytes >> 20;
@@ -141,9 +149,14 @@ impl Room {
             self.view.stage = Stage::ReadOnly;
         }
         let wanted = self.ballast_bytes + BUSY_BELOW_BYTES + SLACK_BYTES;
-        if !has_ballast && self.view.free_bytes >= wanted {
-            load(&ballast, self.ballast_bytes)?;
-            has_ballast = true;
+        if !has_ballast && self.view.free_bytes >= wanted && !self.is_refused {
+            match load(&ballast, self.ballast_bytes) {
+                Ok(()) => has_ballast = true,
+                Err(error) => {
+                    tracing::warn!(%error, "no ballast: a full disk leaves less time to make room");
+                    self.is_refused = true; // a quota, for one; the next start tries again
+                }
+            }
             self.view.free_bytes = free(&self.dir)?;
         }
         self.view.stage = next(self.view, has_ballast);
@@ -219,6 +232,22 @@ mod tests {
             stage = next(View { stage, free_bytes: free * MIB }, has_ballast);
             assert_eq!(stage, wanted, "{free} MiB, {has_ballast}");
         }
+    }
+
+    #[test]
+    fn a_disk_that_takes_no_ballast_is_no_reason_not_to_start() {
+        let scratch = crate::files::tests::Scratch::new();
+        let room = Room::open(&scratch.path(""), u64::MAX >> 2).expect("there is room to start");
+        assert_eq!(room.view().stage, Stage::Ample);
+        assert!(!scratch.path(NAME).exists());
+        let mut room = Room { ballast_bytes: 1 << 20, ..room };
+        // A directory of that name stands in for whatever refuses.
+        std::fs::create_dir(scratch.path("ballast.part")).expect("made");
+        room.judge().expect("it goes on");
+        assert!(room.is_refused && !scratch.path(NAME).exists());
+        std::fs::remove_dir(scratch.path("ballast.part")).expect("removed");
+        let room = Room::open(&scratch.path(""), 1 << 20).expect("there is room");
+        assert!(!room.is_refused && scratch.path(NAME).exists());
     }
 
     #[test]
