@@ -4,7 +4,9 @@
 
 mod clients;
 mod cluster;
+mod disks;
 mod kv;
 mod locks;
+mod room;
 mod servers;
 mod watches;

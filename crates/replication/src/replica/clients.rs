@@ -4,6 +4,7 @@ use ravelin_model::{AnswerBatch, PublicKey, Refusal, Sequence, SessionId};
 
 use super::*;
 use crate::clients::WatchRequest;
+use crate::mempool::Busy;
 use crate::read_quota::PROOF_WORK;
 
 impl Replica {
@@ -15,6 +16,13 @@ impl Replica {
     /// A client's connection ended.
     pub fn on_client_closed(&mut self, connection: ConnectionId) {
         self.clients.close(connection);
+    }
+
+    /// Takes no new envelope from clients from now on, and tells them to wait so long; `None`: takes them
+    /// again. Answers to what was executed, reads and everything between servers go on.
+    pub fn close_admission(&mut self, retry_after_ms: Option<u32>) {
+        let busy = retry_after_ms.map(|retry_after_ms| Busy { retry_after_ms });
+        self.ordering.payload_mut().close(busy);
     }
 
     /// Takes one message of a client.

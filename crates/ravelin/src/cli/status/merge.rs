@@ -11,6 +11,8 @@ use ravelin_model::wire::StatusReport;
 use ravelin_model::{Group, ReplicaId};
 use serde::Serialize;
 
+use crate::room;
+
 /// A server's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -18,6 +20,8 @@ pub(super) enum View {
     // From good to bad: of two equally frequent words the worse counts.
     Correct,
     CatchingUp,
+    /// It serves, and takes no new requests for want of room.
+    DiskFull,
     Learner,
     Suspected,
     /// Of a cluster: not all is well.
@@ -28,9 +32,10 @@ pub(super) enum View {
 }
 
 impl View {
-    const OF_SERVERS: [Self; 7] = [
+    const OF_SERVERS: [Self; 8] = [
         Self::Correct,
         Self::CatchingUp,
+        Self::DiskFull,
         Self::Learner,
         Self::Suspected,
         Self::Down,
@@ -43,6 +48,7 @@ impl View {
         match self {
             Self::Correct => "correct",
             Self::CatchingUp => "catching_up",
+            Self::DiskFull => room::REPORTED,
             Self::Learner => "learner",
             Self::Suspected => "suspected",
             Self::Degraded => "degraded",
@@ -146,7 +152,7 @@ fn view(member: ReplicaId, reports: &BTreeMap<ReplicaId, StatusReport>) -> Serve
         // It may say of itself what only harms itself.
         (
             None | Some(View::Correct | View::Down),
-            Some(own @ (View::CatchingUp | View::Learner | View::FailSafe)),
+            Some(own @ (View::CatchingUp | View::DiskFull | View::Learner | View::FailSafe)),
         ) => (own, Source::Itself),
         (Some(View::Correct), None) => (View::Suspected, Source::Observer),
         (Some(view), _) => (view, Source::Others),
