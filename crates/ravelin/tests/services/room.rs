@@ -196,5 +196,5 @@ fn a_sync_that_fails_ends_the_process_whatever_file_it_was_of() {
     cluster.kill(1);
     let few = ["sh", "-c", "ulimit -n 300; exec \"$@\"", "sh"];
     assert_eq!(start_under(&cluster, &few).wait(), Some(1));
-    assert!(cluster.log(1).contains("300 open files are allowed"), "{}", cluster.log(1));
+    assert!(cluster.log(1).contains("the system allows 300 open files"), "{}", cluster.log(1));
 }
