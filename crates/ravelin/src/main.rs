@@ -16,7 +16,6 @@ mod cli;
 mod client_command;
 mod client_settings;
 mod cluster_dir;
-mod connection;
 mod cpu_quota;
 mod demo;
 mod descriptors;
@@ -37,6 +36,8 @@ mod suggest;
 
 use cli::{Command, Invocation, Parsed};
 use exit::{Exit, Result};
+// What talks to a cluster is shared with the gateways.
+use ravelin_gateway::connection;
 
 fn main() -> ExitCode {
     let format = cli::format_asked_for(std::env::args_os());

@@ -1,6 +1,7 @@
 //! A client's connection to a cluster: the voting session behind an async face.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -24,7 +25,7 @@ const ROOM_PAUSE: Duration = Duration::from_millis(2);
 
 /// A connection to all servers of a cluster. Cheap to clone; the last clone closes it.
 #[derive(Clone)]
-pub(crate) struct Connection {
+pub struct Connection {
     commands: mpsc::Sender<Command<Core>>,
     shared: Arc<Mutex<Shared>>,
     connected: watch::Receiver<BTreeSet<ReplicaId>>,
@@ -44,7 +45,7 @@ struct Shared {
 
 /// Why a call has no result.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum CallError {
+pub enum CallError {
     /// The caller must change something.
     #[error("the request cannot be sent")]
     Misuse(#[from] Misuse),
@@ -63,30 +64,36 @@ pub(crate) enum CallError {
 }
 
 /// The result of a proven read.
-pub(crate) struct Proven {
+pub struct Proven {
     /// The value, if the key is there.
-    pub(crate) value: Option<Vec<u8>>,
+    pub value: Option<Vec<u8>>,
     /// What a quorum signed about the state that it comes from.
-    pub(crate) statement: CommitStatement,
+    pub statement: CommitStatement,
 }
 
 /// How a connection is made.
-pub(crate) struct ConnectionConfig {
+pub struct ConnectionConfig {
     /// The plan in force, checked.
-    pub(crate) plan: SignedPlan,
+    pub plan: SignedPlan,
     /// The epoch's keys.
-    pub(crate) keyring: Keyring,
+    pub keyring: Keyring,
     /// The client's key.
-    pub(crate) seed: zeroize::Zeroizing<[u8; 32]>,
+    pub seed: zeroize::Zeroizing<[u8; 32]>,
     /// How long to wait for one server before asking others.
-    pub(crate) patience: Duration,
+    pub patience: Duration,
 }
 
 impl Connection {
     /// Connects to all servers; nothing is sent yet. Must run inside a tokio runtime.
-    pub(crate) fn start(config: &ConnectionConfig) -> anyhow::Result<Self> {
+    ///
+    /// # Errors
+    /// The operating system gives no randomness.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn start(config: &ConnectionConfig) -> io::Result<Self> {
         let mut seed = [0; 32];
-        getrandom::fill(&mut seed)?;
+        getrandom::fill(&mut seed).map_err(|error| io::Error::other(error.to_string()))?;
         let session = Session::new(
             config.keyring.clone(),
             config.plan.clone(),
@@ -123,18 +130,18 @@ impl Connection {
     }
 
     /// Waits until at least `count` servers are connected.
-    pub(crate) async fn connected(&self, count: usize) {
+    pub async fn connected(&self, count: usize) {
         // The task that tells ends with this connection only.
         let _ = self.connected.clone().wait_for(|servers| servers.len() >= count).await;
     }
 
     /// The servers that are connected now.
-    pub(crate) fn servers(&self) -> BTreeSet<ReplicaId> {
+    pub fn servers(&self) -> BTreeSet<ReplicaId> {
         self.connected.borrow().clone()
     }
 
     /// Waits until the servers that are connected are others than `known`, and says which they are.
-    pub(crate) async fn others_than(&self, known: &BTreeSet<ReplicaId>) -> BTreeSet<ReplicaId> {
+    pub async fn others_than(&self, known: &BTreeSet<ReplicaId>) -> BTreeSet<ReplicaId> {
         let mut connected = self.connected.clone();
         match connected.wait_for(|servers| servers != known).await {
             Ok(servers) => servers.clone(),
@@ -143,7 +150,7 @@ impl Connection {
     }
 
     /// Opens the session; its id is the position where it began.
-    pub(crate) async fn open(&self) -> Result<SessionId, CallError> {
+    pub async fn open(&self) -> Result<SessionId, CallError> {
         let (tell, told) = oneshot::channel();
         self.lock().opening = Some(tell);
         self.command(|session, now, out| session.open(now, out)).await??;
@@ -155,7 +162,7 @@ impl Connection {
     }
 
     /// Submits one envelope of operations and waits for the voted results.
-    pub(crate) async fn submit(&self, operations: Vec<Operation>) -> Result<Vec<Voted>, CallError> {
+    pub async fn submit(&self, operations: Vec<Operation>) -> Result<Vec<Voted>, CallError> {
         let operations = Arc::new(operations);
         let answer = self
             .ask(move |session, now, out| session.submit(now, operations.as_ref().clone(), out))
@@ -167,11 +174,7 @@ impl Connection {
     }
 
     /// Reads without ordering where a quorum agrees, by ordering otherwise.
-    pub(crate) async fn read(
-        &self,
-        service: ServiceId,
-        request: Vec<u8>,
-    ) -> Result<Outcome, CallError> {
+    pub async fn read(&self, service: ServiceId, request: Vec<u8>) -> Result<Outcome, CallError> {
         let ask =
             self.ask(move |session, now, out| session.read(now, service, request.clone(), out));
         match ask.await? {
@@ -181,11 +184,7 @@ impl Connection {
     }
 
     /// Reads one entry from a state that a quorum signed, by one server's word and its proof.
-    pub(crate) async fn prove(
-        &self,
-        service: ServiceId,
-        key: Vec<u8>,
-    ) -> Result<Proven, CallError> {
+    pub async fn prove(&self, service: ServiceId, key: Vec<u8>) -> Result<Proven, CallError> {
         let ask = self.ask(move |session, now, out| session.prove(now, service, key.clone(), out));
         match ask.await? {
             Event::Proven { value, statement, .. } => Ok(Proven { value, statement }),
@@ -194,9 +193,7 @@ impl Connection {
     }
 
     /// Asks every server how it sees itself and the others.
-    pub(crate) async fn status(
-        &self,
-    ) -> Result<std::collections::BTreeMap<ReplicaId, StatusReport>, CallError> {
+    pub async fn status(&self) -> Result<BTreeMap<ReplicaId, StatusReport>, CallError> {
         match self.ask(|session, now, out| session.status(now, out)).await? {
             Event::Status { reports, .. } => Ok(reports),
             _ => Err(CallError::Unanswered),
@@ -204,7 +201,7 @@ impl Connection {
     }
 
     /// Follows the changes of a service from `from` on.
-    pub(crate) async fn watch(
+    pub async fn watch(
         &self,
         service: ServiceId,
         prefix: Vec<u8>,
@@ -222,7 +219,7 @@ impl Connection {
     }
 
     /// Ends the session in good order.
-    pub(crate) async fn close(&self) -> Result<(), CallError> {
+    pub async fn close(&self) -> Result<(), CallError> {
         let (tell, told) = oneshot::channel();
         self.lock().closing = Some(tell);
         self.command(|session, now, out| session.close(now, out)).await??;
@@ -230,17 +227,17 @@ impl Connection {
     }
 
     /// Proofs and contradictions that this session came upon.
-    pub(crate) fn accused(&self) -> Vec<(ReplicaId, Misbehaviour)> {
+    pub fn accused(&self) -> Vec<(ReplicaId, Misbehaviour)> {
         self.lock().accused.clone()
     }
 
     /// Servers that told something else than what was agreed, once for each time.
-    pub(crate) fn contradicted(&self) -> Vec<ReplicaId> {
+    pub fn contradicted(&self) -> Vec<ReplicaId> {
         self.lock().contradicted.clone()
     }
 
     /// How often `server` was caught telling something else than what was agreed.
-    pub(crate) fn refused_of(&self, server: ReplicaId) -> usize {
+    pub fn refused_of(&self, server: ReplicaId) -> usize {
         let shared = self.lock();
         let accused = shared.accused.iter().filter(|(who, _)| *who == server).count();
         accused + shared.contradicted.iter().filter(|who| **who == server).count()
@@ -293,7 +290,7 @@ impl Connection {
     }
 
     /// Why the cluster ended the session, if it did.
-    pub(crate) fn lost(&self) -> Option<Refusal> {
+    pub fn lost(&self) -> Option<Refusal> {
         self.lock().lost
     }
 
@@ -320,12 +317,12 @@ impl Connection {
 }
 
 /// Changes as they come.
-pub(crate) struct Watch {
+pub struct Watch {
     told: mpsc::UnboundedReceiver<Event>,
 }
 
 /// News of a watch.
-pub(crate) enum Watched {
+pub enum Watched {
     /// The next changes, in order, without a gap.
     Changes(Vec<ChangeItem>),
     /// They are forgotten; begin again with a read. A hint where a watch could begin.
@@ -334,7 +331,7 @@ pub(crate) enum Watched {
 
 impl Watch {
     /// The next news; `None` when the watch has ended.
-    pub(crate) async fn next(&mut self) -> Option<Watched> {
+    pub async fn next(&mut self) -> Option<Watched> {
         match self.told.recv().await? {
             Event::Changed { items, .. } => Some(Watched::Changes(items)),
             Event::Compacted { oldest, .. } => Some(Watched::Compacted(oldest)),
