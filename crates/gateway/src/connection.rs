@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ use ravelin_runtime::transport::connect::{Link, LinkConfig};
 use ravelin_runtime::transport::{ChannelLimits, Timing, TransportKey};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::limits::{ACCUSATIONS_MAX, WATCH_QUEUE_BYTES_MAX};
+
 /// How long a call may wait for window room before it is tried again.
 const ROOM_PAUSE: Duration = Duration::from_millis(2);
 
@@ -35,12 +38,52 @@ pub struct Connection {
 #[derive(Default)]
 struct Shared {
     waiting: HashMap<Ticket, oneshot::Sender<Event>>,
-    watches: HashMap<Ticket, mpsc::UnboundedSender<Event>>,
+    watches: HashMap<Ticket, Feed>,
     opening: Option<oneshot::Sender<Result<SessionId, Refusal>>>,
     closing: Option<oneshot::Sender<()>>,
     accused: Vec<(ReplicaId, Misbehaviour)>,
-    contradicted: Vec<ReplicaId>,
+    /// How often each server was caught in a lie.
+    contradicted: BTreeMap<ReplicaId, usize>,
     lost: Option<Refusal>,
+}
+
+/// Where the news of a watch go. Its queue is bounded by bytes, of which the task that fills it and
+/// the reader keep one account.
+struct Feed {
+    tell: mpsc::UnboundedSender<Event>,
+    account: Arc<Account>,
+}
+
+/// What of a watch is told and not yet read.
+#[derive(Default)]
+struct Account {
+    bytes: AtomicUsize,
+    /// The reader was too slow, and news were dropped.
+    is_overrun: AtomicBool,
+}
+
+impl Feed {
+    /// Queues `event`, and says whether the watch goes on.
+    fn take(&self, event: Event) -> bool {
+        let size = size_of_news(&event);
+        let queued = self.account.bytes.fetch_add(size, Ordering::Relaxed);
+        // The first one always fits, so that a watch gets on whatever a change holds.
+        if queued > 0 && queued + size > WATCH_QUEUE_BYTES_MAX {
+            self.account.is_overrun.store(true, Ordering::Relaxed);
+            return false;
+        }
+        self.tell.send(event).is_ok()
+    }
+}
+
+/// What the news of a watch cost to keep.
+fn size_of_news(event: &Event) -> usize {
+    let Event::Changed { items, .. } = event else { return 0 };
+    let size = |item: &ChangeItem| {
+        let value = item.change.value.as_ref().map_or(0, Vec::len);
+        size_of::<ChangeItem>() + item.change.key.len() + value
+    };
+    items.iter().map(size).sum()
 }
 
 /// Why a call has no result.
@@ -208,14 +251,25 @@ impl Connection {
         from: Position,
     ) -> Result<Watch, CallError> {
         let (tell, told) = mpsc::unbounded_channel();
+        let account = Arc::new(Account::default());
+        let feed = Feed { tell, account: Arc::clone(&account) };
         let shared = Arc::clone(&self.shared);
-        self.command(move |session, _, out| {
-            let ticket = session.watch(service, prefix, from, out)?;
-            lock(&shared).watches.insert(ticket, tell);
-            Ok::<(), Misuse>(())
-        })
-        .await??;
-        Ok(Watch { told })
+        let ticket = self
+            .command(move |session, _, out| {
+                let ticket = session.watch(service, prefix, from, out)?;
+                lock(&shared).watches.insert(ticket, feed);
+                Ok::<Ticket, Misuse>(ticket)
+            })
+            .await??;
+        Ok(Watch { ticket, told, account, connection: self.clone() })
+    }
+
+    /// The open session, if there is one.
+    ///
+    /// # Errors
+    /// The connection has ended.
+    pub async fn session(&self) -> Result<Option<SessionId>, CallError> {
+        self.command(|session, _, _| session.id()).await
     }
 
     /// Ends the session in good order.
@@ -231,16 +285,21 @@ impl Connection {
         self.lock().accused.clone()
     }
 
-    /// Servers that told something else than what was agreed, once for each time.
-    pub fn contradicted(&self) -> Vec<ReplicaId> {
-        self.lock().contradicted.clone()
+    /// The same, of which this connection keeps nothing from here on.
+    pub fn take_accused(&self) -> Vec<(ReplicaId, Misbehaviour)> {
+        std::mem::take(&mut self.lock().accused)
+    }
+
+    /// Servers that told something else than what was agreed.
+    pub fn contradicted(&self) -> BTreeSet<ReplicaId> {
+        self.lock().contradicted.keys().copied().collect()
     }
 
     /// How often `server` was caught telling something else than what was agreed.
     pub fn refused_of(&self, server: ReplicaId) -> usize {
         let shared = self.lock();
         let accused = shared.accused.iter().filter(|(who, _)| *who == server).count();
-        accused + shared.contradicted.iter().filter(|who| **who == server).count()
+        accused + shared.contradicted.get(&server).copied().unwrap_or_default()
     }
 
     /// Asks and waits for the answer, trying again while there is no room for the question.
@@ -316,9 +375,12 @@ impl Connection {
     }
 }
 
-/// Changes as they come.
+/// Changes as they come. Dropping it ends the watch at the servers too.
 pub struct Watch {
+    ticket: Ticket,
     told: mpsc::UnboundedReceiver<Event>,
+    account: Arc<Account>,
+    connection: Connection,
 }
 
 /// News of a watch.
@@ -327,15 +389,44 @@ pub enum Watched {
     Changes(Vec<ChangeItem>),
     /// They are forgotten; begin again with a read. A hint where a watch could begin.
     Compacted(Position),
+    /// They were read too slowly, and the watch has ended: begin again after the last one.
+    Overrun,
 }
 
 impl Watch {
     /// The next news; `None` when the watch has ended.
     pub async fn next(&mut self) -> Option<Watched> {
-        match self.told.recv().await? {
+        let Some(event) = self.told.recv().await else {
+            let is_overrun = self.account.is_overrun.swap(false, Ordering::Relaxed);
+            return is_overrun.then_some(Watched::Overrun);
+        };
+        self.account.bytes.fetch_sub(size_of_news(&event), Ordering::Relaxed);
+        match event {
             Event::Changed { items, .. } => Some(Watched::Changes(items)),
             Event::Compacted { oldest, .. } => Some(Watched::Compacted(oldest)),
             _ => None,
+        }
+    }
+
+    /// Up to where everything was told, news that wait to be read included.
+    pub async fn through(&self) -> Option<Position> {
+        let ticket = self.ticket;
+        let asked = self.connection.command(move |session, _, _| session.watched_through(ticket));
+        asked.await.ok().flatten()
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.connection.lock().watches.remove(&self.ticket);
+        let (connection, ticket) = (self.connection.clone(), self.ticket);
+        // Outside a runtime the connection has ended, and the watch with it.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                // One that has ended by itself is not known any more.
+                let _ =
+                    connection.command(move |session, _, out| session.unwatch(ticket, out)).await;
+            });
         }
     }
 }
@@ -347,7 +438,11 @@ fn lock(shared: &Mutex<Shared>) -> std::sync::MutexGuard<'_, Shared> {
 fn deliver(shared: &Mutex<Shared>, event: Event) {
     let mut shared = lock(shared);
     match &event {
-        Event::Opened { session } => tell_opening(&mut shared, Ok(*session)),
+        Event::Opened { session } => {
+            // What ended an earlier session is over; that nothing is believed any more is not.
+            shared.lost = shared.lost.filter(|lost| *lost == Refusal::Halted);
+            tell_opening(&mut shared, Ok(*session));
+        }
         Event::Refused { refusal } => tell_opening(&mut shared, Err(*refusal)),
         Event::Lost { refusal } => {
             shared.lost = Some(*refusal);
@@ -364,7 +459,7 @@ fn deliver(shared: &Mutex<Shared>, event: Event) {
         }
         Event::Changed { ticket, .. } | Event::Compacted { ticket, .. } => {
             let ticket = *ticket;
-            let gone = shared.watches.get(&ticket).is_none_or(|tell| tell.send(event).is_err());
+            let gone = shared.watches.get(&ticket).is_none_or(|feed| !feed.take(event));
             if gone {
                 shared.watches.remove(&ticket);
             }
@@ -378,7 +473,10 @@ fn deliver(shared: &Mutex<Shared>, event: Event) {
         Event::Followed { .. } => {} // members come and go in no release yet
         // More than `f` are intruded: whatever they say now, this client believes no more.
         Event::Forked { .. } => shared.lost = Some(Refusal::Halted),
-        Event::Contradicted { replica, .. } => shared.contradicted.push(*replica),
+        Event::Contradicted { replica, .. } => {
+            *shared.contradicted.entry(*replica).or_default() += 1;
+        }
+        Event::Accused { .. } if shared.accused.len() >= ACCUSATIONS_MAX => {} // the first ones will do
         Event::Accused { replica, misbehaviour } => {
             let accusation = (*replica, (**misbehaviour).clone());
             shared.accused.push(accusation);

@@ -2,4 +2,5 @@
 
 pub mod base64;
 pub mod connection;
+pub mod limits;
 pub mod picture;
