@@ -72,6 +72,7 @@ fn run(invocation: &Invocation, command: Command) -> Result<()> {
         Command::Bench(arguments) => cli::bench::run(invocation, &arguments),
         // Use their services.
         Command::Kv(command) => cli::kv::run(invocation, command),
+        Command::Gateway(command) => cli::gateway::run(invocation, command),
         // Operate them.
         Command::Status(arguments) => cli::status::run(invocation, &arguments),
         Command::Doctor(arguments) => cli::doctor::run(invocation, &arguments),

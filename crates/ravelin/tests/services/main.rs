@@ -4,6 +4,7 @@
 
 mod clients;
 mod cluster;
+mod gateway;
 mod kv;
 mod locks;
 mod servers;
