@@ -11,6 +11,7 @@ pub(crate) mod cluster;
 pub(crate) mod config;
 pub(crate) mod demo;
 pub(crate) mod doctor;
+pub(crate) mod gateway;
 pub(crate) mod kv;
 pub(crate) mod local;
 pub(crate) mod node;
@@ -64,6 +65,9 @@ pub(crate) enum Command {
     /// Keys and values, leases and locks
     #[command(subcommand)]
     Kv(kv::Verb),
+    /// Serve those who cannot vote themselves
+    #[command(subcommand)]
+    Gateway(gateway::Verb),
     /// Show how the servers fare, and whose word that is
     Status(status::Status),
     /// Take servers of a local cluster over
@@ -341,6 +345,8 @@ mod tests {
             "cluster plan",
             "cluster sign-plan",
             "trust add",
+            "gateway http",
+            "gateway token add",
             "attack run",
             "attack take",
             "sim run",

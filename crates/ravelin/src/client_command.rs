@@ -322,7 +322,7 @@ impl Client {
                 }
             }
         }
-        for server in BTreeSet::from_iter(self.connection.contradicted()) {
+        for server in self.connection.contradicted() {
             self.output.note(format_args!(
                 "server {server} told something else than what the others agree on; it was outvoted"
             ));

@@ -16,7 +16,6 @@ mod cli;
 mod client_command;
 mod client_settings;
 mod cluster_dir;
-mod connection;
 mod cpu_quota;
 mod data;
 mod demo;
@@ -41,6 +40,8 @@ mod suggest;
 
 use cli::{Command, Invocation, Parsed};
 use exit::{Exit, Result};
+// What talks to a cluster is shared with the gateways.
+use ravelin_gateway::connection;
 
 fn main() -> ExitCode {
     let format = cli::format_asked_for(std::env::args_os());
@@ -75,6 +76,7 @@ fn run(invocation: &Invocation, command: Command) -> Result<()> {
         Command::Bench(arguments) => cli::bench::run(invocation, &arguments),
         // Use their services.
         Command::Kv(command) => cli::kv::run(invocation, command),
+        Command::Gateway(command) => cli::gateway::run(invocation, command),
         // Operate them.
         Command::Status(arguments) => cli::status::run(invocation, &arguments),
         Command::Doctor(arguments) => cli::doctor::run(invocation, &arguments),

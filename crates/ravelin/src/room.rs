@@ -36,7 +36,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// What clients are told to wait.
 const RETRY_AFTER_MS: u32 = 1000;
 /// What a server that serves, but refuses writes for want of room, calls itself.
-pub(crate) const REPORTED: &str = "disk_full";
+pub(crate) use ravelin_gateway::picture::DISK_FULL as REPORTED;
 /// The file of ballast.
 const NAME: &str = "ballast";
 

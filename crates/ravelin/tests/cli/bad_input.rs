@@ -238,7 +238,7 @@ const CONFIG: &[Case] = &[
     ("config example nodes", USAGE, "invalid value 'nodes'"),
 ];
 
-const ALL: [&[Case]; 9] = [
+const ALL: [&[Case]; 10] = [
     PROGRAM,
     NODE,
     CLUSTER,
@@ -246,6 +246,7 @@ const ALL: [&[Case]; 9] = [
     CONFIG,
     bad_services::KV,
     bad_services::AUTH,
+    bad_services::GATEWAY,
     bad_services::STATUS,
     bad_drills::DRILLS,
 ];
@@ -421,6 +422,13 @@ fn damage(fixture: &Fixture) {
 
 /// Cards, keys and client files with one thing wrong in each.
 fn damage_keys(fixture: &Fixture) {
+    let digest = "1".repeat(64);
+    let token = |name: &str| {
+        let rest = format!("digest = \"{digest}\"\nkey = \"client.key\"\ncreated = \"now\"\n");
+        format!("[[tokens]]\nname = \"{name}\"\n{rest}")
+    };
+    fixture.write("tokens.toml", &format!("version = 1\n{}{}", token("one"), token("two")));
+    fixture.chmod("tokens.toml", 0o600);
     fixture.change("s0.card", "copy.card", "\"s0\"", "\"copy\"");
     fixture.change("copy.card", "copy.card", ":6100", ":6108");
     fixture.change("copy.card", "copy.card", ":6200", ":6208");

@@ -76,6 +76,38 @@ pub(crate) const KV: &[Case] = &[
     ("kv unlock a --lease x", USAGE, "a lease is a number"),
 ];
 
+pub(crate) const GATEWAY: &[Case] = &[
+    ("gateway", USAGE, "`ravelin gateway` needs a command"),
+    ("gateway http", USAGE, "--tokens <FILE>"),
+    ("gateway http --tokens nowhere.toml", ABSENT, "nowhere.toml: it does not exist"),
+    ("gateway http --tokens plan.toml", DENIED, "others can read this secret"),
+    ("gateway http --tokens tokens.toml", CONFLICT, "`one` and `two` have the same key"),
+    ("gateway http --tokens tokens.toml --listen 7780", USAGE, "invalid value '7780'"),
+    ("gateway http --tokens tokens.toml --listen 0.0.0.0:0", USAGE, "from beyond this host"),
+    ("gateway http --tokens tokens.toml --tls-cert plan.toml", USAGE, "--tls-key <FILE>"),
+    (
+        "gateway http --tokens tokens.toml --tls-cert plan.toml --tls-key admin.key",
+        USAGE,
+        "no certificate in PEM",
+    ),
+    ("gateway token", USAGE, "`ravelin gateway token` needs a command"),
+    ("gateway token add", USAGE, "<NAME>"),
+    ("gateway token add a --tokens new", USAGE, "--key <FILE>"),
+    (
+        "gateway token add a --tokens new --key nowhere.key",
+        ABSENT,
+        "nowhere.key: it does not exist",
+    ),
+    ("gateway token add a --tokens new --key open.key", DENIED, "others can read this secret"),
+    ("gateway token add one --tokens tokens.toml --key admin.key", CONFLICT, "`one` already"),
+    ("gateway token add a --tokens newer.key --key admin.key", USAGE, "unknown key"),
+    ("gateway token list", USAGE, "--tokens <FILE>"),
+    ("gateway token list --tokens nowhere.toml", ABSENT, "it does not exist"),
+    ("gateway token list --tokens admin.key", USAGE, "unknown key"),
+    ("gateway token remove", USAGE, "<NAME>"),
+    ("gateway token remove three --tokens tokens.toml", ABSENT, "no token `three`"),
+];
+
 pub(crate) const AUTH: &[Case] = &[
     ("auth enroll", USAGE, "<NAME>"),
     ("auth enroll bob", USAGE, "<KEY>"),

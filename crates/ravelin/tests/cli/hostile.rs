@@ -86,6 +86,15 @@ const SOUND: &[(&str, &str, &str)] = &[
     ("kv lease show", "1", ""),
     ("kv lock", "a", "--lease=1 | --ttl=60s | -- touch"),
     ("kv unlock", "a --lease=1", ""),
+    (
+        "gateway http",
+        "--tokens=<tokens.toml",
+        "--listen=127.0.0.1:1 | --tls-cert=<plan.toml | --tls-key=<admin.key --tls-cert=plan.toml \
+         | --insecure-plaintext",
+    ),
+    ("gateway token add", "bob --tokens=^new --key=<admin.key", ""),
+    ("gateway token list", "--tokens=<tokens.toml", ""),
+    ("gateway token remove", "bob --tokens=<tokens.toml", ""),
     ("status", "", "--watch"),
     ("attack list", "", ""),
     ("attack run", "mute --on=0", "--dir=@c"),

@@ -5,6 +5,7 @@
 mod clients;
 mod cluster;
 mod disks;
+mod gateway;
 mod kv;
 mod locks;
 mod room;
