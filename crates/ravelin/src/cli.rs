@@ -5,6 +5,7 @@
 //! work yet is not defined.
 
 pub(crate) mod attack;
+pub(crate) mod audit;
 pub(crate) mod auth;
 pub(crate) mod bench;
 pub(crate) mod cluster;
@@ -66,6 +67,9 @@ pub(crate) enum Command {
     Kv(kv::Verb),
     /// Show how the servers fare, and whose word that is
     Status(status::Status),
+    /// Show, export and verify who had what done
+    #[command(subcommand)]
+    Audit(audit::Verb),
     /// Take servers of a local cluster over
     #[command(subcommand)]
     Attack(attack::Verb),
@@ -331,9 +335,14 @@ mod tests {
         for command in [
             "kv put",
             "kv get",
+            "kv export",
+            "kv import",
             "kv watch",
             "kv lock",
             "kv lease grant",
+            "audit tail",
+            "audit export",
+            "audit verify",
             "auth keygen",
             "auth enroll",
             "auth revoke",

@@ -2,9 +2,11 @@
 
 #![allow(clippy::indexing_slicing, reason = "a test that indexes wrongly fails, as it should")]
 
+mod audit;
 mod clients;
 mod cluster;
 mod kv;
 mod locks;
 mod servers;
+mod transfers;
 mod watches;
