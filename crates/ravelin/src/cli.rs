@@ -7,6 +7,7 @@
 pub(crate) mod attack;
 pub(crate) mod audit;
 pub(crate) mod auth;
+pub(crate) mod backup;
 pub(crate) mod bench;
 pub(crate) mod cluster;
 pub(crate) mod config;
@@ -70,6 +71,9 @@ pub(crate) enum Command {
     /// Show, export and verify who had what done
     #[command(subcommand)]
     Audit(audit::Verb),
+    /// Keep what a cluster holds, and put it into a new one
+    #[command(subcommand)]
+    Backup(backup::Verb),
     /// Take servers of a local cluster over
     #[command(subcommand)]
     Attack(attack::Verb),
@@ -343,6 +347,10 @@ mod tests {
             "audit tail",
             "audit export",
             "audit verify",
+            "backup create",
+            "backup verify",
+            "backup restore",
+            "backup schedule",
             "auth keygen",
             "auth enroll",
             "auth revoke",

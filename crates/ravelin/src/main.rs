@@ -70,6 +70,7 @@ fn run(invocation: &Invocation, command: Command) -> Result<()> {
         // Use their services.
         Command::Kv(command) => cli::kv::run(invocation, command),
         // Operate them.
+        Command::Backup(command) => cli::backup::run(invocation, command),
         Command::Audit(command) => cli::audit::run(invocation, command),
         Command::Status(arguments) => cli::status::run(invocation, &arguments),
         Command::Doctor(arguments) => cli::doctor::run(invocation, &arguments),

@@ -5,9 +5,9 @@
 
 pub(crate) mod bytes;
 mod entries;
-mod entry_file;
-mod export;
-mod import;
+pub(crate) mod entry_file;
+pub(crate) mod export;
+pub(crate) mod import;
 mod leases;
 mod locks;
 mod transaction_file;

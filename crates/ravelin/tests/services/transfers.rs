@@ -77,6 +77,51 @@ fn of_etcd(cluster: &Cluster) {
     assert_eq!(cluster.done(&["kv", "get", "000"]).len(), 15_001);
 }
 
+#[test]
+fn a_backup_comes_back_in_a_new_cluster_and_nowhere_else() {
+    let old = Cluster::start("backup-old", 1);
+    for key in ["a", "b", "c"] {
+        old.done(&["kv", "put", key, &format!("{key} of old")]);
+    }
+    let other = old.done(&["auth", "keygen", "--out", "other.key"]).trim().to_owned();
+    old.done(&["auth", "enroll", "other", &other, "--key", "admin0.key"]);
+    let created = old.json(&["backup", "create", "--out", "b.jsonl"]);
+    // The key by which the cluster was found to serve is there, too.
+    assert_eq!((&created["entries"], &created["clients"]), (&4.into(), &2.into()));
+    let verified = old.json(&["backup", "verify", "b.jsonl"]);
+    assert_eq!((&verified["entries"], &verified["incarnation"]), (&4.into(), &1.into()));
+    let maker = verified["by"].as_str().expect("a key").to_owned();
+    old.fails(&["backup", "verify", "b.jsonl", "--by", &other], 6, "it is signed by");
+    let text = fs::read_to_string(old.path("b.jsonl")).expect("written");
+    let lines: Vec<&str> = text.lines().collect();
+    let tampered = [
+        text.replacen("\"value\":\"", "\"value\":\"AAAA", 1),
+        [&lines[..2], &lines[3..]].concat().join("\n") + "\n",
+        lines[..lines.len() - 1].join("\n") + "\n",
+    ];
+    for text in tampered {
+        fs::write(old.path("tampered.jsonl"), text).expect("written");
+        assert_eq!(old.run(&["backup", "verify", "tampered.jsonl"]).exit, 6);
+        assert_eq!(old.run(&["backup", "restore", "tampered.jsonl"]).exit, 6);
+    }
+    old.fails(&["backup", "restore", "b.jsonl"], 9, "this cluster is incarnation 1");
+    let file = old.path("b.jsonl").display().to_string();
+    let new = Cluster::start_with("backup-new", 1, &format!("--backup {file}"));
+    let restore = ["backup", "restore", &file, "--by", &maker];
+    new.fails(&restore[..3], 6, "it is signed by");
+    let restored = new.json(&restore);
+    assert_eq!((&restored["created"], &restored["unchanged"]), (&3.into(), &1.into()));
+    assert_eq!(new.done(&["kv", "get", "b"]), "b of old\n");
+    assert_eq!(new.json(&restore)["unchanged"], 4, "once is enough");
+    assert_eq!(new.json(&["cluster", "show", "plan.toml"])["incarnation"], 2);
+    let clients = new.done(&["auth", "list"]);
+    assert!(clients.contains(&other), "{clients}");
+    let units = old.done(&["backup", "schedule", "--dir", "/var/backups", "--every", "hourly"]);
+    for part in ["OnCalendar=hourly", "backup create --out", "/var/backups/$(date"] {
+        assert!(units.contains(part), "{units}");
+    }
+}
+
 /// Four letters of base64 that stand for three digits.
 fn four(id: u32) -> String {
     let letters: Vec<u8> = (b'A'..=b'Z').chain(b'a'..=b'z').chain(b'0'..=b'9').collect();

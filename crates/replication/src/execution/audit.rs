@@ -120,7 +120,7 @@ impl AuditLog {
         let newest = state.private_get(&list_key(last)).map(|value| end_of(&value));
         let mut end = newest.unwrap_or_default();
         state.private_scan(&[LISTS], Some(&[LISTS + 1]), &mut |_, value| {
-            begin = begin.or(Some(begin_of(value)));
+            begin = begin.or_else(|| Some(begin_of(value)));
             end = end.max(end_of(value));
             // Without the newest list only a look at all of them tells where they end.
             if newest.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }

@@ -51,7 +51,8 @@ pub(super) fn read(path: &Path, source: Source) -> Result<(Vec<Item>, u64)> {
     Ok((items, left_out))
 }
 
-fn check<'a>(item: &'a Item, keys: &mut BTreeSet<&'a [u8]>) -> Result<()> {
+/// Whether an item fits the cluster, and its key is none of `keys`.
+pub(crate) fn check<'a>(item: &'a Item, keys: &mut BTreeSet<&'a [u8]>) -> Result<()> {
     let key = super::bytes::Shown(&item.key);
     let (cause, hint) = if item.key.is_empty() || item.key.len() > KV_KEY_BYTES_MAX {
         (
@@ -87,9 +88,7 @@ fn exported(reader: &mut impl io::BufRead) -> Result<(Vec<Item>, u64)> {
             return Ok((items, 0));
         }
         let number = items.len() + 2;
-        let item = serde_json::from_str::<EntryLine>(&line).ok().and_then(|line| {
-            Some(Item { key: from_base64(&line.key)?, value: from_base64(&line.value)? })
-        });
+        let item = serde_json::from_str::<EntryLine>(&line).ok().and_then(|line| line.item());
         items.push(item.ok_or_else(|| {
             let hint = "export it anew; nothing was imported";
             Error::usage(format!("line {number} is no entry"), hint)
@@ -99,7 +98,8 @@ fn exported(reader: &mut impl io::BufRead) -> Result<(Vec<Item>, u64)> {
     Err(Error::new(Exit::VerificationFailed, "it is cut short, or entries are missing", hint))
 }
 
-fn line(reader: &mut impl io::BufRead) -> Result<Option<String>> {
+/// The next line with its end; `None` after the last.
+pub(crate) fn line(reader: &mut impl io::BufRead) -> Result<Option<String>> {
     let mut text = String::new();
     match reader.take(LINE_BYTES_MAX).read_line(&mut text) {
         Ok(0) => Ok(None),

@@ -13,7 +13,8 @@ use ravelin_model::requests::kv::{Entry, KvReply, KvRequest};
 use ravelin_model::{Position, ServiceId};
 use serde::{Deserialize, Serialize};
 
-use super::bytes::base64;
+use super::bytes::{base64, from_base64};
+use super::import::Item;
 use super::{Invocation, prefix, refused};
 use crate::client_command::{self, Client, Speaker};
 use crate::exit::{Error, Exit, Result};
@@ -64,9 +65,20 @@ pub(super) struct Header {
 /// An entry, in base64.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct EntryLine {
-    pub(super) key: String,
-    pub(super) value: String,
+pub(crate) struct EntryLine {
+    key: String,
+    value: String,
+}
+
+impl EntryLine {
+    pub(crate) fn new(entry: &Entry) -> Self {
+        Self { key: base64(&entry.key), value: base64(&entry.value) }
+    }
+
+    /// What it stands for.
+    pub(crate) fn item(&self) -> Option<Item> {
+        Some(Item { key: from_base64(&self.key)?, value: from_base64(&self.value)? })
+    }
 }
 
 /// The last line.
@@ -77,12 +89,12 @@ pub(super) struct End {
 }
 
 /// What was read.
-struct Snapshot {
-    entries: Vec<Entry>,
+pub(crate) struct Snapshot {
+    pub(crate) entries: Vec<Entry>,
     /// Keys under a lease.
-    left_out: u64,
+    pub(crate) left_out: u64,
     /// Where all of it was so.
-    position: Option<Position>,
+    pub(crate) position: Option<Position>,
 }
 
 /// Writes the file.
@@ -99,7 +111,7 @@ pub(super) fn export(invocation: &Invocation, arguments: &Export) -> Result<()> 
         };
         file.line(&text(&header))?;
         for entry in &snapshot.entries {
-            file.line(&text(&EntryLine { key: base64(&entry.key), value: base64(&entry.value) }))?;
+            file.line(&text(&EntryLine::new(entry)))?;
         }
         let entries = snapshot.entries.len() as u64;
         file.line(&text(&End { entries }))?;
@@ -115,7 +127,8 @@ fn text(line: &impl Serialize) -> String {
     serde_json::to_string(line).expect("lines have plain fields")
 }
 
-async fn snapshot(client: &Client, prefix: &[u8], is_fuzzy: bool) -> Result<Snapshot> {
+/// The entries with this prefix as they were at one position; at none if that must be.
+pub(crate) async fn snapshot(client: &Client, prefix: &[u8], is_fuzzy: bool) -> Result<Snapshot> {
     for attempt in 1.. {
         // Whatever is read from here on is at least as new as this.
         let now = KvRequest::Get { key: vec![0] };

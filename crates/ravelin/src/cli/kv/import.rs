@@ -64,14 +64,14 @@ pub(super) enum Source {
 }
 
 /// An entry to be set.
-pub(super) struct Item {
-    pub(super) key: Vec<u8>,
-    pub(super) value: Vec<u8>,
+pub(crate) struct Item {
+    pub(crate) key: Vec<u8>,
+    pub(crate) value: Vec<u8>,
 }
 
 /// What came of it.
 #[derive(Default, Serialize)]
-struct Imported {
+pub(crate) struct Imported {
     entries: u64,
     created: u64,
     changed: u64,
@@ -89,37 +89,26 @@ struct Imported {
 /// Imports the file.
 pub(super) fn import(invocation: &Invocation, arguments: &Import) -> Result<()> {
     let (items, left_out) = entry_file::read(&arguments.file, arguments.from)?;
-    let mut imported = Imported { left_out, dry_run: arguments.dry_run, ..Imported::default() };
-    imported.entries = items.len() as u64;
-    let bar = invocation.output.progress(imported.entries);
-    client_command::run(invocation, &Speaker::Client, async |client| {
-        let mut items: VecDeque<Item> = items.into();
-        while !items.is_empty() {
-            let group = group_of(&mut items);
-            let count = group.len() as u64;
-            if arguments.dry_run {
-                imported.look_at(client, &group, arguments.overwrite).await?;
-            } else {
-                let again = imported.write(client, group, arguments.overwrite).await?;
-                again.into_iter().rev().for_each(|item| items.push_front(item));
-            }
-            bar.inc(count);
-        }
-        Ok(())
+    let what = match (arguments.dry_run, arguments.overwrite) {
+        (true, overwrite) => Effect::Look { overwrite },
+        (false, true) => Effect::Overwrite,
+        (false, false) => Effect::Add,
+    };
+    let imported = client_command::run(invocation, &Speaker::Client, async |client| {
+        Imported { left_out, ..Imported::default() }.with_all(client, items, what).await
     })?;
-    bar.finish_and_clear();
-    invocation.output.print(&imported)?;
-    let is_conflict = !arguments.overwrite && !arguments.if_absent;
-    match imported.first_kept.filter(|_| is_conflict) {
-        Some(key) => {
-            let (kept, key) = (imported.kept, Shown(&key));
-            let cause = format!("{kept} keys have another value, which was kept: `{key}` first");
-            let hint =
-                "run it again with --overwrite, or with --if-absent if that is as it should be";
-            Err(Error::new(Exit::Conflict, cause, hint))
-        }
-        None => Ok(()),
-    }
+    imported.report(invocation, arguments.overwrite || arguments.if_absent)
+}
+
+/// What is done with items.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// Nothing: what would be done is counted.
+    Look { overwrite: bool },
+    /// Keys without a value get theirs.
+    Add,
+    /// So do all others.
+    Overwrite,
 }
 
 /// The next items that fit an envelope.
@@ -150,6 +139,47 @@ async fn current(client: &Client, key: &[u8]) -> Result<Option<Entry>> {
 }
 
 impl Imported {
+    /// Does it with all items, or with none if the first are refused.
+    pub(crate) async fn with_all(
+        mut self,
+        client: &Client,
+        items: Vec<Item>,
+        what: Effect,
+    ) -> Result<Self> {
+        let mut items: VecDeque<Item> = items.into();
+        self.entries = items.len() as u64;
+        self.dry_run = matches!(what, Effect::Look { .. });
+        let bar = client.output().progress(self.entries);
+        while !items.is_empty() {
+            let group = group_of(&mut items);
+            if let Effect::Look { overwrite } = what {
+                self.look_at(client, &group, overwrite).await?;
+            } else {
+                let again = self.write(client, group, what == Effect::Overwrite).await?;
+                again.into_iter().rev().for_each(|item| items.push_front(item));
+            }
+            bar.set_position(self.entries - items.len() as u64);
+        }
+        bar.finish_and_clear();
+        Ok(self)
+    }
+
+    /// Prints what came of it; an error if other values were kept and nobody said that they may be.
+    pub(crate) fn report(self, invocation: &Invocation, may_keep: bool) -> Result<()> {
+        invocation.output.print(&self)?;
+        match self.first_kept.filter(|_| !may_keep) {
+            Some(key) => {
+                let (kept, key) = (self.kept, Shown(&key));
+                let cause =
+                    format!("{kept} keys have another value, which was kept: `{key}` first");
+                let hint = "decide which values count: `ravelin kv import` has --overwrite and \
+                            --if-absent";
+                Err(Error::new(Exit::Conflict, cause, hint))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// Counts what would be done.
     async fn look_at(&mut self, client: &Client, group: &[Item], overwrite: bool) -> Result<()> {
         for item in group {
