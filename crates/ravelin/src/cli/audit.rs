@@ -53,10 +53,10 @@ const EXPORT_HELP: &str = "\
 Example:
   ravelin audit export --key admin.key --out audit.jsonl
 
-The log is for administrators. One who is enrolled as a client too gets the requests with it (those
-of up to 256 bytes); others get their digests. JSON lines, the newest list first: each line proves
-the next, and the first has the statements that a quorum signed. Servers keep the latest 256 MiB:
-export from time to time. Reads are not in it, for most of them are not ordered.";
+The log is for administrators. One who is enrolled as a client too gets the requests with it
+(those of up to 256 bytes); others get their digests. JSON lines, the newest list first: each
+line proves the next, and the first has the statements that a quorum signed. Servers keep the
+latest 256 MiB: export from time to time. Reads are not in it, for most of them are not ordered.";
 
 /// Arguments of `audit export`.
 #[derive(Args)]

@@ -47,9 +47,9 @@ const CREATE_HELP: &str = "\
 Example:
   ravelin backup create --out monday.jsonl
 
-The entries of kv and the enrolled clients, as they were at one position; not sessions, locks and
-leases, nor keys under leases. Read from a quorum, signed with the client's key. The values are in
-it in the clear. While others change entries it is read anew, 5 times; then exit code 9.";
+The entries of kv and the enrolled clients, as they were at one position; not sessions, locks
+and leases, nor keys under leases. Read from a quorum, signed with the client's key. The values
+are in it in the clear. While others change entries it is read anew, 5 times; then exit code 9.";
 
 /// Arguments of `backup create`.
 #[derive(Args)]
@@ -65,8 +65,8 @@ Examples:
   ravelin backup verify monday.jsonl
   ravelin backup verify monday.jsonl --by PUBLIC_KEY
 
-Needs no server. Whether the file is what that client wrote: exit code 6 if not. That it is what the
-cluster held, is the client's word.";
+Needs no server. Whether the file is what that client wrote: exit code 6 if not. That it is
+what the cluster held, is the client's word.";
 
 /// Arguments of `backup verify`.
 #[derive(Args)]
@@ -80,13 +80,13 @@ pub(crate) struct Verify {
 }
 
 const RESTORE_HELP: &str = "\
-Example, once a new cluster was planned with `ravelin cluster plan --backup monday.jsonl ...`, signed
-and started:
+Example, in a new cluster whose plan was made with `ravelin cluster plan --backup monday.jsonl`:
   ravelin backup restore monday.jsonl
 
-The plan names the backup's clients. Entries come in as new ones: positions and versions begin anew,
-and so do fencing tokens, so what locks protect must forget the tokens that it has seen. Run again,
-it goes on where it was interrupted. Another value that is there already is an error (exit code 9).";
+The plan names the backup's clients. Entries come in as new ones: positions and versions begin
+anew, and so do fencing tokens, so what locks protect must forget the tokens that it has seen.
+Run again, it goes on where it was interrupted. Another value that is there already is an error
+(exit code 9).";
 
 /// Arguments of `backup restore`.
 #[derive(Args)]

@@ -93,7 +93,7 @@ pub(crate) const KV: &[Case] = &[
 
 pub(crate) const RECORDS: &[Case] = &[
     ("audit", USAGE, "`ravelin audit` needs a command"),
-    ("audit tail --lines -1", USAGE, "--lines"),
+    ("audit tail --lines x", USAGE, "invalid value 'x'"),
     ("audit tail --key nowhere.key", ABSENT, "nowhere.key: it does not exist"),
     ("audit tail --key open.key", DENIED, "others can read this secret"),
     ("audit tail --key admin.key --timeout 100ms", NO_QUORUM, "0 of 4 servers answer"),

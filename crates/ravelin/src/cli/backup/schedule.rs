@@ -15,8 +15,8 @@ const HELP: &str = "\
 Example:
   ravelin backup schedule --dir /var/backups/ravelin --every daily
 
-Prints a service and a timer for systemd; install them as the text says. A file that is there is
-never overwritten, and none is removed.";
+Prints a service and a timer for systemd; install them as the text says. A file that is there
+is never overwritten, and none is removed.";
 
 /// Arguments of `backup schedule`.
 #[derive(Args)]

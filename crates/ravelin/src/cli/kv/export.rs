@@ -30,10 +30,10 @@ Examples:
   ravelin kv export --out all.jsonl
   ravelin kv export --prefix config/ --out config.jsonl
 
-JSON lines with keys and values in base64: `ravelin kv import` reads them. The file holds all entries
-as they were at one position in the total order. While others change what is being read, it is read
-anew, 5 times; then exit code 9, or with --fuzzy the entries as they were when each page of them was
-read. Keys that hang on a lease are left out: they go with their client.";
+JSON lines with keys and values in base64: `ravelin kv import` reads them. The file holds all
+entries as they were at one position in the total order. While others change what is being
+read, it is read anew, 5 times; then exit code 9, or with --fuzzy the entries as they were when
+each page of them was read. Keys that hang on a lease are left out: they go with their client.";
 
 /// Arguments of `kv export`.
 #[derive(Args)]

@@ -30,9 +30,10 @@ Examples:
 
 The file is that of `ravelin kv export`, or with --from etcd-json what this prints:
   etcdctl get --prefix \"\" -w json
-`-` is standard input. Keys that hang on a lease in etcd are left out. Keys that have another value
-in the cluster are an error (exit code 9, after everything else was imported) unless --overwrite
-or --if-absent says what to do. An import that was interrupted is run again to go on.";
+`-` is standard input. Keys that hang on a lease in etcd are left out. Keys that have another
+value in the cluster are an error (exit code 9, after everything else was imported) unless
+--overwrite or --if-absent says what to do. An import that was interrupted is run again to go
+on.";
 
 /// Arguments of `kv import`.
 #[derive(Args)]
