@@ -61,7 +61,8 @@ fn conflicts(cluster: &Cluster) {
 fn of_etcd(cluster: &Cluster) {
     // Many with values that leave no room for all replies in one envelope.
     let text = |value: &str| {
-        let entry = |id: u32| format!(r#"{{"key":"{}","value":"{value}"}}"#, four(id));
+        let entry =
+            |id: u32| format!(r#"{{"key":"{}","value":"{value}"}}"#, four_of(&format!("{id:03}")));
         let entries: Vec<String> = (0..600).map(entry).collect();
         format!(r#"{{"header":{{}},"kvs":[{}],"count":600}}"#, entries.join(","))
     };
@@ -75,6 +76,50 @@ fn of_etcd(cluster: &Cluster) {
     assert_eq!(run.exit, 9, "{run:?}");
     assert!(run.stdout.contains("\"kept\":600"), "{run:?}");
     assert_eq!(cluster.done(&["kv", "get", "000"]).len(), 15_001);
+}
+
+/// Two keys, far apart in the order of keys, are always changed together.
+#[test]
+fn an_export_is_of_one_moment_whatever_others_do() {
+    let cluster = Cluster::start("moments", 1);
+    fs::write(cluster.path("large"), "x".repeat(500_000)).expect("written");
+    for key in ["m/1", "m/2", "m/3", "m/4", "m/5"] {
+        cluster.done(&["kv", "put", key, "--file", "large"]);
+    }
+    let both = |round: u32| {
+        let text = format!("then\n put m/0 {round}\n put m/9 {round}\n");
+        let run = cluster.run_with(&["kv", "txn", "-"], text.as_bytes());
+        assert_eq!(run.exit, 0, "{run:?}");
+    };
+    both(0);
+    let is_over = std::sync::atomic::AtomicBool::new(false);
+    let over = || is_over.load(std::sync::atomic::Ordering::SeqCst);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| (1..).take_while(|_| !over()).for_each(both));
+        }
+        let mut refused = 0;
+        for turn in 0..15 {
+            let file = format!("moment-{turn}");
+            let run = cluster.run(&["kv", "export", "--prefix", "m/", "--out", &file]);
+            if run.exit != 0 {
+                assert!(run.exit == 9 && run.stderr.contains("others changed entries"), "{run:?}");
+                assert!(!cluster.path(&file).exists());
+                refused += 1;
+                continue;
+            }
+            let text = fs::read_to_string(cluster.path(&file)).expect("written");
+            let of = |key: &str| {
+                let line = text.lines().find(|line| line.contains(&four_of(key))).expect("there");
+                line.split_once("\"value\":").expect("a value").1.to_owned()
+            };
+            assert_eq!(of("m/0"), of("m/9"), "turn {turn}");
+        }
+        is_over.store(true, std::sync::atomic::Ordering::SeqCst);
+        eprintln!("{refused} of 15 exports were refused");
+    });
+    let run = cluster.run(&["kv", "export", "--prefix", "m/", "--out", "calm", "--fuzzy"]);
+    assert!(run.exit == 0 && run.stdout.contains("as of position"), "{run:?}");
 }
 
 #[test]
@@ -122,11 +167,10 @@ fn a_backup_comes_back_in_a_new_cluster_and_nowhere_else() {
     }
 }
 
-/// Four letters of base64 that stand for three digits.
-fn four(id: u32) -> String {
+/// Four letters of base64 that stand for three of text.
+fn four_of(text: &str) -> String {
     let letters: Vec<u8> = (b'A'..=b'Z').chain(b'a'..=b'z').chain(b'0'..=b'9').collect();
-    let digits = format!("{id:03}");
-    let bits = digits.bytes().fold(0, |bits, digit| bits << 8 | usize::from(digit));
+    let bits = text.bytes().fold(0, |bits, byte| bits << 8 | usize::from(byte));
     (0..4).map(|place| char::from(letters[bits >> (18 - 6 * place) & 63])).collect()
 }
 

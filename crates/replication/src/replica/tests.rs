@@ -6,15 +6,18 @@ use ravelin_crypto::{merkle, state_tree};
 use ravelin_model::limits::{CHECKPOINT_EVERY, GC_DEPTH};
 use ravelin_model::requests::auth::{AuthAction, AuthOrder, AuthRequest};
 use ravelin_model::requests::kv::{KvRequest, entry_key};
+use ravelin_model::requests::session::SessionRequest;
 use ravelin_model::{Block, Operation, Refusal, ServiceId, SessionId, StateBackend as _};
 
 use super::*;
 
+mod audit;
 mod cluster;
 mod epoch_attacks;
 mod epochs;
 mod greedy;
 
+use crate::testing::session_operation;
 use cluster::Cluster;
 
 const KV: ServiceId = ServiceId::KV;
