@@ -27,8 +27,8 @@ use ravelin_model::{
 
 use super::*;
 
-/// Bytes of lists kept; then the oldest go. A list takes about 120 bytes, and 70 with the request for
-/// each operation.
+/// Bytes of lists kept; then the oldest go. A list takes about 65 bytes, 60 for each envelope, and 75
+/// with the request for each operation.
 pub const AUDIT_BYTES_MAX: u64 = 256 << 20;
 /// Canonical bytes of an operation but for its request, and of an envelope but for its operations.
 const OPERATION_BYTES: usize = 80;

@@ -24,9 +24,10 @@ Examples:
   ravelin audit tail --key admin.key --lines 100 --output json
   ravelin audit tail --key admin.key --follow
 
-A line: agreed time, position and index, who, what, and what came of it. The log is for
-administrators; one who is not enrolled as a client sees which kind of request it was, not its
-keys. With --output json, each line has the request's bytes or digest too.";
+A line: agreed time, position and index, who, what, and what came of it. An operation shows once a
+quorum has signed it, a second later on an idle cluster. The log is for administrators; one who is
+not enrolled as a client sees which kind of request it was, not its keys. With --output json, each
+line has the request's bytes or digest too.";
 
 /// Arguments of `audit tail`.
 #[derive(Args)]
