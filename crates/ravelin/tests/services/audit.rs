@@ -157,6 +157,9 @@ fn follows(cluster: &Cluster) {
             cluster.done(&["kv", "put", "followed", "1"]);
             puts += 1;
         }
+        if !seen.is_finished() {
+            child.kill().expect("ours"); // nothing is to be seen any more
+        }
         seen.join().expect("no panic")
     });
     assert!(seen.is_some(), "after {puts} changes");

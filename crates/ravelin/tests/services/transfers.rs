@@ -1,6 +1,7 @@
 //! Entries out of a cluster and into one.
 
 use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::cluster::Cluster;
 
@@ -78,6 +79,15 @@ fn of_etcd(cluster: &Cluster) {
     assert_eq!(cluster.done(&["kv", "get", "000"]).len(), 15_001);
 }
 
+/// Ends what others do when it goes, also when a test fails.
+struct Ending<'a>(&'a AtomicBool);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
 /// Two keys, far apart in the order of keys, are always changed together.
 #[test]
 fn an_export_is_of_one_moment_whatever_others_do() {
@@ -92,12 +102,13 @@ fn an_export_is_of_one_moment_whatever_others_do() {
         assert_eq!(run.exit, 0, "{run:?}");
     };
     both(0);
-    let is_over = std::sync::atomic::AtomicBool::new(false);
-    let over = || is_over.load(std::sync::atomic::Ordering::SeqCst);
+    let is_over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         for _ in 0..2 {
-            scope.spawn(|| (1..).take_while(|_| !over()).for_each(both));
+            let goes_on = |_: &u32| !is_over.load(Ordering::SeqCst);
+            scope.spawn(move || (1..).take_while(goes_on).for_each(both));
         }
+        let _end = Ending(&is_over);
         let mut refused = 0;
         for turn in 0..15 {
             let file = format!("moment-{turn}");
@@ -115,7 +126,6 @@ fn an_export_is_of_one_moment_whatever_others_do() {
             };
             assert_eq!(of("m/0"), of("m/9"), "turn {turn}");
         }
-        is_over.store(true, std::sync::atomic::Ordering::SeqCst);
         eprintln!("{refused} of 15 exports were refused");
     });
     let run = cluster.run(&["kv", "export", "--prefix", "m/", "--out", "calm", "--fuzzy"]);

@@ -177,7 +177,7 @@ mod tests {
         assert_eq!(items, [(b"a".to_vec(), b"1".to_vec()), (b"bin\x00\xff".to_vec(), vec![])]);
         assert_eq!(left_out, 1);
         for wrong in [
-            text.replace("\"count\":3", "\"more\":true,\"count\":7"),
+            text.replace("\"count\":3", "\"more\":true,\"count\":3"),
             text.replace("\"count\":3", "\"count\":4"),
             text.replace("YQ==", "a"),
             text.replace("YQ==", "YQ="),
