@@ -8,6 +8,7 @@ are those of docs/wire.md.
 import json
 import sys
 
+sys.dont_write_bytecode = True  # nothing is left beside the program
 from blake3 import derived, keyed
 from ed25519 import verify
 
