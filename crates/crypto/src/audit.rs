@@ -18,7 +18,13 @@ pub fn audited_digest(bytes: &[u8]) -> Digest {
 /// The chain's digest after `list`, where it was `before`.
 #[must_use]
 pub fn chained(before: &Digest, list: &AuditList) -> Digest {
-    domain_digest("ravelin audit v1", &[&before.0, &list.encode()])
+    chained_bytes(before, &list.encode())
+}
+
+/// The same of the list's canonical bytes.
+#[must_use]
+pub fn chained_bytes(before: &Digest, list: &[u8]) -> Digest {
+    domain_digest("ravelin audit v1", &[&before.0, list])
 }
 
 /// The head before `records`, the last of which ends at `head`; `None` if they do not lead there, or

@@ -18,11 +18,12 @@
 
 use std::ops::ControlFlow;
 
-use ravelin_crypto::audit::{audited_digest, chained};
+use borsh::BorshSerialize;
+use ravelin_crypto::audit::{audited_digest, chained_bytes};
 use ravelin_model::limits::{AUDIT_LIST_BYTES_MAX, AUDIT_PAGE_BYTES_MAX, AUDIT_REQUEST_BYTES_MAX};
 use ravelin_model::{
-    AUDIT_HEAD_KEY, AuditHead, AuditList, AuditOutcome, AuditRecord, AuditedEnvelope,
-    AuditedOperation, CommitIndex,
+    AUDIT_HEAD_KEY, AuditHead, AuditOutcome, AuditRecord, AuditedEnvelope, AuditedOperation,
+    CommitIndex,
 };
 
 use super::*;
@@ -30,18 +31,19 @@ use super::*;
 /// Bytes of lists kept; then the oldest go. A list takes about 65 bytes, 60 for each envelope, and 75
 /// with the request for each operation.
 pub const AUDIT_BYTES_MAX: u64 = 256 << 20;
-/// Canonical bytes of an operation but for its request, and of an envelope but for its operations.
-const OPERATION_BYTES: usize = 80;
-const ENVELOPE_BYTES: usize = 64;
 /// Prefix of the lists in the private state; the number follows.
 const LISTS: u8 = b'a';
 
-/// What was executed of one envelope for the first time.
+/// What was executed of one envelope for the first time, in canonical bytes: nothing is encoded twice.
 #[derive(Debug)]
 pub(super) struct Audited {
-    envelope: AuditedEnvelope,
-    requests: Vec<Vec<u8>>,
-    bytes: usize,
+    /// An [`AuditedEnvelope`] but for its operations.
+    envelope: Vec<u8>,
+    /// The operations, one after the other, and how many.
+    operations: Vec<u8>,
+    count: u32,
+    /// The requests likewise.
+    requests: Vec<u8>,
 }
 
 impl Audited {
@@ -49,12 +51,18 @@ impl Audited {
     pub(super) fn of(position: Position, envelope: &Envelope) -> Self {
         let Envelope { client, session, first, .. } = *envelope;
         let operations = Vec::new();
-        let envelope = AuditedEnvelope { position, client, session, first, operations };
-        Self { envelope, requests: Vec::new(), bytes: ENVELOPE_BYTES }
+        let mut envelope =
+            AuditedEnvelope { position, client, session, first, operations }.encode();
+        envelope.truncate(envelope.len() - size_of::<u32>()); // the count of operations is to come
+        Self { envelope, operations: Vec::new(), count: 0, requests: Vec::new() }
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.requests.is_empty()
+        self.count == 0
+    }
+
+    fn bytes(&self) -> usize {
+        self.envelope.len() + self.operations.len() + self.requests.len()
     }
 
     /// Takes note of an operation and what came of it.
@@ -69,17 +77,22 @@ impl Audited {
             }
             OperationResult::Refused(refusal) => AuditOutcome::Refused(*refusal),
         };
-        self.envelope.operations.push(AuditedOperation {
+        let noted = AuditedOperation {
             index,
             service: *service,
             verb: first_byte(request),
             request: audited_digest(request),
             outcome,
-        });
-        let is_kept = request.len() <= AUDIT_REQUEST_BYTES_MAX;
-        self.requests.push(if is_kept { request.clone() } else { Vec::new() });
-        self.bytes += OPERATION_BYTES + if is_kept { request.len() } else { 0 };
+        };
+        let kept = if request.len() <= AUDIT_REQUEST_BYTES_MAX { request.as_slice() } else { &[] };
+        append(&mut self.operations, &noted);
+        append(&mut self.requests, kept);
+        self.count += 1;
     }
+}
+
+fn append(bytes: &mut Vec<u8>, value: &(impl BorshSerialize + ?Sized)) {
+    value.serialize(bytes).expect("writing to memory cannot fail");
 }
 
 fn first_byte(bytes: &[u8]) -> u8 {
@@ -169,18 +182,21 @@ impl Execution {
         let mut kept = self.audit.kept(&self.state, head.lists);
         let mut audited = audited.into_iter().peekable();
         while audited.peek().is_some() {
-            let (mut envelopes, mut requests, mut bytes) = (Vec::new(), Vec::new(), 0);
+            let (mut envelopes, mut operations, mut bytes) = (Vec::new(), 0, 0);
             while let Some(next) = audited.next_if(|_| bytes <= AUDIT_LIST_BYTES_MAX) {
-                bytes += next.bytes;
-                envelopes.push(next.envelope);
-                requests.extend(next.requests);
+                bytes += next.bytes();
+                operations += next.count;
+                envelopes.push(next);
             }
-            let list = AuditList { commit, time: self.time, envelopes };
-            let before = head.digest;
-            head.digest = chained(&before, &list);
+            let list = self.audit_list(commit, &envelopes);
+            let mut value = Vec::with_capacity(list.len() + bytes + 64);
+            append(&mut value, &(kept.end, head.digest));
+            value.extend_from_slice(&list);
+            append(&mut value, &operations);
+            envelopes.iter().for_each(|envelope| value.extend_from_slice(&envelope.requests));
+            head.digest = chained_bytes(&head.digest, &list);
             head.lists += 1;
-            head.operations += requests.len() as u64;
-            let value = (kept.end, AuditRecord { before, list, requests }).encode();
+            head.operations += u64::from(operations);
             kept.end += value.len() as u64;
             self.state.private_put(&list_key(head.lists), value);
         }
@@ -188,6 +204,19 @@ impl Execution {
         kept.last = head.lists;
         let kept = self.audit.forget(&mut self.state, kept);
         self.audit.kept = Some(kept);
+    }
+
+    /// The canonical bytes of an [`ravelin_model::AuditList`].
+    fn audit_list(&self, commit: CommitIndex, audited: &[Audited]) -> Vec<u8> {
+        let mut list = Vec::with_capacity(32 + audited.iter().map(Audited::bytes).sum::<usize>());
+        let count = u32::try_from(audited.len()).expect("a list has few envelopes");
+        append(&mut list, &(commit, self.time, count));
+        for Audited { envelope, operations, count, .. } in audited {
+            list.extend_from_slice(envelope);
+            append(&mut list, count);
+            list.extend_from_slice(operations);
+        }
+        list
     }
 
     /// Lists of the log up to `last`, as many as fit a page, for `client`; none if `last` is not kept
