@@ -68,7 +68,7 @@ fn tails(cluster: &Cluster) {
 }
 
 /// What a file is said to be by `audit verify` and by the independent program.
-fn verdicts(cluster: &Cluster, file: &str, fingerprint: &str) -> [Option<i32>; 2] {
+pub(crate) fn verdicts(cluster: &Cluster, file: &str, fingerprint: &str) -> [Option<i32>; 2] {
     let run = cluster.run(&["audit", "verify", file, "--fingerprint", fingerprint]);
     assert!(run.exit == 0 || run.stderr.contains("hint: "), "{run:?}");
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tools/verify_audit.py");
