@@ -11,10 +11,10 @@ use ravelin_client::{
 };
 use ravelin_crypto::{Keyring, SigningKey};
 use ravelin_model::limits::SERVER_MESSAGE_BYTES_MAX;
-use ravelin_model::wire::{ChangeItem, ServerMessage, StatusReport};
+use ravelin_model::wire::{ChangeItem, ServerMessage, StateProof, StatusReport};
 use ravelin_model::{
-    CommitStatement, Decode as _, Encode as _, Misbehaviour, Operation, Position, Refusal,
-    ReplicaId, ServiceId, SessionId, SignedPlan, Time,
+    AuditHead, AuditRecord, CommitStatement, Decode as _, Encode as _, Misbehaviour, Operation,
+    Position, Refusal, ReplicaId, ServiceId, SessionId, SignedPlan, SignedStatement, Time,
 };
 use ravelin_runtime::client::{self, ClientCore, ClientOut, Command};
 use ravelin_runtime::transport::connect::{Link, LinkConfig};
@@ -112,6 +112,8 @@ pub struct Proven {
     pub value: Option<Vec<u8>>,
     /// What a quorum signed about the state that it comes from.
     pub statement: CommitStatement,
+    /// What shows it to others: statements of a quorum, and the way to their root.
+    pub proof: Box<(Vec<SignedStatement>, StateProof)>,
 }
 
 /// How a connection is made.
@@ -230,7 +232,16 @@ impl Connection {
     pub async fn prove(&self, service: ServiceId, key: Vec<u8>) -> Result<Proven, CallError> {
         let ask = self.ask(move |session, now, out| session.prove(now, service, key.clone(), out));
         match ask.await? {
-            Event::Proven { value, statement, .. } => Ok(Proven { value, statement }),
+            Event::Proven { value, statement, proof, .. } => Ok(Proven { value, statement, proof }),
+            _ => Err(CallError::Unanswered),
+        }
+    }
+
+    /// Reads lists of the audit log that lead to `head`, by one server's word and the chain; beside
+    /// them, the head before them.
+    pub async fn audit(&self, head: AuditHead) -> Result<(AuditHead, Vec<AuditRecord>), CallError> {
+        match self.ask(move |session, now, out| session.audit(now, head, out)).await? {
+            Event::Audited { before, records, .. } => Ok((before, records)),
             _ => Err(CallError::Unanswered),
         }
     }
@@ -451,6 +462,7 @@ fn deliver(shared: &Mutex<Shared>, event: Event) {
         Event::Answered { ticket, .. }
         | Event::Read { ticket, .. }
         | Event::Proven { ticket, .. }
+        | Event::Audited { ticket, .. }
         | Event::Status { ticket, .. }
         | Event::Unanswered { ticket, .. } => {
             if let Some(tell) = shared.waiting.remove(ticket) {

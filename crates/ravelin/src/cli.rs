@@ -5,7 +5,9 @@
 //! work yet is not defined.
 
 pub(crate) mod attack;
+pub(crate) mod audit;
 pub(crate) mod auth;
+pub(crate) mod backup;
 pub(crate) mod bench;
 pub(crate) mod cluster;
 pub(crate) mod config;
@@ -70,6 +72,12 @@ pub(crate) enum Command {
     Gateway(gateway::Verb),
     /// Show how the servers fare, and whose word that is
     Status(status::Status),
+    /// Show, export and verify who had what done
+    #[command(subcommand)]
+    Audit(audit::Verb),
+    /// Keep what a cluster holds, and put it into a new one
+    #[command(subcommand)]
+    Backup(backup::Verb),
     /// Take servers of a local cluster over
     #[command(subcommand)]
     Attack(attack::Verb),
@@ -335,9 +343,18 @@ mod tests {
         for command in [
             "kv put",
             "kv get",
+            "kv export",
+            "kv import",
             "kv watch",
             "kv lock",
             "kv lease grant",
+            "audit tail",
+            "audit export",
+            "audit verify",
+            "backup create",
+            "backup verify",
+            "backup restore",
+            "backup schedule",
             "auth keygen",
             "auth enroll",
             "auth revoke",

@@ -78,6 +78,8 @@ fn run(invocation: &Invocation, command: Command) -> Result<()> {
         Command::Kv(command) => cli::kv::run(invocation, command),
         Command::Gateway(command) => cli::gateway::run(invocation, command),
         // Operate them.
+        Command::Backup(command) => cli::backup::run(invocation, command),
+        Command::Audit(command) => cli::audit::run(invocation, command),
         Command::Status(arguments) => cli::status::run(invocation, &arguments),
         Command::Doctor(arguments) => cli::doctor::run(invocation, &arguments),
         Command::Config(command) => cli::config::run(invocation, command),

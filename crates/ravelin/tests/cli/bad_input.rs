@@ -238,12 +238,13 @@ const CONFIG: &[Case] = &[
     ("config example nodes", USAGE, "invalid value 'nodes'"),
 ];
 
-const ALL: [&[Case]; 10] = [
+const ALL: [&[Case]; 11] = [
     PROGRAM,
     NODE,
     CLUSTER,
     TRUST,
     CONFIG,
+    bad_services::RECORDS,
     bad_services::KV,
     bad_services::AUTH,
     bad_services::GATEWAY,

@@ -43,8 +43,13 @@ impl Cluster {
 
     /// Starts a cluster with two administrators, of whom `needed` must sign.
     pub(crate) fn start(name: &str, needed: usize) -> Self {
+        Self::start_with(name, needed, "")
+    }
+
+    /// The same, where `cluster plan` is told something else besides.
+    pub(crate) fn start_with(name: &str, needed: usize, told: &str) -> Self {
         for _ in 0..5 {
-            let mut cluster = Self::make(name, needed);
+            let mut cluster = Self::make(name, needed, told);
             cluster.servers = (0..4).map(|id| Some(cluster.serve(id))).collect();
             if cluster.is_served() {
                 return cluster;
@@ -54,7 +59,7 @@ impl Cluster {
     }
 
     /// Makes a cluster on ports that are free now.
-    fn make(name: &str, needed: usize) -> Self {
+    fn make(name: &str, needed: usize, told: &str) -> Self {
         let mut cluster = Self::empty(name);
         // Held until all are known, so that none is chosen twice.
         let listeners = free_listeners(8);
@@ -72,7 +77,7 @@ impl Cluster {
         let [first, second, client] = keys.each_ref().map(|key| key.trim());
         cluster.type_in(&format!(
             "cluster plan --name test --administrator {first} --administrator {second} \
-             --administrators-needed {needed} --client first={client} \
+             --administrators-needed {needed} --client first={client} {told} \
              s0.card s1.card s2.card s3.card"
         ));
         cluster.type_in("cluster sign-plan plan.toml --key admin0.key");

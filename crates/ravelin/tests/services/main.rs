@@ -2,6 +2,7 @@
 
 #![allow(clippy::indexing_slicing, reason = "a test that indexes wrongly fails, as it should")]
 
+mod audit;
 mod clients;
 mod cluster;
 mod disks;
@@ -10,4 +11,5 @@ mod kv;
 mod locks;
 mod room;
 mod servers;
+mod transfers;
 mod watches;

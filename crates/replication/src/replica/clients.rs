@@ -1,6 +1,6 @@
 //! What clients ask of a replica.
 
-use ravelin_model::{AnswerBatch, PublicKey, Refusal, Sequence, SessionId};
+use ravelin_model::{AnswerBatch, PublicKey, Refusal, Sequence, ServiceId, SessionId};
 
 use super::*;
 use crate::clients::WatchRequest;
@@ -136,6 +136,15 @@ impl Replica {
                 });
                 say(ServerMessage::Proof { id, statements, proof });
             }
+            ClientMessage::Audit { id, last } => {
+                if !self.execution.may_see(ServiceId::AUDIT, &client) {
+                    let (session, refusal) = (SessionId(0), Refusal::UnknownClient);
+                    return say(ServerMessage::Denied { session, first: id, refusal });
+                }
+                let (records, work) = self.execution.audit_records(&client, last);
+                self.read_quota.charge(client, work);
+                say(ServerMessage::Audit { id, records });
+            }
             ClientMessage::Watch { id, service, prefix, from } => {
                 let last = self.execution.position();
                 let watch = WatchRequest { id, service, prefix, from };
@@ -159,6 +168,7 @@ impl Replica {
     ) -> Option<ServerMessage> {
         let (ClientMessage::Read { id, .. }
         | ClientMessage::Prove { id, .. }
+        | ClientMessage::Audit { id, .. }
         | ClientMessage::Watch { id, .. }) = *question
         else {
             return None;
@@ -176,6 +186,7 @@ fn named(input: &ClientInput) -> (SessionId, u64) {
         ClientInput::Other(
             ClientMessage::Read { id, .. }
             | ClientMessage::Prove { id, .. }
+            | ClientMessage::Audit { id, .. }
             | ClientMessage::Watch { id, .. },
         ) => (SessionId(0), *id),
         ClientInput::Other(_) => (SessionId(0), 0),

@@ -6,16 +6,19 @@ use ravelin_crypto::{merkle, state_tree};
 use ravelin_model::limits::{CHECKPOINT_EVERY_DEFAULT, GC_DEPTH};
 use ravelin_model::requests::auth::{AuthAction, AuthOrder, AuthRequest};
 use ravelin_model::requests::kv::{KvRequest, entry_key};
+use ravelin_model::requests::session::SessionRequest;
 use ravelin_model::{Block, Operation, Refusal, ServiceId, SessionId, StateBackend as _};
 
 use super::*;
 
+mod audit;
 mod cluster;
 mod epoch_attacks;
 mod epochs;
 mod greedy;
 mod transfers;
 
+use crate::testing::session_operation;
 use cluster::Cluster;
 
 const KV: ServiceId = ServiceId::KV;

@@ -9,7 +9,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use crate::exit::{Error, Result};
 
 /// Bytes in one line: text with control characters escaped, or all escaped if they are no text.
-pub(super) struct Shown<'a>(pub(super) &'a [u8]);
+pub(crate) struct Shown<'a>(pub(crate) &'a [u8]);
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -26,7 +26,7 @@ impl fmt::Display for Shown<'_> {
 
 /// Bytes under a name in a JSON object: `"name": "text"`, or `"name_base64": "..."` if they are no
 /// text. To be flattened.
-pub(super) struct Named(pub(super) &'static str, pub(super) Vec<u8>);
+pub(crate) struct Named(pub(crate) &'static str, pub(crate) Vec<u8>);
 
 impl Serialize for Named {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -42,7 +42,7 @@ impl Serialize for Named {
 }
 
 /// The bytes of a key, or of the name of a lock.
-pub(super) fn key(text: &str) -> Result<Vec<u8>> {
+pub(crate) fn key(text: &str) -> Result<Vec<u8>> {
     if text.is_empty() {
         return Err(Error::usage("a key cannot be empty", "name a key"));
     }
@@ -50,7 +50,7 @@ pub(super) fn key(text: &str) -> Result<Vec<u8>> {
 }
 
 /// `bytes`, unless they are too many.
-pub(super) fn bounded(what: &str, bytes: Vec<u8>, bytes_max: usize) -> Result<Vec<u8>> {
+pub(crate) fn bounded(what: &str, bytes: Vec<u8>, bytes_max: usize) -> Result<Vec<u8>> {
     if bytes.len() <= bytes_max {
         return Ok(bytes);
     }
