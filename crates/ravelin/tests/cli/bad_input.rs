@@ -481,7 +481,8 @@ fn damage_plans(fixture: &Fixture) {
     }
     let digest = format!("\"{}\"", "1".repeat(64));
     let digests = format!("plan = {digest}\nstate = {digest}\nordering = {digest}\n");
-    let previous = format!("[previous]\n{digests}commit = 7\ntime_us = 8\n\n[[members]]");
+    let previous =
+        format!("[previous]\n{digests}commit = 7\ntime_us = 8\nposition = 9\n\n[[members]]");
     fixture.change("later.toml", "later.toml", "[[members]]", &previous);
 }
 
