@@ -64,8 +64,7 @@ impl Members {
     #[must_use]
     pub fn takes(&self, now: Time, store: &dyn View, signed: &SignedRekey) -> bool {
         let member = signed.rekey.member;
-        let is_offender = store.get(&key(OFFENDER_TAG, member)).is_some();
-        !is_offender
+        !Self::is_convicted(store, member)
             && self.is_due(now, store, member)
             && self.changed(member, signed.rekey.block).is_some()
             && self.is_authentic(signed)
@@ -75,6 +74,12 @@ impl Members {
     #[must_use]
     pub fn has_ordered(now: Time, store: &dyn View, member: ReplicaId) -> bool {
         ordered_at(store, member) == Some(now)
+    }
+
+    /// Whether proof against `member` stands in the order.
+    #[must_use]
+    pub fn is_convicted(store: &dyn View, member: ReplicaId) -> bool {
+        store.get(&key(OFFENDER_TAG, member)).is_some()
     }
 
     /// Takes note of a proof against `member` in the order, unless it was readmitted since.

@@ -254,6 +254,8 @@ impl Replica {
         if let Some(next) = self.execution.successor() {
             self.on_end(next, out);
         }
+        self.repeat_findings();
+        self.repeat_findings();
         let mut inner = Vec::new();
         self.ordering.resume(now, &mut inner);
         if !self.speaks {

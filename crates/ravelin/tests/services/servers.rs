@@ -227,7 +227,7 @@ fn proves_its_log_from_the_first_plan(cluster: &Cluster, client: &[&str]) {
     for (case, spoil) in spoil.into_iter().enumerate() {
         let mut header: serde_json::Value = serde_json::from_str(header).expect("JSON");
         let plans = header["plans"].as_array_mut().expect("a list");
-        assert_eq!(plans.len(), 2);
+        assert!(plans.len() >= 2, "the offender has another key");
         spoil(plans);
         let text = format!("{header}\n{lists}");
         fs::write(cluster.path("tampered.jsonl"), text).expect("written");

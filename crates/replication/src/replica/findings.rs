@@ -6,7 +6,7 @@
 
 use std::ops::ControlFlow;
 
-use ravelin_model::Misbehaviour;
+use ravelin_model::{Misbehaviour, ServiceId};
 
 use super::*;
 use crate::statements::Finding;
@@ -45,6 +45,18 @@ impl Replica {
         self.judge_group(&mut Vec::new()); // a crash may have come between the proof and the halt
     }
 
+    /// Brings proofs into the order that an earlier life found and may not have said.
+    pub(super) fn repeat_findings(&mut self) {
+        let members = self.execution.state().view(ServiceId::MEMBERS);
+        let known = self.evidence.iter().filter(|(who, _)| !Members::is_convicted(&members, **who));
+        let proofs = known.flat_map(|(_, proofs)| proofs);
+        let holding: Vec<Evidence> =
+            proofs.filter(|proof| self.keyring.proves(proof)).cloned().collect();
+        for proof in holding {
+            self.ordering.payload_mut().add_vote(Vote::Evidence(proof));
+        }
+    }
+
     pub(super) fn on_finding(&mut self, finding: Finding, out: &mut Out) {
         match finding {
             Finding::Certified(statement) if statement.ordering.is_some() => {
@@ -71,7 +83,10 @@ impl Replica {
 
     pub(super) fn on_offence(&mut self, who: ReplicaId, offence: Misbehaviour, out: &mut Out) {
         match offence {
-            Misbehaviour::Proven(evidence) => self.on_evidence(evidence, out),
+            Misbehaviour::Proven(evidence) => {
+                self.keep(&evidence);
+                self.on_evidence(evidence, out);
+            }
             Misbehaviour::Suspected(suspicion) => self.on_suspicion(who, suspicion, out),
         }
     }
@@ -113,6 +128,16 @@ impl Replica {
         let key = evidence_key(who, evidence);
         self.execution.state_mut().private_put(&key, evidence.encode());
         true
+    }
+
+    /// Makes a proof durable that is in no log: what shows it may not come again.
+    fn keep(&mut self, evidence: &Evidence) {
+        let who = evidence.accused();
+        let known = self.evidence.get(&who).map(Vec::as_slice).unwrap_or_default();
+        if known.iter().all(|other| other.kind() != evidence.kind()) {
+            let write = (evidence_key(who, evidence), Some(evidence.encode()));
+            self.execution.state_mut().private_write(vec![write]);
+        }
     }
 
     /// Drops what was proven against a member to which administrators gave another key; returns what to

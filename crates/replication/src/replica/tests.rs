@@ -389,6 +389,22 @@ fn f_proven_offenders_stop_nobody() {
     }
 }
 
+/// A proof that one replica found and had not said before all stopped comes into the order after that.
+#[test]
+fn a_proof_found_just_before_a_stop_of_all_is_ordered_after_it() {
+    let mut cluster = Cluster::new(8);
+    cluster.open_session();
+    for message in cluster.fork(3) {
+        cluster.act(0, |replica, now, out| replica.on_message(now, ReplicaId(3), message, out));
+    }
+    assert!(cluster.replica(1).evidence().is_empty(), "it is not said yet");
+    (0..4).for_each(|id| cluster.crash(id));
+    (0..3).for_each(|id| cluster.start(id));
+    cluster.run_until("all know", |cluster| {
+        (0..3).all(|id| !cluster.replica(id).evidence().is_empty())
+    });
+}
+
 /// A proof that was ordered counts in all later lives.
 #[test]
 fn no_restart_forgets_a_proof() {
