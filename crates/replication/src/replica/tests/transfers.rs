@@ -1,7 +1,7 @@
 //! Replicas that get the others' state: who does, when, and what goes on meanwhile.
 
-use ravelin_model::Epoch;
-use ravelin_model::transfer::{Found, StateReply, TransferMessage, Wanted};
+use ravelin_model::transfer::{Checkpoint, Found, Offer, StateReply, TransferMessage, Wanted};
+use ravelin_model::{Epoch, EpochMessage};
 
 use crate::state::MemoryBackend;
 
@@ -206,4 +206,62 @@ fn who_fetches_the_state_shows_none() {
     let part = cluster.replica(3).state_part(&request);
     let Message::Transfer(TransferMessage::Have(reply)) = part else { panic!() };
     assert_eq!(reply.found, Found::Gone);
+}
+
+/// What members signed at the last commit of replica 0, as a client that heard their answers may show
+/// it.
+fn shown_by_clients(cluster: &Cluster) -> Message {
+    let execution = cluster.replica(0).execution();
+    let (progress, delivered) = execution::progress(execution.state()).expect("commits");
+    let keyring = &cluster.world.keyring;
+    let statement = CommitStatement {
+        cluster: keyring.cluster(),
+        incarnation: keyring.incarnation(),
+        epoch: keyring.epoch(),
+        commit: execution.state().commit(),
+        position: execution.position(),
+        time: execution.time(),
+        answers: Digest::default(),
+        state: execution.state().root(),
+        ordering: Some(progress.ordering.digest(&delivered)),
+    };
+    let sign = |member| {
+        let key = cluster.world.block_key(member);
+        keyring.sign_statement(&key, member, statement)
+    };
+    let checkpoint = Checkpoint {
+        statements: [0, 1, 2].map(|member| sign(ReplicaId(member))).to_vec(),
+        ordering: progress.ordering.encode(),
+        delivered: delivered.into_iter().collect(),
+    };
+    let offer = Offer { plans: Vec::new(), checkpoint: Some(checkpoint) };
+    Message::Transfer(TransferMessage::Offer(Box::new(offer)))
+}
+
+/// The last commit of an epoch is a checkpoint, and a liar shows it as one of that epoch: who goes on
+/// from it sees no end there, but did not diverge.
+#[test]
+fn who_fetched_the_last_state_of_an_epoch_goes_on_in_the_next() {
+    let ended = |seed: u64| {
+        let mut cluster = Cluster::with_short_logs(seed, 4, 20);
+        let session = cluster.open_session();
+        cluster.node(3).is_cut_off = true;
+        work(&mut cluster, session, 1..20 + seed % 16);
+        change_key(&mut cluster, 1);
+        cluster.run_until("an end", |cluster| cluster.replica(0).has_ended());
+        (commit_of(&cluster, 0) % 16 == 0).then_some(cluster)
+    };
+    let mut cluster = (0..200).find_map(ended).expect("one that ends with a checkpoint");
+    let offer = shown_by_clients(&cluster);
+    cluster.run_until("the next", |cluster| (0..3).all(|id| epoch_of(cluster, id) == 2));
+    let began = cluster.replica(0).plans()[1].clone();
+    let began = Message::Epoch(EpochMessage::Began(Box::new(began)));
+    cluster.act(3, |replica, now, out| replica.on_message(now, ReplicaId(2), began, out));
+    cluster.run(8 * SECOND);
+    cluster.act(3, |replica, now, out| replica.on_message(now, ReplicaId(2), offer, out));
+    cluster.run(3 * SECOND);
+    assert!(cluster.replica(3).is_fetching(), "{:?}", cluster.replica(3).status());
+    cluster.node(3).is_cut_off = false;
+    cluster.run_until("it is back", is_back);
+    assert_eq!(epoch_of(&cluster, 3), 2);
 }
