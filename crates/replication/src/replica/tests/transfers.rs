@@ -265,3 +265,27 @@ fn who_fetched_the_last_state_of_an_epoch_goes_on_in_the_next() {
     cluster.run_until("it is back", is_back);
     assert_eq!(epoch_of(&cluster, 3), 2);
 }
+
+/// Who has lost its promises does not speak again for having fetched a state: those who know of its
+/// blocks may not be heard the next time.
+#[test]
+fn who_may_not_speak_in_an_epoch_may_not_after_a_transfer() {
+    let mut cluster = Cluster::with_short_logs(12, 1, 20);
+    let session = cluster.open_session();
+    work(&mut cluster, session, 1..5);
+    let (backend, log) = (cluster.node(3).backend.snapshot(), cluster.node(3).log.clone());
+    work(&mut cluster, session, 5..20);
+    cluster.crash(3);
+    (cluster.node(3).backend, cluster.node(3).log) = (backend, log);
+    cluster.start(3);
+    let is_learner = |cluster: &Cluster| *cluster.replica(3).status() == Status::Learner;
+    cluster.run_until("it knows", is_learner);
+    cluster.node(3).is_cut_off = true;
+    work(&mut cluster, session, 20..150);
+    cluster.run(30 * SECOND);
+    cluster.node(3).is_cut_off = false;
+    cluster.run_until("it fetched", |cluster| cluster.replica(3).fetched_count() == 1);
+    let standing = cluster.replica(3).ordering().standing();
+    assert_eq!(standing, Standing::Learner);
+    assert_eq!(*cluster.replica(3).status(), Status::Learner);
+}
