@@ -105,6 +105,12 @@ impl Transfer {
         self.fetch.is_some()
     }
 
+    /// Learns that this replica is past `commit` meanwhile, by itself: no older state will do.
+    pub fn pass(&mut self, commit: CommitIndex) {
+        self.since = self.since.max(commit);
+        self.offers.retain(|_, target| target.commit > commit);
+    }
+
     /// Takes a state that `from` shows, checked. Unasked ones have no effect.
     pub fn on_target(&mut self, now: Time, from: ReplicaId, target: Target) {
         let known = self.fetch.as_ref().map(Fetch::commit);

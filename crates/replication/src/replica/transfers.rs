@@ -136,6 +136,9 @@ impl Replica {
             }
         }
         let Some(mut transfer) = self.transfers.under_way.take() else { return };
+        if !self.is_fetching() {
+            transfer.pass(self.execution.state().commit());
+        }
         if transfer.choose(now) && !self.is_fetching() {
             self.execution.state_mut().begin_fetching();
             self.ordering.end();

@@ -289,3 +289,32 @@ fn who_may_not_speak_in_an_epoch_may_not_after_a_transfer() {
     assert_eq!(standing, Standing::Learner);
     assert_eq!(*cluster.replica(3).status(), Status::Learner);
 }
+
+/// A state that was shown while it lay ahead is not fetched once this replica is past it.
+#[test]
+fn nobody_is_taken_back_by_what_lay_ahead_when_it_was_shown() {
+    let mut cluster = Cluster::with_short_logs(13, 1, 20);
+    let session = cluster.open_session();
+    work(&mut cluster, session, 1..3);
+    cluster.node(3).is_cut_off = true;
+    work(&mut cluster, session, 3..12);
+    let (offer, old) = (shown_by_clients(&cluster), commit_of(&cluster, 0));
+    work(&mut cluster, session, 12..80);
+    let keyring = cluster.world.keyring.clone();
+    let log: Vec<_> = cluster.node(0).log.iter().take(200).cloned().collect();
+    for author in [0, 1] {
+        let dag = cluster.replica(author).ordering().dag();
+        let newest = dag.newest(ReplicaId(author)).expect("it made blocks");
+        let newest = Message::Block(dag.block(&newest).expect("above the horizon").clone());
+        cluster.act(3, |replica, now, out| replica.on_message(now, ReplicaId(author), newest, out));
+    }
+    cluster.act(3, |replica, now, out| replica.on_message(now, ReplicaId(2), offer, out));
+    let blocks = crate::peer::verify(&keyring, vec![crate::peer::replayed(Epoch(1), log)]).pop();
+    let blocks = blocks.expect("one verdict").expect("they were checked");
+    cluster.act(3, |replica, now, out| replica.on_message(now, ReplicaId(0), blocks, out));
+    let commit = commit_of(&cluster, 3);
+    assert!(commit > old, "{commit} > {old}");
+    assert!(cluster.replica(3).ordering().lag() > 20, "it goes on looking");
+    cluster.run(4 * SECOND);
+    assert!(!cluster.replica(3).is_fetching(), "it is past {old}");
+}
