@@ -45,8 +45,11 @@ pub use target::Target;
 const ASK_PAUSE: Duration = Duration::from_secs(1);
 /// How long other offers are waited for after the first.
 const OFFERS_PATIENCE: Duration = Duration::from_secs(2);
-/// How long a peer may take for an answer.
+/// How long a peer may take for an answer; doubles up to [`REPLY_PATIENCE_MAX`] each time it takes
+/// longer, until it is fast again.
 const REPLY_PATIENCE: Duration = Duration::from_secs(2);
+/// Longest time for an answer.
+const REPLY_PATIENCE_MAX: Duration = Duration::from_secs(8);
 /// First rest of a peer that did not help; doubles up to [`REST_MAX`].
 const REST: Duration = Duration::from_millis(250);
 /// Longest rest.
@@ -73,6 +76,10 @@ pub struct Transfer {
 struct Peer {
     /// What it was asked for, and when to give up on it.
     asked: Option<(fetch::Asked, Time)>,
+    asked_at: Time,
+    patience: Duration,
+    /// Answers given up on, which may come yet.
+    owed: u32,
     rest_until: Time,
     rest: Duration,
     /// Whether it no longer keeps the state that is being fetched.
@@ -141,14 +148,22 @@ impl Transfer {
         let Some(peer) = self.peers.get_mut(&from) else { return Ok(()) };
         let is_asked = |asked: &fetch::Asked| asked.commit() == reply.commit;
         if !peer.asked.as_ref().is_some_and(|(asked, _)| is_asked(asked)) {
+            peer.owed = peer.owed.saturating_sub(1);
             return Ok(()); // late, or never asked for: it helps nobody
         }
-        let (Some((asked, _)), Some(fetch)) = (peer.asked.take(), &mut self.fetch) else {
+        let (Some((asked, until)), Some(fetch)) = (peer.asked.take(), &mut self.fetch) else {
             return Ok(());
         };
+        let still = (peer.owed > 0).then(|| asked.clone());
         let taken = fetch.take(asked, reply.found, state);
+        if let (Err(_), Some(still)) = (&taken, still) {
+            // The answer to an earlier request, which took too long: the one to this is to come.
+            peer.owed -= 1;
+            peer.asked = Some((still, until));
+            return Ok(());
+        }
         match taken {
-            Ok(fetch::Taken::Helped) => (peer.rest, peer.rest_until) = (Duration::ZERO, now),
+            Ok(fetch::Taken::Helped) => peer.has_helped(now),
             Ok(fetch::Taken::Gone) => peer.is_without = true,
             Ok(fetch::Taken::Nothing) | Err(_) => peer.must_rest(now),
         }
@@ -199,15 +214,20 @@ impl Transfer {
                 && let Some((asked, _)) = peer.asked.take()
             {
                 fetch.give_back(asked, state);
-                peer.must_rest(now);
+                peer.has_kept_waiting(now);
             }
         }
-        for (id, peer) in &mut self.peers {
-            let is_free = peer.asked.is_none() && !peer.is_without && now >= peer.rest_until;
-            if is_free && let Some(asked) = fetch.next(state) {
+        let peers = self.peers.iter_mut();
+        let mut free: Vec<_> = peers.filter(|(_, peer)| peer.is_free(now)).collect();
+        // Who did not help comes last, and all in turn: else those who never answer may take the one
+        // thing that is wanted from each other for ever.
+        free.sort_by_key(|(_, peer)| (peer.rest, peer.asked_at));
+        for (id, peer) in free {
+            if let Some(asked) = fetch.next(state) {
                 let request = StateRequest { commit: asked.commit(), wanted: asked.wanted() };
                 out.push((*id, TransferMessage::Want(request)));
-                peer.asked = Some((asked, now.after(REPLY_PATIENCE)));
+                let until = now.after(peer.patience.max(REPLY_PATIENCE));
+                (peer.asked, peer.asked_at) = (Some((asked, until)), now);
             }
         }
         let is_waiting = self.peers.values().any(|peer| peer.asked.is_some());
@@ -243,6 +263,23 @@ impl Transfer {
 }
 
 impl Peer {
+    fn is_free(&self, now: Time) -> bool {
+        self.asked.is_none() && !self.is_without && now >= self.rest_until
+    }
+
+    fn has_helped(&mut self, now: Time) {
+        (self.rest, self.rest_until) = (Duration::ZERO, now);
+        if now.since(self.asked_at) <= REPLY_PATIENCE {
+            self.patience = REPLY_PATIENCE;
+        }
+    }
+
+    fn has_kept_waiting(&mut self, now: Time) {
+        self.owed = self.owed.saturating_add(1);
+        self.patience = (self.patience * 2).clamp(REPLY_PATIENCE * 2, REPLY_PATIENCE_MAX);
+        self.must_rest(now);
+    }
+
     fn must_rest(&mut self, now: Time) {
         self.rest = (self.rest * 2).clamp(REST, REST_MAX);
         self.rest_until = now.after(self.rest);
