@@ -32,8 +32,9 @@ mod target;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ravelin_model::transfer::{StateReply, StateRequest, TransferMessage};
-use ravelin_model::{CommitIndex, Epoch, Group, ReplicaId, Suspicion, Time, mutants};
+use ravelin_crypto::{Keyring, check_successor};
+use ravelin_model::transfer::{Offer, StateReply, StateRequest, TransferMessage};
+use ravelin_model::{CommitIndex, Epoch, Group, ReplicaId, SignedPlan, Suspicion, Time, mutants};
 
 use crate::state::State;
 
@@ -61,6 +62,8 @@ pub struct Transfer {
     group: Group,
     /// The last commit that this replica was past when it began.
     since: CommitIndex,
+    /// Plans shown and checked that follow the ones this replica has: more than fit into one offer.
+    plans: Vec<SignedPlan>,
     peers: BTreeMap<ReplicaId, Peer>,
     ask_at: Time,
     /// States shown and not yet chosen from; when to choose.
@@ -77,6 +80,8 @@ struct Peer {
     /// What it was asked for, and when to give up on it.
     asked: Option<(fetch::Asked, Time)>,
     asked_at: Time,
+    /// The epoch beyond which it was asked for plans and a state, until it answers.
+    offer_of: Option<Epoch>,
     patience: Duration,
     /// Answers given up on, which may come yet.
     owed: u32,
@@ -97,6 +102,7 @@ impl Transfer {
         Self {
             group,
             since,
+            plans: Vec::new(),
             peers: others.map(|member| (member, Peer::default())).collect(),
             ask_at: Time(0),
             offers: BTreeMap::new(),
@@ -116,6 +122,42 @@ impl Transfer {
     pub fn pass(&mut self, commit: CommitIndex) {
         self.since = self.since.max(commit);
         self.offers.retain(|_, target| target.commit > commit);
+    }
+
+    /// Takes what `from` shows to a replica whose last plan is `known`, with these keys. Cost: a
+    /// signature for each member and epoch that was not shown before; one offer for each question.
+    ///
+    /// # Errors
+    /// A [`Suspicion`] to count against its sender: no quorum vouches for it.
+    pub fn on_offer(
+        &mut self,
+        now: Time,
+        from: ReplicaId,
+        (known, keyring): (&SignedPlan, &Keyring),
+        offer: Offer,
+    ) -> Result<(), Suspicion> {
+        let asked = self.peers.get_mut(&from).and_then(|peer| peer.offer_of.take());
+        let Some(asked) = asked.filter(|_| self.is_asking()) else { return Ok(()) };
+        self.plans.retain(|signed| signed.plan.epoch > known.plan.epoch);
+        let shown = offer.plans.last().map_or(asked, |signed| signed.plan.epoch);
+        for next in offer.plans {
+            let last = self.plans.last().unwrap_or(known);
+            if next.plan.epoch > last.plan.epoch {
+                check_successor(&last.plan, &next, keyring.scheme())
+                    .map_err(|_| Suspicion::BadSignature)?;
+                self.plans.push(next);
+            }
+        }
+        let last = self.plans.last().unwrap_or(known);
+        if shown < last.plan.epoch {
+            return Ok(()); // by now others have shown a later epoch
+        }
+        let offer = Offer { plans: Vec::new(), checkpoint: offer.checkpoint };
+        if let Some(target) = Target::judge(last, keyring, offer)? {
+            let plans = self.plans.clone();
+            self.on_target(now, from, Target { plans, ..target });
+        }
+        Ok(())
     }
 
     /// Takes a state that `from` shows, checked. Unasked ones have no effect.
@@ -197,8 +239,15 @@ impl Transfer {
     ) -> Option<Target> {
         if self.is_asking() && now >= self.ask_at {
             self.ask_at = now.after(ASK_PAUSE);
-            let ask = |peer: &ReplicaId| (*peer, TransferMessage::Ask { epoch, commit });
-            out.extend(self.peers.keys().map(ask));
+            // What the last plan follows is the oldest state of its epoch.
+            let last = self.plans.last().map(|signed| &signed.plan);
+            let begun = last.and_then(|plan| plan.previous).map(|it| it.commit.0.saturating_sub(1));
+            let epoch = last.map_or(epoch, |plan| plan.epoch);
+            let commit = commit.max(CommitIndex(begun.unwrap_or_default()));
+            for (id, peer) in &mut self.peers {
+                peer.offer_of = Some(epoch);
+                out.push((*id, TransferMessage::Ask { epoch, commit }));
+            }
         }
         let is_complete = self.ask_peers(now, state, out);
         self.next = self.next_after(now);

@@ -490,7 +490,7 @@ fn a_state_without_an_index_gets_one_and_its_mark() {
         backend.write(&entries.collect::<Vec<_>>());
         let state = open(&backend);
         assert!(state.is_indexed);
-        let (key, _) = fetching::index_mark();
+        let (key, _) = index_mark();
         assert!(backend.get(&key).is_some(), "{count}");
     }
 }

@@ -318,3 +318,46 @@ fn nobody_is_taken_back_by_what_lay_ahead_when_it_was_shown() {
     cluster.run(4 * SECOND);
     assert!(!cluster.replica(3).is_fetching(), "it is past {old}");
 }
+
+/// More epochs than one offer tells of: each offer leads further, and none is judged by what came
+/// after its question.
+#[test]
+fn plans_that_do_not_fit_into_one_offer_come_with_the_next() {
+    let mut cluster = Cluster::with_short_logs(14, 4, 20);
+    let session = cluster.open_session();
+    work(&mut cluster, session, 1..3);
+    for (turn, member) in [(2, 1), (3, 2)] {
+        change_key(&mut cluster, member);
+        cluster.run_until("the next epoch", all_in(turn));
+    }
+    let plans = cluster.replica(0).plans().to_vec();
+    let known = (&plans[0], &cluster.world.keyring);
+    let begun = Checkpoint { statements: vec![], ordering: vec![], delivered: vec![] };
+    let offer = |plan: usize, is_last| {
+        let checkpoint = Some(begun.clone()).filter(|_| is_last);
+        Offer { plans: vec![plans[plan].clone()], checkpoint }
+    };
+    let group = cluster.world.keyring.group();
+    let mut transfer = crate::transfer::Transfer::new(group, ReplicaId(3), CommitIndex(0));
+    let mut state = State::open(Box::new(MemoryBackend::new()));
+    let mut ask = |transfer: &mut crate::transfer::Transfer, now| {
+        let mut sent = crate::transfer::Sent::new();
+        transfer.advance(now, (Epoch(1), CommitIndex(0)), &mut state, &mut sent);
+        sent
+    };
+    let (now, first) = (Time(1), ReplicaId(0));
+    assert_eq!(transfer.on_offer(now, first, known, offer(2, true)), Ok(()), "not asked for");
+    ask(&mut transfer, now);
+    let before = offer(1, true);
+    assert_eq!(transfer.on_offer(now, first, known, offer(1, false)), Ok(()));
+    let now = now.after(SECOND);
+    let asked = ask(&mut transfer, now);
+    let previous = plans[1].plan.previous.expect("it follows").commit;
+    let again = TransferMessage::Ask { epoch: Epoch(2), commit: CommitIndex(previous.0 - 1) };
+    assert_eq!(asked, [0, 1, 2].map(|peer| (ReplicaId(peer), again.clone())).to_vec());
+    assert_eq!(transfer.on_offer(now, first, known, offer(2, true)), Ok(()));
+    assert_eq!(transfer.on_offer(now, ReplicaId(1), known, before), Ok(()), "by then older");
+    assert!(!transfer.choose(now), "one showed it");
+    assert_eq!(transfer.on_offer(now, ReplicaId(2), known, offer(2, true)), Ok(()));
+    assert!(transfer.choose(now));
+}
