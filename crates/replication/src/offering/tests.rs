@@ -88,6 +88,7 @@ fn what_a_quorum_did_not_sign_is_not_believed() {
     forge(|it| it.statements[0].statement.state = Digest([9; 32]));
     forge(|it| it.statements.iter_mut().for_each(|it| it.statement.state = Digest([9; 32])));
     forge(|it| it.statements.iter_mut().for_each(|it| it.statement.ordering = None));
+    forge(|it| it.statements.extend(vec![it.statements[0]; 2]));
     forge(|it| it.delivered.truncate(2));
     forge(|it| it.ordering[0] ^= 1);
     forge(|it| it.ordering.truncate(20));
