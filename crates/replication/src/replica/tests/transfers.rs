@@ -249,7 +249,7 @@ fn who_fetched_the_last_state_of_an_epoch_goes_on_in_the_next() {
         work(&mut cluster, session, 1..20 + seed % 16);
         change_key(&mut cluster, 1);
         cluster.run_until("an end", |cluster| cluster.replica(0).has_ended());
-        (commit_of(&cluster, 0) % 16 == 0).then_some(cluster)
+        commit_of(&cluster, 0).is_multiple_of(16).then_some(cluster)
     };
     let mut cluster = (0..200).find_map(ended).expect("one that ends with a checkpoint");
     let offer = shown_by_clients(&cluster);
