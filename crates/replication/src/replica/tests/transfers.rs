@@ -238,10 +238,8 @@ fn shown_by_clients(cluster: &Cluster) -> Message {
     Message::Transfer(TransferMessage::Offer(Box::new(offer)))
 }
 
-/// The last commit of an epoch is a checkpoint, and a liar shows it as one of that epoch: who goes on
-/// from it sees no end there, but did not diverge.
-#[test]
-fn who_fetched_the_last_state_of_an_epoch_goes_on_in_the_next() {
+/// Epoch 1 has just ended at replica 0, with a commit at which a checkpoint was due; replica 3 is cut off.
+fn ended_with_checkpoint() -> Cluster {
     let ended = |seed: u64| {
         let mut cluster = Cluster::with_short_logs(seed, 4, 20);
         let session = cluster.open_session();
@@ -251,7 +249,14 @@ fn who_fetched_the_last_state_of_an_epoch_goes_on_in_the_next() {
         cluster.run_until("an end", |cluster| cluster.replica(0).has_ended());
         commit_of(&cluster, 0).is_multiple_of(16).then_some(cluster)
     };
-    let mut cluster = (0..200).find_map(ended).expect("one that ends with a checkpoint");
+    (0..200).find_map(ended).expect("one of 16 does")
+}
+
+/// The last commit of an epoch is a checkpoint, and a liar shows it as one of that epoch: who goes on
+/// from it sees no end there, but did not diverge.
+#[test]
+fn who_fetched_the_last_state_of_an_epoch_goes_on_in_the_next() {
+    let mut cluster = ended_with_checkpoint();
     let offer = shown_by_clients(&cluster);
     cluster.run_until("the next", |cluster| (0..3).all(|id| epoch_of(cluster, id) == 2));
     let began = cluster.replica(0).plans()[1].clone();
@@ -360,4 +365,19 @@ fn plans_that_do_not_fit_into_one_offer_come_with_the_next() {
     assert!(!transfer.choose(now), "one showed it");
     assert_eq!(transfer.on_offer(now, ReplicaId(2), known, offer(2, true)), Ok(()));
     assert!(transfer.choose(now));
+}
+
+/// Who fetched it as a state of that epoch would not see its end: were it needed for the quorum that
+/// signs the next plan, the cluster would stand still.
+#[test]
+fn nobody_signs_the_last_state_of_an_epoch_as_a_checkpoint_of_it() {
+    let mut cluster = ended_with_checkpoint();
+    let commit = CommitIndex(commit_of(&cluster, 0));
+    let replica = cluster.node(0).replica.as_mut().unwrap();
+    let (_, votes) = replica.ordering.payload_mut().draw(1 << 20, 1000);
+    let stated = votes.iter().find_map(|vote| match vote {
+        Vote::Statement(signed) if signed.statement.commit == commit => Some(signed.statement),
+        _ => None,
+    });
+    assert_eq!(stated.expect("it states what it did").ordering, None);
 }
