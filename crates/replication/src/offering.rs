@@ -21,6 +21,9 @@ use crate::transfer::{ENTRIES_MAX, LEVELS_MAX};
 /// States kept at once: the newest that a quorum signed, one before it that is being fetched, and one
 /// that a quorum has not signed yet.
 pub const HELD_MAX: usize = 3;
+/// Newer states that a quorum may sign while an older one is kept for who asks for it: the log from
+/// there on is kept too, so who asks for ever, or lies, must not decide how long.
+pub const OUTLIVED_MAX: u8 = 8;
 /// Nodes in one answer, 128 bytes each.
 pub const NODES_MAX: usize = 1024;
 /// Bytes of entries in one answer, beyond its first entry.
@@ -43,6 +46,8 @@ struct Held {
     is_certified: bool,
     /// Whether somebody asked for a part of it since a quorum last signed a checkpoint.
     is_asked_for: bool,
+    /// How many newer ones a quorum has signed.
+    outlived: u8,
 }
 
 impl Offering {
@@ -84,7 +89,10 @@ impl Offering {
         certified.is_certified = true;
         self.held.retain_mut(|held| {
             let is_asked_for = std::mem::take(&mut held.is_asked_for);
-            let stays = held.commit >= commit || (held.is_certified && is_asked_for);
+            held.outlived += u8::from(held.commit < commit);
+            let is_in_use = is_asked_for && state.has_version(held.commit);
+            let may_stay = held.is_certified && held.outlived < OUTLIVED_MAX;
+            let stays = held.commit >= commit || (is_in_use && may_stay);
             if !stays {
                 state.release(held.commit);
             }
@@ -142,6 +150,7 @@ impl Offering {
             checkpoint,
             is_certified,
             is_asked_for: false,
+            outlived: 0,
         });
         while self.held.len() > HELD_MAX {
             let newest = self.held.iter().rposition(|held| held.is_certified);

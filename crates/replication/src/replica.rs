@@ -370,7 +370,7 @@ impl Replica {
             self.ordering.payload_mut().on_executed(envelope);
         }
         self.on_deferred(std::mem::take(&mut executed.deferred), out);
-        if committed.checkpoint.is_some() {
+        if checkpoint_of(committed, &executed).is_some() {
             let state = self.execution.state_mut();
             let (_, delivered) = execution::progress(state).unwrap_or_else(|| unreachable!());
             self.offering.on_checkpoint(state, &committed.state, delivered);
@@ -426,7 +426,7 @@ impl Replica {
             time: committed.state.time,
             answers: executed.answers.root(),
             state: executed.state_root,
-            ordering: committed.checkpoint,
+            ordering: checkpoint_of(committed, executed),
         };
         self.keyring.sign_statement(&self.key, self.own, statement)
     }
@@ -458,6 +458,12 @@ fn keyring_of(first: &Keyring, plans: &[SignedPlan]) -> Keyring {
     let last = plans.last().expect("the first one is there");
     let keyring = Keyring::new(first.cluster(), last, first.scheme().clone());
     keyring.expect("a plan in force holds together")
+}
+
+/// What is signed of the order after a commit, if it is a checkpoint. One that ended the epoch is none:
+/// who went on from it in that epoch would not know of the end. The next plan names its state.
+fn checkpoint_of(committed: &Committed, executed: &Executed) -> Option<Digest> {
+    committed.checkpoint.filter(|_| executed.successor.is_none())
 }
 
 /// The newest block that this replica had made when it last wrote its state. Above the horizon it

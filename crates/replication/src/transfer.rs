@@ -32,8 +32,9 @@ mod target;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ravelin_model::transfer::{StateReply, StateRequest, TransferMessage};
-use ravelin_model::{CommitIndex, Epoch, Group, ReplicaId, Suspicion, Time, mutants};
+use ravelin_crypto::{Keyring, check_successor};
+use ravelin_model::transfer::{Offer, StateReply, StateRequest, TransferMessage};
+use ravelin_model::{CommitIndex, Epoch, Group, ReplicaId, SignedPlan, Suspicion, Time, mutants};
 
 use crate::state::State;
 
@@ -45,8 +46,11 @@ pub use target::Target;
 const ASK_PAUSE: Duration = Duration::from_secs(1);
 /// How long other offers are waited for after the first.
 const OFFERS_PATIENCE: Duration = Duration::from_secs(2);
-/// How long a peer may take for an answer.
+/// How long a peer may take for an answer; doubles up to [`REPLY_PATIENCE_MAX`] each time it takes
+/// longer, until it is fast again.
 const REPLY_PATIENCE: Duration = Duration::from_secs(2);
+/// Longest time for an answer.
+const REPLY_PATIENCE_MAX: Duration = Duration::from_secs(8);
 /// First rest of a peer that did not help; doubles up to [`REST_MAX`].
 const REST: Duration = Duration::from_millis(250);
 /// Longest rest.
@@ -58,6 +62,8 @@ pub struct Transfer {
     group: Group,
     /// The last commit that this replica was past when it began.
     since: CommitIndex,
+    /// Plans shown and checked that follow the ones this replica has: more than fit into one offer.
+    plans: Vec<SignedPlan>,
     peers: BTreeMap<ReplicaId, Peer>,
     ask_at: Time,
     /// States shown and not yet chosen from; when to choose.
@@ -73,6 +79,12 @@ pub struct Transfer {
 struct Peer {
     /// What it was asked for, and when to give up on it.
     asked: Option<(fetch::Asked, Time)>,
+    asked_at: Time,
+    /// The epoch beyond which it was asked for plans and a state, until it answers.
+    offer_of: Option<Epoch>,
+    patience: Duration,
+    /// Answers given up on, which may come yet.
+    owed: u32,
     rest_until: Time,
     rest: Duration,
     /// Whether it no longer keeps the state that is being fetched.
@@ -90,6 +102,7 @@ impl Transfer {
         Self {
             group,
             since,
+            plans: Vec::new(),
             peers: others.map(|member| (member, Peer::default())).collect(),
             ask_at: Time(0),
             offers: BTreeMap::new(),
@@ -103,6 +116,48 @@ impl Transfer {
     #[must_use]
     pub fn is_fetching(&self) -> bool {
         self.fetch.is_some()
+    }
+
+    /// Learns that this replica is past `commit` meanwhile, by itself: no older state will do.
+    pub fn pass(&mut self, commit: CommitIndex) {
+        self.since = self.since.max(commit);
+        self.offers.retain(|_, target| target.commit > commit);
+    }
+
+    /// Takes what `from` shows to a replica whose last plan is `known`, with these keys. Cost: a
+    /// signature for each member and epoch that was not shown before; one offer for each question.
+    ///
+    /// # Errors
+    /// A [`Suspicion`] to count against its sender: no quorum vouches for it.
+    pub fn on_offer(
+        &mut self,
+        now: Time,
+        from: ReplicaId,
+        (known, keyring): (&SignedPlan, &Keyring),
+        offer: Offer,
+    ) -> Result<(), Suspicion> {
+        let asked = self.peers.get_mut(&from).and_then(|peer| peer.offer_of.take());
+        let Some(asked) = asked.filter(|_| self.is_asking()) else { return Ok(()) };
+        self.plans.retain(|signed| signed.plan.epoch > known.plan.epoch);
+        let shown = offer.plans.last().map_or(asked, |signed| signed.plan.epoch);
+        for next in offer.plans {
+            let last = self.plans.last().unwrap_or(known);
+            if next.plan.epoch > last.plan.epoch {
+                check_successor(&last.plan, &next, keyring.scheme())
+                    .map_err(|_| Suspicion::BadSignature)?;
+                self.plans.push(next);
+            }
+        }
+        let last = self.plans.last().unwrap_or(known);
+        if shown < last.plan.epoch {
+            return Ok(()); // by now others have shown a later epoch
+        }
+        let offer = Offer { plans: Vec::new(), checkpoint: offer.checkpoint };
+        if let Some(target) = Target::judge(last, keyring, offer)? {
+            let plans = self.plans.clone();
+            self.on_target(now, from, Target { plans, ..target });
+        }
+        Ok(())
     }
 
     /// Takes a state that `from` shows, checked. Unasked ones have no effect.
@@ -135,14 +190,22 @@ impl Transfer {
         let Some(peer) = self.peers.get_mut(&from) else { return Ok(()) };
         let is_asked = |asked: &fetch::Asked| asked.commit() == reply.commit;
         if !peer.asked.as_ref().is_some_and(|(asked, _)| is_asked(asked)) {
+            peer.owed = peer.owed.saturating_sub(1);
             return Ok(()); // late, or never asked for: it helps nobody
         }
-        let (Some((asked, _)), Some(fetch)) = (peer.asked.take(), &mut self.fetch) else {
+        let (Some((asked, until)), Some(fetch)) = (peer.asked.take(), &mut self.fetch) else {
             return Ok(());
         };
+        let still = (peer.owed > 0).then(|| asked.clone());
         let taken = fetch.take(asked, reply.found, state);
+        if let (Err(_), Some(still)) = (&taken, still) {
+            // The answer to an earlier request, which took too long: the one to this is to come.
+            peer.owed -= 1;
+            peer.asked = Some((still, until));
+            return Ok(());
+        }
         match taken {
-            Ok(fetch::Taken::Helped) => (peer.rest, peer.rest_until) = (Duration::ZERO, now),
+            Ok(fetch::Taken::Helped) => peer.has_helped(now),
             Ok(fetch::Taken::Gone) => peer.is_without = true,
             Ok(fetch::Taken::Nothing) | Err(_) => peer.must_rest(now),
         }
@@ -176,8 +239,15 @@ impl Transfer {
     ) -> Option<Target> {
         if self.is_asking() && now >= self.ask_at {
             self.ask_at = now.after(ASK_PAUSE);
-            let ask = |peer: &ReplicaId| (*peer, TransferMessage::Ask { epoch, commit });
-            out.extend(self.peers.keys().map(ask));
+            // What the last plan follows is the oldest state of its epoch.
+            let last = self.plans.last().map(|signed| &signed.plan);
+            let begun = last.and_then(|plan| plan.previous).map(|it| it.commit.0.saturating_sub(1));
+            let epoch = last.map_or(epoch, |plan| plan.epoch);
+            let commit = commit.max(CommitIndex(begun.unwrap_or_default()));
+            for (id, peer) in &mut self.peers {
+                peer.offer_of = Some(epoch);
+                out.push((*id, TransferMessage::Ask { epoch, commit }));
+            }
         }
         let is_complete = self.ask_peers(now, state, out);
         self.next = self.next_after(now);
@@ -193,15 +263,20 @@ impl Transfer {
                 && let Some((asked, _)) = peer.asked.take()
             {
                 fetch.give_back(asked, state);
-                peer.must_rest(now);
+                peer.has_kept_waiting(now);
             }
         }
-        for (id, peer) in &mut self.peers {
-            let is_free = peer.asked.is_none() && !peer.is_without && now >= peer.rest_until;
-            if is_free && let Some(asked) = fetch.next(state) {
+        let peers = self.peers.iter_mut();
+        let mut free: Vec<_> = peers.filter(|(_, peer)| peer.is_free(now)).collect();
+        // Who did not help comes last, and all in turn: else those who never answer may take the one
+        // thing that is wanted from each other for ever.
+        free.sort_by_key(|(_, peer)| (peer.rest, peer.asked_at));
+        for (id, peer) in free {
+            if let Some(asked) = fetch.next(state) {
                 let request = StateRequest { commit: asked.commit(), wanted: asked.wanted() };
                 out.push((*id, TransferMessage::Want(request)));
-                peer.asked = Some((asked, now.after(REPLY_PATIENCE)));
+                let until = now.after(peer.patience.max(REPLY_PATIENCE));
+                (peer.asked, peer.asked_at) = (Some((asked, until)), now);
             }
         }
         let is_waiting = self.peers.values().any(|peer| peer.asked.is_some());
@@ -237,6 +312,23 @@ impl Transfer {
 }
 
 impl Peer {
+    fn is_free(&self, now: Time) -> bool {
+        self.asked.is_none() && !self.is_without && now >= self.rest_until
+    }
+
+    fn has_helped(&mut self, now: Time) {
+        (self.rest, self.rest_until) = (Duration::ZERO, now);
+        if now.since(self.asked_at) <= REPLY_PATIENCE {
+            self.patience = REPLY_PATIENCE;
+        }
+    }
+
+    fn has_kept_waiting(&mut self, now: Time) {
+        self.owed = self.owed.saturating_add(1);
+        self.patience = (self.patience * 2).clamp(REPLY_PATIENCE * 2, REPLY_PATIENCE_MAX);
+        self.must_rest(now);
+    }
+
     fn must_rest(&mut self, now: Time) {
         self.rest = (self.rest * 2).clamp(REST, REST_MAX);
         self.rest_until = now.after(self.rest);

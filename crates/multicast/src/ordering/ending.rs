@@ -15,6 +15,8 @@ pub struct Remains<P> {
     pub proofs: Vec<Evidence>,
     /// The blocks above the new horizon, each after its parents.
     pub blocks: Vec<Verified<Block>>,
+    /// Whether this replica may make blocks.
+    pub standing: Standing,
 }
 
 impl<P: Payload> Ordering<P> {
@@ -35,7 +37,7 @@ impl<P: Payload> Ordering<P> {
     /// Ends this ordering, for another that goes on from a later state of the same epoch.
     #[must_use]
     pub fn into_remains(self, horizon: Round) -> Remains<P> {
-        let last = self.last;
+        let (last, standing) = (self.last, self.recall.standing());
         let headers = self.rule.group.members().filter_map(|member| self.newest_of(member));
         let headers = headers.collect();
         let mut round = horizon.next();
@@ -47,7 +49,7 @@ impl<P: Payload> Ordering<P> {
         blocks.extend(self.made.clone().filter(|made| !self.dag.has(&made.reference())));
         let proofs = self.rule.group.members().filter_map(|member| self.forks.of(member).cloned());
         let proofs = proofs.collect();
-        Remains { payload: self.into_payload(), last, headers, proofs, blocks }
+        Remains { payload: self.into_payload(), last, headers, proofs, blocks, standing }
     }
 
     /// Ends this ordering: gives up where blocks got their contents from, with the envelopes of own
@@ -72,13 +74,17 @@ impl<P: Payload> Ordering<P> {
 
     /// Takes over what an earlier ordering of the epoch left, but for its payload.
     pub fn take_over<Q>(&mut self, left: Remains<Q>) -> Q {
-        let Remains { payload, last, headers, proofs, blocks } = left;
+        let Remains { payload, last, headers, proofs, blocks, standing } = left;
         headers.iter().for_each(|signed| self.dag.remember_header(signed));
         for proof in &proofs {
             self.forks.learn(proof);
         }
         self.restore_last(last);
         blocks.into_iter().for_each(|block| self.restore(block));
+        if standing == Standing::Learner {
+            // Who knew of the forgotten blocks may not be among those who answer the next time.
+            self.recall.on_unknown_own_block(&mut self.restored);
+        }
         payload
     }
 

@@ -57,6 +57,21 @@ impl Execution {
         Some(next)
     }
 
+    /// Whether the last commit left all as it was, says `next`, when the epoch before it ended.
+    ///
+    /// # Panics
+    /// If the state was not written by this program.
+    #[must_use]
+    pub fn stands_before(&self, next: &ClusterPlan) -> bool {
+        let Some(previous) = &next.previous else { return false };
+        let Some((progress, delivered)) = progress(&self.state) else { return false };
+        previous.commit == self.state.commit()
+            && previous.time == self.time
+            && previous.position == self.position
+            && previous.state == self.state.root()
+            && previous.ordering == progress.ordering.digest(&delivered)
+    }
+
     pub(super) fn write_successor(&mut self) {
         if let Some(next) = self.members.successor() {
             self.state.private_put(SUCCESSOR, next.encode());

@@ -88,6 +88,7 @@ fn what_a_quorum_did_not_sign_is_not_believed() {
     forge(|it| it.statements[0].statement.state = Digest([9; 32]));
     forge(|it| it.statements.iter_mut().for_each(|it| it.statement.state = Digest([9; 32])));
     forge(|it| it.statements.iter_mut().for_each(|it| it.statement.ordering = None));
+    forge(|it| it.statements.extend(vec![it.statements[0]; 2]));
     forge(|it| it.delivered.truncate(2));
     forge(|it| it.ordering[0] ^= 1);
     forge(|it| it.ordering.truncate(20));
@@ -142,7 +143,7 @@ fn a_state_that_is_asked_for_outlives_the_next_and_no_more_are_held_than_may_be(
             }
         }
         assert!(offering.held.len() <= HELD_MAX);
-        let is_held = (10..210).contains(&commit);
+        let is_held = (10..10 * (1 + u64::from(OUTLIVED_MAX))).contains(&commit);
         assert!(!is_held || state.has_version(CommitIndex(10)), "{commit}");
     }
     assert!(!state.has_version(CommitIndex(10)));
@@ -178,4 +179,22 @@ fn answers_are_bounded_and_say_when_a_state_is_gone() {
     let gone = answer(&state, &StateRequest { commit: CommitIndex(2), ..entries });
     let reply = StateReply { commit: CommitIndex(2), found: Found::Gone };
     assert_eq!(gone, TransferMessage::Have(reply));
+}
+
+/// Who asks for one old state again and again must not keep everybody's log from being pruned.
+#[test]
+fn nobody_keeps_a_state_and_the_log_above_it_for_ever() {
+    let (world, mut state) = (World::new(4, 1), state());
+    let mut offering = Offering::default();
+    for commit in 2..60 {
+        state.finish_commit(CommitIndex(commit));
+        let order =
+            OrderingState { leader_round: Round(1000 * commit), ..ordering(&world, &state) };
+        offering.on_checkpoint(&mut state, &order, delivered(&world));
+        let signed = statements(&world, &state, &[0, 1, 2]);
+        offering.on_certified(&mut state, CommitIndex(commit), signed);
+        offering.on_want(CommitIndex(2));
+    }
+    let horizon = offering.horizon().expect("states are kept");
+    assert!(horizon > Round(40_000), "the log from {horizon:?} on is kept");
 }

@@ -241,6 +241,8 @@ impl Replica {
                 self.epochs.known = Some(signed);
                 self.follow(now, from, out);
             }
+            // This replica fetched that state as a checkpoint of the epoch which ended with it.
+            None if self.execution.stands_before(&signed.plan) => self.begin(now, signed, out),
             // A quorum ended the epoch otherwise, or where this replica saw no end.
             Some(_) | None => self.halt(HaltReason::Diverged { commit: here }, out),
         }

@@ -92,11 +92,9 @@ impl Replica {
             TransferMessage::Offer(offer) => {
                 let Some(transfer) = &mut self.transfers.under_way else { return };
                 let known = self.plans.last().expect("the first plan is there");
-                match Target::judge(known, &self.keyring, *offer) {
-                    Ok(target) => {
-                        target.into_iter().for_each(|target| transfer.on_target(now, from, target))
-                    }
-                    Err(suspicion) => self.on_suspicion(from, suspicion, out),
+                let here = (known, &self.keyring);
+                if let Err(suspicion) = transfer.on_offer(now, from, here, *offer) {
+                    self.on_suspicion(from, suspicion, out);
                 }
             }
             TransferMessage::Have(reply) => {
@@ -136,6 +134,9 @@ impl Replica {
             }
         }
         let Some(mut transfer) = self.transfers.under_way.take() else { return };
+        if !self.is_fetching() {
+            transfer.pass(self.execution.state().commit());
+        }
         if transfer.choose(now) && !self.is_fetching() {
             self.execution.state_mut().begin_fetching();
             self.ordering.end();
@@ -184,8 +185,9 @@ impl Replica {
 
     /// Goes on from `target`, which the state holds now.
     fn install(&mut self, now: Time, target: Target, out: &mut Out) {
-        let Target { plans, keyring, commit, position, root, ordering, delivered } = target;
+        let Target { mut plans, keyring, commit, position, root, ordering, delivered } = target;
         let old = self.plans.last().map(|signed| signed.plan.clone()).expect("there is a first");
+        plans.retain(|next| next.plan.epoch > old.epoch);
         self.plans.extend(plans.iter().cloned());
         let plan = self.plans.last().map(|signed| signed.plan.clone()).expect("there is a first");
         let is_same = plan.epoch == old.epoch;

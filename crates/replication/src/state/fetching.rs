@@ -136,10 +136,12 @@ impl State {
         private: Vec<(Vec<u8>, Option<Vec<u8>>)>,
     ) {
         assert_eq!(self.versions.tree_mut().root(), root, "the state is fetched to its end");
-        drop(self.running.take_writes());
-        let private = private.into_iter().map(|(key, value)| (private_key(&key), value));
-        let mut batch: Vec<_> = private.collect();
-        batch.push((private_key(FETCHING), None));
+        // Proofs wait for the next commit there; nothing of the public state does.
+        let mut writes = self.running.take_writes();
+        writes.retain(|key, _| !is_public(key));
+        writes.extend(private.into_iter().map(|(key, value)| (private_key(&key), value)));
+        writes.insert(private_key(FETCHING), None);
+        let mut batch: Vec<_> = writes.into_iter().collect();
         batch.push((vec![COMMIT], Some(commit.0.to_le_bytes().to_vec())));
         self.running.backend_mut().write(&batch);
         self.sync();
@@ -164,6 +166,9 @@ impl State {
                 }
             });
             let Some((_, Some(last))) = batch.last() else {
+                if is_begun {
+                    backend.write(&[index_mark()]);
+                }
                 return is_begun;
             };
             is_begun = true;

@@ -458,3 +458,39 @@ fn a_write_at_once_outlives_what_was_written_before_it() {
     assert_eq!(again.private_get(b"gone"), None);
     assert_eq!(again.private_get(b"kept"), Some(b"new".to_vec()));
 }
+
+/// Proofs that are to be written with the next commit are not lost when a state is fetched instead.
+#[test]
+fn what_waits_for_the_next_commit_is_written_when_a_state_was_fetched() {
+    let backend = MemoryBackend::new();
+    let mut state = open(&backend);
+    state.finish_commit(CommitIndex(0));
+    state.private_put(b"proof", b"one".to_vec());
+    state.private_put(b"place", b"old".to_vec());
+    state.begin_fetching();
+    state.private_put(b"another", b"two".to_vec());
+    let place = (b"place".to_vec(), Some(b"new".to_vec()));
+    state.finish_fetching(CommitIndex(5), Digest::default(), vec![place]);
+    drop(state);
+    backend.crash(0);
+    let state = open(&backend);
+    assert_eq!(state.fetching_since(), None);
+    assert_eq!(state.private_get(b"proof"), Some(b"one".to_vec()));
+    assert_eq!(state.private_get(b"another"), Some(b"two".to_vec()));
+    assert_eq!(state.private_get(b"place"), Some(b"new".to_vec()));
+}
+
+/// Whatever the number of entries, they are indexed once.
+#[test]
+fn a_state_without_an_index_gets_one_and_its_mark() {
+    for count in [1_u64, 1023, 1024, 1025, 2048] {
+        let mut backend = MemoryBackend::new();
+        let entries = (0..count)
+            .map(|key| (state_key(ServiceId::KV, &key.to_be_bytes()), Some(b"value".to_vec())));
+        backend.write(&entries.collect::<Vec<_>>());
+        let state = open(&backend);
+        assert!(state.is_indexed);
+        let (key, _) = index_mark();
+        assert!(backend.get(&key).is_some(), "{count}");
+    }
+}

@@ -32,7 +32,7 @@ pub(super) struct Fetch {
 }
 
 /// A request under way.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Asked {
     Nodes { commit: CommitIndex, levels: u8, spots: Vec<(Spot, Digest)> },
     Entries { commit: CommitIndex, entries: Vec<(Digest, Digest)> },

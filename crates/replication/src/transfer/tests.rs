@@ -386,3 +386,59 @@ fn one_member_is_enough_after_a_while_and_none_for_what_is_past() {
     assert_eq!(run.transfer.next_deadline(), Some(run.now.after(ASK_PAUSE)), "it asks again");
     assert!(run.transfer.choose(later));
 }
+
+/// The network may hold answers back for as long as it likes: that makes no liar of who sent them.
+#[test]
+fn an_answer_that_comes_too_late_is_no_lie_and_costs_no_other() {
+    let (other, there) = state(0..3000, 1);
+    let (mut own, here) = state(0..0, 0);
+    let mut run = Run::new(&mut own);
+    run.choose(&other);
+    run.run(&other, [Peer::Correct; 3], 5);
+    let answer = |request: &StateRequest| match offering::answer(&other, request) {
+        TransferMessage::Have(reply) => reply,
+        _ => unreachable!(),
+    };
+    let mut on_the_way = std::collections::VecDeque::new();
+    let mut done = None;
+    for _ in 0..2000 {
+        done = run.advance();
+        if done.is_some() {
+            break;
+        }
+        for (to, request) in std::mem::take(&mut run.requests) {
+            let takes = Duration::from_millis(2500);
+            on_the_way.push_back((run.now.after(takes), to, answer(&request)));
+        }
+        run.now = run.now.after(Duration::from_millis(50));
+        while on_the_way.front().is_some_and(|(at, ..)| *at <= run.now) {
+            let (_, to, reply) = on_the_way.pop_front().unwrap();
+            run.answer(to, reply);
+        }
+        assert_eq!(run.suspected, []);
+    }
+    check(own, &here, (&other, &there), &done.expect("it has all"));
+}
+
+/// Of many members those that never answer may have the lowest numbers: the one place to begin with is
+/// asked of the others, too.
+#[test]
+fn members_that_never_answer_do_not_keep_the_only_request_among_themselves() {
+    let (other, _) = state(0..300, 1);
+    let (mut own, _) = state(0..0, 0);
+    let mut run = Run::new(&mut own);
+    run.world = World::new(19, 6);
+    run.transfer = Transfer::new(run.world.keyring.group(), ReplicaId(18), CommitIndex(0));
+    for member in 0..7 {
+        let target = target(&run.world, &other);
+        run.transfer.on_target(run.now, ReplicaId(member), target);
+    }
+    assert!(run.transfer.choose(run.now));
+    run.own.begin_fetching();
+    let begun = run.now;
+    while run.requests.iter().all(|(to, _)| to.0 < 6) {
+        assert!(run.now.since(begun) < Duration::from_secs(120), "nobody else was asked");
+        run.advance();
+        run.now = run.now.after(Duration::from_millis(50));
+    }
+}

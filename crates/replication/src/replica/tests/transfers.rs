@@ -1,7 +1,7 @@
 //! Replicas that get the others' state: who does, when, and what goes on meanwhile.
 
-use ravelin_model::Epoch;
-use ravelin_model::transfer::{Found, StateReply, TransferMessage, Wanted};
+use ravelin_model::transfer::{Checkpoint, Found, Offer, StateReply, TransferMessage, Wanted};
+use ravelin_model::{Epoch, EpochMessage};
 
 use crate::state::MemoryBackend;
 
@@ -206,4 +206,178 @@ fn who_fetches_the_state_shows_none() {
     let part = cluster.replica(3).state_part(&request);
     let Message::Transfer(TransferMessage::Have(reply)) = part else { panic!() };
     assert_eq!(reply.found, Found::Gone);
+}
+
+/// What members signed at the last commit of replica 0, as a client that heard their answers may show
+/// it.
+fn shown_by_clients(cluster: &Cluster) -> Message {
+    let execution = cluster.replica(0).execution();
+    let (progress, delivered) = execution::progress(execution.state()).expect("commits");
+    let keyring = &cluster.world.keyring;
+    let statement = CommitStatement {
+        cluster: keyring.cluster(),
+        incarnation: keyring.incarnation(),
+        epoch: keyring.epoch(),
+        commit: execution.state().commit(),
+        position: execution.position(),
+        time: execution.time(),
+        answers: Digest::default(),
+        state: execution.state().root(),
+        ordering: Some(progress.ordering.digest(&delivered)),
+    };
+    let sign = |member| {
+        let key = cluster.world.block_key(member);
+        keyring.sign_statement(&key, member, statement)
+    };
+    let checkpoint = Checkpoint {
+        statements: [0, 1, 2].map(|member| sign(ReplicaId(member))).to_vec(),
+        ordering: progress.ordering.encode(),
+        delivered: delivered.into_iter().collect(),
+    };
+    let offer = Offer { plans: Vec::new(), checkpoint: Some(checkpoint) };
+    Message::Transfer(TransferMessage::Offer(Box::new(offer)))
+}
+
+/// Epoch 1 has just ended at replica 0, with a commit at which a checkpoint was due; replica 3 is cut off.
+fn ended_with_checkpoint() -> Cluster {
+    let ended = |seed: u64| {
+        let mut cluster = Cluster::with_short_logs(seed, 4, 20);
+        let session = cluster.open_session();
+        cluster.node(3).is_cut_off = true;
+        work(&mut cluster, session, 1..20 + seed % 16);
+        change_key(&mut cluster, 1);
+        cluster.run_until("an end", |cluster| cluster.replica(0).has_ended());
+        commit_of(&cluster, 0).is_multiple_of(16).then_some(cluster)
+    };
+    (0..200).find_map(ended).expect("one of 16 does")
+}
+
+/// The last commit of an epoch is a checkpoint, and a liar shows it as one of that epoch: who goes on
+/// from it sees no end there, but did not diverge.
+#[test]
+fn who_fetched_the_last_state_of_an_epoch_goes_on_in_the_next() {
+    let mut cluster = ended_with_checkpoint();
+    let offer = shown_by_clients(&cluster);
+    cluster.run_until("the next", |cluster| (0..3).all(|id| epoch_of(cluster, id) == 2));
+    let began = cluster.replica(0).plans()[1].clone();
+    let began = Message::Epoch(EpochMessage::Began(Box::new(began)));
+    cluster.act(3, |replica, now, out| replica.on_message(now, ReplicaId(2), began, out));
+    cluster.run(8 * SECOND);
+    cluster.act(3, |replica, now, out| replica.on_message(now, ReplicaId(2), offer, out));
+    cluster.run(3 * SECOND);
+    assert!(cluster.replica(3).is_fetching(), "{:?}", cluster.replica(3).status());
+    cluster.node(3).is_cut_off = false;
+    cluster.run_until("it is back", is_back);
+    assert_eq!(epoch_of(&cluster, 3), 2);
+}
+
+/// Who has lost its promises does not speak again for having fetched a state: those who know of its
+/// blocks may not be heard the next time.
+#[test]
+fn who_may_not_speak_in_an_epoch_may_not_after_a_transfer() {
+    let mut cluster = Cluster::with_short_logs(12, 1, 20);
+    let session = cluster.open_session();
+    work(&mut cluster, session, 1..5);
+    let (backend, log) = (cluster.node(3).backend.snapshot(), cluster.node(3).log.clone());
+    work(&mut cluster, session, 5..20);
+    cluster.crash(3);
+    (cluster.node(3).backend, cluster.node(3).log) = (backend, log);
+    cluster.start(3);
+    let is_learner = |cluster: &Cluster| *cluster.replica(3).status() == Status::Learner;
+    cluster.run_until("it knows", is_learner);
+    cluster.node(3).is_cut_off = true;
+    work(&mut cluster, session, 20..150);
+    cluster.run(30 * SECOND);
+    cluster.node(3).is_cut_off = false;
+    cluster.run_until("it fetched", |cluster| cluster.replica(3).fetched_count() == 1);
+    let standing = cluster.replica(3).ordering().standing();
+    assert_eq!(standing, Standing::Learner);
+    assert_eq!(*cluster.replica(3).status(), Status::Learner);
+}
+
+/// A state that was shown while it lay ahead is not fetched once this replica is past it.
+#[test]
+fn nobody_is_taken_back_by_what_lay_ahead_when_it_was_shown() {
+    let mut cluster = Cluster::with_short_logs(13, 1, 20);
+    let session = cluster.open_session();
+    work(&mut cluster, session, 1..3);
+    cluster.node(3).is_cut_off = true;
+    work(&mut cluster, session, 3..12);
+    let (offer, old) = (shown_by_clients(&cluster), commit_of(&cluster, 0));
+    work(&mut cluster, session, 12..80);
+    let keyring = cluster.world.keyring.clone();
+    let log: Vec<_> = cluster.node(0).log.iter().take(200).cloned().collect();
+    for author in [0, 1] {
+        let dag = cluster.replica(author).ordering().dag();
+        let newest = dag.newest(ReplicaId(author)).expect("it made blocks");
+        let newest = Message::Block(dag.block(&newest).expect("above the horizon").clone());
+        cluster.act(3, |replica, now, out| replica.on_message(now, ReplicaId(author), newest, out));
+    }
+    cluster.act(3, |replica, now, out| replica.on_message(now, ReplicaId(2), offer, out));
+    let blocks = crate::peer::verify(&keyring, vec![crate::peer::replayed(Epoch(1), log)]).pop();
+    let blocks = blocks.expect("one verdict").expect("they were checked");
+    cluster.act(3, |replica, now, out| replica.on_message(now, ReplicaId(0), blocks, out));
+    let commit = commit_of(&cluster, 3);
+    assert!(commit > old, "{commit} > {old}");
+    assert!(cluster.replica(3).ordering().lag() > 20, "it goes on looking");
+    cluster.run(4 * SECOND);
+    assert!(!cluster.replica(3).is_fetching(), "it is past {old}");
+}
+
+/// More epochs than one offer tells of: each offer leads further, and none is judged by what came
+/// after its question.
+#[test]
+fn plans_that_do_not_fit_into_one_offer_come_with_the_next() {
+    let mut cluster = Cluster::with_short_logs(14, 4, 20);
+    let session = cluster.open_session();
+    work(&mut cluster, session, 1..3);
+    for (turn, member) in [(2, 1), (3, 2)] {
+        change_key(&mut cluster, member);
+        cluster.run_until("the next epoch", all_in(turn));
+    }
+    let plans = cluster.replica(0).plans().to_vec();
+    let known = (&plans[0], &cluster.world.keyring);
+    let begun = Checkpoint { statements: vec![], ordering: vec![], delivered: vec![] };
+    let offer = |plan: usize, is_last| {
+        let checkpoint = Some(begun.clone()).filter(|_| is_last);
+        Offer { plans: vec![plans[plan].clone()], checkpoint }
+    };
+    let group = cluster.world.keyring.group();
+    let mut transfer = crate::transfer::Transfer::new(group, ReplicaId(3), CommitIndex(0));
+    let mut state = State::open(Box::new(MemoryBackend::new()));
+    let mut ask = |transfer: &mut crate::transfer::Transfer, now| {
+        let mut sent = crate::transfer::Sent::new();
+        transfer.advance(now, (Epoch(1), CommitIndex(0)), &mut state, &mut sent);
+        sent
+    };
+    let (now, first) = (Time(1), ReplicaId(0));
+    assert_eq!(transfer.on_offer(now, first, known, offer(2, true)), Ok(()), "not asked for");
+    ask(&mut transfer, now);
+    let before = offer(1, true);
+    assert_eq!(transfer.on_offer(now, first, known, offer(1, false)), Ok(()));
+    let now = now.after(SECOND);
+    let asked = ask(&mut transfer, now);
+    let previous = plans[1].plan.previous.expect("it follows").commit;
+    let again = TransferMessage::Ask { epoch: Epoch(2), commit: CommitIndex(previous.0 - 1) };
+    assert_eq!(asked, [0, 1, 2].map(|peer| (ReplicaId(peer), again.clone())).to_vec());
+    assert_eq!(transfer.on_offer(now, first, known, offer(2, true)), Ok(()));
+    assert_eq!(transfer.on_offer(now, ReplicaId(1), known, before), Ok(()), "by then older");
+    assert!(!transfer.choose(now), "one showed it");
+    assert_eq!(transfer.on_offer(now, ReplicaId(2), known, offer(2, true)), Ok(()));
+    assert!(transfer.choose(now));
+}
+
+/// Who fetched it as a state of that epoch would not see its end: were it needed for the quorum that
+/// signs the next plan, the cluster would stand still.
+#[test]
+fn nobody_signs_the_last_state_of_an_epoch_as_a_checkpoint_of_it() {
+    let mut cluster = ended_with_checkpoint();
+    let commit = CommitIndex(commit_of(&cluster, 0));
+    let replica = cluster.node(0).replica.as_mut().unwrap();
+    let (_, votes) = replica.ordering.payload_mut().draw(1 << 20, 1000);
+    let stated = votes.iter().find_map(|vote| match vote {
+        Vote::Statement(signed) if signed.statement.commit == commit => Some(signed.statement),
+        _ => None,
+    });
+    assert_eq!(stated.expect("it states what it did").ordering, None);
 }
