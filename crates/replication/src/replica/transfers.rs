@@ -17,7 +17,7 @@ use crate::transfer::{Sent, Target, Transfer};
 /// How long a replica that is behind may get no further before it looks for another's state.
 const STALLED_MAX: Duration = Duration::from_secs(5);
 /// Shortest pause between two offers to one peer.
-const OFFER_PAUSE: Duration = Duration::from_millis(100);
+const OFFER_PAUSE: Duration = Duration::from_millis(500);
 /// Commits that a replica makes up for about as fast as it does for one round.
 const COMMITS_OF_ROUND: u64 = 2;
 
