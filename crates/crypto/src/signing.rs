@@ -39,6 +39,8 @@ pub enum Domain {
     Handover,
     /// A member's order to change its block key, by its identity.
     Rekey,
+    /// An administrators' order to a server that halted to go on.
+    Release,
 }
 
 impl Domain {
@@ -51,6 +53,7 @@ impl Domain {
             Self::AuthOrder => "ravelin/auth-order/v1",
             Self::Handover => "ravelin/handover/v1",
             Self::Rekey => "ravelin/rekey/v1",
+            Self::Release => "ravelin/release/v1",
         }
     }
 

@@ -14,6 +14,7 @@
 mod clients;
 mod epochs;
 mod findings;
+mod release;
 mod report;
 mod transfers;
 
@@ -41,10 +42,12 @@ use crate::state::State;
 use crate::statements::Statements;
 
 use epochs::Epochs;
+use release::Released;
 use transfers::Transfers;
 
 pub(crate) use epochs::epoch_start;
 pub use epochs::{question, recorded_place, recorded_plans};
+pub use release::{Halt, Halted, ReleaseError};
 
 /// Key of this replica's newest block, in the private state.
 const LAST_BLOCK: &[u8] = b"l";
@@ -161,6 +164,8 @@ pub struct Replica {
     status: Status,
     /// Proofs against each member, one of a kind; in the private state too.
     evidence: BTreeMap<ReplicaId, Vec<Evidence>>,
+    /// What administrators excused; in the private state too.
+    released: Released,
     suspicions: BTreeMap<(ReplicaId, Suspicion), u32>,
 }
 
@@ -235,6 +240,7 @@ impl Replica {
             ordering,
             status: Status::Asking,
             evidence: BTreeMap::new(),
+            released: Released::default(),
             suspicions: BTreeMap::new(),
         };
         replica.recall_findings();

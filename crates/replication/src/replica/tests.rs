@@ -14,6 +14,7 @@ mod cluster;
 mod epoch_attacks;
 mod epochs;
 mod greedy;
+mod release;
 mod transfers;
 
 use cluster::Cluster;
