@@ -6,5 +6,6 @@ mod clients;
 mod cluster;
 mod kv;
 mod locks;
+mod release;
 mod servers;
 mod watches;

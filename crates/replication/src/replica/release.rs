@@ -166,11 +166,13 @@ impl Halted {
         Ok(())
     }
 
-    /// Refuses to excuse who is not accused, and to release a server that would halt again at once.
+    /// Refuses to release a server that would halt again at once. Members may be named against whom
+    /// only others hold proof: it will arrive here.
     fn check_repaired(&self, repaired: &[ReplicaId]) -> Result<(), ReleaseError> {
         let offenders = self.offenders();
-        if let Some(member) = repaired.iter().find(|member| !offenders.contains(member)) {
-            return Err(ReleaseError::NotAccused { member: *member });
+        let size = self.plan.plan.members.len();
+        if let Some(member) = repaired.iter().find(|member| member.index() >= size) {
+            return Err(ReleaseError::NoMember { member: *member });
         }
         let left: Vec<ReplicaId> =
             offenders.into_iter().filter(|member| !repaired.contains(member)).collect();
@@ -248,9 +250,9 @@ pub enum ReleaseError {
         /// The commit that the others know otherwise.
         commit: CommitIndex,
     },
-    /// It excuses a member that nobody accuses.
-    #[error("the release calls server {member} repaired, against which there is no proof")]
-    NotAccused {
+    /// It excuses a server that there is not.
+    #[error("the release calls server {member} repaired, which the plan does not name")]
+    NoMember {
         /// Which.
         member: ReplicaId,
     },

@@ -153,9 +153,9 @@ fn a_release_excuses_whom_it_names_and_nobody_else() {
     let nobody = signed(&cluster, 0, Some(vec![]));
     let left = ReleaseError::TooManyLeft { members: OFFENDERS.to_vec() };
     assert_eq!(release(&cluster, 0, &nobody), Err(left));
-    let innocent = signed(&cluster, 0, Some(vec![ReplicaId(1), ReplicaId(2)]));
-    let refused = ReleaseError::NotAccused { member: ReplicaId(1) };
-    assert_eq!(release(&cluster, 0, &innocent), Err(refused));
+    let stranger = signed(&cluster, 0, Some(vec![ReplicaId(2), ReplicaId(3), ReplicaId(4)]));
+    let refused = ReleaseError::NoMember { member: ReplicaId(4) };
+    assert_eq!(release(&cluster, 0, &stranger), Err(refused));
     // Who is not named counts as before, in every later life.
     let one = signed(&cluster, 0, Some(vec![ReplicaId(2)]));
     assert_eq!(release(&cluster, 0, &one), Ok(()));
