@@ -26,7 +26,7 @@ use ravelin_model::transfer::StateRequest;
 use ravelin_model::wire::{ClientMessage, ServerMessage};
 use ravelin_model::{
     Action, Actions, Application, BlockRef, CommitIndex, CommitStatement, Decode as _, Digest,
-    Encode as _, Envelope, Evidence, LogRecord, Place, Position, Protocol, ReplicaId, Round,
+    Encode as _, Envelope, Epoch, Evidence, LogRecord, Place, Position, Protocol, ReplicaId, Round,
     SignedPlan, SignedStatement, StateBackend, Suspicion, Time, Vote, mutants,
 };
 use ravelin_multicast::ordering::{self, Start, Views};
@@ -106,6 +106,11 @@ pub enum HaltReason {
     Diverged {
         /// The commit.
         commit: CommitIndex,
+    },
+    /// A quorum signed each of two plans for one epoch.
+    TwoPlans {
+        /// The epoch.
+        epoch: Epoch,
     },
 }
 

@@ -8,7 +8,8 @@
 //! Proofs of a member's lies carry no date that could be believed: those against a released member's
 //! present key can come up at any time. So the member is excused, not single proofs.
 //!
-//! A replica that diverged cannot be released: its state is wrong, and its answers would be.
+//! A replica that diverged cannot be released: its state is wrong, and its answers would be. Nor can one
+//! that saw two histories, each of which a quorum signed: no order says which of them clients believed.
 //!
 //! # Source
 //! The paper, section 5.6 (fail-safe). Decision: `docs/adr/0010-fail-safe-release.md`.
@@ -61,6 +62,20 @@ impl Released {
 
     fn write(&self) -> (Vec<u8>, Option<Vec<u8>>) {
         (RELEASED.to_vec(), Some(self.encode()))
+    }
+}
+
+impl HaltReason {
+    /// Whether administrators can let a server go on that halted for this.
+    ///
+    /// # Errors
+    /// Why they cannot.
+    pub fn check_mendable(&self) -> Result<(), ReleaseError> {
+        match self {
+            Self::TooManyOffenders { .. } => Ok(()),
+            Self::Diverged { commit } => Err(ReleaseError::Diverged { commit: *commit }),
+            Self::TwoPlans { epoch } => Err(ReleaseError::TwoPlans { epoch: *epoch }),
+        }
     }
 }
 
@@ -156,9 +171,7 @@ impl Halted {
         if !fits && !mutants::is_active("release_of_any_halt") {
             return Err(ReleaseError::OtherHalt { serial: order.serial, next: halt.serial });
         }
-        if let HaltReason::Diverged { commit } = halt.reason {
-            return Err(ReleaseError::Diverged { commit });
-        }
+        halt.reason.check_mendable()?;
         self.check_repaired(&order.repaired)?;
         self.released.count += 1;
         self.released.repaired.extend(&order.repaired);
@@ -249,6 +262,12 @@ pub enum ReleaseError {
     Diverged {
         /// The commit that the others know otherwise.
         commit: CommitIndex,
+    },
+    /// There are two histories.
+    #[error("a quorum signed each of two plans for epoch {}: the servers' histories have split", epoch.0)]
+    TwoPlans {
+        /// The epoch.
+        epoch: Epoch,
     },
     /// It excuses a server that there is not.
     #[error("the release calls server {member} repaired, which the plan does not name")]

@@ -125,9 +125,7 @@ fn write(
 ) -> Result<()> {
     let (_, halted) = open(config)?;
     let halt = halted.halt().ok_or_else(not_halted)?;
-    if let HaltReason::Diverged { commit } = halt.reason {
-        return Err(explained(config, ReleaseError::Diverged { commit }));
-    }
+    halt.reason.check_mendable().map_err(|error| explained(config, error))?;
     let repaired = (!repaired.is_empty()).then_some(repaired);
     let order = halted.draft(repaired, date::now()).ok_or_else(not_halted)?;
     let signed = SignedRelease { order, approvals: vec![] };
@@ -207,6 +205,9 @@ fn reason(halt: &Halt) -> String {
         HaltReason::Diverged { commit } => {
             format!("others know the result of commit {} otherwise", commit.0)
         }
+        HaltReason::TwoPlans { epoch } => {
+            format!("a quorum signed each of two plans for epoch {}", epoch.0)
+        }
     };
     format!("after commit {}: {what}", halt.commit.0)
 }
@@ -249,6 +250,11 @@ fn explained(config: &NodeConfig, error: ReleaseError) -> Error {
                  the server: it fetches its state from the others, and needs another block key"
             );
             return Error::caused(Exit::FailSafe, error, hint).code("diverged");
+        }
+        ReleaseError::TwoPlans { .. } => {
+            let hint = "keep the data of all servers, find out which history is right, and begin a new \
+                        cluster from it: nothing that clients were told since the split is sure";
+            (Exit::FailSafe, "two_plans", hint)
         }
         ReleaseError::NoMember { .. } => (Exit::Usage, "no_member", anew),
         ReleaseError::TooManyLeft { .. } => {

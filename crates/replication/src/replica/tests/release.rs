@@ -209,3 +209,50 @@ fn who_diverged_is_not_released() {
     cluster.start(0);
     assert!(matches!(cluster.replica(0).status(), Status::FailSafe(HaltReason::Diverged { .. })));
 }
+
+/// The plan of the second epoch that a quorum signs, with this state at the end of the first.
+fn handed_over(cluster: &Cluster, state: u8) -> ravelin_model::SignedPlan {
+    let mut next = cluster.world.plan.clone();
+    next.plan.epoch = Epoch(2);
+    next.plan.previous = Some(ravelin_model::Previous {
+        plan: plan_digest(&cluster.world.plan.plan),
+        commit: CommitIndex(1_000_000),
+        time: Time(0),
+        position: Position(0),
+        state: Digest([state; 32]),
+        ordering: Digest::default(),
+    });
+    let digest = plan_digest(&next.plan);
+    let keys = [1, 2, 3].map(|member| cluster.world.block_key(ReplicaId(member)));
+    let signature = |key: &SigningKey| ravelin_crypto::sign_handover(&digest, key);
+    next.signatures = keys.iter().map(|key| (key.public(), signature(key))).collect();
+    next
+}
+
+#[test]
+fn two_plans_that_quorums_signed_stop_a_replica_and_no_release_lets_it_go_on() {
+    let mut cluster = Cluster::new(25);
+    let say = |cluster: &mut Cluster, plan: ravelin_model::SignedPlan| {
+        let began = ravelin_model::EpochMessage::Began(Box::new(plan));
+        cluster.act(0, |replica, now, out| {
+            replica.on_message(now, ReplicaId(1), Message::Epoch(began), out);
+        });
+    };
+    let is_halted = |cluster: &Cluster| matches!(cluster.replica(0).status(), Status::FailSafe(_));
+    let (one, other) = (handed_over(&cluster, 1), handed_over(&cluster, 2));
+    let mut forged = other.clone();
+    forged.signatures.truncate(2);
+    for plan in [&one, &one, &forged] {
+        say(&mut cluster, plan.clone());
+        assert!(!is_halted(&cluster));
+    }
+    say(&mut cluster, other);
+    let reason = HaltReason::TwoPlans { epoch: Epoch(2) };
+    assert_eq!(*cluster.replica(0).status(), Status::FailSafe(reason));
+    cluster.crash(0);
+    let order = signed(&cluster, 0, None);
+    let refused = ReleaseError::TwoPlans { epoch: Epoch(2) };
+    assert_eq!(release(&cluster, 0, &order), Err(refused));
+    cluster.start(0);
+    assert!(is_halted(&cluster));
+}
