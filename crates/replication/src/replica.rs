@@ -26,7 +26,7 @@ use ravelin_model::transfer::StateRequest;
 use ravelin_model::wire::{ClientMessage, ServerMessage};
 use ravelin_model::{
     Action, Actions, Application, BlockRef, CommitIndex, CommitStatement, Decode as _, Digest,
-    Encode as _, Envelope, Epoch, Evidence, LogRecord, Place, Position, Protocol, ReplicaId, Round,
+    Encode as _, Envelope, Evidence, LogRecord, Place, Position, Protocol, ReplicaId, Round,
     SignedPlan, SignedStatement, StateBackend, Suspicion, Time, Vote, mutants,
 };
 use ravelin_multicast::ordering::{self, Start, Views};
@@ -110,7 +110,7 @@ pub enum HaltReason {
     /// A quorum signed each of two plans for one epoch.
     TwoPlans {
         /// The epoch.
-        epoch: Epoch,
+        epoch: ravelin_model::Epoch,
     },
 }
 
@@ -197,7 +197,6 @@ impl Replica {
         let (progress, delivered) = execution::progress(&state).unzip();
         let position = progress.as_ref().map_or(Position(0), |known| known.position);
         let ordering_state = progress.as_ref().map(|known| known.ordering.clone());
-        let delivered = delivered.unwrap_or_default();
         let mut ordering = Ordering::new(Start {
             keyring: keyring.clone(),
             key: Arc::clone(&key),
@@ -206,7 +205,7 @@ impl Replica {
             checkpoint_every: plan.checkpoint_every,
             payload: Mempool::default(),
             state: ordering_state,
-            delivered,
+            delivered: delivered.unwrap_or_default(),
             nonce: question(nonce, plan.epoch),
             views: Views::Total,
         });

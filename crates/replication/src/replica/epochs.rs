@@ -16,7 +16,7 @@
 use std::time::Duration;
 
 use ravelin_crypto::{Domain, check_successor, domain_digest, plan_digest};
-use ravelin_model::{ClusterPlan, EpochMessage, HandoverVote, Place, Rekey, SignedRekey};
+use ravelin_model::{ClusterPlan, Epoch, EpochMessage, HandoverVote, Place, Rekey, SignedRekey};
 use ravelin_multicast::CommitRule;
 
 use super::*;

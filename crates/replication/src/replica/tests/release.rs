@@ -211,7 +211,7 @@ fn who_diverged_is_not_released() {
 }
 
 /// The plan of the second epoch that a quorum signs, with this state at the end of the first.
-fn handed_over(cluster: &Cluster, state: u8) -> ravelin_model::SignedPlan {
+fn handed_over(cluster: &Cluster, state: u8) -> SignedPlan {
     let mut next = cluster.world.plan.clone();
     next.plan.epoch = Epoch(2);
     next.plan.previous = Some(ravelin_model::Previous {
@@ -232,7 +232,7 @@ fn handed_over(cluster: &Cluster, state: u8) -> ravelin_model::SignedPlan {
 #[test]
 fn two_plans_that_quorums_signed_stop_a_replica_and_no_release_lets_it_go_on() {
     let mut cluster = Cluster::new(25);
-    let say = |cluster: &mut Cluster, plan: ravelin_model::SignedPlan| {
+    let say = |cluster: &mut Cluster, plan: SignedPlan| {
         let began = ravelin_model::EpochMessage::Began(Box::new(plan));
         cluster.act(0, |replica, now, out| {
             replica.on_message(now, ReplicaId(1), Message::Epoch(began), out);
