@@ -18,7 +18,8 @@ use ravelin_model::{
 };
 use ravelin_multicast::Message;
 use ravelin_replication::{
-    ClientInput, ConnectionId, Event, Replica, Setup, Status, peer, recorded_place, recorded_plans,
+    ClientInput, ConnectionId, Event, HaltReason, Replica, Setup, Status, peer, recorded_place,
+    recorded_plans,
 };
 use ravelin_runtime::clock::Clock;
 use ravelin_runtime::driver::{self, Effect, Node, Totals, World};
@@ -71,6 +72,11 @@ pub(crate) struct Snapshot {
 
 /// Where a server leaves its snapshots; `None` until it has taken part once.
 pub(crate) type Window = Arc<Mutex<Option<Snapshot>>>;
+
+/// What a halt means, and what to do.
+const HALTED: &str = "beyond f nothing is promised, so this server says nothing more, after restarts \
+    neither; what was acknowledged is on its disk; `ravelin node release --help` says how \
+    administrators let it go on";
 
 /// Opens the disk, starts the sockets and serves until `stop`.
 pub(crate) async fn serve(
@@ -336,6 +342,11 @@ impl Node for Host {
                 Effect::None
             }
             Event::Status(status) => {
+                if let Status::FailSafe(reason) = &status
+                    && !matches!(reason, HaltReason::Diverged { .. })
+                {
+                    tracing::error!("halted: {reason}; {HALTED}");
+                }
                 tracing::info!(?status, "status changed");
                 Effect::None
             }

@@ -106,6 +106,9 @@ fn halted_servers_are_released_and_nothing_acknowledged_is_lost() {
     }
     assert_eq!(release(&cluster, 0, "r0", &["--draft"]), 9, "it runs");
     cluster.done(&["local", "down"]);
+    let log = fs::read_to_string(cluster.path("D/servers/0/server.log")).expect("a log");
+    assert!(log.contains("halted: there is proof against servers"), "{log}");
+    assert!(log.contains("`ravelin node release --help` says how"), "{log}");
     let accused = accused(&cluster);
     let named: Vec<String> = accused.iter().map(|id| format!("--repaired={id}")).collect();
     let mut draft: Vec<&str> = named.iter().map(String::as_str).collect();

@@ -15,6 +15,7 @@
 //! The paper, section 5.6 (fail-safe). Decision: `docs/adr/0010-fail-safe-release.md`.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::ops::ControlFlow;
 
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -75,6 +76,24 @@ impl HaltReason {
             Self::TooManyOffenders { .. } => Ok(()),
             Self::Diverged { commit } => Err(ReleaseError::Diverged { commit: *commit }),
             Self::TwoPlans { epoch } => Err(ReleaseError::TwoPlans { epoch: *epoch }),
+        }
+    }
+}
+
+impl fmt::Display for HaltReason {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooManyOffenders { members } => write!(
+                out,
+                "there is proof against servers {}, more than are tolerated",
+                listed(members)
+            ),
+            Self::Diverged { commit } => {
+                write!(out, "others know the result of commit {} otherwise", commit.0)
+            }
+            Self::TwoPlans { epoch } => {
+                write!(out, "a quorum signed each of two plans for epoch {}", epoch.0)
+            }
         }
     }
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use ravelin_crypto::{ApprovalError, sign_release};
 use ravelin_model::{Evidence, ReplicaId, SignedRelease};
-use ravelin_replication::{Halt, HaltReason, Halted, ReleaseError};
+use ravelin_replication::{Halt, Halted, ReleaseError};
 use ravelin_runtime::store::{DiskState, StoreConfig, StoreError};
 use serde::Serialize;
 
@@ -197,19 +197,7 @@ fn open(config: &NodeConfig) -> Result<(Place, Halted)> {
 
 /// Why the server halted, in words.
 fn reason(halt: &Halt) -> String {
-    let what = match &halt.reason {
-        HaltReason::TooManyOffenders { members } => {
-            let names: Vec<String> = members.iter().map(ToString::to_string).collect();
-            format!("there is proof against servers {}, more than are tolerated", names.join(", "))
-        }
-        HaltReason::Diverged { commit } => {
-            format!("others know the result of commit {} otherwise", commit.0)
-        }
-        HaltReason::TwoPlans { epoch } => {
-            format!("a quorum signed each of two plans for epoch {}", epoch.0)
-        }
-    };
-    format!("after commit {}: {what}", halt.commit.0)
+    format!("after commit {}: {}", halt.commit.0, halt.reason)
 }
 
 fn not_halted() -> Error {

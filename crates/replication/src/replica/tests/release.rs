@@ -256,3 +256,26 @@ fn two_plans_that_quorums_signed_stop_a_replica_and_no_release_lets_it_go_on() {
     cluster.start(0);
     assert!(is_halted(&cluster));
 }
+
+#[test]
+fn a_halted_replica_says_who_the_members_are_and_how_it_stands_and_nothing_of_the_state() {
+    let mut cluster = Cluster::new(26);
+    cluster.open_session();
+    halt(&mut cluster, 0);
+    let stranger = cluster.connect(0, 7, cluster.world.client(9));
+    cluster.ask(0, stranger, ClientMessage::Plans);
+    assert_eq!(cluster.take(0, stranger), [ServerMessage::Plans(vec![cluster.world.plan.clone()])]);
+    cluster.ask(0, stranger, ClientMessage::Status { id: 1 });
+    let [ServerMessage::Status { report, .. }] = &cluster.take(0, stranger)[..] else {
+        panic!("no report")
+    };
+    assert_eq!(report.state, "fail_safe");
+    for offender in OFFENDERS {
+        assert_eq!(report.members[offender.index()].evidence, [("equivocation".into(), 1)]);
+    }
+    let client = cluster.connect(0, 8, cluster.world.client(0));
+    for question in questions() {
+        cluster.ask(0, client, question);
+        assert_eq!(cluster.take(0, client), [denied(7, Refusal::Halted)]);
+    }
+}
