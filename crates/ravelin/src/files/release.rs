@@ -49,7 +49,7 @@ pub(crate) fn read(path: &Path) -> Result<SignedRelease> {
 }
 
 /// The release that `text`, the text of `path`, spells.
-fn checked(path: &Path, text: &str) -> Result<SignedRelease> {
+pub(crate) fn checked(path: &Path, text: &str) -> Result<SignedRelease> {
     let raw: RawRelease = parse(path, text)?;
     check_version(path, raw.version, VERSION)?;
     let anew = "write it anew: `ravelin node release --draft FILE` on the server";
