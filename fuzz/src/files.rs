@@ -22,5 +22,7 @@ pub(crate) mod kind;
 pub(crate) mod node;
 #[path = "../../crates/ravelin/src/files/plan.rs"]
 pub(crate) mod plan;
+#[path = "../../crates/ravelin/src/files/release.rs"]
+pub(crate) mod release;
 #[path = "../../crates/ravelin/src/files/syntax.rs"]
 pub(crate) mod syntax;

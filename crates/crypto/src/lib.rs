@@ -9,6 +9,7 @@ pub mod audit;
 pub mod keyring;
 pub mod merkle;
 pub mod plans;
+pub mod releases;
 pub mod signing;
 pub mod state_tree;
 pub mod verified;
@@ -18,6 +19,7 @@ pub use plans::{
     ChainError, check_first_plan, check_successor, is_handover, plan_digest, sign_handover,
     sign_plan,
 };
+pub use releases::{ApprovalError, check_release, sign_release};
 pub use signing::{Claim, Domain, Registry, Scheme, SigningKey};
 pub use verified::{Verified, VerifiedEnvelope};
 

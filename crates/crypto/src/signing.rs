@@ -41,6 +41,8 @@ pub enum Domain {
     Rekey,
     /// A backup, by the client that made it.
     Backup,
+    /// An administrators' order to a server that halted to go on.
+    Release,
 }
 
 impl Domain {
@@ -54,6 +56,7 @@ impl Domain {
             Self::Handover => "ravelin/handover/v1",
             Self::Rekey => "ravelin/rekey/v1",
             Self::Backup => "ravelin/backup/v1",
+            Self::Release => "ravelin/release/v1",
         }
     }
 

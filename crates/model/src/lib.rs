@@ -22,6 +22,7 @@ pub mod limits;
 pub mod mutants;
 pub mod plan;
 pub mod protocol;
+pub mod release;
 pub mod requests;
 pub mod service;
 pub mod transfer;
@@ -46,6 +47,7 @@ pub use ids::{
 };
 pub use plan::{ClientEntry, ClusterPlan, Member, PlanError, Previous, Purpose, SignedPlan};
 pub use protocol::{Action, Actions, LogRecord, Place, Protocol};
+pub use release::{ReleaseOrder, SignedRelease};
 pub use service::{
     Application, Change, Context, Outcome, QueryContext, Service, ServiceStores, StateBackend,
     Store, View,

@@ -18,9 +18,9 @@ use ravelin_model::{
     AuditedOperation, Block, BlockBody, BlockHeader, BlockRef, Change, ClientEntry, ClusterId,
     ClusterPlan, CommitIndex, CommitStatement, Decode, Digest, Encode, Envelope, Epoch,
     EpochMessage, Evidence, FaultModel, HandoverVote, Incarnation, Member, MerklePath, Operation,
-    OperationResult, Position, Previous, PublicKey, Purpose, Refusal, Rekey, ReplicaId, Round,
-    Sequence, ServiceId, SessionId, Signature, SignedHeader, SignedPlan, SignedRekey,
-    SignedStatement, Time, Vote,
+    OperationResult, Position, Previous, PublicKey, Purpose, Refusal, Rekey, ReleaseOrder,
+    ReplicaId, Round, Sequence, ServiceId, SessionId, Signature, SignedHeader, SignedPlan,
+    SignedRekey, SignedRelease, SignedStatement, Time, Vote,
 };
 
 fn digest(byte: u8) -> Digest {
@@ -264,6 +264,22 @@ fn an_order_of_another_block_key_is_golden() {
     };
     let approvals = vec![(PublicKey([0xe4; 32]), Signature([0x58; 64]))];
     check("auth_rekey", AuthRequest::Change { order, approvals });
+}
+
+#[test]
+fn releases_are_golden() {
+    let order = ReleaseOrder {
+        cluster: ClusterId(digest(0xc1)),
+        incarnation: Incarnation(1),
+        epoch: Epoch(1),
+        server: ReplicaId(2),
+        halt: digest(0xd5),
+        serial: 3,
+        repaired: vec![ReplicaId(0), ReplicaId(1)],
+        issued: "2031-12-24T18:00:00Z".into(),
+    };
+    let approvals = vec![(PublicKey([0xe4; 32]), Signature([0x59; 64]))];
+    check("release", SignedRelease { order, approvals });
 }
 
 #[test]

@@ -16,6 +16,7 @@ pub(crate) mod key;
 pub(crate) mod kind;
 pub(crate) mod node;
 pub(crate) mod plan;
+pub(crate) mod release;
 pub(crate) mod syntax;
 pub(crate) mod tokens;
 

@@ -8,7 +8,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use ravelin_model::{ClusterId, Group, Member, ReplicaId, SignedPlan};
+use ravelin_model::{ClusterId, Group, Member, PublicKey, ReplicaId, SignedPlan};
 use rustix::fs::Access;
 use serde::Serialize;
 
@@ -40,6 +40,31 @@ pub(crate) struct Seat {
     pub(crate) identity: Identity,
     /// What is unusual and yet no reason not to start.
     pub(crate) warning: Option<String>,
+}
+
+/// Whose data a node file names, checked without regard to whether the server could start.
+pub(crate) struct Place {
+    /// Which member it is.
+    pub(crate) replica: ReplicaId,
+    /// Its identity key.
+    pub(crate) identity: PublicKey,
+    /// The cluster.
+    pub(crate) cluster: ClusterId,
+    /// The cluster's first plan.
+    pub(crate) plan: SignedPlan,
+}
+
+impl Place {
+    /// Which member `config` is about.
+    pub(crate) fn of(config: &NodeConfig) -> Result<Self> {
+        let identity = Identity::read(&config.identity)?;
+        let plan = read_plan(config)?;
+        let in_plan = |error: Error| error.context(config.plan.display());
+        plan::check_fit(&plan.plan).map_err(in_plan)?;
+        let cluster = plan::check_signed(&plan).map_err(in_plan)?;
+        let (replica, member) = find(&identity, &plan, config)?;
+        Ok(Self { replica, identity: member.identity, cluster, plan })
+    }
 }
 
 /// What became of one check.

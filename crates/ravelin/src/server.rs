@@ -79,6 +79,11 @@ pub(crate) struct Snapshot {
 /// Where a server leaves its snapshots; `None` until it has taken part once.
 pub(crate) type Window = Arc<Mutex<Option<Snapshot>>>;
 
+/// What a halt means, and what to do.
+const HALTED: &str = "beyond f nothing is promised, so this server says nothing more, after restarts \
+    neither; what was acknowledged is on its disk; `ravelin node release --help` says how \
+    administrators let it go on";
+
 /// Why a server stops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ending {
@@ -489,6 +494,11 @@ impl Node for Host {
                 Effect::None
             }
             Event::Status(status) => {
+                if let Status::FailSafe(reason) = &status
+                    && !matches!(reason, HaltReason::Diverged { .. })
+                {
+                    tracing::error!("halted: {reason}; {HALTED}");
+                }
                 tracing::info!(?status, "status changed");
                 if let Status::FailSafe(HaltReason::Diverged { commit }) = status {
                     self.on_divergence(commit);

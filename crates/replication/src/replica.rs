@@ -14,6 +14,7 @@
 mod clients;
 mod epochs;
 mod findings;
+mod release;
 mod report;
 mod transfers;
 
@@ -41,10 +42,12 @@ use crate::state::State;
 use crate::statements::Statements;
 
 use epochs::Epochs;
+use release::Released;
 use transfers::Transfers;
 
 pub(crate) use epochs::epoch_start;
 pub use epochs::{question, recorded_place, recorded_plans};
+pub use release::{Halt, Halted, ReleaseError};
 
 /// Key of this replica's newest block, in the private state.
 const LAST_BLOCK: &[u8] = b"l";
@@ -104,6 +107,11 @@ pub enum HaltReason {
         /// The commit.
         commit: CommitIndex,
     },
+    /// A quorum signed each of two plans for one epoch.
+    TwoPlans {
+        /// The epoch.
+        epoch: ravelin_model::Epoch,
+    },
 }
 
 /// A client's message, with its signature checked where it has one.
@@ -161,6 +169,8 @@ pub struct Replica {
     status: Status,
     /// Proofs against each member, one of a kind; in the private state too.
     evidence: BTreeMap<ReplicaId, Vec<Evidence>>,
+    /// What administrators excused; in the private state too.
+    released: Released,
     suspicions: BTreeMap<(ReplicaId, Suspicion), u32>,
 }
 
@@ -187,7 +197,6 @@ impl Replica {
         let (progress, delivered) = execution::progress(&state).unzip();
         let position = progress.as_ref().map_or(Position(0), |known| known.position);
         let ordering_state = progress.as_ref().map(|known| known.ordering.clone());
-        let delivered = delivered.unwrap_or_default();
         let mut ordering = Ordering::new(Start {
             keyring: keyring.clone(),
             key: Arc::clone(&key),
@@ -196,7 +205,7 @@ impl Replica {
             checkpoint_every: plan.checkpoint_every,
             payload: Mempool::default(),
             state: ordering_state,
-            delivered,
+            delivered: delivered.unwrap_or_default(),
             nonce: question(nonce, plan.epoch),
             views: Views::Total,
         });
@@ -235,6 +244,7 @@ impl Replica {
             ordering,
             status: Status::Asking,
             evidence: BTreeMap::new(),
+            released: Released::default(),
             suspicions: BTreeMap::new(),
         };
         replica.recall_findings();

@@ -45,6 +45,7 @@ const REGRESSIONS: &str = "crates/sim/tests/regressions.rs";
 const FOLLOWING: &str = "crates/multicast/src/following.rs";
 const AUDIT: &str = "crates/replication/src/execution/audit/tests.rs";
 const EPOCHS: &str = "crates/replication/src/replica/tests/epochs.rs";
+const RELEASES: &str = "crates/replication/src/replica/tests/release.rs";
 const TRANSFER: &str = "crates/replication/src/transfer/tests.rs";
 const OFFERING: &str = "crates/replication/src/offering/tests.rs";
 const HANDOVERS: &str = "models/tests/epochs.rs";
@@ -157,6 +158,11 @@ pub const ALL: &[Planted] = &[
             (SCENARIOS, "scenario_40_orders_of_earlier_epochs"),
             (EPOCHS, "an_order_counts_in_its_epoch_for_its_own_member_and_with_its_signature_only"),
         ],
+    ),
+    planted(
+        "release_of_any_halt",
+        "administrators' release lets a server go on from every halt",
+        &[(RELEASES, "a_release_of_another_halt_has_no_effect")],
     ),
     planted("signers_counted_per_signature", "a proof counts a member per signature", &[]),
     planted("single_signatures_judged_strictly", "single and batch verification disagree", &[]),

@@ -10,7 +10,7 @@ use crate::files::identity::Identity;
 use crate::files::key::KeyFile;
 use crate::files::kind::Kind;
 use crate::files::node::NodeConfig;
-use crate::files::{card, plan};
+use crate::files::{card, plan, release};
 
 /// A parser of TOML keeps a node of some hundred bytes for each value, two letters at the least.
 const MEMORY: Memory = Memory { base: 1 << 20, factor: 1024 };
@@ -22,6 +22,7 @@ pub(crate) const TARGETS: &[Target] = &[
     Target { name: "file_client", run: client, seeds: || example(Kind::Client), memory: MEMORY },
     Target { name: "file_card", run: card_file, seeds: || example(Kind::Card), memory: MEMORY },
     Target { name: "file_approval", run: approval, seeds: approvals, memory: MEMORY },
+    Target { name: "file_release", run: release_file, seeds: releases, memory: MEMORY },
     Target { name: "file_identity", run: identity, seeds: identities, memory: MEMORY },
     Target { name: "file_key", run: key, seeds: keys, memory: MEMORY },
 ];
@@ -93,6 +94,32 @@ fn approvals() -> Vec<Vec<u8>> {
     ]
     .map(|action| format!("{head}{action}{tail}").into_bytes())
     .to_vec()
+}
+
+fn release_file(input: &[u8]) -> Verdict {
+    let Some(text) = text(input) else { return Verdict::Refused };
+    let Ok(signed) = release::checked(here(), text) else { return Verdict::Refused };
+    let again = release::checked(here(), &release::text(&signed, "why"));
+    assert_eq!(again.ok().as_ref(), Some(&signed), "it comes back changed");
+    Verdict::Taken
+}
+
+fn releases() -> Vec<Vec<u8>> {
+    let digits = |byte: &str, count| byte.repeat(count);
+    let order = format!(
+        "version = 1\ncluster = \"{}\"\nincarnation = 1\nepoch = 2\nserver = 3\nhalt = \"{}\"\n\
+         serial = 4\nrepaired = [0, 1]\nissued = \"2031-12-24T18:00:00Z\"\n",
+        digits("c1", 32),
+        digits("d5", 32)
+    );
+    let signature = format!(
+        "[[signatures]]\nadministrator = \"{}\"\nsignature = \"{}\"\n",
+        digits("ad", 32),
+        digits("51", 64)
+    );
+    [String::new(), signature.clone(), signature.repeat(2)]
+        .map(|signatures| format!("{order}{signatures}").into_bytes())
+        .to_vec()
 }
 
 /// A file that only its owner can read; gone when dropped.

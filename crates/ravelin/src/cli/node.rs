@@ -1,5 +1,7 @@
 //! `ravelin node`: prepare, check and run a server.
 
+mod release;
+
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -29,6 +31,10 @@ pub(crate) enum Verb {
     Check(Node),
     /// Run the server until it is told to stop
     Start(Start),
+    /// Let a server go on that halted, by administrators' signatures
+    Release(release::Release),
+    /// Write down what a stopped server can prove of others' misbehaviour
+    Evidence(release::Export),
 }
 
 /// Arguments of `node init`.
@@ -103,6 +109,8 @@ pub(crate) fn run(invocation: &Invocation, verb: Verb) -> Result<()> {
             let config = configuration(invocation, start.node)?;
             node_start::start(&config, start.intruder.as_deref())
         }
+        Verb::Release(arguments) => release::run(invocation, arguments),
+        Verb::Evidence(arguments) => release::export(invocation, arguments),
     }
 }
 

@@ -37,6 +37,15 @@ takes one.
 Exit codes: 0 all are correct; 7 degraded; 8 the servers halted (fail-safe stop); 5 none answers.
 No key is needed.";
 
+/// What a halt is, what it means, and what to do.
+const HALTED: &str = "\
+halted   a server stops for good when it holds proof against more than f servers, or when others know
+         another result than its own: beyond f the budget promises nothing, and it would rather
+         be silent than wrong. What was acknowledged is on its disk; restarts change nothing.
+to do    stop the halted servers; `ravelin node evidence` shows what is proven; repair the accused;
+         on each halted server `ravelin node release --draft FILE`, which administrators sign, and
+         `--signed FILE`; start all; then `ravelin auth rekey` for each of the accused";
+
 /// Shows how the servers fare.
 pub(crate) fn run(invocation: &Invocation, arguments: &Status) -> Result<()> {
     client_command::run(invocation, &Speaker::Anybody, async |client| {
@@ -147,8 +156,8 @@ impl Report {
             View::Correct => Ok(()),
             View::FailSafe => {
                 let cause = format!("fail-safe stop: {}", troubled.join(", "));
-                let hint = "they saw what cannot happen within f intrusions: administrators must \
-                            judge";
+                let hint = "administrators repair who is accused, then release each server that halted: \
+                            see `ravelin node release --help`";
                 Err(Error::new(Exit::FailSafe, cause, hint))
             }
             _ => {
@@ -186,6 +195,9 @@ impl fmt::Display for Report {
         write!(out, "answers  {} of {size} servers", self.answered)?;
         for Server { id, name, view } in &self.servers {
             write!(out, "\nserver {id}  {:<12}  {name}  ({view})", view.state.name())?;
+        }
+        if self.servers.iter().any(|server| server.view.state == View::FailSafe) {
+            write!(out, "\n{HALTED}")?;
         }
         Ok(())
     }

@@ -155,7 +155,7 @@ pub(crate) fn senseless(what: impl fmt::Display) -> Error {
 
 fn halted_error(cause: String) -> Error {
     let hint = "they saw what cannot happen within f intrusions; administrators must judge: \
-                `ravelin status` shows what is known";
+                `ravelin status` shows what is known, `ravelin node release` lets them go on";
     Error::new(Exit::FailSafe, format!("fail-safe stop: {cause}"), hint)
 }
 

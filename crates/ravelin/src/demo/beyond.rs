@@ -43,7 +43,10 @@ pub(crate) struct Beyond {
 impl Beyond {
     pub(super) fn in_words(&self) -> String {
         let halt = match self.halted_after {
-            Some(after) => format!("the correct servers halted after {after} operations"),
+            Some(after) => format!(
+                "the correct servers halted after {after} operations; only administrators let them go on \
+                 (`ravelin node release`)"
+            ),
             None => "the correct servers did not halt".to_owned(),
         };
         format!(

@@ -43,6 +43,8 @@ const SOUND: &[(&str, &str, &str)] = &[
     ),
     ("node check", "--config=<s1/node.toml", NODE),
     ("node start", "--config=<s1/node.toml", NODE_START),
+    ("node release", "--config=<s0/node.toml --signed=<release.toml", RELEASE),
+    ("node evidence", "--config=<s0/node.toml --out=^new", NODE),
     (
         "cluster plan",
         "--name=c --administrator=KEY <s0.card <s1.card <s2.card <s3.card",
@@ -138,6 +140,9 @@ const NODE: &str = "--data-dir=@d | --peer-listen=127.0.0.1:1 | --client-listen=
     | --admin-listen=off | --log-level=info | --log-format=text";
 const NODE_START: &str = "--data-dir=@d | --peer-listen=127.0.0.1:1 | --client-listen=127.0.0.1:2 \
     | --admin-listen=off | --log-level=info | --log-format=text | --intruder=mute";
+const RELEASE: &str = "--data-dir=@d | --peer-listen=127.0.0.1:1 | --client-listen=127.0.0.1:2 \
+    | --admin-listen=off | --log-level=info | --log-format=text | --draft=>new | --repaired=1 \
+    | --approve=<release.toml | --key=<admin.key";
 const CONFIG_SHOW: &str = "--config=<s1/node.toml \
     | --config=s1/node.toml --data-dir=*d | --peer-listen=127.0.0.1:1 \
     | --client-listen=127.0.0.1:2 | --admin-listen=off | --log-level=info | --log-format=text";
@@ -260,6 +265,15 @@ fn attempts(needs: &[String], others: &[Vec<String>], traps: &Traps) -> Vec<(Vec
     attempts
 }
 
+/// An order to go on, for a server that is nowhere.
+fn release() -> String {
+    let digest = "0".repeat(64);
+    format!(
+        "version = 1\ncluster = \"{digest}\"\nincarnation = 1\nepoch = 1\nserver = 0\nhalt = \"{digest}\"\n\
+         serial = 1\nrepaired = []\nissued = \"\"\n"
+    )
+}
+
 fn outcome(mut child: Child) -> Option<Run> {
     let started = Instant::now();
     while child.try_wait().expect("ours").is_none() {
@@ -287,6 +301,7 @@ fn complaint(run: Option<&Run>, is_usage: bool) -> Option<String> {
 fn no_argument_of_any_command_takes_what_it_should_not() {
     let fixture = Fixture::cluster("hostile");
     fixture.write("large", &"x".repeat(524_289));
+    fixture.write("release.toml", &release());
     fixture.write("bad.txn", "then\n  move a b\n");
     hold_port();
     let traps = Traps::new();

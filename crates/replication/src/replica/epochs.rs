@@ -226,11 +226,15 @@ impl Replica {
     /// Takes the plan that follows the present epoch, if enough members signed it.
     fn on_began(&mut self, now: Time, from: ReplicaId, signed: SignedPlan, out: &mut Out) {
         let current = self.plans.last().expect("the first plan is there");
-        if self.epochs.known.is_some() || signed.plan.epoch != current.plan.epoch.next() {
+        let is_known = self.epochs.known.as_ref().is_some_and(|known| known.plan == signed.plan);
+        if is_known || signed.plan.epoch != current.plan.epoch.next() {
             return;
         }
         if check_successor(&current.plan, &signed, self.keyring.scheme()).is_err() {
             return self.on_suspicion(from, Suspicion::BadSignature, out);
+        }
+        if self.epochs.known.is_some() {
+            return self.halt(HaltReason::TwoPlans { epoch: signed.plan.epoch }, out);
         }
         let here = self.execution.state().commit();
         let ended = signed.plan.previous.map_or(here, |previous| previous.commit);

@@ -4,17 +4,16 @@
 //! written with the commit that brought them. The reason to halt is written at once and durably,
 //! before anything that was decided after it can show.
 
-use std::ops::ControlFlow;
-
 use ravelin_model::{Misbehaviour, ServiceId};
 
+use super::release::{Released, recorded_proofs};
 use super::*;
 use crate::statements::Finding;
 
 /// Key of the reason to stay halted, in the private state.
-const HALTED: &[u8] = b"h";
+pub(super) const HALTED: &[u8] = b"h";
 /// First byte of the keys of proofs in the private state; member and kind follow.
-const EVIDENCE: u8 = b'e';
+pub(super) const EVIDENCE: u8 = b'e';
 
 impl Replica {
     pub(super) fn is_halted(&self) -> bool {
@@ -23,13 +22,9 @@ impl Replica {
 
     /// Takes back what earlier lives proved, and why one of them halted.
     pub(super) fn recall_findings(&mut self) {
-        let mut proofs = Vec::new();
         let state = self.execution.state();
-        state.private_scan(&[EVIDENCE], Some(&[EVIDENCE + 1]), &mut |_, bytes| {
-            let evidence = Evidence::decode("evidence", bytes);
-            proofs.push(evidence.expect("the state holds what this replica wrote"));
-            ControlFlow::Continue(())
-        });
+        let mut proofs = recorded_proofs(state);
+        self.released = Released::recorded(state);
         let reason = state.private_get(HALTED).map(|bytes| {
             let reason = HaltReason::decode("halt reason", &bytes);
             reason.expect("the state holds what this replica wrote")
@@ -144,12 +139,16 @@ impl Replica {
     /// write.
     pub(super) fn forgive(&mut self, member: ReplicaId) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
         let proofs = self.evidence.remove(&member).unwrap_or_default();
-        proofs.iter().map(|proof| (evidence_key(member, proof), None)).collect()
+        let forgotten = proofs.iter().map(|proof| (evidence_key(member, proof), None));
+        forgotten.chain(self.released.on_new_key(member)).collect()
     }
 
-    /// More than `f` proven offenders: nothing this replica could say is sure to be right.
+    /// More than `f` proven offenders: nothing this replica could say is sure to be right. Those whom
+    /// administrators called repaired do not count.
     fn judge_group(&mut self, out: &mut Out) {
-        let members: Vec<ReplicaId> = self.evidence.keys().copied().collect();
+        let accused = self.evidence.keys().copied();
+        let members: Vec<ReplicaId> =
+            accused.filter(|member| !self.released.excuses(*member)).collect();
         if members.len() > self.keyring.group().faults() {
             self.halt(HaltReason::TooManyOffenders { members }, out);
         }
@@ -159,8 +158,13 @@ impl Replica {
         if self.is_halted() {
             return;
         }
+        // With the proofs, so that whoever judges the halt has them, whatever happens next.
+        let proofs = self.evidence.iter().flat_map(|(who, proofs)| {
+            proofs.iter().map(|proof| (evidence_key(*who, proof), Some(proof.encode())))
+        });
         let halted = (HALTED.to_vec(), Some(reason.encode()));
-        self.execution.state_mut().private_write(vec![halted]);
+        let writes = proofs.chain([halted]).collect();
+        self.execution.state_mut().private_write(writes);
         self.status = Status::FailSafe(reason);
         out.push(Action::Emit(Event::Status(self.status.clone())));
     }

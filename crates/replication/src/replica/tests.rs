@@ -16,6 +16,7 @@ mod cluster;
 mod epoch_attacks;
 mod epochs;
 mod greedy;
+mod release;
 mod transfers;
 
 use crate::testing::session_operation;

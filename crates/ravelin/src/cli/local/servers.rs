@@ -199,8 +199,9 @@ impl Servers {
                 )
             }
             State::FailSafe => format!(
-                "what the servers saw is beyond the promise, and no restart undoes it: `ravelin local \
-                 reset --dir {dir}` begins anew"
+                "what the servers saw is beyond the promise, and no restart undoes it: stop them, then \
+                 administrators release them (`ravelin node release --config {dir}/servers/{id}/node.toml \
+                 --draft FILE` begins), or `ravelin local reset --dir {dir}` begins anew"
             ),
             State::Down => format!("`ravelin local up --dir {dir}` starts it again"),
             State::DiskFull => {
