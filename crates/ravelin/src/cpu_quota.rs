@@ -81,6 +81,15 @@ impl CpuQuota {
         fs::write(quota.group.join("cgroup.procs"), pid.to_string())?;
         Ok(quota)
     }
+
+    /// Ends the limit; the process lives on.
+    pub(crate) fn lift(self) {
+        let members = fs::read_to_string(self.group.join("cgroup.procs")).unwrap_or_default();
+        let root = self.group.parent().unwrap_or(&self.group).join("cgroup.procs");
+        for pid in members.lines() {
+            let _ = fs::write(&root, pid); // it may have ended
+        }
+    }
 }
 
 impl Drop for CpuQuota {

@@ -3,6 +3,7 @@
 //! Each server leaves its process id beside its directory. A process counts as ours only if its
 //! command line names that server's own file, so a recycled id is never signalled.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -31,6 +32,7 @@ pub(crate) struct Processes<'a> {
     cluster: &'a LocalCluster,
     program: PathBuf,
     logging: Logging,
+    environment: Vec<(&'static str, OsString)>,
 }
 
 /// In whose hands a server is started.
@@ -67,7 +69,12 @@ impl<'a> Processes<'a> {
             Error::caused(Exit::Failed, error, "start the program by its full path")
                 .context("cannot find this program's own file")
         })?;
-        Ok(Self { cluster, program, logging: Logging::AsFiled })
+        Ok(Self { cluster, program, logging: Logging::AsFiled, environment: Vec::new() })
+    }
+
+    /// The same, whose servers are started with these variables beside our own.
+    pub(crate) fn environment(self, environment: Vec<(&'static str, OsString)>) -> Self {
+        Self { environment, ..self }
     }
 
     /// The same, whose servers log so.
@@ -105,6 +112,7 @@ impl<'a> Processes<'a> {
             command.args(["--log-level", "trace", "--log-format", "json"]);
         }
         let child = command
+            .envs(self.environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(log)
             .stderr(errors)

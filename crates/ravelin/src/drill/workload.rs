@@ -28,6 +28,8 @@ pub(crate) type Receipts = BTreeMap<Vec<u8>, Vec<u8>>;
 #[derive(Clone)]
 pub(crate) struct Observer {
     begun: Instant,
+    /// Receipts of one client after which it writes over its first.
+    receipts_max: u64,
     notes: Arc<Mutex<Notes>>,
 }
 
@@ -66,7 +68,13 @@ pub(crate) struct Observed {
 
 impl Observer {
     pub(crate) fn new() -> Self {
-        Self { begun: Instant::now(), notes: Arc::new(Mutex::new(Notes::default())) }
+        Self::keeping(u64::MAX)
+    }
+
+    /// One whose clients leave so many receipts each, then write over them: what they store does not
+    /// grow.
+    pub(crate) fn keeping(receipts_max: u64) -> Self {
+        Self { begun: Instant::now(), receipts_max, notes: Arc::new(Mutex::new(Notes::default())) }
     }
 
     /// Microseconds since the run began.
@@ -164,7 +172,8 @@ impl Observer {
                 Order::Work => {
                     count += 1;
                     let request = if count % RECEIPT_EVERY == 0 {
-                        put(format!("receipt/{client}/{count:06}"), format!("r{client}-{count}"))
+                        let place = (count / RECEIPT_EVERY) % self.receipts_max;
+                        put(format!("receipt/{client}/{place:06}"), format!("r{client}-{count}"))
                     } else {
                         choices.request(client, period, count)
                     };
