@@ -138,7 +138,7 @@ impl Totals {
             totals.lost += step.lost;
             totals.failed += usize::from(step.outcome == Outcome::Failed);
             totals.exposed += usize::from(step.outcome == Outcome::Exposed);
-            if ![ALL_KILLED, POWER_LOST].contains(&step.name) {
+            if step.name != ALL_KILLED {
                 totals.longest_gap_ms = totals.longest_gap_ms.max(step.longest_gap_ms);
             }
         }

@@ -12,7 +12,7 @@ use ravelin_model::ReplicaId;
 use ravelin_sim::Dice;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::cluster_dir::{LocalCluster, LocalServer};
+use crate::cluster_dir::LocalCluster;
 use crate::cpu_quota::{CpuQuota, Hierarchy};
 use crate::exit::{Error, Exit, Result};
 use crate::processes::{Hands, Processes};
@@ -86,7 +86,11 @@ impl Grip {
             }
             Trouble::SlowDisk | Trouble::FailedSync | Trouble::FullDisk => {
                 let pid = pid_of(processes, server)?;
-                Hold::Tracer(Tracer::attach(pid, &injection(trouble), place)?)
+                Hold::Tracer(Tracer::attach(
+                    pid,
+                    &injection(trouble),
+                    place.dir.join("strace.log"),
+                )?)
             }
         };
         Ok(Self { trouble, server, hold })
@@ -192,9 +196,8 @@ struct Tracer {
 
 impl Tracer {
     /// Attaches to every thread of `pid`.
-    fn attach(pid: u32, injection: &str, place: &LocalServer) -> Result<Self> {
+    fn attach(pid: u32, injection: &str, output: PathBuf) -> Result<Self> {
         let program = path_of("strace").unwrap_or_else(|| PathBuf::from("strace"));
-        let output = place.dir.join("strace.log");
         let calls = injection.split(':').next().unwrap_or_default();
         let child = Command::new(&program)
             .args(["-f", "-qq", "-o"])
@@ -259,6 +262,8 @@ fn is_tampered(line: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use super::*;
 
     #[test]
@@ -266,6 +271,40 @@ mod tests {
         assert!(is_tampered("71 fdatasync(9) = -1 EIO (Input/output error) (INJECTED)"));
         assert!(is_tampered("71 fdatasync(9)  = 0 (DELAYED)"));
         assert!(!is_tampered("71 fdatasync(9) = 0"));
+    }
+
+    #[test]
+    fn a_tracer_makes_syncs_fail_and_lets_go() {
+        // Written past the capture of the test's output, so that it shows.
+        let skip = |why: &str| {
+            let _ = writeln!(std::io::stderr(), "SKIPPED the test of failing syncs: {why}");
+        };
+        if let Some(why) = Trouble::FailedSync.missing() {
+            return skip(&format!("it needs {why}"));
+        }
+        let dir = std::env::temp_dir().join(format!("ravelin-tracer-{}", std::process::id()));
+        fs::create_dir_all(&dir).expect("made");
+        let loops = "import os, time, sys\n\
+                     fd = os.open(sys.argv[1], os.O_CREAT | os.O_WRONLY)\n\
+                     while True:\n \
+                      try: os.fdatasync(fd)\n \
+                      except OSError as error: sys.exit(error.errno)\n \
+                      time.sleep(0.01)\n";
+        let child = Command::new("python3").args(["-c", loops]).arg(dir.join("file")).spawn();
+        let Ok(mut child) = child else { return skip("there is no python3") };
+        let injection = injection(Trouble::FailedSync);
+        let tracer = match Tracer::attach(child.id(), &injection, dir.join("trace")) {
+            Ok(tracer) => tracer,
+            Err(error) => {
+                child.kill().expect("it runs");
+                child.wait().expect("it ended");
+                return skip(&error.message());
+            }
+        };
+        let code = child.wait().expect("it ended").code();
+        assert_eq!(code, Some(rustix::io::Errno::IO.raw_os_error()), "its sync fails with EIO");
+        assert!(tracer.finish() > 0);
+        fs::remove_dir_all(dir).expect("ours");
     }
 
     #[test]
