@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use ravelin_model::wire::{ChangeItem, ClientMessage, StatusReport};
+use ravelin_model::wire::{ChangeItem, ClientMessage, StateProof, StatusReport};
 use ravelin_model::{
-    CommitStatement, Epoch, Misbehaviour, OperationResult, Position, Refusal, ReplicaId, Sequence,
-    SessionId, SignedPlan,
+    AuditHead, AuditRecord, CommitStatement, Epoch, Misbehaviour, OperationResult, Position,
+    Refusal, ReplicaId, Sequence, SessionId, SignedPlan, SignedStatement,
 };
 
 /// Names one thing that the caller asked for; never used twice by one [`crate::Session`].
@@ -60,7 +60,20 @@ pub enum Event {
         value: Option<Vec<u8>>,
         /// What a quorum stated: the commit, and the agreed time that tells the value's age.
         statement: CommitStatement,
+        /// What shows it to others: statements of a quorum, and the way to their root.
+        proof: Box<(Vec<SignedStatement>, StateProof)>,
         /// The member that showed the proof; nothing depends on its word.
+        shown_by: ReplicaId,
+    },
+    /// Lists of the audit log that lead to the head asked for.
+    Audited {
+        /// The question.
+        ticket: Ticket,
+        /// The head before them: where to ask on.
+        before: AuditHead,
+        /// The lists in order; never empty.
+        records: Vec<AuditRecord>,
+        /// The member that showed them; nothing depends on its word.
         shown_by: ReplicaId,
     },
     /// The next changes, in order, without a gap.
@@ -180,6 +193,6 @@ pub enum Unanswered {
     Denied(Refusal),
     /// A read must be ordered, and there is no session.
     NoSession,
-    /// No member showed a proof that holds.
+    /// No member showed a proof that holds, or lists that lead to the head asked for.
     NotProven,
 }

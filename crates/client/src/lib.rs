@@ -13,6 +13,7 @@
 //! | an operation's result | `quorum` members of one epoch told it alike |
 //! | a fast read | `fast_read` members replied alike; otherwise it is ordered |
 //! | a proven value | one member shows equal statements of a `quorum` of the newest epoch known, and the path to their root |
+//! | lists of the audit log | they lead to a head that was proven |
 //! | a change, or that there was none | `one_correct` members told it alike |
 //! | that the session or the client is unknown, or an envelope denied | `one_correct` members say so |
 //! | a cluster's first plan | administrators signed it and its digest is the fingerprint |

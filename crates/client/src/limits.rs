@@ -10,6 +10,8 @@ pub const READS_MAX: usize = 1024;
 pub const READ_BYTES_MAX: usize = 16 << 20;
 /// Proofs not yet shown; then [`crate::Misuse::TooMany`].
 pub const PROOFS_MAX: usize = 64;
+/// Questions for the audit log not yet answered; then [`crate::Misuse::TooMany`].
+pub const AUDITS_MAX: usize = 8;
 /// Watches at once; then [`crate::Misuse::TooMany`].
 pub const WATCHES_MAX: usize = 16;
 /// Status questions at once; then [`crate::Misuse::TooMany`].

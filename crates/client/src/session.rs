@@ -8,6 +8,7 @@
 //! epoch to epoch: `session/following.rs`.
 
 mod answers;
+mod auditing;
 mod following;
 mod lifecycle;
 mod proofs;
@@ -37,6 +38,7 @@ use crate::tally::Tally;
 use crate::watch::Watch;
 
 use answers::SignedAnswers;
+use auditing::AuditQuestion;
 use following::Following;
 use proofs::Proof;
 use reads::Read;
@@ -90,6 +92,7 @@ pub struct Session {
     shut_out: Tally<Refusal>,
     reads: BTreeMap<Ticket, Read>,
     proofs: BTreeMap<Ticket, Proof>,
+    audits: BTreeMap<Ticket, AuditQuestion>,
     watches: BTreeMap<Ticket, Watch>,
     statuses: BTreeMap<Ticket, StatusQuestion>,
 }
@@ -133,6 +136,7 @@ impl Session {
             shut_out: Tally::default(),
             reads: BTreeMap::new(),
             proofs: BTreeMap::new(),
+            audits: BTreeMap::new(),
             watches: BTreeMap::new(),
             statuses: BTreeMap::new(),
         }
@@ -239,6 +243,9 @@ impl Session {
                 self.on_status(from, Ticket(id), *report, out);
             }
             ServerMessage::Plans(chain) => self.on_plans(now, from, chain, out),
+            ServerMessage::Audit { id, records } => {
+                self.on_audit(now, from, Ticket(id), records, out);
+            }
         }
     }
 
@@ -252,6 +259,7 @@ impl Session {
         self.resend_to(replica, out);
         self.ask_reads_of(replica, out);
         self.ask_proofs_again(now, out);
+        self.ask_audits_again(now, out);
         self.watch_at(replica, out);
     }
 
@@ -261,6 +269,7 @@ impl Session {
         self.send_due(out);
         self.order_hopeless_reads(now, out);
         self.pass_on_proofs_of(now, replica, out);
+        self.pass_on_audits_of(now, replica, out);
         self.inquire_further_than(now, replica, out);
         self.unwatch_at(replica);
         self.await_no_status_of(replica, out);
@@ -272,6 +281,7 @@ impl Session {
         self.retry(now, out);
         self.order_overdue_reads(now, out);
         self.pass_on_overdue_proofs(now, out);
+        self.pass_on_overdue_audits(now, out);
         self.tell_overdue_statuses(now, out);
         self.resume_watches(now, out);
         self.inquire_overdue(now, out);
@@ -286,6 +296,7 @@ impl Session {
             .chain(release)
             .chain(self.reads.values().filter_map(Read::deadline))
             .chain(self.proofs.values().map(|proof| proof.deadline))
+            .chain(self.audits.values().map(|question| question.deadline))
             .chain(self.statuses.values().map(|question| question.deadline))
             .chain(self.watches.values().filter_map(Watch::deadline))
             .chain(self.following.deadline())

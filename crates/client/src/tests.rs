@@ -1,5 +1,6 @@
 //! Scenarios: scripted replicas that tell a session what a test wants, and random schedules.
 
+mod audits;
 mod epochs;
 mod evidence;
 mod fixture;

@@ -5,6 +5,7 @@
 //! clock and draws no randomness of its own.
 
 pub mod answers;
+pub mod audit;
 pub mod keyring;
 pub mod merkle;
 pub mod plans;

@@ -39,6 +39,8 @@ pub enum Domain {
     Handover,
     /// A member's order to change its block key, by its identity.
     Rekey,
+    /// A backup, by the client that made it.
+    Backup,
 }
 
 impl Domain {
@@ -51,6 +53,7 @@ impl Domain {
             Self::AuthOrder => "ravelin/auth-order/v1",
             Self::Handover => "ravelin/handover/v1",
             Self::Rekey => "ravelin/rekey/v1",
+            Self::Backup => "ravelin/backup/v1",
         }
     }
 

@@ -118,6 +118,9 @@ impl ServiceId {
     pub const KV: Self = Self(2);
     /// Changes of members: kept by `replication` itself, asked by nobody.
     pub const MEMBERS: Self = Self(3);
+    /// The head of the audit log: kept by `replication` itself, asked by nobody, shown to
+    /// administrators.
+    pub const AUDIT: Self = Self(0xf0);
 }
 
 /// 32 bytes of BLAKE3.

@@ -10,6 +10,7 @@
 //! [`Misbehaviour`], the sign, apart from its diagnosis.
 
 pub mod answer;
+pub mod audit;
 pub mod block;
 pub mod codec;
 pub mod envelope;
@@ -28,6 +29,10 @@ pub mod wire;
 
 pub use answer::{
     Answer, AnswerBatch, CommitStatement, MerklePath, OperationResult, Refusal, SignedStatement,
+};
+pub use audit::{
+    AUDIT_HEAD_KEY, AuditHead, AuditList, AuditOutcome, AuditRecord, AuditedEnvelope,
+    AuditedOperation,
 };
 pub use block::{Block, BlockBody, BlockHeader, BlockRef, Rekey, SignedHeader, SignedRekey, Vote};
 pub use codec::{Decode, DecodeError, Encode};

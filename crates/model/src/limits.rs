@@ -79,5 +79,11 @@ pub const LOCK_WAITING_MAX: usize = 256;
 /// Keys, locks and leases that the sweep after one commit removes: a few milliseconds of work. What
 /// has ended reads as absent before it is swept.
 pub const SWEEP_MAX: usize = 1024;
+/// Bytes of a request that the audit log keeps; of longer ones it keeps the digest alone.
+pub const AUDIT_REQUEST_BYTES_MAX: usize = 256;
+/// Canonical bytes of one list of the audit log, but for those of the envelope that exceeds them.
+pub const AUDIT_LIST_BYTES_MAX: usize = 1 << 20;
+/// Canonical bytes of a page of the audit log, but for those of its last list.
+pub const AUDIT_PAGE_BYTES_MAX: usize = 1 << 20;
 /// Clients of a page of a list of clients.
 pub const CLIENTS_LISTED_MAX: u16 = 1024;

@@ -4,9 +4,9 @@ use borsh::{BorshDeserialize, BorshSerialize};
 
 use crate::transfer::TransferMessage;
 use crate::{
-    AnswerBatch, Block, BlockRef, Change, CommitIndex, Digest, Envelope, Epoch, EpochMessage,
-    MerklePath, Position, Round, ServiceId, SessionId, SignedHeader, SignedPlan, SignedStatement,
-    Time,
+    AnswerBatch, AuditRecord, Block, BlockRef, Change, CommitIndex, Digest, Envelope, Epoch,
+    EpochMessage, MerklePath, Position, Round, ServiceId, SessionId, SignedHeader, SignedPlan,
+    SignedStatement, Time,
 };
 
 /// Between replicas, as it travels.
@@ -103,6 +103,13 @@ pub enum ClientMessage {
         /// Ties the answer to the question.
         id: u64,
     },
+    /// Asks for lists of the audit log, up to this one.
+    Audit {
+        /// Ties the answer to the question.
+        id: u64,
+        /// The number of the last list wanted.
+        last: u64,
+    },
 }
 
 /// From a replica to a client.
@@ -180,6 +187,13 @@ pub enum ServerMessage {
         id: u64,
         /// The report.
         report: Box<StatusReport>,
+    },
+    /// The answer to `Audit`.
+    Audit {
+        /// The question's.
+        id: u64,
+        /// Consecutive lists up to the one asked for; none if the replica does not have that.
+        records: Vec<AuditRecord>,
     },
 }
 

@@ -14,7 +14,8 @@ use ravelin_model::wire::{
     StateProof, StatusReport,
 };
 use ravelin_model::{
-    Answer, AnswerBatch, Block, BlockBody, BlockHeader, BlockRef, Change, ClientEntry, ClusterId,
+    Answer, AnswerBatch, AuditHead, AuditList, AuditOutcome, AuditRecord, AuditedEnvelope,
+    AuditedOperation, Block, BlockBody, BlockHeader, BlockRef, Change, ClientEntry, ClusterId,
     ClusterPlan, CommitIndex, CommitStatement, Decode, Digest, Encode, Envelope, Epoch,
     EpochMessage, Evidence, FaultModel, HandoverVote, Incarnation, Member, MerklePath, Operation,
     OperationResult, Position, Previous, PublicKey, Purpose, Refusal, Rekey, ReplicaId, Round,
@@ -279,6 +280,7 @@ fn messages_of_clients_are_golden() {
     check("client_file", ClientMessage::File(Evidence::TwoStatements { first, second }));
     check("client_plans", ClientMessage::Plans);
     check("client_status", ClientMessage::Status { id: 24 });
+    check("client_audit", ClientMessage::Audit { id: 25, last: 4 });
 }
 
 #[test]
@@ -345,6 +347,37 @@ fn messages_to_clients_are_golden() {
     check("server_compacted", ServerMessage::Compacted { id: 23, oldest: Position(40) });
     check("server_plans", ServerMessage::Plans(vec![plan(), later_plan()]));
     check("server_status", ServerMessage::Status { id: 24, report: Box::new(report()) });
+}
+
+#[test]
+fn the_audit_log_is_golden() {
+    let operation = |index, verb, outcome| AuditedOperation {
+        index,
+        service: ServiceId::KV,
+        verb,
+        request: digest(0x61),
+        outcome,
+    };
+    let done = AuditOutcome::Done { kind: 3, reply: digest(0x62) };
+    let refused = AuditOutcome::Refused(Refusal::Malformed);
+    let envelope = AuditedEnvelope {
+        position: Position(12),
+        client: PublicKey([0xa1; 32]),
+        session: SessionId(7),
+        first: Sequence(3),
+        operations: vec![operation(0, 2, done), operation(2, 9, refused)],
+    };
+    let list = AuditList {
+        commit: CommitIndex(9),
+        time: Time(1_700_000_000_000_000),
+        envelopes: vec![envelope],
+    };
+    check("audit_list", list.clone());
+    check("audit_head", AuditHead { lists: 4, operations: 7, digest: digest(0x63) });
+    let requests = vec![b"\x02request".to_vec(), vec![]];
+    let records = vec![AuditRecord { before: digest(0x64), list, requests }];
+    check("server_audit", ServerMessage::Audit { id: 25, records });
+    check("server_audit_none", ServerMessage::Audit { id: 25, records: vec![] });
 }
 
 #[test]

@@ -24,6 +24,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Sleep, sleep};
 
+use crate::room::Stage;
 use crate::server::{Snapshot, Window};
 
 /// A server that has not turned for so long counts as stuck.
@@ -161,6 +162,11 @@ struct ByPeerAndKind {
     kind: String,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ByStage {
+    stage: &'static str,
+}
+
 async fn metrics(State((window, tolerated)): Shared) -> impl IntoResponse {
     let Some(snapshot) = latest(&window) else {
         return (StatusCode::SERVICE_UNAVAILABLE, String::new());
@@ -219,6 +225,24 @@ fn registry(snapshot: &Snapshot, tolerated: usize) -> Registry {
     let fetched = total(snapshot.states_fetched);
     registry.register("states_fetched", "States taken from the others", fetched);
     let Totals { log, sent_bytes, received_bytes } = snapshot.totals;
+    let stages = Family::<ByStage, Gauge>::default();
+    for stage in Stage::ALL {
+        let is_it = snapshot.room.stage == stage;
+        stages.get_or_create(&ByStage { stage: stage.name() }).set(i64::from(is_it));
+    }
+    let free = number(snapshot.room.free_bytes);
+    registry.register("disk_free_bytes", "Bytes free on the disk of the data directory", free);
+    registry.register("disk_stage", "1 for what the room on that disk allows", stages);
+    registry.register(
+        "log_fsync_microseconds",
+        "Time spent in completed syncs of the log",
+        total(log.fsync_micros),
+    );
+    registry.register(
+        "log_fsync_slowest_microseconds",
+        "The slowest sync of the log since the start",
+        number(log.fsync_slowest_micros),
+    );
     registry.register("log_fsyncs", "Completed syncs of the log", total(log.fsync_count));
     registry.register("log_bytes", "Bytes written to the log", total(log.written_bytes));
     registry.register("sent_bytes", "Bytes of messages sent", total(sent_bytes));

@@ -5,12 +5,15 @@
 //! work yet is not defined.
 
 pub(crate) mod attack;
+pub(crate) mod audit;
 pub(crate) mod auth;
+pub(crate) mod backup;
 pub(crate) mod bench;
 pub(crate) mod cluster;
 pub(crate) mod config;
 pub(crate) mod demo;
 pub(crate) mod doctor;
+pub(crate) mod gateway;
 pub(crate) mod kv;
 pub(crate) mod local;
 pub(crate) mod node;
@@ -64,8 +67,17 @@ pub(crate) enum Command {
     /// Keys and values, leases and locks
     #[command(subcommand)]
     Kv(kv::Verb),
+    /// Serve those who cannot vote themselves
+    #[command(subcommand)]
+    Gateway(gateway::Verb),
     /// Show how the servers fare, and whose word that is
     Status(status::Status),
+    /// Show, export and verify who had what done
+    #[command(subcommand)]
+    Audit(audit::Verb),
+    /// Keep what a cluster holds, and put it into a new one
+    #[command(subcommand)]
+    Backup(backup::Verb),
     /// Take servers of a local cluster over
     #[command(subcommand)]
     Attack(attack::Verb),
@@ -331,9 +343,18 @@ mod tests {
         for command in [
             "kv put",
             "kv get",
+            "kv export",
+            "kv import",
             "kv watch",
             "kv lock",
             "kv lease grant",
+            "audit tail",
+            "audit export",
+            "audit verify",
+            "backup create",
+            "backup verify",
+            "backup restore",
+            "backup schedule",
             "auth keygen",
             "auth enroll",
             "auth revoke",
@@ -341,6 +362,8 @@ mod tests {
             "cluster plan",
             "cluster sign-plan",
             "trust add",
+            "gateway http",
+            "gateway token add",
             "attack run",
             "attack take",
             "sim run",

@@ -17,8 +17,8 @@ use ravelin_model::limits::CLIENT_PATIENCE;
 use ravelin_model::requests::auth::AuthRequest;
 use ravelin_model::wire::StatusReport;
 use ravelin_model::{
-    ClusterId, Decode, Encode, Group, Misbehaviour, Operation, OperationResult, Position,
-    PublicKey, Refusal, ReplicaId, ServiceId, SessionId, SignedPlan,
+    AuditHead, AuditRecord, ClusterId, Decode, Encode, Group, Misbehaviour, Operation,
+    OperationResult, Position, PublicKey, Refusal, ReplicaId, ServiceId, SessionId, SignedPlan,
 };
 use ravelin_runtime::transport::TransportKey;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -41,6 +41,10 @@ const CLOSE_MAX: Duration = Duration::from_secs(1);
 
 /// How long servers have to say that they refuse this client, when none proved anything to it.
 const ADMISSION_MAX: Duration = Duration::from_secs(2);
+
+/// How often all servers are asked for a page of the audit log, and how long to wait in between.
+const AUDIT_ATTEMPTS: u32 = 3;
+const AUDIT_PAUSE: Duration = Duration::from_millis(500);
 
 /// With whose key a command speaks.
 pub(crate) enum Speaker<'a> {
@@ -201,6 +205,16 @@ impl Client {
         }
     }
 
+    /// Has requests ordered in one envelope, and executed.
+    pub(crate) async fn order_all(
+        &self,
+        operations: Vec<Operation>,
+    ) -> Result<Vec<OperationResult>> {
+        self.session().await?;
+        let voted = self.within(self.connection.submit(operations)).await;
+        Ok(self.explained(voted).await?.into_iter().map(|voted| voted.outcome).collect())
+    }
+
     /// The session, opened when it is first asked for. Its id is the position where it began.
     pub(crate) async fn session(&self) -> Result<SessionId> {
         let open = || async {
@@ -221,6 +235,23 @@ impl Client {
             self.check_admitted().await?;
         }
         self.explained(proven).await
+    }
+
+    /// Reads lists of the audit log that lead to `head`, with the head before them; `None` if no
+    /// server shows any.
+    pub(crate) async fn audit(
+        &self,
+        head: AuditHead,
+    ) -> Result<Option<(AuditHead, Vec<AuditRecord>)>> {
+        self.connection.connected(1).await;
+        for _ in 0..AUDIT_ATTEMPTS {
+            match self.within(self.connection.audit(head)).await {
+                // They may have been busy.
+                Err(Failure::Call(CallError::NotProven)) => tokio::time::sleep(AUDIT_PAUSE).await,
+                outcome => return self.explained(outcome).await.map(Some),
+            }
+        }
+        Ok(None)
     }
 
     /// An error if the cluster refuses this client: questions for proof pass over servers that do,
@@ -299,7 +330,7 @@ impl Client {
     }
 
     /// The reply of a service.
-    fn done<R: Decode>(&self, outcome: OperationResult) -> Result<R> {
+    pub(crate) fn done<R: Decode>(&self, outcome: OperationResult) -> Result<R> {
         match outcome {
             OperationResult::Done(reply) => R::decode("reply", &reply).map_err(trouble::senseless),
             OperationResult::Refused(refusal) => Err(trouble::refused(refusal, self.public)),
@@ -322,7 +353,7 @@ impl Client {
                 }
             }
         }
-        for server in BTreeSet::from_iter(self.connection.contradicted()) {
+        for server in self.connection.contradicted() {
             self.output.note(format_args!(
                 "server {server} told something else than what the others agree on; it was outvoted"
             ));

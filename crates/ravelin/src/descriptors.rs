@@ -11,9 +11,9 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::admin::ADMIN_CONNECTIONS_MAX;
 use crate::exit::{Error, Exit, Result};
 
-/// Descriptors of the server's own files: 900 tables that the state store keeps open, segments of the
-/// log, journals, listeners, standard streams.
-pub(crate) const OWN_FILES_MAX: usize = 1024;
+/// Descriptors of the server's own files: 128 tables that the state store keeps open, some hundred
+/// segments of the log, journals, listeners, standard streams.
+pub(crate) const OWN_FILES_MAX: usize = 512;
 /// Connections that one listener may have accepted, or be closing, beyond its limits for a moment.
 const MARGIN: usize = 128;
 /// The fewest connections of clients with which a server is of use.

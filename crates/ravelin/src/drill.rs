@@ -167,7 +167,7 @@ pub(crate) async fn connect(cluster: &LocalCluster) -> Result<Connection> {
     let unreachable = |error: anyhow::Error| {
         Error::caused(Exit::NoQuorum, error, "`ravelin local status` shows the servers")
     };
-    let connection = Connection::start(&config).map_err(unreachable)?;
+    let connection = Connection::start(&config).map_err(|error| unreachable(error.into()))?;
     tokio::time::timeout(READY_MAX, connection.open())
         .await
         .map_err(|late| unreachable(late.into()))?

@@ -26,12 +26,13 @@ pub(crate) enum Exit {
     Degraded,
     FailSafe,
     Conflict,
+    NoSpace,
     Interrupted,
 }
 
 impl Exit {
     /// All of them, by number.
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Done,
         Self::Failed,
         Self::Usage,
@@ -42,6 +43,7 @@ impl Exit {
         Self::Degraded,
         Self::FailSafe,
         Self::Conflict,
+        Self::NoSpace,
         Self::Interrupted,
     ];
 
@@ -58,6 +60,7 @@ impl Exit {
             Self::Degraded => 7,
             Self::FailSafe => 8,
             Self::Conflict => 9,
+            Self::NoSpace => 10,
             Self::Interrupted => 130,
         }
     }
@@ -75,6 +78,7 @@ impl Exit {
             Self::Degraded => "degraded",
             Self::FailSafe => "fail_safe",
             Self::Conflict => "conflict",
+            Self::NoSpace => "no_space",
             Self::Interrupted => "interrupted",
         }
     }
@@ -91,7 +95,8 @@ impl Exit {
             Self::VerificationFailed => "verification failed: signature, answer, proof or log",
             Self::Degraded => "degraded",
             Self::FailSafe => "fail-safe stop",
-            Self::Conflict => "conflict: compare failed, or exists already",
+            Self::Conflict => "conflict: compare failed, exists already, or another server's data",
+            Self::NoSpace => "no space: the disk is full, and the server stopped in good order",
             Self::Interrupted => "interrupted",
         }
     }

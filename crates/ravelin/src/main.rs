@@ -16,8 +16,8 @@ mod cli;
 mod client_command;
 mod client_settings;
 mod cluster_dir;
-mod connection;
 mod cpu_quota;
+mod data;
 mod demo;
 mod descriptors;
 mod drill;
@@ -28,9 +28,12 @@ mod hops;
 mod intake;
 mod machine;
 mod node_start;
+mod opinion;
 mod output;
 mod plan_source;
 mod processes;
+mod quarantine;
+mod room;
 mod seat;
 mod server;
 mod settings;
@@ -38,6 +41,8 @@ mod suggest;
 
 use cli::{Command, Invocation, Parsed};
 use exit::{Exit, Result};
+// What talks to a cluster is shared with the gateways.
+use ravelin_gateway::connection;
 
 fn main() -> ExitCode {
     let format = cli::format_asked_for(std::env::args_os());
@@ -72,7 +77,10 @@ fn run(invocation: &Invocation, command: Command) -> Result<()> {
         Command::Bench(arguments) => cli::bench::run(invocation, &arguments),
         // Use their services.
         Command::Kv(command) => cli::kv::run(invocation, command),
+        Command::Gateway(command) => cli::gateway::run(invocation, command),
         // Operate them.
+        Command::Backup(command) => cli::backup::run(invocation, command),
+        Command::Audit(command) => cli::audit::run(invocation, command),
         Command::Status(arguments) => cli::status::run(invocation, &arguments),
         Command::Doctor(arguments) => cli::doctor::run(invocation, &arguments),
         Command::Config(command) => cli::config::run(invocation, command),

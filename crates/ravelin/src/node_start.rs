@@ -1,22 +1,29 @@
 //! `ravelin node start`: one server, until it is told to stop.
 
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use ravelin_model::Purpose;
 use ravelin_sim::intruder;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::oneshot;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::admin;
+use crate::data::{self, DataDir, FULL};
 use crate::descriptors;
 use crate::exit::{Error, Exit, Result};
 use crate::files::identity::Identity;
 use crate::files::node::{LogFormat, LogLevel, NodeConfig};
+use crate::room::{self, Room};
 use crate::seat::Seat;
-use crate::server::{self, ServerConfig, Window};
+use crate::server::{self, Ending, ServerConfig, Stop, Window};
+
+/// How long connections of a server that stopped may take to end.
+const LISTEN_AGAIN_MAX: Duration = Duration::from_secs(10);
+/// Time between two attempts.
+const LISTEN_RETRY: Duration = Duration::from_millis(20);
 
 /// Starts the server that `config` describes, in the hands of `intruders` if named, and serves until
 /// a signal ends it.
@@ -45,8 +52,8 @@ fn prepare(identity: &mut Identity) {
 
 async fn run(config: &NodeConfig, mut seat: Seat, intruders: Option<&str>) -> Result<()> {
     let client_limits = descriptors::provide(config.client_limits, seat.group.size())?;
-    let peer_listener = listen(config.peer_listen).await?;
-    let client_listener = listen(config.client_listen).await?;
+    let mut listeners =
+        Some((listen(config.peer_listen).await?, listen(config.client_listen).await?));
     let window: Window = Arc::new(Mutex::new(None));
     if let Some(address) = config.admin_listen {
         let listener = listen(address).await?;
@@ -63,29 +70,81 @@ async fn run(config: &NodeConfig, mut seat: Seat, intruders: Option<&str>) -> Re
     );
     // Whoever has the listeners is alone in running as this server.
     prepare(&mut seat.identity);
-    let server = ServerConfig {
-        plan: seat.plan,
-        cluster: seat.cluster,
-        own: seat.replica,
-        identity: seat.identity,
-        data_dir: config.data_dir.clone(),
-        peer_listener,
-        client_listener,
-        log_retention_bytes: config.log_retention_bytes,
-        client_limits,
-        intruders: intruders.map(str::to_owned),
-    };
-    let (stop, stopped) = oneshot::channel();
+    let stop = Arc::new(Stop::default());
+    let told = Arc::clone(&stop);
     tokio::spawn(async move {
         wait_for_signal().await;
-        let _ = stop.send(()); // the server may have ended by itself
+        told.ask(Ending::Told);
     });
-    server::serve(server, window, stopped).await.map_err(|error| {
-        let hint = "the log above says what happened; `ravelin doctor` looks further";
-        Error::caused(Exit::Failed, error, hint)
-    })?;
+    let data = data_dir(config, &seat)?;
+    let mut identity = Some(seat.identity);
+    loop {
+        let (peer_listener, client_listener) = match listeners.take() {
+            Some(listeners) => listeners,
+            None => {
+                (listen_again(config.peer_listen).await?, listen_again(config.client_listen).await?)
+            }
+        };
+        let server = ServerConfig {
+            plan: seat.plan.clone(),
+            cluster: seat.cluster,
+            own: seat.replica,
+            group: seat.group,
+            identity: match identity.take() {
+                Some(identity) => identity,
+                None => reread(config)?,
+            },
+            room: Room::open(&config.data_dir, config.ballast_bytes)?,
+            data: data.clone(),
+            client_limits,
+            peer_listener,
+            client_listener,
+            intruders: intruders.map(str::to_owned),
+        };
+        match server::serve(server, Arc::clone(&window), Arc::clone(&stop)).await? {
+            Ending::Told => break,
+            Ending::NoSpace => return Err(stopped_for_room(config)),
+            Ending::Diverged(commit) => {
+                let mut known = reread(config)?;
+                data::give_up_diverged(&data, &mut known, commit)?;
+                identity = Some(known);
+            }
+        }
+    }
     tracing::info!("stopped in good order");
     Ok(())
+}
+
+/// The identity as the server that ran a moment ago left it.
+fn reread(config: &NodeConfig) -> Result<Identity> {
+    let mut identity = Identity::read(&config.identity)?;
+    prepare(&mut identity);
+    Ok(identity)
+}
+
+/// Where the server's data are, and whose they must be.
+fn data_dir(config: &NodeConfig, seat: &Seat) -> Result<DataDir> {
+    let dir = config.data_dir.clone();
+    let member = seat.plan.plan.members.get(seat.replica.index());
+    let member =
+        member.ok_or_else(|| Error::usage("not a member of the plan", "check the plan"))?;
+    let owner = data::owner(&seat.cluster, &member.identity);
+    Ok(DataDir {
+        dir,
+        owner,
+        member: seat.replica,
+        log_retention_bytes: config.log_retention_bytes,
+    })
+}
+
+fn stopped_for_room(config: &NodeConfig) -> Error {
+    let cause = format!(
+        "less than {} MiB left on the disk of {}: the server stopped in good order, and takes one of \
+         the f faults that the cluster tolerates",
+        room::STOP_BELOW_BYTES >> 20,
+        config.data_dir.display()
+    );
+    Error::new(Exit::NoSpace, cause, FULL)
 }
 
 /// Refuses an intruder that nobody knows, or where there is something to lose.
@@ -103,6 +162,17 @@ fn check_drill(seat: &Seat, names: &str) -> Result<()> {
         return Err(Error::usage(cause, "`ravelin attack list` names them; join several by `+`"));
     }
     Ok(())
+}
+
+/// Listens where a server of this process did until a moment ago.
+async fn listen_again(address: std::net::SocketAddr) -> Result<TcpListener> {
+    let until = Instant::now() + LISTEN_AGAIN_MAX;
+    loop {
+        match listen(address).await {
+            Err(_) if Instant::now() < until => tokio::time::sleep(LISTEN_RETRY).await,
+            listening => return listening,
+        }
+    }
 }
 
 async fn listen(address: std::net::SocketAddr) -> Result<TcpListener> {

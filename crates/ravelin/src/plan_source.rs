@@ -35,6 +35,17 @@ pub(crate) async fn fetch(
     key: &TransportKey,
     patience: Duration,
 ) -> Result<SignedPlan> {
+    let mut chain = fetch_chain(servers, fingerprint, key, patience).await?;
+    Ok(chain.pop().expect("a chain that was followed has a plan"))
+}
+
+/// The same, with all plans from the first one to that in force.
+pub(crate) async fn fetch_chain(
+    servers: &[ServerAddress],
+    fingerprint: ClusterId,
+    key: &TransportKey,
+    patience: Duration,
+) -> Result<Vec<SignedPlan>> {
     let mut asked = JoinSet::new();
     for server in servers {
         let (server, key) = (server.clone(), key.clone());
@@ -46,7 +57,7 @@ pub(crate) async fn fetch(
     let mut failure = None;
     while let Some(shown) = asked.join_next().await {
         match shown {
-            Ok(Ok(signed)) => return Ok(signed),
+            Ok(Ok(chain)) => return Ok(chain),
             // What is wrong says more than what is missing.
             Ok(Err(error)) if error.exit() == Exit::VerificationFailed => failure = Some(error),
             Ok(Err(error)) => failure = failure.or(Some(error)),
@@ -58,13 +69,13 @@ pub(crate) async fn fetch(
     }))
 }
 
-/// The plan as one server shows it.
+/// The chain of plans as one server shows it.
 async fn show(
     server: &ServerAddress,
     fingerprint: ClusterId,
     key: &TransportKey,
     patience: Duration,
-) -> Result<SignedPlan> {
+) -> Result<Vec<SignedPlan>> {
     let question = ClientMessage::Plans.encode();
     let answer = ask(key, &server.address, &question, patience).await.map_err(unreachable)?;
     let unbelievable = |cause: &str| {
@@ -84,7 +95,7 @@ async fn show(
     if !signed.plan.members.iter().any(|member| member.transport == presented) {
         return Err(unbelievable("this server holds the key of no member of the cluster"));
     }
-    Ok(signed.clone())
+    Ok(chain)
 }
 
 fn unreachable(error: AskError) -> Error {

@@ -12,6 +12,7 @@ use ravelin_model::{ClusterId, Group, Member, ReplicaId, SignedPlan};
 use rustix::fs::Access;
 use serde::Serialize;
 
+use crate::data;
 use crate::exit::{Error, Exit, Result};
 use crate::files::identity::{Identity, READ_ONLY};
 use crate::files::node::NodeConfig;
@@ -97,6 +98,11 @@ impl Seat {
         checks.note("data directory", check_data_dir(&config.data_dir), |()| {
             config.data_dir.display().to_string()
         });
+        if let Some((cluster, (_, member))) = cluster.as_ref().zip(replica.as_ref()) {
+            let owner = data::owner(cluster, &member.identity);
+            let owned = data::check_owner(&config.data_dir, &owner);
+            checks.note("owner of the data", owned, |()| "this server, or nobody yet".to_owned());
+        }
         let until = Instant::now() + LISTEN_PATIENCE;
         for (name, address) in config.listeners() {
             checks.note(name, check_free(name, address, until), |()| format!("{address} is free"));

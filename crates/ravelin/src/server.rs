@@ -1,36 +1,39 @@
 //! One server: its replica, disk and sockets put together.
 
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use crate::data::{self, DataDir};
+use crate::exit::{Error, Exit, Result};
 use crate::files::identity::Identity;
 use crate::hops;
 use crate::intake::{Intake, Taken};
+use crate::opinion::Others;
+use crate::quarantine;
+use crate::room::{self, Room, Stage};
 use anyhow::Context as _;
 use ravelin_crypto::{Keyring, Scheme, SigningKey};
 use ravelin_model::limits::TRANSFER_LAG_DEFAULT;
 use ravelin_model::transfer::StateRequest;
 use ravelin_model::wire::{ServerMessage, StatusReport};
 use ravelin_model::{
-    Action, Actions, ClusterId, Encode as _, Envelope, Epoch, LogRecord, Place, Protocol,
-    PublicKey, Purpose, Refusal, ReplicaId, SignedPlan, Suspicion, Time,
+    Action, Actions, ClusterId, CommitIndex, Encode as _, Envelope, Epoch, Group, LogRecord, Place,
+    Protocol, PublicKey, Purpose, Refusal, ReplicaId, SignedPlan, Suspicion, Time,
 };
 use ravelin_multicast::Message;
 use ravelin_replication::{
-    ClientInput, ConnectionId, Event, Replica, Setup, Status, peer, recorded_place, recorded_plans,
+    ClientInput, ConnectionId, Event, HaltReason, Replica, Setup, Status, peer, recorded_plans,
 };
 use ravelin_runtime::clock::Clock;
 use ravelin_runtime::driver::{self, Effect, Node, Totals, World};
-use ravelin_runtime::log::{Log, LogConfig};
-use ravelin_runtime::store::{DiskState, StoreConfig};
+use ravelin_runtime::log::{Log, LogError};
 use ravelin_runtime::transport::clients::{ClientConfig, ClientLimits, ClientListener};
 use ravelin_runtime::transport::peers::{Peer, PeerConfig, PeerNetwork};
 use ravelin_runtime::transport::{ChannelLimits, Priority, Received, Timing, TransportKey};
 use ravelin_services::Services;
 use ravelin_sim::intruder::{self, Deed, Intruded, Means, Server};
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 /// What a server needs to start.
 pub(crate) struct ServerConfig {
@@ -40,16 +43,18 @@ pub(crate) struct ServerConfig {
     pub(crate) cluster: ClusterId,
     /// Which member this server is.
     pub(crate) own: ReplicaId,
+    /// Size and resilience.
+    pub(crate) group: Group,
     /// Its keys.
     pub(crate) identity: Identity,
     /// Where its log and state live.
-    pub(crate) data_dir: PathBuf,
+    pub(crate) data: DataDir,
+    /// The room on that disk.
+    pub(crate) room: Room,
     /// Where it listens to the other servers.
     pub(crate) peer_listener: TcpListener,
     /// Where it listens to clients.
     pub(crate) client_listener: TcpListener,
-    /// Bytes of committed blocks kept for laggards.
-    pub(crate) log_retention_bytes: u64,
     /// How many clients, and how patient with them.
     pub(crate) client_limits: ClientLimits,
     /// Names of the intruders in whose hands it is, for drills.
@@ -65,6 +70,8 @@ pub(crate) struct Snapshot {
     pub(crate) states_fetched: u64,
     /// What its host has done.
     pub(crate) totals: Totals,
+    /// The room on its disk.
+    pub(crate) room: room::View,
     /// When this was taken.
     pub(crate) taken: Instant,
 }
@@ -72,16 +79,63 @@ pub(crate) struct Snapshot {
 /// Where a server leaves its snapshots; `None` until it has taken part once.
 pub(crate) type Window = Arc<Mutex<Option<Snapshot>>>;
 
-/// Opens the disk, starts the sockets and serves until `stop`.
+/// Why a server stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// It was told to.
+    Told,
+    /// Its disk is full.
+    NoSpace,
+    /// The others agree on another state after this commit than it has.
+    Diverged(CommitIndex),
+}
+
+/// Asks a server to stop; the first reason counts.
+#[derive(Debug, Default)]
+pub(crate) struct Stop {
+    reason: Mutex<Option<Ending>>,
+    bell: Notify,
+}
+
+impl Stop {
+    /// Asks for it.
+    pub(crate) fn ask(&self, why: Ending) {
+        self.reason.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(why);
+        self.bell.notify_one();
+    }
+
+    /// Waits until somebody asks.
+    async fn asked(&self) {
+        while self.reason.lock().unwrap_or_else(PoisonError::into_inner).is_none() {
+            self.bell.notified().await;
+        }
+    }
+
+    fn take(&self) -> Option<Ending> {
+        self.reason.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// Opens the disk, starts the sockets and serves until somebody asks it to stop.
+///
+/// # Errors
+/// The disk; the process must end.
 pub(crate) async fn serve(
     mut config: ServerConfig,
     window: Window,
-    stop: oneshot::Receiver<()>,
-) -> anyhow::Result<()> {
-    let keyring = keyring(&config)?;
+    stop: Arc<Stop>,
+) -> Result<Ending> {
+    let wired = |error: anyhow::Error| Error::caused(Exit::Failed, error, LOOK);
+    let keyring = keyring(&config).map_err(wired)?;
     let (replica, log) = open(&mut config, &keyring)?;
-    let server = in_hands(&config, replica)?;
+    let server = in_hands(&config, replica).map_err(wired)?;
     let transport = TransportKey::from_seed(&config.identity.transport);
+    let others = Others {
+        members: config.plan.plan.members.clone().into(),
+        own: config.own,
+        group: config.group,
+        key: transport.clone(),
+    };
     let members = config.plan.plan.members.iter().enumerate();
     let peers = members
         .map(|(index, member)| Peer {
@@ -99,23 +153,53 @@ pub(crate) async fn serve(
         limits: ChannelLimits::PEER,
         timing: Timing::default(),
     })
-    .context("the plan's members cannot be told apart")?;
+    .context("the plan's members cannot be told apart")
+    .map_err(wired)?;
     let clients = ClientListener::start(ClientConfig {
         key: transport,
         listener: config.client_listener,
         limits: config.client_limits,
         timing: Timing::default(),
     });
+    let (ring, rung) = oneshot::channel();
+    let asked = Arc::clone(&stop);
+    let bell = tokio::spawn(async move {
+        asked.asked().await;
+        let _ = ring.send(()); // the server may have ended by itself
+    });
     let intake = Intake::new(clients.0.guests());
-    let world = World { own: config.own, peers: network, clients, log, stop };
-    let clock = Clock::start();
-    let epoch = server.replica().keyring().epoch();
-    let own = config.own;
-    let identity = config.identity;
-    let deeds = Vec::new();
-    let host = Host { server, own, identity, epoch, window, intake, clock, deeds };
-    driver::run(host, world).await.context("the log failed; this server must not go on")
+    let world = World { own: config.own, peers: network, clients, log, stop: rung };
+    let mut host = Host {
+        epoch: server.replica().keyring().epoch(),
+        server,
+        own: config.own,
+        identity: config.identity,
+        data: config.data,
+        room: config.room,
+        others,
+        stop: Arc::clone(&stop),
+        window,
+        intake,
+        clock: Clock::start(),
+        deeds: Vec::new(),
+    };
+    host.follow_room(host.room.view().stage);
+    let ended = driver::run(host, world).await;
+    bell.abort();
+    ended.map_err(of_log)?;
+    Ok(stop.take().unwrap_or(Ending::Told))
 }
+
+fn of_log(error: LogError) -> Error {
+    let (exit, hint) = match &error {
+        LogError::Io { source, .. } => data::of_io(source),
+        _ => (Exit::Failed, LOOK),
+    };
+    Error::caused(exit, error, hint).context("the log failed; this server must not go on")
+}
+
+/// What to do where the cause says it all.
+const LOOK: &str = "the log above says what happened; `ravelin doctor` looks further";
 
 /// The server as the drill wants it: correct, or in the hands of intruders, which only a local
 /// cluster permits.
@@ -153,31 +237,14 @@ fn keyring(config: &ServerConfig) -> anyhow::Result<Keyring> {
 }
 
 /// Opens state and log and builds the replica that they describe.
-fn open(config: &mut ServerConfig, keyring: &Keyring) -> anyhow::Result<(Replica, Log)> {
-    let member = config.plan.plan.members.get(config.own.index());
-    let identity = member.map(|member| member.identity).context("not a member of the plan")?;
-    let owner =
-        ravelin_crypto::domain_digest("ravelin data owner v1", &[&config.cluster.0.0, &identity.0]);
-    std::fs::create_dir_all(&config.data_dir)
-        .with_context(|| format!("cannot create {}", config.data_dir.display()))?;
-    let state = DiskState::open(&config.data_dir.join("state"), &StoreConfig::new(owner.0))
-        .context("cannot open the state store")?;
-    let known = recorded_place(&state);
+fn open(config: &mut ServerConfig, keyring: &Keyring) -> Result<(Replica, Log)> {
+    let data::Opened { state, log, records } = data::open(&config.data, &mut config.identity)?;
     let in_force = recorded_plans(&state).pop().unwrap_or_else(|| config.plan.clone());
     let member = in_force.plan.members.get(config.own.index());
-    let in_force = member.context("not a member of the plan in force")?.block;
-    let mut records = Vec::new();
-    let mut keep = |tag: ravelin_runtime::log::Tag, bytes: &[u8]| {
-        let place = Place::from_number(tag.0);
-        if place > known {
-            records.push(LogRecord { place, bytes: bytes.to_vec() });
-        }
-    };
-    let log_config =
-        LogConfig { retention_bytes: config.log_retention_bytes, ..LogConfig::new(owner.0) };
-    let (log, recovery) = Log::open(&config.data_dir.join("log"), log_config, &mut keep)
-        .context("cannot open the log")?;
-    tracing::info!(records = recovery.record_count, end = ?recovery.end, "log opened");
+    let in_force = member.map(|member| member.block).ok_or_else(|| {
+        let cause = "this server is not a member of the plan in force";
+        Error::new(Exit::Failed, cause, LOOK)
+    })?;
     let spare = follow(&mut config.identity, &in_force);
     let present = config.identity.block_seed(&in_force);
     let present = present.or_else(|| config.identity.block_seeds().next());
@@ -203,6 +270,10 @@ struct Host {
     server: Server,
     own: ReplicaId,
     identity: Identity,
+    data: DataDir,
+    room: Room,
+    others: Others,
+    stop: Arc<Stop>,
     /// The epoch in which it last said something.
     epoch: Epoch,
     window: Window,
@@ -266,6 +337,79 @@ impl Host {
     }
 }
 
+impl Host {
+    /// Does what the room on the disk demands.
+    fn follow_room(&mut self, stage: Stage) {
+        let free = self.room.view().free_bytes >> 20;
+        let dir = self.data.dir.display();
+        match stage {
+            Stage::Ample => tracing::info!("{free} MiB free on the disk of {dir}"),
+            Stage::Busy => tracing::warn!(
+                "{free} MiB free on the disk of {dir}: writes of clients are refused until there is more"
+            ),
+            Stage::ReadOnly => tracing::error!(
+                "the disk of {dir} is full: its ballast is given up, writes are refused; with {} MiB \
+                 left this server stops",
+                room::STOP_BELOW_BYTES >> 20
+            ),
+            Stage::Stop => {
+                tracing::error!(
+                    "{free} MiB left on the disk of {dir}: this server stops in good order"
+                );
+                self.stop.ask(Ending::NoSpace);
+            }
+        }
+        self.server.close_admission(stage.retry_after_ms());
+    }
+
+    /// Whether the plan in force gives this server a key that it holds.
+    fn has_key(&self) -> bool {
+        let replica = self.server.replica();
+        replica.keyring().member(self.own) == Some(&replica.key().public())
+    }
+
+    /// What this server says of itself, with what its host knows.
+    fn amended(&self, mut report: StatusReport) -> StatusReport {
+        if self.room.view().stage != Stage::Ample {
+            let own = report.members.get_mut(self.own.index()).map(|member| &mut member.state);
+            for state in own.into_iter().chain([&mut report.state]) {
+                if state == "correct" {
+                    room::REPORTED.clone_into(state);
+                }
+            }
+        }
+        report
+    }
+
+    /// It halted because others contradict its state: asks whether they go on without it.
+    fn on_divergence(&self, commit: CommitIndex) {
+        if matches!(self.server, Server::Intruded(_)) {
+            return; // its state says nothing
+        }
+        tracing::error!(
+            "f+1 servers contradict this server's state after commit {}: it halts, and takes one of \
+             the f faults that the cluster tolerates",
+            commit.0
+        );
+        match quarantine::diverged(&self.data.dir) {
+            Ok(None) => {
+                let (others, stop) = (self.others.clone(), Arc::clone(&self.stop));
+                tokio::spawn(async move {
+                    others.wait_for_quorum(commit).await;
+                    stop.ask(Ending::Diverged(commit));
+                });
+            }
+            Ok(Some(kept)) => tracing::error!(
+                "it has given up a state before, in {}: it does so once, and stays halted. Compare the \
+                 two with the others' and look at the program's and the machine's soundness; once that \
+                 directory is moved away, the server repairs itself again",
+                kept.display()
+            ),
+            Err(error) => tracing::error!("{}; {}", error.message(), error.advice()),
+        }
+    }
+}
+
 impl Protocol for Host {
     type Message = Wire;
     type Event = Event;
@@ -280,6 +424,9 @@ impl Protocol for Host {
     }
 
     fn on_time(&mut self, now: Time, out: &mut Actions<Self>) {
+        if let Some(stage) = self.room.look() {
+            self.follow_room(stage);
+        }
         self.act(out, |server, deeds| server.on_time(now, deeds));
     }
 
@@ -325,6 +472,12 @@ impl Node for Host {
 
     fn effect(&mut self, event: Event) -> Effect {
         match event {
+            // Nobody would believe what is signed by a key that is no member's.
+            Event::ToClient(_, ServerMessage::Answers { .. }) if !self.has_key() => Effect::None,
+            Event::ToClient(connection, ServerMessage::Status { id, report }) => {
+                let report = Box::new(self.amended(*report));
+                Effect::ToClient(connection.0, ServerMessage::Status { id, report }.encode())
+            }
             Event::ToClient(connection, message) => {
                 Effect::ToClient(connection.0, message.encode())
             }
@@ -337,6 +490,9 @@ impl Node for Host {
             }
             Event::Status(status) => {
                 tracing::info!(?status, "status changed");
+                if let Status::FailSafe(HaltReason::Diverged { commit }) = status {
+                    self.on_divergence(commit);
+                }
                 Effect::None
             }
         }
@@ -407,9 +563,9 @@ impl Node for Host {
 
     fn show(&self, totals: &Totals) {
         let replica = self.server.replica();
-        let (report, states_fetched) = (replica.report(), replica.fetched_count());
-        let (totals, taken) = (*totals, Instant::now());
-        let snapshot = Snapshot { report, states_fetched, totals, taken };
+        let (report, states_fetched) = (self.amended(replica.report()), replica.fetched_count());
+        let (totals, room, taken) = (*totals, self.room.view(), Instant::now());
+        let snapshot = Snapshot { report, states_fetched, totals, room, taken };
         *self.window.lock().unwrap_or_else(PoisonError::into_inner) = Some(snapshot);
     }
 

@@ -9,6 +9,7 @@
 //! The paper, section 5.2 (masking by replicated deterministic execution); exactly-once execution
 //! as in the MAFTIA transaction service, section 8.
 
+mod audit;
 mod ending;
 mod gathered;
 mod recorded;
@@ -33,6 +34,8 @@ use crate::members::Members;
 use crate::sessions::{self, Known, SessionRecord};
 use crate::state::{ENTRY_WORK, SERVICE_ID_MAX, State};
 
+pub use audit::AUDIT_BYTES_MAX;
+use audit::{AuditLog, Audited};
 pub use ending::recorded_successor;
 use gathered::Gathered;
 pub use gathered::{
@@ -119,12 +122,15 @@ struct Run {
     reply_bytes: usize,
     /// Work charged so far.
     work: usize,
+    /// What was executed for the first time.
+    audited: Audited,
 }
 
 impl Run {
-    fn new(session: SessionRecord, kept: Vec<Answer>) -> Self {
+    fn new(session: SessionRecord, kept: Vec<Answer>, audited: Audited) -> Self {
         let kept_bytes = kept.iter().map(|answer| answer.result.bytes()).sum();
-        Self { session, kept, answers: Vec::new(), kept_bytes, reply_bytes: 0, work: 0 }
+        let (answers, reply_bytes, work) = (Vec::new(), 0, 0);
+        Self { session, kept, answers, kept_bytes, reply_bytes, work, audited }
     }
 
     fn push(&mut self, answer: Answer) {
@@ -161,6 +167,7 @@ pub struct Execution {
     /// Agreed time and horizon of the last commit executed.
     time: Time,
     horizon: Round,
+    audit: AuditLog,
 }
 
 impl Execution {
@@ -178,6 +185,7 @@ impl Execution {
             position: progress.map_or(Position(0), |known| known.position),
             time: progress.map_or(Time(0), |known| known.ordering.time),
             horizon: progress.map_or(Round(0), |known| known.ordering.horizon()),
+            audit: AuditLog::default(),
         }
     }
 
@@ -213,7 +221,8 @@ impl Execution {
 
     /// Whether `client` may be shown what `service` holds. What sessions hold is nobody's business.
     pub fn may_see(&self, service: ServiceId, client: &PublicKey) -> bool {
-        is_asked(service) && self.application.may_ask(service, &mut self.state.queries(), client)
+        (is_asked(service) || service == ServiceId::AUDIT)
+            && self.application.may_ask(service, &mut self.state.queries(), client)
     }
 
     /// Answers a request that only reads, from the state after the last commit. Beside the reply: the
@@ -276,6 +285,7 @@ impl Execution {
             self.execute_votes(&block.body.votes);
         }
         self.sweep(&mut gathered.changes);
+        self.write_audit(committed.state.commit, std::mem::take(&mut gathered.audited));
         self.write_progress(committed);
         self.write_successor();
         self.horizon = committed.state.horizon();
@@ -297,7 +307,7 @@ impl Execution {
             return gathered.answer(envelope, answers, Kind::Fresh);
         }
         if envelope.session == SessionId(0) {
-            let answer = self.open_session(envelope);
+            let answer = self.open_session(envelope, gathered);
             return gathered.answer(envelope, vec![answer], Kind::Fresh);
         }
         let store = self.state.of(ServiceId::SESSION);
@@ -317,7 +327,7 @@ impl Execution {
         if !kept.is_empty() {
             gathered.charge(envelope.client, work_of(&kept), 0);
         }
-        let run = Run::new(session, kept);
+        let run = Run::new(session, kept, Audited::of(self.position, envelope));
         let answers = self.run(envelope, run, kind, gathered);
         gathered.answer(envelope, answers, kind);
     }
@@ -342,7 +352,7 @@ impl Execution {
                     run.push(kept.unwrap_or_else(forgotten));
                 }
                 Known::New if is_close(operation) => {
-                    return self.close_session(envelope, run, index);
+                    return self.close_session(envelope, run, index, gathered);
                 }
                 Known::New => {
                     let context = Context {
@@ -354,9 +364,10 @@ impl Execution {
                     self.state.take_work(); // what came before was not this operation's
                     let executing = self.operate(operation, &context, &run, &mut gathered.changes);
                     let work = self.state.take_work();
-                    let free = match executing {
-                        Executing::Read(_) => 0,
-                        Executing::Done(_) => OPERATION_WORK_FREE,
+                    let (work, free) = match executing {
+                        Executing::Read(_) => (work, 0),
+                        // What is noted of it costs at least that much.
+                        Executing::Done(_) => (work.max(ENTRY_WORK), OPERATION_WORK_FREE),
                     };
                     run.work += work.saturating_sub(free);
                     gathered.charge(envelope.client, work, free);
@@ -364,6 +375,7 @@ impl Execution {
                         Executing::Read(result) => run.push(self.answer(sequence, index, result)),
                         Executing::Done(result) => {
                             let answer = self.answer(sequence, index, result);
+                            run.audited.note(index, operation, &answer.result);
                             run.keep(&answer);
                             run.push(answer);
                         }
@@ -373,24 +385,36 @@ impl Execution {
         }
         if kind == Kind::Fresh {
             let store = self.state.of(ServiceId::SESSION);
-            let Run { session, kept, .. } = run;
+            let Run { session, kept, audited, .. } = run;
             // A repetition with reads in it keeps nothing new.
             let kept = if kept.len() > known { kept.as_slice() } else { &[] };
             sessions::save(store, envelope.session, session, envelope.first, kept, self.time);
+            gathered.audit(audited);
         }
         run.answers
     }
 
     /// Ends the session at the operation with this index; the ones after it find none.
-    fn close_session(&mut self, envelope: &Envelope, mut run: Run, closing: u16) -> Vec<Answer> {
+    fn close_session(
+        &mut self,
+        envelope: &Envelope,
+        mut run: Run,
+        closing: u16,
+        gathered: &mut Gathered,
+    ) -> Vec<Answer> {
         sessions::close(self.state.of(ServiceId::SESSION), envelope.session, &run.session);
         let rest = numbered(envelope).filter(|(index, _)| *index >= closing);
-        for (index, (sequence, _)) in rest {
+        for (index, (sequence, operation)) in rest {
             let is_closing = index == closing;
             let closed = || Ok(SessionReply::Closed.encode());
             let result = if is_closing { closed() } else { Err(Refusal::UnknownSession) };
-            run.push(self.answer(sequence, index, result));
+            let answer = self.answer(sequence, index, result);
+            if is_closing {
+                run.audited.note(index, operation, &answer.result);
+            }
+            run.push(answer);
         }
+        gathered.audit(run.audited);
         run.answers
     }
 
@@ -456,22 +480,29 @@ impl Execution {
         }
     }
 
-    fn open_session(&mut self, envelope: &Envelope) -> Answer {
-        let is_opening = match envelope.operations.as_slice() {
+    fn open_session(&mut self, envelope: &Envelope, gathered: &mut Gathered) -> Answer {
+        let opening = match envelope.operations.as_slice() {
             [only] if only.service == ServiceId::SESSION => {
-                SessionRequest::decode("session request", &only.request) == Ok(SessionRequest::Open)
+                let request = SessionRequest::decode("session request", &only.request);
+                (request == Ok(SessionRequest::Open)).then_some(only)
             }
-            _ => false,
+            _ => None,
+        };
+        let Some(opening) = opening else {
+            return self.answer(envelope.first, 0, Err(Refusal::Malformed));
         };
         let (position, time) = (self.position, self.time);
-        let result = if is_opening {
-            let store = self.state.of(ServiceId::SESSION);
-            sessions::open(store, envelope.client, envelope.first.0, position, time)
-        } else {
-            Err(Refusal::Malformed)
-        };
-        let result = result.map(|session| SessionReply::Opened(session).encode());
-        self.answer(envelope.first, 0, result)
+        let store = self.state.of(ServiceId::SESSION);
+        let opened = sessions::open(store, envelope.client, envelope.first.0, position, time);
+        let is_new = opened == Ok(SessionId(position.0)); // otherwise it is told again
+        let result = opened.map(|session| SessionReply::Opened(session).encode());
+        let answer = self.answer(envelope.first, 0, result);
+        if is_new {
+            let mut audited = Audited::of(position, envelope);
+            audited.note(0, opening, &answer.result);
+            gathered.audit(audited);
+        }
+        answer
     }
 
     fn refuse_all(&self, envelope: &Envelope, refusal: Refusal) -> Vec<Answer> {
@@ -506,7 +537,8 @@ impl Execution {
 
 /// Whether clients may ask `service`.
 fn is_asked(service: ServiceId) -> bool {
-    service <= SERVICE_ID_MAX && ![ServiceId::SESSION, ServiceId::MEMBERS].contains(&service)
+    const OWN: [ServiceId; 3] = [ServiceId::SESSION, ServiceId::MEMBERS, ServiceId::AUDIT];
+    service <= SERVICE_ID_MAX && !OWN.contains(&service)
 }
 
 fn knows(session: &SessionRecord, sequence: Sequence) -> Known {

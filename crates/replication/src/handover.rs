@@ -23,6 +23,8 @@ pub struct Handover {
     plan: ClusterPlan,
     vote: HandoverVote,
     signatures: BTreeMap<ReplicaId, Signature>,
+    /// Whether the own signature came back, good or not.
+    is_back: bool,
     next: Time,
     pause: Duration,
 }
@@ -41,7 +43,7 @@ impl Handover {
         let epoch = keyring.epoch();
         let vote = HandoverVote { replica: own, epoch, commit, plan: digest, signature };
         let signatures = BTreeMap::new();
-        Self { plan, vote, signatures, next: Time(0), pause: TELL_PAUSE }
+        Self { plan, vote, signatures, is_back: false, next: Time(0), pause: TELL_PAUSE }
     }
 
     /// This replica's signature.
@@ -50,10 +52,11 @@ impl Handover {
         self.vote
     }
 
-    /// Whether `member` signed the same.
+    /// Whether `member` signed the same. Of this replica, whether its signature came back: it counts
+    /// for nobody else where the replica has no key in the epoch, and tells the same about its disk.
     #[must_use]
     pub fn is_signed_by(&self, member: ReplicaId) -> bool {
-        self.signatures.contains_key(&member)
+        self.signatures.contains_key(&member) || self.is_back && member == self.vote.replica
     }
 
     /// Digest of the plan that follows.
@@ -80,6 +83,7 @@ impl Handover {
 
     /// Takes a member's signature; the plan with a quorum's, once they are there.
     pub fn take(&mut self, keyring: &Keyring, vote: &HandoverVote) -> Option<SignedPlan> {
+        self.is_back |= *vote == self.vote;
         let key = keyring.member(vote.replica)?;
         let is_known = self.signatures.contains_key(&vote.replica);
         let is_same = (vote.epoch, vote.plan) == (self.vote.epoch, self.vote.plan);

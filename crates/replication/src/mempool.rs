@@ -48,6 +48,8 @@ pub struct Mempool {
     statements: VecDeque<SignedStatement>,
     /// Members' orders of new keys, one of each member.
     rekeys: BTreeMap<ReplicaId, SignedRekey>,
+    /// What clients are told to wait while this replica takes no more envelopes.
+    closed: Option<Busy>,
 }
 
 #[derive(Debug, Default)]
@@ -71,11 +73,14 @@ impl Mempool {
     /// block, is taken without effect.
     ///
     /// # Errors
-    /// [`Busy`] when the client's quota or the replica's is full.
+    /// [`Busy`] when the client's quota or the replica's is full, or the replica takes no more.
     pub fn admit(&mut self, envelope: &VerifiedEnvelope) -> Result<(), Busy> {
         let digest = envelope.digest();
         if self.waiting.contains_key(&digest) || self.under_way.contains_key(&digest) {
             return Ok(());
+        }
+        if let Some(busy) = self.closed {
+            return Err(busy);
         }
         let size = envelope.size();
         if !self.has_room(&envelope.client, size) {
@@ -83,6 +88,12 @@ impl Mempool {
         }
         self.push(digest, Envelope::clone(envelope), size);
         Ok(())
+    }
+
+    /// Takes no more envelopes from clients, or takes them again. What waits already goes into blocks,
+    /// and what others propose is executed as ever.
+    pub fn close(&mut self, busy: Option<Busy>) {
+        self.closed = busy;
     }
 
     /// Adds a vote for the next block; the oldest of its kind gives way when there are too many, and

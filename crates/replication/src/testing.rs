@@ -285,6 +285,9 @@ impl Application for Toys {
         for client in &plan.clients {
             store.of(ServiceId::AUTH).put(&client.key.0, Vec::new());
         }
+        for key in &plan.administrators {
+            store.of(ServiceId::AUTH).put(&key.0, b"a".to_vec());
+        }
     }
 
     fn admits(&self, store: &mut dyn ServiceStores, client: &PublicKey) -> bool {
@@ -297,7 +300,10 @@ impl Application for Toys {
         store: &mut dyn ServiceStores,
         client: &PublicKey,
     ) -> bool {
-        service == ServiceId::KV && self.admits(store, client)
+        let is_administrator =
+            store.of(ServiceId::AUTH).get(&client.0).is_some_and(|it| it == b"a");
+        let is_client = self.admits(store, client);
+        service == ServiceId::KV && is_client || service == ServiceId::AUDIT && is_administrator
     }
 
     fn execute(

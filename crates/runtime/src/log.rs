@@ -8,7 +8,8 @@
 //!
 //! Assumptions: an fdatasync that succeeds keeps its promise; a power loss keeps or loses each
 //! sector written since, in any combination. What fails is told apart: an end torn by a crash is
-//! dropped ([`LogEnd::Torn`]), corruption of what was durable is [`LogError::Damaged`], a lost file
+//! dropped ([`LogEnd::Torn`]), corruption of what was durable is [`LogError::Damaged`], a write that
+//! went to the wrong place [`LogError::Misdirected`] where that can be told, a lost file
 //! [`LogError::MissingSegment`]. A log that was rolled back as a whole looks intact: the protocol
 //! asks the other replicas. The bytes: `docs/wire.md`.
 //!
@@ -21,6 +22,7 @@
 mod archive;
 mod disk;
 mod format;
+mod origin;
 mod preparer;
 mod recover;
 mod segment;
@@ -40,10 +42,13 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 use tail::{Stamp, Tail};
 
 /// Payload of a record at most, in segments that are large enough.
 pub const RECORD_BYTES_MAX: usize = 8 << 20;
+/// Size of a segment by default: the least that holds any record, and soon zeroed.
+pub const SEGMENT_BYTES_DEFAULT: u64 = 16 << 20;
 /// Smallest segment.
 pub const SEGMENT_BYTES_MIN: u64 = 1024;
 /// Appended bytes held in memory at most; more are written ahead of the sync.
@@ -76,10 +81,9 @@ pub struct LogConfig {
 }
 
 impl LogConfig {
-    /// The defaults: segments of 16 MiB, the least that holds any record and soon zeroed; 1 GiB of
-    /// them kept.
+    /// The defaults: segments of [`SEGMENT_BYTES_DEFAULT`]; 1 GiB of them kept.
     pub fn new(owner: [u8; 32]) -> Self {
-        Self { owner, segment_bytes: 16 << 20, retention_bytes: 1 << 30 }
+        Self { owner, segment_bytes: SEGMENT_BYTES_DEFAULT, retention_bytes: 1 << 30 }
     }
 }
 
@@ -101,6 +105,10 @@ pub struct LogCounters {
     pub written_bytes: u64,
     /// Completed calls of fdatasync.
     pub fsync_count: u64,
+    /// Time that they took, in microseconds.
+    pub fsync_micros: u64,
+    /// Time of the slowest of them, in microseconds.
+    pub fsync_slowest_micros: u64,
     /// Segments begun.
     pub segment_count: u64,
 }
@@ -153,6 +161,23 @@ pub enum LogError {
         /// Offset of the first bad marker or record; 0: the header.
         offset: u64,
     },
+    /// What belongs elsewhere in the log was written over what was durable: as
+    /// [`LogError::Damaged`]. The disk, its controller or its firmware mixes up addresses.
+    #[error(
+        "the log is damaged in segment {} at offset {offset}: what is there belongs into segment {} \
+         at offset {from_offset}",
+        segment.0, from.0
+    )]
+    Misdirected {
+        /// The segment.
+        segment: SegmentNumber,
+        /// Offset of the first bad marker or record.
+        offset: u64,
+        /// Where what is there belongs.
+        from: SegmentNumber,
+        /// Its offset there.
+        from_offset: u64,
+    },
     /// A segment that must exist does not: as [`LogError::Damaged`].
     #[error("segment {} of the log is missing", segment.0)]
     MissingSegment {
@@ -167,6 +192,23 @@ pub enum LogError {
         /// The limit.
         max: usize,
     },
+}
+
+impl LogError {
+    /// Whether the log has lost what it promised to keep, and not merely cannot be opened now.
+    #[must_use]
+    pub fn is_loss(&self) -> bool {
+        match self {
+            Self::Damaged { .. } | Self::Misdirected { .. } | Self::MissingSegment { .. } => true,
+            Self::Io { .. }
+            | Self::Failed
+            | Self::Locked { .. }
+            | Self::ForeignOwner { .. }
+            | Self::NotALog { .. }
+            | Self::Version { .. }
+            | Self::TooLarge { .. } => false,
+        }
+    }
 }
 
 /// An open log: one writer, any number of [`Archive`] readers.
@@ -199,9 +241,9 @@ impl Log {
     /// # Errors
     ///
     /// [`LogError::Locked`], [`LogError::ForeignOwner`], [`LogError::NotALog`] and
-    /// [`LogError::Version`]: this is not ours to open. [`LogError::Damaged`] and
-    /// [`LogError::MissingSegment`]: nothing was changed; the replica goes on as a learner with a
-    /// new log. [`LogError::Io`]: the disk.
+    /// [`LogError::Version`]: this is not ours to open. Those of which [`LogError::is_loss`] is true:
+    /// nothing was changed; the replica goes on as a learner with a new log. [`LogError::Io`]: the
+    /// disk.
     ///
     /// # Panics
     ///
@@ -212,6 +254,33 @@ impl Log {
         visit: Visit<'_>,
     ) -> Result<(Self, Recovery), LogError> {
         Self::open_on(Box::new(SystemDisk), dir, config, visit)
+    }
+
+    /// Whether `dir` holds a log, whole or not.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub fn is_in(dir: &Path) -> io::Result<bool> {
+        match segment::list(dir) {
+            Ok(segments) => Ok(!segments.is_empty()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Refuses the log in `dir`, if there is one, when it is not `owner`'s. Changes nothing, locks nothing.
+    ///
+    /// # Errors
+    /// [`LogError::ForeignOwner`], [`LogError::Version`], [`LogError::Io`].
+    pub fn check_owner(dir: &Path, owner: &[u8; 32]) -> Result<(), LogError> {
+        if !Self::is_in(dir).map_err(|source| LogError::Io { doing: "look for a log", source })? {
+            return Ok(());
+        }
+        let io = |source| LogError::Io { doing: "list the segments", source };
+        for number in segment::list(dir).map_err(io)? {
+            Segment::open(dir, number, owner)?;
+        }
+        Ok(())
     }
 
     fn open_on(
@@ -382,8 +451,12 @@ impl Log {
         self.write_out()?;
         let filled = std::mem::take(&mut self.filled);
         for tail in filled.iter().chain([&self.tail]) {
+            let begun = Instant::now();
             self.disk.sync(&tail.segment.file)?;
+            let took = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
             self.counters.fsync_count += 1;
+            self.counters.fsync_micros = self.counters.fsync_micros.saturating_add(took);
+            self.counters.fsync_slowest_micros = self.counters.fsync_slowest_micros.max(took);
         }
         for tail in filled.iter().chain([&self.tail]) {
             self.index.publish(&tail.segment, tail.tags, tail.end());
@@ -395,12 +468,11 @@ impl Log {
         Ok(())
     }
 
-    /// Seals the segment being written and goes on in the next.
+    /// Seals the segment being written and goes on in the next, which is there first: a seal promises it.
     fn begin_segment(&mut self) -> io::Result<()> {
+        let next = self.preparer.take(self.tail.segment.number.next())?;
         self.tail.push_marker(MarkerKind::Seal, &mut self.stamp);
         self.write_out()?;
-        self.preparer.prepare(self.tail.segment.number.next());
-        let next = self.preparer.take()?;
         let filled =
             std::mem::replace(&mut self.tail, Tail::new(next, HEADER_BYTES, TagRange::EMPTY));
         self.filled.push(filled);

@@ -30,6 +30,10 @@ pub const EXIT_STORE_FAILED: i32 = 74;
 /// The engine's files, beside the mark.
 const ENGINE_DIR: &str = "engine";
 const STATE: &str = "state";
+/// What a store says of damage that was found while it served, for its next opening.
+const NOTE: &str = "damaged.txt";
+/// Bytes of that note that are read.
+const NOTE_BYTES_MAX: u64 = 4096;
 /// Where the number of the last sync is, apart from the replica's keys.
 const SYNCS: &str = "syncs";
 const SYNC_COUNT: &[u8] = b"count";
@@ -37,6 +41,9 @@ const SYNC_COUNT: &[u8] = b"count";
 const WORKER_THREADS: usize = 2;
 /// The engine's journal is cut into files of about this size; its least.
 const JOURNAL_BYTES_MAX: u64 = 64 << 20;
+
+/// Tables that the engine keeps open: descriptors are few, and clients take the rest.
+const FILES_MAX: usize = 128;
 
 /// Configuration of a state store.
 #[derive(Clone, Debug)]
@@ -99,6 +106,18 @@ pub enum StoreError {
         #[source]
         source: fjall::Error,
     },
+    /// It was found damaged while it served: as [`StoreError::Damaged`].
+    #[error("the state store was found damaged while it served: {what}")]
+    KnownDamaged {
+        /// What was found.
+        what: String,
+    },
+    /// Its mark is gone or rotten, so nobody knows what it had promised: as [`StoreError::Damaged`].
+    #[error("the mark of the state store in {dir} is missing or rotten")]
+    MarkLost {
+        /// The store's directory.
+        dir: PathBuf,
+    },
     /// It has lost batches that were durable: as [`StoreError::Damaged`].
     #[error("the state store holds sync {found}, but sync {promised} was completed")]
     RolledBack {
@@ -109,8 +128,27 @@ pub enum StoreError {
     },
 }
 
+impl StoreError {
+    /// Whether the store has lost or spoiled what it held, and not merely cannot be opened now.
+    #[must_use]
+    pub fn is_loss(&self) -> bool {
+        match self {
+            Self::Damaged { .. }
+            | Self::KnownDamaged { .. }
+            | Self::MarkLost { .. }
+            | Self::RolledBack { .. } => true,
+            Self::Io { .. }
+            | Self::Locked { .. }
+            | Self::ForeignOwner { .. }
+            | Self::NotAStore { .. }
+            | Self::Version { .. } => false,
+        }
+    }
+}
+
 /// A replica's state on disk.
 pub struct DiskState {
+    dir: PathBuf,
     database: Database,
     state: Keyspace,
     syncs: Keyspace,
@@ -126,27 +164,55 @@ impl DiskState {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Damaged`] and [`StoreError::RolledBack`]: the replica needs another's state.
-    /// All others: an operator must look.
+    /// Those of which [`StoreError::is_loss`] is true: the replica needs another's state. All others:
+    /// an operator must look.
     pub fn open(dir: &Path, config: &StoreConfig) -> Result<Self, StoreError> {
         let io = |source| StoreError::Io { doing: "prepare the store's directory", source };
         let lock = directory::lock(dir).map_err(io)?;
         let lock = lock.ok_or_else(|| StoreError::Locked { dir: dir.to_path_buf() })?;
         let mark = Mark::open(dir, ENGINE_DIR, &config.owner)?;
+        if let Some(what) = note(dir).map_err(io)? {
+            return Err(StoreError::KnownDamaged { what });
+        }
         let engine = dir.join(ENGINE_DIR);
-        let damaged = |source| StoreError::Damaged { source };
-        let database = open_or_repair(&engine, config).map_err(damaged)?;
+        let database = open_or_repair(&engine, config).map_err(refused)?;
         let options = || KeyspaceCreateOptions::default().max_memtable_size(config.memtable_bytes);
-        let state = database.keyspace(STATE, options).map_err(damaged)?;
-        let syncs = database.keyspace(SYNCS, options).map_err(damaged)?;
-        let store = Self { database, state, syncs, mark, _lock: lock };
+        let state = database.keyspace(STATE, options).map_err(refused)?;
+        let syncs = database.keyspace(SYNCS, options).map_err(refused)?;
+        let store = Self { dir: dir.to_path_buf(), database, state, syncs, mark, _lock: lock };
         store.check_mark()?;
         Ok(store)
     }
 
+    /// Whether `dir` holds a store, whole or not.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub fn is_in(dir: &Path) -> io::Result<bool> {
+        dir.join(ENGINE_DIR).try_exists()
+    }
+
+    /// Refuses the store in `dir`, if there is one, when it is not `owner`'s. Changes nothing, locks
+    /// nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::ForeignOwner`], [`StoreError::Version`], [`StoreError::Io`].
+    pub fn check_owner(dir: &Path, owner: &[u8; 32]) -> Result<(), StoreError> {
+        Mark::check_owner(dir, owner)
+    }
+
+    /// Reads everything once: whatever is rotten is found.
+    #[cfg(test)]
+    fn read_through(&self) -> Result<(), StoreError> {
+        for entry in self.state.iter() {
+            entry.into_inner().map_err(refused)?;
+        }
+        Ok(())
+    }
+
     /// Every completed sync must be in the store.
     fn check_mark(&self) -> Result<(), StoreError> {
-        let count = self.syncs.get(SYNC_COUNT).map_err(|source| StoreError::Damaged { source })?;
+        let count = self.syncs.get(SYNC_COUNT).map_err(refused)?;
         let count = count.and_then(|bytes| bytes.first_chunk().copied());
         let (found, promised) = (count.map_or(0, u64::from_le_bytes), self.mark.sync_count());
         if found < promised {
@@ -177,7 +243,8 @@ impl DiskState {
 
 impl StateBackend for DiskState {
     fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
-        let value = self.state.get(key).unwrap_or_else(|error| fatal("read the state", &error));
+        let value = self.state.get(key);
+        let value = value.unwrap_or_else(|error| self.fail("read the state", &error));
         value.map(|value| value.to_vec())
     }
 
@@ -196,7 +263,7 @@ impl StateBackend for DiskState {
         };
         for entry in entries {
             let entry = entry.into_inner();
-            let (key, value) = entry.unwrap_or_else(|error| fatal("scan the state", &error));
+            let (key, value) = entry.unwrap_or_else(|error| self.fail("scan the state", &error));
             if visit(&key, &value).is_break() {
                 return;
             }
@@ -209,11 +276,13 @@ impl StateBackend for DiskState {
     fn write(&mut self, batch: &[(Vec<u8>, Option<Vec<u8>>)]) {
         let is_key = |key: &[u8]| (1..=KEY_BYTES_MAX).contains(&key.len());
         assert!(batch.iter().all(|(key, _)| is_key(key)), "a key of the state has a length");
-        self.try_write(batch).unwrap_or_else(|error| fatal("write the state", &error));
+        self.try_write(batch).unwrap_or_else(|error| self.fail("write the state", &error));
     }
 
     fn sync(&mut self) {
-        self.try_sync().unwrap_or_else(|error| fatal("sync the state", &error));
+        if let Err(error) = self.try_sync() {
+            self.fail("sync the state", &error);
+        }
     }
 }
 
@@ -222,6 +291,7 @@ fn open_engine(dir: &Path, config: &StoreConfig) -> fjall::Result<Database> {
         .cache_size(config.cache_bytes)
         .manual_journal_persist(true)
         .max_journaling_size(JOURNAL_BYTES_MAX)
+        .max_cached_files(Some(FILES_MAX))
         .worker_threads(WORKER_THREADS)
         .open()
 }
@@ -244,11 +314,73 @@ fn open_or_repair(dir: &Path, config: &StoreConfig) -> fjall::Result<Database> {
     open_engine(dir, config)
 }
 
-/// Ends the process: a replica that cannot read or write its state must not answer, and what a
-/// failed write or fsync left behind is known only after a restart.
-fn fatal(doing: &'static str, error: &(dyn Error + 'static)) -> ! {
-    tracing::error!(error, "cannot {doing}; this server stops");
-    std::process::exit(EXIT_STORE_FAILED)
+impl DiskState {
+    /// Ends the process: a replica that cannot read or write its state must not answer, and what a
+    /// failed write or fsync left behind is known only after a restart. What is rotten is noted, for
+    /// the engine may well open again what it cannot read.
+    fn fail(&self, doing: &'static str, error: &fjall::Error) -> ! {
+        let cause: &(dyn Error + 'static) = error;
+        tracing::error!(error = cause, "cannot {doing}; this server stops");
+        if is_corruption(error) {
+            leave_note(&self.dir, &format!("cannot {doing}: {error}"));
+        }
+        std::process::exit(EXIT_STORE_FAILED)
+    }
+}
+
+/// Why the engine refuses, in the words of callers.
+fn refused(error: fjall::Error) -> StoreError {
+    if is_corruption(&error) {
+        return StoreError::Damaged { source: error };
+    }
+    let source = io::Error::other(error);
+    StoreError::Io { doing: "open the state store", source }
+}
+
+/// Whether the engine found its own files spoiled: not that the disk is full, read-only or out of
+/// reach, and not that there are no descriptors.
+fn is_corruption(error: &fjall::Error) -> bool {
+    if matches!(
+        error,
+        fjall::Error::Poisoned | fjall::Error::Locked | fjall::Error::KeyspaceDeleted
+    ) {
+        return false;
+    }
+    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+    let mut io: Option<&io::Error> = None;
+    while let (Some(error), None) = (cause, io) {
+        io = error.downcast_ref();
+        cause = error.source();
+    }
+    // A file of its own that is gone, or that ends too early, is a loss.
+    io.is_none_or(|io| io.raw_os_error().is_none() || io.kind() == io::ErrorKind::NotFound)
+}
+
+/// What an earlier life of the store found.
+fn note(dir: &Path) -> io::Result<Option<String>> {
+    use io::Read as _;
+    let file = match File::open(dir.join(NOTE)) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let mut bytes = Vec::new();
+    file.take(NOTE_BYTES_MAX).read_to_end(&mut bytes)?;
+    Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+/// Leaves a note for the next opening. If that fails too, the store fails again where it did.
+fn leave_note(dir: &Path, what: &str) {
+    let write = || {
+        use io::Write as _;
+        let mut file = File::create(dir.join(NOTE))?;
+        file.write_all(what.as_bytes())?;
+        file.sync_all()?;
+        directory::sync(dir)
+    };
+    if let Err(error) = write() {
+        tracing::error!(%error, "cannot note what was found in {}", dir.display());
+    }
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@
 //! |---|---|---|
 //! | [`Auth`] | enrolled clients and administrators | who is let in |
 //! | [`Kv`] | enrolled clients | entries, transactions, leases, locks |
+//! | the audit log, which `replication` keeps | administrators | who had what executed |
 //!
 //! An administrator's key that is not enrolled as a client is let in for [`Auth`] alone: so an order
 //! can be submitted while no client is left, and an approving key opens no data.
@@ -62,6 +63,7 @@ impl Application for Services {
     ) -> bool {
         match service {
             ServiceId::AUTH => self.admits(store, client),
+            ServiceId::AUDIT => self.auth.is_administrator(store.of(ServiceId::AUTH), client),
             _ => self.auth.is_client(store.of(ServiceId::AUTH), client),
         }
     }

@@ -43,6 +43,7 @@ const SEEDS: &str = "crates/sim/tests/seeds.rs";
 const SCENARIOS: &str = "crates/sim/tests/scenarios.rs";
 const REGRESSIONS: &str = "crates/sim/tests/regressions.rs";
 const FOLLOWING: &str = "crates/multicast/src/following.rs";
+const AUDIT: &str = "crates/replication/src/execution/audit/tests.rs";
 const EPOCHS: &str = "crates/replication/src/replica/tests/epochs.rs";
 const TRANSFER: &str = "crates/replication/src/transfer/tests.rs";
 const OFFERING: &str = "crates/replication/src/offering/tests.rs";
@@ -81,6 +82,11 @@ pub const ALL: &[Planted] = &[
         "anchor_one_round_early",
         "a slot is decided through an anchor that is too near",
         &[FORKING_LEADER, (VIEWS, "four_replicas_never_disagree_whatever_they_see")],
+    ),
+    planted(
+        "audit_entry_dropped",
+        "only the first operation of an envelope is recorded",
+        &[(AUDIT, "every_operation_executed_stands_in_the_log_once")],
     ),
     planted("envelope_signatures_ignored", "a block's envelopes need no good signature", &[]),
     planted("epoch_goes_on", "commits beyond an epoch's end are executed", &[]),

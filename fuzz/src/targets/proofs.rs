@@ -133,6 +133,7 @@ fn world() -> &'static World {
             administrators_needed: 1,
             clients: vec![ClientEntry { name: "alice".into(), key: key(60).public() }],
             rekey_interval_min_s: 3600,
+            checkpoint_every: 1024,
         };
         let mut plan = SignedPlan { plan, signatures: vec![] };
         sign_plan(&mut plan, &key(50));

@@ -62,7 +62,7 @@ const IMPURE: &[(&str, &str)] = &[
 const DRIVERS: [&str; 3] =
     ["crates/runtime/src/driver.rs", "crates/runtime/src/client.rs", "crates/sim/src/sim.rs"];
 /// They only give a core the codec or the face that its driver asks for: one call becomes one call.
-const ADAPTERS: [&str; 2] = ["crates/ravelin/src/server.rs", "crates/ravelin/src/connection.rs"];
+const ADAPTERS: [&str; 2] = ["crates/ravelin/src/server.rs", "crates/gateway/src/connection.rs"];
 /// An intruder is a protocol around another one: it may hand it messages.
 const INTRUDERS: &str = "crates/sim/src/intruder/";
 /// The calls that feed a protocol.

@@ -81,8 +81,10 @@ impl Session {
         match self.judge_proof(statements, shown.as_ref(), &state_key, out) {
             Ok(Shown::Proven(statement)) => {
                 self.proofs.remove(&ticket);
-                let value = shown.and_then(|shown| shown.value);
-                let event = Event::Proven { ticket, value, statement, shown_by: from };
+                let shown = shown.expect("what is proven was shown");
+                let value = shown.value.clone();
+                let proof = Box::new((statements.to_vec(), shown));
+                let event = Event::Proven { ticket, value, statement, proof, shown_by: from };
                 return out.push(ClientAction::Deliver(event));
             }
             // Asked again where that epoch begins, or where nobody shows it in time.

@@ -117,6 +117,7 @@ impl Session {
     ) {
         self.on_read_reply(now, from, ticket, None, out);
         self.on_no_proof(now, from, ticket, out);
+        self.on_no_audit(now, from, ticket, out);
     }
 
     /// Takes it that `from` will not admit an envelope, or answer a read. One member's word only

@@ -226,9 +226,10 @@ fn a_proof_signed_by_a_quorum_is_believed_whoever_shows_it() {
         let (ticket, member) = prove(&mut fixture, b"key");
         let signed =
             (0..fixture.group.quorum()).map(|member| fixture.sign(member, statement)).collect();
-        fixture.tell(member.index(), proof(ticket, signed, &shown));
-        let value = Some(b"value".to_vec());
-        let event = Event::Proven { ticket, value, statement, shown_by: member };
+        let signed: Vec<_> = signed;
+        fixture.tell(member.index(), proof(ticket, signed.clone(), &shown));
+        let (value, proof) = (Some(b"value".to_vec()), Box::new((signed, shown)));
+        let event = Event::Proven { ticket, value, statement, proof, shown_by: member };
         assert_eq!(fixture.take_events(), [event]);
     }
 }
@@ -295,10 +296,11 @@ fn a_proof_of_something_else_is_refused() {
 fn absence_is_proven_too() {
     let mut fixture = Fixture::four();
     let (statement, shown) = fixture.state((b"other", b"x"), b"key");
-    let signed = (1..4).map(|member| fixture.sign(member, statement)).collect();
+    let signed: Vec<_> = (1..4).map(|member| fixture.sign(member, statement)).collect();
     let (ticket, member) = prove(&mut fixture, b"key");
-    fixture.tell(member.index(), proof(ticket, signed, &shown));
-    let event = Event::Proven { ticket, value: None, statement, shown_by: member };
+    fixture.tell(member.index(), proof(ticket, signed.clone(), &shown));
+    let proof = Box::new((signed, shown));
+    let event = Event::Proven { ticket, value: None, statement, proof, shown_by: member };
     assert_eq!(fixture.take_events(), [event]);
 }
 

@@ -13,7 +13,7 @@ mod usage;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 use ravelin_model::ReplicaId;
 
 use super::Invocation;
@@ -48,7 +48,7 @@ Each makes a cluster of its own in a temporary directory, and removes it.";
 
 /// Arguments of `bench`.
 #[derive(Args)]
-#[command(after_long_help = HELP)]
+#[command(after_long_help = HELP, group = ArgGroup::new("reported").args(["attack", "away"]))]
 pub(crate) struct Bench {
     /// Bytes of a value
     #[arg(long, value_name = "BYTES", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=65_536))]
@@ -75,7 +75,7 @@ pub(crate) struct Bench {
     #[arg(long, value_name = "N", requires = "attack", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=100))]
     pairs: u16,
     /// Write the comparison to a file, or add a row of --away to it
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "reported")]
     report: Option<PathBuf>,
     /// Measure a cluster that nobody asks anything
     #[arg(long, conflicts_with = "attack")]

@@ -13,6 +13,7 @@ use ravelin_model::{
 use serde::Serialize;
 
 use super::Invocation;
+use super::backup;
 use crate::client_settings::ClientSettings;
 use crate::exit::{Error, Exit, Result};
 use crate::files::card::{self, RawMember};
@@ -66,6 +67,10 @@ pub(crate) struct Plan {
     /// A client known from the start; several times for several
     #[arg(long, value_name = "NAME=KEY", value_parser = client_entry)]
     client: Vec<ClientEntry>,
+    /// A backup that the cluster is to be restored from: its clients are known from the start, and
+    /// the incarnation is the one after its own
+    #[arg(long, value_name = "FILE")]
+    backup: Option<PathBuf>,
     /// Leader slots of a round, at most f+1
     #[arg(long, value_name = "N", default_value_t = LEADERS_PER_ROUND_DEFAULT)]
     leaders_per_round: u16,
@@ -126,13 +131,18 @@ pub(crate) fn run(invocation: &Invocation, verb: Verb) -> Result<()> {
 
 fn make_plan(invocation: &Invocation, arguments: Plan) -> Result<()> {
     let members = arguments.cards.iter().map(|path| card::read(path)).collect::<Result<_>>()?;
+    let backup = arguments.backup.as_deref().map(backup::read).transpose()?;
+    let (incarnation, clients) = match &backup {
+        Some(backup) => (backup.next_incarnation()?, backup.clients_beside(arguments.client)),
+        None => (Incarnation(1), arguments.client),
+    };
     let majority = arguments.administrator.len() / 2 + 1;
     let majority = u16::try_from(majority).unwrap_or(u16::MAX);
     let plan = ClusterPlan {
         version: PLAN_VERSION,
         name: arguments.name,
         purpose: Purpose::Production,
-        incarnation: Incarnation(1),
+        incarnation,
         epoch: Epoch(1),
         previous: None,
         fault_model: match arguments.fault_model {
@@ -145,7 +155,7 @@ fn make_plan(invocation: &Invocation, arguments: Plan) -> Result<()> {
         members,
         administrators: arguments.administrator,
         administrators_needed: arguments.administrators_needed.unwrap_or(majority),
-        clients: arguments.client,
+        clients,
         rekey_interval_min_s: plan::REKEY_INTERVAL_MIN_S_DEFAULT,
         checkpoint_every: CHECKPOINT_EVERY_DEFAULT,
     };

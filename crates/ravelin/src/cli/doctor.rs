@@ -11,6 +11,7 @@ use super::{Invocation, local};
 use crate::cluster_dir::LocalCluster;
 use crate::exit::{Error, Exit, Result};
 use crate::output::Format;
+use crate::quarantine;
 
 /// Free space below which a server would soon be in trouble.
 const FREE_BYTES_MIN: u64 = 4 << 30;
@@ -50,10 +51,14 @@ pub(crate) fn run(invocation: &Invocation, arguments: &Doctor) -> Result<()> {
     let place = dir.clone().unwrap_or_else(std::env::temp_dir);
     let mut findings = vec![free_space(&place)?, open_files(), sync_time(&place)?];
     if let Some(dir) = &dir {
-        let servers = local::look(&LocalCluster::open(dir)?)?;
+        let cluster = LocalCluster::open(dir)?;
+        let servers = local::look(&cluster)?;
         findings.extend(
             servers.judged().map(|(good, found, advice)| finding("server", good, found, advice)),
         );
+        for server in &cluster.servers {
+            findings.extend(moved_aside(&server.config.data_dir)?);
+        }
     }
     let bad = findings.iter().filter(|finding| !finding.good).count();
     invocation.output.print(&Findings { findings })?;
@@ -82,6 +87,15 @@ fn free_space(place: &Path) -> Result<Finding> {
     let found = format!("{} MiB free at {}", free >> 20, place.display());
     let advice = "free some: a server keeps up to 1 GiB of log beside its state";
     Ok(finding("disk space", free >= FREE_BYTES_MIN, found, advice))
+}
+
+/// What a server found damaged and moved aside.
+fn moved_aside(data_dir: &Path) -> Result<Vec<Finding>> {
+    let advice = "its `why.txt` says what happened: look after the disk, then remove the directory";
+    let found = |dir: PathBuf| {
+        finding("quarantine", false, format!("data lie aside in {}", dir.display()), advice)
+    };
+    Ok(quarantine::list(data_dir)?.into_iter().map(found).collect())
 }
 
 fn open_files() -> Finding {

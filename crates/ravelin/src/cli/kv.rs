@@ -3,8 +3,11 @@
 //! Keys and values are bytes: text in arguments, anything in files. What does not fit the limits is
 //! refused before anything is sent.
 
-mod bytes;
+pub(crate) mod bytes;
 mod entries;
+pub(crate) mod entry_file;
+pub(crate) mod export;
+pub(crate) mod import;
 mod leases;
 mod locks;
 mod transaction_file;
@@ -38,6 +41,10 @@ pub(crate) enum Verb {
     Cas(write::Cas),
     /// List keys and values in key order
     List(entries::List),
+    /// Write entries to a file
+    Export(export::Export),
+    /// Set the entries of a file
+    Import(import::Import),
     /// Print changes as they happen, until interrupted
     Watch(watch::Watch),
     /// Do several things in one step, if conditions hold
@@ -59,6 +66,8 @@ pub(crate) fn run(invocation: &Invocation, verb: Verb) -> Result<()> {
         Verb::Delete(arguments) => write::delete(invocation, arguments),
         Verb::Cas(arguments) => write::cas(invocation, arguments),
         Verb::List(arguments) => entries::list(invocation, arguments),
+        Verb::Export(arguments) => export::export(invocation, &arguments),
+        Verb::Import(arguments) => import::import(invocation, &arguments),
         Verb::Watch(arguments) => watch::watch(invocation, arguments),
         Verb::Txn(arguments) => transactions::txn(invocation, &arguments),
         Verb::Lease(verb) => leases::run(invocation, verb),

@@ -1,14 +1,12 @@
 //! `ravelin status`: how the servers fare, and whose word that is.
 
-mod merge;
-
 use std::fmt;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use ravelin_gateway::picture::{self, Picture, ServerView, View};
 use serde::Serialize;
 
-use self::merge::{Picture, ServerView, View};
 use super::Invocation;
 use crate::client_command::{self, Client, Interruption, Speaker};
 use crate::exit::{Error, Exit, Result};
@@ -80,7 +78,7 @@ async fn look(client: &Client) -> Result<Report> {
         }
         let is_enough = answered_at.is_some_and(|first| first.elapsed() >= PATIENCE);
         if reports.len() == size || is_enough {
-            return Ok(Report::of(client, &merge::merge(client.group(), &reports)));
+            return Ok(Report::of(client, &picture::merge(client.group(), &reports)));
         }
         if until <= Instant::now() {
             let cause = format!("none of {size} servers answers within {:?}", client.timeout());

@@ -2,10 +2,18 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use ravelin_model::Time;
+
 /// Now, in universal time: `2031-12-24T18:00:00Z`.
 pub(crate) fn now() -> String {
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs());
     written(seconds)
+}
+
+/// The date of an agreed time, to the millisecond.
+pub(crate) fn of(time: Time) -> String {
+    let date = written(time.0 / 1_000_000);
+    format!("{}.{:03}Z", date.trim_end_matches('Z'), time.0 / 1_000 % 1_000)
 }
 
 /// The date `seconds` after the beginning of 1970.

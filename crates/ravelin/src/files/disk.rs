@@ -221,6 +221,41 @@ impl Drop for DraftDir {
     }
 }
 
+/// A file that is written line by line, and appears under its name when it is complete.
+pub(crate) struct DraftFile {
+    draft: Draft,
+    out: io::BufWriter<File>,
+    target: PathBuf,
+}
+
+impl DraftFile {
+    /// An empty one; refused if `target` is taken.
+    pub(crate) fn new(target: &Path) -> Result<Self> {
+        refuse_existing(target)?;
+        let draft = Draft::write(target, "", Privacy::Secret)?;
+        let file = OpenOptions::new().append(true).open(&draft.0);
+        let file = file.map_err(|error| Error::system("write", target, &error))?;
+        Ok(Self { draft, out: io::BufWriter::new(file), target: target.to_owned() })
+    }
+
+    /// Appends a line.
+    pub(crate) fn line(&mut self, text: &str) -> Result<()> {
+        let written = self.out.write_all(text.as_bytes()).and_then(|()| self.out.write_all(b"\n"));
+        written.map_err(|error| Error::system("write", &self.target, &error))
+    }
+
+    /// Gives the file its name. Nothing is replaced.
+    pub(crate) fn install(self) -> Result<()> {
+        let Self { draft, mut out, target } = self;
+        let failed = |error| Error::system("write", &target, &error);
+        out.flush().and_then(|()| out.get_ref().sync_all()).map_err(failed)?;
+        fs::hard_link(&draft.0, &target)
+            .map_err(|error| Error::system("create", &target, &error))?;
+        drop(draft);
+        sync(parent(&target))
+    }
+}
+
 /// A file in the making, removed when dropped.
 struct Draft(PathBuf);
 
@@ -287,7 +322,7 @@ pub(crate) fn random<const N: usize>() -> Result<[u8; N]> {
 }
 
 /// Makes the names in `dir` durable.
-fn sync(dir: &Path) -> Result<()> {
+pub(crate) fn sync(dir: &Path) -> Result<()> {
     File::open(dir)
         .and_then(|dir| dir.sync_all())
         .map_err(|error| Error::system("make durable", dir, &error))

@@ -12,6 +12,12 @@ pub(crate) fn decode<const N: usize>(text: &str) -> Option<[u8; N]> {
     fill(text, &mut bytes).then_some(bytes)
 }
 
+/// The bytes that `text` spells, however many, if it is hexadecimal digits in pairs.
+pub(crate) fn decode_all(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = vec![0; text.len() / 2];
+    fill(text, &mut bytes).then_some(bytes)
+}
+
 /// The lower-case digits of `bytes`.
 pub(crate) fn encode(bytes: &[u8]) -> String {
     let digit =

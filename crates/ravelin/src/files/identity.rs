@@ -3,7 +3,8 @@
 //!
 //! **Guarantee:** the seeds leave memory for the file only, and are erased in memory; a block key that
 //! could be asked for is in the file, durably, before anybody hears of it; once an epoch uses it, the
-//! file holds the one before no longer.
+//! file holds the one before no longer. A server whose log is lost has no key with which it had signed
+//! anything, so it cannot contradict what it forgot.
 //!
 //! Besides the block key of the epoch there is always a next one, for which a server asks when it lost
 //! what it had promised (a key that signs again after that could fork its chain). Both are tried
@@ -43,6 +44,8 @@ pub(crate) struct Identity {
     /// `None`: the file is of an earlier release, and [`Identity::prepare`] has not been called.
     next_block: Option<Seed>,
     pub(crate) transport: Seed,
+    /// Whether a log was begun that may hold promises made with one of the block keys.
+    log_begun: bool,
     upkeep: Upkeep,
 }
 
@@ -73,6 +76,8 @@ struct RawIdentity {
     block_seed: SecretHex,
     next_block_seed: Option<SecretHex>,
     transport_seed: SecretHex,
+    #[serde(default)]
+    log_begun: bool,
 }
 
 impl Identity {
@@ -85,6 +90,7 @@ impl Identity {
             block: fresh()?,
             next_block: Some(fresh()?),
             transport: fresh()?,
+            log_begun: false,
             upkeep: Upkeep::Unknown,
         })
     }
@@ -101,6 +107,7 @@ impl Identity {
             block: raw.block_seed.0,
             next_block: raw.next_block_seed.map(|seed| seed.0),
             transport: raw.transport_seed.0,
+            log_begun: raw.log_begun,
             upkeep: Upkeep::Unknown,
         };
         if identity.has_equal_seeds() {
@@ -174,17 +181,56 @@ impl Identity {
         Ok(true)
     }
 
+    /// Whether this server's log was begun: one that is not there any more is lost.
+    pub(crate) fn is_log_begun(&self) -> bool {
+        self.log_begun
+    }
+
+    /// Notes that the log was begun, before anything is signed that it must remember.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub(crate) fn begin_log(&mut self) -> Result<()> {
+        if self.log_begun {
+            return Ok(());
+        }
+        let begun =
+            Self { log_begun: true, ..self.with_keys(self.block.clone(), self.next_block.clone()) };
+        disk::replace_secret(&self.file, &begun.text())?;
+        *self = begun;
+        Ok(())
+    }
+
+    /// Gives up both block keys for fresh ones, which no plan names: the server has lost what it
+    /// promised with the ones before, and takes part again once an epoch gives it a new one. It does
+    /// not matter how much was lost, or whether a crash comes before what else is done about it.
+    ///
+    /// # Errors
+    /// The file cannot be written. The keys are as before: the server must not run.
+    pub(crate) fn give_up_keys(&mut self) -> Result<()> {
+        let without = Self { log_begun: false, ..self.with_block(fresh()?)? };
+        disk::replace_secret(&self.file, &without.text())?;
+        *self = without;
+        Ok(())
+    }
+
     /// The same server with the block key of `block`, and a fresh next one: for when it is written.
     fn with_block(&self, block: Seed) -> Result<Self> {
-        Ok(Self {
+        let fresh = Some(fresh()?);
+        Ok(Self { upkeep: Upkeep::Possible, ..self.with_keys(block, fresh) })
+    }
+
+    fn with_keys(&self, block: Seed, next_block: Option<Seed>) -> Self {
+        Self {
             file: self.file.clone(),
             created: self.created.clone(),
             identity: self.identity.clone(),
             block,
-            next_block: Some(fresh()?),
+            next_block,
             transport: self.transport.clone(),
-            upkeep: Upkeep::Possible,
-        })
+            log_begun: self.log_begun,
+            upkeep: self.upkeep,
+        }
     }
 
     fn text(&self) -> Zeroizing<String> {
@@ -195,6 +241,9 @@ impl Identity {
         );
         text.number("version", VERSION.into());
         text.set("created", self.created.as_str());
+        if self.log_begun {
+            text.set("log_begun", true);
+        }
         let mut text = Zeroizing::new(text.finish());
         push_seed(&mut text, "identity_seed", &self.identity);
         push_seed(&mut text, "block_seed", &self.block);

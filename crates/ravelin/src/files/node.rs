@@ -13,6 +13,7 @@ use super::card::{check_address, check_name};
 use super::disk::{self, beside};
 use super::syntax::{Text, parse, path_text};
 use crate::exit::{Error, Result};
+use crate::room::BALLAST_BYTES_DEFAULT;
 use crate::settings::{Layers, Origin, Setting, Shown, Sources};
 
 /// Where health and metrics are served, unless the file says otherwise.
@@ -21,6 +22,10 @@ pub(crate) const ADMIN_LISTEN_DEFAULT: &str = "127.0.0.1:7703";
 const LOG_RETENTION_BYTES_MIN: u64 = 64 << 20;
 /// The most connections that a node file may ask for.
 const CLIENTS_MAX: usize = 65_536;
+/// The least ballast: what it gives back must let a server go on for a while.
+const BALLAST_BYTES_MIN: u64 = 32 << 20;
+/// The most: more would be a waste of the disk.
+const BALLAST_BYTES_MAX: u64 = 16 << 30;
 
 /// A node file with all that flags and environment changed in it, checked. Paths are absolute.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +54,8 @@ pub(crate) struct NodeConfig {
     pub(crate) log_retention_bytes: u64,
     /// How many clients, and how patient with them.
     pub(crate) client_limits: ClientLimits,
+    /// Bytes kept free on the data directory's disk for when it is full.
+    pub(crate) ballast_bytes: u64,
     /// Least importance of what is logged.
     pub(crate) log_level: LogLevel,
     /// Form of the log on stderr.
@@ -153,6 +160,7 @@ struct RawLimits {
     clients_per_address_max: Option<u64>,
     clients_per_key_max: Option<u64>,
     strangers_max: Option<u64>,
+    ballast_bytes: Option<u64>,
 }
 
 #[derive(Default, Deserialize)]
@@ -220,18 +228,16 @@ impl NodeConfig {
         let peer_address = layers.pick("peer_address", None, Some(raw.peer_address), String::new());
         let client_address =
             layers.pick("client_address", None, Some(raw.client_address), String::new());
-        let log_retention_bytes = layers.pick(
-            "limits.log_retention_bytes",
-            None,
-            raw.limits.log_retention_bytes,
-            LOG_RETENTION_BYTES_DEFAULT,
-        );
+        let (kept, default) = (raw.limits.log_retention_bytes, LOG_RETENTION_BYTES_DEFAULT);
+        let log_retention_bytes = layers.pick("limits.log_retention_bytes", None, kept, default);
         let client_limits = client_limits(&raw.limits, &mut layers)?;
+        let ballast = raw.limits.ballast_bytes;
+        let ballast_bytes =
+            layers.pick("limits.ballast_bytes", None, ballast, BALLAST_BYTES_DEFAULT);
         let log_level =
             layers.pick("log.level", overrides.log_level, raw.log.level, LogLevel::Info);
         let log_format =
             layers.pick("log.format", overrides.log_format, raw.log.format, LogFormat::Text);
-        let RawLabels { zone, os, administrator } = raw.labels;
         let config = Self {
             name,
             plan,
@@ -245,9 +251,10 @@ impl NodeConfig {
             },
             peer_address,
             client_address,
-            labels: Labels { zone, os, administrator },
+            labels: raw.labels.into(),
             log_retention_bytes,
             client_limits,
+            ballast_bytes,
             log_level,
             log_format,
         };
@@ -287,6 +294,11 @@ impl NodeConfig {
                 self.log_retention_bytes
             );
             let hint = format!("at least {LOG_RETENTION_BYTES_MIN}");
+            return Err(Error::usage(cause, hint));
+        }
+        if !(BALLAST_BYTES_MIN..=BALLAST_BYTES_MAX).contains(&self.ballast_bytes) {
+            let cause = format!("limits.ballast_bytes is {}", self.ballast_bytes);
+            let hint = format!("from {BALLAST_BYTES_MIN} to {BALLAST_BYTES_MAX}");
             return Err(Error::usage(cause, hint));
         }
         Ok(())
@@ -387,6 +399,13 @@ fn listen_default(address: &str) -> SocketAddr {
         _ => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
     };
     SocketAddr::new(ip, port.parse().unwrap_or_default())
+}
+
+impl From<RawLabels> for Labels {
+    fn from(raw: RawLabels) -> Self {
+        let RawLabels { zone, os, administrator } = raw;
+        Self { zone, os, administrator }
+    }
 }
 
 impl TryFrom<String> for AdminListen {

@@ -79,7 +79,7 @@ fn plans_with_a_weak_key_are_refused_wherever_it_stands() {
 fn examples_stay_valid_with_what_they_comment_out() {
     let path = Path::new("example.toml");
     let node = Kind::Node.example().replace("# log_", "log_").replace("# level", "level");
-    let node = node.replace("# format", "format");
+    let node = node.replace("# format", "format").replace("# ballast", "ballast");
     let all = NodeConfig::checked(path, &node).expect("valid");
     assert_eq!(all, NodeConfig::checked(path, Kind::Node.example()).expect("valid"), "defaults");
     let client = Kind::Client.example().replace("plan = ", "# plan = ");
@@ -230,6 +230,7 @@ fn errors_name_the_line_and_the_nearest_key() {
             "limits.strangers_max is 70000",
             "from 1 to 65536",
         ),
+        ("# ballast_bytes = 67108864", "ballast_bytes = 1", "limits.ballast_bytes is 1", "from "),
         ("s1.example.org:7701", "s1.example.org", "it has no port", "write host:port"),
         ("s1.example.org:7701", "0.0.0.0:7701", "unspecified host", "write host:port"),
         ("s1.example.org:7701", "[::1:7701", "makes no sense", "write host:port"),

@@ -238,14 +238,16 @@ const CONFIG: &[Case] = &[
     ("config example nodes", USAGE, "invalid value 'nodes'"),
 ];
 
-const ALL: [&[Case]; 9] = [
+const ALL: [&[Case]; 11] = [
     PROGRAM,
     NODE,
     CLUSTER,
     TRUST,
     CONFIG,
+    bad_services::RECORDS,
     bad_services::KV,
     bad_services::AUTH,
+    bad_services::GATEWAY,
     bad_services::STATUS,
     bad_drills::DRILLS,
 ];
@@ -421,6 +423,13 @@ fn damage(fixture: &Fixture) {
 
 /// Cards, keys and client files with one thing wrong in each.
 fn damage_keys(fixture: &Fixture) {
+    let digest = "1".repeat(64);
+    let token = |name: &str| {
+        let rest = format!("digest = \"{digest}\"\nkey = \"client.key\"\ncreated = \"now\"\n");
+        format!("[[tokens]]\nname = \"{name}\"\n{rest}")
+    };
+    fixture.write("tokens.toml", &format!("version = 1\n{}{}", token("one"), token("two")));
+    fixture.chmod("tokens.toml", 0o600);
     fixture.change("s0.card", "copy.card", "\"s0\"", "\"copy\"");
     fixture.change("copy.card", "copy.card", ":6100", ":6108");
     fixture.change("copy.card", "copy.card", ":6200", ":6208");
@@ -472,7 +481,8 @@ fn damage_plans(fixture: &Fixture) {
     }
     let digest = format!("\"{}\"", "1".repeat(64));
     let digests = format!("plan = {digest}\nstate = {digest}\nordering = {digest}\n");
-    let previous = format!("[previous]\n{digests}commit = 7\ntime_us = 8\n\n[[members]]");
+    let previous =
+        format!("[previous]\n{digests}commit = 7\ntime_us = 8\nposition = 9\n\n[[members]]");
     fixture.change("later.toml", "later.toml", "[[members]]", &previous);
 }
 

@@ -57,6 +57,21 @@ pub(crate) const KV: &[Case] = &[
     ("kv txn -", USAGE, "there is no `then`"),
     ("kv txn bad.txn", USAGE, "bad.txn:4: `move` is no step"),
     ("kv txn noise", USAGE, "noise: it is not text"),
+    ("kv export", USAGE, "--out <FILE>"),
+    ("kv export --out plan.toml", CONFLICT, "it exists already"),
+    ("kv export --out no/where", ABSENT, "the directory no does not exist"),
+    ("kv export --prefix LONG --out new", USAGE, "too long"),
+    ("kv export --out new --timeout 100ms", NO_QUORUM, "0 of 4 servers answer"),
+    ("kv import", USAGE, "<FILE>"),
+    ("kv import nowhere", ABSENT, "nowhere: it does not exist"),
+    ("kv import plan.toml", USAGE, "plan.toml: it is no export"),
+    ("kv import noise", USAGE, "noise: "),
+    ("kv import -", USAGE, "-: it is no export"),
+    ("kv import plan.toml --from etcd-json", USAGE, "it is not what etcdctl prints"),
+    ("kv import plan.toml --from bolt", USAGE, "invalid value 'bolt'"),
+    ("kv import plan.toml --overwrite --if-absent", USAGE, "cannot be used with"),
+    ("kv import export.jsonl --timeout 100ms", NO_QUORUM, "0 of 4 servers answer"),
+    ("kv import export.jsonl --dry-run --timeout 100ms", NO_QUORUM, "0 of 4 servers answer"),
     ("kv lease", USAGE, "`ravelin kv lease` needs a command"),
     ("kv lease grant", USAGE, "<TTL>"),
     ("kv lease grant 60", USAGE, "a number with a unit"),
@@ -74,6 +89,74 @@ pub(crate) const KV: &[Case] = &[
     ("kv lock a --timeout 100ms --output text -- touch made", NO_QUORUM, "0 of 4 servers answer"),
     ("kv unlock a", USAGE, "--lease <ID>"),
     ("kv unlock a --lease x", USAGE, "a lease is a number"),
+];
+
+pub(crate) const GATEWAY: &[Case] = &[
+    ("gateway", USAGE, "`ravelin gateway` needs a command"),
+    ("gateway http", USAGE, "--tokens <FILE>"),
+    ("gateway http --tokens nowhere.toml", ABSENT, "nowhere.toml: it does not exist"),
+    ("gateway http --tokens plan.toml", DENIED, "others can read this secret"),
+    ("gateway http --tokens tokens.toml", CONFLICT, "`one` and `two` have the same key"),
+    ("gateway http --tokens tokens.toml --listen 7780", USAGE, "invalid value '7780'"),
+    ("gateway http --tokens tokens.toml --listen 0.0.0.0:0", USAGE, "from beyond this host"),
+    ("gateway http --tokens tokens.toml --tls-cert plan.toml", USAGE, "--tls-key <FILE>"),
+    (
+        "gateway http --tokens tokens.toml --tls-cert plan.toml --tls-key admin.key",
+        USAGE,
+        "no certificate in PEM",
+    ),
+    ("gateway token", USAGE, "`ravelin gateway token` needs a command"),
+    ("gateway token add", USAGE, "<NAME>"),
+    ("gateway token add a --tokens new", USAGE, "--key <FILE>"),
+    (
+        "gateway token add a --tokens new --key nowhere.key",
+        ABSENT,
+        "nowhere.key: it does not exist",
+    ),
+    ("gateway token add a --tokens new --key open.key", DENIED, "others can read this secret"),
+    ("gateway token add one --tokens tokens.toml --key admin.key", CONFLICT, "`one` already"),
+    ("gateway token add a --tokens newer.key --key admin.key", USAGE, "unknown key"),
+    ("gateway token list", USAGE, "--tokens <FILE>"),
+    ("gateway token list --tokens nowhere.toml", ABSENT, "it does not exist"),
+    ("gateway token list --tokens admin.key", USAGE, "unknown key"),
+    ("gateway token remove", USAGE, "<NAME>"),
+    ("gateway token remove three --tokens tokens.toml", ABSENT, "no token `three`"),
+];
+
+pub(crate) const RECORDS: &[Case] = &[
+    ("audit", USAGE, "`ravelin audit` needs a command"),
+    ("audit tail --lines x", USAGE, "invalid value 'x'"),
+    ("audit tail --key nowhere.key", ABSENT, "nowhere.key: it does not exist"),
+    ("audit tail --key open.key", DENIED, "others can read this secret"),
+    ("audit tail --key admin.key --timeout 100ms", NO_QUORUM, "0 of 4 servers answer"),
+    ("audit tail --config keyless.toml", DENIED, "names no key"),
+    ("audit export --key admin.key", USAGE, "--out <FILE>"),
+    ("audit export --key admin.key --out plan.toml", CONFLICT, "it exists already"),
+    ("audit export --key admin.key --out new --timeout 100ms", NO_QUORUM, "0 of 4 servers answer"),
+    ("audit verify", USAGE, "<FILE>"),
+    ("audit verify nowhere", ABSENT, "nowhere: it does not exist"),
+    ("audit verify plan.toml", USAGE, "plan.toml: it is no exported audit log"),
+    ("audit verify s0", USAGE, "it is not a regular file"),
+    ("audit verify plan.toml --fingerprint 12", USAGE, "64 hexadecimal digits"),
+    ("backup", USAGE, "`ravelin backup` needs a command"),
+    ("backup create", USAGE, "--out <FILE>"),
+    ("backup create --out plan.toml", CONFLICT, "it exists already"),
+    ("backup create --out new --config keyless.toml", DENIED, "names no key"),
+    ("backup create --out new --timeout 100ms", NO_QUORUM, "0 of 4 servers answer"),
+    ("backup verify nowhere --by KEY", ABSENT, "nowhere: it does not exist"),
+    ("backup verify plan.toml --by KEY", USAGE, "plan.toml: it is no backup"),
+    ("backup verify plan.toml --by 12", USAGE, "64 hexadecimal digits"),
+    ("backup verify plan.toml --config keyless.toml", USAGE, "who should have made the backup"),
+    ("backup restore nowhere", ABSENT, "nowhere: it does not exist"),
+    ("backup restore s0", USAGE, "s0 is not a regular file"),
+    ("backup schedule", USAGE, "--dir <DIR>"),
+    ("backup schedule --dir a$b", USAGE, "does not fit into a unit"),
+    ("backup schedule --dir a --every a;b", USAGE, "does not fit into a unit"),
+    (
+        "cluster plan --name c --administrator KEY --backup plan.toml s0.card",
+        USAGE,
+        "it is no backup",
+    ),
 ];
 
 pub(crate) const AUTH: &[Case] = &[
@@ -147,6 +230,9 @@ pub(crate) fn damage(fixture: &Fixture) {
     fixture.change("client.toml", "silent.toml", "plan = \"signed.toml\"\n", "");
     fixture.write("silent.toml", &format!("{}{servers}", fixture.read("silent.toml")));
     fixture.write("large", &"x".repeat(524_289));
+    let header = "{\"format\":\"ravelin-kv/1\",\"cluster\":\"\",\"prefix\":\"\"}";
+    let entry = "{\"key\":\"YQ==\",\"value\":\"MQ==\"}";
+    fixture.write("export.jsonl", &format!("{header}\n{entry}\n{{\"entries\":1}}\n"));
     fixture.write("bad.txn", "if\n  absent a\nthen\n  move a b\n");
     std::fs::write(fixture.path("noise"), [0xff, 0xfe, b'\n']).expect("written");
 }

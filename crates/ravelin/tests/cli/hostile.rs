@@ -47,7 +47,7 @@ const SOUND: &[(&str, &str, &str)] = &[
         "cluster plan",
         "--name=c --administrator=KEY <s0.card <s1.card <s2.card <s3.card",
         "--f=1 | --fault-model=arbitrary | --administrators-needed=1 | --client=a=KEY \
-         | --leaders-per-round=2 | --out=>new",
+         | --leaders-per-round=2 | --out=>new | --backup=<bad.txn",
     ),
     ("cluster sign-plan", "--key=<admin.key <plan.toml", ""),
     ("cluster show", "", "<plan.toml"),
@@ -78,6 +78,8 @@ const SOUND: &[(&str, &str, &str)] = &[
     ("kv delete", "a", "--if-value=1 | --if-changed-at=1"),
     ("kv cas", "a 1 2", ""),
     ("kv list", "", "a | --keys-only | --limit=1"),
+    ("kv export", "--out=>new", "--prefix=a | --fuzzy"),
+    ("kv import", "%bad.txn", "--from=etcd-json | --dry-run | --overwrite | --if-absent"),
     ("kv watch", "", "a | --from=1"),
     ("kv txn", "%bad.txn", ""),
     ("kv lease grant", "60s", ""),
@@ -86,7 +88,23 @@ const SOUND: &[(&str, &str, &str)] = &[
     ("kv lease show", "1", ""),
     ("kv lock", "a", "--lease=1 | --ttl=60s | -- touch"),
     ("kv unlock", "a --lease=1", ""),
+    (
+        "gateway http",
+        "--tokens=<tokens.toml",
+        "--listen=127.0.0.1:1 | --tls-cert=<plan.toml | --tls-key=<admin.key --tls-cert=plan.toml \
+         | --insecure-plaintext",
+    ),
+    ("gateway token add", "bob --tokens=^new --key=<admin.key", ""),
+    ("gateway token list", "--tokens=<tokens.toml", ""),
+    ("gateway token remove", "bob --tokens=<tokens.toml", ""),
     ("status", "", "--watch"),
+    ("audit tail", "", "--key=<admin.key | --lines=1 | --follow"),
+    ("audit export", "--out=>new", "--key=<admin.key"),
+    ("audit verify", "<bad.txn", "--fingerprint=KEY"),
+    ("backup create", "--out=>new", ""),
+    ("backup verify", "<bad.txn", "--by=KEY"),
+    ("backup restore", "<bad.txn", "--by=KEY"),
+    ("backup schedule", "--dir=*d", "--every=daily"),
     ("attack list", "", ""),
     ("attack run", "mute --on=0", "--dir=@c"),
     ("attack take", "--on=0 --exec=</bin/true", "--dir=@c | -- x"),
@@ -106,7 +124,8 @@ const SOUND: &[(&str, &str, &str)] = &[
         "",
         "--value-bytes=1 | --in-flight=1 | --envelope=1 | --seconds=1 | --quick | --idle | --trace \
          | --attack=mute | --attack=mute --on=0 | --attack=mute --pairs=1 \
-         | --attack=mute --report=^new",
+         | --attack=mute --report=^new \
+         | --away=5 | --away=5 --lost | --away=5 --keys=1",
     ),
     ("doctor", "", "--dir=@c"),
     ("config show", "", CONFIG_SHOW),

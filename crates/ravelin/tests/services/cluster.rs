@@ -43,8 +43,13 @@ impl Cluster {
 
     /// Starts a cluster with two administrators, of whom `needed` must sign.
     pub(crate) fn start(name: &str, needed: usize) -> Self {
+        Self::start_with(name, needed, "")
+    }
+
+    /// The same, where `cluster plan` is told something else besides.
+    pub(crate) fn start_with(name: &str, needed: usize, told: &str) -> Self {
         for _ in 0..5 {
-            let mut cluster = Self::make(name, needed);
+            let mut cluster = Self::make(name, needed, told);
             cluster.servers = (0..4).map(|id| Some(cluster.serve(id))).collect();
             if cluster.is_served() {
                 return cluster;
@@ -54,7 +59,7 @@ impl Cluster {
     }
 
     /// Makes a cluster on ports that are free now.
-    fn make(name: &str, needed: usize) -> Self {
+    fn make(name: &str, needed: usize, told: &str) -> Self {
         let mut cluster = Self::empty(name);
         // Held until all are known, so that none is chosen twice.
         let listeners = free_listeners(8);
@@ -72,7 +77,7 @@ impl Cluster {
         let [first, second, client] = keys.each_ref().map(|key| key.trim());
         cluster.type_in(&format!(
             "cluster plan --name test --administrator {first} --administrator {second} \
-             --administrators-needed {needed} --client first={client} \
+             --administrators-needed {needed} --client first={client} {told} \
              s0.card s1.card s2.card s3.card"
         ));
         cluster.type_in("cluster sign-plan plan.toml --key admin0.key");
@@ -248,6 +253,56 @@ impl Local {
         local.done(&["local", "up"]);
         local
     }
+
+    /// The result of a run that must succeed, as a client of it.
+    pub(crate) fn client(&self, arguments: &[&str]) -> String {
+        self.done(&[&["--config", "D/client.toml"], arguments].concat())
+    }
+
+    /// Waits until all servers are correct and nobody is accused.
+    #[track_caller]
+    pub(crate) fn wait_until_all_are_correct(&self) {
+        let until = Instant::now() + Duration::from_secs(60);
+        loop {
+            let run = self.run(&["--config", "D/client.toml", "status"]);
+            assert!(!run.stdout.contains("hold proof"), "{run:?}");
+            if run.exit == 0 {
+                return;
+            }
+            if Instant::now() > until {
+                let logs = (0..4).map(|id| self.run(&["local", "logs", "--on", &id.to_string()]));
+                let logs: Vec<String> = logs.map(|run| run.stdout).collect();
+                panic!("not all come back: {run:?}\n{}", logs.join("\n----\n"));
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// Kills a server.
+    pub(crate) fn kill(&self, id: usize) {
+        let pid = self.json(&["local", "status"])["servers"][id]["pid"].to_string();
+        assert!(Command::new("kill").args(["-9", &pid]).status().expect("kill").success());
+        while Path::new(&format!("/proc/{pid}/cmdline")).exists() && !is_zombie(&pid) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// What a server logged.
+    pub(crate) fn log(&self, id: usize) -> String {
+        fs::read_to_string(self.path(&format!("D/servers/{id}/server.log"))).expect("a log")
+    }
+
+    /// What a server has moved aside.
+    pub(crate) fn aside(&self, id: usize) -> Vec<String> {
+        let listed = fs::read_dir(self.path(&format!("D/servers/{id}/data/quarantine")));
+        let names = listed.into_iter().flatten().map(|entry| entry.expect("listed").file_name());
+        names.map(|name| name.into_string().expect("text")).collect()
+    }
+}
+
+fn is_zombie(pid: &str) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(')').is_none_or(|(_, rest)| rest.trim_start().starts_with(['Z', 'X']))
 }
 
 impl std::ops::Deref for Local {

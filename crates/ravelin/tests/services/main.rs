@@ -2,9 +2,14 @@
 
 #![allow(clippy::indexing_slicing, reason = "a test that indexes wrongly fails, as it should")]
 
+mod audit;
 mod clients;
 mod cluster;
+mod disks;
+mod gateway;
 mod kv;
 mod locks;
+mod room;
 mod servers;
+mod transfers;
 mod watches;

@@ -3,6 +3,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
+use crate::audit::verdicts;
 use crate::cluster::{Cluster, Local, finish};
 
 #[test]
@@ -199,7 +200,37 @@ fn a_server_with_a_spent_key_stays_out_and_the_others_serve() {
     let status = cluster.json(&["local", "status"]);
     assert_eq!(status["servers"][2]["state"], "correct", "{status}");
     cluster.done(&[&client[..], &["kv", "put", "a", "2"]].concat());
+    proves_its_log_from_the_first_plan(&cluster, &client);
     let removed = cluster.json(&["local", "reset"]);
     assert!(removed["removed"].as_str().is_some_and(|dir| dir.ends_with('D')), "{removed}");
     assert!(!cluster.path("D").exists());
+}
+
+/// What a quorum of a later epoch signed rests on the chain of plans.
+fn proves_its_log_from_the_first_plan(cluster: &Cluster, client: &[&str]) {
+    let export = ["audit", "export", "--key", "D/keys/administrator.key", "--out", "log.jsonl"];
+    cluster.done(&[client, &export[..]].concat());
+    let fingerprint = cluster.done(&["cluster", "fingerprint", "D/plan.toml"]).trim().to_owned();
+    assert_eq!(verdicts(cluster, "log.jsonl", &fingerprint), [Some(0); 2]);
+    let text = fs::read_to_string(cluster.path("log.jsonl")).expect("written");
+    let (header, lists) = text.split_once('\n').expect("lines");
+    let spoil: [fn(&mut Vec<serde_json::Value>); 4] = [
+        |plans| drop(plans.pop()),
+        |plans| drop(plans.remove(0)),
+        |plans| plans.swap(0, 1),
+        // Another name for the cluster, which nobody signed.
+        |plans| {
+            let last = plans[1].as_str().expect("digits").to_owned();
+            plans[1] = last.replacen("6c6f63616c", "6c6f63616d", 1).into();
+        },
+    ];
+    for (case, spoil) in spoil.into_iter().enumerate() {
+        let mut header: serde_json::Value = serde_json::from_str(header).expect("JSON");
+        let plans = header["plans"].as_array_mut().expect("a list");
+        assert_eq!(plans.len(), 2);
+        spoil(plans);
+        let text = format!("{header}\n{lists}");
+        fs::write(cluster.path("tampered.jsonl"), text).expect("written");
+        assert_eq!(verdicts(cluster, "tampered.jsonl", &fingerprint), [Some(6); 2], "case {case}");
+    }
 }

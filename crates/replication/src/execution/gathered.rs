@@ -8,7 +8,7 @@ use ravelin_model::{
     Answer, AnswerBatch, Digest, Envelope, PublicKey, ReplicaId, ServiceId, SessionId,
 };
 
-use super::Kind;
+use super::{Audited, Kind};
 
 /// Bytes of the answers of one commit to fresh envelopes of one client in blocks of one author.
 /// Envelopes beyond are executed without an answer: the client asks again, and gets what was kept. A
@@ -40,6 +40,8 @@ pub(super) struct Gathered {
     work: usize,
     pub(super) deferred: Vec<Deferred>,
     pub(super) changes: Vec<(ServiceId, ChangeItem)>,
+    /// What was executed for the first time, in order.
+    pub(super) audited: Vec<Audited>,
 }
 
 /// An envelope whose turn did not come.
@@ -119,6 +121,13 @@ impl Gathered {
                 *held += bytes;
             }
             _ => of_session.push((AnswerBatch { client, session, answers }, bytes)),
+        }
+    }
+
+    /// Takes note of what was executed of an envelope, if anything was.
+    pub(super) fn audit(&mut self, audited: Audited) {
+        if !audited.is_empty() {
+            self.audited.push(audited);
         }
     }
 

@@ -172,3 +172,21 @@ fn a_signature_is_told_at_once_and_then_ever_less_often() {
     let expected = [100, 200, 400, 800, 1600, 2000, 2000, 2000].map(Duration::from_millis);
     assert_eq!(pauses, expected);
 }
+
+#[test]
+fn who_has_no_key_in_the_epoch_passes_its_end_and_signs_nothing() {
+    let world = World::new(4, 1);
+    let key = world.block_key_of(OWN, 1); // no member's
+    let mut handover = Handover::new(&world.keyring, (OWN, &key), COMMIT, next_plan(&world, 0xd2));
+    let own = handover.vote();
+    assert!(!handover.is_signed_by(OWN), "nothing came back yet");
+    for member in 1..3 {
+        assert_eq!(handover.take(&world.keyring, &vote(&world, member)), None);
+    }
+    assert!(!handover.is_signed_by(OWN));
+    assert_eq!(handover.take(&world.keyring, &own), None, "two are no quorum");
+    assert!(handover.is_signed_by(OWN), "it came back");
+    let signed = handover.take(&world.keyring, &vote(&world, 3)).expect("three are");
+    assert_eq!(signed.signatures.len(), 3);
+    assert!(check_successor(&world.plan.plan, &signed, world.keyring.scheme()).is_ok());
+}

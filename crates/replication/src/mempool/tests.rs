@@ -368,3 +368,21 @@ fn one_order_of_a_new_key_goes_into_a_block_and_one_of_each_member_waits() {
     assert!(!mempool.is_waiting(), "they are of an epoch that is over");
     assert_eq!(votes(&mut mempool), vec![]);
 }
+
+#[test]
+fn a_closed_queue_takes_nothing_new_and_gives_what_it_has() {
+    let world = world();
+    let mut mempool = Mempool::default();
+    let (known, new) = (envelope(&world, 0, 1, 10), envelope(&world, 0, 2, 10));
+    mempool.admit(&known).unwrap();
+    let busy = Busy { retry_after_ms: 7 };
+    mempool.close(Some(busy));
+    assert_eq!(mempool.admit(&known), Ok(()), "it waits already");
+    assert_eq!(mempool.admit(&new), Err(busy));
+    mempool.begin_epoch();
+    assert_eq!(mempool.admit(&new), Err(busy), "in the next epoch too");
+    assert_eq!(draw(&mut mempool).len(), 1);
+    mempool.close(None);
+    assert_eq!(mempool.admit(&new), Ok(()));
+    check_books(&mempool);
+}

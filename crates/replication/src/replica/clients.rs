@@ -1,9 +1,10 @@
 //! What clients ask of a replica.
 
-use ravelin_model::{AnswerBatch, PublicKey, Refusal, Sequence, SessionId};
+use ravelin_model::{AnswerBatch, PublicKey, Refusal, Sequence, ServiceId, SessionId};
 
 use super::*;
 use crate::clients::WatchRequest;
+use crate::mempool::Busy;
 use crate::read_quota::PROOF_WORK;
 
 impl Replica {
@@ -15,6 +16,13 @@ impl Replica {
     /// A client's connection ended.
     pub fn on_client_closed(&mut self, connection: ConnectionId) {
         self.clients.close(connection);
+    }
+
+    /// Takes no new envelope from clients from now on, and tells them to wait so long; `None`: takes them
+    /// again. Answers to what was executed, reads and everything between servers go on.
+    pub fn close_admission(&mut self, retry_after_ms: Option<u32>) {
+        let busy = retry_after_ms.map(|retry_after_ms| Busy { retry_after_ms });
+        self.ordering.payload_mut().close(busy);
     }
 
     /// Takes one message of a client.
@@ -128,6 +136,15 @@ impl Replica {
                 });
                 say(ServerMessage::Proof { id, statements, proof });
             }
+            ClientMessage::Audit { id, last } => {
+                if !self.execution.may_see(ServiceId::AUDIT, &client) {
+                    let (session, refusal) = (SessionId(0), Refusal::UnknownClient);
+                    return say(ServerMessage::Denied { session, first: id, refusal });
+                }
+                let (records, work) = self.execution.audit_records(&client, last);
+                self.read_quota.charge(client, work);
+                say(ServerMessage::Audit { id, records });
+            }
             ClientMessage::Watch { id, service, prefix, from } => {
                 let last = self.execution.position();
                 let watch = WatchRequest { id, service, prefix, from };
@@ -151,6 +168,7 @@ impl Replica {
     ) -> Option<ServerMessage> {
         let (ClientMessage::Read { id, .. }
         | ClientMessage::Prove { id, .. }
+        | ClientMessage::Audit { id, .. }
         | ClientMessage::Watch { id, .. }) = *question
         else {
             return None;
@@ -168,6 +186,7 @@ fn named(input: &ClientInput) -> (SessionId, u64) {
         ClientInput::Other(
             ClientMessage::Read { id, .. }
             | ClientMessage::Prove { id, .. }
+            | ClientMessage::Audit { id, .. }
             | ClientMessage::Watch { id, .. },
         ) => (SessionId(0), *id),
         ClientInput::Other(_) => (SessionId(0), 0),

@@ -6,16 +6,19 @@ use ravelin_crypto::{merkle, state_tree};
 use ravelin_model::limits::{CHECKPOINT_EVERY_DEFAULT, GC_DEPTH};
 use ravelin_model::requests::auth::{AuthAction, AuthOrder, AuthRequest};
 use ravelin_model::requests::kv::{KvRequest, entry_key};
+use ravelin_model::requests::session::SessionRequest;
 use ravelin_model::{Block, Operation, Refusal, ServiceId, SessionId, StateBackend as _};
 
 use super::*;
 
+mod audit;
 mod cluster;
 mod epoch_attacks;
 mod epochs;
 mod greedy;
 mod transfers;
 
+use crate::testing::session_operation;
 use cluster::Cluster;
 
 const KV: ServiceId = ServiceId::KV;
@@ -679,4 +682,32 @@ fn a_full_replica_says_when_to_come_back() {
     }
     let heard = cluster.take(0, connection);
     assert!(matches!(heard[..], [ServerMessage::Busy { retry_after_ms: 20, .. }]), "{heard:?}");
+}
+
+#[test]
+fn a_replica_without_room_takes_nothing_new_and_answers_and_follows() {
+    let mut cluster = Cluster::new(12);
+    let session = cluster.open_session();
+    let (key, known) = (cluster.world.client(0), cluster.write(session, 1, b"k"));
+    let [connection, other] = [(0, 8), (1, 9)].map(|(id, number)| cluster.connect(id, number, key));
+    cluster.submit(0, connection, &known);
+    cluster.run(2 * SECOND);
+    assert!(!cluster.take(0, connection).is_empty(), "answered");
+    cluster.act(0, |replica, _, _| replica.close_admission(Some(1000)));
+    let new = cluster.write(session, 2, b"k");
+    cluster.submit(0, connection, &new);
+    let heard = cluster.take(0, connection);
+    assert!(matches!(heard[..], [ServerMessage::Busy { retry_after_ms: 1000, .. }]), "{heard:?}");
+    cluster.submit(0, connection, &known);
+    let heard = cluster.take(0, connection);
+    assert!(matches!(heard[..], [ServerMessage::Repeated(_)]), "{heard:?}");
+    let before = cluster.replica(0).execution().position();
+    cluster.submit(1, other, &new);
+    cluster.run(2 * SECOND);
+    assert!(cluster.replica(0).execution().position() > before, "it executes what others propose");
+    cluster.act(0, |replica, _, _| replica.close_admission(None));
+    cluster.submit(0, connection, &cluster.write(session, 3, b"k"));
+    cluster.run(2 * SECOND);
+    let heard = cluster.take(0, connection);
+    assert!(!heard.iter().any(|heard| matches!(heard, ServerMessage::Busy { .. })), "{heard:?}");
 }

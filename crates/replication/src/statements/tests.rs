@@ -184,6 +184,25 @@ fn this_replica_diverged_if_f_plus_1_contradict_it_and_accuses_nobody_then() {
 }
 
 #[test]
+fn who_has_no_key_any_more_is_not_bound_by_what_an_earlier_life_stated() {
+    let world = World::new(4, 1);
+    // By a key that is no member's: nobody hears it.
+    let unspoken = |result| {
+        let statement = signed(&world, 0, 1, result).statement;
+        world.keyring.sign_statement(&world.block_key_of(OWN, 1), OWN, statement)
+    };
+    let mut statements = statements(&world);
+    statements.state(unspoken(1));
+    assert!(statements.hear(signed(&world, 0, 1, 2)).is_empty());
+    assert!(statements.hear(signed(&world, 1, 1, 1)).is_empty());
+    // The others bind it still.
+    let mut statements = self::statements(&world);
+    statements.state(unspoken(1));
+    assert!(statements.hear(signed(&world, 1, 1, 2)).is_empty());
+    assert_eq!(statements.hear(signed(&world, 2, 1, 2)), [Finding::Diverged(CommitIndex(1))]);
+}
+
+#[test]
 fn what_is_foreign_forged_or_far_has_no_effect() {
     let world = World::new(4, 1);
     let mut statements = statements(&world);

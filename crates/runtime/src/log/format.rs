@@ -16,7 +16,7 @@ pub(super) const RECORD_HEADER_BYTES: usize = 24;
 /// Every header, marker and record starts at a multiple of this.
 pub(super) const ALIGNMENT: usize = 8;
 /// First bytes of every marker.
-const MARKER_MAGIC: [u8; 4] = *b"RVLG";
+pub(super) const MARKER_MAGIC: [u8; 4] = *b"RVLG";
 
 const SEGMENT_MAGIC: [u8; 8] = *b"RVLNSEGM";
 const VERSION: u64 = 2;

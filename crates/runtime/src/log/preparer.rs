@@ -1,7 +1,8 @@
 //! The thread that makes segments ahead of need, and takes pruned ones out of use.
 //!
 //! Making a segment syncs megabytes of zeroes; here nobody waits for it, unless the log fills a
-//! segment faster than the disk can zero one.
+//! segment faster than the disk can zero one. On a full disk it tries again while the present segment
+//! lasts: whoever looks after the room may stop in good order meanwhile.
 
 use super::segment::{self, Segment};
 use super::{LogConfig, SegmentNumber};
@@ -9,6 +10,10 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Pause after the disk was full.
+const RETRY_AFTER: Duration = Duration::from_millis(500);
 
 enum Request {
     Prepare(SegmentNumber),
@@ -22,6 +27,8 @@ pub(super) struct Preparer {
     /// The next segment, when it has come.
     next: Option<Segment>,
     is_requested: bool,
+    /// When to ask again, after the disk was full.
+    rested: Option<Instant>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -49,12 +56,20 @@ impl Preparer {
         };
         let thread = std::thread::Builder::new().name("log-preparer".into()).spawn(work)?;
         let is_requested = next.is_some();
-        Ok(Self { requests: Some(requests), ready, next, is_requested, thread: Some(thread) })
+        Ok(Self {
+            requests: Some(requests),
+            ready,
+            next,
+            is_requested,
+            rested: None,
+            thread: Some(thread),
+        })
     }
 
     /// Asks for segment `number`, unless it was asked for already.
     pub(super) fn prepare(&mut self, number: SegmentNumber) {
-        if !self.is_requested {
+        let is_resting = self.rested.is_some_and(|until| Instant::now() < until);
+        if !self.is_requested && !is_resting {
             self.is_requested = true;
             self.send(Request::Prepare(number));
         }
@@ -65,9 +80,14 @@ impl Preparer {
         self.send(Request::Retire(number));
     }
 
-    /// Reports a failure of the thread, if there was one, without waiting.
+    /// Reports a failure of the thread, if there was one, without waiting. That the disk is full is none
+    /// yet: there is the present segment.
     pub(super) fn check(&mut self) -> io::Result<()> {
         match self.ready.try_recv() {
+            Ok(Err(error)) if error.kind() == io::ErrorKind::StorageFull => {
+                self.is_requested = false;
+                self.rested = Some(Instant::now() + RETRY_AFTER);
+            }
             Ok(answer) => self.next = Some(answer?),
             Err(TryRecvError::Empty) => {}
             Err(TryRecvError::Disconnected) => return Err(gone()),
@@ -75,8 +95,11 @@ impl Preparer {
         Ok(())
     }
 
-    /// Waits for the segment that was asked for, and hands it over.
-    pub(super) fn take(&mut self) -> io::Result<Segment> {
+    /// Waits for segment `number`, which is wanted now, and hands it over.
+    pub(super) fn take(&mut self, number: SegmentNumber) -> io::Result<Segment> {
+        self.check()?;
+        self.rested = None;
+        self.prepare(number);
         self.is_requested = false;
         match self.next.take() {
             Some(segment) => Ok(segment),

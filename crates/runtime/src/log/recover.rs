@@ -9,7 +9,7 @@
 use super::format::{ALIGNMENT, HEADER_BYTES, MARKER_BYTES, Marker, MarkerKind};
 use super::format::{Records, TagRange};
 use super::segment::{self, Segment};
-use super::{GroupNumber, LogConfig, LogError, SegmentNumber, Visit};
+use super::{GroupNumber, LogConfig, LogError, SegmentNumber, Visit, origin};
 use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -222,7 +222,16 @@ impl Walk<'_, '_> {
             let from = if is_first { hole.group_start } else { HEADER_BYTES };
             let Some(durable) = search(segment, from).map_err(io)? else { continue };
             if durable >= self.expected {
-                return Err(LogError::Damaged { segment: last, offset: hole.offset });
+                let all = self.segments.values().flatten();
+                let is_marker = hole.offset == hole.group_start;
+                let from = origin::find(all, &hole.segment, hole.offset, is_marker).map_err(io)?;
+                let (segment, offset) = (last, hole.offset);
+                return Err(match from {
+                    Some((from, from_offset)) => {
+                        LogError::Misdirected { segment, offset, from, from_offset }
+                    }
+                    None => LogError::Damaged { segment, offset },
+                });
             }
             found = Found::Torn;
         }

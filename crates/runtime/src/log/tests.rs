@@ -2,6 +2,7 @@
 
 mod crash;
 mod damage;
+mod full;
 
 use super::*;
 use format::{HEADER_BYTES, Header, MARKER_BYTES, Marker, Records};

@@ -50,7 +50,10 @@ impl Mark {
             return Ok(Self { file, owner: *owner, sync_count });
         }
         // The mark comes before everything else: without one, there is no store yet.
-        if has_engine || !directory::is_unused(dir, &[NAME]).map_err(io)? {
+        if has_engine {
+            return Err(StoreError::MarkLost { dir: dir.to_path_buf() });
+        }
+        if !directory::is_unused(dir, &[NAME]).map_err(io)? {
             return Err(StoreError::NotAStore { dir: dir.to_path_buf() });
         }
         let file = options.clone().create(true).open(dir.join(NAME)).map_err(io)?;
@@ -60,6 +63,15 @@ impl Mark {
         }
         mark.file.sync_all().and_then(|()| directory::sync(dir)).map_err(io)?;
         Ok(mark)
+    }
+
+    /// Refuses the mark in `dir`, if one is there and sound, when it is not `owner`'s.
+    pub(super) fn check_owner(dir: &Path, owner: &[u8; 32]) -> Result<(), StoreError> {
+        match File::open(dir.join(NAME)) {
+            Ok(file) => Self::read(&file, dir, owner).map(drop),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(source) => Err(StoreError::Io { doing: "open the store's mark", source }),
+        }
     }
 
     /// The highest sync of the slots; `None`: none is sound.

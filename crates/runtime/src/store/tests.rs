@@ -98,15 +98,104 @@ fn a_second_opener_is_refused_until_the_first_is_done() {
 }
 
 #[test]
-fn a_directory_of_other_things_and_a_store_without_its_mark_are_refused() {
+fn a_directory_of_other_things_is_refused_and_a_store_without_its_mark_is_a_loss() {
     let scratch = Scratch::new();
     std::fs::create_dir_all(&scratch.0).unwrap();
     std::fs::write(scratch.0.join("thesis.txt"), b"the only copy").unwrap();
     assert!(matches!(try_open(&scratch.0), Err(StoreError::NotAStore { .. })));
     std::fs::remove_file(scratch.0.join("thesis.txt")).unwrap();
     drop(open(&scratch.0));
+    assert!(DiskState::is_in(&scratch.0).unwrap());
     std::fs::remove_file(scratch.0.join("mark")).unwrap();
-    assert!(matches!(try_open(&scratch.0), Err(StoreError::NotAStore { .. })));
+    let refused = try_open(&scratch.0).err().unwrap();
+    assert!(matches!(refused, StoreError::MarkLost { .. }) && refused.is_loss());
+    std::fs::write(scratch.0.join("mark"), [7; 8192]).unwrap();
+    assert!(matches!(try_open(&scratch.0), Err(StoreError::MarkLost { .. })));
+}
+
+/// A store of some megabytes in tables, closed, and its files of tables.
+fn with_tables() -> (Scratch, Vec<PathBuf>) {
+    let scratch = Scratch::new();
+    let config = StoreConfig { memtable_bytes: 1 << 20, ..StoreConfig::new(OWNER) };
+    let mut store = DiskState::open(&scratch.0, &config).unwrap();
+    for number in 0..400u64 {
+        let value = blake3::hash(&number.to_le_bytes()).as_bytes().repeat(1000);
+        store.write(&[put(number.to_be_bytes(), value)]);
+    }
+    store.sync();
+    let tables = |dir: &Path| -> Vec<PathBuf> {
+        let mut find = Command::new("find");
+        let found = find.arg(dir).args(["-path", "*tables/*", "-type", "f"]).output().unwrap();
+        let text = found.stdout;
+        String::from_utf8(text).unwrap().lines().map(PathBuf::from).collect()
+    };
+    let begun = std::time::Instant::now();
+    while tables(&scratch.0).is_empty() {
+        assert!(begun.elapsed().as_secs() < 20, "nothing goes into a table");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    drop(store);
+    let tables = tables(&scratch.0);
+    (scratch, tables)
+}
+
+#[test]
+fn rot_in_a_table_is_found_when_all_is_read_and_is_no_failure_of_the_disk() {
+    let (scratch, tables) = with_tables();
+    open(&scratch.0).read_through().unwrap();
+    let mut found = 0;
+    for table in &tables {
+        let whole = std::fs::read(table).unwrap();
+        let mut rotten = whole.clone();
+        rotten[whole.len() / 3] ^= 1;
+        std::fs::write(table, rotten).unwrap();
+        let result = try_open(&scratch.0).and_then(|store| store.read_through());
+        if let Err(error) = &result {
+            assert!(error.is_loss(), "{error}: {error:?}");
+        }
+        found += usize::from(result.is_err());
+        std::fs::write(table, whole).unwrap();
+    }
+    assert!(!tables.is_empty() && found == tables.len(), "{found} of {}", tables.len());
+    open(&scratch.0).read_through().unwrap();
+}
+
+#[test]
+fn a_table_that_is_gone_or_cut_is_a_loss() {
+    let (scratch, tables) = with_tables();
+    let table = &tables[0];
+    let whole = std::fs::read(table).unwrap();
+    std::fs::write(table, &whole[..whole.len() / 2]).unwrap();
+    let result = try_open(&scratch.0).and_then(|store| store.read_through());
+    assert!(result.as_ref().is_err_and(StoreError::is_loss), "{result:?}");
+    std::fs::remove_file(table).unwrap();
+    let result = try_open(&scratch.0).and_then(|store| store.read_through());
+    assert!(result.as_ref().is_err_and(StoreError::is_loss), "{result:?}");
+}
+
+#[test]
+fn what_was_found_rotten_while_serving_is_remembered() {
+    let scratch = Scratch::new();
+    drop(open(&scratch.0));
+    leave_note(&scratch.0, "a rotten table");
+    let refused = try_open(&scratch.0).err().unwrap();
+    let is_it = matches!(&refused, StoreError::KnownDamaged { what } if what == "a rotten table");
+    assert!(is_it && refused.is_loss());
+}
+
+#[test]
+fn a_full_or_read_only_disk_is_no_damage() {
+    let of = |code| fjall::Error::Io(io::Error::from_raw_os_error(code));
+    for code in [28, 30, 24, 13, 5] {
+        // ENOSPC, EROFS, EMFILE, EACCES, EIO
+        assert!(!is_corruption(&of(code)), "{code}");
+        assert!(matches!(refused(of(code)), StoreError::Io { .. }));
+    }
+    assert!(is_corruption(&of(2)), "a file of its own is gone");
+    assert!(is_corruption(&fjall::Error::Io(io::ErrorKind::UnexpectedEof.into())));
+    assert!(
+        !is_corruption(&fjall::Error::Poisoned) && is_corruption(&fjall::Error::InvalidTrailer)
+    );
 }
 
 #[test]
@@ -266,4 +355,41 @@ fn journal(scratch: &Scratch) -> PathBuf {
     let files = std::fs::read_dir(scratch.0.join(ENGINE_DIR)).unwrap();
     let files = files.map(|entry| entry.unwrap().path());
     files.filter(|path| path.extension().is_some_and(|end| end == "jnl")).max().unwrap()
+}
+
+#[test]
+fn whatever_is_flipped_in_its_files_an_opening_says_so_and_does_not_panic() {
+    let (scratch, _) = with_tables();
+    let listed = Command::new("find").arg(&scratch.0).args(["-type", "f", "-size", "+0"]).output();
+    let text = String::from_utf8(listed.unwrap().stdout).unwrap();
+    let files: Vec<PathBuf> = text.lines().map(PathBuf::from).collect();
+    assert!(files.len() > 5, "{files:?}");
+    let (mut lost, mut kept) = (0, 0);
+    for file in &files {
+        let whole = std::fs::read(file).unwrap();
+        let end = whole.iter().rposition(|byte| *byte != 0).unwrap_or_default() + 1;
+        for part in 1..3 {
+            let copy = scratch.0.with_extension(format!("copy{part}"));
+            let _ = std::fs::remove_dir_all(&copy);
+            let copied = Command::new("cp").arg("-r").arg(&scratch.0).arg(&copy).status();
+            assert!(copied.unwrap().success());
+            let at = copy.join(file.strip_prefix(&scratch.0).unwrap());
+            let mut rotten = whole.clone();
+            rotten[(end - 1) * part / 3] ^= 0x41;
+            std::fs::write(at, rotten).unwrap();
+            match try_open(&copy).and_then(|store| store.read_through().map(|()| store)) {
+                Ok(store) => {
+                    kept += 1;
+                    assert_eq!(keys(&store, &[], None, usize::MAX).len(), 400, "{file:?} {part}");
+                }
+                Err(error) => {
+                    lost += 1;
+                    assert!(error.is_loss(), "{file:?} {part}: {error}: {error:?}");
+                }
+            }
+            std::fs::remove_dir_all(copy).unwrap();
+        }
+    }
+    eprintln!("{lost} found, {kept} without effect, in {} files", files.len());
+    assert!(lost > kept, "{lost} {kept}");
 }

@@ -55,6 +55,12 @@ impl Intruder for Liar {
                 }
                 ServerMessage::Changes { id, through, items }
             }
+            ServerMessage::Audit { id, mut records } => {
+                for envelope in records.iter_mut().flat_map(|it| &mut it.list.envelopes) {
+                    envelope.client.0[0] ^= 1; // another did it
+                }
+                ServerMessage::Audit { id, records }
+            }
             other => other,
         };
         scene.answer(connection, lie);

@@ -35,6 +35,14 @@ impl Server {
         }
     }
 
+    /// As [`Replica::close_admission`].
+    pub fn close_admission(&mut self, retry_after_ms: Option<u32>) {
+        match self {
+            Self::Correct(replica) => replica.close_admission(retry_after_ms),
+            Self::Intruded(_) => {} // whoever owns a server does what he likes
+        }
+    }
+
     /// As [`Replica::change_key`].
     pub fn change_key(&mut self, now: Time, out: &mut Vec<Deed>) {
         match self {

@@ -19,13 +19,14 @@
 //! `if` and `else` may be left out. Words are separated by blanks; a word in quotes is spelled as in
 //! JSON, and `base64:...` without quotes is bytes in base64.
 
+use ravelin_gateway::base64;
 use ravelin_model::Position;
 use ravelin_model::limits::{
     KV_VALUE_BYTES_MAX, TRANSACTION_CONDITIONS_MAX, TRANSACTION_STEPS_MAX,
 };
 use ravelin_model::requests::kv::{Condition, KvRequest, LeaseId, Step, Token};
 
-use super::{bounded, bytes};
+use super::bounded;
 use crate::exit::{Error, Result};
 
 /// The format, for the help text.
@@ -228,7 +229,7 @@ fn read_word(word: &str) -> Result<Word, String> {
         return Ok(Word { bytes: text.into_bytes(), plain: None });
     }
     let bytes = match word.strip_prefix("base64:") {
-        Some(digits) => bytes::from_base64(digits).ok_or("this is not base64 with padding")?,
+        Some(digits) => base64::decode(digits).ok_or("this is not base64 with padding")?,
         None => word.as_bytes().to_vec(),
     };
     Ok(Word { bytes, plain: Some(word.to_owned()) })

@@ -103,6 +103,11 @@ async fn follow(client: &Client, mut news: connection::Watch, from: u64) -> Resu
                 }
             }
             Some(Watched::Compacted(oldest)) => return Err(compacted(from, last, oldest)),
+            Some(Watched::Overrun) => {
+                let cause = "changes came faster than they were printed, and some were dropped";
+                let hint = "begin again with --from and the position after the last one printed";
+                return Err(Error::new(Exit::Conflict, cause, hint));
+            }
             None => {
                 let cause = "the watch has ended";
                 return Err(Error::new(Exit::NoQuorum, cause, "begin it again"));

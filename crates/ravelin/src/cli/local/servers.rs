@@ -15,6 +15,7 @@ use crate::exit::{Error, Exit, Result};
 use crate::files::disk;
 use crate::output::Output;
 use crate::processes::{Processes, Running};
+use crate::room;
 
 /// How the servers of a cluster stand now.
 pub(crate) fn look(cluster: &LocalCluster) -> Result<Servers> {
@@ -75,6 +76,8 @@ enum State {
     Learner,
     FailSafe,
     CatchingUp,
+    /// It serves, and takes no new requests for want of room.
+    DiskFull,
     Correct,
 }
 
@@ -86,6 +89,7 @@ impl State {
             _ if is_proven => Self::Exposed,
             (_, Some("learner")) => Self::Learner,
             (_, Some("fail_safe")) => Self::FailSafe,
+            (_, Some(room::REPORTED)) => Self::DiskFull,
             (_, Some("correct")) => Self::Correct,
             _ => Self::CatchingUp,
         }
@@ -98,6 +102,7 @@ impl State {
             Self::Learner => "learner",
             Self::FailSafe => "fail_safe",
             Self::CatchingUp => "catching_up",
+            Self::DiskFull => room::REPORTED,
             Self::Correct => "correct",
         }
     }
@@ -167,7 +172,8 @@ impl Servers {
     }
 
     fn serving(&self) -> usize {
-        self.servers.iter().filter(|server| server.state == State::Correct).count()
+        let serves = |state| matches!(state, State::Correct | State::DiskFull);
+        self.servers.iter().filter(|server| serves(server.state)).count()
     }
 
     /// Why not all serve, and what to do.
@@ -197,6 +203,10 @@ impl Servers {
                  reset --dir {dir}` begins anew"
             ),
             State::Down => format!("`ravelin local up --dir {dir}` starts it again"),
+            State::DiskFull => {
+                "make room on the disk of its data directory, or it stops (exit code 10); nothing is lost"
+                    .to_owned()
+            }
             State::Owned => format!("`ravelin attack stop --dir {dir} --on {id}` gives it back"),
             _ => format!("`ravelin local logs --dir {dir} --on {id}` says why"),
         }
@@ -249,6 +259,9 @@ impl ServerLine {
             ),
             State::FailSafe => format!("server {id} halted (fail-safe stop)"),
             State::CatchingUp => format!("server {id} runs but does not serve yet"),
+            State::DiskFull => {
+                format!("server {id} takes no new requests: its disk is nearly full")
+            }
             State::Correct => format!("server {id} serves"),
         }
     }

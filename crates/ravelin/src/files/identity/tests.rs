@@ -264,3 +264,51 @@ fn seeds_and_public_keys_belong_together() {
     }
     assert!(identity.block_seed(&keys.identity).is_none());
 }
+
+#[test]
+fn a_log_that_was_begun_is_remembered_with_the_keys_unchanged() {
+    let scratch = Scratch::new();
+    let mut identity = made(&scratch);
+    let keys = identity.public_keys();
+    assert!(!Identity::read(&identity.file).expect("read back").is_log_begun());
+    identity.begin_log().expect("writable");
+    let text = text_of(&identity);
+    identity.begin_log().expect("nothing to do");
+    assert_eq!(text_of(&identity), text, "once");
+    let mut read = Identity::read(&identity.file).expect("read back");
+    assert!(read.is_log_begun());
+    assert_eq!(read.public_keys(), keys);
+    assert_eq!(mode_of(&read), 0o600);
+    read.prepare().expect("writable");
+    read.advance(&next_of(&read)).expect("writable");
+    assert!(Identity::read(&identity.file).expect("read back").is_log_begun(), "the log goes on");
+}
+
+#[test]
+fn who_lost_the_log_holds_no_key_that_signed_for_it() {
+    let scratch = Scratch::new();
+    let mut identity = made(&scratch);
+    identity.begin_log().expect("writable");
+    let before = identity.public_keys();
+    let old = line(&identity, "block_seed").replace("block_seed = ", "").replace('"', "");
+    let mut held = File::open(&identity.file).expect("there");
+    identity.give_up_keys().expect("writable");
+    let after = identity.public_keys();
+    assert_eq!(PublicKeys { block: before.block, next_block: before.next_block, ..after }, before);
+    let gone = [before.block, next_of_keys(&before)];
+    for key in [after.block, next_of_keys(&after)] {
+        assert!(!gone.contains(&key), "the next one may have been used too");
+    }
+    assert!(gone.iter().all(|key| identity.block_seed(key).is_none()));
+    assert_eq!(spare_of(&identity), after.next_block, "and it may ask");
+    let read = Identity::read(&identity.file).expect("read back");
+    assert_eq!((read.public_keys(), read.is_log_begun()), (after, false));
+    assert!(!text_of(&identity).contains(&old));
+    let mut bytes = Vec::new();
+    held.read_to_end(&mut bytes).expect("still open");
+    assert!(bytes.iter().all(|byte| *byte == 0), "nor where it was");
+}
+
+fn next_of_keys(keys: &PublicKeys) -> PublicKey {
+    keys.next_block.expect("there is one")
+}

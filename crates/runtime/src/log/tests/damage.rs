@@ -140,7 +140,8 @@ fn a_group_written_to_the_wrong_place_is_not_taken() {
     let (log, entries, _) = open(&scratch.0);
     assert_eq!(entries, expected(0..20));
     drop(log);
-    // A group that is one of the log's own, at the place of another of the same length.
+    // A group that is one of the log's own, at the place of another of the same length; no disk moves
+    // so few bytes.
     let (scratch, starts) = small();
     let bytes = std::fs::read(scratch.segment(1)).unwrap();
     scratch.overwrite(1, starts[3], &bytes[starts[2] as usize..starts[3] as usize]);
@@ -266,4 +267,74 @@ fn bytes_that_a_client_chose_are_not_taken_for_groups() {
     let starts = groups(&scratch, 1);
     scratch.flip(1, starts[starts.len() - 2] + 20);
     assert_eq!(open(&scratch.0).1, expected(0..20));
+}
+
+/// A log of two segments of 64 KiB and more, with groups of `payload_bytes` and a little.
+fn sectors(payload_bytes: usize) -> (Scratch, LogConfig) {
+    let scratch = Scratch::new();
+    let config = LogConfig { segment_bytes: 64 << 10, ..config() };
+    let (mut log, ..) = try_open(&scratch.0, config.clone()).unwrap();
+    for tag in 0..(200_000 / payload_bytes as u64) {
+        log.append(Tag(tag), &vec![tag as u8; payload_bytes]).unwrap();
+        log.sync().unwrap();
+    }
+    drop(log);
+    (scratch, config)
+}
+
+#[test]
+fn sectors_that_a_disk_put_elsewhere_are_told_from_rot() {
+    // Whole pages of the log over others: (from segment, from), (to segment, to).
+    for (from, to) in [((1, 4096), (1, 20_480)), ((2, 8192), (1, 8192)), ((1, 512), (2, 33_280))] {
+        let (scratch, config) = sectors(200);
+        let bytes = std::fs::read(scratch.segment(from.0)).unwrap();
+        scratch.overwrite(to.0, to.1, &bytes[from.1 as usize..from.1 as usize + 4096]);
+        let before = scratch.segments();
+        let error = try_open(&scratch.0, config).err().expect("refused");
+        assert!(error.is_loss());
+        assert_eq!(before, scratch.segments(), "a refusal changes nothing");
+        let LogError::Misdirected { segment, offset, from: found, from_offset } = error else {
+            panic!("{from:?} to {to:?}: {error}");
+        };
+        assert_eq!((segment.0, found.0), (to.0, from.0));
+        // The group that the page cuts starts before it; what is named lies in it.
+        assert!((to.1 - 400..to.1 + 4096).contains(&offset), "{offset}");
+        assert!((from.1..from.1 + 4096).contains(&from_offset), "{from_offset}");
+    }
+}
+
+#[test]
+fn a_record_that_fills_a_sector_is_known_by_itself() {
+    let (scratch, config) = sectors(512 - 64 - 24); // a group is a sector
+    let starts = {
+        let segment = Segment::open(&scratch.0, SegmentNumber(1), &OWNER).unwrap().unwrap();
+        let mut starts = vec![HEADER_BYTES];
+        while let Some(marker) = segment.marker_at(*starts.last().unwrap()).unwrap() {
+            starts.push(starts.last().unwrap() + u64::from(marker.bytes));
+        }
+        starts
+    };
+    let bytes = std::fs::read(scratch.segment(1)).unwrap();
+    let (record, other) = (starts[5] as usize + 64, starts[9] as usize + 64);
+    scratch.overwrite(1, other as u64, &bytes[record..record + 448]);
+    let error = try_open(&scratch.0, config).err().expect("refused");
+    let wanted = (record as u64, other as u64);
+    assert!(
+        matches!(error, LogError::Misdirected { offset, from_offset, .. } if (from_offset, offset) == wanted),
+        "{error}"
+    );
+}
+
+#[test]
+fn rot_is_not_called_misdirected() {
+    for offset in [300, 5000, 40_000] {
+        let (scratch, config) = sectors(200);
+        scratch.flip(1, offset);
+        let error = try_open(&scratch.0, config).err().expect("refused");
+        assert!(matches!(error, LogError::Damaged { .. }), "{error}");
+    }
+    let (scratch, config) = sectors(200);
+    scratch.overwrite(1, 8192, &[0xEE; 4096]);
+    let error = try_open(&scratch.0, config).err().expect("refused");
+    assert!(matches!(error, LogError::Damaged { .. }), "{error}");
 }

@@ -1,6 +1,8 @@
 //! A client's connection to a cluster: the voting session behind an async face.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,22 +11,24 @@ use ravelin_client::{
 };
 use ravelin_crypto::{Keyring, SigningKey};
 use ravelin_model::limits::SERVER_MESSAGE_BYTES_MAX;
-use ravelin_model::wire::{ChangeItem, ServerMessage, StatusReport};
+use ravelin_model::wire::{ChangeItem, ServerMessage, StateProof, StatusReport};
 use ravelin_model::{
-    CommitStatement, Decode as _, Encode as _, Misbehaviour, Operation, Position, Refusal,
-    ReplicaId, ServiceId, SessionId, SignedPlan, Time,
+    AuditHead, AuditRecord, CommitStatement, Decode as _, Encode as _, Misbehaviour, Operation,
+    Position, Refusal, ReplicaId, ServiceId, SessionId, SignedPlan, SignedStatement, Time,
 };
 use ravelin_runtime::client::{self, ClientCore, ClientOut, Command};
 use ravelin_runtime::transport::connect::{Link, LinkConfig};
 use ravelin_runtime::transport::{ChannelLimits, Timing, TransportKey};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::limits::{ACCUSATIONS_MAX, WATCH_QUEUE_BYTES_MAX};
+
 /// How long a call may wait for window room before it is tried again.
 const ROOM_PAUSE: Duration = Duration::from_millis(2);
 
 /// A connection to all servers of a cluster. Cheap to clone; the last clone closes it.
 #[derive(Clone)]
-pub(crate) struct Connection {
+pub struct Connection {
     commands: mpsc::Sender<Command<Core>>,
     shared: Arc<Mutex<Shared>>,
     connected: watch::Receiver<BTreeSet<ReplicaId>>,
@@ -34,17 +38,57 @@ pub(crate) struct Connection {
 #[derive(Default)]
 struct Shared {
     waiting: HashMap<Ticket, oneshot::Sender<Event>>,
-    watches: HashMap<Ticket, mpsc::UnboundedSender<Event>>,
+    watches: HashMap<Ticket, Feed>,
     opening: Option<oneshot::Sender<Result<SessionId, Refusal>>>,
     closing: Option<oneshot::Sender<()>>,
     accused: Vec<(ReplicaId, Misbehaviour)>,
-    contradicted: Vec<ReplicaId>,
+    /// How often each server was caught in a lie.
+    contradicted: BTreeMap<ReplicaId, usize>,
     lost: Option<Refusal>,
+}
+
+/// Where the news of a watch go. Its queue is bounded by bytes, of which the task that fills it and
+/// the reader keep one account.
+struct Feed {
+    tell: mpsc::UnboundedSender<Event>,
+    account: Arc<Account>,
+}
+
+/// What of a watch is told and not yet read.
+#[derive(Default)]
+struct Account {
+    bytes: AtomicUsize,
+    /// The reader was too slow, and news were dropped.
+    is_overrun: AtomicBool,
+}
+
+impl Feed {
+    /// Queues `event`, and says whether the watch goes on.
+    fn take(&self, event: Event) -> bool {
+        let size = size_of_news(&event);
+        let queued = self.account.bytes.fetch_add(size, Ordering::Relaxed);
+        // The first one always fits, so that a watch gets on whatever a change holds.
+        if queued > 0 && queued + size > WATCH_QUEUE_BYTES_MAX {
+            self.account.is_overrun.store(true, Ordering::Relaxed);
+            return false;
+        }
+        self.tell.send(event).is_ok()
+    }
+}
+
+/// What the news of a watch cost to keep.
+fn size_of_news(event: &Event) -> usize {
+    let Event::Changed { items, .. } = event else { return 0 };
+    let size = |item: &ChangeItem| {
+        let value = item.change.value.as_ref().map_or(0, Vec::len);
+        size_of::<ChangeItem>() + item.change.key.len() + value
+    };
+    items.iter().map(size).sum()
 }
 
 /// Why a call has no result.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum CallError {
+pub enum CallError {
     /// The caller must change something.
     #[error("the request cannot be sent")]
     Misuse(#[from] Misuse),
@@ -63,30 +107,38 @@ pub(crate) enum CallError {
 }
 
 /// The result of a proven read.
-pub(crate) struct Proven {
+pub struct Proven {
     /// The value, if the key is there.
-    pub(crate) value: Option<Vec<u8>>,
+    pub value: Option<Vec<u8>>,
     /// What a quorum signed about the state that it comes from.
-    pub(crate) statement: CommitStatement,
+    pub statement: CommitStatement,
+    /// What shows it to others: statements of a quorum, and the way to their root.
+    pub proof: Box<(Vec<SignedStatement>, StateProof)>,
 }
 
 /// How a connection is made.
-pub(crate) struct ConnectionConfig {
+pub struct ConnectionConfig {
     /// The plan in force, checked.
-    pub(crate) plan: SignedPlan,
+    pub plan: SignedPlan,
     /// The epoch's keys.
-    pub(crate) keyring: Keyring,
+    pub keyring: Keyring,
     /// The client's key.
-    pub(crate) seed: zeroize::Zeroizing<[u8; 32]>,
+    pub seed: zeroize::Zeroizing<[u8; 32]>,
     /// How long to wait for one server before asking others.
-    pub(crate) patience: Duration,
+    pub patience: Duration,
 }
 
 impl Connection {
     /// Connects to all servers; nothing is sent yet. Must run inside a tokio runtime.
-    pub(crate) fn start(config: &ConnectionConfig) -> anyhow::Result<Self> {
+    ///
+    /// # Errors
+    /// The operating system gives no randomness.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn start(config: &ConnectionConfig) -> io::Result<Self> {
         let mut seed = [0; 32];
-        getrandom::fill(&mut seed)?;
+        getrandom::fill(&mut seed).map_err(|error| io::Error::other(error.to_string()))?;
         let session = Session::new(
             config.keyring.clone(),
             config.plan.clone(),
@@ -123,18 +175,18 @@ impl Connection {
     }
 
     /// Waits until at least `count` servers are connected.
-    pub(crate) async fn connected(&self, count: usize) {
+    pub async fn connected(&self, count: usize) {
         // The task that tells ends with this connection only.
         let _ = self.connected.clone().wait_for(|servers| servers.len() >= count).await;
     }
 
     /// The servers that are connected now.
-    pub(crate) fn servers(&self) -> BTreeSet<ReplicaId> {
+    pub fn servers(&self) -> BTreeSet<ReplicaId> {
         self.connected.borrow().clone()
     }
 
     /// Waits until the servers that are connected are others than `known`, and says which they are.
-    pub(crate) async fn others_than(&self, known: &BTreeSet<ReplicaId>) -> BTreeSet<ReplicaId> {
+    pub async fn others_than(&self, known: &BTreeSet<ReplicaId>) -> BTreeSet<ReplicaId> {
         let mut connected = self.connected.clone();
         match connected.wait_for(|servers| servers != known).await {
             Ok(servers) => servers.clone(),
@@ -143,7 +195,7 @@ impl Connection {
     }
 
     /// Opens the session; its id is the position where it began.
-    pub(crate) async fn open(&self) -> Result<SessionId, CallError> {
+    pub async fn open(&self) -> Result<SessionId, CallError> {
         let (tell, told) = oneshot::channel();
         self.lock().opening = Some(tell);
         self.command(|session, now, out| session.open(now, out)).await??;
@@ -155,7 +207,7 @@ impl Connection {
     }
 
     /// Submits one envelope of operations and waits for the voted results.
-    pub(crate) async fn submit(&self, operations: Vec<Operation>) -> Result<Vec<Voted>, CallError> {
+    pub async fn submit(&self, operations: Vec<Operation>) -> Result<Vec<Voted>, CallError> {
         let operations = Arc::new(operations);
         let answer = self
             .ask(move |session, now, out| session.submit(now, operations.as_ref().clone(), out))
@@ -167,11 +219,7 @@ impl Connection {
     }
 
     /// Reads without ordering where a quorum agrees, by ordering otherwise.
-    pub(crate) async fn read(
-        &self,
-        service: ServiceId,
-        request: Vec<u8>,
-    ) -> Result<Outcome, CallError> {
+    pub async fn read(&self, service: ServiceId, request: Vec<u8>) -> Result<Outcome, CallError> {
         let ask =
             self.ask(move |session, now, out| session.read(now, service, request.clone(), out));
         match ask.await? {
@@ -181,22 +229,25 @@ impl Connection {
     }
 
     /// Reads one entry from a state that a quorum signed, by one server's word and its proof.
-    pub(crate) async fn prove(
-        &self,
-        service: ServiceId,
-        key: Vec<u8>,
-    ) -> Result<Proven, CallError> {
+    pub async fn prove(&self, service: ServiceId, key: Vec<u8>) -> Result<Proven, CallError> {
         let ask = self.ask(move |session, now, out| session.prove(now, service, key.clone(), out));
         match ask.await? {
-            Event::Proven { value, statement, .. } => Ok(Proven { value, statement }),
+            Event::Proven { value, statement, proof, .. } => Ok(Proven { value, statement, proof }),
+            _ => Err(CallError::Unanswered),
+        }
+    }
+
+    /// Reads lists of the audit log that lead to `head`, by one server's word and the chain; beside
+    /// them, the head before them.
+    pub async fn audit(&self, head: AuditHead) -> Result<(AuditHead, Vec<AuditRecord>), CallError> {
+        match self.ask(move |session, now, out| session.audit(now, head, out)).await? {
+            Event::Audited { before, records, .. } => Ok((before, records)),
             _ => Err(CallError::Unanswered),
         }
     }
 
     /// Asks every server how it sees itself and the others.
-    pub(crate) async fn status(
-        &self,
-    ) -> Result<std::collections::BTreeMap<ReplicaId, StatusReport>, CallError> {
+    pub async fn status(&self) -> Result<BTreeMap<ReplicaId, StatusReport>, CallError> {
         match self.ask(|session, now, out| session.status(now, out)).await? {
             Event::Status { reports, .. } => Ok(reports),
             _ => Err(CallError::Unanswered),
@@ -204,25 +255,36 @@ impl Connection {
     }
 
     /// Follows the changes of a service from `from` on.
-    pub(crate) async fn watch(
+    pub async fn watch(
         &self,
         service: ServiceId,
         prefix: Vec<u8>,
         from: Position,
     ) -> Result<Watch, CallError> {
         let (tell, told) = mpsc::unbounded_channel();
+        let account = Arc::new(Account::default());
+        let feed = Feed { tell, account: Arc::clone(&account) };
         let shared = Arc::clone(&self.shared);
-        self.command(move |session, _, out| {
-            let ticket = session.watch(service, prefix, from, out)?;
-            lock(&shared).watches.insert(ticket, tell);
-            Ok::<(), Misuse>(())
-        })
-        .await??;
-        Ok(Watch { told })
+        let ticket = self
+            .command(move |session, _, out| {
+                let ticket = session.watch(service, prefix, from, out)?;
+                lock(&shared).watches.insert(ticket, feed);
+                Ok::<Ticket, Misuse>(ticket)
+            })
+            .await??;
+        Ok(Watch { ticket, told, account, connection: self.clone() })
+    }
+
+    /// The open session, if there is one.
+    ///
+    /// # Errors
+    /// The connection has ended.
+    pub async fn session(&self) -> Result<Option<SessionId>, CallError> {
+        self.command(|session, _, _| session.id()).await
     }
 
     /// Ends the session in good order.
-    pub(crate) async fn close(&self) -> Result<(), CallError> {
+    pub async fn close(&self) -> Result<(), CallError> {
         let (tell, told) = oneshot::channel();
         self.lock().closing = Some(tell);
         self.command(|session, now, out| session.close(now, out)).await??;
@@ -230,20 +292,25 @@ impl Connection {
     }
 
     /// Proofs and contradictions that this session came upon.
-    pub(crate) fn accused(&self) -> Vec<(ReplicaId, Misbehaviour)> {
+    pub fn accused(&self) -> Vec<(ReplicaId, Misbehaviour)> {
         self.lock().accused.clone()
     }
 
-    /// Servers that told something else than what was agreed, once for each time.
-    pub(crate) fn contradicted(&self) -> Vec<ReplicaId> {
-        self.lock().contradicted.clone()
+    /// The same, of which this connection keeps nothing from here on.
+    pub fn take_accused(&self) -> Vec<(ReplicaId, Misbehaviour)> {
+        std::mem::take(&mut self.lock().accused)
+    }
+
+    /// Servers that told something else than what was agreed.
+    pub fn contradicted(&self) -> BTreeSet<ReplicaId> {
+        self.lock().contradicted.keys().copied().collect()
     }
 
     /// How often `server` was caught telling something else than what was agreed.
-    pub(crate) fn refused_of(&self, server: ReplicaId) -> usize {
+    pub fn refused_of(&self, server: ReplicaId) -> usize {
         let shared = self.lock();
         let accused = shared.accused.iter().filter(|(who, _)| *who == server).count();
-        accused + shared.contradicted.iter().filter(|who| **who == server).count()
+        accused + shared.contradicted.get(&server).copied().unwrap_or_default()
     }
 
     /// Asks and waits for the answer, trying again while there is no room for the question.
@@ -293,7 +360,7 @@ impl Connection {
     }
 
     /// Why the cluster ended the session, if it did.
-    pub(crate) fn lost(&self) -> Option<Refusal> {
+    pub fn lost(&self) -> Option<Refusal> {
         self.lock().lost
     }
 
@@ -319,26 +386,58 @@ impl Connection {
     }
 }
 
-/// Changes as they come.
-pub(crate) struct Watch {
+/// Changes as they come. Dropping it ends the watch at the servers too.
+pub struct Watch {
+    ticket: Ticket,
     told: mpsc::UnboundedReceiver<Event>,
+    account: Arc<Account>,
+    connection: Connection,
 }
 
 /// News of a watch.
-pub(crate) enum Watched {
+pub enum Watched {
     /// The next changes, in order, without a gap.
     Changes(Vec<ChangeItem>),
     /// They are forgotten; begin again with a read. A hint where a watch could begin.
     Compacted(Position),
+    /// They were read too slowly, and the watch has ended: begin again after the last one.
+    Overrun,
 }
 
 impl Watch {
     /// The next news; `None` when the watch has ended.
-    pub(crate) async fn next(&mut self) -> Option<Watched> {
-        match self.told.recv().await? {
+    pub async fn next(&mut self) -> Option<Watched> {
+        let Some(event) = self.told.recv().await else {
+            let is_overrun = self.account.is_overrun.swap(false, Ordering::Relaxed);
+            return is_overrun.then_some(Watched::Overrun);
+        };
+        self.account.bytes.fetch_sub(size_of_news(&event), Ordering::Relaxed);
+        match event {
             Event::Changed { items, .. } => Some(Watched::Changes(items)),
             Event::Compacted { oldest, .. } => Some(Watched::Compacted(oldest)),
             _ => None,
+        }
+    }
+
+    /// Up to where everything was told, news that wait to be read included.
+    pub async fn through(&self) -> Option<Position> {
+        let ticket = self.ticket;
+        let asked = self.connection.command(move |session, _, _| session.watched_through(ticket));
+        asked.await.ok().flatten()
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.connection.lock().watches.remove(&self.ticket);
+        let (connection, ticket) = (self.connection.clone(), self.ticket);
+        // Outside a runtime the connection has ended, and the watch with it.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                // One that has ended by itself is not known any more.
+                let _ =
+                    connection.command(move |session, _, out| session.unwatch(ticket, out)).await;
+            });
         }
     }
 }
@@ -350,7 +449,11 @@ fn lock(shared: &Mutex<Shared>) -> std::sync::MutexGuard<'_, Shared> {
 fn deliver(shared: &Mutex<Shared>, event: Event) {
     let mut shared = lock(shared);
     match &event {
-        Event::Opened { session } => tell_opening(&mut shared, Ok(*session)),
+        Event::Opened { session } => {
+            // What ended an earlier session is over; that nothing is believed any more is not.
+            shared.lost = shared.lost.filter(|lost| *lost == Refusal::Halted);
+            tell_opening(&mut shared, Ok(*session));
+        }
         Event::Refused { refusal } => tell_opening(&mut shared, Err(*refusal)),
         Event::Lost { refusal } => {
             shared.lost = Some(*refusal);
@@ -359,6 +462,7 @@ fn deliver(shared: &Mutex<Shared>, event: Event) {
         Event::Answered { ticket, .. }
         | Event::Read { ticket, .. }
         | Event::Proven { ticket, .. }
+        | Event::Audited { ticket, .. }
         | Event::Status { ticket, .. }
         | Event::Unanswered { ticket, .. } => {
             if let Some(tell) = shared.waiting.remove(ticket) {
@@ -367,7 +471,7 @@ fn deliver(shared: &Mutex<Shared>, event: Event) {
         }
         Event::Changed { ticket, .. } | Event::Compacted { ticket, .. } => {
             let ticket = *ticket;
-            let gone = shared.watches.get(&ticket).is_none_or(|tell| tell.send(event).is_err());
+            let gone = shared.watches.get(&ticket).is_none_or(|feed| !feed.take(event));
             if gone {
                 shared.watches.remove(&ticket);
             }
@@ -381,7 +485,10 @@ fn deliver(shared: &Mutex<Shared>, event: Event) {
         Event::Followed { .. } => {} // members come and go in no release yet
         // More than `f` are intruded: whatever they say now, this client believes no more.
         Event::Forked { .. } => shared.lost = Some(Refusal::Halted),
-        Event::Contradicted { replica, .. } => shared.contradicted.push(*replica),
+        Event::Contradicted { replica, .. } => {
+            *shared.contradicted.entry(*replica).or_default() += 1;
+        }
+        Event::Accused { .. } if shared.accused.len() >= ACCUSATIONS_MAX => {} // the first ones will do
         Event::Accused { replica, misbehaviour } => {
             let accusation = (*replica, (**misbehaviour).clone());
             shared.accused.push(accusation);

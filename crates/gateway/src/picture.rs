@@ -11,26 +11,39 @@ use ravelin_model::wire::StatusReport;
 use ravelin_model::{Group, ReplicaId};
 use serde::Serialize;
 
+/// What a server calls itself that serves and has no room for new requests.
+pub const DISK_FULL: &str = "disk_full";
+
 /// A server's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum View {
+pub enum View {
     // From good to bad: of two equally frequent words the worse counts.
+    /// All is well.
     Correct,
+    /// Behind the others.
     CatchingUp,
+    /// It serves, and takes no new requests for want of room.
+    DiskFull,
+    /// It lost what it had promised, and makes no blocks.
     Learner,
+    /// Late, or contradicted.
     Suspected,
     /// Of a cluster: not all is well.
     Degraded,
+    /// Not heard of.
     Down,
+    /// Halted: it saw what cannot happen within `f` intrusions.
     FailSafe,
+    /// Proven faulty.
     Faulty,
 }
 
 impl View {
-    const OF_SERVERS: [Self; 7] = [
+    const OF_SERVERS: [Self; 8] = [
         Self::Correct,
         Self::CatchingUp,
+        Self::DiskFull,
         Self::Learner,
         Self::Suspected,
         Self::Down,
@@ -39,10 +52,12 @@ impl View {
     ];
 
     /// The name in outputs.
-    pub(super) fn name(self) -> &'static str {
+    #[must_use]
+    pub fn name(self) -> &'static str {
         match self {
             Self::Correct => "correct",
             Self::CatchingUp => "catching_up",
+            Self::DiskFull => DISK_FULL,
             Self::Learner => "learner",
             Self::Suspected => "suspected",
             Self::Degraded => "degraded",
@@ -61,30 +76,33 @@ impl View {
 
 /// How one server fares.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(super) struct ServerView {
-    pub(super) state: View,
+pub struct ServerView {
+    /// What it seems to be.
+    pub state: View,
     /// Whose word the state is.
-    pub(super) source: Source,
+    pub source: Source,
     /// How many of the others say so, where it is their word.
-    pub(super) agreeing: usize,
+    pub agreeing: usize,
     /// How many of the others were heard.
-    pub(super) heard: usize,
+    pub heard: usize,
     /// Whether it answers here.
-    pub(super) answers: bool,
+    pub answers: bool,
     /// What it says of itself.
-    pub(super) own_word: Option<View>,
-    pub(super) round: Option<u64>,
-    pub(super) commit: Option<u64>,
+    pub own_word: Option<View>,
+    /// Its newest round, by its own word.
+    pub round: Option<u64>,
+    /// Its last commit, by its own word.
+    pub commit: Option<u64>,
     /// Kinds of proof against it, with how many of the others hold one.
-    pub(super) evidence: BTreeMap<String, usize>,
+    pub evidence: BTreeMap<String, usize>,
     /// Kinds of suspicion against it, with the most that one of the others counted.
-    pub(super) suspicions: BTreeMap<String, u32>,
+    pub suspicions: BTreeMap<String, u32>,
 }
 
 /// Whose word a state is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Source {
+pub enum Source {
     /// That of most others.
     Others,
     /// Its own.
@@ -95,20 +113,23 @@ pub(super) enum Source {
 
 /// How a cluster fares.
 #[derive(Debug)]
-pub(super) struct Picture {
+pub struct Picture {
     /// `Correct`, `Degraded` or `FailSafe`.
-    pub(super) state: View,
-    pub(super) answered: usize,
+    pub state: View,
+    /// How many servers answered.
+    pub answered: usize,
     /// Below zero: more are in trouble than tolerated.
-    pub(super) fault_budget_remaining: i64,
+    pub fault_budget_remaining: i64,
     /// The highest commit of which `f+1` servers tell, so that a correct one does.
-    pub(super) commit_index: u64,
-    pub(super) commit_told_by: usize,
-    pub(super) servers: Vec<ServerView>,
+    pub commit_index: u64,
+    /// How many servers tell of it.
+    pub commit_told_by: usize,
+    /// One for each server, in order.
+    pub servers: Vec<ServerView>,
 }
 
 /// Makes one picture of all reports.
-pub(super) fn merge(group: Group, reports: &BTreeMap<ReplicaId, StatusReport>) -> Picture {
+pub fn merge(group: Group, reports: &BTreeMap<ReplicaId, StatusReport>) -> Picture {
     let servers: Vec<_> = group.members().map(|member| view(member, reports)).collect();
     let troubled = servers.iter().filter(|server| server.state != View::Correct).count();
     let halted = |report: &&StatusReport| View::of(&report.state) == View::FailSafe;
@@ -146,7 +167,7 @@ fn view(member: ReplicaId, reports: &BTreeMap<ReplicaId, StatusReport>) -> Serve
         // It may say of itself what only harms itself.
         (
             None | Some(View::Correct | View::Down),
-            Some(own @ (View::CatchingUp | View::Learner | View::FailSafe)),
+            Some(own @ (View::CatchingUp | View::DiskFull | View::Learner | View::FailSafe)),
         ) => (own, Source::Itself),
         (Some(View::Correct), None) => (View::Suspected, Source::Observer),
         (Some(view), _) => (view, Source::Others),
