@@ -32,6 +32,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// Where decay strikes is drawn from this and what the step says.
 const ROT: &str = "rot";
 
+/// A trouble that was none must not pass for one that was borne.
+const NOTHING_DONE: &str = "the trouble did not come about, so this shows nothing";
+
 /// What holds a server.
 pub(crate) struct Grip {
     trouble: Trouble,
@@ -40,8 +43,10 @@ pub(crate) struct Grip {
 }
 
 enum Hold {
-    /// Done already, or undone by a start.
-    Done,
+    /// Its data decayed, in so many places, while it was down.
+    Rotten(u64),
+    /// It runs with a wrong clock.
+    Clock,
     Quota(CpuQuota),
     Memory(MemoryLimit),
     Tracer(Tracer),
@@ -63,9 +68,8 @@ impl Grip {
         let hold = match trouble {
             Trouble::Rot => {
                 processes.kill(server)?;
-                decay::rot(data, &mut Dice::new(seed, ROT))
-                    .map_err(|error| Error::system("rot", data, &error))?;
-                Hold::Done
+                let rotten = decay::rot(data, &mut Dice::new(seed, ROT));
+                Hold::Rotten(rotten.map_err(|error| Error::system("rot", data, &error))?)
             }
             Trouble::Rollback => {
                 // What a snapshot of a running machine has: nothing is flushed or closed first.
@@ -82,7 +86,7 @@ impl Grip {
                 processes.kill(server)?;
                 let lying = Processes::of(cluster)?.environment(clock_of(trouble));
                 lying.start(server, Hands::Own)?;
-                Hold::Done
+                Hold::Clock
             }
             Trouble::SlowDisk | Trouble::FailedSync | Trouble::FullDisk => {
                 let pid = pid_of(processes, server)?;
@@ -101,8 +105,21 @@ impl Grip {
         let processes = Processes::of(cluster)?;
         let (server, mut broken) = (self.server, Vec::new());
         match self.hold {
-            Hold::Done => processes.kill(server)?,
-            Hold::Quota(quota) => quota.lift(),
+            Hold::Rotten(0) => broken.push(NOTHING_DONE.to_owned()),
+            Hold::Rotten(_) => {}
+            Hold::Clock => {
+                let pid = processes.running(server)?.map(|running| running.pid);
+                if !pid.is_some_and(is_told_another_time) {
+                    broken.push(NOTHING_DONE.to_owned());
+                }
+                processes.kill(server)?;
+            }
+            Hold::Quota(quota) => {
+                if quota.stops() == 0 {
+                    broken.push(NOTHING_DONE.to_owned());
+                }
+                quota.lift();
+            }
             Hold::Memory(limit) => {
                 let killings = limit.killings();
                 if killings > 0 {
@@ -119,7 +136,7 @@ impl Grip {
             Hold::Tracer(tracer) => {
                 let runs = processes.running(server)?.is_some();
                 if tracer.finish() == 0 {
-                    broken.push("no call of the system was touched: this shows nothing".to_owned());
+                    broken.push(NOTHING_DONE.to_owned());
                 } else if runs && self.trouble == Trouble::FailedSync {
                     broken.push("the server went on after a failed sync".to_owned());
                 }
@@ -145,6 +162,12 @@ fn clock_of(trouble: Trouble) -> Vec<(&'static str, OsString)> {
         variables.push(("FAKETIME_DONT_FAKE_MONOTONIC", "1".into()));
     }
     variables
+}
+
+/// Whether the library that lies about the time is in the process.
+fn is_told_another_time(pid: u32) -> bool {
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
+    maps.contains("libfaketime")
 }
 
 fn pid_of(processes: &Processes<'_>, server: ReplicaId) -> Result<u32> {
