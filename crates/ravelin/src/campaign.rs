@@ -41,6 +41,8 @@ pub(crate) struct CampaignOptions {
     pub(crate) length: Length,
     /// The names of the only steps to play; empty: all.
     pub(crate) only: Vec<String>,
+    /// A run of the simulator whose network is to be had.
+    pub(crate) network: Option<PathBuf>,
     /// Where the results go, as Markdown.
     pub(crate) report: Option<PathBuf>,
 }
@@ -58,6 +60,8 @@ pub(crate) enum Length {
     PowerLosses(u32),
     /// Nothing, for so long, with an eye on what servers hold.
     Soak(Duration),
+    /// A bad network, for so long.
+    Network(Duration),
 }
 
 impl Length {
@@ -115,6 +119,7 @@ impl Campaign<'_> {
             Length::Machine(most) => self.play_machine(workplace, most).await?,
             Length::PowerLosses(times) => self.lose_power(workplace, times).await?,
             Length::Soak(span) => self.soak(workplace, span).await?,
+            Length::Network(span) => self.bear_network(workplace, span).await?,
         };
         let gap_max = self.promises().gap_max;
         let verdict = Verdict {
@@ -244,6 +249,11 @@ impl Campaign<'_> {
             Length::Machine(most) => format!("machine --minutes {}", most.as_secs() / 60),
             Length::Soak(span) => format!("machine --soak {}", span.as_secs() / 60),
             Length::PowerLosses(times) => format!("power-loss --times {times}"),
+            Length::Network(span) => {
+                let file = self.options.network.as_ref().map(|path| path.display().to_string());
+                let file = file.unwrap_or_default();
+                format!("machine --minutes {} --network {file}", span.as_secs() / 60)
+            }
         };
         let mut command = format!("ravelin attack {length} --seed {}", self.options.seed);
         for name in &self.options.only {

@@ -7,6 +7,7 @@
 mod decay;
 mod grip;
 mod memory;
+pub(crate) mod network;
 pub(crate) mod power;
 pub(crate) mod slope;
 pub(crate) mod soak;

@@ -103,7 +103,7 @@ impl<'a> Processes<'a> {
             .open(&log_path)
             .map_err(|error| Error::system("write", &log_path, &error))?;
         let errors = log.try_clone().map_err(|error| Error::system("write", &log_path, &error))?;
-        let mut command = Command::new(&self.program);
+        let mut command = self.program_in(server.namespace.as_deref());
         command.arg("node").arg("start").arg("--config").arg(&server.node_file);
         if let Hands::Intruder(name) = hands {
             command.arg("--intruder").arg(name);
@@ -125,6 +125,14 @@ impl<'a> Processes<'a> {
         fs::write(pid_file(server), format!("{pid}\n"))
             .map_err(|error| Error::system("write", &pid_file(server), &error))?;
         Ok(pid)
+    }
+
+    /// This program, to be run in that network namespace: `ip` turns into it, and keeps its id.
+    fn program_in(&self, namespace: Option<&str>) -> Command {
+        let Some(namespace) = namespace else { return Command::new(&self.program) };
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", namespace]).arg(&self.program);
+        command
     }
 
     /// The running process of a server.

@@ -1,5 +1,6 @@
 //! Campaigns of machines: troubles of theirs without end, power that goes everywhere, and long rest.
 
+use std::path::Path;
 use std::time::Duration;
 
 use ravelin_sim::Dice;
@@ -9,9 +10,11 @@ use super::schedule::{self, Drill};
 use super::site::Site;
 use super::{Campaign, Course, Line, Plan, Workplace, cluster_dir};
 use crate::cluster_dir::LocalCluster;
-use crate::drill::workload::Observer;
+use crate::drill::workload::{Leaving, Observer};
 use crate::drill::{Outcome, SERVERS};
 use crate::exit::{Error, Exit, Result};
+use crate::files::disk::{self, Privacy};
+use crate::machine::network::Segment;
 use crate::machine::power::Disks;
 use crate::machine::soak::{Samples, Slope};
 
@@ -19,8 +22,8 @@ use crate::machine::soak::{Samples, Slope};
 const POWERED_MS: (u64, u64) = (200, 3000);
 /// Time between two samples of a soak.
 const SAMPLE_EVERY: Duration = Duration::from_secs(10);
-/// Receipts of each client in a soak: what it stores must not grow.
-const SOAK_RECEIPTS: u64 = 200;
+/// Samples between two judgements of a soak.
+const SAMPLES_JUDGED: u32 = 6;
 /// Bytes of log that servers keep in a soak, so that it comes to rest.
 const SOAK_LOG_BYTES: u64 = 64 << 20;
 /// A soak that is shorter tells slopes, and does not judge them.
@@ -105,18 +108,61 @@ impl Campaign<'_> {
         Ok(Course { played, clusters: 1, skipped: Vec::new(), slopes: Vec::new() })
     }
 
+    /// Gives all servers a bad network for `span`, then a good one.
+    pub(super) async fn bear_network(
+        &self,
+        workplace: &mut Workplace,
+        span: Duration,
+    ) -> Result<Course> {
+        let file = self.options.network.as_deref().unwrap_or_else(|| Path::new("-"));
+        let text = disk::read(file, Privacy::Public)?;
+        let options = ravelin_sim::Options::parse(&text).map_err(|error| {
+            Error::caused(Exit::Usage, error, "`ravelin sim replay --help` has the format")
+                .context(file.display())
+        })?;
+        if options.n != SERVERS {
+            let cause = format!("{}: {} servers instead of {SERVERS}", file.display(), options.n);
+            return Err(Error::usage(cause, "name a run of four servers"));
+        }
+        if let Some(why) = Segment::missing() {
+            let cause = format!("SKIPPED: there can be no network of our own here; it needs {why}");
+            return Err(Error::new(Exit::Denied, cause, "run it as root on Linux"));
+        }
+        let others = options.classes.iter().filter(|class| !Segment::has(**class));
+        let why = "virtual time: `ravelin sim replay` plays it".to_owned();
+        let skipped: Vec<Skipped> =
+            others.map(|class| Skipped { name: class.name(), why: why.clone() }).collect();
+        self.started(Some(1))?;
+        for skip in &skipped {
+            self.line(&Line::Skipped(skip))?;
+            self.say(&format!("  SKIPPED  {}, which needs {}", skip.name, skip.why));
+        }
+        let segment = Segment::build(&options, span)?;
+        let mut site = Site::open_in(&cluster_dir(workplace, 1), &segment).await?;
+        self.begin("network", &format!("as in {}, for {} s", file.display(), span.as_secs()))?;
+        let done = site.bear(span, &segment).await?;
+        self.end(&done)?;
+        let is_failed = done.outcome == Outcome::Failed;
+        if is_failed {
+            workplace.keep();
+        }
+        let dir = site.close().await;
+        workplace.clear(&dir, is_failed);
+        Ok(Course { played: vec![done], clusters: 1, skipped, slopes: Vec::new() })
+    }
+
     /// Lets clients work for `span`, and looks what servers hold.
     pub(super) async fn soak(&self, workplace: &mut Workplace, span: Duration) -> Result<Course> {
         self.say(&format!("{SERVERS} real servers under load for {} s.", span.as_secs()));
         self.started(Some(1))?;
-        let observer = Observer::keeping(SOAK_RECEIPTS);
+        let observer = Observer::of_clients(Leaving::Little);
         let dir = cluster_dir(workplace, 1);
         let mut site = Site::open_prepared(&dir, observer, keep_short_logs).await?;
         let mut samples = Samples::of(site.cluster());
         self.begin("soak", "nothing befalls anybody")?;
         let mut whole: Option<Played> = None;
         while self.begun.elapsed() < span {
-            let part = site.work(SAMPLE_EVERY, &mut samples).await?;
+            let part = site.work((SAMPLES_JUDGED, SAMPLE_EVERY), &mut samples).await?;
             whole = Some(match whole {
                 Some(so_far) => so_far.and(part),
                 None => part,

@@ -50,6 +50,7 @@ fn title(length: Length) -> &'static str {
         Length::Machine(_) => "Machines in trouble",
         Length::PowerLosses(_) => "Power lost everywhere",
         Length::Soak(_) => "What servers hold over time",
+        Length::Network(_) => "A bad network",
     }
 }
 
@@ -69,10 +70,18 @@ fn method(facts: &Facts<'_>) -> String {
              started again. A file written and not synced just before each cut must be gone \
              afterwards, or the cut was none. The gap is the downtime."
         ),
-        Length::Soak(_) => format!(
-            "{always}. *Spread*: standard deviation from the line that fits best after the first \
-             quarter. *Flat*: over the rest the line rises by no more than twice the spread, or than \
-             2 MiB of memory, one descriptor, one segment of the log (16 MiB)."
+        Length::Soak(_) => {
+            "Each minute everything that clients were told is judged (linearizability). *Spread*: \
+             standard deviation from the line that fits best after the first quarter. *Flat*: over \
+             the rest the line rises by no more than twice the spread, or than 2 MiB of memory, one \
+             descriptor, one segment of the log (16 MiB)."
+                .to_owned()
+        }
+        Length::Network(_) => format!(
+            "{always}. Each server is in a network namespace of its own; every frame between them \
+             passes a switch that loses, doubles, delays and cuts as the simulator does for the same \
+             file. Then the network heals, and every server must have caught up by itself within {} s.",
+            super::site::BACK_MAX.as_secs()
         ),
         _ => format!(
             "{always}, and the server must serve, have caught up, and be called correct by most \

@@ -19,6 +19,7 @@ use crate::drill::judgement::{Judgement, judge};
 use crate::drill::workload::{Observer, Receipts};
 use crate::drill::{Comeback, Outcome, SERVERS, Staff, start_all, wait_until};
 use crate::exit::Result;
+use crate::machine::network::Segment;
 use crate::machine::soak::Samples;
 use crate::machine::{Grip, Trouble};
 use crate::processes::{Hands, Processes};
@@ -83,6 +84,22 @@ impl Site {
         let cluster = Arc::new(cluster);
         let relays = Relays::start(fronts, &cluster)?;
         prepare(&cluster)?;
+        Self::staffed(cluster, relays, observer).await
+    }
+
+    /// Makes a cluster in `dir` whose servers are in `network`, and sets clients to work.
+    pub(super) async fn open_in(dir: &Path, network: &Segment) -> Result<Self> {
+        let fronts = network.fronts();
+        let made = LocalCluster::create_behind(&fronts, dir, SERVERS, FaultModel::Arbitrary)?;
+        let cluster = Arc::new(network.settle(&made)?);
+        Self::staffed(cluster, Relays::none(), Observer::new()).await
+    }
+
+    async fn staffed(
+        cluster: Arc<LocalCluster>,
+        relays: Relays,
+        observer: Observer,
+    ) -> Result<Self> {
         start_all(&cluster, &Processes::of(&cluster)?).await?;
         let Staff { workers, clients, monitor } = Staff::hire(&cluster, &observer).await?;
         let (receipts, once_owned) = (Receipts::new(), BTreeSet::new());
@@ -194,12 +211,18 @@ impl Site {
         Ok(self.judged(played, broken).await)
     }
 
-    /// Lets clients work for `span` and nothing happen, with a sample at the end.
-    pub(super) async fn work(&mut self, span: Duration, samples: &mut Samples) -> Result<Played> {
+    /// Lets clients work and nothing happen, with so many samples at such distances.
+    pub(super) async fn work(
+        &mut self,
+        (count, every): (u32, Duration),
+        samples: &mut Samples,
+    ) -> Result<Played> {
         self.observer.resume();
         let from_us = self.observer.now_us();
-        tokio::time::sleep(span).await;
-        samples.take(&self.cluster)?;
+        for _ in 0..count {
+            tokio::time::sleep(every).await;
+            samples.take(&self.cluster)?;
+        }
         let until_us = self.observer.now_us();
         let played = Played {
             longest_gap_ms: self.observer.longest_gap_us(from_us, until_us) / 1000,
@@ -207,6 +230,37 @@ impl Site {
             ..Played::new("soak", "nothing befalls anybody".to_owned())
         };
         Ok(self.judged(played, Vec::new()).await)
+    }
+
+    /// Lets clients work while the network is bad for `span`, then well; every server must catch up.
+    pub(super) async fn bear(&mut self, span: Duration, network: &Segment) -> Result<Played> {
+        let cluster = Arc::clone(&self.cluster);
+        let processes = Processes::of(&cluster)?;
+        self.observer.resume();
+        let from_us = self.observer.now_us();
+        network.begin();
+        tokio::time::sleep(span).await;
+        let until_us = self.observer.now_us();
+        let healed = Instant::now();
+        let mut broken = Vec::new();
+        for server in cluster.group.members() {
+            let mut comeback = Comeback::new(&processes, server);
+            let mut is_back = false;
+            while !is_back && healed.elapsed() < BACK_MAX {
+                tokio::time::sleep(LOOK_EVERY).await;
+                let Some(reports) = self.look().await else { continue };
+                is_back = comeback.is_over(&reports) && !self.words_about(server, &reports).proven;
+            }
+            if !is_back {
+                broken.push(format!("server {server} is not back after {BACK_MAX:?}"));
+            }
+        }
+        let played = Played {
+            longest_gap_ms: self.observer.longest_gap_us(from_us, until_us) / 1000,
+            back_ms: Some(milliseconds(healed.elapsed())),
+            ..Played::new("network", network.in_words())
+        };
+        Ok(self.judged(played, broken).await)
     }
 
     /// The cluster.

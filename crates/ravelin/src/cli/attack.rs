@@ -170,7 +170,7 @@ fn campaign(invocation: &Invocation, arguments: Campaign) -> Result<()> {
     let Campaign { seed, seconds, full, only, report } = arguments;
     check_names(&only, &schedule::names())?;
     let length = if full { Length::Full } else { Length::Part(Duration::from_secs(seconds)) };
-    campaign::run(invocation.output, &CampaignOptions { seed, length, only, report })
+    campaign::run(invocation.output, &CampaignOptions { seed, length, only, network: None, report })
 }
 
 /// Refuses a step that there is not.

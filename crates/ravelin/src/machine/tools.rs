@@ -27,6 +27,8 @@ pub(crate) enum Tool {
     ProcessorGroups,
     /// Control groups that limit memory.
     MemoryGroups,
+    /// Network namespaces and devices whose frames a program carries.
+    Namespaces,
     /// Files as disks with ext4, and a program that can cut their power.
     Disks,
 }
@@ -50,6 +52,12 @@ impl Tool {
             Self::MemoryGroups => memory::Tree::find(groups)
                 .is_none()
                 .then(|| "control groups that limit memory".to_owned()),
+            Self::Namespaces => {
+                program("ip", "iproute2").or_else(|| program("python3", "python3")).or_else(|| {
+                    let has_taps = Path::new("/dev/net/tun").exists();
+                    (!has_taps).then(|| "TAP devices: /dev/net/tun is not there".to_owned())
+                })
+            }
             Self::Disks => ["mkfs.ext4", "e2fsck", "mount", "umount", "python3"]
                 .into_iter()
                 .find_map(|name| {

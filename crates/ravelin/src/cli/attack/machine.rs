@@ -40,6 +40,10 @@ missing, and named. `ravelin attack power-loss` has the loss of power, `attack c
 With --soak nothing befalls anybody: memory, descriptors and disk of each server are sampled every
 10 s, and their slopes printed; from 30 minutes on one that is not flat breaks a promise.
 
+With --network FILE the servers run in network namespaces of their own, joined by a switch that treats
+every frame as the simulator treats messages in that run (loss, duplication, reordering, slow-links,
+wan, one-way-cut, partition); it needs root and TAP devices.
+
 Examples:
   ravelin attack machine --minutes 20 --seed 1 --report docs/results/machine.md
   ravelin attack machine --minutes 1 --only rot --only rollback
@@ -87,6 +91,9 @@ pub(crate) struct Machine {
         value_parser = clap::value_parser!(u64).range(1..=MINUTES_MAX)
     )]
     soak: Option<u64>,
+    /// Let the network between servers be as in this run of the simulator, all the time
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["soak", "only", "seed"])]
+    network: Option<PathBuf>,
     /// Where to write the results, as Markdown
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
@@ -114,16 +121,21 @@ pub(crate) struct PowerLoss {
 
 /// Plays what befalls machines, or soaks.
 pub(super) fn run(invocation: &Invocation, arguments: Machine) -> Result<()> {
-    let Machine { seed, minutes, only, soak, report } = arguments;
+    let Machine { seed, minutes, only, soak, network, report } = arguments;
     check_names(&only, &schedule::machine_names())?;
     let of = |minutes: u64| Duration::from_secs(60 * minutes);
-    let length = soak.map_or(Length::Machine(of(minutes)), |soak| Length::Soak(of(soak)));
-    campaign::run(invocation.output, &CampaignOptions { seed, length, only, report })
+    let length = match (soak, &network) {
+        (Some(soak), _) => Length::Soak(of(soak)),
+        (None, Some(_)) => Length::Network(of(minutes)),
+        (None, None) => Length::Machine(of(minutes)),
+    };
+    campaign::run(invocation.output, &CampaignOptions { seed, length, only, network, report })
 }
 
 /// Cuts the power.
 pub(super) fn lose_power(invocation: &Invocation, arguments: PowerLoss) -> Result<()> {
     let PowerLoss { seed, times, report } = arguments;
     let length = Length::PowerLosses(times);
-    campaign::run(invocation.output, &CampaignOptions { seed, length, only: Vec::new(), report })
+    let options = CampaignOptions { seed, length, only: Vec::new(), network: None, report };
+    campaign::run(invocation.output, &options)
 }
