@@ -127,11 +127,11 @@ impl<'a> Processes<'a> {
         Ok(pid)
     }
 
-    /// This program, to be run in that network namespace: `ip` turns into it, and keeps its id.
+    /// This program, to be run in that network namespace: `nsenter` turns into it, and keeps its id.
     fn program_in(&self, namespace: Option<&str>) -> Command {
         let Some(namespace) = namespace else { return Command::new(&self.program) };
-        let mut command = Command::new("ip");
-        command.args(["netns", "exec", namespace]).arg(&self.program);
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net=/run/netns/{namespace}")).arg("--").arg(&self.program);
         command
     }
 

@@ -141,6 +141,7 @@ impl Campaign<'_> {
         let mut site = Site::open_in(&cluster_dir(workplace, 1), &segment).await?;
         self.begin("network", &format!("as in {}, for {} s", file.display(), span.as_secs()))?;
         let done = site.bear(span, &segment).await?;
+        self.say(&format!("            {}", done.what));
         self.end(&done)?;
         let is_failed = done.outcome == Outcome::Failed;
         if is_failed {

@@ -112,6 +112,7 @@ impl Segment {
             .args(&names)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            .stderr(Stdio::null()) // it complains when its devices go
             .kill_on_drop(true)
             .spawn()
             .map_err(|error| Error::system("run", &program, &error))?;

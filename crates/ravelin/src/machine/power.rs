@@ -12,6 +12,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use crate::cluster_dir::LocalCluster;
 use crate::exit::{Error, Exit, Result};
@@ -20,6 +21,8 @@ use super::tools::{self, Tool, path_of, run};
 
 /// Bytes of a disk; its file takes only what is written.
 const DISK_BYTES: u64 = 1 << 30;
+/// How long a loop device may take to let go of its file.
+const DETACH_MAX: Duration = Duration::from_secs(5);
 /// The file that no sync covers.
 const CANARY: &str = "written-but-not-synced";
 /// What is in it.
@@ -97,9 +100,9 @@ impl Disks {
     pub(crate) fn revive(&self) -> Result<Vec<String>> {
         let mut wrong = Vec::new();
         for disk in &self.0 {
-            run("umount", &[text(&disk.mount)?])?;
+            disk.unmount()?;
             disk.mount()?;
-            run("umount", &[text(&disk.mount)?])?;
+            disk.unmount()?;
             if let Err(error) = run("e2fsck", &["-f", "-n", text(&disk.image)?]) {
                 wrong.push(format!("{}: {}", disk.image.display(), error.message()));
             }
@@ -122,6 +125,33 @@ impl Disk {
     fn mount(&self) -> Result<()> {
         run("mount", &["-t", "ext4", "-o", "loop", text(&self.image)?, text(&self.mount)?])
     }
+}
+
+impl Disk {
+    /// Takes the disk out, whose file system must end with that: elsewhere mounted, it would stay
+    /// stopped.
+    fn unmount(&self) -> Result<()> {
+        run("umount", &[text(&self.mount)?])?;
+        let begun = Instant::now();
+        while is_attached(&self.image) {
+            if begun.elapsed() > DETACH_MAX {
+                let cause = format!("{} is still in use after umount", self.image.display());
+                let hint = "another mount namespace may hold it: look at `lsns -t mnt`";
+                return Err(Error::new(Exit::Conflict, cause, hint));
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    }
+}
+
+/// Whether a loop device has this file.
+fn is_attached(image: &Path) -> bool {
+    let devices = fs::read_dir("/sys/block").into_iter().flatten().flatten();
+    let files = devices
+        .filter_map(|device| fs::read_to_string(device.path().join("loop/backing_file")).ok());
+    let image = image.as_os_str().as_encoded_bytes();
+    files.into_iter().any(|file| file.trim_end().as_bytes() == image)
 }
 
 impl Drop for Disks {
