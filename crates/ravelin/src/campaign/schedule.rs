@@ -297,9 +297,9 @@ mod tests {
     #[test]
     fn a_seed_decides_everything() {
         let most = Duration::from_secs(60);
-        let endless = |seed| super::endless(seed, 4).take(40).collect::<Vec<_>>();
-        assert_eq!(endless(7), endless(7));
-        assert_ne!(endless(7), endless(8));
+        let row = |seed| endless(seed, 4).take(40).collect::<Vec<_>>();
+        assert_eq!(row(7), row(7));
+        assert_ne!(row(7), row(8));
         assert_eq!(full(7, 4), full(7, 4));
         assert_eq!(part(7, 4, most), part(7, 4, most));
         assert_ne!(full(7, 4), full(8, 4));

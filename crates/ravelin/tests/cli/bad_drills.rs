@@ -48,7 +48,7 @@ pub(crate) const DRILLS: &[Case] = &[
     ("attack campaign --seed minus", USAGE, "invalid digit"),
     ("attack campaign --report nowhere/results.md", ABSENT, "nowhere does not exist"),
     ("attack machine --minutes 0", USAGE, "0 is not in 1..=1440"),
-    ("attack machine --only rott", USAGE, "did you mean `rot`?"),
+    ("attack machine --only rott", USAGE, "no step is named `rott`"),
     ("attack machine --only mute", USAGE, "no step is named `mute`"),
     ("attack machine --soak 5 --minutes 5", USAGE, "cannot be used with"),
     ("attack machine --report nowhere/results.md", ABSENT, "nowhere does not exist"),

@@ -110,7 +110,11 @@ const SOUND: &[(&str, &str, &str)] = &[
     ("attack take", "--on=0 --exec=</bin/true", "--dir=@c | -- x"),
     ("attack stop", "--on=0", "--dir=@c"),
     ("attack campaign", "", "--seed=0 | --seconds=60 | --full | --only=kill | --report=^new"),
-    ("attack machine", "", "--seed=0 | --minutes=1 | --only=kill | --soak=1 | --report=^new"),
+    (
+        "attack machine",
+        "",
+        "--seed=0 | --minutes=1 | --only=kill | --soak=1 | --network=<bad.txn | --report=^new",
+    ),
     ("attack power-loss", "", "--seed=0 | --times=1 | --report=^new"),
     (
         "sim run",

@@ -33,30 +33,32 @@ The cluster is a temporary one. One server at a time, while clients work, has on
   full-disk                     nothing more
 
 in an order and on servers that the seed draws. After each all answers are checked and every
-acknowledged write is read back, and the server must be back by itself. In the end all servers are
-killed at once. What needs root, strace, control groups or libfaketime is skipped where they are
-missing, and named. `ravelin attack power-loss` has the loss of power, `attack campaign` intruders.
+acknowledged write is read back, and the server must be back by itself. In the end all servers
+are killed at once. What needs root, strace, control groups or libfaketime is skipped where they
+are missing, and named. `ravelin attack power-loss` lets the power go, `attack campaign` has
+intruders.
 
-With --soak nothing befalls anybody: memory, descriptors and disk of each server are sampled every
-10 s, and their slopes printed; from 30 minutes on one that is not flat breaks a promise.
+With --soak nothing befalls anybody: memory, descriptors and disk of each server are sampled
+every 10 s, and their slopes printed; from 30 minutes on one that is not flat breaks a promise.
 
-With --network FILE the servers run in network namespaces of their own, joined by a switch that treats
-every frame as the simulator treats messages in that run (loss, duplication, reordering, slow-links,
-wan, one-way-cut, partition); it needs root and TAP devices.
+With --network FILE the servers run in network namespaces of their own, joined by a switch that
+treats every frame as the simulator treats messages in that run (loss, duplication, reordering,
+slow-links, wan, one-way-cut, partition); it needs root and TAP devices.
 
 Examples:
   ravelin attack machine --minutes 20 --seed 1 --report docs/results/machine.md
   ravelin attack machine --minutes 1 --only rot --only rollback
   ravelin attack machine --soak 60
 
-Exit codes: 0 all was kept; 3 nothing that was asked for can be played here; 6 a promise was broken.";
+Exit codes: 0 all was kept; 3 nothing that was asked for can be played here; 6 a promise was
+broken.";
 
 const POWER_LOSS_HELP: &str = "\
-The cluster is a temporary one, and each server's data is on a disk of its own: a file with ext4. At
-random moments, while clients work, all file systems are stopped at once without a flush
+The cluster is a temporary one, and each server's data is on a disk of its own: a file with ext4.
+At random moments, while clients work, all file systems are stopped at once without a flush
 (EXT4_IOC_SHUTDOWN) and all servers are killed. Each disk is mounted again, which replays its
-journal, and checked by e2fsck; the servers start, all answers are checked, and every acknowledged
-write is read back. A file that no sync covered must be gone, or the cut was none.
+journal, and checked by e2fsck; the servers start, all answers are checked, and every
+acknowledged write is read back. A file that no sync covered must be gone, or the cut was none.
 
 It needs root, ext4, loop devices, e2fsprogs and python3.
 
