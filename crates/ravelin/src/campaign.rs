@@ -9,6 +9,7 @@
 //! A server whose key an intruder spent (proof against it comes out, or others hold blocks that it
 //! does not know) stays out. The campaign then goes on with a fresh cluster, and says so.
 
+mod endurance;
 mod machine;
 mod record;
 mod relay;
@@ -24,10 +25,11 @@ use ravelin_model::FaultModel;
 use crate::drill::{self, GAP_MAX, Outcome, SERVERS, Workplace};
 use crate::exit::{Error, Exit, Result};
 use crate::files::disk::{self, Privacy};
+use crate::machine::soak::Slope;
 use crate::output::{Format, Output};
 
 use machine::Noise;
-use record::{Line, Played, Promises, Verdict};
+use record::{Line, Played, Promises, Skipped, Verdict};
 use schedule::Step;
 use site::Site;
 
@@ -39,6 +41,8 @@ pub(crate) struct CampaignOptions {
     pub(crate) length: Length,
     /// The names of the only steps to play; empty: all.
     pub(crate) only: Vec<String>,
+    /// A run of the simulator whose network is to be had.
+    pub(crate) network: Option<PathBuf>,
     /// Where the results go, as Markdown.
     pub(crate) report: Option<PathBuf>,
 }
@@ -50,6 +54,46 @@ pub(crate) enum Length {
     Full,
     /// What fits about that time.
     Part(Duration),
+    /// What befalls machines, for so long.
+    Machine(Duration),
+    /// The power goes everywhere, so many times.
+    PowerLosses(u32),
+    /// Nothing, for so long, with an eye on what servers hold.
+    Soak(Duration),
+    /// A bad network, for so long.
+    Network(Duration),
+}
+
+impl Length {
+    /// What a run of this kind says nothing about.
+    fn not_shown(self) -> &'static str {
+        match self {
+            Self::PowerLosses(_) => {
+                "Not shown: media that lose what they were told to flush, other file systems, other \
+                 machines, other builds."
+            }
+            _ => {
+                "Not shown: power loss (a killed process leaves what it wrote to the system), other \
+                 machines, other builds."
+            }
+        }
+    }
+}
+
+/// What a run came to.
+struct Course {
+    played: Vec<Played>,
+    clusters: usize,
+    skipped: Vec<Skipped>,
+    slopes: Vec<Slope>,
+}
+
+/// Steps to play, and until when.
+struct Plan<'a> {
+    steps: &'a mut dyn Iterator<Item = Step>,
+    /// No step begins that would end later.
+    until: Option<Duration>,
+    promises: Promises,
 }
 
 /// Runs a campaign.
@@ -69,41 +113,30 @@ struct Campaign<'a> {
 
 impl Campaign<'_> {
     async fn run(&self, workplace: &mut Workplace) -> Result<()> {
-        let (mut steps, promises) = match self.options.length {
-            Length::Full => {
-                (schedule::full(self.options.seed, SERVERS), Promises { gap_max: Some(GAP_MAX) })
-            }
-            Length::Part(most) => {
-                let steps = schedule::part(self.options.seed, SERVERS, most);
-                (steps, Promises { gap_max: None })
-            }
-        };
-        let only = &self.options.only;
-        steps.retain(|step| only.is_empty() || only.iter().any(|name| name == step.drill.name()));
         let before = Noise::measure().await;
-        self.say(&format!(
-            "{} steps on {SERVERS} real servers, one in trouble at a time, then all killed at once.",
-            steps.len()
-        ));
-        self.line(&Line::Started {
-            seed: self.options.seed,
-            servers: SERVERS,
-            steps: steps.len() + 1,
-        })?;
-        let (played, clusters) = self.play_all(workplace, &steps, promises).await?;
-        let seconds = self.begun.elapsed().as_secs();
+        let course = match self.options.length {
+            Length::Full | Length::Part(_) => self.play_listed(workplace).await?,
+            Length::Machine(most) => self.play_machine(workplace, most).await?,
+            Length::PowerLosses(times) => self.lose_power(workplace, times).await?,
+            Length::Soak(span) => self.soak(workplace, span).await?,
+            Length::Network(span) => self.bear_network(workplace, span).await?,
+        };
+        let gap_max = self.promises().gap_max;
         let verdict = Verdict {
             fault_model: FaultModel::Arbitrary.name(),
             servers: SERVERS,
             seed: self.options.seed,
-            seconds,
-            clusters,
-            gap_max_ms: promises.gap_max.map(record::milliseconds),
-            totals: record::Totals::of(&played),
-            attacks: &played,
+            seconds: self.begun.elapsed().as_secs(),
+            clusters: course.clusters,
+            gap_max_ms: gap_max.map(record::milliseconds),
+            totals: record::Totals::of(&course.played),
+            skipped: &course.skipped,
+            slopes: &course.slopes,
+            attacks: &course.played,
         };
         if let Some(path) = &self.options.report {
             let facts = report::Facts {
+                length: self.options.length,
                 command: self.command(path),
                 before,
                 after: Noise::measure().await,
@@ -115,19 +148,50 @@ impl Campaign<'_> {
         self.finish(&verdict, workplace)
     }
 
-    /// Plays all steps, and says on how many clusters.
+    /// What is enforced beside answers and writes: gaps only where nothing else takes time.
+    fn promises(&self) -> Promises {
+        let is_full = self.options.length == Length::Full;
+        Promises { gap_max: is_full.then_some(GAP_MAX) }
+    }
+
+    /// Plays a full campaign, or a part of one.
+    async fn play_listed(&self, workplace: &mut Workplace) -> Result<Course> {
+        let mut steps = match self.options.length {
+            Length::Part(most) => schedule::part(self.options.seed, SERVERS, most),
+            _ => schedule::full(self.options.seed, SERVERS),
+        };
+        steps.retain(|step| self.is_wanted(step.drill.name()));
+        self.say(&format!(
+            "{} steps on {SERVERS} real servers, one in trouble at a time, then all killed at once.",
+            steps.len()
+        ));
+        self.started(Some(steps.len() + 1))?;
+        let steps = &mut steps.into_iter();
+        let plan = Plan { steps, until: None, promises: self.promises() };
+        let (played, clusters) = self.play_all(workplace, plan).await?;
+        Ok(Course { played, clusters, skipped: Vec::new(), slopes: Vec::new() })
+    }
+
+    fn is_wanted(&self, name: &str) -> bool {
+        let only = &self.options.only;
+        only.is_empty() || only.iter().any(|wanted| wanted == name)
+    }
+
+    /// Plays all steps, then kills all servers, and says on how many clusters.
     async fn play_all(
         &self,
         workplace: &mut Workplace,
-        steps: &[Step],
-        promises: Promises,
+        plan: Plan<'_>,
     ) -> Result<(Vec<Played>, usize)> {
         let mut played = Vec::new();
         let mut clusters = 1;
         let mut site = Site::open(&cluster_dir(workplace, clusters)).await?;
-        for step in steps {
+        for step in plan.steps {
+            if plan.until.is_some_and(|until| self.begun.elapsed() + step.cost() > until) {
+                break;
+            }
             self.begin(step.drill.name(), &format!("server {}: {step}", step.server))?;
-            let done = site.play(step, promises).await?;
+            let done = site.play(&step, plan.promises).await?;
             self.end(&done)?;
             let needs_another = matches!(done.outcome, Outcome::Exposed | Outcome::Failed);
             if done.outcome == Outcome::Failed {
@@ -159,6 +223,10 @@ impl Campaign<'_> {
         Ok((played, clusters))
     }
 
+    fn started(&self, steps: Option<usize>) -> Result<()> {
+        self.line(&Line::Started { seed: self.options.seed, servers: SERVERS, steps })
+    }
+
     fn begin(&self, name: &str, what: &str) -> Result<()> {
         let at = self.begun.elapsed();
         self.line(&Line::AttackBegun { at_ms: record::milliseconds(at), name, what })?;
@@ -176,10 +244,18 @@ impl Campaign<'_> {
     /// The command that does the same again.
     fn command(&self, report: &Path) -> String {
         let length = match self.options.length {
-            Length::Full => "--full".to_owned(),
-            Length::Part(most) => format!("--seconds {}", most.as_secs()),
+            Length::Full => "campaign --full".to_owned(),
+            Length::Part(most) => format!("campaign --seconds {}", most.as_secs()),
+            Length::Machine(most) => format!("machine --minutes {}", most.as_secs() / 60),
+            Length::Soak(span) => format!("machine --soak {}", span.as_secs() / 60),
+            Length::PowerLosses(times) => format!("power-loss --times {times}"),
+            Length::Network(span) => {
+                let file = self.options.network.as_ref().map(|path| path.display().to_string());
+                let file = file.unwrap_or_default();
+                format!("machine --minutes {} --network {file}", span.as_secs() / 60)
+            }
         };
-        let mut command = format!("ravelin attack campaign {length} --seed {}", self.options.seed);
+        let mut command = format!("ravelin attack {length} --seed {}", self.options.seed);
         for name in &self.options.only {
             command.push_str(&format!(" --only {name}"));
         }
@@ -191,10 +267,7 @@ impl Campaign<'_> {
         if self.output.format() == Format::Text {
             self.output.write(&format!("Verdict: {}\n", verdict.totals.in_words()))?;
         }
-        self.say(
-            "Not shown: power loss (a killed process leaves what it wrote to the system), other \
-             machines, other builds.",
-        );
+        self.say(self.options.length.not_shown());
         let Some(broken) = verdict.attacks.iter().find_map(|played| played.why.as_deref()) else {
             return Ok(());
         };

@@ -35,6 +35,8 @@ use crate::files::{date, plan};
 
 /// Version of the layout.
 const LAYOUT: u16 = 1;
+/// The file in a server's directory that names the network namespace which it runs in.
+pub(crate) const NAMESPACE: &str = "namespace";
 /// The file that marks a directory as ours.
 const MARK: &str = "cluster.toml";
 /// Agreed seconds between two key changes: short, since local clusters are attacked for a minute.
@@ -68,6 +70,8 @@ pub(crate) struct LocalServer {
     pub(crate) node_file: PathBuf,
     /// The same, read.
     pub(crate) config: NodeConfig,
+    /// The network namespace that it runs in, if it is not ours.
+    pub(crate) namespace: Option<String>,
 }
 
 /// Where the plan says that a server is reached, when that is not where it listens: somebody in
@@ -184,7 +188,8 @@ impl LocalCluster {
             let node_file = home.join("node.toml");
             let text = disk::read(&node_file, Privacy::Public)?;
             let config = NodeConfig::checked(&node_file, &text)?;
-            Ok(LocalServer { id, dir: home, node_file, config })
+            let namespace = fs::read_to_string(home.join(NAMESPACE)).ok();
+            Ok(LocalServer { id, dir: home, node_file, config, namespace })
         };
         let servers = group.members().map(server).collect::<Result<_>>()?;
         Ok(Self { dir, id, plan, group, servers })

@@ -81,6 +81,22 @@ impl CpuQuota {
         fs::write(quota.group.join("cgroup.procs"), pid.to_string())?;
         Ok(quota)
     }
+
+    /// Periods in which the process was stopped because it had used its share up.
+    pub(crate) fn stops(&self) -> u64 {
+        let text = fs::read_to_string(self.group.join("cpu.stat")).unwrap_or_default();
+        let count = text.lines().find_map(|line| line.strip_prefix("nr_throttled "));
+        count.and_then(|count| count.parse().ok()).unwrap_or(0)
+    }
+
+    /// Ends the limit; the process lives on.
+    pub(crate) fn lift(self) {
+        let members = fs::read_to_string(self.group.join("cgroup.procs")).unwrap_or_default();
+        let root = self.group.parent().unwrap_or(&self.group).join("cgroup.procs");
+        for pid in members.lines() {
+            let _ = fs::write(&root, pid); // it may have ended
+        }
+    }
 }
 
 impl Drop for CpuQuota {
@@ -141,6 +157,7 @@ mod tests {
             Ok(quota) => quota,
             Err(error) => return skip(&error.to_string()),
         };
+        assert!(quota.stops() > 0, "nobody counts how often it was stopped");
         let group = quota.group.clone();
         drop(quota);
         assert!(!group.exists(), "the group stayed behind");

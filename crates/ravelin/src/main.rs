@@ -26,6 +26,7 @@ mod exit;
 mod files;
 mod hops;
 mod intake;
+mod machine;
 mod node_start;
 mod opinion;
 mod output;

@@ -3,6 +3,7 @@
 //! Each server leaves its process id beside its directory. A process counts as ours only if its
 //! command line names that server's own file, so a recycled id is never signalled.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -31,6 +32,7 @@ pub(crate) struct Processes<'a> {
     cluster: &'a LocalCluster,
     program: PathBuf,
     logging: Logging,
+    environment: Vec<(&'static str, OsString)>,
 }
 
 /// In whose hands a server is started.
@@ -67,7 +69,12 @@ impl<'a> Processes<'a> {
             Error::caused(Exit::Failed, error, "start the program by its full path")
                 .context("cannot find this program's own file")
         })?;
-        Ok(Self { cluster, program, logging: Logging::AsFiled })
+        Ok(Self { cluster, program, logging: Logging::AsFiled, environment: Vec::new() })
+    }
+
+    /// The same, whose servers are started with these variables beside our own.
+    pub(crate) fn environment(self, environment: Vec<(&'static str, OsString)>) -> Self {
+        Self { environment, ..self }
     }
 
     /// The same, whose servers log so.
@@ -96,7 +103,7 @@ impl<'a> Processes<'a> {
             .open(&log_path)
             .map_err(|error| Error::system("write", &log_path, &error))?;
         let errors = log.try_clone().map_err(|error| Error::system("write", &log_path, &error))?;
-        let mut command = Command::new(&self.program);
+        let mut command = self.program_in(server.namespace.as_deref());
         command.arg("node").arg("start").arg("--config").arg(&server.node_file);
         if let Hands::Intruder(name) = hands {
             command.arg("--intruder").arg(name);
@@ -105,6 +112,7 @@ impl<'a> Processes<'a> {
             command.args(["--log-level", "trace", "--log-format", "json"]);
         }
         let child = command
+            .envs(self.environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(log)
             .stderr(errors)
@@ -117,6 +125,14 @@ impl<'a> Processes<'a> {
         fs::write(pid_file(server), format!("{pid}\n"))
             .map_err(|error| Error::system("write", &pid_file(server), &error))?;
         Ok(pid)
+    }
+
+    /// This program, to be run in that network namespace: `nsenter` turns into it, and keeps its id.
+    fn program_in(&self, namespace: Option<&str>) -> Command {
+        let Some(namespace) = namespace else { return Command::new(&self.program) };
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net=/run/netns/{namespace}")).arg("--").arg(&self.program);
+        command
     }
 
     /// The running process of a server.

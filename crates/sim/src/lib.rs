@@ -33,6 +33,7 @@ mod world;
 pub use checker::Violation;
 pub use dice::Dice;
 pub use host::Maxima;
+pub use network::Links;
 pub use options::{FaultClass, Mode, Options, OptionsError, Settings};
 pub use sim::{Outcome, Sim, Suspicions};
 pub use watched::Execution;

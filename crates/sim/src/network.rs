@@ -1,6 +1,7 @@
 //! The network between servers: when, how often and whether a message arrives.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use ravelin_model::{ReplicaId, Round};
 
@@ -148,6 +149,35 @@ impl Network {
     fn count(&mut self, class: FaultClass) {
         *self.counts.entry(class).or_default() += 1;
     }
+}
+
+/// The links of a run for whoever carries real frames between servers: the same chances, delays and
+/// cuts as in virtual time.
+pub struct Links(Network);
+
+impl Links {
+    /// As `options` say; all is well from `heal` on.
+    #[must_use]
+    pub fn new(options: &Options, heal: Duration) -> Self {
+        let heal = micros(heal);
+        Self(Network::new(options, heal, heal))
+    }
+
+    /// The delays after which copies of a frame arrive, `now` being the time since the beginning: none
+    /// if it is lost.
+    pub fn carry(&mut self, now: Duration, from: ReplicaId, to: ReplicaId) -> Vec<Duration> {
+        let arrivals = self.0.carry(micros(now), (from, to), None);
+        arrivals.into_iter().map(Duration::from_micros).collect()
+    }
+
+    /// How often each kind of trouble struck.
+    pub fn counts(&self) -> impl Iterator<Item = (FaultClass, u64)> + '_ {
+        self.0.counts.iter().map(|(class, count)| (*class, *count))
+    }
+}
+
+fn micros(span: Duration) -> Micros {
+    Micros::try_from(span.as_micros()).unwrap_or(Micros::MAX)
 }
 
 fn pairs(members: &[ReplicaId]) -> impl Iterator<Item = (ReplicaId, ReplicaId)> + '_ {

@@ -5,9 +5,13 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::drill::Outcome;
+use crate::machine::soak::Slope;
 
 /// The name of the last step.
 pub(super) const ALL_KILLED: &str = "kill-all";
+
+/// The name of a loss of power everywhere.
+pub(super) const POWER_LOST: &str = "power-loss";
 
 /// What is enforced beside answers, writes and coming back.
 #[derive(Clone, Copy, Debug)]
@@ -67,6 +71,23 @@ impl Played {
             lies: 0,
             wrong: 0,
             lost: 0,
+        }
+    }
+
+    /// Both one after the other, as one.
+    pub(super) fn and(self, next: Self) -> Self {
+        let failed = [&self, &next].into_iter().find(|it| it.outcome == Outcome::Failed);
+        Self {
+            outcome: failed.map_or(self.outcome, |it| it.outcome),
+            why: self.why.or(next.why),
+            longest_gap_ms: self.longest_gap_ms.max(next.longest_gap_ms),
+            slowest_ms: self.slowest_ms.max(next.slowest_ms),
+            operations: self.operations + next.operations,
+            unanswered: self.unanswered + next.unanswered,
+            lies: self.lies + next.lies,
+            wrong: self.wrong + next.wrong,
+            lost: self.lost + next.lost,
+            ..self
         }
     }
 
@@ -151,7 +172,21 @@ pub(super) struct Verdict<'a> {
     pub(super) gap_max_ms: Option<u64>,
     #[serde(flatten)]
     pub(super) totals: Totals,
+    /// What could not be played here.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub(super) skipped: &'a [Skipped],
+    /// How what servers hold grew, in a soak.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub(super) slopes: &'a [Slope],
     pub(super) attacks: &'a [Played],
+}
+
+/// What could not be played on this machine.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Skipped {
+    pub(super) name: &'static str,
+    /// What is missing for it.
+    pub(super) why: String,
 }
 
 /// A line for scripts.
@@ -161,8 +196,12 @@ pub(super) enum Line<'a> {
     Started {
         seed: u64,
         servers: u16,
-        steps: usize,
+        /// `None`: as many as the time allows.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        steps: Option<usize>,
     },
+    Skipped(&'a Skipped),
+    Slope(&'a Slope),
     AttackBegun {
         at_ms: u64,
         name: &'a str,
@@ -235,6 +274,8 @@ mod tests {
             clusters: 1,
             gap_max_ms: None,
             totals: Totals::of(&attacks),
+            skipped: &[],
+            slopes: &[],
             attacks: &attacks,
         };
         assert_eq!(

@@ -7,6 +7,7 @@ use ravelin_model::ReplicaId;
 use ravelin_sim::{Dice, intruder};
 
 use super::relay::Gate;
+use crate::machine::Trouble;
 
 /// The longest pause of a server.
 const PAUSE_MAX: Duration = Duration::from_secs(60);
@@ -17,6 +18,8 @@ const PAUSES: [(u64, u64); 4] = [(1, 4), (5, 14), (15, 40), (60, 60)];
 /// How long a server is down, cut off or in an intruder's hands.
 const HOLD: Duration = Duration::from_secs(3);
 const SHORT_HOLD: Duration = Duration::from_millis(1500);
+/// The same for what befalls machines, from and to.
+const MACHINE_HOLD_MS: (u64, u64) = (2000, 8000);
 /// What a step costs beside its hold: coming back, reading everything back, a cluster anew.
 const AROUND: Duration = Duration::from_millis(2500);
 /// What beginning and the last step cost.
@@ -35,6 +38,10 @@ pub(super) enum Drill {
     Cut(Gate),
     /// The intruder of this name has it, then it is given back.
     Takeover(&'static str),
+    /// Nothing reaches it, or nothing leaves it, in turn, for moments.
+    Flap,
+    /// Its machine is in trouble, then no more.
+    Machine(Trouble),
 }
 
 impl Drill {
@@ -48,6 +55,25 @@ impl Drill {
             Self::Cut(Gate::InOnly) => "cut-outgoing",
             Self::Cut(_) => "cut",
             Self::Takeover(name) => name,
+            Self::Flap => "flap",
+            Self::Machine(trouble) => trouble.name(),
+        }
+    }
+
+    /// Whether others may rightly suspect the server afterwards, though it never lied.
+    pub(super) fn excuses_suspicion(self) -> bool {
+        match self {
+            Self::Takeover(_) => true,
+            Self::Machine(trouble) => trouble.excuses_suspicion(),
+            _ => false,
+        }
+    }
+
+    /// Why it cannot be played here, if it cannot.
+    pub(super) fn missing(self) -> Option<String> {
+        match self {
+            Self::Machine(trouble) => trouble.missing(),
+            _ => None,
         }
     }
 }
@@ -62,7 +88,7 @@ pub(super) struct Step {
 
 impl Step {
     /// About how long it takes.
-    fn cost(&self) -> Duration {
+    pub(super) fn cost(&self) -> Duration {
         self.hold + AROUND
     }
 }
@@ -83,6 +109,8 @@ impl fmt::Display for Step {
                 let known = intruder::all().iter().find(|known| known.name == name);
                 write!(out, "owned: {}", known.map_or(name, |known| known.what))
             }
+            Drill::Flap => write!(out, "for {seconds:.1} s cut off in one direction now and then"),
+            Drill::Machine(trouble) => write!(out, "for {seconds:.1} s: {}", trouble.what()),
         }
     }
 }
@@ -137,7 +165,37 @@ pub(super) fn part(seed: u64, servers: u16, most: Duration) -> Vec<Step> {
     steps.take_while(fits).collect()
 }
 
-/// The names of all drills.
+/// What can befall a machine, its connections and its server, in an endless row: all of it in some
+/// order, on servers by chance, then all of it again.
+pub(super) fn endless(seed: u64, servers: u16) -> impl Iterator<Item = Step> {
+    let mut dice = Dice::new(seed, "machine");
+    let deck = move || {
+        let mut deck = machine_drills();
+        shuffle(&mut dice, &mut deck);
+        let deal = |drill| {
+            let server = ReplicaId(dice.below(servers.into()) as u16);
+            let hold = Duration::from_millis(dice.between(MACHINE_HOLD_MS.0, MACHINE_HOLD_MS.1));
+            Step { server, drill, hold }
+        };
+        deck.into_iter().map(deal).collect::<Vec<_>>()
+    };
+    std::iter::repeat_with(deck).flatten()
+}
+
+/// All that an endless row is made of.
+pub(super) fn machine_drills() -> Vec<Drill> {
+    let mut drills = vec![Drill::Kill, Drill::Wipe, Drill::Pause, Drill::Flap];
+    drills.extend(CUTS.map(Drill::Cut));
+    drills.extend(Trouble::ALL.map(Drill::Machine));
+    drills
+}
+
+/// Their names.
+pub(crate) fn machine_names() -> Vec<&'static str> {
+    machine_drills().into_iter().map(Drill::name).collect()
+}
+
+/// The names of all drills of a full campaign.
 pub(crate) fn names() -> Vec<&'static str> {
     let others = [Drill::Kill, Drill::Wipe, Drill::Pause].into_iter().chain(CUTS.map(Drill::Cut));
     others.map(Drill::name).chain(live_intruders()).collect()
@@ -223,8 +281,25 @@ mod tests {
     }
 
     #[test]
+    fn an_endless_row_does_everything_before_it_does_anything_again() {
+        let names = BTreeSet::from_iter(machine_names());
+        for seed in 0..50 {
+            let steps: Vec<_> = endless(seed, 4).take(3 * names.len()).collect();
+            for round in steps.chunks(names.len()) {
+                let played: BTreeSet<_> = round.iter().map(|step| step.drill.name()).collect();
+                assert_eq!(played, names);
+            }
+            let servers: BTreeSet<_> = steps.iter().map(|step| step.server).collect();
+            assert_eq!(servers.len(), 4);
+        }
+    }
+
+    #[test]
     fn a_seed_decides_everything() {
         let most = Duration::from_secs(60);
+        let row = |seed| endless(seed, 4).take(40).collect::<Vec<_>>();
+        assert_eq!(row(7), row(7));
+        assert_ne!(row(7), row(8));
         assert_eq!(full(7, 4), full(7, 4));
         assert_eq!(part(7, 4, most), part(7, 4, most));
         assert_ne!(full(7, 4), full(8, 4));

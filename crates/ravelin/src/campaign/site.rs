@@ -19,6 +19,9 @@ use crate::drill::judgement::{Judgement, judge};
 use crate::drill::workload::{Observer, Receipts};
 use crate::drill::{Comeback, Outcome, SERVERS, Staff, start_all, wait_until};
 use crate::exit::Result;
+use crate::machine::network::Segment;
+use crate::machine::soak::Samples;
+use crate::machine::{Grip, Trouble};
 use crate::processes::{Hands, Processes};
 
 /// How long a server may take to be back by itself, beside as long as it was away.
@@ -29,6 +32,12 @@ const WARM_UP: Duration = Duration::from_millis(300);
 const TAKE_PART_MAX: Duration = Duration::from_secs(3);
 /// How long all servers stay dead, and how long clients work on after they are back.
 const ALL_DEAD: Duration = Duration::from_secs(1);
+/// How long one direction of a flapping server's connections is cut, and how long it is let be.
+const FLAP: Duration = Duration::from_millis(400);
+/// Checkpoints that pass before an old copy of a server's data is all that is left of it.
+const CHECKPOINTS_OLD: u64 = 3;
+/// How long they may take before a younger copy must do.
+const CHECKPOINTS_MAX: Duration = Duration::from_secs(90);
 /// Time between two looks at the servers, and how long one may take.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 const LOOK_MAX: Duration = Duration::from_millis(900);
@@ -59,13 +68,39 @@ struct Return {
 impl Site {
     /// Makes a cluster in `dir` and sets clients to work.
     pub(super) async fn open(dir: &Path) -> Result<Self> {
+        Self::open_prepared(dir, Observer::new(), |_| Ok(())).await
+    }
+
+    /// The same, with something done to the cluster before its servers start; `observer` says what
+    /// its clients do.
+    pub(super) async fn open_prepared(
+        dir: &Path,
+        observer: Observer,
+        prepare: impl FnOnce(&LocalCluster) -> Result<()>,
+    ) -> Result<Self> {
         let fronts = Fronts::listen(SERVERS)?;
         let cluster =
             LocalCluster::create_behind(&fronts.addresses()?, dir, SERVERS, FaultModel::Arbitrary)?;
         let cluster = Arc::new(cluster);
         let relays = Relays::start(fronts, &cluster)?;
+        prepare(&cluster)?;
+        Self::staffed(cluster, relays, observer).await
+    }
+
+    /// Makes a cluster in `dir` whose servers are in `network`, and sets clients to work.
+    pub(super) async fn open_in(dir: &Path, network: &Segment) -> Result<Self> {
+        let fronts = network.fronts();
+        let made = LocalCluster::create_behind(&fronts, dir, SERVERS, FaultModel::Arbitrary)?;
+        let cluster = Arc::new(network.settle(&made)?);
+        Self::staffed(cluster, Relays::none(), Observer::new()).await
+    }
+
+    async fn staffed(
+        cluster: Arc<LocalCluster>,
+        relays: Relays,
+        observer: Observer,
+    ) -> Result<Self> {
         start_all(&cluster, &Processes::of(&cluster)?).await?;
-        let observer = Observer::new();
         let Staff { workers, clients, monitor } = Staff::hire(&cluster, &observer).await?;
         let (receipts, once_owned) = (Receipts::new(), BTreeSet::new());
         Ok(Self { cluster, relays, observer, workers, clients, monitor, receipts, once_owned })
@@ -90,11 +125,11 @@ impl Site {
         tokio::time::sleep(WARM_UP).await;
         let lies_before = self.lies_of(step.server);
         let from_us = self.observer.now_us();
-        self.strike(step, &processes).await?;
-        tokio::time::sleep(step.hold).await;
+        let grip = self.strike(step, &processes).await?;
+        let detail = self.hold(step).await;
         let is_owned = matches!(step.drill, Drill::Takeover(_));
         let escaped = is_owned && processes.running(step.server)?.is_none();
-        self.relent(step, &processes)?;
+        let mut broken = self.relent(step, &processes, grip)?;
         let back = self.come_back(step, &processes).await;
         if is_owned {
             self.once_owned.insert(step.server);
@@ -102,7 +137,6 @@ impl Site {
         let until_us = self.observer.now_us();
         let lies = self.lies_of(step.server) - lies_before;
         let longest_gap_ms = self.observer.longest_gap_us(from_us, until_us) / 1000;
-        let mut broken = Vec::new();
         if escaped {
             broken.push("the intruder's process ended by itself".to_owned());
         }
@@ -127,27 +161,42 @@ impl Site {
             back_ms: back.took.map(milliseconds),
             is_suspected: back.is_suspected,
             lies,
-            ..Played::new(step.drill.name(), step.to_string())
+            ..Played::new(step.drill.name(), format!("{step}{detail}"))
         };
         Ok(self.judged(played, broken).await)
     }
 
     /// Kills all servers at once, starts them again, and looks whether everything is there.
     pub(super) async fn kill_all(&mut self, what: &str) -> Result<Played> {
+        let played = Played::new(ALL_KILLED, what.to_owned());
+        let nothing = || Ok(Vec::new());
+        self.strike_all(played, WARM_UP, nothing, nothing).await
+    }
+
+    /// The same after `before` (the power goes, say), with `between` done while all are dead; both say
+    /// which promises were broken. Clients work for `first` until then.
+    pub(super) async fn strike_all(
+        &mut self,
+        played: Played,
+        first: Duration,
+        before: impl FnOnce() -> Result<Vec<String>>,
+        between: impl FnOnce() -> Result<Vec<String>>,
+    ) -> Result<Played> {
         let cluster = Arc::clone(&self.cluster);
         let processes = Processes::of(&cluster)?;
         self.observer.resume();
-        tokio::time::sleep(WARM_UP).await;
+        tokio::time::sleep(first).await;
         let from_us = self.observer.now_us();
+        let mut broken = before()?;
         for server in &cluster.servers {
             processes.signal(server.id, Signal::KILL)?; // all, before the end of any is waited for
         }
         for server in &cluster.servers {
             processes.kill(server.id)?;
         }
+        broken.extend(between()?);
         tokio::time::sleep(ALL_DEAD).await;
         let restarted = Instant::now();
-        let mut broken = Vec::new();
         if let Err(error) = start_all(&cluster, &processes).await {
             broken.push(error.message());
         }
@@ -157,12 +206,69 @@ impl Site {
         let played = Played {
             longest_gap_ms: self.observer.longest_gap_us(from_us, until_us) / 1000,
             back_ms: Some(milliseconds(took)),
-            ..Played::new(ALL_KILLED, what.to_owned())
+            ..played
         };
         Ok(self.judged(played, broken).await)
     }
 
-    async fn strike(&self, step: &Step, processes: &Processes<'_>) -> Result<()> {
+    /// Lets clients work and nothing happen, with so many samples at such distances.
+    pub(super) async fn work(
+        &mut self,
+        (count, every): (u32, Duration),
+        samples: &mut Samples,
+    ) -> Result<Played> {
+        self.observer.resume();
+        let from_us = self.observer.now_us();
+        for _ in 0..count {
+            tokio::time::sleep(every).await;
+            samples.take(&self.cluster)?;
+        }
+        let until_us = self.observer.now_us();
+        let played = Played {
+            longest_gap_ms: self.observer.longest_gap_us(from_us, until_us) / 1000,
+            outcome: Outcome::Masked,
+            ..Played::new("soak", "nothing befalls anybody".to_owned())
+        };
+        Ok(self.judged(played, Vec::new()).await)
+    }
+
+    /// Lets clients work while the network is bad for `span`, then well; every server must catch up.
+    pub(super) async fn bear(&mut self, span: Duration, network: &Segment) -> Result<Played> {
+        let cluster = Arc::clone(&self.cluster);
+        let processes = Processes::of(&cluster)?;
+        self.observer.resume();
+        let from_us = self.observer.now_us();
+        network.begin();
+        tokio::time::sleep(span).await;
+        let until_us = self.observer.now_us();
+        let healed = Instant::now();
+        let mut broken = Vec::new();
+        for server in cluster.group.members() {
+            let mut comeback = Comeback::new(&processes, server);
+            let mut is_back = false;
+            while !is_back && healed.elapsed() < BACK_MAX {
+                tokio::time::sleep(LOOK_EVERY).await;
+                let Some(reports) = self.look().await else { continue };
+                is_back = comeback.is_over(&reports) && !self.words_about(server, &reports).proven;
+            }
+            if !is_back {
+                broken.push(format!("server {server} is not back after {BACK_MAX:?}"));
+            }
+        }
+        let played = Played {
+            longest_gap_ms: self.observer.longest_gap_us(from_us, until_us) / 1000,
+            back_ms: Some(milliseconds(healed.elapsed())),
+            ..Played::new("network", network.in_words())
+        };
+        Ok(self.judged(played, broken).await)
+    }
+
+    /// The cluster.
+    pub(super) fn cluster(&self) -> &LocalCluster {
+        &self.cluster
+    }
+
+    async fn strike(&self, step: &Step, processes: &Processes<'_>) -> Result<Option<Grip>> {
         let server = step.server;
         match step.drill {
             Drill::Kill => processes.kill(server)?,
@@ -178,22 +284,74 @@ impl Site {
                 let is_ready = || processes.is_ready(server).unwrap_or(false);
                 wait_until(TAKE_PART_MAX, is_ready).await;
             }
+            Drill::Flap => {}
+            Drill::Machine(trouble) => {
+                let seed = milliseconds(step.hold);
+                return Grip::take(trouble, &self.cluster, server, seed).map(Some);
+            }
         }
-        Ok(())
+        Ok(None)
     }
 
-    fn relent(&self, step: &Step, processes: &Processes<'_>) -> Result<()> {
+    /// Lets the trouble last; says what shows only then.
+    async fn hold(&self, step: &Step) -> String {
+        match step.drill {
+            Drill::Flap => {
+                let begun = Instant::now();
+                let mut gates =
+                    [Gate::OutOnly, Gate::Open, Gate::InOnly, Gate::Open].iter().cycle();
+                while begun.elapsed() < step.hold {
+                    self.relays.set(step.server, *gates.next().expect("they come again and again"));
+                    tokio::time::sleep(FLAP).await;
+                }
+            }
+            Drill::Machine(Trouble::Rollback) => {
+                let passed = self.checkpoints(CHECKPOINTS_OLD).await;
+                tokio::time::sleep(step.hold).await;
+                return format!(", {passed} checkpoints old");
+            }
+            _ => tokio::time::sleep(step.hold).await,
+        }
+        String::new()
+    }
+
+    /// Waits until so many checkpoints more were due; says how many were.
+    async fn checkpoints(&self, wanted: u64) -> u64 {
+        let every = self.cluster.plan.plan.checkpoint_every.max(1);
+        let begun = Instant::now();
+        let (mut first, mut passed) = (None, 0);
+        while passed < wanted && begun.elapsed() < CHECKPOINTS_MAX {
+            tokio::time::sleep(LOOK_EVERY).await;
+            let Some(reports) = self.look().await else { continue };
+            let Some(now) = reports.values().map(|report| report.commit.0 / every).max() else {
+                continue;
+            };
+            passed = now - *first.get_or_insert(now);
+        }
+        passed
+    }
+
+    fn relent(
+        &self,
+        step: &Step,
+        processes: &Processes<'_>,
+        grip: Option<Grip>,
+    ) -> Result<Vec<String>> {
         let server = step.server;
+        if let Some(grip) = grip {
+            return grip.release(&self.cluster);
+        }
         match step.drill {
             Drill::Kill | Drill::Wipe => drop(processes.start(server, Hands::Own)?),
             Drill::Pause => drop(processes.signal(server, Signal::CONT)?),
-            Drill::Cut(_) => self.relays.set(server, Gate::Open),
+            Drill::Cut(_) | Drill::Flap => self.relays.set(server, Gate::Open),
             Drill::Takeover(_) => {
                 processes.kill(server)?;
                 processes.start(server, Hands::Own)?;
             }
+            Drill::Machine(_) => {} // its grip was released
         }
-        Ok(())
+        Ok(Vec::new())
     }
 
     /// Waits until the server serves, has caught up and is called correct; or until it is clear that
@@ -204,7 +362,8 @@ impl Site {
         let mut last = "nobody answers".to_owned();
         let is_owned = matches!(step.drill, Drill::Takeover(_));
         // Others remember misbehaviour that they cannot prove, and are right to.
-        let may_be_suspected = is_owned || self.once_owned.contains(&step.server);
+        let may_be_suspected =
+            step.drill.excuses_suspicion() || self.once_owned.contains(&step.server);
         let most = BACK_MAX + step.hold;
         while begun.elapsed() < most {
             tokio::time::sleep(LOOK_EVERY).await;

@@ -1,5 +1,7 @@
 //! `ravelin attack`: take servers of a local cluster over, for real.
 
+mod machine;
+
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -32,6 +34,10 @@ pub(crate) enum Verb {
     Stop(Stop),
     /// Kill, pause, cut off and take over every server of a cluster of its own, and judge it all
     Campaign(Campaign),
+    /// Let disks, clocks, processors and connections of real servers fail by chance, and judge it all
+    Machine(machine::Machine),
+    /// Cut the power of all servers' disks at once, again and again, and look what is lost
+    PowerLoss(machine::PowerLoss),
 }
 
 const RUN_HELP: &str = "\
@@ -155,21 +161,28 @@ pub(crate) fn run(invocation: &Invocation, verb: Verb) -> Result<()> {
         Verb::Take(arguments) => take(invocation, &arguments),
         Verb::Stop(arguments) => stop(invocation, &arguments),
         Verb::Campaign(arguments) => campaign(invocation, arguments),
+        Verb::Machine(arguments) => machine::run(invocation, arguments),
+        Verb::PowerLoss(arguments) => machine::lose_power(invocation, arguments),
     }
 }
 
 fn campaign(invocation: &Invocation, arguments: Campaign) -> Result<()> {
     let Campaign { seed, seconds, full, only, report } = arguments;
-    let names = schedule::names();
-    if let Some(unknown) = only.iter().find(|name| !names.contains(&name.as_str())) {
-        let hint = suggest::nearest(unknown, names.iter().copied()).map_or_else(
-            || format!("choose from {}", names.join(", ")),
-            |nearest| format!("did you mean `{nearest}`?"),
-        );
-        return Err(Error::usage(format!("no step is named `{unknown}`"), hint));
-    }
+    check_names(&only, &schedule::names())?;
     let length = if full { Length::Full } else { Length::Part(Duration::from_secs(seconds)) };
-    campaign::run(invocation.output, &CampaignOptions { seed, length, only, report })
+    campaign::run(invocation.output, &CampaignOptions { seed, length, only, network: None, report })
+}
+
+/// Refuses a step that there is not.
+fn check_names(only: &[String], names: &[&'static str]) -> Result<()> {
+    let Some(unknown) = only.iter().find(|name| !names.contains(&name.as_str())) else {
+        return Ok(());
+    };
+    let hint = suggest::nearest(unknown, names.iter().copied()).map_or_else(
+        || format!("choose from {}", names.join(", ")),
+        |nearest| format!("did you mean `{nearest}`?"),
+    );
+    Err(Error::usage(format!("no step is named `{unknown}`"), hint))
 }
 
 fn list(invocation: &Invocation) -> Result<()> {

@@ -25,6 +25,7 @@ use crate::processes::Logging;
 
 use load::Shape;
 use testbed::TestBed;
+pub(crate) use usage::anonymous_mib;
 #[cfg(test)]
 pub(crate) use usage::cpu_seconds;
 

@@ -24,10 +24,20 @@ const THINK: Duration = Duration::from_millis(8);
 /// Acknowledged writes: key and value.
 pub(crate) type Receipts = BTreeMap<Vec<u8>, Vec<u8>>;
 
+/// What clients leave in the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Leaving {
+    /// Receipts that are read back, more and more of them.
+    Receipts,
+    /// The few keys that they share in each period: what they store hardly grows.
+    Little,
+}
+
 /// What the clients of a run share.
 #[derive(Clone)]
 pub(crate) struct Observer {
     begun: Instant,
+    leaving: Leaving,
     notes: Arc<Mutex<Notes>>,
 }
 
@@ -66,7 +76,12 @@ pub(crate) struct Observed {
 
 impl Observer {
     pub(crate) fn new() -> Self {
-        Self { begun: Instant::now(), notes: Arc::new(Mutex::new(Notes::default())) }
+        Self::of_clients(Leaving::Receipts)
+    }
+
+    /// One whose clients leave this behind.
+    pub(crate) fn of_clients(leaving: Leaving) -> Self {
+        Self { begun: Instant::now(), leaving, notes: Arc::new(Mutex::new(Notes::default())) }
     }
 
     /// Microseconds since the run began.
@@ -163,7 +178,9 @@ impl Observer {
             match order {
                 Order::Work => {
                     count += 1;
-                    let request = if count % RECEIPT_EVERY == 0 {
+                    let is_receipt =
+                        self.leaving == Leaving::Receipts && count % RECEIPT_EVERY == 0;
+                    let request = if is_receipt {
                         put(format!("receipt/{client}/{count:06}"), format!("r{client}-{count}"))
                     } else {
                         choices.request(client, period, count)

@@ -113,6 +113,12 @@ const SOUND: &[(&str, &str, &str)] = &[
     ("attack stop", "--on=0", "--dir=@c"),
     ("attack campaign", "", "--seed=0 | --seconds=60 | --full | --only=kill | --report=^new"),
     (
+        "attack machine",
+        "",
+        "--seed=0 | --minutes=1 | --only=kill | --soak=1 | --network=<bad.txn | --report=^new",
+    ),
+    ("attack power-loss", "", "--seed=0 | --times=1 | --report=^new"),
+    (
         "sim run",
         "",
         "--seeds=1 | --from=0 | --mode=safety | --group=4,1 | --intruder=mute | --threads=1 \

@@ -88,7 +88,7 @@ pub(super) fn metric_of(server: &LocalServer, name: &str) -> Option<f64> {
 }
 
 /// Memory of a process that no file stands behind.
-pub(super) fn anonymous_mib(pid: u32) -> Option<f64> {
+pub(crate) fn anonymous_mib(pid: u32) -> Option<f64> {
     status_mib(pid, "RssAnon:")
 }
 

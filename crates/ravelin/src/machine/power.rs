@@ -1,0 +1,173 @@
+//! Disks whose power can be cut: files with ext4, one a server, mounted where its data lives.
+//!
+//! The cut is the file system's own emergency stop without a flush of its journal: what no sync
+//! covered is gone, what a sync covered is there once the journal was replayed. The file behind the
+//! disk stands for a medium that keeps what the file system flushed to it.
+//!
+//! Before each cut every disk gets a file that no sync covers. It must be gone afterwards, or the cut
+//! was none.
+//!
+//! **Guarantee:** the disks are unmounted with their [`Disks`], whatever ends the run.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::cluster_dir::LocalCluster;
+use crate::exit::{Error, Exit, Result};
+
+use super::tools::{self, Tool, path_of, run};
+
+/// Bytes of a disk; its file takes only what is written.
+const DISK_BYTES: u64 = 1 << 30;
+/// How long a loop device may take to let go of its file.
+const DETACH_MAX: Duration = Duration::from_secs(5);
+/// The file that no sync covers.
+const CANARY: &str = "written-but-not-synced";
+/// What is in it.
+const CANARY_TEXT: &str = "no sync covers this";
+
+/// Writes a file without a sync, then stops each file system: first all files, then all stops, so that
+/// the power goes everywhere within a moment.
+///
+/// The number is EXT4_IOC_SHUTDOWN, `_IOR('X', 125, __u32)`; 2 is NOLOGFLUSH.
+const CUT: &str = r"
+import fcntl, os, struct, sys
+name, text, *mounts = sys.argv[1:]
+for mount in mounts:
+    with open(os.path.join(mount, name), 'w') as file:
+        file.write(text * 1000)
+for fd in [os.open(mount, os.O_RDONLY) for mount in mounts]:
+    fcntl.ioctl(fd, 0x8004587d, struct.pack('I', 2))
+";
+
+/// The disks of a cluster's servers.
+pub(crate) struct Disks(Vec<Disk>);
+
+struct Disk {
+    image: PathBuf,
+    mount: PathBuf,
+}
+
+impl Disks {
+    /// Why there can be none here, if so.
+    pub(crate) fn missing() -> Option<String> {
+        tools::missing(&[Tool::Root, Tool::Disks])
+    }
+
+    /// Makes a disk in `dir` for each server of `cluster`, whose data directories are empty, and
+    /// mounts it there.
+    pub(crate) fn insert(cluster: &LocalCluster, dir: &Path) -> Result<Self> {
+        let mut disks = Self(Vec::new());
+        for server in &cluster.servers {
+            let image = dir.join(format!("disk-{}.img", server.id));
+            let failed = |error| Error::system("make", &image, &error);
+            let file = fs::File::create_new(&image).map_err(failed)?;
+            file.set_len(DISK_BYTES).map_err(failed)?;
+            run("mkfs.ext4", &["-q", "-F", "-m", "0", text(&image)?])?;
+            let disk = Disk { image, mount: server.config.data_dir.clone() };
+            disk.mount()?;
+            let mount = disk.mount.clone();
+            disks.0.push(disk);
+            let failed = |error| Error::system("empty", &mount, &error);
+            fs::remove_dir(mount.join("lost+found")).map_err(failed)?;
+            let private = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+            fs::set_permissions(&mount, private).map_err(failed)?;
+        }
+        Ok(disks)
+    }
+
+    /// Cuts the power of all disks.
+    pub(crate) fn cut(&self) -> Result<()> {
+        let program = path_of("python3").unwrap_or_else(|| PathBuf::from("python3"));
+        let output = Command::new(&program)
+            .args(["-c", CUT, CANARY, CANARY_TEXT])
+            .args(self.0.iter().map(|disk| &disk.mount))
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|error| Error::system("run", &program, &error))?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let said = String::from_utf8_lossy(&output.stderr);
+        let cause = format!("ext4 does not stop: {}", said.lines().last().unwrap_or_default());
+        Err(Error::new(Exit::Failed, cause, "the kernel may not know EXT4_IOC_SHUTDOWN"))
+    }
+
+    /// Gives the power back: each disk is mounted, so that its journal is replayed, checked and
+    /// mounted again. Says what is wrong with it.
+    pub(crate) fn revive(&self) -> Result<Vec<String>> {
+        let mut wrong = Vec::new();
+        for disk in &self.0 {
+            disk.unmount()?;
+            disk.mount()?;
+            disk.unmount()?;
+            if let Err(error) = run("e2fsck", &["-f", "-n", text(&disk.image)?]) {
+                wrong.push(format!("{}: {}", disk.image.display(), error.message()));
+            }
+            disk.mount()?;
+            let canary = disk.mount.join(CANARY);
+            if fs::read_to_string(&canary).unwrap_or_default().contains(CANARY_TEXT) {
+                wrong.push(format!(
+                    "{} kept what no sync covered: its power was not cut",
+                    disk.image.display()
+                ));
+            }
+            let _ = fs::remove_file(canary); // it is most often gone
+            let _ = fs::remove_dir(disk.mount.join("lost+found")); // unless something is in it
+        }
+        Ok(wrong)
+    }
+}
+
+impl Disk {
+    fn mount(&self) -> Result<()> {
+        run("mount", &["-t", "ext4", "-o", "loop", text(&self.image)?, text(&self.mount)?])
+    }
+}
+
+impl Disk {
+    /// Takes the disk out, whose file system must end with that: elsewhere mounted, it would stay
+    /// stopped.
+    fn unmount(&self) -> Result<()> {
+        run("umount", &[text(&self.mount)?])?;
+        let begun = Instant::now();
+        while is_attached(&self.image) {
+            if begun.elapsed() > DETACH_MAX {
+                let cause = format!("{} is still in use after umount", self.image.display());
+                let hint = "another mount namespace may hold it: look at `lsns -t mnt`";
+                return Err(Error::new(Exit::Conflict, cause, hint));
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    }
+}
+
+/// Whether a loop device has this file.
+fn is_attached(image: &Path) -> bool {
+    let devices = fs::read_dir("/sys/block").into_iter().flatten().flatten();
+    let files = devices
+        .filter_map(|device| fs::read_to_string(device.path().join("loop/backing_file")).ok());
+    let image = image.as_os_str().as_encoded_bytes();
+    files.into_iter().any(|file| file.trim_end().as_bytes() == image)
+}
+
+impl Drop for Disks {
+    fn drop(&mut self) {
+        for disk in &self.0 {
+            let Ok(mount) = text(&disk.mount) else { continue };
+            // Lazily, for a server may still run: the disk goes with its last file.
+            let _ = run("umount", &[mount]).or_else(|_| run("umount", &["-l", mount]));
+        }
+    }
+}
+
+/// A path as an argument.
+fn text(path: &Path) -> Result<&str> {
+    path.to_str().ok_or_else(|| {
+        let cause = format!("{} is not UTF-8", path.display());
+        Error::usage(cause, "set TMPDIR to a directory with a plain name")
+    })
+}
