@@ -113,8 +113,8 @@ mod tests {
 
     #[test]
     fn a_server_that_could_serve_nobody_does_not_start() {
-        let refused = fit(ClientLimits::default(), 4, 1024).expect_err("too few");
-        assert!(refused.message().contains("1024 open files"), "{}", refused.message());
+        let refused = fit(ClientLimits::default(), 4, 768).expect_err("too few");
+        assert!(refused.message().contains("768 open files"), "{}", refused.message());
         assert!(refused.advice().contains("LimitNOFILE"), "{}", refused.advice());
     }
 }

@@ -37,9 +37,9 @@ this halt only, once. Servers named as repaired count no longer as offenders on 
 they have other block keys: give them those by `ravelin auth rekey` once the cluster serves.
 Proofs are kept. What was acknowledged is on the disks of the servers that halted.
 
-Exit codes: 0 done; 2 for another cluster or server, or it names a server that there is not; 3 too few
-administrators signed, or somebody who is none; 4 the server has not halted, or has no data;
-6 a signature does not hold; 8 the state is wrong, or the server would halt again: it stays
+Exit codes: 0 done; 2 for another cluster or server, or it names a server that there is not;
+3 too few administrators signed, or somebody who is none; 4 the server has not halted, or has no
+data; 6 a signature does not hold; 8 the state is wrong, or the server would halt again: it stays
 halted; 9 for another halt, or the server runs.";
 
 /// Arguments of `node release`.
