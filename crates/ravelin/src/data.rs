@@ -251,8 +251,8 @@ fn set_aside(place: &DataDir, identity: &mut Identity, loss: &Loss) -> Result<()
         ),
         _ => format!(
             "It asks for both by itself. If its key was changed a short while ago it waits for the \
-             plan's interval, unless administrators give it one by {rekey}. If the disk is sick, \
-             replace it"
+             plan's interval, and if others hold proof against it they refuse, unless administrators \
+             give it one by {rekey}. If the disk is sick, replace it"
         ),
     };
     tracing::warn!(

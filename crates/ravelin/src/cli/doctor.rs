@@ -1,4 +1,4 @@
-//! `ravelin doctor`: looks for what is wrong with this host, or with a local cluster.
+//! `ravelin doctor`: looks for what is wrong with this host, its server, or a local cluster.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -10,6 +10,8 @@ use serde::Serialize;
 use super::{Invocation, local};
 use crate::cluster_dir::LocalCluster;
 use crate::exit::{Error, Exit, Result};
+use crate::files::disk;
+use crate::files::node::{NodeConfig, NodeOverrides};
 use crate::output::Format;
 use crate::quarantine;
 
@@ -20,8 +22,19 @@ const OPEN_FILES_MIN: u64 = 4096;
 /// An fsync of a small file that takes longer makes every round slow.
 const FSYNC_MAX: Duration = Duration::from_millis(20);
 
+const HELP: &str = "\
+Examples:
+  ravelin doctor
+  ravelin --config ~/ravelin/node.toml doctor
+
+With a server's node file, its data directory is looked at: room, speed, and what the server moved
+aside.
+
+Exit codes: 0 nothing needs attention; 7 something does.";
+
 /// Arguments of `doctor`.
 #[derive(Args)]
+#[command(after_long_help = HELP)]
 pub(crate) struct Doctor {
     /// Look at this local cluster too [default: ravelin-local, if it is there]
     #[arg(long, value_name = "DIR", env = "RAVELIN_LOCAL_DIR", hide_env_values = true)]
@@ -48,7 +61,9 @@ pub(crate) fn run(invocation: &Invocation, arguments: &Doctor) -> Result<()> {
     let default = Path::new(local::DIR_DEFAULT);
     let default = LocalCluster::is_in(default).then(|| default.to_owned());
     let dir = arguments.dir.clone().or(default);
-    let place = dir.clone().unwrap_or_else(std::env::temp_dir);
+    let node = node(invocation)?;
+    let data_dir = node.as_ref().map(|node| node.data_dir.clone());
+    let place = dir.clone().or(data_dir).unwrap_or_else(std::env::temp_dir);
     let mut findings = vec![free_space(&place)?, open_files(), sync_time(&place)?];
     if let Some(dir) = &dir {
         let cluster = LocalCluster::open(dir)?;
@@ -59,6 +74,9 @@ pub(crate) fn run(invocation: &Invocation, arguments: &Doctor) -> Result<()> {
         for server in &cluster.servers {
             findings.extend(moved_aside(&server.config.data_dir)?);
         }
+    }
+    if let Some(node) = &node {
+        findings.extend(moved_aside(&node.data_dir)?);
     }
     let bad = findings.iter().filter(|finding| !finding.good).count();
     invocation.output.print(&Findings { findings })?;
@@ -74,6 +92,18 @@ pub(crate) fn run(invocation: &Invocation, arguments: &Doctor) -> Result<()> {
         Format::Json => "the `advice` of each finding that is not good says what to do",
     };
     Err(Error::new(Exit::Degraded, cause, hint))
+}
+
+/// The server of this host, if `--config` names its node file, and not a client's.
+fn node(invocation: &Invocation) -> Result<Option<NodeConfig>> {
+    let Some(path) = &invocation.globals.config else { return Ok(None) };
+    let is_node = disk::read(path, disk::Privacy::Public)
+        .is_ok_and(|text| text.lines().any(|line| line.trim_start().starts_with("peer_address")));
+    if !is_node {
+        return Ok(None);
+    }
+    let (node, _) = NodeConfig::load(path, NodeOverrides::default(), &invocation.sources)?;
+    Ok(Some(node))
 }
 
 fn finding(what: &'static str, good: bool, found: String, advice: impl Into<String>) -> Finding {

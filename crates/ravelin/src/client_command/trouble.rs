@@ -98,7 +98,11 @@ fn after_silence(has_session: bool) -> &'static str {
 fn no_quorum(group: Group, connected: usize) -> String {
     let (size, needed) = (group.size(), group.quorum());
     if connected < needed {
-        return format!("{connected} of {size} servers answer, {needed} must agree");
+        return format!(
+            "{connected} of {size} servers answer, {needed} must agree: {} silent, {} tolerated",
+            size - connected,
+            group.faults()
+        );
     }
     format!("{connected} of {size} servers are connected, but fewer than {needed} answered alike")
 }
@@ -175,7 +179,8 @@ mod tests {
     #[test]
     fn connected_servers_and_those_that_agree_are_told_apart() {
         let group = Group::new(4, 1, FaultModel::Arbitrary).expect("sound");
-        assert_eq!(no_quorum(group, 2), "2 of 4 servers answer, 3 must agree");
+        let silent = "2 of 4 servers answer, 3 must agree: 2 silent, 1 tolerated";
+        assert_eq!(no_quorum(group, 2), silent);
         let connected = "3 of 4 servers are connected, but fewer than 3 answered alike";
         assert_eq!(no_quorum(group, 3), connected);
     }

@@ -225,7 +225,8 @@ impl Drop for Cluster {
 
 /// Listeners on ports below those of outgoing connections, so that nobody gets one by chance while
 /// a server is down.
-fn free_listeners(count: usize) -> Vec<TcpListener> {
+#[allow(dead_code, reason = "for the tests of floods, which share this")]
+pub(crate) fn free_listeners(count: usize) -> Vec<TcpListener> {
     let mut seed = [0; 2];
     File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut seed)).expect("random");
     let first = 10_000 + u16::from_le_bytes(seed) % 20_000;

@@ -9,6 +9,7 @@ mod disks;
 mod gateway;
 mod kv;
 mod locks;
+mod operations;
 mod release;
 mod room;
 mod servers;
