@@ -59,6 +59,7 @@ where
 /// Runs every file of the targets' corpora, and their seeds; `corpora`: the directory of all. With
 /// `BLESS` in the environment the seeds are written there first: after a format has changed, older
 /// inputs are only refused.
+#[allow(clippy::disallowed_methods, reason = "a test's own switch, not the product's")]
 pub(crate) fn replay(targets: &[Target], corpora: &Path) {
     for target in targets {
         let directory = corpora.join(target.name);
