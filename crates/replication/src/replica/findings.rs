@@ -40,10 +40,14 @@ impl Replica {
         self.judge_group(&mut Vec::new()); // a crash may have come between the proof and the halt
     }
 
-    /// Brings proofs into the order that an earlier life found and may not have said.
+    /// Brings proofs into the order that an earlier life found and may not have said. Not against those
+    /// whom administrators excused: whoever hears proof against itself speaks no more in the epoch.
     pub(super) fn repeat_findings(&mut self) {
         let members = self.execution.state().view(ServiceId::MEMBERS);
-        let known = self.evidence.iter().filter(|(who, _)| !Members::is_convicted(&members, **who));
+        let is_open = |who: &ReplicaId| {
+            !Members::is_convicted(&members, *who) && !self.released.excuses(*who)
+        };
+        let known = self.evidence.iter().filter(|(who, _)| is_open(who));
         let proofs = known.flat_map(|(_, proofs)| proofs);
         let holding: Vec<Evidence> =
             proofs.filter(|proof| self.keyring.proves(proof)).cloned().collect();
