@@ -15,6 +15,8 @@ pub const COMMITS_MIN: u64 = 200;
 const LONG_ONCE_IN: u64 = 64;
 /// Commits of a long run: past the first checkpoint.
 const COMMITS_LONG: u64 = 1100;
+/// Commits of a run in which somebody is to fetch the state.
+const COMMITS_FETCHED: u64 = 800;
 /// One run in so many sends every message as bytes.
 const BYTES_ONCE_IN: u64 = 8;
 /// One run in so many signs with Ed25519.
@@ -239,8 +241,11 @@ impl Options {
         if intruders.values().flatten().any(|name| NEED_KEY_CHANGES.contains(name)) {
             classes.insert(FaultClass::KeyChange);
         }
-        if intruders.values().flatten().any(|name| NEED_SHORT_LOGS.contains(name)) {
-            classes.extend([FaultClass::ShortLogs, FaultClass::Crash]);
+        let must_fetch = intruders.values().flatten().any(|name| NEED_SHORT_LOGS.contains(name));
+        if must_fetch {
+            let absences = [FaultClass::Crash, FaultClass::RestartStorm, FaultClass::Pause];
+            classes.extend(absences);
+            classes.insert(FaultClass::ShortLogs);
         }
         let are_short = classes.contains(&FaultClass::ShortLogs);
         Self {
@@ -258,9 +263,20 @@ impl Options {
                 17 => Signatures::Ed25519,
                 _ => Signatures::Simulated,
             },
-            commits: if seed % LONG_ONCE_IN == 33 { COMMITS_LONG } else { COMMITS_MIN },
-            checkpoint_every: *logs.pick(&[16, 32, 64]).filter(|_| are_short).unwrap_or(&1024),
-            transfer_lag: if are_short { logs.between(8, 100) } else { u64::MAX },
+            commits: match (must_fetch, seed % LONG_ONCE_IN) {
+                (true, _) => COMMITS_FETCHED,
+                (false, 33) => COMMITS_LONG,
+                (false, _) => COMMITS_MIN,
+            },
+            checkpoint_every: match must_fetch {
+                true => 16,
+                false => *logs.pick(&[16, 32, 64]).filter(|_| are_short).unwrap_or(&1024),
+            },
+            transfer_lag: match (must_fetch, are_short) {
+                (true, _) => 8,
+                (false, true) => logs.between(8, 100),
+                (false, false) => u64::MAX,
+            },
         }
     }
 

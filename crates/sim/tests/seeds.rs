@@ -47,6 +47,13 @@ fn every_intruder_acts_and_is_survived() {
             let calm = Options::calm(seed, Mode::Liveness, (4, 1)).intruded(who, known.name);
             let options = match known.name {
                 "deserter" | "old-orders" => calm.with(FaultClass::KeyChange),
+                "false-state" => Options {
+                    checkpoint_every: 16,
+                    transfer_lag: 8,
+                    commits: 1500,
+                    mode: Mode::Safety,
+                    ..calm.with(FaultClass::ShortLogs).with(FaultClass::RestartStorm)
+                },
                 _ => calm,
             };
             let outcome = replay(&options);
