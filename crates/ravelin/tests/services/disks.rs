@@ -214,6 +214,6 @@ fn who_differs_from_the_others_gives_up_its_state_and_beyond_f_nobody_does() {
         assert!(cluster.aside(id).is_empty(), "evidence stays where it is");
     }
     assert_eq!(cluster.aside(1).len(), 1);
-    let halted = |id: &u16| cluster.log(*id).contains("FailSafe");
+    let halted = |id: &usize| cluster.log(*id).contains("FailSafe");
     assert!([0, 2, 3].iter().any(halted), "{}", cluster.log(0));
 }
