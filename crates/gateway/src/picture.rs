@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use ravelin_model::wire::StatusReport;
-use ravelin_model::{Group, ReplicaId};
+use ravelin_model::{ClusterId, ClusterPlan, Group, Member, ReplicaId};
 use serde::Serialize;
 
 /// What a server calls itself that serves and has no room for new requests.
@@ -126,6 +126,69 @@ pub struct Picture {
     pub commit_told_by: usize,
     /// One for each server, in order.
     pub servers: Vec<ServerView>,
+}
+
+/// A picture of a cluster with its names: what scripts read, on the command line and over HTTP. Its
+/// fields are stable.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// The fingerprint.
+    pub cluster: String,
+    /// Its name for people.
+    pub name: String,
+    /// What is assumed of intruded servers.
+    pub fault_model: &'static str,
+    /// Intrusions tolerated.
+    pub f: usize,
+    /// As [`Picture::state`].
+    pub state: View,
+    /// As [`Picture::answered`].
+    pub answered: usize,
+    /// As [`Picture::fault_budget_remaining`].
+    pub fault_budget_remaining: i64,
+    /// As [`Picture::commit_index`].
+    pub commit_index: u64,
+    /// As [`Picture::commit_told_by`].
+    pub commit_told_by: usize,
+    /// In the plan's order.
+    pub servers: Vec<NamedServer>,
+}
+
+/// A server of a [`Report`].
+#[derive(Debug, Serialize)]
+pub struct NamedServer {
+    /// Its place in the plan.
+    pub id: usize,
+    /// Its name for people.
+    pub name: String,
+    /// How it fares.
+    #[serde(flatten)]
+    pub view: ServerView,
+}
+
+impl Report {
+    /// Puts the names of `plan` to a picture of its servers.
+    #[must_use]
+    pub fn of(cluster: ClusterId, plan: &ClusterPlan, picture: Picture) -> Self {
+        let servers = plan.members.iter().zip(picture.servers).enumerate();
+        let named = |(id, (member, view)): (usize, (&Member, ServerView))| NamedServer {
+            id,
+            name: member.name.clone(),
+            view,
+        };
+        Self {
+            cluster: cluster.0.to_string(),
+            name: plan.name.clone(),
+            fault_model: plan.fault_model.name(),
+            f: usize::from(plan.f),
+            state: picture.state,
+            answered: picture.answered,
+            fault_budget_remaining: picture.fault_budget_remaining,
+            commit_index: picture.commit_index,
+            commit_told_by: picture.commit_told_by,
+            servers: servers.map(named).collect(),
+        }
+    }
 }
 
 /// Makes one picture of all reports.

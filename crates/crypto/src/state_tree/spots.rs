@@ -79,7 +79,7 @@ impl StateTree {
         self.clear_until(spot, None)
     }
 
-    /// How a version of another tree would see this one: the value digest of a path.
+    /// The value digest under a path.
     #[must_use]
     pub fn value_at(&self, path: &Digest) -> Option<Digest> {
         self.find(&Path(path.0)).map(|node| node.entry.value)

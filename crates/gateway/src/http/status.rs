@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use ravelin_model::{Group, Member};
+use ravelin_model::Group;
 use serde::Serialize;
 use tokio::time::{Duration, sleep};
 
@@ -10,7 +10,7 @@ use super::answer::Answer;
 use super::request::Asked;
 use crate::customer::{Cluster, Customer};
 use crate::limits::STATUS_WAIT_MAX;
-use crate::picture::{self, ServerView, View};
+use crate::picture::{self, Report};
 use crate::problem::Problem;
 
 /// Pause between two rounds of questions.
@@ -29,25 +29,9 @@ pub(crate) struct GatewayShape {
 
 #[derive(Serialize)]
 struct Shape {
-    cluster: String,
-    name: String,
-    fault_model: &'static str,
-    f: usize,
-    state: View,
-    answered: usize,
-    fault_budget_remaining: i64,
-    commit_index: u64,
-    commit_told_by: usize,
-    servers: Vec<ServerShape>,
-    gateway: GatewayShape,
-}
-
-#[derive(Serialize)]
-struct ServerShape {
-    id: usize,
-    name: String,
     #[serde(flatten)]
-    view: ServerView,
+    report: Report,
+    gateway: GatewayShape,
 }
 
 /// Asks until all have answered, or long enough.
@@ -72,24 +56,6 @@ pub(crate) async fn status(
         sleep(ASK_EVERY).await;
     };
     let picture = picture::merge(group, &reports);
-    let plan = &cluster.plan.plan;
-    let servers = plan.members.iter().zip(picture.servers).enumerate();
-    let server = |(id, (member, view)): (usize, (&Member, ServerView))| ServerShape {
-        id,
-        name: member.name.clone(),
-        view,
-    };
-    Ok(Answer::json(&Shape {
-        cluster: cluster.keyring.cluster().0.to_string(),
-        name: plan.name.clone(),
-        fault_model: plan.fault_model.name(),
-        f: group.faults(),
-        state: picture.state,
-        answered: picture.answered,
-        fault_budget_remaining: picture.fault_budget_remaining,
-        commit_index: picture.commit_index,
-        commit_told_by: picture.commit_told_by,
-        servers: servers.map(server).collect(),
-        gateway,
-    }))
+    let report = Report::of(cluster.keyring.cluster(), &cluster.plan.plan, picture);
+    Ok(Answer::json(&Shape { report, gateway }))
 }

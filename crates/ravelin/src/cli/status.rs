@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use ravelin_gateway::picture::{self, Picture, ServerView, View};
+use ravelin_gateway::picture::{self, NamedServer, Report, View};
 use serde::Serialize;
 
 use super::Invocation;
@@ -76,7 +76,7 @@ pub(crate) fn run(invocation: &Invocation, arguments: &Status) -> Result<()> {
 }
 
 /// Asks until all have answered, or long enough.
-async fn look(client: &Client) -> Result<Report> {
+async fn look(client: &Client) -> Result<Shown> {
     let size = client.group().size();
     let until = Instant::now() + client.timeout();
     let mut answered_at: Option<Instant> = None;
@@ -87,7 +87,8 @@ async fn look(client: &Client) -> Result<Report> {
         }
         let is_enough = answered_at.is_some_and(|first| first.elapsed() >= PATIENCE);
         if reports.len() == size || is_enough {
-            return Ok(Report::of(client, &picture::merge(client.group(), &reports)));
+            let picture = picture::merge(client.group(), &reports);
+            return Ok(Shown(Report::of(client.cluster(), &client.plan().plan, picture)));
         }
         if until <= Instant::now() {
             let cause = format!("none of {size} servers answers within {:?}", client.timeout());
@@ -100,50 +101,12 @@ async fn look(client: &Client) -> Result<Report> {
 
 /// What is told.
 #[derive(Serialize)]
-struct Report {
-    cluster: String,
-    name: String,
-    fault_model: &'static str,
-    f: usize,
-    state: View,
-    answered: usize,
-    fault_budget_remaining: i64,
-    commit_index: u64,
-    commit_told_by: usize,
-    servers: Vec<Server>,
-}
+#[serde(transparent)]
+struct Shown(Report);
 
-#[derive(Serialize)]
-struct Server {
-    id: usize,
-    name: String,
-    #[serde(flatten)]
-    view: ServerView,
-}
-
-impl Report {
-    fn of(client: &Client, picture: &Picture) -> Self {
-        let plan = &client.plan().plan;
-        let servers = plan.members.iter().zip(&picture.servers).enumerate();
-        let server = |(id, (member, view)): (usize, (&ravelin_model::Member, &ServerView))| {
-            Server { id, name: member.name.clone(), view: view.clone() }
-        };
-        Self {
-            cluster: client.cluster().0.to_string(),
-            name: plan.name.clone(),
-            fault_model: plan.fault_model.name(),
-            f: client.group().faults(),
-            state: picture.state,
-            answered: picture.answered,
-            fault_budget_remaining: picture.fault_budget_remaining,
-            commit_index: picture.commit_index,
-            commit_told_by: picture.commit_told_by,
-            servers: servers.map(server).collect(),
-        }
-    }
-
-    fn troubled(&self) -> impl Iterator<Item = &Server> {
-        self.servers.iter().filter(|server| server.view.state != View::Correct)
+impl Shown {
+    fn troubled(&self) -> impl Iterator<Item = &NamedServer> {
+        self.0.servers.iter().filter(|server| server.view.state != View::Correct)
     }
 
     /// How the command ends.
@@ -152,7 +115,7 @@ impl Report {
             .troubled()
             .map(|server| format!("server {} is {}", server.id, server.view.state.name()))
             .collect();
-        match self.state {
+        match self.0.state {
             View::Correct => Ok(()),
             View::FailSafe => {
                 let cause = format!("fail-safe stop: {}", troubled.join(", "));
@@ -162,7 +125,7 @@ impl Report {
             }
             _ => {
                 let cause = format!("degraded: {}", troubled.join(", "));
-                let hint = if self.fault_budget_remaining >= 0 {
+                let hint = if self.0.fault_budget_remaining >= 0 {
                     "clients are served and protected still: repair before another one fails"
                 } else {
                     "more servers are in trouble than the cluster tolerates: repair them first"
@@ -173,11 +136,11 @@ impl Report {
     }
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for Shown {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let size = self.servers.len();
-        writeln!(out, "cluster  {} ({}), {}", self.name, self.fault_model, self.cluster)?;
-        let (left, tolerated) = (self.fault_budget_remaining, self.f);
+        let size = self.0.servers.len();
+        writeln!(out, "cluster  {} ({}), {}", self.0.name, self.0.fault_model, self.0.cluster)?;
+        let (left, tolerated) = (self.0.fault_budget_remaining, self.0.f);
         if left >= 0 {
             writeln!(out, "budget   {left} of {tolerated} intrusions may still happen")?;
         } else {
@@ -190,13 +153,13 @@ impl fmt::Display for Report {
         writeln!(
             out,
             "commit   {}, as told by {} of {size}",
-            self.commit_index, self.commit_told_by
+            self.0.commit_index, self.0.commit_told_by
         )?;
-        write!(out, "answers  {} of {size} servers", self.answered)?;
-        for Server { id, name, view } in &self.servers {
+        write!(out, "answers  {} of {size} servers", self.0.answered)?;
+        for NamedServer { id, name, view } in &self.0.servers {
             write!(out, "\nserver {id}  {:<12}  {name}  ({view})", view.state.name())?;
         }
-        if self.servers.iter().any(|server| server.view.state == View::FailSafe) {
+        if self.0.servers.iter().any(|server| server.view.state == View::FailSafe) {
             write!(out, "\n{HALTED}")?;
         }
         Ok(())

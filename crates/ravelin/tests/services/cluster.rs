@@ -3,9 +3,13 @@
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+
+use ravelin_model::StateBackend as _;
+use ravelin_runtime::store::{DiskState, StoreConfig};
 
 /// A running cluster; its processes end with it.
 pub(crate) struct Cluster {
@@ -318,4 +322,23 @@ impl Drop for Local {
     fn drop(&mut self) {
         let _ = self.run(&["local", "down"]);
     }
+}
+
+/// Changes a value in the state of a server, which is down, behind its back.
+pub(crate) fn tamper(dir: &Path, from: &[u8], to: &[u8]) {
+    let mark = fs::read(dir.join("mark")).expect("there");
+    let owner = *mark[16..].first_chunk().expect("long");
+    let mut state = DiskState::open(dir, &StoreConfig::new(owner)).expect("opened");
+    let mut changes = Vec::new();
+    state.scan(&[], None, &mut |key, value| {
+        if let Some(at) = value.windows(from.len()).position(|window| window == from) {
+            let mut other = value.to_vec();
+            other[at..at + to.len()].copy_from_slice(to);
+            changes.push((key.to_vec(), Some(other)));
+        }
+        ControlFlow::Continue(())
+    });
+    assert!(!changes.is_empty());
+    state.write(&changes);
+    state.sync();
 }

@@ -1,15 +1,11 @@
 //! Disks that lie: servers come back by themselves, with another key, and nobody hears a wrong answer.
 
 use std::fs;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use ravelin_model::StateBackend as _;
-use ravelin_runtime::store::{DiskState, StoreConfig};
-
-use crate::cluster::Local;
+use crate::cluster::{Local, tamper};
 
 /// All files below `dir`.
 fn files(dir: &Path) -> Vec<PathBuf> {
@@ -138,32 +134,13 @@ fn exchanged_directories_are_refused_by_both() {
     assert_eq!(cluster.client(&["kv", "get", "a"]), "1\n");
 }
 
-/// Changes a value in a server's state behind its back.
-fn tamper(cluster: &Local, id: usize, from: &[u8], to: &[u8]) {
-    let dir = cluster.path(&format!("D/servers/{id}/data/state"));
-    let mark = fs::read(dir.join("mark")).expect("there");
-    let owner = *mark[16..].first_chunk().expect("long");
-    let mut state = DiskState::open(&dir, &StoreConfig::new(owner)).expect("opened");
-    let mut changes = Vec::new();
-    state.scan(&[], None, &mut |key, value| {
-        if let Some(at) = value.windows(from.len()).position(|window| window == from) {
-            let mut other = value.to_vec();
-            other[at..at + to.len()].copy_from_slice(to);
-            changes.push((key.to_vec(), Some(other)));
-        }
-        ControlFlow::Continue(())
-    });
-    assert!(!changes.is_empty());
-    state.write(&changes);
-    state.sync();
-}
-
 #[test]
 fn who_differs_from_the_others_gives_up_its_state_and_beyond_f_nobody_does() {
     let cluster = Local::up("diverged");
     cluster.client(&["kv", "put", "a", "innocent"]);
     cluster.done(&["local", "down"]);
-    tamper(&cluster, 1, b"innocent", b"tampered");
+    let state = |id: usize| cluster.path(&format!("D/servers/{id}/data/state"));
+    tamper(&state(1), b"innocent", b"tampered");
     cluster.done(&["local", "up"]);
     // While one other is away, too few go on to say who is wrong.
     cluster.kill(3);
@@ -199,7 +176,7 @@ fn who_differs_from_the_others_gives_up_its_state_and_beyond_f_nobody_does() {
     // Two of four: nobody knows any more who is right.
     cluster.done(&["local", "down"]);
     for id in [2, 3] {
-        tamper(&cluster, id, b"innocent", b"tampered");
+        tamper(&state(id), b"innocent", b"tampered");
     }
     cluster.done(&["local", "up"]);
     let put = ["--config", "D/client.toml", "kv", "cas", "a", "innocent", "x", "--timeout", "5s"];

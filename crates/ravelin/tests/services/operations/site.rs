@@ -3,16 +3,12 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::net::SocketAddr;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use ravelin_model::StateBackend as _;
-use ravelin_runtime::store::{DiskState, StoreConfig};
-
 use super::guide::{self, Typed};
-use crate::cluster::{Run, finish, free_listeners};
+use crate::cluster::{Run, finish, free_listeners, tamper};
 
 /// How long what is repeated may take.
 const REPEATED_MAX: Duration = Duration::from_secs(60);
@@ -318,23 +314,4 @@ fn fill(data: &Path, left: &str) {
     let bytes = (space.f_bavail * space.f_frsize).saturating_sub(left);
     let bytes = vec![1; usize::try_from(bytes).expect("small")];
     fs::write(data.join(format!("core.{}", left >> 20)), bytes).expect("written");
-}
-
-/// Changes a value in a server's state behind its back.
-fn tamper(dir: &Path, from: &[u8], to: &[u8]) {
-    let mark = fs::read(dir.join("mark")).expect("there");
-    let owner = *mark[16..].first_chunk().expect("long");
-    let mut state = DiskState::open(dir, &StoreConfig::new(owner)).expect("opened");
-    let mut changes = Vec::new();
-    state.scan(&[], None, &mut |key, value| {
-        if let Some(at) = value.windows(from.len()).position(|window| window == from) {
-            let mut other = value.to_vec();
-            other[at..at + to.len()].copy_from_slice(to);
-            changes.push((key.to_vec(), Some(other)));
-        }
-        ControlFlow::Continue(())
-    });
-    assert!(!changes.is_empty());
-    state.write(&changes);
-    state.sync();
 }
