@@ -9,6 +9,7 @@
 //! It does not write through: what a crash takes after the last sync, the replica executes again
 //! from its log.
 
+mod lists;
 mod mark;
 mod repair;
 
@@ -106,6 +107,12 @@ pub enum StoreError {
         #[source]
         source: fjall::Error,
     },
+    /// A list of its tables is not what was written: as [`StoreError::Damaged`].
+    #[error("the state store is damaged: {file} is not what was written")]
+    ListDamaged {
+        /// The list.
+        file: PathBuf,
+    },
     /// It was found damaged while it served: as [`StoreError::Damaged`].
     #[error("the state store was found damaged while it served: {what}")]
     KnownDamaged {
@@ -134,6 +141,7 @@ impl StoreError {
     pub fn is_loss(&self) -> bool {
         match self {
             Self::Damaged { .. }
+            | Self::ListDamaged { .. }
             | Self::KnownDamaged { .. }
             | Self::MarkLost { .. }
             | Self::RolledBack { .. } => true,
@@ -175,6 +183,9 @@ impl DiskState {
             return Err(StoreError::KnownDamaged { what });
         }
         let engine = dir.join(ENGINE_DIR);
+        if let Some(file) = lists::rotten(&engine).map_err(io)? {
+            return Err(StoreError::ListDamaged { file });
+        }
         let database = open_or_repair(&engine, config).map_err(refused)?;
         let options = || KeyspaceCreateOptions::default().max_memtable_size(config.memtable_bytes);
         let state = database.keyspace(STATE, options).map_err(refused)?;

@@ -357,6 +357,29 @@ fn journal(scratch: &Scratch) -> PathBuf {
     files.filter(|path| path.extension().is_some_and(|end| end == "jnl")).max().unwrap()
 }
 
+/// Every byte of the list of tables: the engine itself would open without some of them.
+#[test]
+fn a_list_of_tables_that_is_not_what_was_written_is_refused() {
+    let (scratch, tables) = with_tables();
+    let keyspace = tables[0].parent().and_then(Path::parent).unwrap().to_path_buf();
+    let current = std::fs::read(keyspace.join("current")).unwrap();
+    let number = u64::from_le_bytes(*current.first_chunk().unwrap());
+    for name in ["current".to_owned(), format!("v{number}")] {
+        let file = keyspace.join(name);
+        let whole = std::fs::read(&file).unwrap();
+        for at in 0..whole.len() {
+            let mut rotten = whole.clone();
+            rotten[at] ^= 0x41;
+            std::fs::write(&file, rotten).unwrap();
+            let refused = try_open(&scratch.0).err().expect("refused");
+            assert!(matches!(refused, StoreError::ListDamaged { .. }) && refused.is_loss(), "{at}");
+        }
+        std::fs::write(&file, whole).unwrap();
+    }
+    let store = try_open(&scratch.0).expect("as it was");
+    assert_eq!(keys(&store, &[], None, usize::MAX).len(), 400);
+}
+
 #[test]
 fn whatever_is_flipped_in_its_files_an_opening_says_so_and_does_not_panic() {
     let (scratch, _) = with_tables();
