@@ -109,6 +109,9 @@ pub(super) struct AuditLog {
 /// Where the kept lists begin and end, in bytes of all lists ever kept here.
 #[derive(Clone, Copy, Debug)]
 struct Kept {
+    /// The list at the beginning. A look at those before costs as many reads as were ever forgotten:
+    /// stores keep the traces of what was deleted for long.
+    first: u64,
     /// The list at the end.
     last: u64,
     begin: u64,
@@ -128,37 +131,28 @@ impl AuditLog {
         if let Some(kept) = self.kept.filter(|kept| kept.last == last) {
             return kept;
         }
-        let mut begin = None;
+        let mut oldest = None;
         let end_of = |value: &[u8]| begin_of(value).saturating_add(value.len() as u64);
         let newest = state.private_get(&list_key(last)).map(|value| end_of(&value));
         let mut end = newest.unwrap_or_default();
-        state.private_scan(&[LISTS], Some(&[LISTS + 1]), &mut |_, value| {
-            begin = begin.or_else(|| Some(begin_of(value)));
+        state.private_scan(&[LISTS], Some(&[LISTS + 1]), &mut |key, value| {
+            oldest = oldest.or_else(|| Some((number_of(key), begin_of(value))));
             end = end.max(end_of(value));
             // Without the newest list only a look at all of them tells where they end.
             if newest.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
-        Kept { last, begin: begin.unwrap_or(end), end }
+        let (first, begin) = oldest.unwrap_or((last, end));
+        Kept { first, last, begin, end }
     }
 
-    /// Forgets the oldest lists beyond what is kept: as many bytes as came, but for one list.
+    /// Forgets the oldest lists beyond what is kept: as many bytes as came, but for one list. Cost: a
+    /// read of the list after each one that goes.
     fn forget(&self, state: &mut State, mut kept: Kept) -> Kept {
         let excess = kept.end.saturating_sub(self.bytes_max);
-        let mut old = Vec::new();
-        if kept.begin < excess {
-            kept.begin = kept.end;
-            state.private_scan(&[LISTS], Some(&[LISTS + 1]), &mut |key, value| {
-                let begin = begin_of(value);
-                if begin >= excess {
-                    kept.begin = begin;
-                    return ControlFlow::Break(());
-                }
-                old.push(key.to_vec());
-                ControlFlow::Continue(())
-            });
-        }
-        for key in old {
-            state.private_delete(&key);
+        while kept.begin < excess {
+            state.private_delete(&list_key(kept.first));
+            let next = next_list(state, kept.first + 1);
+            (kept.first, kept.begin) = next.unwrap_or((kept.last, kept.end));
         }
         kept
     }
@@ -249,6 +243,25 @@ impl Execution {
 
 fn list_key(number: u64) -> Vec<u8> {
     [[LISTS].as_slice(), &number.to_be_bytes()].concat()
+}
+
+/// The first list from `number` on that is kept, and where it begins.
+fn next_list(state: &State, number: u64) -> Option<(u64, u64)> {
+    if let Some(value) = state.private_get(&list_key(number)) {
+        return Some((number, begin_of(&value)));
+    }
+    // What others executed while this replica was away leaves a gap.
+    let mut found = None;
+    state.private_scan(&list_key(number), Some(&[LISTS + 1]), &mut |key, value| {
+        found = Some((number_of(key), begin_of(value)));
+        ControlFlow::Break(())
+    });
+    found
+}
+
+fn number_of(key: &[u8]) -> u64 {
+    let number = key.last_chunk::<8>().expect("the state holds what execution wrote");
+    u64::from_be_bytes(*number)
 }
 
 /// Bytes of all lists ever kept before this one.

@@ -119,6 +119,27 @@ fn the_oldest_lists_go_first_and_no_more_than_must() {
     }
 }
 
+/// Stores keep the traces of what was deleted: whoever passes all of them with each commit gets slower
+/// and slower.
+#[test]
+fn nobody_looks_again_at_where_forgotten_lists_were() {
+    let mut machine = Machine::new();
+    let session = machine.open(0, 1).unwrap();
+    machine.execution.audit.bytes_max = 1500;
+    let submit = |machine: &mut Machine, numbers: std::ops::Range<u64>| {
+        for first in numbers {
+            let envelope = machine.world.toys(0, session, first, &[Toy::Count]);
+            machine.submit(&envelope);
+        }
+    };
+    submit(&mut machine, 1..20);
+    let state = machine.execution.state_mut();
+    assert_eq!(state.private_get(&list_key(1)), None, "it was forgotten");
+    state.private_write(vec![(list_key(1), Some(vec![0; 8]))]);
+    submit(&mut machine, 20..30);
+    assert!(machine.execution.state().private_get(&list_key(1)).is_some());
+}
+
 #[test]
 fn a_replica_that_fetched_its_state_shows_what_came_after() {
     let mut machine = Machine::new();
