@@ -38,9 +38,11 @@ impl Peers {
         self.held.remove(&replica);
     }
 
+    /// Another one comes first from now on: whoever comes back may be far behind.
     pub(crate) fn disconnect(&mut self, replica: ReplicaId) {
         self.connected.remove(&replica);
         self.held.remove(&replica);
+        self.turn_from(replica);
     }
 
     /// Goes on with the members of another epoch, those connected staying so.
@@ -93,12 +95,18 @@ impl Peers {
             .filter(|replica| self.connected.contains(replica) && !self.held.contains_key(replica))
     }
 
-    /// Lets the member after `replica` come first, if `replica` came first.
+    /// Lets another member come first, if `replica` came first. A connected one, if there is one; any
+    /// of them, so that those who leave one member do not all go to the same.
     pub(crate) fn turn_from(&mut self, replica: ReplicaId) {
-        if self.first == replica {
-            let next = ReplicaId(self.first.0 + 1);
-            self.first = if self.group.has(next) { next } else { ReplicaId(0) };
+        if self.first != replica {
+            return;
         }
+        let others: Vec<ReplicaId> = self.group.members().filter(|it| *it != replica).collect();
+        let (here, away): (Vec<_>, Vec<_>) =
+            others.into_iter().partition(|other| self.connected.contains(other));
+        let choice = if here.is_empty() { away } else { here };
+        let chosen = self.generator.next_u32() as usize % choice.len().max(1);
+        self.first = choice.get(chosen).copied().unwrap_or(replica);
     }
 
     /// How many members an attempt should reach: the home replica, then enough that one is correct,
@@ -134,6 +142,24 @@ mod tests {
     }
 
     #[test]
+    fn who_leaves_a_member_goes_to_any_of_the_others_and_does_not_come_back() {
+        let left = ReplicaId(2);
+        let mut homes = BTreeSet::new();
+        for seed in 0..50 {
+            let mut peers = peers(seed);
+            peers.first = left;
+            peers.disconnect(left);
+            peers.connect(left);
+            homes.extend(peers.usable().next());
+        }
+        let others = [0, 1, 3].map(ReplicaId);
+        assert_eq!(homes, BTreeSet::from(others), "all of them, and not who was away");
+        let mut last = peers(0);
+        [0, 1, 3].map(ReplicaId).into_iter().for_each(|away| last.disconnect(away));
+        assert_eq!(last.usable().next(), Some(left));
+    }
+
+    #[test]
     fn seeds_spread_homes_over_all_members() {
         let homes: BTreeSet<_> = (0..50).filter_map(|seed| peers(seed).usable().next()).collect();
         assert_eq!(homes.len(), 4);
@@ -147,7 +173,8 @@ mod tests {
         assert!(peers.usable().all(|member| member != home));
         peers.release(Time(0).after(BUSY_HOLD_MAX));
         assert_eq!(peers.usable().count(), 4);
-        assert_eq!(peers.usable().last(), Some(home), "it no longer comes first");
+        assert_ne!(peers.usable().next(), Some(home), "it no longer comes first");
+        assert!(peers.usable().any(|member| member == home));
     }
 
     #[test]

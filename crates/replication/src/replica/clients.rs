@@ -7,6 +7,9 @@ use crate::clients::WatchRequest;
 use crate::mempool::Busy;
 use crate::read_quota::PROOF_WORK;
 
+/// What clients are told to wait that ask a replica which is behind the others: they have those.
+const BEHIND_RETRY_MS: u32 = 200;
+
 impl Replica {
     /// A client connected and proved that it holds `key`.
     pub fn on_client_opened(&mut self, connection: ConnectionId, key: PublicKey) {
@@ -48,7 +51,10 @@ impl Replica {
         }
         let (session, first) = named(&input);
         if self.is_fetching() {
-            return; // others answer; what this replica holds is no commit's
+            // Others answer: what this replica holds is no commit's.
+            return if is_request(&input) {
+                say(busy(session, Sequence(first)))
+            };
         }
         if self.is_halted() {
             return say(ServerMessage::Denied { session, first, refusal: Refusal::Halted });
@@ -91,6 +97,9 @@ impl Replica {
                     return say(ServerMessage::Repeated(AnswerBatch { client, session, answers }));
                 }
             }
+        }
+        if !self.is_proposing() {
+            return say(busy(session, envelope.first)); // another one's block takes it sooner
         }
         match admitted.and_then(|()| self.ordering.payload_mut().admit(envelope)) {
             Ok(()) => self.on_time(now, out),
@@ -159,6 +168,11 @@ impl Replica {
 }
 
 impl Replica {
+    /// Whether what it takes goes into a block soon.
+    fn is_proposing(&self) -> bool {
+        matches!(self.status, Status::Asking | Status::Active) && !self.ordering.is_behind()
+    }
+
     /// What to say to a question of `client` who asked too much of late.
     fn refused(
         &mut self,
@@ -177,6 +191,16 @@ impl Replica {
         let (session, first) = (SessionId(0), Sequence(id));
         Some(ServerMessage::Busy { session, first, retry_after_ms: busy.retry_after_ms })
     }
+}
+
+/// Sends a client away from a replica that is behind the others.
+fn busy(session: SessionId, first: Sequence) -> ServerMessage {
+    ServerMessage::Busy { session, first, retry_after_ms: BEHIND_RETRY_MS }
+}
+
+/// Whether the client waits for an answer of this replica.
+fn is_request(input: &ClientInput) -> bool {
+    named(input) != (SessionId(0), 0)
 }
 
 /// The session and number by which a client knows its request.
