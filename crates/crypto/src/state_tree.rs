@@ -234,7 +234,11 @@ impl StateTree {
     }
 
     fn find(&self, path: &Path) -> Option<&Node> {
-        let mut next = self.root.top;
+        self.find_in(&self.root, path)
+    }
+
+    fn find_in(&self, root: &Subtree, path: &Path) -> Option<&Node> {
+        let mut next = root.top;
         let mut depth = 0;
         while let Some(node) = next.map(|id| self.nodes.get(id)) {
             if node.entry.path == *path {

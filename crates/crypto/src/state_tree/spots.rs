@@ -85,6 +85,13 @@ impl StateTree {
         self.find(&Path(path.0)).map(|node| node.entry.value)
     }
 
+    /// The value digest that a path had in a version; `None` as well if the version is forgotten.
+    #[must_use]
+    pub fn value_in(&self, version: Version, path: &Digest) -> Option<Digest> {
+        let kept = self.kept.get(self.place(version)?)?;
+        self.find_in(&kept.root, &Path(path.0)).map(|node| node.entry.value)
+    }
+
     fn clear_until(&mut self, spot: &Spot, until: Option<Digest>) -> Vec<Digest> {
         let mut removed = Vec::new();
         while let Some(id) = self.subtree_at(&self.root, spot).top {

@@ -26,6 +26,7 @@ const COMMITS_OF_ROUND: u64 = 2;
 pub(super) struct Transfers {
     /// Rounds behind at which a state is fetched rather than the blocks.
     lag_max: u64,
+    pub(super) after_fetch: AfterFetch,
     under_way: Option<Transfer>,
     /// The commit at which this replica stands, and since when, while it is behind.
     stalled: Option<(CommitIndex, Time)>,
@@ -35,9 +36,37 @@ pub(super) struct Transfers {
     count: u64,
 }
 
+/// How far the others came while this replica fetched the state that it goes on from. Another fetch
+/// would leave it as far behind, so only one that is much further behind fetches again: else none of
+/// whom the others outrun by [`Transfers::lag_max`] in that time would ever read their blocks.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) enum AfterFetch {
+    /// It fetched none since it was last level with them.
+    #[default]
+    None,
+    /// It has one now, and has not heard yet where they are.
+    Unheard,
+    /// So many rounds.
+    Behind(u64),
+}
+
+/// How many times as far behind as the last fetch left it a replica is that does better to fetch again.
+const LAG_AGAIN: u64 = 2;
+
 impl Transfers {
     pub(super) fn new(lag_max: u64) -> Self {
         Self { lag_max, ..Self::default() }
+    }
+
+    /// Rounds that a replica which is `lag` behind now makes up for by the others' blocks.
+    pub(super) fn lag_allowed(&mut self, lag: u64) -> u64 {
+        if matches!(self.after_fetch, AfterFetch::Unheard) && lag > 0 {
+            self.after_fetch = AfterFetch::Behind(lag);
+        }
+        match self.after_fetch {
+            AfterFetch::Behind(lag) => self.lag_max.max(lag.saturating_mul(LAG_AGAIN)),
+            AfterFetch::None | AfterFetch::Unheard => self.lag_max,
+        }
     }
 }
 
@@ -172,13 +201,17 @@ impl Replica {
         let known = self.epochs.known_end();
         if known.is_none() && !self.ordering.is_behind() {
             self.transfers.stalled = None;
+            if self.status == Status::Active {
+                self.transfers.after_fetch = AfterFetch::None;
+            }
             return false;
         }
         let stalled = self.transfers.stalled.filter(|(at, _)| *at == commit);
         let (_, since) = *self.transfers.stalled.insert(stalled.unwrap_or((commit, now)));
-        let lag_max = self.transfers.lag_max;
+        let lag = self.ordering.lag();
+        let lag_max = self.transfers.lag_allowed(lag);
         let missing = known.map_or(0, |end| end.0.saturating_sub(commit.0));
-        self.ordering.lag() > lag_max
+        lag > lag_max
             || missing > lag_max.saturating_mul(COMMITS_OF_ROUND)
             || now.since(since) >= STALLED_MAX
     }
@@ -205,7 +238,7 @@ impl Replica {
         self.statements = Statements::new(self.keyring.clone(), self.own);
         self.offering = Offering::default();
         self.transfers.count += 1;
-        self.transfers.stalled = None;
+        (self.transfers.stalled, self.transfers.after_fetch) = (None, AfterFetch::Unheard);
         let nonce = question(self.nonce, plan.epoch).wrapping_add(self.transfers.count);
         let next = Ordering::new(Start {
             keyring: self.keyring.clone(),

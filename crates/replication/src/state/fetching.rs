@@ -3,7 +3,7 @@
 //! While a state is being fetched it is no commit's. A mark says so, durably before the first change,
 //! so that a replica which stops in between goes on fetching and believes nothing of what it holds.
 
-use ravelin_crypto::state_tree::path_of;
+use ravelin_crypto::state_tree::{path_of, value_digest};
 use ravelin_model::transfer::Spot;
 use ravelin_model::wire::StateNode;
 
@@ -51,20 +51,24 @@ impl State {
     }
 
     /// The entry with this path after `commit`; `None` if there was none, or the state is forgotten.
+    /// Cost: two reads of the backend; where the entry changed since, a look at each later commit.
     #[must_use]
     pub fn entry_at(&self, commit: CommitIndex, path: &Digest) -> Option<StateEntry> {
-        if !self.versions.has(commit) {
-            return None;
-        }
-        let key = match self.versions.removed_since(commit, path) {
-            Some(key) => key.clone(),
-            None => self.key_of(path)?,
-        };
-        let value = match self.versions.overwritten_since(commit, &key) {
-            Some(value) => value.clone(),
-            None => self.running.backend().get(&key),
-        };
-        value.map(|value| (key, value))
+        let digest = self.versions.value_at(commit, path)?;
+        let present = self.key_of(path).and_then(|key| {
+            let value = self.running.backend().get(&key)?;
+            Some((key, value))
+        });
+        let is_it = |(_, value): &StateEntry| value_digest(value) == digest;
+        present.filter(is_it).or_else(|| self.former_entry(commit, path))
+    }
+
+    /// The entry with this path after `commit`, which has changed since.
+    fn former_entry(&self, commit: CommitIndex, path: &Digest) -> Option<StateEntry> {
+        let removed = self.versions.removed_since(commit, path).cloned();
+        let key = removed.or_else(|| self.key_of(path))?;
+        let value = self.versions.overwritten_since(commit, &key)?.clone()?;
+        Some((key, value))
     }
 
     /// The commit that this replica was past when it began to fetch the state it holds, if it has not

@@ -161,6 +161,11 @@ impl Versions {
         self.tree.expand(self.kept.get(self.place(commit)?)?.version, spot, levels, nodes_max)
     }
 
+    /// The value digest of a path after `commit`; `None` as well if that is forgotten.
+    pub(super) fn value_at(&self, commit: CommitIndex, path: &Digest) -> Option<Digest> {
+        self.tree.value_in(self.kept.get(self.place(commit)?)?.version, path)
+    }
+
     /// The value that `key` had after `commit`, if a later commit has overwritten it: the first one
     /// to do so knows. `Some(&None)` means that there was none.
     pub(super) fn overwritten_since(

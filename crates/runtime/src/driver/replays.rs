@@ -16,8 +16,8 @@ pub const REPLAY_BYTES_MAX: usize = 256 << 10;
 /// Shortest rest between two answers to one peer.
 const REPLAY_PAUSE: Duration = Duration::from_millis(1);
 /// The rest is at least so many times as long as the answer took: a peer that asks and asks costs
-/// a fifth of the thread at the most.
-const REST_FACTOR: u32 = 4;
+/// a tenth of the thread at the most.
+const REST_FACTOR: u32 = 9;
 
 /// What peers asked for last.
 pub(super) struct Replays {

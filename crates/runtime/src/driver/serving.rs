@@ -10,8 +10,8 @@ use ravelin_model::ReplicaId;
 use ravelin_model::transfer::StateRequest;
 
 /// After an answer to anyone, all rest for so many times as long as it took: who fetches the state
-/// costs a fifth of the thread.
-const REST_FACTOR: u32 = 4;
+/// costs a tenth of the thread.
+const REST_FACTOR: u32 = 9;
 
 /// Who waits for a part of the state; one request of each.
 #[derive(Debug, Default)]
@@ -71,9 +71,9 @@ mod tests {
         assert_eq!(serving.due(now), Some((ReplicaId(1), request(1))));
         serving.served(now, Duration::from_millis(3));
         serving.ask(ReplicaId(1), request(2));
-        assert_eq!(serving.due(now + Duration::from_millis(11)), None);
-        assert_eq!(serving.next_due(), Some(now + Duration::from_millis(12)));
-        assert!(serving.due(now + Duration::from_millis(12)).is_some());
+        assert_eq!(serving.due(now + Duration::from_millis(26)), None);
+        assert_eq!(serving.next_due(), Some(now + Duration::from_millis(27)));
+        assert!(serving.due(now + Duration::from_millis(27)).is_some());
         assert_eq!(serving.next_due(), None);
     }
 

@@ -1,10 +1,11 @@
 //! Replicas that get the others' state: who does, when, and what goes on meanwhile.
 
 use ravelin_model::transfer::{Checkpoint, Found, Offer, StateReply, TransferMessage, Wanted};
-use ravelin_model::{Epoch, EpochMessage};
+use ravelin_model::{Epoch, EpochMessage, Sequence};
 
 use crate::state::MemoryBackend;
 
+use super::super::transfers::{AfterFetch, Transfers};
 use super::epochs::{all_in, change_key, epoch_of};
 use super::*;
 
@@ -144,9 +145,10 @@ fn a_crash_at_any_moment_of_it_is_made_up_for() {
     }
 }
 
-/// Clients hear nothing from who has no state, and watchers that theirs have ended.
+/// Clients hear from who has no state only that they should ask others, and watchers that theirs have
+/// ended.
 #[test]
-fn who_fetches_the_state_answers_no_client() {
+fn who_fetches_the_state_sends_clients_away() {
     let (mut cluster, _) = away(8, 20);
     cluster.start(3);
     let connection = cluster.connect(3, 7, cluster.world.client(0));
@@ -155,7 +157,14 @@ fn who_fetches_the_state_answers_no_client() {
     cluster.run_until("it fetches", |cluster| cluster.replica(3).is_fetching());
     cluster.take(3, connection);
     questions().into_iter().for_each(|question| cluster.ask(3, connection, question));
-    assert!(cluster.take(3, connection).is_empty());
+    let told = cluster.take(3, connection);
+    assert!(!told.is_empty());
+    assert!(told.iter().all(|message| matches!(message, ServerMessage::Busy { .. })), "{told:?}");
+    let envelope = cluster.write(8, 1000, b"key");
+    cluster.submit(3, connection, &envelope);
+    let told = cluster.take(3, connection);
+    let [ServerMessage::Busy { first, retry_after_ms, .. }] = told[..] else { panic!("{told:?}") };
+    assert!(first == Sequence(1000) && retry_after_ms > 0);
     cluster.ask(3, connection, ClientMessage::Status { id: 1 });
     let told = cluster.take(3, connection);
     let [ServerMessage::Status { report, .. }] = told.as_slice() else { panic!("{told:?}") };
@@ -164,6 +173,19 @@ fn who_fetches_the_state_answers_no_client() {
     let told = cluster.take(3, connection);
     let ended = |message: &ServerMessage| matches!(message, ServerMessage::Compacted { id: 9, .. });
     assert!(told.iter().any(ended), "{told:?}");
+}
+
+/// Who comes back so slowly that the others are far ahead again by then reads their blocks.
+#[test]
+fn who_has_fetched_a_state_fetches_another_only_if_it_falls_behind_further() {
+    let mut transfers = Transfers::new(20);
+    assert_eq!(transfers.lag_allowed(50), 20);
+    transfers.after_fetch = AfterFetch::Unheard;
+    assert_eq!(transfers.lag_allowed(0), 20, "it has heard nobody");
+    assert_eq!(transfers.lag_allowed(50), 100);
+    assert_eq!(transfers.lag_allowed(90), 100);
+    transfers.after_fetch = AfterFetch::Behind(3);
+    assert_eq!(transfers.lag_allowed(9), 20);
 }
 
 /// Nobody who works is made to give up its state: not by offers, nor by parts of states.
