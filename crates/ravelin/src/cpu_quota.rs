@@ -78,8 +78,16 @@ impl CpuQuota {
         for (file, value) in hierarchy.settings(cores) {
             fs::write(quota.group.join(file), value)?;
         }
-        fs::write(quota.group.join("cgroup.procs"), pid.to_string())?;
+        quota.add(pid)?;
         Ok(quota)
+    }
+
+    /// Puts another process under this limit: whatever shares it gets it together.
+    ///
+    /// # Errors
+    /// Where the system refuses.
+    pub(crate) fn add(&self, pid: u32) -> io::Result<()> {
+        fs::write(self.group.join("cgroup.procs"), pid.to_string())
     }
 
     /// Periods in which the process was stopped because it had used its share up.

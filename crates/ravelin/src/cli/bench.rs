@@ -89,6 +89,9 @@ pub(crate) struct Bench {
     /// Keys to write before
     #[arg(long, value_name = "N", requires = "away", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=10_000_000))]
     keys: u32,
+    /// Let every server take what the others leave of the processor, instead of an equal part
+    #[arg(long, requires = "away")]
+    no_quota: bool,
     /// Follow one request on an idle cluster hop by hop, and show where the time of requests goes
     #[arg(long, conflicts_with_all = ["attack", "idle"])]
     trace: bool,
@@ -109,7 +112,9 @@ pub(crate) fn run(invocation: &Invocation, arguments: &Bench) -> Result<()> {
     if let Some(path) = &arguments.report {
         disk::check_replaceable(path)?;
     }
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    // The load has a thread of its own: whoever asks servers how they fare must not hold it up.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
         .enable_all()
         .build()
         .map_err(|error| Error::caused(Exit::Failed, error, "check the limit of open files"))?;
@@ -140,7 +145,8 @@ async fn measure(invocation: &Invocation, arguments: &Bench) -> Result<()> {
     if let Some(seconds) = arguments.away {
         let keys = usize::try_from(arguments.keys).unwrap_or(usize::MAX);
         let away = Duration::from_secs(seconds);
-        let plan = away::Plan { away, keys, is_lost: arguments.lost, shape };
+        let (is_lost, is_unlimited) = (arguments.lost, arguments.no_quota);
+        let plan = away::Plan { away, keys, is_lost, is_unlimited, shape };
         let figures = away::measure(invocation.output, plan).await?;
         if let Some(path) = &arguments.report {
             figures.write_report(path)?;

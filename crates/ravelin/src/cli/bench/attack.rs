@@ -11,7 +11,7 @@ use ravelin_model::ReplicaId;
 use serde::Serialize;
 
 use super::load::{self, Figures, Shape};
-use super::testbed::{Owned, TestBed};
+use super::testbed::{Owned, Quota, TestBed, cores};
 use crate::exit::Result;
 use crate::files::date;
 use crate::files::disk::{self, Privacy};
@@ -53,7 +53,7 @@ pub(super) struct Comparison {
 
 /// Measures, pair by pair.
 pub(super) async fn compare(output: Output, plan: Plan<'_>) -> Result<Comparison> {
-    let mut quota = Quota::default();
+    let mut quota = Quota::leaving(1);
     let owned = Owned { server: plan.on, intruder: plan.intruder };
     let mut runs = Vec::new();
     for pair in 1..=plan.pairs {
@@ -68,13 +68,6 @@ pub(super) async fn compare(output: Output, plan: Plan<'_>) -> Result<Comparison
     Ok(Comparison::of(plan, quota.cores, runs))
 }
 
-/// What each server may use of the processor.
-#[derive(Default)]
-struct Quota {
-    cores: Option<f64>,
-    was_refused: bool,
-}
-
 async fn run(
     output: Output,
     quota: &mut Quota,
@@ -82,25 +75,8 @@ async fn run(
     shape: Shape,
 ) -> Result<Figures> {
     let mut bed = TestBed::start(owned, Logging::AsFiled).await?;
-    if !quota.was_refused {
-        // As much is left for the clients.
-        let cores = cores() as f64 / (bed.cluster.servers.len() + 1) as f64;
-        match bed.limit(cores) {
-            Ok(()) => quota.cores = Some(cores),
-            Err(why) => {
-                output.note(format_args!(
-                    "NO QUOTA: {why}. The intruder may take the processor from the others: run \
-                     this as root on Linux for figures that mean something."
-                ));
-                *quota = Quota { cores: None, was_refused: true };
-            }
-        }
-    }
+    quota.set(output, &mut bed);
     load::measure(&bed, shape).await
-}
-
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 impl Comparison {

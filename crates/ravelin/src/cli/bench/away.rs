@@ -2,6 +2,8 @@
 //!
 //! The load goes on all the time. The server is killed, stays away, and is started again, with its data
 //! or without; it is back when it calls itself correct and stands where the others stood at its start.
+//! All servers have equal quotas of the processor, unless told otherwise: here the one that comes back
+//! shares the machine with those whose throughput is measured.
 
 use std::fmt;
 use std::path::Path;
@@ -11,18 +13,19 @@ use ravelin_model::ReplicaId;
 use serde::Serialize;
 
 use super::load::{Running, Shape, fill};
-use super::testbed::TestBed;
+use super::testbed::{Quota, TestBed};
 use super::usage;
 use crate::exit::{Error, Exit, Result};
 use crate::files::date;
 use crate::files::disk::{self, Privacy};
 use crate::output::Output;
-use crate::processes::{Hands, Logging, Processes};
+use crate::processes::{Logging, Processes};
 
 /// The server that is away.
 const WHO: ReplicaId = ReplicaId(3);
-/// How long the throughput without it is measured before it comes back.
-const BEFORE: Duration = Duration::from_secs(5);
+/// How long the throughput without it is measured before it comes back, at most, and at most half the
+/// time that it is away: long enough for what the stores do now and then.
+const BEFORE_MAX: Duration = Duration::from_secs(30);
 /// How long it may take to be back.
 const BACK_MAX: Duration = Duration::from_secs(600);
 /// Time between two looks at it.
@@ -36,6 +39,8 @@ pub(super) struct Plan {
     pub(super) keys: usize,
     /// Whether its data is deleted meanwhile.
     pub(super) is_lost: bool,
+    /// Whether it may take what the others leave of the processor.
+    pub(super) is_unlimited: bool,
     pub(super) shape: Shape,
 }
 
@@ -58,33 +63,41 @@ pub(super) struct Return {
     operations_per_second_before: f64,
     operations_per_second_meanwhile: f64,
     throughput_ratio: f64,
+    /// Cores that each server may use; nothing where they share all.
+    cpu_quota: Option<f64>,
 }
 
 /// Lets a server be away, and measures how it comes back.
 pub(super) async fn measure(output: Output, plan: Plan) -> Result<Return> {
-    let bed = TestBed::start(None, Logging::AsFiled).await?;
-    let processes = Processes::of(&bed.cluster)?;
+    let mut bed = TestBed::start(None, Logging::AsFiled).await?;
     if plan.keys > 0 {
         output.note(format_args!("writing {} keys", plan.keys));
         fill(&bed, plan.keys, plan.shape).await?;
     }
+    // What looks at the servers needs some too.
+    let mut quota = Quota::leaving(2);
+    if !plan.is_unlimited {
+        quota.set(output, &mut bed);
+    }
     let load = Running::start(&bed, plan.shape).await?;
-    processes.kill(WHO)?;
+    Processes::of(&bed.cluster)?.kill(WHO)?;
     if plan.is_lost {
         bed.cluster.wipe(WHO)?;
     }
     output.note(format_args!("server {WHO} is away for {:.0} s", plan.away.as_secs_f64()));
     load.forget();
-    tokio::time::sleep(plan.away.saturating_sub(BEFORE)).await;
+    let before = BEFORE_MAX.min(plan.away / 2);
+    tokio::time::sleep(plan.away.saturating_sub(before)).await;
     let missed = load.forget().len() as f64 * f64::from(plan.shape.envelope);
     let begun = Instant::now();
-    tokio::time::sleep(BEFORE).await;
+    tokio::time::sleep(before).await;
     let before = load.operations() / begun.elapsed().as_secs_f64();
     let missed = missed + load.operations();
     load.forget();
     let others = usage::metric_of(server(&bed, ReplicaId(0)), COMMITS).unwrap_or_default();
-    let pid = processes.start(WHO, Hands::Own)?;
+    let pid = bed.start_again(WHO)?;
     let begun = Instant::now();
+    let processes = Processes::of(&bed.cluster)?;
     let (mut memory, mut memory_of_others) = (0.0_f64, 0.0_f64);
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
@@ -121,6 +134,7 @@ pub(super) async fn measure(output: Output, plan: Plan) -> Result<Return> {
         operations_per_second_before: before,
         operations_per_second_meanwhile: meanwhile,
         throughput_ratio: meanwhile / before,
+        cpu_quota: quota.cores,
     })
 }
 
@@ -138,10 +152,11 @@ impl Return {
         let known = std::fs::read_to_string(path).unwrap_or_default();
         let begun = if known.is_empty() { HEADING.to_owned() } else { known };
         let row = format!(
-            "| {} | {:.0} s{} | {} | {:.0} | {:.1} s | {:.0} | {:.0} MiB | {:.0} MiB | {:.0} | {:.0} | {:.0} % |\n",
+            "| {} | {:.0} s{} | {} | {} | {:.0} | {:.1} s | {:.0} | {:.0} MiB | {:.0} MiB | {:.0} | {:.0} | {:.0} % |\n",
             date::now(),
             self.away_seconds,
             if self.lost { ", data deleted" } else { "" },
+            self.cpu_quota.map_or_else(|| "none".to_owned(), |cores| format!("{cores:.1}")),
             self.keys,
             self.missed_operations,
             self.back_seconds,
@@ -160,12 +175,13 @@ const HEADING: &str = "\
 # Servers that come back
 
 Each row is one run of `ravelin bench --away SECONDS [--lost] [--keys N] --report FILE` on a machine of
-two shared processors, which four servers and the clients share. *Back*: from the server's start until it
+two shared processors, which four servers and the clients share. *Quota*: the processors that each server
+may use at most, and that are left to the clients; none with `--no-quota`. *Back*: from the server's start until it
 serves and stands where the others stood then, the load going on. *Ratio*: operations a second until it
 was back, over those before its start.
 
-| when | away | keys before | operations missed | back after | states fetched | its memory | others' | op/s before | op/s until back | ratio |
-|---|---|---|---|---|---|---|---|---|---|---|
+| when | away | quota | keys before | operations missed | back after | states fetched | its memory | others' | op/s before | op/s until back | ratio |
+|---|---|---|---|---|---|---|---|---|---|---|---|
 ";
 
 impl fmt::Display for Return {
@@ -192,6 +208,10 @@ impl fmt::Display for Return {
             self.operations_per_second_meanwhile,
             self.operations_per_second_before,
             self.throughput_ratio * 100.0
-        )
+        )?;
+        match self.cpu_quota {
+            Some(cores) => write!(out, "; each server may use {cores:.1} processors"),
+            None => write!(out, "; servers share all processors"),
+        }
     }
 }

@@ -8,7 +8,8 @@ use super::usage::Usage;
 use crate::cluster_dir::LocalCluster;
 use crate::cpu_quota::{CpuQuota, Hierarchy};
 use crate::drill;
-use crate::exit::{Error, Result};
+use crate::exit::{Error, Exit, Result};
+use crate::output::Output;
 use crate::processes::{Hands, Logging, Processes};
 
 /// Servers, of which one may be owned.
@@ -41,6 +42,45 @@ pub(super) struct Owned<'a> {
     pub(super) intruder: &'a str,
 }
 
+/// What each server may use of the processor: as much as each other, and as `left` parts for clients.
+#[derive(Debug)]
+pub(super) struct Quota {
+    left: u16,
+    /// Cores; nothing where the system does not let us say.
+    pub(super) cores: Option<f64>,
+    was_refused: bool,
+}
+
+impl Quota {
+    /// Leaves so many parts as large as a server's to the clients.
+    pub(super) fn leaving(left: u16) -> Self {
+        Self { left, cores: None, was_refused: false }
+    }
+
+    /// Limits the servers of `bed` if the system lets us; says so once if not.
+    pub(super) fn set(&mut self, output: Output, bed: &mut TestBed) {
+        if self.was_refused {
+            return;
+        }
+        let part = cores() as f64 / f64::from(SERVERS + self.left);
+        match bed.limit(part) {
+            Ok(()) => self.cores = Some(part),
+            Err(why) => {
+                output.note(format_args!(
+                    "NO QUOTA: {why}. One server may take the processor from the others: run this \
+                     as root on Linux for figures that mean something."
+                ));
+                (self.cores, self.was_refused) = (None, true);
+            }
+        }
+    }
+}
+
+/// Processors of this machine.
+pub(super) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
 impl TestBed {
     /// Starts servers and waits until all but the owned one serve.
     pub(super) async fn start(owned: Option<Owned<'_>>, logging: Logging) -> Result<Self> {
@@ -64,8 +104,24 @@ impl TestBed {
         Ok(bed)
     }
 
+    /// Starts a server again that is down, under its quota if it has one. Its process.
+    pub(super) fn start_again(&mut self, id: ReplicaId) -> Result<u32> {
+        let pid = Processes::of(&self.cluster)?.start(id, Hands::Own)?;
+        if let Some(known) = self.pids.get_mut(id.index()) {
+            *known = pid;
+        }
+        if let Some(quota) = self.quotas.get(id.index()) {
+            let hint = "run this as root, with nothing that moves processes between control groups";
+            quota.add(pid).map_err(|error| {
+                let cause = format!("cannot limit the processor of server {id}: {error}");
+                Error::new(Exit::Failed, cause, hint)
+            })?;
+        }
+        Ok(pid)
+    }
+
     /// Gives each server at most `cores`; says why, if this system does not let it.
-    pub(super) fn limit(&mut self, cores: f64) -> Result<(), String> {
+    fn limit(&mut self, cores: f64) -> Result<(), String> {
         let hierarchy = Hierarchy::find(Path::new(CONTROL_GROUPS))
             .ok_or_else(|| format!("{CONTROL_GROUPS} has no controller of the processor"))?;
         for (server, pid) in self.cluster.servers.iter().zip(&self.pids) {
