@@ -48,6 +48,9 @@ const EPOCHS: &str = "crates/replication/src/replica/tests/epochs.rs";
 const RELEASES: &str = "crates/replication/src/replica/tests/release.rs";
 const TRANSFER: &str = "crates/replication/src/transfer/tests.rs";
 const OFFERING: &str = "crates/replication/src/offering/tests.rs";
+const EPOCH_ATTACKS: &str = "crates/replication/src/replica/tests/epoch_attacks.rs";
+const LOG_DAMAGE: &str = "crates/runtime/src/log/tests/damage.rs";
+const LOG_CRASHES: &str = "crates/runtime/src/log/tests/crash.rs";
 const HANDOVERS: &str = "models/tests/epochs.rs";
 
 const FORKING_LEADER: (&str, &str) = (DECISIONS, "a_forking_leader_splits_no_decision");
@@ -107,6 +110,14 @@ pub const ALL: &[Planted] = &[
     ),
     planted("lag_of_one_believed", "one member's rounds show how far the others are", &[]),
     planted("leader_rotation_fixed", "the same servers lead every round", &[]),
+    planted(
+        "lost_groups_taken_for_torn",
+        "a log that lost what was durable is cut there and goes on",
+        &[
+            (LOG_DAMAGE, "a_flipped_bit_anywhere_before_the_last_group_is_damage"),
+            (LOG_CRASHES, "no_schedule_of_power_losses_loses_or_invents_a_record"),
+        ],
+    ),
     planted("members_counted_per_answer", "a client counts a member as often as it answers", &[]),
     planted(
         "offers_of_one_believed",
@@ -180,6 +191,11 @@ pub const ALL: &[Planted] = &[
         "state_requests_never_expire",
         "who is asked for a part of the state is waited for for ever",
         &[(TRANSFER, "one_correct_peer_is_enough_and_liars_are_found_out")],
+    ),
+    planted(
+        "unfit_changes_taken",
+        "an order makes a plan whatever comes of it",
+        &[(EPOCH_ATTACKS, "an_order_that_no_plan_fits_is_refused_and_stops_nobody")],
     ),
     planted(
         "void_envelopes_lost",

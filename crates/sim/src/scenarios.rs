@@ -29,6 +29,7 @@ use Mutant::{None as Without, Planted};
 
 const SIM: &str = "crates/sim/tests/scenarios.rs";
 const TRANSFER: &str = "crates/replication/src/transfer/tests.rs";
+const LOG_DAMAGE: &str = "crates/runtime/src/log/tests/damage.rs";
 const OFFERING: &str = "crates/replication/src/offering/tests.rs";
 const RESTART: &str = "crates/multicast/tests/cluster/restart.rs";
 const CLIENT_VOTES: &str = "crates/client/src/tests/votes.rs";
@@ -129,6 +130,28 @@ pub const ALL: &[Scenario] = &[
         name: "unverified late votes poison the next proposal",
         tests: &[(SIM, "scenario_16_badly_signed_votes_in_blocks")],
         mutant: Planted("vote_signatures_ignored"),
+    },
+    Scenario {
+        number: 17,
+        name: "an ordered change of the plan stops every server",
+        tests: &[(
+            "crates/replication/src/replica/tests/epoch_attacks.rs",
+            "an_order_that_no_plan_fits_is_refused_and_stops_nobody",
+        )],
+        mutant: Planted("unfit_changes_taken"),
+    },
+    Scenario {
+        number: 18,
+        name: "a log whose end is torn or lost",
+        tests: &[
+            (LOG_DAMAGE, "a_flipped_bit_anywhere_before_the_last_group_is_damage"),
+            (LOG_DAMAGE, "a_tail_torn_at_any_byte_loses_its_group_only_and_the_log_goes_on"),
+            (
+                "crates/runtime/src/log/tests/crash.rs",
+                "no_schedule_of_power_losses_loses_or_invents_a_record",
+            ),
+        ],
+        mutant: Planted("lost_groups_taken_for_torn"),
     },
     Scenario {
         number: 19,
@@ -269,8 +292,8 @@ mod tests {
     #[test]
     fn every_scenario_asked_for_is_there_with_tests_that_exist() {
         let asked = [
-            1, 2, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 19, 20, 21, 31, 32, 33, 34, 35, 40,
-            41, 56, 57, 58, 59, 60, 61,
+            1, 2, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 31, 32, 33, 34,
+            35, 40, 41, 56, 57, 58, 59, 60, 61,
         ];
         let numbers: Vec<u32> = ALL.iter().map(|scenario| scenario.number).collect();
         assert_eq!(numbers, asked);

@@ -1,6 +1,6 @@
 //! What an intruder, or bad luck, tries when an epoch ends.
 
-use ravelin_model::EpochMessage;
+use ravelin_model::{EpochMessage, OperationResult, PublicKey};
 
 use super::epochs::{all_in, change_key, epoch_of};
 use super::*;
@@ -39,16 +39,23 @@ fn check_executed(cluster: &Cluster, envelopes: &[Envelope], seed: u64) {
     assert_eq!(lost, 0, "seed {seed}: of {}", envelopes.len());
 }
 
-/// One server that submits the order by which administrators give `member` another key.
+/// Submits the order by which administrators give `member` the next key of its own.
 fn readmit(cluster: &mut Cluster, session: u64, first: u64, member: u16) {
+    let block = cluster.world.block_key_of(ReplicaId(member), 1).public();
+    order_key(cluster, (session, first), (ReplicaId(member), block));
+}
+
+/// Submits administrators' first order: this key for that member.
+fn order_key(
+    cluster: &mut Cluster,
+    (session, first): (u64, u64),
+    (member, block): (ReplicaId, PublicKey),
+) -> ConnectionId {
     let order = AuthOrder {
         cluster: cluster.world.keyring.cluster(),
         incarnation: cluster.world.keyring.incarnation(),
         serial: 1,
-        action: AuthAction::Rekey {
-            member: ReplicaId(member),
-            block: cluster.world.block_key_of(ReplicaId(member), 1).public(),
-        },
+        action: AuthAction::Rekey { member, block },
     };
     let key = cluster.world.administrator();
     let approval = key.sign(ravelin_crypto::Domain::AuthOrder, &order.encode());
@@ -57,6 +64,39 @@ fn readmit(cluster: &mut Cluster, session: u64, first: u64, member: u16) {
     let envelope = cluster.world.envelope(0, session, first, vec![operation]);
     let connection = cluster.connect(0, 70 + first, cluster.world.client(0));
     cluster.submit(0, connection, &envelope);
+    connection
+}
+
+/// Orders that administrators signed, and that no plan fits: of a member that is none, with a key that
+/// another one has, or the same again.
+#[test]
+fn an_order_that_no_plan_fits_is_refused_and_stops_nobody() {
+    let mut cluster = Cluster::with_keys(3, 2);
+    let session = cluster.open_session();
+    let present = |member: u16| cluster.world.block_key_of(ReplicaId(member), 0).public();
+    let next = cluster.world.block_key_of(ReplicaId(2), 1).public();
+    let unfit = [
+        (ReplicaId(2), present(1)),
+        (ReplicaId(2), present(2)),
+        (ReplicaId(4), next),
+        (ReplicaId(u16::MAX), next),
+    ];
+    for (first, (member, block)) in (1..).zip(unfit) {
+        let connection = order_key(&mut cluster, (session, first), (member, block));
+        cluster.run(2 * SECOND);
+        let heard = cluster.take(0, connection);
+        let refused = |message: &ServerMessage| match message {
+            ServerMessage::Answers { batch, .. } => batch
+                .answers
+                .iter()
+                .any(|answer| answer.result == OperationResult::Refused(Refusal::Unfit)),
+            _ => false,
+        };
+        assert!(heard.iter().any(refused), "order {first}: {heard:?}");
+    }
+    assert!(all_in(1)(&cluster), "nobody went anywhere, and nobody stopped");
+    order_key(&mut cluster, (session, 9), (ReplicaId(2), next));
+    cluster.run_until("an order that fits", all_in(2));
 }
 
 /// Who was readmitted stays so, though a replica restarted between the end and the beginning.
