@@ -89,7 +89,9 @@ pub(crate) fn campaign(root: &Path, wanted: &Wanted) -> Result<()> {
     }
     let command = format!("cargo xtask campaign{}", wanted.given);
     let text = format!("{}\n{}", results::heading("Simulator campaign", &command), text(&cells)?);
-    results::write(root, wanted.output.unwrap_or(KEPT), &text)?;
+    let file = wanted.output.unwrap_or(KEPT);
+    results::write(root, file, &text)?;
+    eprintln!("written to {file}");
     print!("{text}");
     let violations: u64 = cells.iter().map(|cell| cell.count("violations")).sum::<Result<_>>()?;
     if violations > 0 {

@@ -109,7 +109,9 @@ pub(crate) fn fuzz(root: &Path, wanted: &Wanted<'_>) -> Result<()> {
     let kept = wanted.output.or_else(|| wanted.target.is_none().then_some(KEPT));
     let Some(file) = kept else { return Ok(()) };
     let heading = results::heading("Fuzzing", &format!("cargo xtask fuzz{}", wanted.given));
-    results::write(root, file, &format!("{heading}\n{EXPLAINED}\n{table}"))
+    results::write(root, file, &format!("{heading}\n{EXPLAINED}\n{table}"))?;
+    eprintln!("written to {file}");
+    Ok(())
 }
 
 /// Hands one target to libFuzzer, which adds what it finds to the corpus.

@@ -8,6 +8,7 @@
 mod build;
 mod table;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Mutex;
@@ -121,17 +122,8 @@ pub(crate) fn mutants(root: &Path, wanted: &Wanted) -> Result<()> {
     if !wanted.is_core {
         pass_without(&build, tests)?; // CI's other stages run the core's tests without
     }
-    let verdicts = verdicts(&build, &planted)?;
-    let hunts = if wanted.is_core { vec![] } else { hunts(&build, &planted, wanted.seeds)? };
-    let rows = rows(planted, verdicts, hunts);
-    let table = table::table(&rows);
-    println!("{table}");
-    if !wanted.is_core {
-        let heading =
-            results::heading("Planted bugs", &format!("cargo xtask mutants{}", wanted.given));
-        let text = format!("{heading}\n{}\n{table}", table::INTRODUCTION);
-        results::write(root, wanted.output, &text)?;
-    }
+    let rows = rows(root, &build, &planted, wanted)?;
+    println!("{}", table::table(rows.iter()));
     let survivors: Vec<String> = rows.iter().filter_map(Row::survived).collect();
     if survivors.is_empty() {
         return Ok(());
@@ -171,46 +163,66 @@ fn pass_without(build: &Build, mut tests: Vec<&Test>) -> Result<()> {
     }
 }
 
-/// The verdict of each bug's each test, in their order.
-fn verdicts(build: &Build, planted: &[Planted]) -> Result<Vec<Verdict>> {
-    let jobs: Vec<(&Planted, &Test)> =
-        planted.iter().flat_map(|one| one.tests.iter().map(move |test| (one, test))).collect();
-    on_all_cores(&jobs, &|(one, test)| build.run(&one.name, test))
+/// Runs everything wanted against each bug. The table grows row by row, so that a run which is cut
+/// short leaves what it found.
+fn rows(root: &Path, build: &Build, planted: &[Planted], wanted: &Wanted) -> Result<Vec<Row>> {
+    let done = Mutex::new(BTreeMap::new());
+    let jobs: Vec<(usize, &Planted)> = planted.iter().enumerate().collect();
+    on_all_cores(&jobs, &|(place, one)| {
+        let row = row(build, one, wanted)?;
+        let mut done = done.lock().expect("no job panics while it holds this");
+        done.insert(*place, row);
+        eprintln!("{} of {}: {}", done.len(), planted.len(), one.name);
+        if wanted.is_core { Ok(()) } else { keep(root, wanted, done.values(), planted.len()) }
+    })?;
+    Ok(done.into_inner().expect("no job panics while it holds this").into_values().collect())
 }
 
-/// What each bug's each hunt found, in their order.
-fn hunts(build: &Build, planted: &[Planted], seeds: u64) -> Result<Vec<Hunt>> {
-    let jobs: Vec<(&Planted, u64)> =
-        planted.iter().flat_map(|one| STARTS.map(|start| (one, start))).collect();
-    on_all_cores(&jobs, &|(one, start)| {
-        let mut command = Command::new(&build.lister);
-        command.env("RAVELIN_MUTANT", &one.name);
-        command.args(["hunt", &start.to_string(), &seeds.to_string()]);
-        let output = command.output().context("cannot start the simulator")?;
-        let text = String::from_utf8_lossy(&output.stdout);
-        let words: Vec<&str> = text.split_whitespace().collect();
-        match words.as_slice() {
-            ["killed", seeds, by] => {
-                Ok(Hunt::Killed { seeds: seeds.parse()?, by: (*by).to_owned() })
-            }
-            ["survived", seeds] => Ok(Hunt::Survived { seeds: seeds.parse()? }),
-            _ => bail!(
-                "the simulator said `{text}` of {}, and ended with {}",
-                one.name,
-                output.status
-            ),
-        }
+fn row(build: &Build, planted: &Planted, wanted: &Wanted) -> Result<Row> {
+    let verdicts = planted.tests.iter().map(|test| build.run(&planted.name, test));
+    let starts: &[u64] = if wanted.is_core { &[] } else { &STARTS };
+    let hunts = starts.iter().map(|start| hunt(build, planted, *start, wanted.seeds));
+    Ok(Row {
+        verdicts: verdicts.collect::<Result<_>>()?,
+        hunts: hunts.collect::<Result<_>>()?,
+        planted: planted.clone(),
     })
 }
 
-fn rows(planted: Vec<Planted>, verdicts: Vec<Verdict>, hunts: Vec<Hunt>) -> Vec<Row> {
-    let (mut verdicts, mut hunts) = (verdicts.into_iter(), hunts.into_iter());
-    let row = |planted: Planted| Row {
-        verdicts: verdicts.by_ref().take(planted.tests.len()).collect(),
-        hunts: hunts.by_ref().take(STARTS.len()).collect(),
-        planted,
+/// Runs seeds from `start` until one finds the bug.
+fn hunt(build: &Build, planted: &Planted, start: u64, seeds: u64) -> Result<Hunt> {
+    let name = &planted.name;
+    let mut command = Command::new(&build.lister);
+    command.env("RAVELIN_MUTANT", name);
+    command.args(["hunt", &start.to_string(), &seeds.to_string()]);
+    let output = command.output().context("cannot start the simulator")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let words: Vec<&str> = text.split_whitespace().collect();
+    match words.as_slice() {
+        ["killed", seeds, by] => Ok(Hunt::Killed { seeds: seeds.parse()?, by: (*by).to_owned() }),
+        ["survived", seeds] => Ok(Hunt::Survived { seeds: seeds.parse()? }),
+        _ => bail!("the simulator said `{text}` of {name}, and ended with {}", output.status),
+    }
+}
+
+/// Writes the table of what is done of so many bugs.
+fn keep<'a>(
+    root: &Path,
+    wanted: &Wanted,
+    rows: impl ExactSizeIterator<Item = &'a Row>,
+    of: usize,
+) -> Result<()> {
+    let command = format!("cargo xtask mutants{}", wanted.given);
+    let heading = results::heading("Planted bugs", &command);
+    let introduction = table::INTRODUCTION;
+    let count = rows.len();
+    let cut = if count < of {
+        format!("\n**Cut short: {count} of {of} bugs.**\n")
+    } else {
+        String::new()
     };
-    planted.into_iter().map(row).collect()
+    let text = format!("{heading}\n{introduction}{cut}\n{}", table::table(rows));
+    results::write(root, wanted.output, &text)
 }
 
 impl Row {

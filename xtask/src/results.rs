@@ -24,7 +24,6 @@ pub(crate) fn write(root: &Path, file: &str, text: &str) -> Result<()> {
             .with_context(|| format!("cannot make the place of `{file}`"))?;
     }
     fs::write(&path, text).with_context(|| format!("cannot write `{file}`"))?;
-    eprintln!("written to {file}");
     Ok(())
 }
 

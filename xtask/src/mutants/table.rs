@@ -12,7 +12,7 @@ breaks a promise; the median over five starting points, with what was seen first
 ";
 
 /// The table in Markdown.
-pub(super) fn table(rows: &[Row]) -> String {
+pub(super) fn table<'a>(rows: impl Iterator<Item = &'a Row>) -> String {
     let mut text = String::from("| mutant | what it breaks | scenarios | tests | seeds |\n");
     text.push_str("|---|---|---|---|---|\n");
     for row in rows {
