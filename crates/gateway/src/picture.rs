@@ -4,8 +4,9 @@
 //! a server may claim of itself is shown on the word of intruded servers alone, once `f+1` others
 //! answer; the picture says how many agree.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::net::SocketAddr;
 
 use ravelin_model::wire::StatusReport;
 use ravelin_model::{ClusterId, ClusterPlan, Group, Member, ReplicaId};
@@ -97,6 +98,8 @@ pub struct ServerView {
     pub evidence: BTreeMap<String, usize>,
     /// Kinds of suspicion against it, with the most that one of the others counted.
     pub suspicions: BTreeMap<String, u32>,
+    /// Where others heard processes that hold its key, if there are two: `address:port`.
+    pub shared_key_at: BTreeSet<SocketAddr>,
 }
 
 /// Whose word a state is.
@@ -248,6 +251,8 @@ fn view(member: ReplicaId, reports: &BTreeMap<ReplicaId, StatusReport>) -> Serve
             *known = (*known).max(*count);
         }
     }
+    let places = told.iter().flat_map(|report| report.shared_key_at.iter().take(2));
+    let shared_key_at = places.filter_map(|place| place.parse().ok()).collect();
     ServerView {
         state,
         source,
@@ -259,6 +264,7 @@ fn view(member: ReplicaId, reports: &BTreeMap<ReplicaId, StatusReport>) -> Serve
         commit: own.map(|report| report.commit.0),
         evidence,
         suspicions,
+        shared_key_at,
     }
 }
 
@@ -278,6 +284,10 @@ impl fmt::Display for ServerView {
         for (kind, count) in &self.suspicions {
             write!(out, "; {kind} {count} times")?;
         }
+        let places: Vec<String> = self.shared_key_at.iter().map(SocketAddr::to_string).collect();
+        if !places.is_empty() {
+            write!(out, "; two processes hold its key: heard from {}", places.join(", "))?;
+        }
         Ok(())
     }
 }
@@ -296,6 +306,7 @@ mod tests {
             round: Round(1),
             evidence: if *state == "faulty" { vec![("equivocation".into(), 1)] } else { vec![] },
             suspicions: vec![],
+            shared_key_at: vec![],
         };
         let report = |(id, own, others): &(u16, &str, [&str; 4])| {
             let report = StatusReport {

@@ -84,6 +84,8 @@ pub enum Suspicion {
     Unsolicited,
     /// A part of a state that is not what a quorum vouches for.
     BadState,
+    /// Connections with its key, both alive, from two places.
+    SharedKey,
 }
 
 impl Suspicion {
@@ -99,6 +101,7 @@ impl Suspicion {
             Self::TooLarge => "too_large",
             Self::Unsolicited => "unsolicited",
             Self::BadState => "bad_state",
+            Self::SharedKey => "shared_key",
         }
     }
 }

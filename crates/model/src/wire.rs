@@ -260,4 +260,6 @@ pub struct MemberReport {
     pub evidence: Vec<(String, u32)>,
     /// Suspicions counted against it, by kind.
     pub suspicions: Vec<(String, u32)>,
+    /// From where two processes speak that hold its key, as `address:port`; empty if none do.
+    pub shared_key_at: Vec<String>,
 }

@@ -172,6 +172,7 @@ fn report() -> StatusReport {
         round: Round(4),
         evidence: vec![("equivocation".into(), 1)],
         suspicions: vec![("malformed".into(), 2)],
+        shared_key_at: vec!["10.0.0.3:7000".into()],
     };
     StatusReport {
         state: "correct".into(),

@@ -163,6 +163,12 @@ struct ByPeerAndKind {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ByPeerAndAddress {
+    peer: String,
+    address: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct ByStage {
     stage: &'static str,
 }
@@ -184,6 +190,7 @@ fn registry(snapshot: &Snapshot, tolerated: usize) -> Registry {
     let report = &snapshot.report;
     let states = Family::<ByState, Gauge>::default();
     let evidence = Family::<ByPeerAndKind, Gauge>::default();
+    let shared_keys = Family::<ByPeerAndAddress, Gauge>::default();
     let mut healthy = 0;
     for (id, member) in report.members.iter().enumerate() {
         states.get_or_create(&ByState { state: member.state.clone() }).inc();
@@ -191,6 +198,10 @@ fn registry(snapshot: &Snapshot, tolerated: usize) -> Registry {
         for (kind, count) in &member.evidence {
             let labels = ByPeerAndKind { peer: id.to_string(), kind: kind.clone() };
             evidence.get_or_create(&labels).set(i64::from(*count));
+        }
+        for address in &member.shared_key_at {
+            let labels = ByPeerAndAddress { peer: id.to_string(), address: address.clone() };
+            shared_keys.get_or_create(&labels).set(1);
         }
     }
     let unhealthy = report.members.len() - healthy;
@@ -207,6 +218,11 @@ fn registry(snapshot: &Snapshot, tolerated: usize) -> Registry {
     );
     registry.register("replicas", "Servers by state, as this server sees them", states);
     registry.register("evidence", "Kinds of proof held against a server", evidence);
+    registry.register(
+        "shared_key",
+        "From where two processes speak that hold one server's key",
+        shared_keys,
+    );
     let gauge = |value: i64| {
         let gauge = Gauge::<i64>::default();
         gauge.set(value);

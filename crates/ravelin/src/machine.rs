@@ -13,6 +13,7 @@ pub(crate) mod slope;
 pub(crate) mod soak;
 pub(crate) mod tools;
 mod trouble;
+mod twin;
 
 pub(crate) use grip::Grip;
 pub(crate) use trouble::Trouble;

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use ravelin_model::ReplicaId;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::cluster_dir::{LocalCluster, LocalServer};
+use crate::cluster_dir::{LocalCluster, LocalServer, free_listeners};
 use crate::exit::{Error, Exit, Result};
 
 /// How long a server may take to end by itself before it is killed.
@@ -127,6 +127,29 @@ impl<'a> Processes<'a> {
         Ok(pid)
     }
 
+    /// Starts what a copied node file describes, on ports that are free, with its output in `home`.
+    pub(crate) fn start_copy(&self, node_file: &Path, home: &Path) -> Result<std::process::Child> {
+        let log_path = home.join("server.log");
+        let log = fs::File::create(&log_path)
+            .map_err(|error| Error::system("write", &log_path, &error))?;
+        let mut command = Command::new(&self.program);
+        command.arg("node").arg("start").arg("--config").arg(node_file);
+        let listeners = free_listeners(2)?;
+        for (flag, listener) in ["--peer-listen", "--client-listen"].iter().zip(&listeners) {
+            let address = listener.local_addr();
+            let address = address.map_err(|error| Error::system("listen", home, &error))?;
+            command.arg(flag).arg(address.to_string());
+        }
+        drop(listeners); // for the process
+        command
+            .args(["--admin-listen", "off"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .map_err(|error| Error::system("start", &self.program, &error))
+    }
+
     /// This program, to be run in that network namespace: `nsenter` turns into it, and keeps its id.
     fn program_in(&self, namespace: Option<&str>) -> Command {
         let Some(namespace) = namespace else { return Command::new(&self.program) };
@@ -222,12 +245,25 @@ impl<'a> Processes<'a> {
         Ok(server.config.admin_listen.and_then(|address| ask_health(address, "/readyz")))
     }
 
-    /// Whom a server holds proof against, and of what kind.
-    pub(crate) fn proofs(&self, id: ReplicaId) -> Result<Vec<(ReplicaId, String)>> {
+    /// What a server holds against others.
+    pub(crate) fn findings(&self, id: ReplicaId) -> Result<Findings> {
         let server = self.server(id)?;
         let metrics = server.config.admin_listen.and_then(|at| ask_health(at, "/metrics"));
-        Ok(metrics.unwrap_or_default().lines().filter_map(proof).collect())
+        let metrics = metrics.unwrap_or_default();
+        let all = |family, label| metrics.lines().filter_map(move |line| told(line, family, label));
+        Ok(Findings {
+            proofs: all("evidence", "kind").collect(),
+            shared_keys: all("shared_key", "address").collect(),
+        })
     }
+}
+
+/// What one server holds against others.
+pub(crate) struct Findings {
+    /// The accused, and the kind of the proof.
+    pub(crate) proofs: Vec<(ReplicaId, String)>,
+    /// Whose key two processes hold, and from where one of them speaks.
+    pub(crate) shared_keys: Vec<(ReplicaId, String)>,
 }
 
 /// The file that a server's output goes to.
@@ -296,16 +332,17 @@ fn ask_health(address: SocketAddr, path: &str) -> Option<String> {
     ask().ok()?.split_once("\r\n\r\n").map(|(_, body)| body.to_owned())
 }
 
-/// The accused and the kind, if this line of a server's metrics is about a proof.
-fn proof(line: &str) -> Option<(ReplicaId, String)> {
-    let (labels, count) = line.strip_prefix("ravelin_evidence{")?.split_once("} ")?;
+/// The peer and another label, if this line of a server's metrics is of this family and not zero.
+fn told(line: &str, family: &str, other: &str) -> Option<(ReplicaId, String)> {
+    let labelled = line.strip_prefix("ravelin_")?.strip_prefix(family)?.strip_prefix('{')?;
+    let (labels, count) = labelled.split_once("} ")?;
     let label = |name: &str| {
         labels
             .split(',')
             .find_map(|label| label.strip_prefix(name)?.strip_prefix("=\"")?.strip_suffix('"'))
     };
-    let accused = ReplicaId(label("peer")?.parse().ok()?);
-    (count != "0").then(|| Some((accused, label("kind")?.to_owned())))?
+    let peer = ReplicaId(label("peer")?.parse().ok()?);
+    (count != "0").then(|| Some((peer, label(other)?.to_owned())))?
 }
 
 #[cfg(test)]
@@ -333,9 +370,13 @@ mod tests {
     }
 
     #[test]
-    fn proofs_are_found_among_metrics() {
+    fn findings_are_found_among_metrics() {
+        let proof = |line: &str| told(line, "evidence", "kind");
         let line = "ravelin_evidence{peer=\"2\",kind=\"equivocation\"} 1";
         assert_eq!(proof(line), Some((ReplicaId(2), "equivocation".to_owned())));
+        let line = "ravelin_shared_key{peer=\"3\",address=\"[::1]:7\"} 1";
+        let at = Some((ReplicaId(3), "[::1]:7".to_owned()));
+        assert_eq!(told(line, "shared_key", "address"), at);
         for other in
             ["", "# TYPE ravelin_evidence gauge", "ravelin_round 7", &line.replace('1', "0")]
         {

@@ -1,7 +1,9 @@
 //! One server: its replica, disk and sockets put together.
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::data::{self, DataDir};
 use crate::exit::{Error, Exit, Result};
@@ -185,6 +187,7 @@ pub(crate) async fn serve(
         stop: Arc::clone(&stop),
         window,
         intake,
+        shared_keys: BTreeMap::new(),
         clock: Clock::start(),
         deeds: Vec::new(),
     };
@@ -270,6 +273,15 @@ fn open(config: &mut ServerConfig, keyring: &Keyring) -> Result<(Replica, Log)> 
     Ok((Replica::new(setup, records), log))
 }
 
+/// From where two processes spoke that hold one server's key, and when that was last seen.
+struct SharedKey {
+    addresses: [SocketAddr; 2],
+    seen: Instant,
+}
+
+/// How long it is told after it was last seen.
+const SHARED_KEY_TOLD: Duration = Duration::from_secs(600);
+
 /// A replica, in its own hands or in an intruder's, with its codec.
 struct Host {
     server: Server,
@@ -284,6 +296,7 @@ struct Host {
     window: Window,
     /// What clients send.
     intake: Intake,
+    shared_keys: BTreeMap<ReplicaId, SharedKey>,
     /// For the trace alone.
     clock: Clock,
     /// Used by one call at a time.
@@ -381,6 +394,13 @@ impl Host {
                 if state == "correct" {
                     room::REPORTED.clone_into(state);
                 }
+            }
+        }
+        for (who, shared) in &self.shared_keys {
+            if let Some(member) = report.members.get_mut(who.index())
+                && shared.seen.elapsed() < SHARED_KEY_TOLD
+            {
+                member.shared_key_at = shared.addresses.map(|address| address.to_string()).to_vec();
             }
         }
         report
@@ -514,6 +534,25 @@ impl Node for Host {
 
     fn on_suspicion(&mut self, who: ReplicaId, suspicion: Suspicion, out: &mut Actions<Self>) {
         self.act(out, |server, deeds| server.on_suspicion(who, suspicion, deeds));
+    }
+
+    fn on_key_shared(
+        &mut self,
+        who: ReplicaId,
+        addresses: [SocketAddr; 2],
+        out: &mut Actions<Self>,
+    ) {
+        let seen = Instant::now();
+        let known = self.shared_keys.insert(who, SharedKey { addresses, seen });
+        if known.is_none_or(|known| known.seen.elapsed() >= SHARED_KEY_TOLD) {
+            let [one, other] = addresses;
+            tracing::error!(
+                "two processes hold the key of server {who}, at {one} and {other}: together they take \
+                 one of the f faults; stop the one that does not belong there, and give the server \
+                 another key (`ravelin auth rekey`), for whoever has a copy can speak in its name"
+            );
+        }
+        self.on_suspicion(who, Suspicion::SharedKey, out);
     }
 
     fn on_client_opened(&mut self, connection: u64, key: PublicKey) {

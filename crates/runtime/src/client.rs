@@ -105,6 +105,7 @@ fn on_network<C: ClientCore>(
     let now = clock.now();
     match event {
         PeerEvent::Connected(server) => core.on_connected(now, server, out),
+        PeerEvent::KeyShared(..) => {} // of who is dialed there is one
         PeerEvent::Disconnected(server) => core.on_disconnected(now, server, out),
         PeerEvent::Frame { from, bytes } => core.on_frame(now, from, &bytes, out),
     }

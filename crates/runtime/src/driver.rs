@@ -12,6 +12,7 @@ mod replays;
 mod serving;
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -61,6 +62,14 @@ pub trait Node: Protocol {
 
     /// A peer sent something that is no message.
     fn on_suspicion(&mut self, who: ReplicaId, suspicion: Suspicion, out: &mut Actions<Self>);
+
+    /// Two processes hold this peer's key, and speak from these addresses.
+    fn on_key_shared(
+        &mut self,
+        who: ReplicaId,
+        addresses: [SocketAddr; 2],
+        out: &mut Actions<Self>,
+    );
 
     /// A client connected.
     fn on_client_opened(&mut self, connection: u64, key: PublicKey);
@@ -181,6 +190,7 @@ struct Driver<N: Node> {
 #[derive(Default)]
 struct Arrived {
     peers: Vec<(ReplicaId, Received)>,
+    shared_keys: Vec<(ReplicaId, [SocketAddr; 2])>,
     clients: Vec<ClientEvent>,
 }
 
@@ -238,6 +248,9 @@ impl<N: Node> Driver<N> {
                 Ok(message) => self.node.on_message(now, *from, message, &mut self.actions),
                 Err(suspicion) => self.node.on_suspicion(*from, suspicion, &mut self.actions),
             }
+        }
+        for (who, addresses) in arrived.shared_keys {
+            self.node.on_key_shared(who, addresses, &mut self.actions);
         }
         self.take_clients(arrived.clients);
         self.node.on_time(self.clock.now(), &mut self.actions);
@@ -382,6 +395,7 @@ impl Arrived {
             PeerEvent::Frame { from, bytes } => self.peers.push((from, bytes)),
             PeerEvent::Connected(peer) => tracing::info!(%peer, "connected"),
             PeerEvent::Disconnected(peer) => tracing::info!(%peer, "disconnected"),
+            PeerEvent::KeyShared(peer, addresses) => self.shared_keys.push((peer, addresses)),
         }
     }
 }

@@ -27,7 +27,8 @@
 //! One channel per pair of replicas: the higher id dials the lower, so a joining replica needs to
 //! know addresses and nobody needs to know its own. A newer channel from the same key replaces the
 //! older, which is how half-open connections end when the other host restarts; otherwise silence
-//! ends them.
+//! ends them. Where live channels from one key replace each other again and again, two processes hold
+//! it: [`PeerEvent::KeyShared`] names their addresses.
 
 pub mod ask;
 pub mod clients;
@@ -41,10 +42,12 @@ mod frame;
 mod identity;
 mod outbox;
 mod pace;
+mod rivals;
 mod session;
 #[cfg(test)]
 mod tests;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use ravelin_model::ReplicaId;
@@ -79,6 +82,9 @@ pub enum PeerEvent {
     },
     /// The channel is down. It comes back by itself.
     Disconnected(ReplicaId),
+    /// Connections from these two addresses, both alive, take each other's place: two processes hold
+    /// this replica's key.
+    KeyShared(ReplicaId, [SocketAddr; 2]),
 }
 
 /// How much one channel may hold, and how long its messages may be.

@@ -94,6 +94,8 @@ fn is_sensible(report: &StatusReport, size: usize) -> bool {
     let is_small = |member: &MemberReport| {
         let lists = [&member.evidence, &member.suspicions];
         is_short(&member.state)
+            && member.shared_key_at.len() <= REPORT_ENTRIES_MAX
+            && member.shared_key_at.iter().all(is_short)
             && lists.iter().all(|list| {
                 list.len() <= REPORT_ENTRIES_MAX && list.iter().all(|(kind, _)| is_short(kind))
             })

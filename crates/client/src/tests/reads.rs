@@ -346,6 +346,7 @@ fn report(members: usize) -> Box<StatusReport> {
         round: Round(3),
         evidence: vec![],
         suspicions: vec![("late".into(), 1)],
+        shared_key_at: vec![],
     };
     Box::new(StatusReport {
         state: "correct".into(),

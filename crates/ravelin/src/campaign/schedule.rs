@@ -69,6 +69,20 @@ impl Drill {
         }
     }
 
+    /// Whether proof against the server may come of it, though the server never lied.
+    pub(super) fn may_expose(self) -> bool {
+        matches!(self, Self::Takeover(_) | Self::Machine(Trouble::Twin))
+    }
+
+    /// The first of `servers` on which it can be played: a second process with a server's key is heard
+    /// by those that the server dials, and those of lower number are dialed.
+    fn first_server(self, servers: u16) -> u16 {
+        match self {
+            Self::Machine(Trouble::Twin) => servers.div_ceil(3).min(servers.saturating_sub(1)),
+            _ => 0,
+        }
+    }
+
     /// Why it cannot be played here, if it cannot.
     pub(super) fn missing(self) -> Option<String> {
         match self {
@@ -172,8 +186,9 @@ pub(super) fn endless(seed: u64, servers: u16) -> impl Iterator<Item = Step> {
     let deck = move || {
         let mut deck = machine_drills();
         shuffle(&mut dice, &mut deck);
-        let deal = |drill| {
-            let server = ReplicaId(dice.below(servers.into()) as u16);
+        let deal = |drill: Drill| {
+            let first = drill.first_server(servers);
+            let server = ReplicaId(first + dice.below(u64::from(servers - first)) as u16);
             let hold = Duration::from_millis(dice.between(MACHINE_HOLD_MS.0, MACHINE_HOLD_MS.1));
             Step { server, drill, hold }
         };

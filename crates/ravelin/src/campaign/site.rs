@@ -131,7 +131,7 @@ impl Site {
         let escaped = is_owned && processes.running(step.server)?.is_none();
         let mut broken = self.relent(step, &processes, grip)?;
         let back = self.come_back(step, &processes).await;
-        if is_owned {
+        if step.drill.may_expose() {
             self.once_owned.insert(step.server);
         }
         let until_us = self.observer.now_us();
@@ -360,7 +360,7 @@ impl Site {
         let begun = Instant::now();
         let mut comeback = Comeback::new(processes, step.server);
         let mut last = "nobody answers".to_owned();
-        let is_owned = matches!(step.drill, Drill::Takeover(_));
+        let may_expose = step.drill.may_expose();
         // Others remember misbehaviour that they cannot prove, and are right to.
         let may_be_suspected =
             step.drill.excuses_suspicion() || self.once_owned.contains(&step.server);
@@ -372,7 +372,7 @@ impl Site {
             let own = reports.get(&step.server).map_or("silent", |report| report.state.as_str());
             let is_over = comeback.is_over(&reports);
             if let Some(why) = told.spent() {
-                let outcome = if is_owned { Outcome::Exposed } else { Outcome::Failed };
+                let outcome = if may_expose { Outcome::Exposed } else { Outcome::Failed };
                 return Return { outcome, took: None, why: Some(why), is_suspected: false };
             }
             let is_fine = told.correct || (may_be_suspected && told.suspected);

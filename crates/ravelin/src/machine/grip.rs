@@ -19,6 +19,7 @@ use crate::processes::{Hands, Processes};
 
 use super::memory::{self, MemoryLimit};
 use super::tools::{CONTROL_GROUPS, faketime_library, path_of};
+use super::twin::Twin;
 use super::{Trouble, decay};
 
 /// Processors of a throttled server.
@@ -52,6 +53,7 @@ enum Hold {
     Tracer(Tracer),
     /// An old copy of its data.
     Copy(PathBuf),
+    Twin(Twin),
 }
 
 impl Grip {
@@ -80,6 +82,7 @@ impl Grip {
                 copied.map_err(|error| Error::system("copy", data, &error))?;
                 Hold::Copy(copy)
             }
+            Trouble::Twin => Hold::Twin(Twin::start(cluster, server)?),
             Trouble::Throttle => Hold::Quota(throttle(pid_of(processes, server)?)?),
             Trouble::Squeeze => Hold::Memory(squeeze(pid_of(processes, server)?)?),
             Trouble::DayAhead | Trouble::DayBehind | Trouble::FastClock => {
@@ -132,6 +135,16 @@ impl Grip {
                 let restored = decay::copy(&copy, data);
                 restored.map_err(|error| Error::system("restore", data, &error))?;
                 let _ = fs::remove_dir_all(copy); // it would only take room
+            }
+            Hold::Twin(mut twin) => {
+                let (named_by, needed) =
+                    (twin.wait_named(cluster, server)?, cluster.group.one_correct());
+                if named_by < needed {
+                    broken.push(format!(
+                        "{named_by} servers name both addresses of the key that is run twice, and \
+                         {needed} must"
+                    ));
+                }
             }
             Hold::Tracer(tracer) => {
                 let runs = processes.running(server)?.is_some();

@@ -9,6 +9,8 @@ pub(crate) enum Trouble {
     Rot,
     /// A copy of its data from some checkpoints ago is all that is left.
     Rollback,
+    /// Another process has its key and a copy of its data.
+    Twin,
     /// It gets a twentieth of a processor.
     Throttle,
     /// It gets little memory.
@@ -29,9 +31,10 @@ pub(crate) enum Trouble {
 
 impl Trouble {
     /// All of them.
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Rot,
         Self::Rollback,
+        Self::Twin,
         Self::Throttle,
         Self::Squeeze,
         Self::DayAhead,
@@ -47,6 +50,7 @@ impl Trouble {
         match self {
             Self::Rot => "rot",
             Self::Rollback => "rollback",
+            Self::Twin => "twin",
             Self::Throttle => "throttle",
             Self::Squeeze => "squeeze",
             Self::DayAhead => "day-ahead",
@@ -63,6 +67,7 @@ impl Trouble {
         match self {
             Self::Rot => "kill -9, one byte flipped in every 4 KiB of its data",
             Self::Rollback => "its data replaced by an old copy",
+            Self::Twin => "its key and a copy of its data run in a second process",
             Self::Throttle => "5 % of a processor",
             Self::Squeeze => "256 MiB of memory",
             Self::DayAhead => "its clock a day ahead",
@@ -77,7 +82,7 @@ impl Trouble {
     /// Why it cannot be played here, if it cannot.
     pub(crate) fn missing(self) -> Option<String> {
         tools::missing(match self {
-            Self::Rot | Self::Rollback => &[],
+            Self::Rot | Self::Rollback | Self::Twin => &[],
             Self::Throttle => &[Tool::Root, Tool::ProcessorGroups],
             Self::Squeeze => &[Tool::Root, Tool::MemoryGroups],
             Self::DayAhead | Self::DayBehind | Self::FastClock => &[Tool::Faketime],
@@ -85,12 +90,17 @@ impl Trouble {
         })
     }
 
-    /// Whether the others may rightly suspect the server: what it says about the time is wrong, or it
-    /// forgot what it signed.
+    /// Whether the others may rightly suspect the server: what it says about the time is wrong, it
+    /// forgot what it signed, or somebody else signs too.
     pub(crate) fn excuses_suspicion(self) -> bool {
         matches!(
             self,
-            Self::DayAhead | Self::DayBehind | Self::FastClock | Self::Rot | Self::Rollback
+            Self::DayAhead
+                | Self::DayBehind
+                | Self::FastClock
+                | Self::Rot
+                | Self::Rollback
+                | Self::Twin
         )
     }
 }

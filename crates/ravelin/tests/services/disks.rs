@@ -1,11 +1,11 @@
 //! Disks that lie: servers come back by themselves, with another key, and nobody hears a wrong answer.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::cluster::{Local, tamper};
+use crate::cluster::{Local, free_listeners, tamper};
 
 /// All files below `dir`.
 fn files(dir: &Path) -> Vec<PathBuf> {
@@ -193,4 +193,51 @@ fn who_differs_from_the_others_gives_up_its_state_and_beyond_f_nobody_does() {
     assert_eq!(cluster.aside(1).len(), 1);
     let halted = |id: &usize| cluster.log(*id).contains("FailSafe");
     assert!([0, 2, 3].iter().any(halted), "{}", cluster.log(0));
+}
+
+/// Two processes with one server's key and data: each of the others hears both in turn.
+#[test]
+fn one_key_run_twice_is_named_with_both_addresses_and_the_service_goes_on() {
+    let cluster = Local::up("twice");
+    cluster.client(&["kv", "put", "a", "1"]);
+    cluster.kill(3);
+    let mut copy = Command::new("cp");
+    copy.args(["-r", "D", "copy"]).current_dir(cluster.path(""));
+    assert!(copy.status().expect("cp").success());
+    cluster.done(&["local", "up"]);
+    let mut twin = cluster.command(&["--config", "copy/servers/3/node.toml", "node", "start"]);
+    let free = free_listeners(2).into_iter().map(|it| it.local_addr().expect("bound").to_string());
+    for (place, address) in ["PEER", "CLIENT"].into_iter().zip(free) {
+        twin.env(format!("RAVELIN_{place}_LISTEN"), address);
+    }
+    let log = File::create(cluster.path("twin.log")).expect("made");
+    twin.env("RAVELIN_ADMIN_LISTEN", "off")
+        .env("RAVELIN_DATA_DIR", cluster.path("copy/servers/3/data"));
+    let mut twin = twin.stdout(Stdio::null()).stderr(log).spawn().expect("started");
+    let until = Instant::now() + Duration::from_secs(60);
+    let mut writes = 0;
+    let advice = loop {
+        let value = writes.to_string();
+        cluster.client(&["kv", "put", "a", &value]);
+        assert_eq!(cluster.client(&["kv", "get", "a"]), format!("{value}\n"));
+        writes += 1;
+        let run = cluster.run(&["doctor"]);
+        if run.stdout.contains("two processes hold the key of server 3") {
+            break run.stdout;
+        }
+        assert!(twin.try_wait().expect("ours").is_none(), "the copy does not run");
+        assert!(Instant::now() < until, "nobody notices: {run:?}\n{}", cluster.log(0));
+    };
+    twin.kill().expect("ours");
+    twin.wait().expect("ours");
+    assert!(advice.contains("auth rekey") && advice.contains("f faults"), "{advice}");
+    let status = ["--config", "D/client.toml", "status", "--output", "json"];
+    let status: serde_json::Value =
+        serde_json::from_str(&cluster.run(&status).stdout).expect("JSON");
+    let places = status["servers"][3]["shared_key_at"].as_array().expect("a list").clone();
+    assert!(places.len() >= 2, "{status}");
+    for place in places {
+        assert!(place.as_str().is_some_and(|place| place.starts_with("127.0.0.1:")), "{place}");
+    }
+    assert!(cluster.log(0).contains("two processes hold the key of server 3"));
 }

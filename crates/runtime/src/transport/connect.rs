@@ -5,6 +5,8 @@
 //! that restart are not met by everybody at once.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +22,7 @@ use tokio_rustls::TlsConnector;
 use super::accept::HandshakeError;
 use super::frame::KEEPALIVE;
 use super::identity::{client_config, server_name};
+use super::rivals::Rivals;
 use super::session::{Channel, SecureStream, buffered};
 use super::{
     ALPN_CLIENT, ChannelLimits, Counters, EVENTS_MAX, PeerEvent, Priority, Timing, TransportKey,
@@ -122,12 +125,33 @@ impl Line {
 
     /// Carries connections that somebody else accepts, a new one in place of the old.
     pub(super) async fn keep_accepting(self, mut accepted: mpsc::Receiver<SecureStream>) {
+        let mut rivals = Rivals::default();
         let mut next = accepted.recv().await;
         while let Some(stream) = next {
+            let older = address_of(&stream);
             next = match self.carry(stream, accepted.recv()).await {
-                Some(newer) => Some(newer),
+                Some(newer) => {
+                    if self.channel.is_alive() {
+                        self.displaced(&mut rivals, older, address_of(&newer)).await;
+                    }
+                    Some(newer)
+                }
                 None => accepted.recv().await,
             };
+        }
+    }
+
+    /// A connection took the place of a live one.
+    async fn displaced(
+        &self,
+        rivals: &mut Rivals,
+        older: io::Result<SocketAddr>,
+        newer: io::Result<SocketAddr>,
+    ) {
+        let (Ok(older), Ok(newer)) = (older, newer) else { return }; // it has gone already
+        if let Some(addresses) = rivals.displace(Instant::now(), older, newer) {
+            // An error means that nobody listens, which the session and the caller notice.
+            let _ = self.events.send(PeerEvent::KeyShared(self.id, addresses)).await;
         }
     }
 
@@ -152,6 +176,11 @@ impl Line {
         let _ = self.events.send(PeerEvent::Disconnected(from)).await;
         newer
     }
+}
+
+/// Where the other end is.
+fn address_of(stream: &SecureStream) -> io::Result<SocketAddr> {
+    stream.get_ref().0.get_ref().peer_addr()
 }
 
 /// Connects once, and says hello: the stream that comes out was welcomed by the other end.

@@ -6,7 +6,7 @@
 //! otherwise.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, BufReader};
@@ -48,6 +48,8 @@ pub(super) struct Channel {
     outbox: Outbox,
     inbox: Arc<Semaphore>,
     counters: Arc<Counters>,
+    /// When the other end was last heard over the connection that is, or was last.
+    heard: Mutex<Option<Instant>>,
 }
 
 impl Channel {
@@ -60,7 +62,18 @@ impl Channel {
     ) -> Self {
         let share = limits.inbox_bytes_max.clamp(1, u32::MAX as usize).min(Semaphore::MAX_PERMITS);
         let inbox = Arc::new(Semaphore::new(share));
-        Self { limits, timing, idle_max, outbox: Outbox::new(limits), inbox, counters }
+        let (outbox, heard) = (Outbox::new(limits), Mutex::new(None));
+        Self { limits, timing, idle_max, outbox, inbox, counters, heard }
+    }
+
+    /// Whether the other end was heard so lately that it must be alive.
+    pub(super) fn is_alive(&self) -> bool {
+        let heard = *self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.is_some_and(|heard| heard.elapsed() < self.timing.keepalive_every * 2)
+    }
+
+    fn set_heard(&self, heard: Option<Instant>) {
+        *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = heard;
     }
 
     /// Queues a message, counts what was dropped, and says whether all is still there.
@@ -89,6 +102,7 @@ impl Channel {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
+        self.set_heard(None);
         let (source, sink) = tokio::io::split(stream);
         let end = tokio::select! {
             end = self.read(source, events, event) => end,
@@ -117,10 +131,13 @@ impl Channel {
         let mut patience = self.patience();
         loop {
             let length = match reader.length(patience).await {
-                Ok(Some(length)) => length,
-                Ok(None) => continue,
+                Ok(length) => {
+                    self.set_heard(Some(Instant::now()));
+                    length
+                }
                 Err(error) => return error.into(),
             };
+            let Some(length) = length else { continue }; // a keepalive
             let Some(share) = self.share(length).await else { return SessionEnd::Unheard };
             let message = match reader.message(length, self.patience()).await {
                 Ok(message) => message,

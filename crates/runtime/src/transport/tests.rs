@@ -110,7 +110,7 @@ async fn next_frame(events: &mut mpsc::Receiver<PeerEvent>) -> (ReplicaId, Vec<u
     loop {
         match soon(events.recv()).await.unwrap() {
             PeerEvent::Frame { from, bytes } => return (from, bytes.into_bytes()),
-            PeerEvent::Connected(_) | PeerEvent::Disconnected(_) => {}
+            PeerEvent::Connected(_) | PeerEvent::Disconnected(_) | PeerEvent::KeyShared(..) => {}
         }
     }
 }

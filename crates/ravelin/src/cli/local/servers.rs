@@ -3,7 +3,7 @@
 //! **Guarantee:** a server whose key is spent is told apart from one that is catching up: the first
 //! takes part again only once administrators gave it another key.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 
@@ -21,12 +21,17 @@ use crate::room;
 pub(crate) fn look(cluster: &LocalCluster) -> Result<Servers> {
     let processes = Processes::of(cluster)?;
     let mut evidence: BTreeMap<ReplicaId, BTreeMap<String, usize>> = BTreeMap::new();
+    let mut shared: BTreeMap<ReplicaId, BTreeSet<String>> = BTreeMap::new();
     let mut running = Vec::new();
     for server in &cluster.servers {
         let found = processes.running(server.id)?;
         if found.as_ref().is_some_and(|found| found.intruder.is_none()) {
-            for (accused, kind) in processes.proofs(server.id)? {
+            let findings = processes.findings(server.id)?;
+            for (accused, kind) in findings.proofs {
                 *evidence.entry(accused).or_default().entry(kind).or_default() += 1;
+            }
+            for (whose, address) in findings.shared_keys {
+                shared.entry(whose).or_default().insert(address);
             }
         }
         running.push(found);
@@ -46,6 +51,7 @@ pub(crate) fn look(cluster: &LocalCluster) -> Result<Servers> {
             key_spent: state == State::Exposed || !evidence.is_empty(),
             intruder: running.and_then(|running| running.intruder),
             evidence,
+            shared_key_at: shared.remove(&server.id).unwrap_or_default(),
             peer_address: server.config.peer_address.clone(),
             client_address: server.config.client_address.clone(),
             admin_address: server.config.admin_listen.map(|address| address.to_string()),
@@ -60,6 +66,11 @@ pub(crate) fn look(cluster: &LocalCluster) -> Result<Servers> {
         dir: cluster.dir.clone(),
     })
 }
+
+/// What to do where one key is run twice.
+const SHARED_KEY_ADVICE: &str = "together they take one of the f faults, and the others serve on; find \
+    both (`ss -tnp` on their hosts shows whose address it is), stop the one that does not belong there, \
+    and give the server another key by `ravelin auth rekey`: whoever has a copy can speak in its name";
 
 /// How a server stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -133,6 +144,8 @@ struct ServerLine {
     intruder: Option<String>,
     /// Kinds of proof against it, with how many of the others hold one.
     evidence: BTreeMap<String, usize>,
+    /// From where others heard processes that hold its key, if there are two.
+    shared_key_at: BTreeSet<String>,
     peer_address: String,
     client_address: String,
     admin_address: Option<String>,
@@ -213,12 +226,22 @@ impl Servers {
         }
     }
 
-    /// Of each server whether it serves, how it stands, and what to do if it does not serve.
+    /// Of each server whether it serves, how it stands, and what to do if it does not serve; and whose
+    /// key is run twice.
     pub(crate) fn judged(&self) -> impl Iterator<Item = (bool, String, String)> {
         let judge = |server: &ServerLine| {
             (server.state == State::Correct, server.told(), self.advice(server))
         };
-        self.servers.iter().map(judge)
+        let shared = self.servers.iter().filter(|server| !server.shared_key_at.is_empty());
+        let shared = shared.map(|server| {
+            let places: Vec<&str> = server.shared_key_at.iter().map(String::as_str).collect();
+            let (id, places) = (server.id, places.join(", "));
+            let found = format!(
+                "two processes hold the key of server {id}: the others heard them from {places}"
+            );
+            (false, found, SHARED_KEY_ADVICE.to_owned())
+        });
+        self.servers.iter().map(judge).chain(shared)
     }
 
     /// Why `id` never takes part again, if that is so, and what to do.

@@ -10,11 +10,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
+use tokio_rustls::client::TlsStream;
 
 use super::{
     TIMING, connected, dial, disconnected, hung_up, key, listen, message, next_frame, soon, until,
     until_counted,
 };
+use crate::transport::frame::KEEPALIVE;
 use crate::transport::identity::client_config;
 use crate::transport::peers::{Peer, PeerConfig, PeerConfigError, PeerNetwork};
 use crate::transport::{
@@ -219,6 +221,48 @@ async fn newer_connection_replaces_the_older() {
     zero.send(ONE, Priority::Protocol, message(9, 1));
     while soon(newer.read_u32_le()).await.unwrap() != 1 {} // keepalives
     assert_eq!(soon(newer.read_u8()).await.unwrap(), 9);
+}
+
+/// Replica 1 as one more process with its key: connected, and heard.
+async fn alive(address: SocketAddr) -> TlsStream<TcpStream> {
+    let mut stream = soon(dial(address, tls_of_one(ALPN_PEER))).await.unwrap();
+    stream.write_u32_le(KEEPALIVE).await.unwrap();
+    stream.flush().await.unwrap();
+    sleep(TIMING.keepalive_every / 2).await;
+    stream
+}
+
+#[tokio::test]
+async fn a_key_that_two_processes_hold_is_noticed_with_both_addresses() {
+    let (_zero, mut hears, address) = zero(|_| {}).await;
+    let mut streams = Vec::new();
+    let told = loop {
+        streams.push(alive(address).await);
+        let events = std::iter::from_fn(|| hears.try_recv().ok());
+        let shared = |event| match event {
+            PeerEvent::KeyShared(who, addresses) => Some((who, addresses)),
+            _ => None,
+        };
+        if let Some(told) = events.filter_map(shared).last() {
+            break told;
+        }
+        assert!(streams.len() < 10, "nobody notices");
+    };
+    let places: Vec<SocketAddr> =
+        streams.iter().map(|stream| stream.get_ref().0.local_addr().unwrap()).collect();
+    assert!(told.0 == ONE && places.ends_with(&told.1), "{told:?}: {places:?}");
+}
+
+#[tokio::test]
+async fn who_loses_its_connections_is_not_taken_for_two() {
+    let (_zero, mut hears, address) = zero(|_| {}).await;
+    for _ in 0..6 {
+        let stream = alive(address).await;
+        connected(&mut hears).await;
+        drop(stream);
+        disconnected(&mut hears).await;
+    }
+    assert!(hears.try_recv().is_err());
 }
 
 #[tokio::test]
