@@ -127,8 +127,12 @@ impl<'a> Processes<'a> {
         Ok(pid)
     }
 
-    /// Starts what a copied node file describes, on ports that are free, with its output in `home`.
-    pub(crate) fn start_copy(&self, node_file: &Path, home: &Path) -> Result<std::process::Child> {
+    /// Starts a copy of a server, which lies in `home`, on ports that are free.
+    pub(crate) fn start_copy(
+        &self,
+        id: ReplicaId,
+        (home, node_file): (&Path, &Path),
+    ) -> Result<std::process::Child> {
         let log_path = home.join("server.log");
         let log = fs::File::create(&log_path)
             .map_err(|error| Error::system("write", &log_path, &error))?;
@@ -141,13 +145,27 @@ impl<'a> Processes<'a> {
             command.arg(flag).arg(address.to_string());
         }
         drop(listeners); // for the process
-        command
+        let child = command
             .args(["--admin-listen", "off"])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
-            .map_err(|error| Error::system("start", &self.program, &error))
+            .map_err(|error| Error::system("start", &self.program, &error))?;
+        let file = self.copy_file(id)?;
+        fs::write(&file, format!("{}\n", child.id()))
+            .map_err(|error| Error::system("write", &file, &error))?;
+        Ok(child)
+    }
+
+    /// The file with the process of a server's copy, while there is one.
+    pub(crate) fn copy_file(&self, id: ReplicaId) -> Result<PathBuf> {
+        Ok(self.server(id)?.dir.join("copy.pid"))
+    }
+
+    /// The process of a server's copy.
+    fn copy(&self, id: ReplicaId) -> Option<u32> {
+        fs::read_to_string(self.copy_file(id).ok()?).ok()?.trim().parse().ok()
     }
 
     /// This program, to be run in that network namespace: `nsenter` turns into it, and keeps its id.
@@ -209,7 +227,7 @@ impl<'a> Processes<'a> {
     }
 
     /// The server that holds the near end of a connection between this machine's sockets `near` and
-    /// `far`, if one does.
+    /// `far`, if one does, or a copy of it.
     pub(crate) fn holder(&self, near: SocketAddr, far: SocketAddr) -> Option<ReplicaId> {
         let inode = inode(&fs::read_to_string("/proc/net/tcp").ok()?, near, far)?;
         let socket = format!("socket:[{inode}]");
@@ -220,7 +238,10 @@ impl<'a> Processes<'a> {
                 .any(|target| target.as_os_str() == socket.as_str())
         };
         let ids = self.cluster.servers.iter().map(|server| server.id);
-        ids.into_iter().find(|id| matches!(self.running(*id), Ok(Some(it)) if holds(it.pid)))
+        ids.into_iter().find(|id| {
+            let own = self.running(*id).ok().flatten().map(|it| it.pid);
+            own.into_iter().chain(self.copy(*id)).any(holds)
+        })
     }
 
     fn wait_gone(&self, id: ReplicaId, most: Duration) -> Result<bool> {

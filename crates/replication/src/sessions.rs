@@ -24,7 +24,9 @@ use ravelin_model::{
 /// Sessions that expire with one commit at most.
 const EXPIRED_MAX: usize = 16;
 /// Old entries of the reply cache that go with one envelope at most.
-const FORGOTTEN_MAX: usize = 4;
+const FORGOTTEN_MAX: usize = 64;
+/// Numbers by which a session goes on before the next old entries go.
+const FORGET_EVERY: u64 = 64;
 /// Last uses are noted to this precision, so that a busy session is not rewritten in the index.
 const LAST_USE_STEP_US: u64 = 60_000_000;
 const WORDS: usize = (SESSION_WINDOW / 64) as usize;
@@ -39,6 +41,9 @@ pub struct SessionRecord {
     /// Which of the window's numbers, up to the highest, were executed: bit `number % window`.
     executed: [u64; WORDS],
     last_use: Time,
+    /// No answers are kept of envelopes that began below this number: nobody looks there again, for
+    /// stores keep the traces of what was deleted for long.
+    forgotten: Sequence,
 }
 
 #[derive(Clone, Copy, Debug, Default, BorshSerialize, BorshDeserialize)]
@@ -135,7 +140,8 @@ pub fn open(
         return Err(Refusal::TooManySessions);
     }
     let last_use = stepped(now);
-    let opened = SessionRecord { client, highest: Sequence(0), executed: [0; WORDS], last_use };
+    let (highest, forgotten) = (Sequence(0), Sequence(0));
+    let opened = SessionRecord { client, highest, executed: [0; WORDS], last_use, forgotten };
     store.put(&session_key(session), opened.encode());
     store.put(&idle_key(last_use, session), Vec::new());
     Ok(session)
@@ -175,9 +181,13 @@ pub fn save(
         store.put(&reply_key(session, first), answers.to_vec().encode());
     }
     // Envelopes hold up to a window of numbers: one that begins two windows back has none left. One
-    // envelope brings one entry and takes up to four along.
+    // envelope brings one entry and may take many along.
     let old = Sequence(record.highest.0.saturating_sub(2 * SESSION_WINDOW));
-    forget_replies(store, session, &reply_key(session, old), FORGOTTEN_MAX);
+    if old.0.saturating_sub(record.forgotten.0) >= FORGET_EVERY {
+        let (from, until) = (reply_key(session, record.forgotten), reply_key(session, old));
+        let last = forget_replies(store, (&from, &until), FORGOTTEN_MAX);
+        record.forgotten = last.map_or(old, |last| Sequence(last.0 + 1));
+    }
     store.put(&session_key(session), record.encode());
 }
 
@@ -192,7 +202,8 @@ pub fn close(store: &mut dyn Store, session: SessionId, record: &SessionRecord) 
     store.delete(&idle_key(record.last_use, session));
     store.delete(&session_key(session));
     let next = SessionId(session.0.saturating_add(1));
-    forget_replies(store, session, &reply_key(next, Sequence(0)), usize::MAX);
+    let all = (&*reply_key(session, record.forgotten), &*reply_key(next, Sequence(0)));
+    forget_replies(store, all, usize::MAX);
     let key = client_key(&record.client);
     if let Some(client) = read::<ClientRecord>(store, &key) {
         store.put(&key, ClientRecord { live: client.live.saturating_sub(1), ..client }.encode());
@@ -217,15 +228,23 @@ pub fn expire(store: &mut dyn Store, now: Time) {
     }
 }
 
-fn forget_replies(store: &mut dyn Store, session: SessionId, until: &[u8], most: usize) {
+/// Deletes the answers kept under these keys, up to `most`; then the number of the last is told.
+fn forget_replies(
+    store: &mut dyn Store,
+    (from, until): (&[u8], &[u8]),
+    most: usize,
+) -> Option<Sequence> {
     let mut old = Vec::new();
-    store.scan(&reply_key(session, Sequence(0)), Some(until), &mut |key, _| {
+    store.scan(from, Some(until), &mut |key, _| {
         old.push(key.to_vec());
         if old.len() < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     });
-    for key in old {
-        store.delete(&key);
+    for key in &old {
+        store.delete(key);
     }
+    let last = old.last().filter(|_| old.len() == most)?;
+    let number = last.last_chunk::<8>().expect("the state holds only what sessions wrote");
+    Some(Sequence(u64::from_be_bytes(*number)))
 }
 
 fn read<T: BorshSerialize + BorshDeserialize>(

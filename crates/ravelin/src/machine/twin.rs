@@ -1,5 +1,6 @@
 //! A second process with a server's key and data: what comes of a cloned machine.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Child;
@@ -22,19 +23,25 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 pub(super) struct Twin {
     child: Child,
     home: PathBuf,
+    /// What the others named before.
+    known: BTreeSet<String>,
+    /// Says which process it is.
+    file: PathBuf,
 }
 
 impl Twin {
     /// Starts it from a copy of what `server` has now, at other addresses; the server runs on.
     pub(super) fn start(cluster: &LocalCluster, server: ReplicaId) -> Result<Self> {
         let processes = Processes::of(cluster)?;
+        let known = named(cluster, server)?.into_iter().flatten().collect();
         let home = cluster.dir.join("twin");
         processes.signal(server, Signal::STOP)?;
         let copied = copy(cluster, server, &home);
         processes.signal(server, Signal::CONT)?;
         copied.map_err(|error| Error::system("copy a server to", &home, &error))?;
-        let child = processes.start_copy(&node_dir(&home, server).join("node.toml"), &home)?;
-        Ok(Self { child, home })
+        let node_file = node_dir(&home, server).join("node.toml");
+        let child = processes.start_copy(server, (&home, &node_file))?;
+        Ok(Self { child, home, known, file: processes.copy_file(server)? })
     }
 
     /// Waits until `f+1` others name both processes' addresses; how many do.
@@ -43,15 +50,10 @@ impl Twin {
         cluster: &LocalCluster,
         server: ReplicaId,
     ) -> Result<usize> {
-        let processes = Processes::of(cluster)?;
         let begun = Instant::now();
         loop {
-            let mut count = 0;
-            for other in cluster.group.members().filter(|other| *other != server) {
-                let shared = processes.findings(other)?.shared_keys;
-                let addresses = shared.iter().filter(|(whose, _)| *whose == server).count();
-                count += usize::from(addresses >= 2);
-            }
+            let is_news = |named: &BTreeSet<String>| named.difference(&self.known).count() >= 2;
+            let count = named(cluster, server)?.iter().filter(|named| is_news(named)).count();
             let has_ended = self.child.try_wait().is_ok_and(|status| status.is_some());
             let is_over = has_ended || begun.elapsed() > NOTICED_MAX;
             if count >= cluster.group.one_correct() || is_over {
@@ -66,8 +68,21 @@ impl Drop for Twin {
     fn drop(&mut self) {
         let _ = self.child.kill(); // it may have ended
         let _ = self.child.wait();
+        let _ = fs::remove_file(&self.file);
         let _ = fs::remove_dir_all(&self.home); // it lies in the cluster's directory, and goes with it
     }
+}
+
+/// The addresses that each of the others names for the key of `server`.
+fn named(cluster: &LocalCluster, server: ReplicaId) -> Result<Vec<BTreeSet<String>>> {
+    let processes = Processes::of(cluster)?;
+    let others = cluster.group.members().filter(|other| *other != server);
+    let named = others.map(|other| {
+        let shared = processes.findings(other)?.shared_keys.into_iter();
+        let of_it = shared.filter(|(whose, _)| *whose == server);
+        Ok(of_it.map(|(_, address)| address).collect())
+    });
+    named.collect()
 }
 
 fn node_dir(home: &Path, server: ReplicaId) -> PathBuf {
