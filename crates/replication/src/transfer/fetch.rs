@@ -16,6 +16,8 @@ pub const SPOTS_MAX: usize = 16;
 pub const LEVELS_MAX: u8 = 6;
 /// Levels asked for where it has something, which may be equal a little further down.
 const LEVELS_OF_DIFFERENCE: u8 = 2;
+/// Places that differ and wait to be looked at, from which on most of what lies below differs too.
+const MANY_DIFFER: usize = 256;
 /// Entries in one request.
 pub const ENTRIES_MAX: usize = 256;
 /// Entries agreed on and still to come, beyond which no further places are looked at.
@@ -116,7 +118,8 @@ impl Fetch {
             }
             spots.push((spot, expected));
         }
-        let levels = if are_empty == Some(true) { LEVELS_MAX } else { LEVELS_OF_DIFFERENCE };
+        let is_much = are_empty == Some(true) || self.frontier.len() >= MANY_DIFFER;
+        let levels = if is_much { LEVELS_MAX } else { LEVELS_OF_DIFFERENCE };
         (!spots.is_empty()).then_some(Asked::Nodes { commit, levels, spots })
     }
 
