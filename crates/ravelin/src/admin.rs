@@ -18,6 +18,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
+use ravelin_model::wire::StatusReport;
 use ravelin_runtime::driver::Totals;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
@@ -184,10 +185,8 @@ async fn metrics(State((window, tolerated)): Shared) -> impl IntoResponse {
     }
 }
 
-/// The metrics of one snapshot. Names are stable: dashboards rely on them.
-fn registry(snapshot: &Snapshot, tolerated: usize) -> Registry {
-    let mut registry = Registry::with_prefix("ravelin");
-    let report = &snapshot.report;
+/// What this server knows of each member; how many of them are correct.
+fn register_members(registry: &mut Registry, report: &StatusReport) -> usize {
     let states = Family::<ByState, Gauge>::default();
     let evidence = Family::<ByPeerAndKind, Gauge>::default();
     let shared_keys = Family::<ByPeerAndAddress, Gauge>::default();
@@ -204,6 +203,21 @@ fn registry(snapshot: &Snapshot, tolerated: usize) -> Registry {
             shared_keys.get_or_create(&labels).set(1);
         }
     }
+    registry.register("replicas", "Servers by state, as this server sees them", states);
+    registry.register("evidence", "Kinds of proof held against a server", evidence);
+    registry.register(
+        "shared_key",
+        "From where two processes speak that hold one server's key",
+        shared_keys,
+    );
+    healthy
+}
+
+/// The metrics of one snapshot. Names are stable: dashboards rely on them.
+fn registry(snapshot: &Snapshot, tolerated: usize) -> Registry {
+    let mut registry = Registry::with_prefix("ravelin");
+    let report = &snapshot.report;
+    let healthy = register_members(&mut registry, report);
     let unhealthy = report.members.len() - healthy;
     let budget = i64::try_from(tolerated).unwrap_or(0) - i64::try_from(unhealthy).unwrap_or(0);
     let properties = Family::<ByProperty, Gauge>::default();
@@ -215,13 +229,6 @@ fn registry(snapshot: &Snapshot, tolerated: usize) -> Registry {
         "service_state",
         "1 while the property holds, as this server sees it",
         properties,
-    );
-    registry.register("replicas", "Servers by state, as this server sees them", states);
-    registry.register("evidence", "Kinds of proof held against a server", evidence);
-    registry.register(
-        "shared_key",
-        "From where two processes speak that hold one server's key",
-        shared_keys,
     );
     let gauge = |value: i64| {
         let gauge = Gauge::<i64>::default();

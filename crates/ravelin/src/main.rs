@@ -37,6 +37,7 @@ mod room;
 mod seat;
 mod server;
 mod settings;
+mod shared_keys;
 mod suggest;
 
 use cli::{Command, Invocation, Parsed};

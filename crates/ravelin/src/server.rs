@@ -1,9 +1,8 @@
 //! One server: its replica, disk and sockets put together.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::data::{self, DataDir};
 use crate::exit::{Error, Exit, Result};
@@ -13,6 +12,7 @@ use crate::intake::{Intake, Taken};
 use crate::opinion::Others;
 use crate::quarantine;
 use crate::room::{self, Room, Stage};
+use crate::shared_keys::SharedKeys;
 use anyhow::Context as _;
 use ravelin_crypto::{Keyring, Scheme, SigningKey};
 use ravelin_model::limits::TRANSFER_LAG_DEFAULT;
@@ -187,7 +187,7 @@ pub(crate) async fn serve(
         stop: Arc::clone(&stop),
         window,
         intake,
-        shared_keys: BTreeMap::new(),
+        shared_keys: SharedKeys::default(),
         clock: Clock::start(),
         deeds: Vec::new(),
     };
@@ -273,15 +273,6 @@ fn open(config: &mut ServerConfig, keyring: &Keyring) -> Result<(Replica, Log)> 
     Ok((Replica::new(setup, records), log))
 }
 
-/// From where two processes spoke that hold one server's key, and when that was last seen.
-struct SharedKey {
-    addresses: [SocketAddr; 2],
-    seen: Instant,
-}
-
-/// How long it is told after it was last seen.
-const SHARED_KEY_TOLD: Duration = Duration::from_secs(600);
-
 /// A replica, in its own hands or in an intruder's, with its codec.
 struct Host {
     server: Server,
@@ -296,7 +287,7 @@ struct Host {
     window: Window,
     /// What clients send.
     intake: Intake,
-    shared_keys: BTreeMap<ReplicaId, SharedKey>,
+    shared_keys: SharedKeys,
     /// For the trace alone.
     clock: Clock,
     /// Used by one call at a time.
@@ -396,13 +387,7 @@ impl Host {
                 }
             }
         }
-        for (who, shared) in &self.shared_keys {
-            if let Some(member) = report.members.get_mut(who.index())
-                && shared.seen.elapsed() < SHARED_KEY_TOLD
-            {
-                member.shared_key_at = shared.addresses.map(|address| address.to_string()).to_vec();
-            }
-        }
+        self.shared_keys.amend(&mut report);
         report
     }
 
@@ -542,16 +527,7 @@ impl Node for Host {
         addresses: [SocketAddr; 2],
         out: &mut Actions<Self>,
     ) {
-        let seen = Instant::now();
-        let known = self.shared_keys.insert(who, SharedKey { addresses, seen });
-        if known.is_none_or(|known| known.seen.elapsed() >= SHARED_KEY_TOLD) {
-            let [one, other] = addresses;
-            tracing::error!(
-                "two processes hold the key of server {who}, at {one} and {other}: together they take \
-                 one of the f faults; stop the one that does not belong there, and give the server \
-                 another key (`ravelin auth rekey`), for whoever has a copy can speak in its name"
-            );
-        }
+        self.shared_keys.note(who, addresses);
         self.on_suspicion(who, Suspicion::SharedKey, out);
     }
 
