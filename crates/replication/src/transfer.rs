@@ -214,7 +214,7 @@ impl Transfer {
 
     /// Chooses a state to fetch, once enough were shown; whether it did. [`State::begin_fetching`] must
     /// follow, before [`Self::advance`].
-    pub fn choose(&mut self, now: Time) -> bool {
+    pub fn choose(&mut self, now: Time, state: &mut State) -> bool {
         if now < self.choose_at {
             return false;
         }
@@ -222,7 +222,7 @@ impl Transfer {
         self.choose_at = Time(u64::MAX);
         let Some(target) = newest.max_by_key(|target| target.commit) else { return false };
         match &mut self.fetch {
-            Some(fetch) => fetch.redirect(target),
+            Some(fetch) => fetch.redirect(target, state),
             None => self.fetch = Some(Fetch::new(target)),
         }
         self.peers.values_mut().for_each(|peer| peer.is_without = false);

@@ -118,6 +118,13 @@ impl State {
         gone
     }
 
+    /// Gives up entries that were agreed on and never came: the state sought may hold others there.
+    pub fn unsettle(&mut self, paths: &[Digest]) {
+        let tree = self.versions.tree_mut();
+        paths.iter().for_each(|path| tree.remove_path_of(path));
+        self.erase(paths); // what an earlier state had there
+    }
+
     /// Stores entries of the state being fetched, whose digests were checked.
     pub fn store(&mut self, entries: Vec<StateEntry>) {
         let mut batch = Vec::with_capacity(2 * entries.len());

@@ -82,11 +82,14 @@ impl Fetch {
         self.target
     }
 
-    /// Goes on with another state; what was fetched stays, and what is still to come too, where both
-    /// agree.
-    pub(super) fn redirect(&mut self, target: Target) {
+    /// Goes on with another state; what was fetched stays. What was agreed on and has not come is looked
+    /// for anew: the other state may not have it, and its holders must not be asked for what they never
+    /// showed.
+    pub(super) fn redirect(&mut self, target: Target, state: &mut State) {
         self.frontier = vec![(Spot::ROOT, target.root)];
         self.target = target;
+        let missing: Vec<Digest> = std::mem::take(&mut self.missing).into_iter().collect();
+        state.unsettle(&missing);
     }
 
     /// What to ask for next.
@@ -124,13 +127,13 @@ impl Fetch {
     }
 
     /// Takes back a request that was not answered.
-    pub(super) fn give_back(&mut self, asked: Asked, state: &State) {
+    pub(super) fn give_back(&mut self, asked: Asked, state: &mut State) {
         match asked {
             Asked::Nodes { commit, spots, .. } if commit == self.target.commit => {
                 self.frontier.extend(spots);
             }
             Asked::Nodes { .. } => {}
-            Asked::Entries { entries, .. } => entries.iter().for_each(|it| self.miss(it, state)),
+            Asked::Entries { commit, entries } => self.miss(commit, &entries, state),
         }
     }
 
@@ -152,8 +155,8 @@ impl Fetch {
             (Asked::Nodes { levels, spots, .. }, Found::Nodes(shown)) => {
                 self.take_nodes((levels, spots), shown, state)
             }
-            (Asked::Entries { entries, .. }, Found::Entries(shown)) => {
-                self.take_entries(entries, shown, state)
+            (Asked::Entries { commit, entries }, Found::Entries(shown)) => {
+                self.take_entries((commit, entries), shown, state)
             }
             (asked, Found::Nodes(_) | Found::Entries(_)) => {
                 self.give_back(asked, state);
@@ -239,7 +242,7 @@ impl Fetch {
 
     fn take_entries(
         &mut self,
-        asked: Vec<(Digest, Digest)>,
+        (commit, asked): (CommitIndex, Vec<(Digest, Digest)>),
         shown: Vec<StateEntry>,
         state: &mut State,
     ) -> Result<Taken, Suspicion> {
@@ -249,7 +252,7 @@ impl Fetch {
         };
         let good = asked.iter().zip(&shown).take_while(is_one).count();
         let is_good = good == shown.len();
-        asked.iter().skip(good).for_each(|entry| self.miss(entry, state));
+        self.miss(commit, asked.get(good..).unwrap_or_default(), state);
         // What was asked for an earlier state may be no part of this one.
         let entries = shown.into_iter().take(good).zip(&asked);
         let entries = entries.filter(|(_, (path, value))| state.value_at(path) == Some(*value));
@@ -262,10 +265,14 @@ impl Fetch {
         }
     }
 
-    /// Asks for an entry again, if it is still one of this state.
-    fn miss(&mut self, (path, value): &(Digest, Digest), state: &State) {
-        if state.value_at(path) == Some(*value) {
-            self.missing.insert(*path);
+    /// Asks again for entries of the state after `commit`, as far as they are still agreed on. If another
+    /// state is sought by now, they are looked for anew.
+    fn miss(&mut self, commit: CommitIndex, entries: &[(Digest, Digest)], state: &mut State) {
+        let agreed = entries.iter().filter(|(path, value)| state.value_at(path) == Some(*value));
+        let agreed: Vec<Digest> = agreed.map(|(path, _)| *path).collect();
+        match commit == self.target.commit {
+            true => self.missing.extend(agreed),
+            false => state.unsettle(&agreed),
         }
     }
 }

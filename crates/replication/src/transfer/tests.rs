@@ -74,7 +74,7 @@ impl<'a> Run<'a> {
             let target = target(&self.world, other);
             self.transfer.on_target(self.now, ReplicaId(member), target);
         }
-        assert!(self.transfer.choose(self.now));
+        assert!(self.transfer.choose(self.now, self.own));
         self.own.begin_fetching();
     }
 
@@ -274,11 +274,43 @@ fn when_the_state_is_forgotten_a_newer_one_is_fetched_and_nothing_twice() {
         let target = target(&run.world, &other);
         run.transfer.on_target(run.now, ReplicaId(member), target);
     }
-    assert!(run.transfer.choose(run.now));
+    assert!(run.transfer.choose(run.now, run.own));
     let (done, second) = run.run(&other, [Peer::Correct; 3], 1000);
     assert!(run.suspected.is_empty(), "{:?}", run.suspected);
     assert!(first + second < 160, "{first} + {second}");
     check(own, &here, (&other, &there), &done.expect("it has all"));
+}
+
+/// Where every value is another meanwhile, who keeps the newer state is not asked for the old ones.
+#[test]
+fn a_state_in_which_nothing_is_as_before_takes_the_place_of_the_one_sought() {
+    for steps in [5, 10, 20, 30] {
+        let (mut other, there) = state(0..3000, 1);
+        let (mut own, here) = state(0..2000, 5);
+        let mut run = Run::new(&mut own);
+        run.choose(&other);
+        run.run(&other, [Peer::Correct; 3], steps);
+        let (none, _) = run.run(&other, [Peer::Correct, Peer::Silent, Peer::Correct], 1);
+        assert!(none.is_none());
+        for entry in 0..2900u64 {
+            other.of(ServiceId::KV).put(&entry.to_be_bytes(), format!("new {entry}").into_bytes());
+        }
+        (2900..3000u64).for_each(|entry| other.of(ServiceId::KV).delete(&entry.to_be_bytes()));
+        for commit in 2..100 {
+            other.of(ServiceId::KV).put(b"busy", commit.encode());
+            other.finish_commit(CommitIndex(commit));
+        }
+        let (none, _) = run.run(&other, [Peer::Correct; 3], 10);
+        assert!(none.is_none(), "the first is gone");
+        for member in [0, 1] {
+            let target = target(&run.world, &other);
+            run.transfer.on_target(run.now, ReplicaId(member), target);
+        }
+        assert!(run.transfer.choose(run.now, run.own));
+        let (done, _) = run.run(&other, [Peer::Correct; 3], 1000);
+        assert!(run.suspected.is_empty(), "{steps}: {:?}", run.suspected);
+        check(own, &here, (&other, &there), &done.expect("it has all"));
+    }
 }
 
 #[test]
@@ -360,9 +392,9 @@ fn the_newest_of_what_enough_members_show_is_chosen() {
     other.finish_commit(CommitIndex(5));
     let new = target(&run.world, &other);
     run.transfer.on_target(run.now, ReplicaId(2), old);
-    assert!(!run.transfer.choose(run.now), "one may be the liar");
+    assert!(!run.transfer.choose(run.now, run.own), "one may be the liar");
     run.transfer.on_target(run.now, ReplicaId(0), new);
-    assert!(run.transfer.choose(run.now));
+    assert!(run.transfer.choose(run.now, run.own));
     run.own.begin_fetching();
     run.advance();
     assert!(run.requests.iter().all(|(_, request)| request.commit == CommitIndex(5)));
@@ -377,14 +409,14 @@ fn one_member_is_enough_after_a_while_and_none_for_what_is_past() {
     run.transfer = Transfer::new(run.world.keyring.group(), OWN, CommitIndex(1));
     let past = target(&run.world, &other);
     run.transfer.on_target(run.now, ReplicaId(2), past.clone());
-    assert!(!run.transfer.choose(run.now.after(OFFERS_PATIENCE)), "it is past that");
+    assert!(!run.transfer.choose(run.now.after(OFFERS_PATIENCE), run.own), "it is past that");
     run.transfer = Transfer::new(run.world.keyring.group(), OWN, CommitIndex(0));
     run.transfer.on_target(run.now, ReplicaId(2), past);
-    assert!(!run.transfer.choose(run.now));
+    assert!(!run.transfer.choose(run.now, run.own));
     let later = run.now.after(OFFERS_PATIENCE);
     run.advance();
     assert_eq!(run.transfer.next_deadline(), Some(run.now.after(ASK_PAUSE)), "it asks again");
-    assert!(run.transfer.choose(later));
+    assert!(run.transfer.choose(later, run.own));
 }
 
 /// The network may hold answers back for as long as it likes: that makes no liar of who sent them.
@@ -433,7 +465,7 @@ fn members_that_never_answer_do_not_keep_the_only_request_among_themselves() {
         let target = target(&run.world, &other);
         run.transfer.on_target(run.now, ReplicaId(member), target);
     }
-    assert!(run.transfer.choose(run.now));
+    assert!(run.transfer.choose(run.now, run.own));
     run.own.begin_fetching();
     let begun = run.now;
     while run.requests.iter().all(|(to, _)| to.0 < 6) {
