@@ -50,7 +50,6 @@ const TRANSFER: &str = "crates/replication/src/transfer/tests.rs";
 const OFFERING: &str = "crates/replication/src/offering/tests.rs";
 const EPOCH_ATTACKS: &str = "crates/replication/src/replica/tests/epoch_attacks.rs";
 const LOG_DAMAGE: &str = "crates/runtime/src/log/tests/damage.rs";
-const LOG_CRASHES: &str = "crates/runtime/src/log/tests/crash.rs";
 const HANDOVERS: &str = "models/tests/epochs.rs";
 
 const FORKING_LEADER: (&str, &str) = (DECISIONS, "a_forking_leader_splits_no_decision");
@@ -113,10 +112,7 @@ pub const ALL: &[Planted] = &[
     planted(
         "lost_groups_taken_for_torn",
         "a log that lost what was durable is cut there and goes on",
-        &[
-            (LOG_DAMAGE, "a_flipped_bit_anywhere_before_the_last_group_is_damage"),
-            (LOG_CRASHES, "no_schedule_of_power_losses_loses_or_invents_a_record"),
-        ],
+        &[(LOG_DAMAGE, "a_flipped_bit_anywhere_before_the_last_group_is_damage")],
     ),
     planted("members_counted_per_answer", "a client counts a member as often as it answers", &[]),
     planted(

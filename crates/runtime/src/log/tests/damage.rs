@@ -55,13 +55,13 @@ fn a_tail_torn_at_any_byte_loses_its_group_only_and_the_log_goes_on() {
 #[test]
 fn a_flipped_bit_anywhere_before_the_last_group_is_damage() {
     let (scratch, starts) = small();
+    let written = |number: &u64| (*number, std::fs::read(scratch.segment(*number)).unwrap());
+    let whole: Vec<(u64, Vec<u8>)> = scratch.segments().iter().map(written).collect();
     for offset in (0..starts[starts.len() - 2]).step_by(5) {
         let group = starts.iter().rev().find(|start| **start <= offset);
         let marker_end = group.map_or(0, |start| start + 64);
         scratch.flip(1, offset);
-        let result = try_open(&scratch.0, config());
-        scratch.flip(1, offset);
-        match result {
+        match try_open(&scratch.0, config()) {
             Err(LogError::Damaged { segment: SegmentNumber(1), offset: found }) => {
                 let wanted = if offset < HEADER_BYTES {
                     0
@@ -79,15 +79,13 @@ fn a_flipped_bit_anywhere_before_the_last_group_is_damage() {
             // Padding means nothing.
             Ok((_, entries, _)) => assert_eq!(entries, expected(0..20), "flip at {offset}"),
         }
-        if scratch.segments().len() > 1 || groups(&scratch, 1).len() != starts.len() {
-            return a_flipped_bit_in_padding_was_harmless(&scratch);
-        }
+        // An opening that succeeds writes.
+        let now = scratch.segments();
+        now.iter().for_each(|number| std::fs::remove_file(scratch.segment(*number)).unwrap());
+        whole.iter().for_each(|(number, bytes)| {
+            std::fs::write(scratch.segment(*number), bytes).unwrap();
+        });
     }
-}
-
-/// An opening that succeeds writes: what follows would look at another log.
-fn a_flipped_bit_in_padding_was_harmless(scratch: &Scratch) {
-    assert_eq!(open(&scratch.0).1, expected(0..20));
 }
 
 #[test]
