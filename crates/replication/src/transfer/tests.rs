@@ -270,11 +270,7 @@ fn when_the_state_is_forgotten_a_newer_one_is_fetched_and_nothing_twice() {
     }
     let (none, _) = run.run(&other, [Peer::Correct; 3], 10);
     assert!(none.is_none(), "it is gone");
-    for member in [0, 1] {
-        let target = target(&run.world, &other);
-        run.transfer.on_target(run.now, ReplicaId(member), target);
-    }
-    assert!(run.transfer.choose(run.now, run.own));
+    run.choose(&other);
     let (done, second) = run.run(&other, [Peer::Correct; 3], 1000);
     assert!(run.suspected.is_empty(), "{:?}", run.suspected);
     assert!(first + second < 160, "{first} + {second}");
@@ -302,11 +298,7 @@ fn a_state_in_which_nothing_is_as_before_takes_the_place_of_the_one_sought() {
         }
         let (none, _) = run.run(&other, [Peer::Correct; 3], 10);
         assert!(none.is_none(), "the first is gone");
-        for member in [0, 1] {
-            let target = target(&run.world, &other);
-            run.transfer.on_target(run.now, ReplicaId(member), target);
-        }
-        assert!(run.transfer.choose(run.now, run.own));
+        run.choose(&other);
         let (done, _) = run.run(&other, [Peer::Correct; 3], 1000);
         assert!(run.suspected.is_empty(), "{steps}: {:?}", run.suspected);
         check(own, &here, (&other, &there), &done.expect("it has all"));

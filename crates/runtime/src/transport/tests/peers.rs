@@ -265,6 +265,20 @@ async fn who_loses_its_connections_is_not_taken_for_two() {
     assert!(hears.try_recv().is_err());
 }
 
+/// What is left of connections whose other end is gone without a word.
+#[tokio::test]
+async fn connections_that_said_nothing_are_no_rivals() {
+    let (_zero, mut hears, address) = zero(|_| {}).await;
+    let mut streams = vec![soon(dial(address, tls_of_one(ALPN_PEER))).await.unwrap()];
+    connected(&mut hears).await;
+    for _ in 0..6 {
+        streams.push(soon(dial(address, tls_of_one(ALPN_PEER))).await.unwrap());
+        disconnected(&mut hears).await;
+        connected(&mut hears).await;
+    }
+    assert!(hears.try_recv().is_err());
+}
+
 #[tokio::test]
 async fn messages_flow_again_after_either_restarts() {
     let (first_zero, mut zero_hears, address) = zero(|_| {}).await;
