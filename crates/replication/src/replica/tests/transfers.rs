@@ -188,6 +188,30 @@ fn who_has_fetched_a_state_fetches_another_only_if_it_falls_behind_further() {
     assert_eq!(transfers.lag_allowed(9), 20);
 }
 
+/// Who makes no blocks now would keep its clients waiting for one.
+#[test]
+fn who_is_behind_sends_clients_away_until_it_is_not() {
+    let (mut cluster, session) = away(9, 1_000_000);
+    cluster.node(0).prunable.clear();
+    cluster.node(1).prunable.clear();
+    cluster.start(3);
+    cluster.run_until("it knows that it is behind", |cluster| {
+        *cluster.replica(3).status() == Status::Active
+            && cluster.replica(3).report().state == "catching_up"
+    });
+    let connection = cluster.connect(3, 7, cluster.world.client(0));
+    let envelope = cluster.write(session, 150, b"key");
+    cluster.submit(3, connection, &envelope);
+    let told = cluster.take(3, connection);
+    assert!(matches!(told[..], [ServerMessage::Busy { .. }]), "{told:?}");
+    cluster.run_until("it is level", |cluster| cluster.replica(3).report().state == "correct");
+    cluster.submit(3, connection, &envelope);
+    cluster.run_until("an answer", |cluster| {
+        let heard = cluster.nodes[3].heard.get(&connection);
+        heard.into_iter().flatten().any(|message| answers(message, 150))
+    });
+}
+
 /// Nobody who works is made to give up its state: not by offers, nor by parts of states.
 #[test]
 fn what_was_not_asked_for_has_no_effect() {
