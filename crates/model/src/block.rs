@@ -23,6 +23,15 @@ pub struct BlockRef {
     pub digest: Digest,
 }
 
+/// Part of an author's chain: a block, and the own blocks before it since a round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Chain {
+    /// Its newest block.
+    pub tip: BlockRef,
+    /// Blocks up to this round do not belong to it.
+    pub after: Round,
+}
+
 /// A block as it travels.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct Block {
@@ -125,6 +134,15 @@ impl BlockRef {
     #[must_use]
     pub fn genesis(author: ReplicaId, genesis: Digest) -> Self {
         Self { round: Round(0), author, digest: genesis }
+    }
+}
+
+impl Block {
+    /// The author that canonical bytes of a block name, if they begin like one. Reads nothing else.
+    #[must_use]
+    pub fn author_in(mut bytes: &[u8]) -> Option<ReplicaId> {
+        let before = <(ClusterId, Digest, Epoch)>::deserialize(&mut bytes);
+        before.and_then(|_| ReplicaId::deserialize(&mut bytes)).ok()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use borsh::{BorshDeserialize, BorshSerialize};
 
-use crate::{CommitIndex, Digest, Epoch, ReplicaId, Round, Signature, SignedPlan, SignedRekey};
+use crate::{CommitIndex, Digest, Epoch, LogPart, ReplicaId, Signature, SignedPlan, SignedRekey};
 
 /// A member's signature to the plan that follows its epoch, by which it also vouches for the state in
 /// which the epoch ended.
@@ -35,7 +35,7 @@ pub enum EpochMessage {
     Elsewhen {
         /// The sender's epoch.
         epoch: Epoch,
-        /// The first round of which it asks for blocks, if it does.
-        wanted: Option<Round>,
+        /// What it asks for of the log.
+        wanted: Vec<LogPart>,
     },
 }

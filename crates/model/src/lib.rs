@@ -35,7 +35,9 @@ pub use audit::{
     AUDIT_HEAD_KEY, AuditHead, AuditList, AuditOutcome, AuditRecord, AuditedEnvelope,
     AuditedOperation,
 };
-pub use block::{Block, BlockBody, BlockHeader, BlockRef, Rekey, SignedHeader, SignedRekey, Vote};
+pub use block::{
+    Block, BlockBody, BlockHeader, BlockRef, Chain, Rekey, SignedHeader, SignedRekey, Vote,
+};
 pub use codec::{Decode, DecodeError, Encode};
 pub use envelope::{Envelope, Operation};
 pub use epochs::{EpochMessage, HandoverVote};
@@ -46,7 +48,7 @@ pub use ids::{
     Sequence, ServiceId, SessionId, Signature, Time,
 };
 pub use plan::{ClientEntry, ClusterPlan, Member, PlanError, Previous, Purpose, SignedPlan};
-pub use protocol::{Action, Actions, LogRecord, Place, Protocol};
+pub use protocol::{Action, Actions, LogPart, LogRecord, Place, Protocol};
 pub use release::{ReleaseOrder, SignedRelease};
 pub use service::{
     Application, Change, Context, Outcome, QueryContext, Service, ServiceStores, StateBackend,

@@ -19,7 +19,7 @@ pub const BLOCK_ENVELOPES_MAX: usize = 4096;
 pub const BLOCK_VOTES_MAX: usize = 64;
 /// Rounds below the last committed leader that are kept and may still be delivered.
 pub const GC_DEPTH: u64 = 128;
-/// Block references in one fetch.
+/// Chains in one fetch.
 pub const FETCH_MAX: usize = 64;
 /// Canonical bytes of one message between replicas: a block, or several in a catch-up reply.
 pub const PEER_MESSAGE_BYTES_MAX: usize = BLOCK_BYTES_MAX + (64 << 10);

@@ -1,6 +1,10 @@
 //! The contract of every protocol core: inputs in, actions out; no I/O, no clock.
 
-use crate::{Epoch, Misbehaviour, ReplicaId, Round, Time};
+use std::collections::BTreeMap;
+
+use borsh::{BorshDeserialize, BorshSerialize};
+
+use crate::{Block, Chain, Epoch, Group, Misbehaviour, ReplicaId, Round, Time};
 
 /// A deterministic state machine: inputs in, actions out; no I/O, no clock.
 pub trait Protocol {
@@ -44,7 +48,7 @@ pub enum Action<M, E> {
 }
 
 /// Where an entry of the log belongs; rounds begin again in every epoch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize)]
 pub struct Place {
     /// The epoch.
     pub epoch: Epoch,
@@ -78,6 +82,66 @@ pub struct LogRecord {
     pub place: Place,
     /// Canonical bytes of the entry.
     pub bytes: Vec<u8>,
+}
+
+/// Which entries of a log a peer is to be shown, in the order of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub enum LogPart {
+    /// All from a place on.
+    From(Place),
+    /// One author's blocks of some rounds of an epoch. They may stand anywhere after their rounds'
+    /// other blocks: an author may hand out its blocks as late as it likes.
+    Chain {
+        /// The epoch.
+        epoch: Epoch,
+        /// The author.
+        author: ReplicaId,
+        /// The first round, and the last.
+        rounds: (Round, Round),
+    },
+}
+
+impl LogPart {
+    /// What holds these chains of members of `group`: one part an author.
+    #[must_use]
+    pub fn of_chains(epoch: Epoch, group: Group, chains: &[Chain]) -> Vec<Self> {
+        let mut rounds = BTreeMap::new();
+        for Chain { tip, after } in chains.iter().filter(|chain| group.has(chain.tip.author)) {
+            let (first, last) =
+                rounds.entry(tip.author).or_insert_with(|| (after.next(), tip.round));
+            (*first, *last) = (after.next().min(*first), tip.round.max(*last));
+        }
+        let parts = rounds.into_iter();
+        parts.map(|(author, rounds)| Self::Chain { epoch, author, rounds }).collect()
+    }
+
+    /// The epoch of its entries, or of the first of them.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.places().0.epoch
+    }
+
+    /// The lowest and the highest place that its entries can have.
+    #[must_use]
+    pub fn places(&self) -> (Place, Place) {
+        match *self {
+            Self::From(place) => (place, Place::from_number(u64::MAX)),
+            Self::Chain { epoch, rounds: (first, last), .. } => {
+                (Place { epoch, round: first }, Place { epoch, round: last })
+            }
+        }
+    }
+
+    /// Whether an entry belongs to it.
+    #[must_use]
+    pub fn holds(&self, place: Place, bytes: &[u8]) -> bool {
+        let (first, last) = self.places();
+        (first..=last).contains(&place)
+            && match *self {
+                Self::From(_) => true,
+                Self::Chain { author, .. } => Block::author_in(bytes) == Some(author),
+            }
+    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 
 use crate::transfer::TransferMessage;
 use crate::{
-    AnswerBatch, AuditRecord, Block, BlockRef, Change, CommitIndex, Digest, Envelope, Epoch,
+    AnswerBatch, AuditRecord, Block, Chain, Change, CommitIndex, Digest, Envelope, Epoch,
     EpochMessage, MerklePath, Position, Round, ServiceId, SessionId, SignedHeader, SignedPlan,
     SignedStatement, Time,
 };
@@ -23,8 +23,8 @@ pub struct PeerFrame {
 pub enum PeerMessage {
     /// A block, from its author or from someone asked for it.
     Block(Block),
-    /// Asks for blocks by name.
-    Fetch(Vec<BlockRef>),
+    /// Asks for blocks by name, each with the part of its author's chain that the asker lacks.
+    Fetch(Vec<Chain>),
     /// Asks for all blocks of rounds from this one on, as many as one answer may hold.
     Replay {
         /// The first round wanted.

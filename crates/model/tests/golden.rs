@@ -15,8 +15,8 @@ use ravelin_model::wire::{
 };
 use ravelin_model::{
     Answer, AnswerBatch, AuditHead, AuditList, AuditOutcome, AuditRecord, AuditedEnvelope,
-    AuditedOperation, Block, BlockBody, BlockHeader, BlockRef, Change, ClientEntry, ClusterId,
-    ClusterPlan, CommitIndex, CommitStatement, Decode, Digest, Encode, Envelope, Epoch,
+    AuditedOperation, Block, BlockBody, BlockHeader, BlockRef, Chain, Change, ClientEntry,
+    ClusterId, ClusterPlan, CommitIndex, CommitStatement, Decode, Digest, Encode, Envelope, Epoch,
     EpochMessage, Evidence, FaultModel, HandoverVote, Incarnation, Member, MerklePath, Operation,
     OperationResult, Position, Previous, PublicKey, Purpose, Refusal, Rekey, ReleaseOrder,
     ReplicaId, Round, Sequence, ServiceId, SessionId, Signature, SignedHeader, SignedPlan,
@@ -230,7 +230,13 @@ fn messages_between_replicas_are_golden() {
         Vote::Rekey(rekey()),
     ];
     check_peer("peer_block", PeerMessage::Block(block(vec![envelope()], votes)));
-    check_peer("peer_fetch", PeerMessage::Fetch(vec![reference(4, 0), reference(4, 1)]));
+    check_peer(
+        "peer_fetch",
+        PeerMessage::Fetch(vec![
+            Chain { tip: reference(4, 0), after: Round(3) },
+            Chain { tip: reference(4, 1), after: Round(1) },
+        ]),
+    );
     check_peer("peer_replay", PeerMessage::Replay { from: Round(4) });
     check_peer("peer_replayed", PeerMessage::Replayed(vec![block(vec![], vec![])]));
     check_peer("peer_recall", PeerMessage::Recall { nonce: 0x0102_0304_0506_0708 });

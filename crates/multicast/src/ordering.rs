@@ -6,7 +6,7 @@
 //! | message | sent when | threshold |
 //! |---|---|---|
 //! | `Block` | its author may make one: `q` blocks of the round before are there | `q` parents |
-//! | `Fetch` | a parent is missing after a short patience | - |
+//! | `Fetch` | a parent is missing after a short patience: it, and what its author made since | - |
 //! | `Replay`, `Replayed` | blocks far ahead arrive: this replica was away | - |
 //! | `Recall`, `Recalled` | after a start, before the first block | `q-1` others know no newer own block |
 //!
@@ -27,9 +27,9 @@ use ravelin_crypto::{Keyring, SigningKey, Verified};
 use ravelin_model::limits::{FETCH_MAX, HEARTBEAT};
 use ravelin_model::transfer::TransferMessage;
 use ravelin_model::{
-    Action, Actions, Block, BlockBody, BlockRef, Encode as _, Envelope, EpochMessage, Evidence,
-    LogRecord, Misbehaviour, Place, Protocol, ReplicaId, Round, SignedHeader, Suspicion, Time,
-    Vote, mutants,
+    Action, Actions, Block, BlockBody, BlockRef, Chain, Encode as _, Envelope, EpochMessage,
+    Evidence, LogPart, LogRecord, Misbehaviour, Place, Protocol, ReplicaId, Round, SignedHeader,
+    Suspicion, Time, Vote, mutants,
 };
 
 use crate::catch_up::CatchUp;
@@ -42,6 +42,10 @@ use crate::{CommitRule, Dag, Decision, Pacing, Parking, Slot, SlotEnd, validity}
 /// Blocks of one replay that may wait for parents which it does not bring, unless others wait for
 /// them.
 pub const REPLAYED_WAITING_MAX: usize = 16;
+/// Blocks that answer one fetch: as many as an author can have between two replicas' horizons.
+pub const FETCHED_BLOCKS_MAX: usize = 256;
+/// Bytes of them; one block is answered whatever its size.
+pub const FETCHED_BYTES_MAX: usize = 2 << 20;
 
 /// Where a replica's blocks get their contents from.
 pub trait Payload {
@@ -61,8 +65,8 @@ pub trait Payload {
 pub enum Message {
     /// A block, from its author or relayed.
     Block(Verified<Block>),
-    /// Asks for blocks by name.
-    Fetch(Vec<BlockRef>),
+    /// Asks for blocks by name, each with the part of its author's chain that the asker lacks.
+    Fetch(Vec<Chain>),
     /// Asks for everything from a round on.
     Replay(Round),
     /// Part of the answer: blocks, each after its parents.
@@ -87,12 +91,12 @@ pub enum Event {
     Certified(BlockRef),
     /// Total view: a leader was committed with all that it brings into the order.
     Committed(Box<Committed>),
-    /// `to` asked for blocks from `from` on: serve them from the log.
+    /// `to` asked for blocks that the DAG holds no more: serve them from the log.
     Archive {
         /// Who asked.
         to: ReplicaId,
-        /// The first place wanted.
-        from: Place,
+        /// Which.
+        part: LogPart,
     },
     /// This replica may speak, or may not.
     Standing(Standing),
@@ -500,8 +504,8 @@ impl<P: Payload> Protocol for Ordering<P> {
             Message::Block(block) => self.on_block(now, from, block, out),
             Message::Fetch(wanted) => return self.on_fetch(from, &wanted, out),
             Message::Replay(from_round) => {
-                let from_place = self.place(from_round);
-                return out.push(Action::Emit(Event::Archive { to: from, from: from_place }));
+                let part = LogPart::From(self.place(from_round));
+                return out.push(Action::Emit(Event::Archive { to: from, part }));
             }
             Message::Epoch(_) | Message::Transfer(_) => return,
             Message::Replayed(blocks) => self.on_replayed(now, from, blocks, out),

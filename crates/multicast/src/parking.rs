@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ravelin_crypto::Verified;
-use ravelin_model::{Block, BlockRef, Group, ReplicaId, Round, Time};
+use ravelin_model::{Block, BlockRef, Chain, Group, ReplicaId, Round, Time, mutants};
 
 use crate::{Dag, validity};
 
@@ -233,7 +233,7 @@ impl Parking {
 
     /// Drops the farthest rounds of `author` until it is within its quota.
     fn enforce_quota(&mut self, author: ReplicaId) {
-        if ravelin_model::mutants::is_active("parking_unbounded") {
+        if mutants::is_active("parking_unbounded") {
             return;
         }
         loop {
@@ -247,11 +247,20 @@ impl Parking {
         }
     }
 
-    /// The requests that are due: whom to ask for which blocks of rounds up to `until`.
-    pub fn due(&mut self, now: Time, until: Round) -> BTreeMap<ReplicaId, Vec<BlockRef>> {
-        let mut requests: BTreeMap<ReplicaId, Vec<BlockRef>> = BTreeMap::new();
+    /// The requests that are due: whom to ask for which blocks of rounds up to `until`, each with its
+    /// author's chain since what is `held` of it, or waited for. (Were it asked for block by block, an
+    /// author that shows a long chain late would cost as many round trips as it has blocks.)
+    pub fn due(
+        &mut self,
+        now: Time,
+        until: Round,
+        held: &dyn Fn(ReplicaId) -> Round,
+    ) -> BTreeMap<ReplicaId, Vec<Chain>> {
+        let mut requests: BTreeMap<ReplicaId, Vec<Chain>> = BTreeMap::new();
+        let mut waited_for: BTreeMap<ReplicaId, Round> = BTreeMap::new();
         let missing = self.missing.iter_mut().take_while(|(missing, _)| missing.round <= until);
         for (reference, missing) in missing {
+            let earlier = waited_for.insert(reference.author, reference.round);
             if missing.next > now || self.parked.contains_key(reference) {
                 continue;
             }
@@ -263,8 +272,14 @@ impl Parking {
                 (turn / u32::try_from(self.group.size()).unwrap_or(1)).min(FETCH_DOUBLINGS_MAX);
             missing.next = now.after(FETCH_RETRY * (1 << doublings));
             missing.asked = turn.saturating_add(1) % 1024;
-            if !ravelin_model::mutants::is_active("fetch_never") {
-                requests.entry(whom).or_default().push(*reference);
+            if !mutants::is_active("fetch_never") {
+                let after = held(reference.author).max(earlier.unwrap_or_default());
+                let before = reference.round.minus(1);
+                let after = match mutants::is_active("chains_fetched_block_by_block") {
+                    true => before,
+                    false => after.min(before),
+                };
+                requests.entry(whom).or_default().push(Chain { tip: *reference, after });
             }
         }
         requests

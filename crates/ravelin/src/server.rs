@@ -19,8 +19,8 @@ use ravelin_model::limits::TRANSFER_LAG_DEFAULT;
 use ravelin_model::transfer::StateRequest;
 use ravelin_model::wire::{ServerMessage, StatusReport};
 use ravelin_model::{
-    Action, Actions, ClusterId, CommitIndex, Encode as _, Envelope, Epoch, Group, LogRecord, Place,
-    Protocol, PublicKey, Purpose, Refusal, ReplicaId, SignedPlan, Suspicion, Time,
+    Action, Actions, ClusterId, CommitIndex, Encode as _, Envelope, Epoch, Group, LogPart,
+    LogRecord, Protocol, PublicKey, Purpose, Refusal, ReplicaId, SignedPlan, Suspicion, Time,
 };
 use ravelin_multicast::Message;
 use ravelin_replication::{
@@ -472,8 +472,8 @@ impl Node for Host {
         }
     }
 
-    fn replayed(&self, from: Place, records: Vec<LogRecord>) -> Vec<u8> {
-        peer::replayed(from.epoch, records).encode()
+    fn logged(&self, part: &LogPart, records: Vec<LogRecord>) -> Vec<Vec<u8>> {
+        peer::logged(part, records).iter().map(|frame| frame.encode()).collect()
     }
 
     fn state_part(&self, request: &StateRequest) -> Vec<u8> {
@@ -491,7 +491,7 @@ impl Node for Host {
             Event::ToClient(connection, message) => {
                 Effect::ToClient(connection.0, message.encode())
             }
-            Event::Archive { to, from } => Effect::Archive { to, from },
+            Event::Archive { to, part } => Effect::Archive { to, part },
             Event::Serve { to, request } => Effect::Serve { to, request },
             Event::Prunable(below) => Effect::Prune(below),
             Event::Epoch(signed) => {

@@ -5,7 +5,8 @@ use ravelin_model::limits::{FETCH_MAX, PEER_MESSAGE_BYTES_MAX};
 use ravelin_model::transfer::{Spot, TransferMessage, Wanted};
 use ravelin_model::wire::{PeerFrame, PeerMessage};
 use ravelin_model::{
-    Block, BlockRef, Decode as _, Encode as _, Epoch, EpochMessage, LogRecord, Round, Suspicion,
+    Block, Decode as _, Encode as _, Epoch, EpochMessage, Group, LogPart, LogRecord, Place,
+    Suspicion,
 };
 use ravelin_multicast::{Dag, Message};
 
@@ -26,7 +27,7 @@ pub fn verify(keyring: &Keyring, frames: Vec<PeerFrame>) -> Vec<Result<Message, 
             PeerMessage::Epoch(message) => Shape::Done(Ok(Message::Epoch(message))),
             PeerMessage::Transfer(message) => Shape::Done(check_transfer(message)),
             message if epoch != keyring.epoch() => {
-                let wanted = wanted(&message);
+                let wanted = wanted(epoch, keyring.group(), &message);
                 Shape::Done(Ok(Message::Epoch(EpochMessage::Elsewhen { epoch, wanted })))
             }
             PeerMessage::Block(block) => {
@@ -93,16 +94,14 @@ fn check_transfer(message: TransferMessage) -> Result<Message, Suspicion> {
     Ok(Message::Transfer(message))
 }
 
-fn oldest(wanted: &[BlockRef]) -> Option<Round> {
-    wanted.iter().map(|reference| reference.round).min()
-}
-
-/// The first round of which a message asks for blocks.
-fn wanted(message: &PeerMessage) -> Option<Round> {
+/// What a message of `epoch` asks for of the log.
+fn wanted(epoch: Epoch, group: Group, message: &PeerMessage) -> Vec<LogPart> {
     match message {
-        PeerMessage::Fetch(wanted) => oldest(wanted),
-        PeerMessage::Replay { from } => Some(*from),
-        _ => None,
+        PeerMessage::Fetch(wanted) if wanted.len() <= FETCH_MAX => {
+            LogPart::of_chains(epoch, group, wanted)
+        }
+        PeerMessage::Replay { from } => vec![LogPart::From(Place { epoch, round: *from })],
+        _ => vec![],
     }
 }
 
@@ -119,9 +118,9 @@ pub fn heard(keyring: &Keyring, epoch: Epoch, message: Message) -> Message {
         return message;
     }
     let wanted = match message {
-        Message::Fetch(wanted) => oldest(&wanted),
-        Message::Replay(from) => Some(from),
-        _ => None,
+        Message::Fetch(wanted) => LogPart::of_chains(epoch, keyring.group(), &wanted),
+        Message::Replay(round) => vec![LogPart::From(Place { epoch, round })],
+        _ => vec![],
     };
     Message::Epoch(EpochMessage::Elsewhen { epoch, wanted })
 }
@@ -157,19 +156,29 @@ pub fn encode(epoch: Epoch, message: &Message) -> Vec<u8> {
     PeerFrame { epoch, message }.encode()
 }
 
-/// The answer to a request for a replay of an epoch, from the bytes of log records: as many of that
-/// epoch as one message holds.
+/// What answers a request for `part` of the log, from the bytes of its records. A replay: one message
+/// with as many of its epoch as that holds. A chain: newest first, like every answer to a fetch, and
+/// each in a message of its own, for it tells nothing of how far a replay got.
 #[must_use]
-pub fn replayed(epoch: Epoch, records: impl IntoIterator<Item = LogRecord>) -> PeerFrame {
-    let mut room = PEER_MESSAGE_BYTES_MAX - 64;
-    let mut blocks = Vec::new();
-    for record in records.into_iter().filter(|record| record.place.epoch == epoch) {
-        let Some(left) = room.checked_sub(record.bytes.len()) else { break };
-        let Ok(block) = Block::decode("recorded block", &record.bytes) else { continue };
-        room = left;
-        blocks.push(block);
+pub fn logged(part: &LogPart, records: Vec<LogRecord>) -> Vec<PeerFrame> {
+    let epoch = part.epoch();
+    let records = records.into_iter().filter(|record| record.place.epoch == epoch);
+    let block = |record: LogRecord| Block::decode("recorded block", &record.bytes).ok();
+    let frame = |message| PeerFrame { epoch, message };
+    match part {
+        LogPart::From(_) => {
+            let mut room = PEER_MESSAGE_BYTES_MAX - 64;
+            let fitting = records.map_while(|record| {
+                room = room.checked_sub(record.bytes.len())?;
+                Some(record)
+            });
+            vec![frame(PeerMessage::Replayed(fitting.filter_map(block).collect()))]
+        }
+        LogPart::Chain { .. } => {
+            let blocks = records.rev().filter_map(block);
+            blocks.map(|block| frame(PeerMessage::Block(block))).collect()
+        }
     }
-    PeerFrame { epoch, message: PeerMessage::Replayed(blocks) }
 }
 
 /// The block of a log record, checked again, if the DAG still has use for it.

@@ -26,8 +26,8 @@ use ravelin_model::transfer::StateRequest;
 use ravelin_model::wire::{ClientMessage, ServerMessage};
 use ravelin_model::{
     Action, Actions, Application, BlockRef, CommitIndex, CommitStatement, Decode as _, Digest,
-    Encode as _, Envelope, Evidence, LogRecord, Place, Position, Protocol, ReplicaId, Round,
-    SignedPlan, SignedStatement, StateBackend, Suspicion, Time, Vote, mutants,
+    Encode as _, Envelope, Evidence, LogPart, LogRecord, Place, Position, Protocol, ReplicaId,
+    Round, SignedPlan, SignedStatement, StateBackend, Suspicion, Time, Vote, mutants,
 };
 use ravelin_multicast::ordering::{self, Start, Views};
 use ravelin_multicast::{Committed, Message, Ordering, OrderingState, Payload as _, Standing};
@@ -57,12 +57,13 @@ const LAST_BLOCK: &[u8] = b"l";
 pub enum Event {
     /// Send this to a client.
     ToClient(ConnectionId, ServerMessage),
-    /// `to` asked for blocks from `from` on: send it [`Message::Replayed`] from the log.
+    /// `to` asked for blocks that are in the log only: send it what [`crate::peer::logged`] makes of
+    /// their records.
     Archive {
         /// Who asked.
         to: ReplicaId,
-        /// The first place wanted.
-        from: Place,
+        /// Which.
+        part: LogPart,
     },
     /// `to` asks for a part of the state: answer it with [`Replica::state_part`], at leisure.
     Serve {
@@ -322,8 +323,8 @@ impl Replica {
                 Action::Emit(ordering::Event::Committed(committed)) => {
                     self.on_committed(&committed, out);
                 }
-                Action::Emit(ordering::Event::Archive { to, from }) => {
-                    out.push(Action::Emit(Event::Archive { to, from }));
+                Action::Emit(ordering::Event::Archive { to, part }) => {
+                    out.push(Action::Emit(Event::Archive { to, part }));
                 }
                 Action::Emit(ordering::Event::Standing(standing)) => {
                     self.on_standing(standing, out);
@@ -345,8 +346,8 @@ impl Replica {
                     self.ordering.payload_mut().give_back(&block.body.envelopes);
                 }
             }
-            Action::Emit(ordering::Event::Archive { to, from }) => {
-                out.push(Action::Emit(Event::Archive { to, from }));
+            Action::Emit(ordering::Event::Archive { to, part }) => {
+                out.push(Action::Emit(Event::Archive { to, part }));
             }
             Action::Send(to, message) => out.push(Action::Send(to, message)),
             Action::Accuse(who, offence) => self.on_offence(who, offence, out),

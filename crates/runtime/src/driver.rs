@@ -18,7 +18,8 @@ use std::time::{Duration, Instant};
 
 use ravelin_model::transfer::StateRequest;
 use ravelin_model::{
-    Action, Actions, LogRecord, Misbehaviour, Place, Protocol, PublicKey, ReplicaId, Suspicion,
+    Action, Actions, LogPart, LogRecord, Misbehaviour, Place, Protocol, PublicKey, ReplicaId,
+    Suspicion,
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -48,8 +49,8 @@ pub trait Node: Protocol {
     /// The bytes by which a message travels, and how urgent it is.
     fn bytes(&self, message: &Self::Message) -> (Priority, Vec<u8>);
 
-    /// The bytes that answer a request for a replay from `from` on, from records of the log.
-    fn replayed(&self, from: Place, records: Vec<LogRecord>) -> Vec<u8>;
+    /// The messages that answer a request for a part of the log, from its records.
+    fn logged(&self, part: &LogPart, records: Vec<LogRecord>) -> Vec<Vec<u8>>;
 
     /// The bytes that answer a request for a part of the state.
     fn state_part(&self, request: &StateRequest) -> Vec<u8>;
@@ -112,8 +113,8 @@ pub enum Effect {
     Archive {
         /// The peer.
         to: ReplicaId,
-        /// The first place wanted.
-        from: Place,
+        /// What it wants.
+        part: LogPart,
     },
     /// Answer a peer from the state.
     Serve {
@@ -255,8 +256,8 @@ impl<N: Node> Driver<N> {
         self.take_clients(arrived.clients);
         self.node.on_time(self.clock.now(), &mut self.actions);
         self.carry_out()?;
-        while let Some((to, from)) = self.replays.due(Instant::now()) {
-            self.answer_from_log(to, from);
+        while let Some((to, part)) = self.replays.due(Instant::now()) {
+            self.answer_from_log(to, part);
         }
         self.answer_from_state();
         if self.shown.elapsed() >= SNAPSHOT_EVERY {
@@ -359,7 +360,7 @@ impl<N: Node> Driver<N> {
             Effect::ToClient(connection, bytes) => {
                 self.listener.send(ConnectionId(connection), Arc::from(bytes));
             }
-            Effect::Archive { to, from } => self.answer_from_log(to, from),
+            Effect::Archive { to, part } => self.answer_from_log(to, part),
             Effect::Serve { to, request } => self.serving.ask(to, request),
             Effect::Prune(below) => self.log.prune(Tag(below.number())),
             Effect::None => {}
@@ -377,11 +378,12 @@ impl<N: Node> Driver<N> {
     }
 
     /// One page of the log; the peer asks again for the next.
-    fn answer_from_log(&mut self, to: ReplicaId, from: Place) {
-        match self.replays.page(Instant::now(), to, from) {
+    fn answer_from_log(&mut self, to: ReplicaId, part: LogPart) {
+        match self.replays.page(Instant::now(), to, part) {
             Some(Ok(records)) => {
-                let bytes = self.node.replayed(from, records);
-                self.network.send(to, Priority::Bulk, Arc::from(bytes));
+                for bytes in self.node.logged(&part, records) {
+                    self.network.send(to, Priority::Bulk, Arc::from(bytes));
+                }
             }
             Some(Err(cause)) => tracing::warn!(%cause, %to, "cannot read the log for a laggard"),
             None => {}

@@ -28,7 +28,7 @@ mod recover;
 mod segment;
 mod tail;
 
-pub use archive::{Archive, Page, Position};
+pub use archive::{Archive, Page, Position, Selection};
 pub use recover::LogEnd;
 
 use crate::directory;

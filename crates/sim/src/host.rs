@@ -235,7 +235,7 @@ fn intruded(
     let until = if dice.once_in(4) { from + dice.between(12, 150) } else { u64::MAX };
     let window = if names
         .iter()
-        .any(|name| ["deserter", "false-state", "old-orders", "twin"].contains(name))
+        .any(|name| ["deserter", "false-state", "late-heaps", "old-orders", "twin"].contains(name))
     {
         Window::ALWAYS
     } else {

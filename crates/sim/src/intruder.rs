@@ -33,6 +33,7 @@ mod garbage;
 mod giant;
 mod hides_parents;
 mod intruded;
+mod late_heaps;
 mod liar;
 mod maker;
 mod minimal_links;

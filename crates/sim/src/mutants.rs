@@ -91,6 +91,11 @@ pub const ALL: &[Planted] = &[
         "only the first operation of an envelope is recorded",
         &[(AUDIT, "every_operation_executed_stands_in_the_log_once")],
     ),
+    planted(
+        "chains_fetched_block_by_block",
+        "a long chain costs as many round trips as it has blocks",
+        &[(WAITING, "one_that_hands_out_its_blocks_late_and_not_to_all_stops_nothing")],
+    ),
     planted("envelope_signatures_ignored", "a block's envelopes need no good signature", &[]),
     planted("epoch_goes_on", "commits beyond an epoch's end are executed", &[]),
     planted("epochs_not_told_apart", "blocks of another cluster or epoch are taken", &[]),
@@ -108,6 +113,11 @@ pub const ALL: &[Planted] = &[
         &[(HANDOVERS, "two_liars_hand_no_epoch_over_by_themselves")],
     ),
     planted("lag_of_one_believed", "one member's rounds show how far the others are", &[]),
+    planted(
+        "late_blocks_looked_for_in_their_rounds",
+        "who asks for a block behind the horizon is shown the log from its round on",
+        &[],
+    ),
     planted("leader_rotation_fixed", "the same servers lead every round", &[]),
     planted(
         "lost_groups_taken_for_torn",

@@ -32,6 +32,7 @@ const TRANSFER: &str = "crates/replication/src/transfer/tests.rs";
 const LOG_DAMAGE: &str = "crates/runtime/src/log/tests/damage.rs";
 const OFFERING: &str = "crates/replication/src/offering/tests.rs";
 const RESTART: &str = "crates/multicast/tests/cluster/restart.rs";
+const WAITING: &str = "crates/multicast/tests/cluster/waiting.rs";
 const CLIENT_VOTES: &str = "crates/client/src/tests/votes.rs";
 const CLIENT_READS: &str = "crates/client/src/tests/reads.rs";
 const SIGNING: &str = "crates/crypto/src/signing/tests.rs";
@@ -281,6 +282,15 @@ pub const ALL: &[Scenario] = &[
         tests: &[(SIM, "scenario_61_waits_grow_until_they_suffice")],
         mutant: Planted("wait_never_doubles"),
     },
+    Scenario {
+        number: 64,
+        name: "a chain handed out late, in heaps, and to a bare quorum",
+        tests: &[
+            (WAITING, "one_that_hands_out_its_blocks_late_and_not_to_all_stops_nothing"),
+            (SIM, "scenario_64_late_heaps_of_blocks"),
+        ],
+        mutant: Planted("late_blocks_looked_for_in_their_rounds"),
+    },
 ];
 
 #[cfg(test)]
@@ -293,7 +303,7 @@ mod tests {
     fn every_scenario_asked_for_is_there_with_tests_that_exist() {
         let asked = [
             1, 2, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 31, 32, 33, 34,
-            35, 40, 41, 56, 57, 58, 59, 60, 61,
+            35, 40, 41, 56, 57, 58, 59, 60, 61, 64,
         ];
         let numbers: Vec<u32> = ALL.iter().map(|scenario| scenario.number).collect();
         assert_eq!(numbers, asked);

@@ -35,19 +35,36 @@ impl<P: Payload> Ordering<P> {
         self.following.on_replayed(now, from, page);
     }
 
-    pub(super) fn on_fetch(&self, from: ReplicaId, wanted: &[BlockRef], out: &mut Actions<Self>) {
-        let mut archived: Option<Round> = None;
-        for reference in wanted.iter().take(FETCH_MAX) {
-            let block = self.dag.block(reference).or_else(|| self.parking.block(reference));
-            if let Some(block) = block {
+    /// Answers a fetch, newest blocks first: each is then one that another waits for, and so is taken
+    /// even if its author forked its chain. What lies behind the horizon is in the log.
+    pub(super) fn on_fetch(&self, from: ReplicaId, wanted: &[Chain], out: &mut Actions<Self>) {
+        let (mut blocks, mut bytes) = (0, 0);
+        let mut archived = Vec::new();
+        for chain in wanted.iter().take(FETCH_MAX) {
+            let mut next = Some(chain.tip);
+            while let Some(name) = next.filter(|name| name.round > chain.after) {
+                let block = self.dag.block(&name).or_else(|| self.parking.block(&name));
+                let Some(block) = block else {
+                    if name.round <= self.dag.horizon() {
+                        archived.push(Chain { tip: name, after: chain.after });
+                    }
+                    break;
+                };
+                (blocks, bytes) = (blocks + 1, bytes + block.size());
+                if blocks > FETCHED_BLOCKS_MAX || (blocks > 1 && bytes > FETCHED_BYTES_MAX) {
+                    return;
+                }
                 out.push(Action::Send(from, Message::Block(block.clone())));
-            } else if reference.round <= self.dag.horizon() {
-                let oldest = archived.map_or(reference.round, |round| round.min(reference.round));
-                archived = Some(oldest);
+                next = block.body.previous().copied();
             }
         }
-        if let Some(oldest) = archived {
-            out.push(Action::Emit(Event::Archive { to: from, from: self.place(oldest) }));
+        if mutants::is_active("late_blocks_looked_for_in_their_rounds") {
+            let oldest = archived.iter().map(|chain| chain.after.next()).min();
+            let parts = oldest.into_iter().map(|round| LogPart::From(self.place(round)));
+            return out.extend(parts.map(|part| Action::Emit(Event::Archive { to: from, part })));
+        }
+        for part in LogPart::of_chains(self.keyring.epoch(), self.rule.group, &archived) {
+            out.push(Action::Emit(Event::Archive { to: from, part }));
         }
     }
 
@@ -65,7 +82,13 @@ impl<P: Payload> Ordering<P> {
     }
 
     pub(super) fn request_missing(&mut self, now: Time, out: &mut Actions<Self>) {
-        for (whom, wanted) in self.parking.due(now, self.fetched_until()) {
+        // Of one that forked its chain, more than one branch may be wanted, from the horizon on.
+        let held = |author| {
+            let newest = self.dag.newest(author).filter(|_| !self.forks.has(author));
+            newest.map_or(Round(0), |newest| newest.round).max(self.dag.horizon())
+        };
+        let until = self.fetched_until();
+        for (whom, wanted) in self.parking.due(now, until, &held) {
             for some in wanted.chunks(FETCH_MAX) {
                 out.push(Action::Send(whom, Message::Fetch(some.to_vec())));
             }

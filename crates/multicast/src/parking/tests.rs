@@ -7,6 +7,8 @@ use crate::dag::tests::view;
 
 const OWN: ReplicaId = ReplicaId(0);
 const ALL: Round = Round(u64::MAX);
+/// Nothing of any chain is held.
+const NONE: &dyn Fn(ReplicaId) -> Round = &|_| Round(0);
 const NOW: Time = Time(1_000_000);
 
 /// `A3` waits for `B2` and `C2`; only round 1 and `A2` are in the DAG.
@@ -22,13 +24,34 @@ fn waiting() -> (Drawing, Dag, Parking) {
 #[test]
 fn missing_parents_are_asked_for_after_a_short_patience() {
     let (drawing, _, mut parking) = waiting();
-    assert!(parking.due(NOW, ALL).is_empty(), "blocks commonly overtake their parents");
+    assert!(parking.due(NOW, ALL, NONE).is_empty(), "blocks commonly overtake their parents");
     let deadline = parking.next_deadline(ALL).expect("something is missing");
     assert_eq!(deadline, NOW.after(FETCH_PATIENCE));
-    let asked = parking.due(deadline, ALL);
-    let wanted: Vec<BlockRef> = asked.get(&ReplicaId(3)).expect("whoever sent it").clone();
-    assert_eq!(wanted.len(), 2);
-    assert!(wanted.contains(&drawing.at("B2")) && wanted.contains(&drawing.at("C2")));
+    let asked = parking.due(deadline, ALL, NONE);
+    let wanted = ["B2", "C2"].map(|name| Chain { tip: drawing.at(name), after: Round(0) });
+    assert_eq!(asked, BTreeMap::from([(ReplicaId(3), wanted.to_vec())]), "of whoever sent it");
+}
+
+#[test]
+fn a_missing_block_is_asked_for_with_what_is_lacking_of_its_authors_chain() {
+    let rounds = (2..=6).map(|round| ["A", "B", "C", "D"].map(|it| format!("{it}{round}:ABCD")));
+    let text = format!("A1 B1 C1 D1 {}", rounds.flatten().collect::<Vec<_>>().join(" "));
+    let drawing = Drawing::new(4, 1, FaultModel::Arbitrary, &text);
+    let dag = view(&drawing, &["A3", "B3", "C3"]);
+    let mut parking = Parking::new(dag.group(), OWN);
+    for waiting in ["A4", "A6"] {
+        parking.park(NOW, ReplicaId(1), drawing.block(waiting).clone(), &dag);
+    }
+    let mut asked = |held: u64| {
+        let later = NOW.after(FETCH_PATIENCE * 1_000 * u32::try_from(held).unwrap());
+        let asked = parking.due(later, ALL, &|_| Round(held)).into_values().flatten();
+        let of_d = asked.filter(|chain| chain.tip.author == ReplicaId(3));
+        of_d.map(|chain| (chain.tip, chain.after.0)).collect::<Vec<_>>()
+    };
+    let (d3, d5) = (drawing.at("D3"), drawing.at("D5"));
+    assert_eq!(asked(1), [(d3, 1), (d5, 3)], "from what else is waited for on");
+    assert_eq!(asked(2), [(d3, 2), (d5, 3)]);
+    assert_eq!(asked(4), [(d3, 2), (d5, 4)], "itself, whatever is held");
 }
 
 #[test]
@@ -41,7 +64,7 @@ fn another_member_is_asked_next_and_ever_more_rarely() {
         let next = parking.next_deadline(ALL).expect("still missing");
         pauses.push(next.since(now));
         now = next;
-        asked.extend(parking.due(now, ALL).into_keys());
+        asked.extend(parking.due(now, ALL, NONE).into_keys());
     }
     assert_eq!(asked[..3], [ReplicaId(3), ReplicaId(1), ReplicaId(2)], "never itself");
     assert!(pauses.is_sorted() && pauses[11] > pauses[1], "{pauses:?}");
@@ -70,8 +93,8 @@ fn what_the_horizon_passes_is_neither_kept_nor_asked_for() {
     let ready: Vec<BlockRef> = ready.iter().map(|(_, block)| block.reference()).collect();
     assert_eq!(ready, [drawing.at("A3")], "its parents count as present now");
     assert!(!parking.has(&drawing.at("C2")), "it is too old to be of use");
-    let asked = parking.due(NOW.after(FETCH_PATIENCE), ALL);
-    let asked: Vec<BlockRef> = asked.into_values().flatten().collect();
+    let asked = parking.due(NOW.after(FETCH_PATIENCE), ALL, NONE);
+    let asked: Vec<BlockRef> = asked.into_values().flatten().map(|chain| chain.tip).collect();
     assert_eq!(asked, [drawing.at("B3")], "not C2, which B4 links too");
 }
 

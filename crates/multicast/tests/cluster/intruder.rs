@@ -325,7 +325,7 @@ impl Intruder for Bomber {
         match message {
             Message::Block(block) => self.take_in(block.clone()),
             Message::Fetch(wanted) => {
-                for block in wanted.iter().filter_map(|reference| self.tree.get(reference)) {
+                for block in wanted.iter().filter_map(|chain| self.tree.get(&chain.tip)) {
                     let (shown, served) = self.shown_and_served.get();
                     self.shown_and_served.set((shown, served + 1));
                     out.push((from, Message::Block(block.clone())));

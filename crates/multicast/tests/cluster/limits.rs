@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ravelin_crypto::Verified;
 use ravelin_model::limits::GC_DEPTH;
-use ravelin_model::{Action, Block, Protocol as _, ReplicaId, Round, Time};
+use ravelin_model::{Action, Block, Chain, Protocol as _, ReplicaId, Round, Time};
 use ravelin_multicast::ordering::REPLAYED_WAITING_MAX;
 use ravelin_multicast::parking::{FETCH_PATIENCE, PARKED_BLOCKS_MAX, Parking};
 use ravelin_multicast::{Dag, Message};
@@ -177,7 +177,9 @@ fn who_is_behind_asks_for_a_replay_and_for_no_block_that_it_will_bring() {
     assert_eq!(core.dag().highest(), hidden.round);
     core.on_time(now.after(FETCH_PATIENCE), &mut out);
     let asked = out.iter().any(|action| match action {
-        Action::Send(_, Message::Fetch(wanted)) => *wanted == [hidden],
+        Action::Send(_, Message::Fetch(wanted)) => {
+            *wanted == [Chain { tip: hidden, after: Round(4) }]
+        }
         _ => false,
     });
     assert!(asked && core.is_behind());

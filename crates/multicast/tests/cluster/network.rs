@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ravelin_model::limits::CHECKPOINT_EVERY_DEFAULT;
 use ravelin_model::{
-    Action, Block, BlockRef, CommitIndex, Decode as _, Envelope, FaultModel, LogRecord,
+    Action, Block, BlockRef, CommitIndex, Decode as _, Envelope, FaultModel, LogPart, LogRecord,
     Protocol as _, ReplicaId, Round, Time, Vote,
 };
 use ravelin_multicast::{
@@ -472,14 +472,21 @@ impl Cluster {
         self.checker.on_event(id, horizon, &mut node.entered, &event);
         match event {
             Event::Committed(committed) => node.on_committed(self.now, *committed),
-            Event::Archive { to, from } => {
-                let records = node.disk.iter().filter(|record| record.place >= from);
+            Event::Archive { to, part } => {
+                let records =
+                    node.disk.iter().filter(|record| part.holds(record.place, &record.bytes));
                 let blocks = records.take(REPLAYED_BLOCKS).map(|record| {
                     let block = Block::decode("block", &record.bytes).expect("own log");
                     self.keys.keyring.verify_block(block).expect("own log")
                 });
-                let message = Message::Replayed(blocks.collect());
-                self.send(id, to, message);
+                let blocks: Vec<_> = blocks.collect();
+                match part {
+                    LogPart::From(_) => self.send(id, to, Message::Replayed(blocks)),
+                    LogPart::Chain { .. } => {
+                        let messages = blocks.into_iter().rev().map(Message::Block);
+                        messages.for_each(|message| self.send(id, to, message));
+                    }
+                }
             }
             Event::Standing(standing) => node.standings.push(standing),
             Event::Entered(_) | Event::Certified(_) => {}

@@ -112,3 +112,24 @@ fn a_dead_leader_is_not_awaited_for_long() {
     let after = commits_in(&mut cluster, Duration::from_secs(2), &[0, 1, 3]);
     assert!(after * 2 > before, "{before} commits with all, {after} with one dead");
 }
+
+#[test]
+fn one_that_hands_out_its_blocks_late_and_not_to_all_stops_nothing() {
+    // In heaps of seventy rounds and more, to the first two only: with the third they are a quorum, so
+    // it must get whatever they have, also what their horizons have passed since. Afterwards it dies.
+    for (pause, reached) in [(300, 2), (1_000, 2), (2_000, 1), (2_000, 2), (2_000, 3)] {
+        let delays: Delays = Box::new(move |dice, hop| {
+            if hop.from != ReplicaId(3) {
+                return vec![Duration::from_micros(4_000 + dice.below(1_000))];
+            }
+            let wait = pause - hop.now.0 / 1_000 % pause;
+            if hop.to.0 < reached { vec![Duration::from_millis(wait)] } else { vec![] }
+        });
+        let mut cluster = Cluster::new(pause, 4, 1, 2).network(delays).up();
+        let alive = commits_in(&mut cluster, Duration::from_secs(5), &[0, 1, 2]);
+        cluster.crash(3);
+        let dead = commits_in(&mut cluster, Duration::from_secs(5), &[0, 1, 2]);
+        let counted = format!("heaps every {pause} ms to {reached}: {alive}, {dead} commits");
+        assert!(alive > 500 && dead > 1_000, "{counted}; {}", cluster.describe());
+    }
+}

@@ -1,5 +1,5 @@
 use ravelin_model::{
-    BlockRef, Digest, Envelope, Evidence, FaultModel, Group, ReplicaId, Round, Signature,
+    BlockRef, Chain, Digest, Envelope, Evidence, FaultModel, Group, ReplicaId, Round, Signature,
 };
 
 use super::*;
@@ -14,13 +14,18 @@ fn reference(round: u64) -> BlockRef {
     BlockRef { round: Round(round), author: ReplicaId(2), digest: Digest([7; 32]) }
 }
 
+/// Three blocks of one author.
+fn chain(round: u64) -> Chain {
+    Chain { tip: reference(round + 3), after: Round(round) }
+}
+
 /// One of each kind.
 fn messages(world: &World) -> Vec<Message> {
     let envelope = world.toys(0, 1, 1, &[Toy::Count]);
     let one = block(world, 1, vec![envelope]);
     vec![
         Message::Block(one.clone()),
-        Message::Fetch(vec![reference(1), reference(2)]),
+        Message::Fetch(vec![chain(1), chain(2)]),
         Message::Replay(Round(9)),
         Message::Replayed(vec![one.clone(), block(world, 2, vec![])]),
         Message::Replayed(vec![]),
@@ -45,16 +50,23 @@ fn frames(messages: Vec<PeerMessage>) -> Vec<PeerFrame> {
 fn messages_of_another_epoch_are_not_taken_for_this_ones() {
     let world = World::new(4, 1);
     let block = Block::clone(&block(&world, 5, vec![]));
-    let wanted = |round| Some(Round(round));
+    let epoch = Epoch(2);
+    let mut of_nobody = chain(1);
+    of_nobody.tip.author = ReplicaId(4);
+    let chains = LogPart::Chain { epoch, author: ReplicaId(2), rounds: (Round(8), Round(12)) };
     let sent = [
-        (PeerMessage::Block(block.clone()), None),
-        (PeerMessage::Replayed(vec![block]), None),
-        (PeerMessage::Fetch(vec![reference(9), reference(7)]), wanted(7)),
-        (PeerMessage::Replay { from: Round(3) }, wanted(3)),
-        (PeerMessage::Recall { nonce: 1 }, None),
+        (PeerMessage::Block(block.clone()), vec![]),
+        (PeerMessage::Replayed(vec![block]), vec![]),
+        (PeerMessage::Fetch(vec![chain(9), chain(7), of_nobody]), vec![chains]),
+        (PeerMessage::Fetch(vec![chain(9); FETCH_MAX + 1]), vec![]),
+        (
+            PeerMessage::Replay { from: Round(3) },
+            vec![LogPart::From(Place { epoch, round: Round(3) })],
+        ),
+        (PeerMessage::Recall { nonce: 1 }, vec![]),
     ];
     for (message, expected) in sent {
-        let frame = PeerFrame { epoch: Epoch(2), message };
+        let frame = PeerFrame { epoch, message };
         let verdict = verify(&world.keyring, vec![frame]).pop().unwrap().unwrap();
         let Message::Epoch(EpochMessage::Elsewhen { epoch, wanted }) = verdict else {
             panic!("{verdict:?}")
@@ -64,7 +76,7 @@ fn messages_of_another_epoch_are_not_taken_for_this_ones() {
     let ask = PeerFrame { epoch: Epoch(2), message: PeerMessage::Epoch(EpochMessage::Ask(EPOCH)) };
     let verdict = verify(&world.keyring, vec![ask]).pop().unwrap();
     assert!(matches!(verdict, Ok(Message::Epoch(EpochMessage::Ask(_)))));
-    let feigned = EpochMessage::Elsewhen { epoch: Epoch(2), wanted: None };
+    let feigned = EpochMessage::Elsewhen { epoch: Epoch(2), wanted: vec![] };
     let feigned = PeerFrame { epoch: EPOCH, message: PeerMessage::Epoch(feigned) };
     assert_eq!(
         verify(&world.keyring, vec![feigned]).pop().unwrap().err(),
@@ -119,7 +131,7 @@ fn bytes_that_are_no_message_are_told_from_those_that_are_too_many() {
 #[test]
 fn a_fetch_asks_for_a_limited_number_of_blocks() {
     let world = World::new(4, 1);
-    let fetch = |count: u64| PeerMessage::Fetch((0..count).map(reference).collect());
+    let fetch = |count: u64| PeerMessage::Fetch((0..count).map(chain).collect());
     let most = FETCH_MAX as u64;
     let verdicts = verify(&world.keyring, frames(vec![fetch(most), fetch(most + 1)]));
     assert!(matches!(verdicts[..], [Ok(Message::Fetch(_)), Err(Suspicion::TooLarge)]));
@@ -213,7 +225,8 @@ fn a_replay_holds_as_many_records_as_fit_one_message() {
         Block::clone(&block(&world, round, vec![envelope]))
     };
     let blocks: Vec<Block> = (1..=6).map(large).collect();
-    let message = replayed(EPOCH, blocks.iter().map(record));
+    let all = LogPart::From(at(1));
+    let message = logged(&all, blocks.iter().map(record).collect()).remove(0);
     let PeerMessage::Replayed(sent) = &message.message else { panic!() };
     assert_eq!(*sent, blocks[..4]);
     assert!(message.encode().len() <= PEER_MESSAGE_BYTES_MAX);
@@ -221,9 +234,15 @@ fn a_replay_holds_as_many_records_as_fit_one_message() {
     let rotten = LogRecord { place: at(1), bytes: vec![1, 2, 3] };
     let mut later = record(&blocks[1]);
     later.place.epoch = Epoch(2);
-    let frame = replayed(EPOCH, [rotten, record(&blocks[0]), later]);
-    let PeerMessage::Replayed(sent) = frame.message else { panic!() };
-    assert_eq!(sent, blocks[..1]);
+    let records = vec![rotten, record(&blocks[0]), later, record(&blocks[2])];
+    let frame = logged(&all, records.clone()).remove(0);
+    let kept = [blocks[0].clone(), blocks[2].clone()];
+    assert_eq!(frame.message, PeerMessage::Replayed(kept.to_vec()));
+    // A chain: the newest first, each by itself.
+    let chain = LogPart::Chain { epoch: EPOCH, author: ReplicaId(1), rounds: (Round(1), Round(3)) };
+    let sent = logged(&chain, records).into_iter().map(|frame| frame.message);
+    let single = kept.into_iter().rev().map(PeerMessage::Block);
+    assert_eq!(sent.collect::<Vec<_>>(), single.collect::<Vec<_>>());
 }
 
 #[test]

@@ -80,7 +80,7 @@ impl Replica {
         match message {
             Message::Block(block) if block.body.genesis != genesis => {
                 let epoch = block.body.epoch;
-                Message::Epoch(EpochMessage::Elsewhen { epoch, wanted: None })
+                Message::Epoch(EpochMessage::Elsewhen { epoch, wanted: vec![] })
             }
             Message::Replayed(mut blocks) => {
                 blocks.retain(|block| block.body.genesis == genesis);
@@ -184,10 +184,8 @@ impl Replica {
                 if mutants::is_active("old_epoch_not_served") {
                     return;
                 }
-                if let Some(round) = wanted {
-                    let from_place = Place { epoch, round };
-                    out.push(Action::Emit(Event::Archive { to: from, from: from_place }));
-                }
+                let parts = wanted.into_iter();
+                out.extend(parts.map(|part| Action::Emit(Event::Archive { to: from, part })));
                 self.hint(now, from, epoch, out);
             }
             EpochMessage::Elsewhen { .. } => {

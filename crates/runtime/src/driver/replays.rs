@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use ravelin_model::{LogRecord, Place, ReplicaId};
+use ravelin_model::{LogPart, LogRecord, Place, ReplicaId};
 
-use crate::log::{Archive, LogError, Position, Tag};
+use crate::log::{Archive, LogError, Position, Selection, Tag};
 
 /// Bytes of log records in one answer: a laggard checks and executes as much within a tenth of a
 /// second. (With pages of 4 MiB it took ten seconds, in which it neither heard nor said anything.)
@@ -22,14 +22,19 @@ const REST_FACTOR: u32 = 9;
 /// What peers asked for last.
 pub(super) struct Replays {
     archive: Archive,
-    asked: BTreeMap<ReplicaId, Asked>,
-    /// What peers asked for during their rest; the newest question of each.
-    waiting: BTreeMap<ReplicaId, Place>,
+    /// Until when nothing is read for a peer.
+    rests: BTreeMap<ReplicaId, Instant>,
+    asked: BTreeMap<Reader, Asked>,
+    /// What peers asked for during their rest, the oldest first; the newest question of each reader.
+    waiting: Vec<(Reader, LogPart)>,
 }
 
+/// A peer and whose chain it reads, if not all: each goes on where it was, whatever the peer asks for
+/// beside it.
+type Reader = (ReplicaId, Option<ReplicaId>);
+
 struct Asked {
-    rest_until: Instant,
-    from: Place,
+    part: LogPart,
     next: Option<Position>,
     /// Whether the answer had records of later rounds, with which the peer gets further.
     is_further: bool,
@@ -37,39 +42,49 @@ struct Asked {
 
 impl Replays {
     pub(super) fn new(archive: Archive) -> Self {
-        Self { archive, asked: BTreeMap::new(), waiting: BTreeMap::new() }
+        Self { archive, rests: BTreeMap::new(), asked: BTreeMap::new(), waiting: Vec::new() }
     }
 
-    /// The records that answer `to`, who asks for those of rounds from `from` on; `None` if its rest is
-    /// not over: [`Self::due`] tells when it is. (Who had to ask again would lose a second.)
+    /// The records that answer `to`, who asks for `part`; `None` if its rest is not over:
+    /// [`Self::due`] tells when it is. (Who had to ask again would lose a second.)
     ///
-    /// Whoever got further since its last question is answered from where the last answer ended, and
-    /// so is whoever could not, since that answer held less than a round. Any other one has lost it,
-    /// and is answered from the beginning.
+    /// A replay goes on where the last answer ended for whoever got further since, and for whoever
+    /// could not, since that answer held less than a round. Any other one has lost it, and is answered
+    /// from the beginning. A chain is looked for to the log's end, and then from its beginning again.
     pub(super) fn page(
         &mut self,
         now: Instant,
         to: ReplicaId,
-        from: Place,
+        part: LogPart,
     ) -> Option<Result<Vec<LogRecord>, LogError>> {
-        let earlier = self.asked.get(&to);
-        if earlier.is_some_and(|earlier| now < earlier.rest_until) {
-            self.waiting.insert(to, from);
+        let reader = match part {
+            LogPart::From(_) => (to, None),
+            LogPart::Chain { author, .. } => (to, Some(author)),
+        };
+        if self.rests.get(&to).is_some_and(|until| now < *until) {
+            match self.waiting.iter_mut().find(|(waiting, _)| *waiting == reader) {
+                Some((_, earlier)) => *earlier = part,
+                None => self.waiting.push((reader, part)),
+            }
             return None;
         }
-        self.waiting.remove(&to);
-        let goes_on =
-            |earlier: &&Asked| earlier.from < from || (earlier.from == from && !earlier.is_further);
-        let resume = earlier.filter(goes_on).and_then(|earlier| earlier.next);
+        self.waiting.retain(|(waiting, _)| *waiting != reader);
+        let (first, last) = part.places();
+        let resume = self.asked.get(&reader).filter(|earlier| earlier.leads_to(&part));
+        let resume = resume.and_then(|earlier| earlier.next);
+        let selection = Selection {
+            tags: Tag(first.number())..=Tag(last.number()),
+            holds: &|tag, bytes| part.holds(Place::from_number(tag.0), bytes),
+        };
         let begun = Instant::now();
-        let page = match self.archive.read_from(Tag(from.number()), resume, REPLAY_BYTES_MAX) {
+        let page = match self.archive.read(&selection, resume, REPLAY_BYTES_MAX) {
             Ok(page) => page,
             Err(error) => return Some(Err(error)),
         };
         let took = begun.elapsed();
-        let rest_until = now + took + REPLAY_PAUSE.max(took * REST_FACTOR);
-        let is_further = page.records.iter().any(|(tag, _)| tag.0 > from.number());
-        self.asked.insert(to, Asked { rest_until, from, next: page.next, is_further });
+        self.rests.insert(to, now + took + REPLAY_PAUSE.max(took * REST_FACTOR));
+        let is_further = page.records.iter().any(|(tag, _)| tag.0 > first.number());
+        self.asked.insert(reader, Asked { part, next: page.next, is_further });
         let records = page.records.into_iter();
         Some(Ok(records
             .map(|(tag, bytes)| LogRecord { place: Place::from_number(tag.0), bytes })
@@ -77,19 +92,32 @@ impl Replays {
     }
 
     /// A question whose peer has rested, if there is one: it is to be asked for a page now.
-    pub(super) fn due(&mut self, now: Instant) -> Option<(ReplicaId, Place)> {
-        let is_over = |peer: &&ReplicaId| self.rest_until(peer).is_none_or(|until| until <= now);
-        let peer = *self.waiting.keys().find(is_over)?;
-        self.waiting.remove_entry(&peer)
+    pub(super) fn due(&mut self, now: Instant) -> Option<(ReplicaId, LogPart)> {
+        let is_over = |(reader, _): &(Reader, LogPart)| self.rest_until(reader) <= now;
+        let index = self.waiting.iter().position(is_over)?;
+        let ((to, _), part) = self.waiting.remove(index);
+        Some((to, part))
     }
 
     /// When the next question is due.
     pub(super) fn next_due(&self) -> Option<Instant> {
-        self.waiting.keys().filter_map(|peer| self.rest_until(peer)).min()
+        self.waiting.iter().map(|(reader, _)| self.rest_until(reader)).min()
     }
 
-    fn rest_until(&self, peer: &ReplicaId) -> Option<Instant> {
-        self.asked.get(peer).map(|asked| asked.rest_until)
+    fn rest_until(&self, (to, _): &Reader) -> Instant {
+        self.rests.get(to).copied().expect("who waits is at rest")
+    }
+}
+
+impl Asked {
+    /// Whether the next page of `part` begins where this one's answer ended.
+    fn leads_to(&self, part: &LogPart) -> bool {
+        match (&self.part, part) {
+            (LogPart::From(earlier), LogPart::From(place)) => {
+                earlier < place || (earlier == place && !self.is_further)
+            }
+            (earlier, part) => earlier == part,
+        }
     }
 }
 
@@ -105,6 +133,10 @@ mod tests {
 
     fn at(round: u64) -> Place {
         Place { epoch: Epoch::FIRST, round: Round(round) }
+    }
+
+    fn all(from: u64) -> LogPart {
+        LogPart::From(at(from))
     }
 
     fn open(scratch: &Scratch) -> Log {
@@ -129,7 +161,7 @@ mod tests {
         let mut now = Instant::now();
         let rounds = questions.iter().map(|from| {
             now += Duration::from_secs(10);
-            let page = replays.page(now, PEER, at(*from)).expect("answered").expect("readable");
+            let page = replays.page(now, PEER, all(*from)).expect("answered").expect("readable");
             page.iter().map(|record| record.place.round.0).collect()
         });
         rounds.collect()
@@ -159,14 +191,56 @@ mod tests {
         let log = open(&scratch);
         let mut replays = Replays::new(log.archive());
         let now = Instant::now();
-        assert!(replays.page(now, PEER, at(1)).is_some());
-        assert!(replays.page(now, PEER, at(1)).is_none());
-        assert!(replays.page(now, ReplicaId(2), at(1)).is_some(), "others are");
-        let rested = replays.asked.get(&PEER).expect("it asked").rest_until;
+        assert!(replays.page(now, PEER, all(1)).is_some());
+        assert!(replays.page(now, PEER, all(1)).is_none());
+        assert!(replays.page(now, ReplicaId(2), all(1)).is_some(), "others are");
+        let rested = replays.rests[&PEER];
         assert!(rested >= now + REPLAY_PAUSE);
         assert_eq!((replays.due(now), replays.next_due()), (None, Some(rested)));
-        assert_eq!(replays.due(rested), Some((PEER, at(1))));
-        assert!(replays.page(rested, PEER, at(1)).is_some(), "without being asked again");
+        assert_eq!(replays.due(rested), Some((PEER, all(1))));
+        assert!(replays.page(rested, PEER, all(1)).is_some(), "without being asked again");
         assert_eq!((replays.due(rested), replays.next_due()), (None, None));
+    }
+
+    /// A record that reads like the beginning of a block by `author`.
+    fn block_of(author: u16, bytes: usize) -> Vec<u8> {
+        let mut record = [vec![0; 72], author.to_le_bytes().to_vec()].concat();
+        record.resize(bytes, 0);
+        record
+    }
+
+    #[test]
+    fn a_chain_that_came_late_is_found_however_much_lies_before_it_and_whatever_else_is_asked() {
+        let scratch = Scratch::new();
+        let mut log = open(&scratch);
+        for round in 1..=100 {
+            for author in [0, 1, 2] {
+                let record = block_of(author, 100 << 10);
+                log.append(Tag(at(round).number()), &record).expect("appended");
+            }
+            log.sync().expect("synced");
+        }
+        for round in 40..=45 {
+            log.append(Tag(at(round).number()), &block_of(3, 100)).expect("appended");
+        }
+        log.sync().expect("synced");
+        let rounds = (Round(41), Round(60));
+        let chain = LogPart::Chain { epoch: Epoch::FIRST, author: ReplicaId(3), rounds };
+        let mut replays = Replays::new(log.archive());
+        let mut now = Instant::now();
+        let mut read = |part| {
+            now += Duration::from_secs(10);
+            let page = replays.page(now, PEER, part).expect("answered").expect("readable");
+            page.iter().map(|record| record.place.round.0).collect::<Vec<_>>()
+        };
+        for from in 1..10 {
+            assert_eq!(read(all(from)).first(), Some(&from), "a replay goes on beside it");
+            let found = read(chain);
+            if !found.is_empty() {
+                assert_eq!(found, [41, 42, 43, 44, 45]);
+                return;
+            }
+        }
+        panic!("not found");
     }
 }

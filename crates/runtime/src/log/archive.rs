@@ -1,17 +1,33 @@
 //! Reading the durable part of a log while it is being written: what laggards ask for.
 
-use super::format::{HEADER_BYTES, Marker, Records, TagRange, record_bytes};
+use super::format::{HEADER_BYTES, Records, TagRange, record_bytes};
 use super::segment::Segment;
 use super::{LogError, SegmentNumber, Tag};
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Bytes that one page may cost to find, whatever comes of them: some 10 ms.
+const SCANNED_BYTES_MAX: u64 = 8 << 20;
+/// What a group that is skipped counts: a read of its marker costs as much as so many bytes.
+const SKIPPED_COSTS: u64 = 1 << 10;
 
 /// A place in the log, given by one page of an archive read and taken by the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
     segment: SegmentNumber,
+    /// Where the group begins.
+    group: u64,
     offset: u64,
+}
+
+/// Which records are read.
+pub struct Selection<'a> {
+    /// Their tags.
+    pub tags: RangeInclusive<Tag>,
+    /// Whether a record with such a tag is one of them.
+    pub holds: &'a dyn Fn(Tag, &[u8]) -> bool,
 }
 
 /// Some records, in the order of the log.
@@ -42,10 +58,11 @@ pub(super) struct Indexed {
 }
 
 /// A page being filled.
-struct Filling {
-    from: Tag,
+struct Filling<'a> {
+    selection: &'a Selection<'a>,
     resume: Option<Position>,
     bytes_left: usize,
+    scanned: u64,
     page: Page,
 }
 
@@ -61,11 +78,11 @@ impl Index {
         self.lock().insert(segment.number, entry);
     }
 
-    /// The first entry at or after `at` that can hold a tag not below `from`.
-    fn next(&self, at: SegmentNumber, from: Tag) -> Option<Indexed> {
+    /// The first entry at or after `at` that can hold such tags.
+    fn next(&self, at: SegmentNumber, tags: &RangeInclusive<Tag>) -> Option<Indexed> {
         let index = self.lock();
         let mut entries = index.range(at..).map(|(_, entry)| entry);
-        entries.find(|entry| !entry.tags.is_empty() && entry.tags.max >= from).cloned()
+        entries.find(|entry| can_hold(&entry.tags, tags)).cloned()
     }
 
     fn holds(&self, number: SegmentNumber) -> bool {
@@ -74,28 +91,29 @@ impl Index {
 }
 
 impl Archive {
-    /// Reads the durable records with a tag of at least `from`, in the order of the log.
+    /// Reads the durable records of `selection`, in the order of the log.
     ///
     /// `resume`: the `next` of the page before, `None` for the first. `bytes_max` bounds a
-    /// page, 24 bytes and a payload a record; there is at least one record in it if there is one.
-    /// Cost: reads the groups that hold such tags, and 64 bytes of each group that it skips in
-    /// the segments that may hold one.
+    /// page, 24 bytes and a payload a record, but for its first record. A page may be empty although
+    /// others follow: what one may cost to find is bounded, too.
+    /// Cost: reads the groups that can hold such tags, at most 8 MiB of them, and 64 bytes of each
+    /// group that it skips in segments that can, at most 8192 of them.
     ///
     /// # Errors
     ///
     /// [`LogError::Io`] and [`LogError::Damaged`]; the rest of the log may still be readable.
-    pub fn read_from(
+    pub fn read(
         &self,
-        from: Tag,
+        selection: &Selection<'_>,
         resume: Option<Position>,
         bytes_max: usize,
     ) -> Result<Page, LogError> {
         let page = Page { records: Vec::new(), next: None };
-        let mut filling = Filling { from, resume, bytes_left: bytes_max, page };
+        let mut filling = Filling { selection, resume, bytes_left: bytes_max, scanned: 0, page };
         let mut at = resume.map_or(SegmentNumber(0), |position| position.segment);
         let mut body = Vec::new();
         while filling.page.next.is_none() {
-            let Some(entry) = self.0.next(at, from) else { break };
+            let Some(entry) = self.0.next(at, &selection.tags) else { break };
             let read = read_segment(&entry, &mut filling, &mut body);
             let number = entry.segment.number;
             at = SegmentNumber(number.0 + 1);
@@ -110,40 +128,55 @@ impl Archive {
 
 fn read_segment(
     entry: &Indexed,
-    filling: &mut Filling,
+    filling: &mut Filling<'_>,
     body: &mut Vec<u8>,
 ) -> Result<(), LogError> {
     let io = |source: io::Error| LogError::Io { doing: "read the archive", source };
     let segment = &entry.segment;
     let damaged = |offset| LogError::Damaged { segment: segment.number, offset };
-    let mut offset = HEADER_BYTES;
-    while offset < entry.end && filling.page.next.is_none() {
-        let marker = segment.marker_at(offset).map_err(io)?.ok_or_else(|| damaged(offset))?;
-        if filling.wants(segment.number, offset, &marker) {
-            let start = segment.read_body(offset, &marker, body).map_err(io)?;
+    let begin = filling.resume.filter(|resume| resume.segment == segment.number);
+    let mut group = begin.map_or(HEADER_BYTES, |resume| resume.group);
+    while group < entry.end && filling.page.next.is_none() {
+        let position = |offset| Position { segment: segment.number, group, offset };
+        let marker = segment.marker_at(group).map_err(io)?.ok_or_else(|| damaged(group))?;
+        if can_hold(&marker.tags, &filling.selection.tags) {
+            if !filling.may_scan(u64::from(marker.bytes)) {
+                filling.page.next = Some(position(group));
+                break;
+            }
+            let start = segment.read_body(group, &marker, body).map_err(io)?;
             for record in Records::new(&segment.key, start, body) {
                 let (at, tag, payload) = record.map_err(damaged)?;
-                if !filling.add(Position { segment: segment.number, offset: at }, tag, payload) {
+                if !filling.add(position(at), tag, payload) {
                     break;
                 }
             }
+        } else if !filling.may_scan(SKIPPED_COSTS) {
+            filling.page.next = Some(position(group));
         }
-        offset += u64::from(marker.bytes);
+        group += u64::from(marker.bytes);
     }
     Ok(())
 }
 
-impl Filling {
-    /// Whether the group of `marker` can hold a record for this page.
-    fn wants(&self, segment: SegmentNumber, offset: u64, marker: &Marker) -> bool {
-        let end = Position { segment, offset: offset + u64::from(marker.bytes) };
-        let is_before = self.resume.is_some_and(|resume| end <= resume);
-        !is_before && !marker.tags.is_empty() && marker.tags.max >= self.from
+/// Whether records of the range can have such tags.
+fn can_hold(range: &TagRange, tags: &RangeInclusive<Tag>) -> bool {
+    !range.is_empty() && range.max >= *tags.start() && range.min <= *tags.end()
+}
+
+impl Filling<'_> {
+    /// Whether the page may cost so much more; its first step always may.
+    fn may_scan(&mut self, bytes: u64) -> bool {
+        let is_first = self.scanned == 0;
+        self.scanned += bytes;
+        is_first || self.scanned <= SCANNED_BYTES_MAX
     }
 
     /// Adds the record if it belongs to the page; `false`: the page is full without it.
     fn add(&mut self, at: Position, tag: Tag, payload: &[u8]) -> bool {
-        if tag < self.from || self.resume.is_some_and(|resume| at < resume) {
+        let is_before = self.resume.is_some_and(|resume| at < resume);
+        let Selection { tags, holds } = self.selection;
+        if is_before || !tags.contains(&tag) || !holds(tag, payload) {
             return true;
         }
         let bytes = record_bytes(payload.len());

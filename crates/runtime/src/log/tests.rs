@@ -239,7 +239,7 @@ fn pruning_keeps_the_retention_the_tags_and_the_segment_being_written() {
     assert_eq!(log.index.lock().len(), all, "every segment has a tag that is needed");
     log.prune(Tag(60));
     log.sync().unwrap();
-    let first = log.archive().read_from(Tag(0), None, 1).unwrap().records[0].0;
+    let first = log.archive().read(&from(0), None, 1).unwrap().records[0].0;
     assert!(first > Tag(0) && first <= Tag(60), "{first:?}");
     log.prune(Tag(u64::MAX));
     log.sync().unwrap();
@@ -291,10 +291,15 @@ fn leftovers_of_a_pruning_that_a_crash_cut_short_are_removed() {
     assert!(!scratch.segments().contains(&2));
 }
 
+/// All records of tags from this one on.
+fn from(tag: u64) -> Selection<'static> {
+    Selection { tags: Tag(tag)..=Tag(u64::MAX), holds: &|_, _| true }
+}
+
 fn read_all(archive: &Archive, from: u64, bytes_max: usize) -> Entries {
     let (mut entries, mut resume) = (Vec::new(), None);
     loop {
-        let page = archive.read_from(Tag(from), resume, bytes_max).unwrap();
+        let page = archive.read(&self::from(from), resume, bytes_max).unwrap();
         let total: usize = page.records.iter().map(|(_, payload)| payload.len()).sum();
         assert!(total <= bytes_max || page.records.len() == 1);
         entries.extend(page.records.into_iter().map(|(tag, payload)| (tag.0, payload)));
@@ -325,6 +330,30 @@ fn the_archive_gives_exactly_the_durable_records_from_a_tag_on_in_pages_of_any_s
     }
     log.sync().unwrap();
     assert_eq!(read_all(&archive, 1000, 10), vec![(1000, b"not synced".to_vec())]);
+}
+
+#[test]
+fn a_page_costs_no_more_than_it_may_whatever_is_found() {
+    let scratch = Scratch::new();
+    let config = LogConfig { segment_bytes: 4 << 20, ..config() };
+    let (mut log, ..) = try_open(&scratch.0, config).unwrap();
+    for tag in 0..100 {
+        log.append(Tag(tag), &vec![u8::from(tag == 99); 200 << 10]).unwrap();
+        log.sync().unwrap();
+    }
+    let archive = log.archive();
+    let is_marked = |_, payload: &[u8]| payload[0] == 1;
+    let selection = Selection { tags: Tag(0)..=Tag(u64::MAX), holds: &is_marked };
+    let (mut pages, mut resume) = (vec![], None);
+    loop {
+        let page = archive.read(&selection, resume, 1 << 20).unwrap();
+        pages.push(page.records.len());
+        resume = page.next;
+        if resume.is_none() {
+            break;
+        }
+    }
+    assert_eq!(pages, [0, 0, 1], "8 MiB of 20 each");
 }
 
 #[test]

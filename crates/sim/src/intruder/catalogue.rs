@@ -18,6 +18,7 @@ use super::future_flood::FutureFlood;
 use super::garbage::Garbage;
 use super::giant::Giant;
 use super::hides_parents::HidesParents;
+use super::late_heaps::LateHeaps;
 use super::liar::Liar;
 use super::minimal_links::MinimalLinks;
 use super::mute::Mute;
@@ -156,6 +157,9 @@ const ALL: &[Description] = &[
     aside("garbage", "sends bytes that are no message", || Box::new(Garbage)),
     alters("giant", "sends what is too large", || Box::new(Giant::default())),
     alters("hides-parents", "shows blocks and keeps their parents", || Box::new(HidesParents)),
+    alters("late-heaps", "hands its blocks out late, in heaps and to a bare quorum", || {
+        Box::new(LateHeaps::default())
+    }),
     aside("liar", "answers clients wrongly, correctly signed", || Box::new(Liar)).spending(),
     maker("minimal-links", "links as few blocks as it may", || Box::new(MinimalLinks::default())),
     alters("mute", "says nothing to anybody", || Box::new(Mute)),

@@ -232,7 +232,7 @@ impl Intruded {
     ) {
         let Message::Fetch(wanted) = message else { return };
         let found: Vec<_> =
-            wanted.iter().filter_map(|name| self.means.crafted(name)).cloned().collect();
+            wanted.iter().filter_map(|chain| self.means.crafted(&chain.tip)).cloned().collect();
         let Some(name) = self.names().next() else { return };
         let (core, means) = (&self.replica, &mut self.means);
         let mut scene = Scene { now, core, means, name, out };

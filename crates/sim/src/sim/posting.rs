@@ -51,14 +51,16 @@ impl Sim {
             ReplicaEvent::ToClient(connection, message) => {
                 self.send_to_client(id, connection, message);
             }
-            ReplicaEvent::Archive { to, from } => {
+            ReplicaEvent::Archive { to, part } => {
                 let Some(host) = self.hosts.get(id.index()) else { return };
-                let oldest =
-                    if self.options.has(FaultClass::ShortLogs) { host.pruned } else { from };
-                let first = from.max(oldest);
-                let records = host.disk.records().iter().filter(|record| record.place >= first);
-                let answer = peer::replayed(from.epoch, records.cloned()).encode();
-                self.post(id, to, &Letter::Bytes(Arc::new(answer)));
+                let is_kept =
+                    |place| !self.options.has(FaultClass::ShortLogs) || place >= host.pruned;
+                let records = host.disk.records().iter().filter(|record| {
+                    is_kept(record.place) && part.holds(record.place, &record.bytes)
+                });
+                for answer in peer::logged(&part, records.cloned().collect()) {
+                    self.post(id, to, &Letter::Bytes(Arc::new(answer.encode())));
+                }
             }
             ReplicaEvent::Serve { to, request } => {
                 let host = self.hosts.get(id.index());

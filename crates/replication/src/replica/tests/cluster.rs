@@ -188,7 +188,7 @@ impl Cluster {
             Action::Emit(Event::ToClient(connection, message)) => {
                 self.node(id).heard.entry(connection).or_default().push(message);
             }
-            Action::Emit(Event::Archive { to, from }) => self.replay(id, to, from),
+            Action::Emit(Event::Archive { to, part }) => self.answer_from_log(id, to, part),
             Action::Emit(Event::Serve { to, request }) => {
                 let part = self.replica(id).state_part(&request);
                 self.send(own, to, part);
@@ -199,17 +199,21 @@ impl Cluster {
         }
     }
 
-    fn replay(&mut self, id: u16, to: ReplicaId, from: Place) {
+    fn answer_from_log(&mut self, id: u16, to: ReplicaId, part: LogPart) {
         let node = &self.nodes[usize::from(id)];
         let pruned = node.prunable.iter().max().filter(|_| self.are_logs_short);
-        let first = pruned.map_or(from, |pruned| from.max(*pruned));
-        let records = node.log.iter().filter(|record| record.place >= first);
+        let is_kept = |place| pruned.is_none_or(|pruned| place >= *pruned);
+        let records = node
+            .log
+            .iter()
+            .filter(|record| is_kept(record.place) && part.holds(record.place, &record.bytes));
         let records: Vec<_> = records.take(64).cloned().collect();
-        let answer = crate::peer::replayed(from.epoch, records);
         let Some(asker) = &self.nodes[to.index()].replica else { return };
-        let verdict = crate::peer::verify(asker.keyring(), vec![answer]).pop();
-        let message = verdict.expect("one verdict").expect("a log holds what was checked");
-        self.send_of(from.epoch, ReplicaId(id), to, message);
+        let verdicts = crate::peer::verify(asker.keyring(), crate::peer::logged(&part, records));
+        for verdict in verdicts {
+            let message = verdict.expect("a log holds what was checked");
+            self.send_of(part.epoch(), ReplicaId(id), to, message);
+        }
     }
 
     fn send(&mut self, from: ReplicaId, to: ReplicaId, message: Message) {

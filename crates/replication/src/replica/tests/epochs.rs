@@ -323,7 +323,7 @@ fn tales_of_an_epochs_end_have_no_effect() {
             EpochMessage::Began(Box::new(next.clone())),
             EpochMessage::Ask(ravelin_model::Epoch(9)),
             EpochMessage::Ask(ravelin_model::Epoch(0)),
-            EpochMessage::Elsewhen { epoch: ravelin_model::Epoch(u64::MAX), wanted: None },
+            EpochMessage::Elsewhen { epoch: ravelin_model::Epoch(u64::MAX), wanted: vec![] },
         ];
         for (id, tale) in (0..3).flat_map(|id| tales.clone().map(|tale| (id, tale))) {
             cluster.act(id, |replica, now, out| {

@@ -360,7 +360,8 @@ fn nobody_is_taken_back_by_what_lay_ahead_when_it_was_shown() {
         cluster.act(3, |replica, now, out| replica.on_message(now, ReplicaId(author), newest, out));
     }
     cluster.act(3, |replica, now, out| replica.on_message(now, ReplicaId(2), offer, out));
-    let blocks = crate::peer::verify(&keyring, vec![crate::peer::replayed(Epoch(1), log)]).pop();
+    let all = LogPart::From(Place { epoch: Epoch(1), round: Round(1) });
+    let blocks = crate::peer::verify(&keyring, crate::peer::logged(&all, log)).pop();
     let blocks = blocks.expect("one verdict").expect("they were checked");
     cluster.act(3, |replica, now, out| replica.on_message(now, ReplicaId(0), blocks, out));
     let commit = commit_of(&cluster, 3);
