@@ -40,7 +40,7 @@ impl<P: Payload> Ordering<P> {
     pub(super) fn on_fetch(&self, from: ReplicaId, wanted: &[Chain], out: &mut Actions<Self>) {
         let (mut blocks, mut bytes) = (0, 0);
         let mut archived = Vec::new();
-        for chain in wanted.iter().take(FETCH_MAX) {
+        'wanted: for chain in wanted.iter().take(FETCH_MAX) {
             let mut next = Some(chain.tip);
             while let Some(name) = next.filter(|name| name.round > chain.after) {
                 let block = self.dag.block(&name).or_else(|| self.parking.block(&name));
@@ -52,7 +52,7 @@ impl<P: Payload> Ordering<P> {
                 };
                 (blocks, bytes) = (blocks + 1, bytes + block.size());
                 if blocks > FETCHED_BLOCKS_MAX || (blocks > 1 && bytes > FETCHED_BYTES_MAX) {
-                    return;
+                    break 'wanted;
                 }
                 out.push(Action::Send(from, Message::Block(block.clone())));
                 next = block.body.previous().copied();

@@ -124,8 +124,11 @@ impl Life {
     /// An opening that loses power before its end.
     fn fail_to_open(&mut self) {
         self.disk.is_failing.store(true, Ordering::Relaxed);
-        let disk = Box::new(self.disk.clone());
-        assert!(Log::open_on(disk, &self.scratch.0, Self::config(), &mut |_, _| {}).is_err());
+        let failed = open_unlocked(|| {
+            let disk = Box::new(self.disk.clone());
+            Log::open_on(disk, &self.scratch.0, Self::config(), &mut |_, _| {})
+        });
+        assert!(failed.is_err());
     }
 
     fn step(&mut self, random: &mut Random) {
