@@ -22,6 +22,7 @@ pub mod limits;
 pub mod mutants;
 pub mod plan;
 pub mod protocol;
+pub mod reading;
 pub mod release;
 pub mod requests;
 pub mod service;

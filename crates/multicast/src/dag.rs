@@ -176,6 +176,13 @@ impl Dag {
         self.newest.get(author.index()).copied()
     }
 
+    /// The round of the newest block of `author` that is held, or that of the horizon.
+    #[must_use]
+    pub fn newest_held(&self, author: ReplicaId) -> Round {
+        let held = self.chains.get(author.index()).and_then(|chain| chain.last());
+        held.map_or(self.horizon, |newest| newest.round)
+    }
+
     /// The header of the newest block ever seen of `author`.
     #[must_use]
     pub fn newest_header(&self, author: ReplicaId) -> Option<SignedHeader> {

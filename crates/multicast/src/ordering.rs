@@ -42,7 +42,8 @@ use crate::{CommitRule, Dag, Decision, Pacing, Parking, Slot, SlotEnd, validity}
 /// Blocks of one replay that may wait for parents which it does not bring, unless others wait for
 /// them.
 pub const REPLAYED_WAITING_MAX: usize = 16;
-/// Blocks that answer one fetch: as many as an author can have between two replicas' horizons.
+/// Blocks that answer the fetches of one peer within [`FETCH_PATIENCE`](crate::parking::FETCH_PATIENCE):
+/// as many as an author can have between two replicas' horizons.
 pub const FETCHED_BLOCKS_MAX: usize = 256;
 /// Bytes of them; one block is answered whatever its size.
 pub const FETCHED_BYTES_MAX: usize = 2 << 20;
@@ -135,6 +136,14 @@ pub enum Views {
     All,
 }
 
+/// What a peer fetched since a moment.
+#[derive(Clone, Copy, Debug, Default)]
+struct Fetched {
+    since: Time,
+    blocks: usize,
+    bytes: usize,
+}
+
 /// One replica's part in ordering.
 pub struct Ordering<P> {
     keyring: Keyring,
@@ -150,6 +159,7 @@ pub struct Ordering<P> {
     recall: Recall,
     catch_up: CatchUp,
     following: Following,
+    fetched: Vec<Fetched>,
     /// Whether the epoch has ended.
     is_over: bool,
     /// The last block that this replica made; its next one begins with it.
@@ -190,6 +200,7 @@ impl<P: Payload> Ordering<P> {
             recall: Recall::new(group, own, nonce),
             catch_up: CatchUp::new(group, own),
             following: Following::default(),
+            fetched: vec![Fetched::default(); group.size()],
             is_over: false,
             last: BlockRef::genesis(own, keyring.genesis()),
             made: None,
@@ -502,7 +513,7 @@ impl<P: Payload> Protocol for Ordering<P> {
         match message {
             Message::Block(_) | Message::Replayed(_) | Message::Recalled(..) if self.is_over => {}
             Message::Block(block) => self.on_block(now, from, block, out),
-            Message::Fetch(wanted) => return self.on_fetch(from, &wanted, out),
+            Message::Fetch(wanted) => return self.on_fetch(now, from, &wanted, out),
             Message::Replay(from_round) => {
                 let part = LogPart::From(self.place(from_round));
                 return out.push(Action::Emit(Event::Archive { to: from, part }));

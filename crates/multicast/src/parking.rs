@@ -248,16 +248,19 @@ impl Parking {
     }
 
     /// The requests that are due: whom to ask for which blocks of rounds up to `until`, each with its
-    /// author's chain since what is `held` of it, or waited for. (Were it asked for block by block, an
-    /// author that shows a long chain late would cost as many round trips as it has blocks.)
+    /// author's chain since what is `held` of it, or waited for: were it asked for block by block, an
+    /// author that shows a long chain late would cost as many round trips as it has blocks. Of one that
+    /// forked its chain, `None`, nobody knows where the branches part: as many blocks more are asked for
+    /// as already wait for this one.
     pub fn due(
         &mut self,
         now: Time,
         until: Round,
-        held: &dyn Fn(ReplicaId) -> Round,
+        held: &dyn Fn(ReplicaId) -> Option<Round>,
     ) -> BTreeMap<ReplicaId, Vec<Chain>> {
         let mut requests: BTreeMap<ReplicaId, Vec<Chain>> = BTreeMap::new();
         let mut waited_for: BTreeMap<ReplicaId, Round> = BTreeMap::new();
+        let waiting = self.waiting_on_chains(now, until, held);
         let missing = self.missing.iter_mut().take_while(|(missing, _)| missing.round <= until);
         for (reference, missing) in missing {
             let earlier = waited_for.insert(reference.author, reference.round);
@@ -273,8 +276,11 @@ impl Parking {
             missing.next = now.after(FETCH_RETRY * (1 << doublings));
             missing.asked = turn.saturating_add(1) % 1024;
             if !mutants::is_active("fetch_never") {
-                let after = held(reference.author).max(earlier.unwrap_or_default());
                 let before = reference.round.minus(1);
+                let after = match held(reference.author) {
+                    Some(held) => held.max(earlier.unwrap_or_default()),
+                    None => before.minus(waiting.get(reference).copied().unwrap_or_default()),
+                };
                 let after = match mutants::is_active("chains_fetched_block_by_block") {
                     true => before,
                     false => after.min(before),
@@ -283,6 +289,29 @@ impl Parking {
             }
         }
         requests
+    }
+
+    /// How many blocks wait one for the other on the chain that ends in a missing block, for authors
+    /// that forked theirs.
+    fn waiting_on_chains(
+        &self,
+        now: Time,
+        until: Round,
+        held: &dyn Fn(ReplicaId) -> Option<Round>,
+    ) -> BTreeMap<BlockRef, u64> {
+        let missing = self.missing.iter().take_while(|(missing, _)| missing.round <= until);
+        let due = missing.filter(|(_, missing)| missing.next <= now).map(|(missing, _)| missing);
+        let open = due.filter(|missing| !self.parked.contains_key(missing));
+        open.filter(|missing| held(missing.author).is_none())
+            .map(|missing| {
+                let next = |on: &BlockRef| {
+                    let children = self.missing.get(on)?.children.iter();
+                    children.copied().find(|child| child.author == on.author)
+                };
+                let chain = std::iter::successors(next(missing), next).take(PARKED_BLOCKS_MAX);
+                (*missing, chain.count() as u64)
+            })
+            .collect()
     }
 
     /// When the next request for a block of a round up to `until` is due.

@@ -157,8 +157,8 @@ pub fn encode(epoch: Epoch, message: &Message) -> Vec<u8> {
 }
 
 /// What answers a request for `part` of the log, from the bytes of its records. A replay: one message
-/// with as many of its epoch as that holds. A chain: newest first, like every answer to a fetch, and
-/// each in a message of its own, for it tells nothing of how far a replay got.
+/// with as many of its epoch as that holds. A chain, whose records come newest first like every answer
+/// to a fetch: each in a message of its own, for it tells nothing of how far a replay got.
 #[must_use]
 pub fn logged(part: &LogPart, records: Vec<LogRecord>) -> Vec<PeerFrame> {
     let epoch = part.epoch();
@@ -175,7 +175,7 @@ pub fn logged(part: &LogPart, records: Vec<LogRecord>) -> Vec<PeerFrame> {
             vec![frame(PeerMessage::Replayed(fitting.filter_map(block).collect()))]
         }
         LogPart::Chain { .. } => {
-            let blocks = records.rev().filter_map(block);
+            let blocks = records.filter_map(block);
             blocks.map(|block| frame(PeerMessage::Block(block))).collect()
         }
     }

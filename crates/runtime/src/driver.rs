@@ -8,6 +8,7 @@
 //! One thread: on small machines an inline write and fdatasync beat a helper thread, which costs two
 //! switches for each turn.
 
+mod chains;
 mod replays;
 mod serving;
 
@@ -29,6 +30,7 @@ use crate::transport::clients::{ClientEvent, ClientListener, ConnectionId};
 use crate::transport::peers::PeerNetwork;
 use crate::transport::{PeerEvent, Priority, Received};
 
+pub use chains::INDEXED_ROUNDS_MAX;
 pub use replays::REPLAY_BYTES_MAX;
 use replays::Replays;
 use serving::Serving;

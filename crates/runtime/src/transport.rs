@@ -62,7 +62,7 @@ pub use identity::TransportKey;
 pub use outbox::Priority;
 
 /// The protocol that replicas speak to each other.
-pub const ALPN_PEER: &[u8] = b"ravelin-peer/1";
+pub const ALPN_PEER: &[u8] = b"ravelin-peer/2";
 /// The protocol that clients speak to a replica.
 pub const ALPN_CLIENT: &[u8] = b"ravelin-client/1";
 /// Events that wait for their reader, beyond which nothing more is read from the network.

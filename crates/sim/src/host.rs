@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use ravelin_model::{CommitIndex, Epoch, Place, ReplicaId, Round};
+use ravelin_model::reading::Readings;
+use ravelin_model::{CommitIndex, Epoch, LogPart, LogRecord, Place, ReplicaId, Round};
 use ravelin_multicast::parking::{PARKED_BLOCKS_MAX, PARKED_BYTES_MAX};
 use ravelin_replication::{ConnectionId, Replica, Setup, Status};
 use ravelin_services::Services;
@@ -17,6 +18,10 @@ use crate::network::Micros;
 use crate::options::Options;
 use crate::watched::{Watched, Witness};
 use crate::world::World;
+
+/// Records in one page of a log: few beside what a run writes, so that runs meet with pages that end
+/// too early.
+const PAGE_RECORDS: usize = 64;
 
 /// Blocks that a replica's DAG may hold, in multiples of what a horizon of rounds holds.
 const DAG_FACTOR: usize = 6;
@@ -41,6 +46,8 @@ pub(crate) struct Host {
     pub(crate) timer: Option<Micros>,
     /// Records of its log below this place may be gone.
     pub(crate) pruned: Place,
+    /// How far the others have read its log; the index of a record is its position.
+    pub(crate) readings: Readings<usize>,
     /// Until when it stands still.
     pub(crate) paused_until: Micros,
     /// Whether it may misbehave, or lost its promises with its disk.
@@ -77,6 +84,7 @@ impl Host {
             connections: BTreeMap::new(),
             timer: None,
             pruned: Place { epoch: Epoch::FIRST, round: Round(0) },
+            readings: Readings::default(),
             paused_until: 0,
             is_faulty: options.intruders.contains_key(&id) || options.wiped == Some(id),
             held: VecDeque::new(),
@@ -89,6 +97,7 @@ impl Host {
     /// Builds the replica from what the disk holds; [`Server::resume`] follows.
     pub(crate) fn start(&mut self, options: &Options, world: &World) {
         self.life += 1;
+        self.readings = Readings::default();
         self.witness.take();
         let services = Services::new(world.keyring.scheme().clone());
         let setup = Setup {
@@ -111,6 +120,27 @@ impl Host {
                 Server::Intruded(Box::new(intruded))
             }
         });
+    }
+
+    /// What answers `to`, who asks for `part` of the log: of a replay the next page, of a chain the
+    /// newest blocks, as real servers do.
+    pub(crate) fn page(&mut self, to: ReplicaId, part: LogPart, are_short: bool) -> Vec<LogRecord> {
+        let pruned = self.pruned;
+        let is_kept = |place| !are_short || place >= pruned;
+        let holds =
+            |record: &&LogRecord| is_kept(record.place) && part.holds(record.place, &record.bytes);
+        let LogPart::From(from) = part else {
+            let mut chain: Vec<&LogRecord> = self.disk.records().iter().filter(holds).collect();
+            chain.sort_by_key(|record| std::cmp::Reverse(record.place));
+            return chain.into_iter().take(PAGE_RECORDS).cloned().collect();
+        };
+        let begin = self.readings.resume(to, from).unwrap_or_default();
+        let rest = self.disk.records().iter().enumerate().skip(begin);
+        let mut rest = rest.filter(|(_, record)| holds(record)).peekable();
+        let page: Vec<_> = rest.by_ref().take(PAGE_RECORDS).map(|(_, it)| it.clone()).collect();
+        let next = rest.peek().map(|(index, _)| *index);
+        self.readings.shown(to, from, page.iter().map(|record| record.place), next);
+        page
     }
 
     /// Power goes.

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::following::Page;
+use crate::parking::FETCH_PATIENCE;
 
 impl<P: Payload> Ordering<P> {
     /// Takes a replay. Its blocks come after their parents, so one that cannot enter lacks something
@@ -37,8 +38,19 @@ impl<P: Payload> Ordering<P> {
 
     /// Answers a fetch, newest blocks first: each is then one that another waits for, and so is taken
     /// even if its author forked its chain. What lies behind the horizon is in the log.
-    pub(super) fn on_fetch(&self, from: ReplicaId, wanted: &[Chain], out: &mut Actions<Self>) {
-        let (mut blocks, mut bytes) = (0, 0);
+    /// A peer that asks more often than it need is answered within the same bounds.
+    pub(super) fn on_fetch(
+        &mut self,
+        now: Time,
+        from: ReplicaId,
+        wanted: &[Chain],
+        out: &mut Actions<Self>,
+    ) {
+        let Some(fetched) = self.fetched.get_mut(from.index()) else { return };
+        if now.since(fetched.since) >= FETCH_PATIENCE {
+            *fetched = Fetched { since: now, blocks: 0, bytes: 0 };
+        }
+        let Fetched { mut blocks, mut bytes, .. } = *fetched;
         let mut archived = Vec::new();
         'wanted: for chain in wanted.iter().take(FETCH_MAX) {
             let mut next = Some(chain.tip);
@@ -63,6 +75,8 @@ impl<P: Payload> Ordering<P> {
             let parts = oldest.into_iter().map(|round| LogPart::From(self.place(round)));
             return out.extend(parts.map(|part| Action::Emit(Event::Archive { to: from, part })));
         }
+        let since = fetched.since;
+        *fetched = Fetched { since, blocks, bytes };
         for part in LogPart::of_chains(self.keyring.epoch(), self.rule.group, &archived) {
             out.push(Action::Emit(Event::Archive { to: from, part }));
         }
@@ -82,11 +96,7 @@ impl<P: Payload> Ordering<P> {
     }
 
     pub(super) fn request_missing(&mut self, now: Time, out: &mut Actions<Self>) {
-        // Of one that forked its chain, more than one branch may be wanted, from the horizon on.
-        let held = |author| {
-            let newest = self.dag.newest(author).filter(|_| !self.forks.has(author));
-            newest.map_or(Round(0), |newest| newest.round).max(self.dag.horizon())
-        };
+        let held = |author| (!self.forks.has(author)).then(|| self.dag.newest_held(author));
         let until = self.fetched_until();
         for (whom, wanted) in self.parking.due(now, until, &held) {
             for some in wanted.chunks(FETCH_MAX) {

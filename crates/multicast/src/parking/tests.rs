@@ -1,4 +1,4 @@
-use ravelin_model::FaultModel;
+use ravelin_model::{Digest, FaultModel};
 
 use super::*;
 
@@ -8,7 +8,7 @@ use crate::dag::tests::view;
 const OWN: ReplicaId = ReplicaId(0);
 const ALL: Round = Round(u64::MAX);
 /// Nothing of any chain is held.
-const NONE: &dyn Fn(ReplicaId) -> Round = &|_| Round(0);
+const NONE: &dyn Fn(ReplicaId) -> Option<Round> = &|_| Some(Round(0));
 const NOW: Time = Time(1_000_000);
 
 /// `A3` waits for `B2` and `C2`; only round 1 and `A2` are in the DAG.
@@ -44,7 +44,7 @@ fn a_missing_block_is_asked_for_with_what_is_lacking_of_its_authors_chain() {
     }
     let mut asked = |held: u64| {
         let later = NOW.after(FETCH_PATIENCE * 1_000 * u32::try_from(held).unwrap());
-        let asked = parking.due(later, ALL, &|_| Round(held)).into_values().flatten();
+        let asked = parking.due(later, ALL, &|_| Some(Round(held))).into_values().flatten();
         let of_d = asked.filter(|chain| chain.tip.author == ReplicaId(3));
         of_d.map(|chain| (chain.tip, chain.after.0)).collect::<Vec<_>>()
     };
@@ -52,6 +52,36 @@ fn a_missing_block_is_asked_for_with_what_is_lacking_of_its_authors_chain() {
     assert_eq!(asked(1), [(d3, 1), (d5, 3)], "from what else is waited for on");
     assert_eq!(asked(2), [(d3, 2), (d5, 3)]);
     assert_eq!(asked(4), [(d3, 2), (d5, 4)], "itself, whatever is held");
+}
+
+#[test]
+fn of_a_forked_chain_as_much_more_is_asked_for_as_waits_already() {
+    let names = (1..=90u64).map(|round| BlockRef {
+        round: Round(round),
+        author: ReplicaId(3),
+        digest: Digest([7; 32]),
+    });
+    let names: Vec<BlockRef> = names.collect();
+    let (_, dag, _) = waiting();
+    let mut parking = Parking::new(dag.group(), OWN);
+    parking.missing_entry(NOW, names[89], ReplicaId(1));
+    let mut now = NOW;
+    let mut rounds = vec![];
+    let mut lowest = 90;
+    while lowest > 1 {
+        now = now.after(FETCH_PATIENCE * 10_000);
+        let asked = parking.due(now, ALL, &|_| None).into_values().flatten();
+        let asked: Vec<Chain> = asked.filter(|chain| chain.tip.round.0 == lowest).collect();
+        let [Chain { tip, after }] = asked[..] else { panic!("{asked:?}") };
+        rounds.push(tip.round.0 - after.0);
+        // All of it comes, and each block waits for the one before it.
+        for round in (after.0.max(1) + 1..=tip.round.0).rev() {
+            let (block, parent) = (names[round as usize - 1], names[round as usize - 2]);
+            parking.missing_entry(now, parent, ReplicaId(1)).children.insert(block);
+        }
+        lowest = after.0.max(1);
+    }
+    assert_eq!(rounds, [1, 2, 4, 8, 16, 32, 27], "seven round trips");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ravelin_crypto::Verified;
 use ravelin_model::limits::GC_DEPTH;
 use ravelin_model::{Action, Block, Chain, Protocol as _, ReplicaId, Round, Time};
-use ravelin_multicast::ordering::REPLAYED_WAITING_MAX;
+use ravelin_multicast::ordering::{FETCHED_BLOCKS_MAX, REPLAYED_WAITING_MAX};
 use ravelin_multicast::parking::{FETCH_PATIENCE, PARKED_BLOCKS_MAX, Parking};
 use ravelin_multicast::{Dag, Message};
 
@@ -183,4 +183,55 @@ fn who_is_behind_asks_for_a_replay_and_for_no_block_that_it_will_bring() {
         _ => false,
     });
     assert!(asked && core.is_behind());
+}
+
+#[test]
+fn who_fetches_more_often_than_it_need_is_answered_within_bounds() {
+    let keys = Keys::new(4, 1, ravelin_model::FaultModel::Arbitrary);
+    let mut core = Core::new(Cluster::new(5, 4, 1, 2).start(0, 1));
+    let rounds = sixty_rounds(&keys);
+    let mut out = vec![];
+    core.on_message(Time(0), ReplicaId(1), Message::Replayed(rounds.clone()), &mut out);
+    let tip = rounds.last().expect("sixty rounds").reference();
+    let mut fetched = |now: Time, from: u16, times: usize| {
+        out.clear();
+        let wanted = vec![Chain { tip, after: Round(0) }; 5];
+        for _ in 0..times {
+            core.on_message(now, ReplicaId(from), Message::Fetch(wanted.clone()), &mut out);
+        }
+        out.iter().filter(|action| matches!(action, Action::Send(_, Message::Block(_)))).count()
+    };
+    assert_eq!(fetched(Time(1), 3, 512), FETCHED_BLOCKS_MAX);
+    assert_eq!(fetched(Time(1), 2, 1), FETCHED_BLOCKS_MAX, "others are");
+    assert_eq!(
+        fetched(Time(1).after(FETCH_PATIENCE), 3, 1),
+        FETCHED_BLOCKS_MAX,
+        "and it is, later"
+    );
+}
+
+/// What others say of a member's newest block tells nothing of which of its blocks are here.
+#[test]
+fn a_chain_is_asked_for_whole_after_its_newest_block_was_seen_and_a_state_fetched() {
+    let keys = Keys::new(4, 1, ravelin_model::FaultModel::Arbitrary);
+    let rounds = sixty_rounds(&keys);
+    let mut out = vec![];
+    let mut before = Core::new(Cluster::new(5, 4, 1, 2).start(0, 1));
+    let last = rounds.last().expect("sixty rounds").clone();
+    before.on_message(Time(0), last.body.author, Message::Block(last), &mut out);
+    let mut core = Core::new(Cluster::new(5, 4, 1, 2).start(0, 2));
+    let _ = core.take_over(before.into_remains(Round(0)));
+    core.on_message(Time(0), ReplicaId(1), Message::Replayed(rounds[..9].to_vec()), &mut out);
+    let is_wanted = |block: &&Verified<Block>| block.reference().round == Round(40);
+    let waiting = rounds.iter().find(is_wanted).expect("sixty rounds").clone();
+    core.on_message(Time(0), ReplicaId(2), Message::Block(waiting), &mut out);
+    out.clear();
+    core.on_time(Time(0).after(FETCH_PATIENCE), &mut out);
+    let asked = out.iter().filter_map(|action| match action {
+        Action::Send(_, Message::Fetch(wanted)) => Some(wanted.clone()),
+        _ => None,
+    });
+    let of_d = asked.flatten().find(|chain| chain.tip.author == ReplicaId(3));
+    let Chain { tip, after } = of_d.expect("it is missing");
+    assert!((tip.round, after) == (Round(39), Round(3)), "{tip:?} after {after:?}");
 }

@@ -473,9 +473,12 @@ impl Cluster {
         match event {
             Event::Committed(committed) => node.on_committed(self.now, *committed),
             Event::Archive { to, part } => {
-                let records =
-                    node.disk.iter().filter(|record| part.holds(record.place, &record.bytes));
-                let blocks = records.take(REPLAYED_BLOCKS).map(|record| {
+                let mut records: Vec<_> = node.disk.iter().collect();
+                records.retain(|record| part.holds(record.place, &record.bytes));
+                if matches!(part, LogPart::Chain { .. }) {
+                    records.reverse();
+                }
+                let blocks = records.into_iter().take(REPLAYED_BLOCKS).map(|record| {
                     let block = Block::decode("block", &record.bytes).expect("own log");
                     self.keys.keyring.verify_block(block).expect("own log")
                 });
@@ -483,7 +486,7 @@ impl Cluster {
                 match part {
                     LogPart::From(_) => self.send(id, to, Message::Replayed(blocks)),
                     LogPart::Chain { .. } => {
-                        let messages = blocks.into_iter().rev().map(Message::Block);
+                        let messages = blocks.into_iter().map(Message::Block);
                         messages.for_each(|message| self.send(id, to, message));
                     }
                 }

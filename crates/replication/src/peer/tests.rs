@@ -238,10 +238,10 @@ fn a_replay_holds_as_many_records_as_fit_one_message() {
     let frame = logged(&all, records.clone()).remove(0);
     let kept = [blocks[0].clone(), blocks[2].clone()];
     assert_eq!(frame.message, PeerMessage::Replayed(kept.to_vec()));
-    // A chain: the newest first, each by itself.
+    // A chain: each by itself.
     let chain = LogPart::Chain { epoch: EPOCH, author: ReplicaId(1), rounds: (Round(1), Round(3)) };
     let sent = logged(&chain, records).into_iter().map(|frame| frame.message);
-    let single = kept.into_iter().rev().map(PeerMessage::Block);
+    let single = kept.into_iter().map(PeerMessage::Block);
     assert_eq!(sent.collect::<Vec<_>>(), single.collect::<Vec<_>>());
 }
 

@@ -6,8 +6,10 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use ravelin_model::reading::Readings;
 use ravelin_model::{LogPart, LogRecord, Place, ReplicaId};
 
+use super::chains::ChainIndex;
 use crate::log::{Archive, LogError, Position, Selection, Tag};
 
 /// Bytes of log records in one answer: a laggard checks and executes as much within a tenth of a
@@ -19,38 +21,32 @@ const REPLAY_PAUSE: Duration = Duration::from_millis(1);
 /// a tenth of the thread at the most.
 const REST_FACTOR: u32 = 9;
 
+type Records = Vec<(Tag, Vec<u8>)>;
+
 /// What peers asked for last.
 pub(super) struct Replays {
     archive: Archive,
     /// Until when nothing is read for a peer.
     rests: BTreeMap<ReplicaId, Instant>,
-    asked: BTreeMap<Reader, Asked>,
-    /// What peers asked for during their rest, the oldest first; the newest question of each reader.
+    readings: Readings<Position>,
+    chains: BTreeMap<Reader, ChainIndex>,
+    /// What waits for its peer's rest, the oldest first; the newest question of each reader.
     waiting: Vec<(Reader, LogPart)>,
 }
 
-/// A peer and whose chain it reads, if not all: each goes on where it was, whatever the peer asks for
-/// beside it.
+/// A peer and whose chain it reads, if not all: whatever it asks for beside that changes nothing.
 type Reader = (ReplicaId, Option<ReplicaId>);
-
-struct Asked {
-    part: LogPart,
-    next: Option<Position>,
-    /// Whether the answer had records of later rounds, with which the peer gets further.
-    is_further: bool,
-}
 
 impl Replays {
     pub(super) fn new(archive: Archive) -> Self {
-        Self { archive, rests: BTreeMap::new(), asked: BTreeMap::new(), waiting: Vec::new() }
+        let (rests, readings, chains) = (BTreeMap::new(), Readings::default(), BTreeMap::new());
+        Self { archive, rests, readings, chains, waiting: Vec::new() }
     }
 
-    /// The records that answer `to`, who asks for `part`; `None` if its rest is not over:
-    /// [`Self::due`] tells when it is. (Who had to ask again would lose a second.)
-    ///
-    /// A replay goes on where the last answer ended for whoever got further since, and for whoever
-    /// could not, since that answer held less than a round. Any other one has lost it, and is answered
-    /// from the beginning. A chain is looked for to the log's end, and then from its beginning again.
+    /// The records that answer `to`, who asks for `part`: a replay in the order of the log, a chain
+    /// from its newest block on. `None` if there are none yet, for its rest is not over, or there is
+    /// more of the log to look through: [`Self::due`] tells when to go on. (Who had to ask again would
+    /// lose a second.)
     pub(super) fn page(
         &mut self,
         now: Instant,
@@ -61,34 +57,49 @@ impl Replays {
             LogPart::From(_) => (to, None),
             LogPart::Chain { author, .. } => (to, Some(author)),
         };
+        self.waiting.retain(|(waiting, _)| *waiting != reader);
         if self.rests.get(&to).is_some_and(|until| now < *until) {
-            match self.waiting.iter_mut().find(|(waiting, _)| *waiting == reader) {
-                Some((_, earlier)) => *earlier = part,
-                None => self.waiting.push((reader, part)),
-            }
+            self.waiting.push((reader, part));
             return None;
         }
-        self.waiting.retain(|(waiting, _)| *waiting != reader);
-        let (first, last) = part.places();
-        let resume = self.asked.get(&reader).filter(|earlier| earlier.leads_to(&part));
-        let resume = resume.and_then(|earlier| earlier.next);
-        let selection = Selection {
-            tags: Tag(first.number())..=Tag(last.number()),
-            holds: &|tag, bytes| part.holds(Place::from_number(tag.0), bytes),
-        };
         let begun = Instant::now();
-        let page = match self.archive.read(&selection, resume, REPLAY_BYTES_MAX) {
-            Ok(page) => page,
-            Err(error) => return Some(Err(error)),
+        let read = match part {
+            LogPart::From(from) => self.replay(to, from),
+            LogPart::Chain { .. } => self.chain(reader, part),
         };
         let took = begun.elapsed();
         self.rests.insert(to, now + took + REPLAY_PAUSE.max(took * REST_FACTOR));
-        let is_further = page.records.iter().any(|(tag, _)| tag.0 > first.number());
-        self.asked.insert(reader, Asked { part, next: page.next, is_further });
-        let records = page.records.into_iter();
-        Some(Ok(records
-            .map(|(tag, bytes)| LogRecord { place: Place::from_number(tag.0), bytes })
-            .collect()))
+        match read {
+            Ok((records, is_all)) if records.is_empty() && !is_all => {
+                self.waiting.push((reader, part));
+                None
+            }
+            Ok((records, _)) => Some(Ok(records
+                .into_iter()
+                .map(|(tag, bytes)| LogRecord { place: Place::from_number(tag.0), bytes })
+                .collect())),
+            Err(error) => Some(Err(error)),
+        }
+    }
+
+    /// Records from a place on, and whether the log ends with them.
+    fn replay(&mut self, to: ReplicaId, from: Place) -> Result<(Records, bool), LogError> {
+        let resume = self.readings.resume(to, from);
+        let all = Selection { tags: Tag(from.number())..=Tag(u64::MAX), holds: &|_, _, _| true };
+        let page = self.archive.read(&all, resume, REPLAY_BYTES_MAX)?;
+        let places = page.records.iter().map(|(tag, _)| Place::from_number(tag.0));
+        self.readings.shown(to, from, places, page.next);
+        Ok((page.records, page.next.is_none()))
+    }
+
+    /// Records of a chain, and whether the log was looked through.
+    fn chain(&mut self, reader: Reader, part: LogPart) -> Result<(Records, bool), LogError> {
+        if !self.chains.get(&reader).is_some_and(|index| index.covers(part)) {
+            self.chains.insert(reader, ChainIndex::new(part));
+        }
+        let index = self.chains.get_mut(&reader).expect("it is there now");
+        let found = index.look(&self.archive, part, REPLAY_BYTES_MAX)?;
+        Ok((found.records, found.is_all))
     }
 
     /// A question whose peer has rested, if there is one: it is to be asked for a page now.
@@ -106,18 +117,6 @@ impl Replays {
 
     fn rest_until(&self, (to, _): &Reader) -> Instant {
         self.rests.get(to).copied().expect("who waits is at rest")
-    }
-}
-
-impl Asked {
-    /// Whether the next page of `part` begins where this one's answer ended.
-    fn leads_to(&self, part: &LogPart) -> bool {
-        match (&self.part, part) {
-            (LogPart::From(earlier), LogPart::From(place)) => {
-                earlier < place || (earlier == place && !self.is_further)
-            }
-            (earlier, part) => earlier == part,
-        }
     }
 }
 
@@ -209,38 +208,99 @@ mod tests {
         record
     }
 
-    #[test]
-    fn a_chain_that_came_late_is_found_however_much_lies_before_it_and_whatever_else_is_asked() {
-        let scratch = Scratch::new();
-        let mut log = open(&scratch);
-        for round in 1..=100 {
+    /// Three authors' records of `rounds` rounds, and then a fourth's, which came late.
+    fn late_log(scratch: &Scratch, rounds: u64, (of_three, late): (usize, usize)) -> Log {
+        let mut log = open(scratch);
+        for round in 1..=rounds {
             for author in [0, 1, 2] {
-                let record = block_of(author, 100 << 10);
+                let record = block_of(author, of_three);
                 log.append(Tag(at(round).number()), &record).expect("appended");
             }
             log.sync().expect("synced");
         }
-        for round in 40..=45 {
-            log.append(Tag(at(round).number()), &block_of(3, 100)).expect("appended");
+        for round in 1..=rounds {
+            log.append(Tag(at(round).number()), &block_of(3, late)).expect("appended");
         }
         log.sync().expect("synced");
-        let rounds = (Round(41), Round(60));
-        let chain = LogPart::Chain { epoch: Epoch::FIRST, author: ReplicaId(3), rounds };
+        log
+    }
+
+    fn chain(first: u64, last: u64) -> LogPart {
+        let rounds = (Round(first), Round(last));
+        LogPart::Chain { epoch: Epoch::FIRST, author: ReplicaId(3), rounds }
+    }
+
+    fn rounds_of(page: Option<Result<Vec<LogRecord>, LogError>>) -> Option<Vec<u64>> {
+        let records = page?.expect("readable");
+        Some(records.iter().map(|record| record.place.round.0).collect())
+    }
+
+    #[test]
+    fn a_chain_that_came_late_is_found_whatever_else_is_asked_and_without_asking_again() {
+        let scratch = Scratch::new();
+        let log = late_log(&scratch, 100, (100 << 10, 100));
         let mut replays = Replays::new(log.archive());
         let mut now = Instant::now();
-        let mut read = |part| {
+        // Of 30 MiB, 8 are looked through at a time; other parts of the chain begin nothing anew.
+        assert_eq!(rounds_of(replays.page(now, PEER, chain(41, 45))), None);
+        let mut found = None;
+        for step in 0..4 {
             now += Duration::from_secs(10);
-            let page = replays.page(now, PEER, part).expect("answered").expect("readable");
-            page.iter().map(|record| record.place.round.0).collect::<Vec<_>>()
-        };
-        for from in 1..10 {
-            assert_eq!(read(all(from)).first(), Some(&from), "a replay goes on beside it");
-            let found = read(chain);
-            if !found.is_empty() {
-                assert_eq!(found, [41, 42, 43, 44, 45]);
-                return;
-            }
+            assert!(replays.page(now, PEER, all(step + 1)).is_some(), "replays go on beside it");
+            now += Duration::from_secs(10);
+            let other = rounds_of(replays.page(now, PEER, chain(50, 52)));
+            found = found.or(other);
         }
-        panic!("not found");
+        assert_eq!(found, Some(vec![52, 51, 50]), "the newest first");
+        now += Duration::from_secs(10);
+        assert_eq!(
+            rounds_of(replays.page(now, PEER, chain(41, 45))),
+            Some(vec![45, 44, 43, 42, 41])
+        );
+        assert_eq!(replays.due(now), None);
+
+        let mut replays = Replays::new(log.archive());
+        let mut answer = rounds_of(replays.page(now, PEER, chain(99, 100)));
+        while answer.is_none() {
+            now = replays.next_due().expect("it goes on by itself");
+            let (to, part) = replays.due(now).expect("it is time");
+            answer = rounds_of(replays.page(now, to, part));
+        }
+        assert_eq!(answer, Some(vec![100, 99]));
+    }
+
+    #[test]
+    fn a_long_chain_comes_from_its_tip_downwards_in_as_many_pages_as_it_fills() {
+        let scratch = Scratch::new();
+        let log = late_log(&scratch, 50, (100, 200 << 10));
+        let mut replays = Replays::new(log.archive());
+        let (mut now, mut tip, mut pages) = (Instant::now(), 50, 0);
+        while tip > 0 {
+            now += Duration::from_secs(10);
+            let page = rounds_of(replays.page(now, PEER, chain(1, tip)));
+            if let Some(&[newest, ..]) = page.as_deref() {
+                assert_eq!(newest, tip);
+                tip -= page.map_or(0, |page| page.len() as u64);
+            }
+            pages += 1;
+        }
+        assert!(pages < 60, "{pages} pages");
+    }
+
+    #[test]
+    fn a_damaged_log_is_not_read_without_pause() {
+        let scratch = Scratch::new();
+        let log = late_log(&scratch, 5, (100, 100));
+        let file = std::fs::read_dir(&scratch.0).expect("there").map(|file| file.expect("a file"));
+        let is_segment =
+            |path: &std::path::PathBuf| path.extension().is_some_and(|it| it == "segment");
+        let segment = file.map(|file| file.path()).find(is_segment).expect("one");
+        let mut bytes = std::fs::read(&segment).expect("readable");
+        bytes[300] ^= 1;
+        std::fs::write(&segment, bytes).expect("written");
+        let mut replays = Replays::new(log.archive());
+        let now = Instant::now();
+        assert!(matches!(replays.page(now, PEER, all(1)), Some(Err(_))));
+        assert!(replays.page(now, PEER, all(1)).is_none(), "not before it has rested");
     }
 }

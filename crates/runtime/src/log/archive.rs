@@ -26,8 +26,8 @@ pub struct Position {
 pub struct Selection<'a> {
     /// Their tags.
     pub tags: RangeInclusive<Tag>,
-    /// Whether a record with such a tag is one of them.
-    pub holds: &'a dyn Fn(Tag, &[u8]) -> bool,
+    /// Whether a record with such a tag is one of them. Told of each in the order of the log, once.
+    pub holds: &'a dyn Fn(Position, Tag, &[u8]) -> bool,
 }
 
 /// Some records, in the order of the log.
@@ -37,6 +37,8 @@ pub struct Page {
     pub records: Vec<(Tag, Vec<u8>)>,
     /// Where the next page starts; `None`: the durable part of the log ends here.
     pub next: Option<Position>,
+    /// Where reading stopped, if anything was read: what is written later lies behind it.
+    pub end: Option<Position>,
 }
 
 /// Reads durable records of a log that another thread goes on writing.
@@ -108,7 +110,7 @@ impl Archive {
         resume: Option<Position>,
         bytes_max: usize,
     ) -> Result<Page, LogError> {
-        let page = Page { records: Vec::new(), next: None };
+        let page = Page { records: Vec::new(), next: None, end: None };
         let mut filling = Filling { selection, resume, bytes_left: bytes_max, scanned: 0, page };
         let mut at = resume.map_or(SegmentNumber(0), |position| position.segment);
         let mut body = Vec::new();
@@ -117,12 +119,62 @@ impl Archive {
             let read = read_segment(&entry, &mut filling, &mut body);
             let number = entry.segment.number;
             at = SegmentNumber(number.0 + 1);
+            filling.page.end = filling.page.next.or(filling.page.end);
             let pruned = read.is_err() && !self.0.holds(number); // and its file recycled meanwhile
             if !pruned {
                 read?;
             }
         }
         Ok(filling.page)
+    }
+}
+
+impl Archive {
+    /// The records at these positions, in this order, as far as `bytes_max` goes: the first one
+    /// whatever its size. Those that are pruned are left out. Cost: reads each of their groups once, as
+    /// far as neighbours share one.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError::Io`] and [`LogError::Damaged`].
+    pub fn records_at(
+        &self,
+        positions: impl IntoIterator<Item = Position>,
+        bytes_max: usize,
+    ) -> Result<Vec<(Tag, Vec<u8>)>, LogError> {
+        let io = |source: io::Error| LogError::Io { doing: "read the archive", source };
+        let mut left = bytes_max;
+        let mut found: Vec<(Tag, Vec<u8>)> = Vec::new();
+        let (mut body, mut held) = (Vec::new(), None);
+        for position in positions {
+            let Position { segment: number, group, offset } = position;
+            let entry = self.0.lock().get(&number).cloned();
+            let Some(entry) = entry.filter(|entry| group < entry.end) else { continue };
+            let damaged = |offset| LogError::Damaged { segment: number, offset };
+            let start = match held {
+                Some((of, start)) if of == (number, group) => start,
+                _ => {
+                    let marker = entry.segment.marker_at(group).map_err(io)?;
+                    let marker = marker.ok_or_else(|| damaged(group))?;
+                    entry.segment.read_body(group, &marker, &mut body).map_err(io)?
+                }
+            };
+            held = Some(((number, group), start));
+            let records = Records::new(&entry.segment.key, start, &body);
+            for record in records {
+                let (at, tag, payload) = record.map_err(damaged)?;
+                if at != offset {
+                    continue;
+                }
+                let bytes = record_bytes(payload.len());
+                if bytes > left && !found.is_empty() {
+                    return Ok(found);
+                }
+                left = left.saturating_sub(bytes);
+                found.push((tag, payload.to_vec()));
+            }
+        }
+        Ok(found)
     }
 }
 
@@ -155,6 +207,7 @@ fn read_segment(
             filling.page.next = Some(position(group));
         }
         group += u64::from(marker.bytes);
+        filling.page.end = Some(Position { segment: segment.number, group, offset: group });
     }
     Ok(())
 }
@@ -176,7 +229,7 @@ impl Filling<'_> {
     fn add(&mut self, at: Position, tag: Tag, payload: &[u8]) -> bool {
         let is_before = self.resume.is_some_and(|resume| at < resume);
         let Selection { tags, holds } = self.selection;
-        if is_before || !tags.contains(&tag) || !holds(tag, payload) {
+        if is_before || !tags.contains(&tag) || !holds(at, tag, payload) {
             return true;
         }
         let bytes = record_bytes(payload.len());

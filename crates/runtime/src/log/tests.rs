@@ -293,7 +293,7 @@ fn leftovers_of_a_pruning_that_a_crash_cut_short_are_removed() {
 
 /// All records of tags from this one on.
 fn from(tag: u64) -> Selection<'static> {
-    Selection { tags: Tag(tag)..=Tag(u64::MAX), holds: &|_, _| true }
+    Selection { tags: Tag(tag)..=Tag(u64::MAX), holds: &|_, _, _| true }
 }
 
 fn read_all(archive: &Archive, from: u64, bytes_max: usize) -> Entries {
@@ -342,7 +342,7 @@ fn a_page_costs_no_more_than_it_may_whatever_is_found() {
         log.sync().unwrap();
     }
     let archive = log.archive();
-    let is_marked = |_, payload: &[u8]| payload[0] == 1;
+    let is_marked = |_, _, payload: &[u8]| payload[0] == 1;
     let selection = Selection { tags: Tag(0)..=Tag(u64::MAX), holds: &is_marked };
     let (mut pages, mut resume) = (vec![], None);
     loop {

@@ -147,10 +147,10 @@ fn with_tables() -> (Scratch, Vec<PathBuf>) {
         let text = found.stdout;
         String::from_utf8(text).unwrap().lines().map(PathBuf::from).collect()
     };
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     while tables(&scratch.0).is_empty() {
         assert!(begun.elapsed().as_secs() < 20, "nothing goes into a table");
-        std::thread::sleep(std::time::Duration::from_millis(20));
+        std::thread::sleep(Duration::from_millis(20));
     }
     drop(store);
     let tables = tables(&scratch.0);

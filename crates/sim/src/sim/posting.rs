@@ -52,13 +52,10 @@ impl Sim {
                 self.send_to_client(id, connection, message);
             }
             ReplicaEvent::Archive { to, part } => {
-                let Some(host) = self.hosts.get(id.index()) else { return };
-                let is_kept =
-                    |place| !self.options.has(FaultClass::ShortLogs) || place >= host.pruned;
-                let records = host.disk.records().iter().filter(|record| {
-                    is_kept(record.place) && part.holds(record.place, &record.bytes)
-                });
-                for answer in peer::logged(&part, records.cloned().collect()) {
+                let are_short = self.options.has(FaultClass::ShortLogs);
+                let Some(host) = self.hosts.get_mut(id.index()) else { return };
+                let records = host.page(to, part, are_short);
+                for answer in peer::logged(&part, records) {
                     self.post(id, to, &Letter::Bytes(Arc::new(answer.encode())));
                 }
             }

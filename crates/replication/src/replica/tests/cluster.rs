@@ -207,7 +207,11 @@ impl Cluster {
             .log
             .iter()
             .filter(|record| is_kept(record.place) && part.holds(record.place, &record.bytes));
-        let records: Vec<_> = records.take(64).cloned().collect();
+        let mut records: Vec<_> = records.cloned().collect();
+        if matches!(part, LogPart::Chain { .. }) {
+            records.reverse();
+        }
+        records.truncate(64);
         let Some(asker) = &self.nodes[to.index()].replica else { return };
         let verdicts = crate::peer::verify(asker.keyring(), crate::peer::logged(&part, records));
         for verdict in verdicts {
