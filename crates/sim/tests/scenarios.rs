@@ -342,11 +342,14 @@ fn scenario_61_waits_grow_until_they_suffice() {
 /// none of them has all that the others have, whatever their horizons passed meanwhile.
 #[test]
 fn scenario_64_late_heaps_of_blocks() {
-    let outcomes = holds(4, |seed| Options {
-        commits: 2_000,
-        ..Options::calm(seed, Mode::Safety, SMALL)
-            .intruded(u16::try_from(seed % 4).unwrap(), "late-heaps")
-    });
-    let acts: Vec<u64> = outcomes.iter().map(|outcome| outcome.acts["late-heaps"]).collect();
-    assert!(acts.iter().all(|acts| *acts > 1_000), "{acts:?}");
+    // Who forks its chain is soon found out, and acts no more.
+    for (names, least) in [("late-heaps", 1_000), ("equivocator+late-heaps", 50)] {
+        let outcomes = holds(4, |seed| Options {
+            commits: 2_000,
+            ..Options::calm(seed, Mode::Safety, SMALL)
+                .intruded(u16::try_from(seed % 4).unwrap(), names)
+        });
+        let acts: Vec<u64> = outcomes.iter().map(|outcome| outcome.acts["late-heaps"]).collect();
+        assert!(acts.iter().all(|acts| *acts > least), "{names}: {acts:?}");
+    }
 }
