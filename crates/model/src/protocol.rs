@@ -84,7 +84,7 @@ pub struct LogRecord {
     pub bytes: Vec<u8>,
 }
 
-/// Which entries of a log a peer is to be shown, in the order of the log.
+/// Which entries of a log a peer is to be shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub enum LogPart {
     /// All from a place on.

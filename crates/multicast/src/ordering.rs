@@ -6,7 +6,7 @@
 //! | message | sent when | threshold |
 //! |---|---|---|
 //! | `Block` | its author may make one: `q` blocks of the round before are there | `q` parents |
-//! | `Fetch` | a parent is missing after a short patience: it, and what its author made since | - |
+//! | `Fetch` | a parent is missing after a short patience, maybe with more of its author's chain | - |
 //! | `Replay`, `Replayed` | blocks far ahead arrive: this replica was away | - |
 //! | `Recall`, `Recalled` | after a start, before the first block | `q-1` others know no newer own block |
 //!

@@ -258,60 +258,55 @@ impl Parking {
         until: Round,
         held: &dyn Fn(ReplicaId) -> Option<Round>,
     ) -> BTreeMap<ReplicaId, Vec<Chain>> {
-        let mut requests: BTreeMap<ReplicaId, Vec<Chain>> = BTreeMap::new();
+        let mut due = Vec::new();
         let mut waited_for: BTreeMap<ReplicaId, Round> = BTreeMap::new();
-        let waiting = self.waiting_on_chains(now, until, held);
-        let missing = self.missing.iter_mut().take_while(|(missing, _)| missing.round <= until);
+        let missing = self.missing.iter().take_while(|(missing, _)| missing.round <= until);
         for (reference, missing) in missing {
             let earlier = waited_for.insert(reference.author, reference.round);
             if missing.next > now || self.parked.contains_key(reference) {
                 continue;
             }
-            let turn = missing.asked;
-            let whom = self.group.members().cycle().skip(missing.ask.index());
-            let mut whom = whom.filter(|member| *member != self.own).skip(turn as usize);
-            let Some(whom) = whom.next() else { continue };
-            let doublings =
-                (turn / u32::try_from(self.group.size()).unwrap_or(1)).min(FETCH_DOUBLINGS_MAX);
-            missing.next = now.after(FETCH_RETRY * (1 << doublings));
-            missing.asked = turn.saturating_add(1) % 1024;
-            if !mutants::is_active("fetch_never") {
-                let before = reference.round.minus(1);
-                let after = match held(reference.author) {
-                    Some(held) => held.max(earlier.unwrap_or_default()),
-                    None => before.minus(waiting.get(reference).copied().unwrap_or_default()),
-                };
-                let after = match mutants::is_active("chains_fetched_block_by_block") {
-                    true => before,
-                    false => after.min(before),
-                };
-                requests.entry(whom).or_default().push(Chain { tip: *reference, after });
+            let before = reference.round.minus(1);
+            let after = match held(reference.author) {
+                _ if mutants::is_active("chains_fetched_block_by_block") => before,
+                Some(held) => held.max(earlier.unwrap_or_default()).min(before),
+                None => before.minus(self.waiting_on_chain(reference)),
+            };
+            due.push(Chain { tip: *reference, after });
+        }
+        let mut requests: BTreeMap<ReplicaId, Vec<Chain>> = BTreeMap::new();
+        for chain in due {
+            if let Some(whom) = self.ask(now, &chain.tip)
+                && !mutants::is_active("fetch_never")
+            {
+                requests.entry(whom).or_default().push(chain);
             }
         }
         requests
     }
 
-    /// How many blocks wait one for the other on the chain that ends in a missing block, for authors
-    /// that forked theirs.
-    fn waiting_on_chains(
-        &self,
-        now: Time,
-        until: Round,
-        held: &dyn Fn(ReplicaId) -> Option<Round>,
-    ) -> BTreeMap<BlockRef, u64> {
-        let missing = self.missing.iter().take_while(|(missing, _)| missing.round <= until);
-        let due = missing.filter(|(_, missing)| missing.next <= now).map(|(missing, _)| missing);
-        let open = due.filter(|missing| !self.parked.contains_key(missing));
-        open.filter(|missing| held(missing.author).is_none())
-            .map(|missing| {
-                let next = |on: &BlockRef| {
-                    let children = self.missing.get(on)?.children.iter();
-                    children.copied().find(|child| child.author == on.author)
-                };
-                let chain = std::iter::successors(next(missing), next).take(PARKED_BLOCKS_MAX);
-                (*missing, chain.count() as u64)
-            })
-            .collect()
+    /// Whom to ask for a missing block now; another member each time.
+    fn ask(&mut self, now: Time, reference: &BlockRef) -> Option<ReplicaId> {
+        let missing = self.missing.get_mut(reference)?;
+        let turn = missing.asked;
+        let whom = self.group.members().cycle().skip(missing.ask.index());
+        let mut whom = whom.filter(|member| *member != self.own).skip(turn as usize);
+        let whom = whom.next()?;
+        let doublings =
+            (turn / u32::try_from(self.group.size()).unwrap_or(1)).min(FETCH_DOUBLINGS_MAX);
+        missing.next = now.after(FETCH_RETRY * (1 << doublings));
+        missing.asked = turn.saturating_add(1) % 1024;
+        Some(whom)
+    }
+
+    /// How many blocks of its author wait one for the other, and the last of them for `reference`.
+    fn waiting_on_chain(&self, reference: &BlockRef) -> u64 {
+        let next = |on: &BlockRef| {
+            let children = self.missing.get(on)?.children.iter();
+            children.copied().find(|child| child.author == on.author)
+        };
+        let chain = std::iter::successors(next(reference), next).take(PARKED_BLOCKS_MAX);
+        chain.count() as u64
     }
 
     /// When the next request for a block of a round up to `until` is due.

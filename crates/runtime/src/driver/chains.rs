@@ -36,11 +36,13 @@ pub(super) struct Found {
 }
 
 impl ChainIndex {
-    /// Keeps track of that part of a chain, or of its newest rounds.
+    /// Keeps track of the chain around the last round asked for: who walks down a branch asks for
+    /// lower rounds each time, and who catches up for higher ones.
     pub(super) fn new(part: LogPart) -> Self {
-        let part = match newest(part) {
-            LogPart::Chain { epoch, author, rounds: (first, _) } => {
-                let rounds = (first, first.plus(INDEXED_ROUNDS_MAX));
+        let part = match part {
+            LogPart::Chain { epoch, author, rounds: (_, last) } => {
+                let half = INDEXED_ROUNDS_MAX / 2;
+                let rounds = (last.minus(half), last.plus(half));
                 LogPart::Chain { epoch, author, rounds }
             }
             LogPart::From(_) => part,

@@ -272,12 +272,14 @@ mod tests {
     #[test]
     fn a_long_chain_comes_from_its_tip_downwards_in_as_many_pages_as_it_fills() {
         let scratch = Scratch::new();
-        let log = late_log(&scratch, 50, (100, 200 << 10));
+        let log = late_log(&scratch, 50, (100 << 10, 200 << 10));
         let mut replays = Replays::new(log.archive());
-        let (mut now, mut tip, mut pages) = (Instant::now(), 50, 0);
+        let (mut now, mut tip, mut pages) = (Instant::now(), 50_u64, 0);
         while tip > 0 {
             now += Duration::from_secs(10);
-            let page = rounds_of(replays.page(now, PEER, chain(1, tip)));
+            // Who knows of a fork asks for more with each block that it has.
+            let first = tip.saturating_sub(50 - tip).max(1);
+            let page = rounds_of(replays.page(now, PEER, chain(first, tip)));
             if let Some(&[newest, ..]) = page.as_deref() {
                 assert_eq!(newest, tip);
                 tip -= page.map_or(0, |page| page.len() as u64);

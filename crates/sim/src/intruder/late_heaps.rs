@@ -27,10 +27,7 @@ impl Intruder for LateHeaps {
 
     fn on_deed(&mut self, scene: &mut Scene<'_>, deed: Deed) {
         let Some((to, block)) = scene.own_block(&deed) else { return scene.let_pass(deed) };
-        let group = scene.means.keyring.group();
-        let turn = scene.means.shared(3) % (group.size() as u64 - 1);
-        let mut others: Vec<_> = scene.others().collect();
-        others.rotate_left(usize::try_from(turn).unwrap_or(0));
+        let quorum = scene.means.keyring.group().quorum();
         scene.act();
         let round = block.body.round;
         let (heap, before) = (round.0 / HEAP, self.newest.0 / HEAP);
@@ -38,7 +35,7 @@ impl Intruder for LateHeaps {
             self.held.drain(..).for_each(|held| scene.let_pass(held));
         }
         self.newest = self.newest.max(round);
-        if others.iter().take(group.quorum() - 1).any(|favoured| *favoured == to) {
+        if scene.is_favoured(to, quorum - 1) {
             self.held.push(deed);
         }
     }

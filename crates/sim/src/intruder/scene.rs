@@ -138,6 +138,15 @@ impl Scene<'_> {
         self.means.keyring.group().members().filter(move |member| *member != own)
     }
 
+    /// Whether `member` is one of the `count` others whom all colluders favour.
+    pub fn is_favoured(&self, member: ReplicaId, count: usize) -> bool {
+        let turn = self.means.shared(3) % self.means.keyring.group().size() as u64;
+        let mut others: Vec<_> = self.others().collect();
+        let turn = usize::try_from(turn).unwrap_or(0) % others.len().max(1);
+        others.rotate_left(turn);
+        others.iter().take(count).any(|other| *other == member)
+    }
+
     /// Lets `deed` happen.
     pub fn let_pass(&mut self, deed: Deed) {
         self.out.push(deed);

@@ -18,11 +18,7 @@ impl Intruder for Withholder {
             0 => 1,
             _ => group.quorum() - 2,
         };
-        let turn = scene.means.shared(3) % group.size() as u64;
-        let mut others: Vec<_> = scene.others().collect();
-        let turn = usize::try_from(turn).unwrap_or(0) % others.len().max(1);
-        others.rotate_left(turn);
-        if others.iter().take(favoured.max(1)).any(|other| *other == to) {
+        if scene.is_favoured(to, favoured.max(1)) {
             scene.let_pass(deed);
         } else {
             scene.act();
