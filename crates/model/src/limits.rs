@@ -46,6 +46,8 @@ pub const CHECKPOINT_EVERY_DEFAULT: u64 = 1024;
 pub const TRANSFER_LAG_DEFAULT: u64 = 2048;
 /// Bytes of committed blocks kept on disk below the checkpoint.
 pub const LOG_RETENTION_BYTES_DEFAULT: u64 = 1 << 30;
+/// Bytes of the audit log kept on disk: about two million operations.
+pub const AUDIT_RETENTION_BYTES_DEFAULT: u64 = 256 << 20;
 /// How long a client waits for its home replica before it asks others.
 pub const CLIENT_PATIENCE: Duration = Duration::from_millis(500);
 /// Heartbeat of an idle cluster.

@@ -153,8 +153,9 @@ pub trait Store: View {
     fn delete(&mut self, key: &[u8]);
 }
 
-/// Where a replica's state lives. An implementation that can no longer read or write ends the
-/// process: a replica that lost its state must not answer.
+/// Where a replica's state lives, and beside it a history: numbered records of which the oldest go by
+/// and by. An implementation that can no longer read or write ends the process: a replica that lost
+/// its state must not answer.
 pub trait StateBackend {
     /// The value under `key`.
     fn get(&self, key: &[u8]) -> Option<Vec<u8>>;
@@ -168,8 +169,17 @@ pub trait StateBackend {
         visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
     );
 
-    /// Applies all changes (`None` deletes) or none. A crash keeps a prefix of the batches written.
-    fn write(&mut self, batch: &[(Vec<u8>, Option<Vec<u8>>)]);
+    /// Applies all changes (`None` deletes) and takes all records into the history, or none of both.
+    /// A crash keeps a prefix of the batches written.
+    fn write_with(&mut self, batch: &[(Vec<u8>, Option<Vec<u8>>)], records: &[(u64, Vec<u8>)]);
+
+    /// [`Self::write_with`] without records.
+    fn write(&mut self, batch: &[(Vec<u8>, Option<Vec<u8>>)]) {
+        self.write_with(batch, &[]);
+    }
+
+    /// The record of the history that was last given this number, while it is kept.
+    fn record(&self, number: u64) -> Option<Vec<u8>>;
 
     /// Makes everything written durable.
     fn sync(&mut self);

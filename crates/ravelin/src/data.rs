@@ -40,6 +40,8 @@ pub(crate) struct DataDir {
     pub(crate) member: ReplicaId,
     /// Bytes of committed blocks kept for laggards.
     pub(crate) log_retention_bytes: u64,
+    /// Bytes of the audit log kept.
+    pub(crate) audit_retention_bytes: u64,
 }
 
 /// Log and state, opened.
@@ -170,7 +172,9 @@ fn try_open(place: &DataDir, identity: &Identity) -> std::result::Result<Opened,
         (true, false) => return Err(Loss::StoreMissing.into()),
         _ => {}
     }
-    let state = DiskState::open(&state_dir, &StoreConfig::new(place.owner));
+    let config =
+        StoreConfig { history_bytes: place.audit_retention_bytes, ..StoreConfig::new(place.owner) };
+    let state = DiskState::open(&state_dir, &config);
     let state = state.map_err(|error| of_store(error, &state_dir))?;
     // At a first start the log is there before anything is in the state.
     if !has_log && (identity.is_log_begun() || !is_empty(&state)) {

@@ -134,6 +134,7 @@ fn data_dir(config: &NodeConfig, seat: &Seat) -> Result<DataDir> {
         owner,
         member: seat.replica,
         log_retention_bytes: config.log_retention_bytes,
+        audit_retention_bytes: config.audit_retention_bytes,
     })
 }
 

@@ -34,8 +34,7 @@ use crate::members::Members;
 use crate::sessions::{self, Known, SessionRecord};
 use crate::state::{ENTRY_WORK, SERVICE_ID_MAX, State};
 
-pub use audit::AUDIT_BYTES_MAX;
-use audit::{AuditLog, Audited};
+use audit::Audited;
 pub use ending::recorded_successor;
 use gathered::Gathered;
 pub use gathered::{
@@ -167,7 +166,6 @@ pub struct Execution {
     /// Agreed time and horizon of the last commit executed.
     time: Time,
     horizon: Round,
-    audit: AuditLog,
 }
 
 impl Execution {
@@ -185,7 +183,6 @@ impl Execution {
             position: progress.map_or(Position(0), |known| known.position),
             time: progress.map_or(Time(0), |known| known.ordering.time),
             horizon: progress.map_or(Round(0), |known| known.ordering.horizon()),
-            audit: AuditLog::default(),
         }
     }
 

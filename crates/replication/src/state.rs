@@ -13,6 +13,8 @@
 //! | `0xfe` | this module: the last commit; which key has which path | no |
 //! | `0xff` | `replication`: ordering state | no |
 //!
+//! Beside the keys the backend keeps a history: numbered records, written with their commit.
+//!
 //! During a commit all writes stay in memory, seen by the services at once. One operation at a time
 //! may be tried ([`State::begin`]) and then kept or undone. The tree is in memory alone and is built
 //! from the backend at the start, so the two cannot disagree after a crash. It knows keys by their
@@ -57,6 +59,8 @@ pub struct State {
     versions: Versions,
     commit: CommitIndex,
     root: Digest,
+    /// What the running commit adds to the history.
+    records: Vec<(u64, Vec<u8>)>,
     /// Whether the mark of the index is written.
     is_indexed: bool,
 }
@@ -81,7 +85,8 @@ impl State {
         });
         let root = tree.root();
         let versions = Versions::new(commit, tree);
-        Self { running: Running::new(backend), versions, commit, root, is_indexed }
+        let running = Running::new(backend);
+        Self { running, versions, commit, root, records: Vec::new(), is_indexed }
     }
 
     /// The last commit finished.
@@ -163,6 +168,17 @@ impl State {
         self.running.scan_in(PRIVATE, from, until, visit);
     }
 
+    /// Adds a record to the history, in the same batch as everything else in the commit.
+    pub fn append(&mut self, number: u64, record: Vec<u8>) {
+        self.records.push((number, record));
+    }
+
+    /// The record of the history that a finished commit added under this number, while it is kept.
+    #[must_use]
+    pub fn record(&self, number: u64) -> Option<Vec<u8>> {
+        self.running.backend().record(number)
+    }
+
     /// Ends the running commit: writes all of it to the backend as one batch, which
     /// [`Self::sync`] makes durable, and returns the digest of the public state. Cost: one read of
     /// the backend for each existing key written, and the hashes of the paths that changed.
@@ -191,7 +207,8 @@ impl State {
         if !std::mem::replace(&mut self.is_indexed, true) {
             batch.push(index_mark());
         }
-        self.running.backend_mut().write(&batch);
+        let records = std::mem::take(&mut self.records);
+        self.running.backend_mut().write_with(&batch, &records);
         self.commit = commit;
         self.root = self.versions.remember(commit, undo);
         self.root

@@ -1,4 +1,5 @@
-//! The state store: a replica's state on disk, in key order, under a bounded amount of memory.
+//! The state store: a replica's state on disk, in key order, and its history, under a bounded amount
+//! of memory.
 //!
 //! **Guarantee:** a batch is there whole or not at all; after any crash of the process or the host
 //! the store holds a prefix of the batches written, which contains every batch that a completed
@@ -9,14 +10,17 @@
 //! It does not write through: what a crash takes after the last sync, the replica executes again
 //! from its log.
 
+mod history;
 mod lists;
 mod mark;
 mod repair;
 
 use crate::directory;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use history::History;
 use mark::Mark;
 use ravelin_model::StateBackend;
+use ravelin_model::limits::AUDIT_RETENTION_BYTES_DEFAULT;
 use std::error::Error;
 use std::fs::File;
 use std::io;
@@ -57,12 +61,15 @@ pub struct StoreConfig {
     pub cache_bytes: u64,
     /// Writes collected in memory before they go into a table; up to five times as much is held.
     pub memtable_bytes: u64,
+    /// Bytes kept of the history.
+    pub history_bytes: u64,
 }
 
 impl StoreConfig {
-    /// The defaults: 16 MiB of cache, tables of 8 MiB.
+    /// The defaults: 16 MiB of cache, tables of 8 MiB, 256 MiB of history.
     pub fn new(owner: [u8; 32]) -> Self {
-        Self { owner, cache_bytes: 16 << 20, memtable_bytes: 8 << 20 }
+        let history_bytes = AUDIT_RETENTION_BYTES_DEFAULT;
+        Self { owner, cache_bytes: 16 << 20, memtable_bytes: 8 << 20, history_bytes }
     }
 }
 
@@ -161,6 +168,7 @@ pub struct DiskState {
     dir: PathBuf,
     database: Database,
     state: Keyspace,
+    history: History,
     syncs: Keyspace,
     mark: Mark,
     /// Released last, when the engine is closed.
@@ -192,7 +200,9 @@ impl DiskState {
         let options = || KeyspaceCreateOptions::default().max_memtable_size(config.memtable_bytes);
         let state = database.keyspace(STATE, options).map_err(refused)?;
         let syncs = database.keyspace(SYNCS, options).map_err(refused)?;
-        let store = Self { dir: dir.to_path_buf(), database, state, syncs, mark, _lock: lock };
+        let history = History::open(&database, config.history_bytes).map_err(refused)?;
+        let dir = dir.to_path_buf();
+        let store = Self { dir, database, state, history, syncs, mark, _lock: lock };
         store.check_mark()?;
         Ok(store)
     }
@@ -220,6 +230,7 @@ impl DiskState {
         for entry in self.state.iter() {
             entry.into_inner().map_err(refused)?;
         }
+        self.history.read_through().map_err(refused)?;
         Ok(())
     }
 
@@ -234,7 +245,11 @@ impl DiskState {
         Ok(())
     }
 
-    fn try_write(&self, batch: &[(Vec<u8>, Option<Vec<u8>>)]) -> fjall::Result<()> {
+    fn try_write(
+        &mut self,
+        batch: &[(Vec<u8>, Option<Vec<u8>>)],
+        records: &[(u64, Vec<u8>)],
+    ) -> fjall::Result<()> {
         let mut writes = self.database.batch();
         for (key, value) in batch {
             match value {
@@ -242,6 +257,7 @@ impl DiskState {
                 None => writes.remove(&self.state, key.as_slice()),
             }
         }
+        self.history.append(&self.database, records, &mut writes)?;
         writes.commit()
     }
 
@@ -286,10 +302,15 @@ impl StateBackend for DiskState {
     /// # Panics
     ///
     /// If a key is empty or longer than [`KEY_BYTES_MAX`].
-    fn write(&mut self, batch: &[(Vec<u8>, Option<Vec<u8>>)]) {
+    fn write_with(&mut self, batch: &[(Vec<u8>, Option<Vec<u8>>)], records: &[(u64, Vec<u8>)]) {
         let is_key = |key: &[u8]| (1..=KEY_BYTES_MAX).contains(&key.len());
         assert!(batch.iter().all(|(key, _)| is_key(key)), "a key of the state has a length");
-        self.try_write(batch).unwrap_or_else(|error| self.fail("write the state", &error));
+        self.try_write(batch, records).unwrap_or_else(|error| self.fail("write the state", &error));
+    }
+
+    fn record(&self, number: u64) -> Option<Vec<u8>> {
+        let record = self.history.get(number);
+        record.unwrap_or_else(|error| self.fail("read the history", &error))
     }
 
     fn sync(&mut self) {

@@ -26,6 +26,8 @@ const SAMPLE_EVERY: Duration = Duration::from_secs(10);
 const SAMPLES_JUDGED: u32 = 6;
 /// Bytes of log that servers keep in a soak, so that it comes to rest.
 const SOAK_LOG_BYTES: u64 = 64 << 20;
+/// Bytes of the audit log likewise: those of a quarter of a million operations.
+const SOAK_AUDIT_BYTES: u64 = 32 << 20;
 /// A soak that is shorter tells slopes, and does not judge them.
 const SOAK_JUDGED_MIN: Duration = Duration::from_secs(30 * 60);
 
@@ -186,12 +188,15 @@ impl Campaign<'_> {
     }
 }
 
-/// Lets the servers of a cluster keep little log.
+/// Lets the servers of a cluster keep little of their logs: they are full long before the end.
 fn keep_short_logs(cluster: &LocalCluster) -> Result<()> {
     for server in &cluster.servers {
         let failed = |error| Error::system("change", &server.node_file, &error);
         let text = std::fs::read_to_string(&server.node_file).map_err(failed)?;
-        let limits = format!("\n[limits]\nlog_retention_bytes = {SOAK_LOG_BYTES}\n");
+        let limits = format!(
+            "\n[limits]\nlog_retention_bytes = {SOAK_LOG_BYTES}\n\
+             audit_retention_bytes = {SOAK_AUDIT_BYTES}\n"
+        );
         std::fs::write(&server.node_file, text + &limits).map_err(failed)?;
     }
     Ok(())

@@ -56,7 +56,8 @@ Example:
 The log is for administrators. One who is enrolled as a client too gets the requests with it
 (those of up to 256 bytes); others get their digests. JSON lines, the newest list first: each
 line proves the next, and the first has the statements that a quorum signed. Servers keep the
-latest 256 MiB: export from time to time. Reads are not in it, for most of them are not ordered.";
+latest 256 MiB, or limits.audit_retention_bytes of their node file: export from time to time.
+Reads are not in it, for most of them are not ordered.";
 
 /// Arguments of `audit export`.
 #[derive(Args)]

@@ -23,6 +23,7 @@ fn server() -> Server {
         owner: [7; 32],
         member: ReplicaId(1),
         log_retention_bytes: 1 << 30,
+        audit_retention_bytes: 256 << 20,
     };
     let mut server = Server { scratch, at, keys: [PublicKey([0; 32]); 2] };
     let mut identity = server.identity();

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
-use ravelin_model::limits::LOG_RETENTION_BYTES_DEFAULT;
+use ravelin_model::limits::{AUDIT_RETENTION_BYTES_DEFAULT, LOG_RETENTION_BYTES_DEFAULT};
 use ravelin_model::plan::Labels;
 use ravelin_runtime::transport::clients::ClientLimits;
 use serde::Deserialize;
@@ -20,6 +20,8 @@ use crate::settings::{Layers, Origin, Setting, Shown, Sources};
 pub(crate) const ADMIN_LISTEN_DEFAULT: &str = "127.0.0.1:7703";
 /// The least that the log keeps: one segment.
 const LOG_RETENTION_BYTES_MIN: u64 = 64 << 20;
+/// Least of the audit log kept: eight tables of the state store.
+const AUDIT_RETENTION_BYTES_MIN: u64 = 32 << 20;
 /// The most connections that a node file may ask for.
 const CLIENTS_MAX: usize = 65_536;
 /// The least ballast: what it gives back must let a server go on for a while.
@@ -52,6 +54,8 @@ pub(crate) struct NodeConfig {
     pub(crate) labels: Labels,
     /// Bytes of committed blocks kept for laggards.
     pub(crate) log_retention_bytes: u64,
+    /// Bytes of the audit log kept.
+    pub(crate) audit_retention_bytes: u64,
     /// How many clients, and how patient with them.
     pub(crate) client_limits: ClientLimits,
     /// Bytes kept free on the data directory's disk for when it is full.
@@ -156,6 +160,7 @@ struct RawLabels {
 #[serde(deny_unknown_fields)]
 struct RawLimits {
     log_retention_bytes: Option<u64>,
+    audit_retention_bytes: Option<u64>,
     clients_max: Option<u64>,
     clients_per_address_max: Option<u64>,
     clients_per_key_max: Option<u64>,
@@ -230,6 +235,9 @@ impl NodeConfig {
             layers.pick("client_address", None, Some(raw.client_address), String::new());
         let (kept, default) = (raw.limits.log_retention_bytes, LOG_RETENTION_BYTES_DEFAULT);
         let log_retention_bytes = layers.pick("limits.log_retention_bytes", None, kept, default);
+        let (kept, default) = (raw.limits.audit_retention_bytes, AUDIT_RETENTION_BYTES_DEFAULT);
+        let audit_retention_bytes =
+            layers.pick("limits.audit_retention_bytes", None, kept, default);
         let client_limits = client_limits(&raw.limits, &mut layers)?;
         let ballast = raw.limits.ballast_bytes;
         let ballast_bytes =
@@ -253,6 +261,7 @@ impl NodeConfig {
             client_address,
             labels: raw.labels.into(),
             log_retention_bytes,
+            audit_retention_bytes,
             client_limits,
             ballast_bytes,
             log_level,
@@ -294,6 +303,12 @@ impl NodeConfig {
                 self.log_retention_bytes
             );
             let hint = format!("at least {LOG_RETENTION_BYTES_MIN}");
+            return Err(Error::usage(cause, hint));
+        }
+        if self.audit_retention_bytes < AUDIT_RETENTION_BYTES_MIN {
+            let kept = self.audit_retention_bytes;
+            let cause = format!("limits.audit_retention_bytes is {kept}");
+            let hint = format!("at least {AUDIT_RETENTION_BYTES_MIN}");
             return Err(Error::usage(cause, hint));
         }
         if !(BALLAST_BYTES_MIN..=BALLAST_BYTES_MAX).contains(&self.ballast_bytes) {

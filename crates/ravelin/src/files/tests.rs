@@ -225,6 +225,12 @@ fn errors_name_the_line_and_the_nearest_key() {
             "less than one segment",
             "at least",
         ),
+        (
+            "# audit_retention_bytes = 268435456",
+            "audit_retention_bytes = 1",
+            "limits.audit_retention_bytes is 1",
+            "at least",
+        ),
         ("# clients_max = 512", "clients_max = 0", "limits.clients_max is 0", "from 1 to"),
         (
             "# strangers_max = 64",

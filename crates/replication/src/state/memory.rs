@@ -1,4 +1,4 @@
-//! A backend in memory, for tests and for the simulator, which can lose power.
+//! A backend in memory, for tests and for the simulator, which can lose power. Its history keeps all.
 
 use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
@@ -19,12 +19,17 @@ pub struct MemoryBackend {
 struct Disk {
     /// Shared with running scans and snapshots, copied when written under them.
     entries: Arc<BTreeMap<Vec<u8>, Vec<u8>>>,
+    history: Arc<BTreeMap<u64, Vec<u8>>>,
     /// For each batch not synced, oldest first: what undoes it.
-    unsynced: Vec<Batch>,
+    unsynced: Vec<Undo>,
 }
 
-/// Changes that apply together: `None` deletes.
-type Batch = Vec<(Vec<u8>, Option<Vec<u8>>)>;
+/// What undoes a batch: `None` deletes.
+#[derive(Clone, Debug)]
+struct Undo {
+    entries: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    history: Vec<(u64, Option<Vec<u8>>)>,
+}
 
 impl MemoryBackend {
     /// An empty disk.
@@ -51,6 +56,13 @@ impl MemoryBackend {
         Arc::clone(&self.disk().entries)
     }
 
+    /// Forgets the records of the history below `number`, as real ones do with the oldest.
+    pub fn forget_before(&self, number: u64) {
+        let mut disk = self.disk();
+        let kept = Arc::make_mut(&mut disk.history).split_off(&number);
+        disk.history = Arc::new(kept);
+    }
+
     /// How many batches were written since the last sync.
     #[must_use]
     pub fn unsynced_batches(&self) -> usize {
@@ -62,7 +74,7 @@ impl MemoryBackend {
         let mut disk = self.disk();
         while disk.unsynced.len() > keep_batches {
             let lost = disk.unsynced.pop().expect("it is longer than something");
-            disk.apply(&lost);
+            disk.undo(lost);
         }
         disk.unsynced.clear();
     }
@@ -73,21 +85,40 @@ impl MemoryBackend {
 }
 
 impl Disk {
-    /// Applies the batch, and returns what undoes it.
-    fn apply(&mut self, batch: &[(Vec<u8>, Option<Vec<u8>>)]) -> Batch {
-        let entries = Arc::make_mut(&mut self.entries);
-        let mut undo: Batch = batch
-            .iter()
-            .map(|(key, value)| {
-                let old = match value {
-                    Some(value) => entries.insert(key.clone(), value.clone()),
-                    None => entries.remove(key),
-                };
-                (key.clone(), old)
-            })
-            .collect();
-        undo.reverse();
-        undo
+    /// Applies the batch, and notes what undoes it.
+    fn apply(&mut self, batch: &[(Vec<u8>, Option<Vec<u8>>)], records: &[(u64, Vec<u8>)]) {
+        let kept = Arc::make_mut(&mut self.entries);
+        let entries = batch.iter().map(|(key, value)| {
+            let old = match value {
+                Some(value) => kept.insert(key.clone(), value.clone()),
+                None => kept.remove(key),
+            };
+            (key.clone(), old)
+        });
+        let entries = entries.collect();
+        let kept = Arc::make_mut(&mut self.history);
+        let records = records.iter();
+        let history =
+            records.map(|(number, record)| (*number, kept.insert(*number, record.clone())));
+        let history = history.collect();
+        self.unsynced.push(Undo { entries, history });
+    }
+
+    fn undo(&mut self, lost: Undo) {
+        let kept = Arc::make_mut(&mut self.entries);
+        for (key, old) in lost.entries.into_iter().rev() {
+            match old {
+                Some(value) => kept.insert(key, value),
+                None => kept.remove(&key),
+            };
+        }
+        let kept = Arc::make_mut(&mut self.history);
+        for (number, old) in lost.history.into_iter().rev() {
+            match old {
+                Some(record) => kept.insert(number, record),
+                None => kept.remove(&number),
+            };
+        }
     }
 }
 
@@ -112,10 +143,12 @@ impl StateBackend for MemoryBackend {
         let _ = range.try_for_each(|(key, value)| visit(key, value));
     }
 
-    fn write(&mut self, batch: &[(Vec<u8>, Option<Vec<u8>>)]) {
-        let mut disk = self.disk();
-        let undo = disk.apply(batch);
-        disk.unsynced.push(undo);
+    fn write_with(&mut self, batch: &[(Vec<u8>, Option<Vec<u8>>)], records: &[(u64, Vec<u8>)]) {
+        self.disk().apply(batch, records);
+    }
+
+    fn record(&self, number: u64) -> Option<Vec<u8>> {
+        self.disk().history.get(&number).cloned()
     }
 
     fn sync(&mut self) {

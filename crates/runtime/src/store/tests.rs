@@ -31,10 +31,10 @@ const OWNER: [u8; 32] = [7; 32];
 
 /// Opens a store as soon as it is not locked. Other tests of this process start children, which hold a
 /// copy of each lock until they run their own program.
-fn try_open(dir: &Path) -> Result<DiskState, StoreError> {
+fn try_open_as(dir: &Path, config: &StoreConfig) -> Result<DiskState, StoreError> {
     let begun = Instant::now();
     loop {
-        let opened = DiskState::open(dir, &StoreConfig::new(OWNER));
+        let opened = DiskState::open(dir, config);
         let is_locked = match &opened {
             Err(StoreError::Locked { .. }) => true,
             Err(StoreError::Io { source, .. }) => source
@@ -47,6 +47,10 @@ fn try_open(dir: &Path) -> Result<DiskState, StoreError> {
         }
         std::thread::sleep(Duration::from_millis(1));
     }
+}
+
+fn try_open(dir: &Path) -> Result<DiskState, StoreError> {
+    try_open_as(dir, &StoreConfig::new(OWNER))
 }
 
 fn open(dir: &Path) -> DiskState {
@@ -87,6 +91,79 @@ fn what_was_written_is_read_scanned_in_order_and_there_after_reopening() {
         assert!(keys(&store, &[9], Some(&[3]), 9).is_empty());
         drop(store);
         store = open(&scratch.0);
+    }
+}
+
+/// A store that keeps 8 pieces of 1 MiB of history.
+fn open_short(dir: &Path) -> DiskState {
+    let config = StoreConfig { history_bytes: 8 << 20, ..StoreConfig::new(OWNER) };
+    try_open_as(dir, &config).unwrap()
+}
+
+/// A record of 8 KiB.
+fn record(number: u64) -> Vec<u8> {
+    number.to_le_bytes().repeat(1024)
+}
+
+/// The numbers of the records kept, all of which are what they must be, none is missing between them.
+fn kept(store: &DiskState) -> std::ops::RangeInclusive<u64> {
+    let numbers = store.history.read_through().unwrap();
+    let (first, last) = (numbers[0], *numbers.last().unwrap());
+    assert!(numbers.iter().copied().eq(first..=last), "{numbers:?}");
+    for number in first..=last {
+        assert_eq!(store.record(number), Some(record(number)));
+    }
+    assert_eq!((store.record(first - 1), store.record(last + 1)), (None, None));
+    first..=last
+}
+
+#[test]
+fn of_the_history_the_latest_records_are_kept_whatever_happens_between() {
+    let scratch = Scratch::new();
+    let mut store = open_short(&scratch.0);
+    for number in 1..=3000u64 {
+        store.write_with(&[put("last", number.to_le_bytes())], &[(number, record(number))]);
+        if number % 700 == 0 {
+            store.sync();
+            drop(store);
+            store = open_short(&scratch.0);
+        }
+        if number > 1 && number % 250 == 0 {
+            let range = kept(&store);
+            let bytes = range.clone().count() * 8192;
+            assert_eq!(*range.end(), number);
+            assert!(number < 1100 || bytes > 6 << 20, "{bytes}: more than must has gone");
+            assert!(bytes <= 8 << 20, "{bytes}");
+        }
+    }
+    // Space comes back: what is gone is gone from the disk, too.
+    let listed = Command::new("du").args(["-s", "--block-size=1M"]).arg(&scratch.0).output();
+    let text = String::from_utf8(listed.unwrap().stdout).unwrap();
+    let mebibytes: u64 = text.split_whitespace().next().unwrap().parse().unwrap();
+    assert!(mebibytes < 140, "{mebibytes} MiB with up to 128 of journals");
+}
+
+/// A state fetched from others may lie before what this replica believed.
+#[test]
+fn records_written_again_are_the_later_ones_and_those_left_out_are_absent() {
+    let scratch = Scratch::new();
+    let mut store = open_short(&scratch.0);
+    let write = |store: &mut DiskState, number: u64, byte: u8| {
+        store.write_with(&[], &[(number, vec![byte; 300 << 10])]);
+    };
+    for number in 1..=10 {
+        write(&mut store, number, 1);
+    }
+    for number in 5..=8 {
+        write(&mut store, number, 2);
+    }
+    write(&mut store, 40, 3);
+    for _ in 0..2 {
+        let bytes = |number: u64| store.record(number).map(|record| record[0]);
+        let found: Vec<_> = [4, 5, 8, 9, 11, 39, 40].into_iter().map(bytes).collect();
+        assert_eq!(found, [Some(1), Some(2), Some(2), Some(1), None, None, Some(3)]);
+        drop(store);
+        store = open_short(&scratch.0);
     }
 }
 
@@ -134,11 +211,12 @@ fn a_directory_of_other_things_is_refused_and_a_store_without_its_mark_is_a_loss
 /// A store of some megabytes in tables, closed, and its files of tables.
 fn with_tables() -> (Scratch, Vec<PathBuf>) {
     let scratch = Scratch::new();
-    let config = StoreConfig { memtable_bytes: 1 << 20, ..StoreConfig::new(OWNER) };
+    let (memtable_bytes, history_bytes) = (1 << 20, 8 << 20);
+    let config = StoreConfig { memtable_bytes, history_bytes, ..StoreConfig::new(OWNER) };
     let mut store = DiskState::open(&scratch.0, &config).unwrap();
     for number in 0..400u64 {
-        let value = blake3::hash(&number.to_le_bytes()).as_bytes().repeat(1000);
-        store.write(&[put(number.to_be_bytes(), value)]);
+        let value = blake3::hash(&number.to_le_bytes()).as_bytes().repeat(400);
+        store.write_with(&[put(number.to_be_bytes(), &value)], &[(number, record(number))]);
     }
     store.sync();
     let tables = |dir: &Path| -> Vec<PathBuf> {
@@ -264,6 +342,11 @@ fn batch(number: u64) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
     changes
 }
 
+/// Writes batch `number` with a record.
+fn write_batch(store: &mut DiskState, number: u64) {
+    store.write_with(&batch(number), &[(number + 1, record(number + 1))]);
+}
+
 /// Checks that `store` holds the batches `0..=last`, and nothing else; returns `last`.
 fn last_of_prefix(store: &DiskState) -> Option<u64> {
     let own = keys(store, b"batch/", Some(b"batch0"), usize::MAX);
@@ -273,6 +356,7 @@ fn last_of_prefix(store: &DiskState) -> Option<u64> {
     for (key, value) in batch(last) {
         assert_eq!(store.get(&key), value, "the last batch is whole");
     }
+    assert_eq!(*kept(store).end(), last + 1, "with its record, and no later one");
     Some(last)
 }
 
@@ -280,10 +364,10 @@ fn last_of_prefix(store: &DiskState) -> Option<u64> {
 #[test]
 fn child_that_writes_until_it_is_killed() {
     let Ok(dir) = std::env::var(CHILD) else { return };
-    let mut store = open(Path::new(&dir));
+    let mut store = open_short(Path::new(&dir));
     let start = last_of_prefix(&store).map_or(0, |last| last + 1);
     for number in start.. {
-        store.write(&batch(number));
+        write_batch(&mut store, number);
         if number % SYNC_EVERY == SYNC_EVERY - 1 {
             store.sync();
             println!("\nsynced {number}");
@@ -314,7 +398,7 @@ fn after_a_kill_the_store_holds_a_prefix_of_the_batches_with_all_synced_ones() {
     let scratch = Scratch::new();
     for syncs in [0, 3, 1, 9] {
         let synced = kill_after(&scratch.0, syncs);
-        let last = last_of_prefix(&open(&scratch.0)).unwrap();
+        let last = last_of_prefix(&open_short(&scratch.0)).unwrap();
         assert!(last >= synced, "{last} of {synced}");
     }
 }
@@ -324,14 +408,14 @@ fn a_power_loss_that_tears_the_journal_costs_only_what_was_not_synced() {
     let scratch = Scratch::new();
     let mut store = open(&scratch.0);
     for number in 0..10 {
-        store.write(&batch(number));
+        write_batch(&mut store, number);
     }
     store.sync();
     let journal = journal(&scratch);
     let size = |path: &Path| std::fs::read(path).unwrap().iter().rposition(|byte| *byte != 0);
     let synced = size(&journal).unwrap();
     for number in 10..30 {
-        store.write(&batch(number));
+        write_batch(&mut store, number);
     }
     drop(store);
     let end = size(&journal).unwrap();
@@ -347,7 +431,7 @@ fn a_power_loss_that_tears_the_journal_costs_only_what_was_not_synced() {
     let mut store = open(&scratch.0);
     let last = last_of_prefix(&store).unwrap();
     assert!((9..29).contains(&last), "{last}");
-    store.write(&batch(last + 1));
+    write_batch(&mut store, last + 1);
     store.sync();
     drop(store);
     assert_eq!(last_of_prefix(&open(&scratch.0)), Some(last + 1));
@@ -358,7 +442,7 @@ fn a_repair_that_a_crash_cut_short_is_done_again() {
     let scratch = Scratch::new();
     let mut store = open(&scratch.0);
     for number in 0..10 {
-        store.write(&batch(number));
+        write_batch(&mut store, number);
     }
     store.sync();
     drop(store);
@@ -422,6 +506,7 @@ fn whatever_is_flipped_in_its_files_an_opening_says_so_and_does_not_panic() {
                 Ok(store) => {
                     kept += 1;
                     assert_eq!(keys(&store, &[], None, usize::MAX).len(), 400, "{file:?} {part}");
+                    assert_eq!(store.history.read_through().unwrap().len(), 400);
                 }
                 Err(error) => {
                     lost += 1;

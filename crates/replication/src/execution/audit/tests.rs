@@ -90,79 +90,39 @@ fn the_log_goes_on_in_another_life_of_the_process() {
 }
 
 #[test]
-fn the_oldest_lists_go_first_and_no_more_than_must() {
+fn what_the_history_has_forgotten_is_not_shown_and_the_rest_is() {
     let mut machine = Machine::new();
     let session = machine.open(0, 1).unwrap();
-    machine.execution.audit.bytes_max = 1500;
-    let kept_bytes = |machine: &Machine| {
-        let mut bytes = 0;
-        let state = machine.execution.state();
-        state.private_scan(&[LISTS], Some(&[LISTS + 1]), &mut |_, value| {
-            bytes += value.len();
-            ControlFlow::Continue(())
-        });
-        bytes
-    };
-    for first in 1..40 {
+    for first in 1..12 {
         let envelope = machine.world.toys(0, session, first, &[Toy::Count]);
         machine.submit(&envelope);
+        machine.backend.forget_before(first); // list `first + 1` is new
         let (records, head) = log(&machine);
-        assert_eq!(head.lists, first + 1);
-        let bytes = kept_bytes(&machine);
-        assert!(bytes <= 1500, "{bytes}");
-        assert!(first < 10 || bytes > 1000, "{bytes}: more than must has gone");
-        assert_eq!(operations(&records).last().unwrap().0, first + 1);
-        if first % 7 == 0 {
-            machine = machine.restarted(Toys);
-            machine.execution.audit.bytes_max = 1500;
-        }
+        assert_eq!((records.len(), head.lists), (2, first + 1));
+        assert_eq!(operations(&records)[1].0, first + 1);
     }
-}
-
-/// Stores keep the traces of what was deleted: whoever passes all of them with each commit gets slower
-/// and slower.
-#[test]
-fn nobody_looks_again_at_where_forgotten_lists_were() {
-    let mut machine = Machine::new();
-    let session = machine.open(0, 1).unwrap();
-    machine.execution.audit.bytes_max = 1500;
-    let submit = |machine: &mut Machine, numbers: std::ops::Range<u64>| {
-        for first in numbers {
-            let envelope = machine.world.toys(0, session, first, &[Toy::Count]);
-            machine.submit(&envelope);
-        }
-    };
-    submit(&mut machine, 1..20);
-    let state = machine.execution.state_mut();
-    assert_eq!(state.private_get(&list_key(1)), None, "it was forgotten");
-    state.private_write(vec![(list_key(1), Some(vec![0; 8]))]);
-    submit(&mut machine, 20..30);
-    assert!(machine.execution.state().private_get(&list_key(1)).is_some());
-}
-
-#[test]
-fn a_replica_that_fetched_its_state_shows_what_came_after() {
-    let mut machine = Machine::new();
-    let session = machine.open(0, 1).unwrap();
-    for first in 1..6 {
-        let envelope = machine.world.toys(0, session, first, &[Toy::Count]);
-        machine.submit(&envelope);
-    }
-    // As if lists 4 to 6 had been executed by others only.
-    for number in 4..=6 {
-        machine.execution.state_mut().private_write(vec![(list_key(number), None)]);
-    }
+    machine.backend.forget_before(13);
     let mut machine = machine.restarted(Toys);
-    assert_eq!(log(&machine).0, vec![]);
-    machine.execution.audit.bytes_max = 1000;
-    for first in 6..30 {
+    assert_eq!(log(&machine).0, vec![], "as where the state was fetched from others");
+    let envelope = machine.world.toys(0, session, 12, &[Toy::Count]);
+    machine.submit(&envelope);
+    assert_eq!(log(&machine).0.len(), 1);
+}
+
+#[test]
+fn a_list_is_there_if_and_only_if_its_commit_is() {
+    let mut machine = Machine::new();
+    let session = machine.open(0, 1).unwrap();
+    machine.execution.state_mut().sync();
+    for first in 1..4 {
         let envelope = machine.world.toys(0, session, first, &[Toy::Count]);
         machine.submit(&envelope);
-        let (records, head) = log(&machine);
-        assert_eq!(head.lists, first + 1);
-        assert!(records.len() as u64 <= first - 5 && !records.is_empty());
     }
-    assert_eq!(machine.execution.state().private_get(&list_key(1)), None, "old ones go, too");
+    machine.backend.crash(1); // of three commits
+    let machine = machine.restarted(Toys);
+    let (records, head) = log(&machine);
+    assert_eq!((records.len(), head.lists), (2, 2));
+    assert_eq!(machine.execution.state().record(3), None);
 }
 
 #[test]
