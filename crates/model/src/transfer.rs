@@ -3,7 +3,7 @@
 use borsh::{BorshDeserialize, BorshSerialize};
 
 use crate::wire::StateNode;
-use crate::{BlockRef, CommitIndex, Digest, Epoch, SignedPlan, SignedStatement};
+use crate::{BlockRef, CommitIndex, Digest, Epoch, Position, SignedPlan, SignedStatement};
 
 /// Bits of a path.
 pub const PATH_BITS: u16 = 256;
@@ -80,6 +80,24 @@ pub struct Offer {
     /// A checkpoint of the epoch of the last plan; none while that is not among `plans`, or the asker
     /// is past it.
     pub checkpoint: Option<Checkpoint>,
+    /// Where its sender stands, if it has no such checkpoint.
+    pub present: Option<Present>,
+}
+
+/// The state of one member, in the epoch of its last plan. No signature vouches for it: it is believed
+/// of `f+1` members that show the same, and of nobody else.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Present {
+    /// Its last commit.
+    pub commit: CommitIndex,
+    /// The last position given out by then.
+    pub position: Position,
+    /// The root of its public state.
+    pub state: Digest,
+    /// Canonical bytes of its ordering state.
+    pub ordering: Vec<u8>,
+    /// References delivered above that state's horizon, ascending.
+    pub delivered: Vec<BlockRef>,
 }
 
 /// A state that a quorum vouches for, and where the order goes on from it.

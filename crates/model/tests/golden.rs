@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use ravelin_model::requests::auth::{AuthAction, AuthOrder, AuthRequest};
 use ravelin_model::transfer::{
-    Checkpoint, Found, Offer, Spot, StateReply, StateRequest, TransferMessage, Wanted,
+    Checkpoint, Found, Offer, Present, Spot, StateReply, StateRequest, TransferMessage, Wanted,
 };
 use ravelin_model::wire::{
     ChangeItem, ClientMessage, MemberReport, PeerFrame, PeerMessage, ServerMessage, StateNode,
@@ -315,10 +315,19 @@ fn messages_about_the_state_are_golden() {
         ordering: vec![1, 2, 3],
         delivered: vec![reference(4, 0)],
     });
-    let offer = Offer { plans: vec![later_plan()], checkpoint };
+    let offer = Offer { plans: vec![later_plan()], checkpoint, present: None };
     check("peer_state_offer", TransferMessage::Offer(Box::new(offer)));
-    let none = Offer { plans: vec![], checkpoint: None };
+    let none = Offer { plans: vec![], checkpoint: None, present: None };
     check("peer_state_offer_none", TransferMessage::Offer(Box::new(none)));
+    let present = Some(Present {
+        commit: CommitIndex(9),
+        position: Position(11),
+        state: digest(0xd4),
+        ordering: vec![1, 2, 3],
+        delivered: vec![reference(4, 0)],
+    });
+    let present = Offer { plans: vec![], checkpoint: None, present };
+    check("peer_state_offer_present", TransferMessage::Offer(Box::new(present)));
     let commit = CommitIndex(9);
     let spots = vec![Spot { depth: 3, prefix: digest(0xa0) }];
     let wanted = Wanted::Nodes { levels: 6, spots };

@@ -3,20 +3,23 @@
 //! **Guarantee:** what is offered is a checkpoint for which a quorum vouches, or the state in which
 //! the epoch began; it is shown as it was, while execution goes on. Bounded: [`HELD_MAX`] states, and
 //! the memory that [`crate::state`] grants them.
+//!
+//! A replica that was restarted has no checkpoint until the next one. If all of them were, that may
+//! never come: they may need the one who fetches for any further commit. So while nothing is
+//! committed they show where they stand, which is believed of `f+1` that stand there.
 
 use std::collections::VecDeque;
 
-use ravelin_model::limits::PEER_MESSAGE_BYTES_MAX;
-use ravelin_model::transfer::{
-    Checkpoint, Found, Offer, StateReply, StateRequest, TransferMessage, Wanted,
-};
-use ravelin_model::{
-    BlockRef, CommitIndex, Encode as _, Epoch, Round, SignedPlan, SignedStatement,
-};
-use ravelin_multicast::OrderingState;
-
+use crate::execution::{self, Progress};
 use crate::state::State;
 use crate::transfer::{ENTRIES_MAX, LEVELS_MAX};
+use ravelin_model::limits::PEER_MESSAGE_BYTES_MAX;
+use ravelin_model::transfer::{
+    Checkpoint, Found, Offer, Present, StateReply, StateRequest, TransferMessage, Wanted,
+};
+use ravelin_model::{
+    BlockRef, CommitIndex, Encode as _, Epoch, Position, Round, SignedPlan, SignedStatement,
+};
 
 /// States kept at once: the newest that a quorum signed, one before it that is being fetched, and one
 /// that a quorum has not signed yet.
@@ -40,14 +43,27 @@ pub struct Offering {
 #[derive(Debug)]
 struct Held {
     commit: CommitIndex,
+    /// The last position given out by then.
+    position: Position,
     /// Who goes on from it needs the blocks of later rounds.
     horizon: Round,
     checkpoint: Checkpoint,
-    is_certified: bool,
+    kind: Kind,
     /// Whether somebody asked for a part of it since a quorum last signed a checkpoint.
     is_asked_for: bool,
     /// How many newer ones a quorum has signed.
     outlived: u8,
+}
+
+/// What vouches for a state that is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// Nothing yet: a checkpoint that a quorum has not signed.
+    Checkpoint,
+    /// A quorum, or the epoch's plan.
+    Certified,
+    /// Only that others stand there too.
+    Present,
 }
 
 impl Offering {
@@ -55,13 +71,37 @@ impl Offering {
     pub fn on_checkpoint(
         &mut self,
         state: &mut State,
-        ordering: &OrderingState,
+        Progress { position, ordering }: &Progress,
         delivered: impl IntoIterator<Item = BlockRef>,
     ) {
         let horizon = ordering.horizon();
         let (ordering, delivered) = (ordering.encode(), delivered.into_iter().collect());
         let checkpoint = Checkpoint { statements: Vec::new(), ordering, delivered };
-        self.hold(state, checkpoint, (horizon, false));
+        self.hold(state, checkpoint, (*position, horizon, Kind::Checkpoint));
+    }
+
+    /// Keeps the state after the last commit, for which no quorum may ever vouch, for one who is past
+    /// `asker`. One such state is kept, and none where there is something better to show.
+    pub fn on_standstill(&mut self, state: &mut State, asker: CommitIndex) {
+        let last = state.commit();
+        let is_known = self.held.iter().any(|held| held.commit == last);
+        if last <= asker || is_known || self.certified_after(asker, state).is_some() {
+            return;
+        }
+        let Some((Progress { position, ordering }, delivered)) = execution::progress(state) else {
+            return;
+        };
+        self.held.retain(|held| {
+            let stays = held.kind != Kind::Present;
+            if !stays {
+                state.release(held.commit);
+            }
+            stays
+        });
+        let (horizon, ordering) = (ordering.horizon(), ordering.encode());
+        let delivered = delivered.into_iter().collect();
+        let checkpoint = Checkpoint { statements: Vec::new(), ordering, delivered };
+        self.hold(state, checkpoint, (position, horizon, Kind::Present));
     }
 
     /// Keeps the state after the last commit, which ended an epoch, and forgets those of that epoch:
@@ -72,7 +112,7 @@ impl Offering {
         }
         let (statements, ordering, delivered) = (Vec::new(), Vec::new(), Vec::new());
         let checkpoint = Checkpoint { statements, ordering, delivered };
-        self.hold(state, checkpoint, (Round(0), true));
+        self.hold(state, checkpoint, (Position(0), Round(0), Kind::Certified)); // the plan has both
     }
 
     /// A quorum signed the checkpoint of this commit: older ones go, but for one that is being fetched.
@@ -86,12 +126,12 @@ impl Offering {
             return;
         };
         certified.checkpoint.statements = statements;
-        certified.is_certified = true;
+        certified.kind = Kind::Certified;
         self.held.retain_mut(|held| {
             let is_asked_for = std::mem::take(&mut held.is_asked_for);
             held.outlived += u8::from(held.commit < commit);
             let is_in_use = is_asked_for && state.has_version(held.commit);
-            let may_stay = held.is_certified && held.outlived < OUTLIVED_MAX;
+            let may_stay = held.kind == Kind::Certified && held.outlived < OUTLIVED_MAX;
             let stays = held.commit >= commit || (is_in_use && may_stay);
             if !stays {
                 state.release(held.commit);
@@ -117,11 +157,21 @@ impl Offering {
         });
         let shown: Vec<SignedPlan> = fitting.cloned().collect();
         let is_all = shown.len() == later.count();
-        let certified = self.held.iter().rev().filter(|held| held.is_certified);
-        let mut newest =
-            certified.filter(|held| held.commit > commit && state.has_version(held.commit));
-        let checkpoint = newest.next().filter(|_| is_all).map(|held| held.checkpoint.clone());
-        Offer { plans: shown, checkpoint }
+        let certified = self.certified_after(commit, state).filter(|_| is_all);
+        let last = self.held.back().filter(|held| held.commit == state.commit());
+        let is_bare = certified.is_none() && is_all && state.commit() > commit;
+        let last = last.filter(|held| is_bare && held.kind != Kind::Certified);
+        Offer {
+            plans: shown,
+            checkpoint: certified.map(|held| held.checkpoint.clone()),
+            present: last.map(|held| held.present(state)),
+        }
+    }
+
+    /// The newest state that a quorum vouches for and one who is past `commit` may fetch.
+    fn certified_after(&self, commit: CommitIndex, state: &State) -> Option<&Held> {
+        let certified = self.held.iter().filter(|held| held.kind == Kind::Certified);
+        certified.rev().find(|held| held.commit > commit && state.has_version(held.commit))
     }
 
     /// Who goes on from a state that is kept needs nothing of the log up to this round.
@@ -141,22 +191,32 @@ impl Offering {
         &mut self,
         state: &mut State,
         checkpoint: Checkpoint,
-        (horizon, is_certified): (Round, bool),
+        (position, horizon, kind): (Position, Round, Kind),
     ) {
         let Some(commit) = state.hold() else { return };
         self.held.push_back(Held {
             commit,
+            position,
             horizon,
             checkpoint,
-            is_certified,
+            kind,
             is_asked_for: false,
             outlived: 0,
         });
         while self.held.len() > HELD_MAX {
-            let newest = self.held.iter().rposition(|held| held.is_certified);
+            let newest = self.held.iter().rposition(|held| held.kind == Kind::Certified);
             let oldest = self.held.remove(usize::from(newest == Some(0)));
             oldest.into_iter().for_each(|held| state.release(held.commit));
         }
+    }
+}
+
+impl Held {
+    /// As the state of one who stands there.
+    fn present(&self, state: &State) -> Present {
+        let Checkpoint { ordering, delivered, .. } = self.checkpoint.clone();
+        let (commit, position) = (self.commit, self.position);
+        Present { commit, position, state: state.root(), ordering, delivered }
     }
 }
 

@@ -383,8 +383,9 @@ impl Replica {
         self.on_deferred(std::mem::take(&mut executed.deferred), out);
         if checkpoint_of(committed, &executed).is_some() {
             let state = self.execution.state_mut();
-            let (_, delivered) = execution::progress(state).unwrap_or_else(|| unreachable!());
-            self.offering.on_checkpoint(state, &committed.state, delivered);
+            let (progress, delivered) =
+                execution::progress(state).unwrap_or_else(|| unreachable!());
+            self.offering.on_checkpoint(state, &progress, delivered);
         }
         let signed = self.sign_commit(committed, &executed);
         let mut findings = self.statements.state(signed);

@@ -6,7 +6,8 @@
 //! or keeps a newer one; then the fetching ends.
 //!
 //! The others show which states they keep ([`TransferMessage::Offer`]); the newest that `f+1` of them
-//! show is fetched from all of them at once. It is a tree of digests, fetched from the root downwards:
+//! show is fetched from all of them at once. Of those that keep none, since they were restarted, `f+1`
+//! that stand at the same commit will do. It is a tree of digests, fetched from the root downwards:
 //! what the own state already has at a place is skipped, what it has too much goes, and what it lacks
 //! is asked for by its path. So nothing is fetched twice: not after a restart, not when the state
 //! sought is forgotten meanwhile and a newer one takes its place, and a state that differs in one entry
@@ -15,7 +16,7 @@
 //! | message | sent when | believed when |
 //! |---|---|---|
 //! | `Ask` | the own state will not do; once a second | - |
-//! | `Offer` | asked | a quorum signed the checkpoint's statement, or the epoch's plan |
+//! | `Offer` | asked | a quorum signed the checkpoint's statement, or the epoch's plan; where one stands, of `f+1` |
 //! | `Want` | a peer is free, one at a time each | - |
 //! | `Have` | asked | each node and value has the digest that the node above names |
 //!
@@ -69,6 +70,8 @@ pub struct Transfer {
     /// States shown and not yet chosen from; when to choose.
     offers: BTreeMap<ReplicaId, Target>,
     choose_at: Time,
+    /// Where others stand who keep no state that a quorum signed.
+    presents: BTreeMap<ReplicaId, Target>,
     fetch: Option<Fetch>,
     /// When to look again.
     next: Option<Time>,
@@ -107,6 +110,7 @@ impl Transfer {
             ask_at: Time(0),
             offers: BTreeMap::new(),
             choose_at: Time(u64::MAX),
+            presents: BTreeMap::new(),
             fetch: None,
             next: Some(Time(0)),
         }
@@ -152,12 +156,32 @@ impl Transfer {
         if shown < last.plan.epoch {
             return Ok(()); // by now others have shown a later epoch
         }
-        let offer = Offer { plans: Vec::new(), checkpoint: offer.checkpoint };
-        if let Some(target) = Target::judge(last, keyring, offer)? {
+        let Offer { checkpoint, present, .. } = offer;
+        let offer = Offer { plans: Vec::new(), checkpoint, present: None };
+        let certified = Target::judge(last, keyring, offer)?;
+        let present = present.map(|present| Target::shown(last, keyring, present));
+        let present = present.transpose()?.filter(|_| certified.is_none());
+        if let Some(target) = certified.or_else(|| self.vouched(from, present)) {
             let plans = self.plans.clone();
             self.on_target(now, from, Target { plans, ..target });
         }
         Ok(())
+    }
+
+    /// Takes it that `from` stands there. The state, if enough stand there with it.
+    fn vouched(&mut self, from: ReplicaId, present: Option<Target>) -> Option<Target> {
+        let Some(present) = present.filter(|_| self.peers.contains_key(&from)) else {
+            self.presents.remove(&from);
+            return None;
+        };
+        let others = self.presents.iter().filter(|(member, _)| **member != from);
+        let alike = 1 + others.filter(|(_, other)| other.is_as(&present)).count();
+        self.presents.insert(from, present.clone());
+        let needed = match mutants::is_active("place_of_one_believed") {
+            true => 1,
+            false => self.group.one_correct(),
+        };
+        (alike >= needed).then_some(present)
     }
 
     /// Takes a state that `from` shows, checked. Unasked ones have no effect.
@@ -218,6 +242,7 @@ impl Transfer {
         if now < self.choose_at {
             return false;
         }
+        self.presents.clear();
         let newest = std::mem::take(&mut self.offers).into_values();
         self.choose_at = Time(u64::MAX);
         let Some(target) = newest.max_by_key(|target| target.commit) else { return false };

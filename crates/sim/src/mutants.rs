@@ -163,6 +163,11 @@ pub const ALL: &[Planted] = &[
         ],
     ),
     planted("parking_unbounded", "any number of blocks may wait for their parents", &[]),
+    planted(
+        "place_of_one_believed",
+        "one member's word about where it stands makes a state",
+        &[(TRANSFER, "where_members_stand_is_believed_of_f_plus_1_that_stand_there")],
+    ),
     core(
         "quorum_lowered",
         "one vote less than a quorum decides",

@@ -8,7 +8,7 @@ use ravelin_model::{ReplicaId, Time};
 use ravelin_multicast::Message;
 
 use crate::intruder::{Mute, Rewrite, Twins, Wrapped, equivocate};
-use crate::network::{Cluster, Core, shuffled, steady};
+use crate::network::{Cluster, Core, Disk, shuffled, steady};
 
 const INTRUDER: ReplicaId = ReplicaId(3);
 
@@ -50,6 +50,44 @@ fn an_equivocator_is_exposed_and_excluded_and_stops_nobody() {
     }
 }
 
+/// A proven forker and one that is down are more than `f`: nothing can be committed by the other two,
+/// although their blocks are enough for a round. Their waits double instead.
+#[test]
+fn two_that_are_left_fill_no_memory_and_go_on_when_the_third_is_back() {
+    for (seed, disk) in [(0, Disk::Log), (1, Disk::Checkpoint)] {
+        let forks = Rc::new(Cell::new(false));
+        let mut cluster = rewritten(seed, |cluster| {
+            let keyring = cluster.keys.keyring.clone();
+            let mut fork = equivocate(keyring, cluster.keys.key(INTRUDER), vec![ReplicaId(0)]);
+            let forks = Rc::clone(&forks);
+            Box::new(move |to, message| match forks.get() {
+                true => fork(to, message),
+                false => vec![message],
+            })
+        });
+        work(&mut cluster, 20);
+        // The others learn not to wait for this one, and then lose another.
+        cluster.crash(2);
+        for number in 1_000..1_100 {
+            cluster.request(0, number);
+            cluster.run_for(Duration::from_millis(20));
+        }
+        forks.set(true);
+        let before = cluster.core(0).round().0;
+        for number in 2_000..2_300 {
+            cluster.request(0, number);
+            cluster.run_for(Duration::from_secs(2));
+        }
+        assert!(cluster.checker.proven.contains(&INTRUDER), "seed {seed}");
+        let rounds = cluster.core(0).round().0 - before;
+        assert!(rounds < 300, "seed {seed}: {rounds} rounds of which none can be decided");
+        cluster.restart(2, disk);
+        cluster.request(2, 3_000);
+        cluster.run_until_delivered(Duration::from_secs(20), (2_000..2_300).chain([3_000]));
+        work(&mut cluster, 40);
+    }
+}
+
 #[test]
 fn two_servers_with_one_key_are_exposed() {
     for seed in 0..20 {
@@ -70,7 +108,7 @@ fn two_servers_with_one_key_are_exposed() {
 
 #[test]
 fn an_exposed_member_stays_excluded_after_a_cold_start_long_after() {
-    for disk in [crate::network::Disk::Log, crate::network::Disk::Checkpoint] {
+    for disk in [Disk::Log, Disk::Checkpoint] {
         let mut cluster = rewritten(1, |cluster| {
             let half = vec![ReplicaId(0)];
             equivocate(cluster.keys.keyring.clone(), cluster.keys.key(INTRUDER), half)

@@ -5,6 +5,8 @@ use ravelin_model::{
     CommitStatement, Digest, Position, ReplicaId, ServiceId, ServiceStores as _, Suspicion, Time,
 };
 
+use ravelin_multicast::OrderingState;
+
 use super::*;
 use crate::replica::epoch_start;
 use crate::state::MemoryBackend;
@@ -22,6 +24,10 @@ fn state() -> State {
 fn ordering(world: &World, state: &State) -> OrderingState {
     let first = epoch_start(&world.keyring, &world.plan.plan);
     first.following(state.commit(), Time(7))
+}
+
+fn progress(world: &World, state: &State) -> Progress {
+    Progress { position: Position(4), ordering: ordering(world, state) }
 }
 
 fn delivered(world: &World) -> BTreeSet<BlockRef> {
@@ -53,8 +59,8 @@ fn statements(world: &World, state: &State, members: &[u16]) -> Vec<SignedStatem
 /// An offer of the last state, signed by `members`.
 fn offer(world: &World, state: &mut State, members: &[u16]) -> Offer {
     let mut offering = Offering::default();
-    let (ordering, commit) = (ordering(world, state), state.commit());
-    offering.on_checkpoint(state, &ordering, delivered(world));
+    let (progress, commit) = (progress(world, state), state.commit());
+    offering.on_checkpoint(state, &progress, delivered(world));
     offering.on_certified(state, commit, statements(world, state, members));
     offering.offer(std::slice::from_ref(&world.plan), (Epoch(1), CommitIndex(0)), state)
 }
@@ -112,8 +118,8 @@ fn nothing_is_offered_before_a_quorum_signed_it_nor_to_who_is_past_it() {
     let (world, mut state) = (World::new(4, 1), state());
     let plans = [world.plan.clone()];
     let mut offering = Offering::default();
-    let ordering = ordering(&world, &state);
-    offering.on_checkpoint(&mut state, &ordering, delivered(&world));
+    let progress = progress(&world, &state);
+    offering.on_checkpoint(&mut state, &progress, delivered(&world));
     let offered = |offering: &Offering, state: &State, commit| {
         offering.offer(&plans, (Epoch(1), CommitIndex(commit)), state).checkpoint
     };
@@ -132,8 +138,8 @@ fn a_state_that_is_asked_for_outlives_the_next_and_no_more_are_held_than_may_be(
         state.of(ServiceId::KV).put(b"key", commit.encode());
         state.finish_commit(CommitIndex(commit));
         if commit % 10 == 0 {
-            let ordering = ordering(&world, &state);
-            offering.on_checkpoint(&mut state, &ordering, delivered(&world));
+            let progress = progress(&world, &state);
+            offering.on_checkpoint(&mut state, &progress, delivered(&world));
             let signed = statements(&world, &state, &[0, 1, 2]);
             if commit < 250 {
                 offering.on_certified(&mut state, CommitIndex(commit), signed);
@@ -149,6 +155,60 @@ fn a_state_that_is_asked_for_outlives_the_next_and_no_more_are_held_than_may_be(
     assert!(!state.has_version(CommitIndex(10)));
     let newest = offering.offer(&[], (Epoch(1), CommitIndex(0)), &state).checkpoint.unwrap();
     assert_eq!(newest.statements[0].statement.commit, CommitIndex(240));
+}
+
+/// A state with the record of where its last commit left the order.
+fn recorded(world: &World, state: &mut State, commit: u64) {
+    state.of(ServiceId::KV).put(b"key", commit.encode());
+    let first = epoch_start(&world.keyring, &world.plan.plan);
+    let ordering = first.following(CommitIndex(commit), Time(7));
+    state.private_put(b"o", Progress { position: Position(4), ordering }.encode());
+    state.finish_commit(CommitIndex(commit));
+}
+
+#[test]
+fn who_keeps_no_state_that_a_quorum_signed_shows_where_it_stands() {
+    let (world, mut state) = (World::new(4, 1), state());
+    let plans = [world.plan.clone()];
+    let mut offering = Offering::default();
+    let offered = |offering: &Offering, state: &State, asker| {
+        offering.offer(&plans, (Epoch(1), CommitIndex(asker)), state)
+    };
+    recorded(&world, &mut state, 2);
+    assert_eq!(offered(&offering, &state, 1).present, None, "not yet");
+    offering.on_standstill(&mut state, CommitIndex(2));
+    assert_eq!(offered(&offering, &state, 1).present, None, "kept for nobody");
+    offering.on_standstill(&mut state, CommitIndex(1));
+    let present = offered(&offering, &state, 1).present.expect("it stands there");
+    assert_eq!((present.commit, present.position, present.state), {
+        (CommitIndex(2), Position(4), state.root())
+    });
+    assert_eq!(
+        offered(&offering, &state, 2),
+        Offer { plans: vec![], checkpoint: None, present: None }
+    );
+    // It can be fetched after the next commit, but is no place to stand any more; one is kept.
+    for commit in 3..90 {
+        recorded(&world, &mut state, commit);
+        assert_eq!(offered(&offering, &state, 1).present, None);
+        assert!(state.has_version(CommitIndex(commit - 1)));
+        offering.on_standstill(&mut state, CommitIndex(1));
+        assert_eq!(offering.held.len(), 1);
+    }
+    assert!(!state.has_version(CommitIndex(2)));
+    // A checkpoint is better.
+    recorded(&world, &mut state, 90);
+    let signed = statements(&world, &state, &[0, 1, 2]);
+    let progress = progress(&world, &state);
+    offering.on_checkpoint(&mut state, &progress, delivered(&world));
+    offering.on_certified(&mut state, CommitIndex(90), signed);
+    recorded(&world, &mut state, 91);
+    offering.on_standstill(&mut state, CommitIndex(80));
+    assert!(offered(&offering, &state, 80).checkpoint.is_some());
+    assert_eq!(offered(&offering, &state, 80).present, None);
+    offering.on_standstill(&mut state, CommitIndex(90));
+    let present = offered(&offering, &state, 90).present.expect("of no use to that one");
+    assert_eq!(present.commit, CommitIndex(91));
 }
 
 #[test]
@@ -188,9 +248,9 @@ fn nobody_keeps_a_state_and_the_log_above_it_for_ever() {
     let mut offering = Offering::default();
     for commit in 2..60 {
         state.finish_commit(CommitIndex(commit));
-        let order =
-            OrderingState { leader_round: Round(1000 * commit), ..ordering(&world, &state) };
-        offering.on_checkpoint(&mut state, &order, delivered(&world));
+        let mut progress = progress(&world, &state);
+        progress.ordering.leader_round = Round(1000 * commit);
+        offering.on_checkpoint(&mut state, &progress, delivered(&world));
         let signed = statements(&world, &state, &[0, 1, 2]);
         offering.on_certified(&mut state, CommitIndex(commit), signed);
         offering.on_want(CommitIndex(2));

@@ -18,6 +18,8 @@ use crate::transfer::{Sent, Target, Transfer};
 const STALLED_MAX: Duration = Duration::from_secs(5);
 /// Shortest pause between two offers to one peer.
 const OFFER_PAUSE: Duration = Duration::from_millis(500);
+/// How long nothing was committed before a replica shows where it stands.
+const STANDING_MIN: Duration = Duration::from_millis(500);
 /// Commits that a replica makes up for about as fast as it does for one round.
 const COMMITS_OF_ROUND: u64 = 2;
 
@@ -30,6 +32,8 @@ pub(super) struct Transfers {
     under_way: Option<Transfer>,
     /// The commit at which this replica stands, and since when, while it is behind.
     stalled: Option<(CommitIndex, Time)>,
+    /// The last commit when this replica was last asked for a state, and since when it was that.
+    standing: Option<(CommitIndex, Time)>,
     /// When each peer was last offered something.
     offered: BTreeMap<ReplicaId, Time>,
     /// How many states were fetched in this life.
@@ -108,6 +112,7 @@ impl Replica {
                 let is_due = last.is_none_or(|last| now.since(*last) >= OFFER_PAUSE);
                 if is_due && from != self.own && !self.is_fetching() {
                     self.transfers.offered.insert(from, now);
+                    self.keep_if_standing(now, commit);
                     let state = self.execution.state();
                     let offer = self.offering.offer(&self.plans, (epoch, commit), state);
                     let offer = TransferMessage::Offer(Box::new(offer));
@@ -133,6 +138,16 @@ impl Replica {
                     self.on_suspicion(from, suspicion, out);
                 }
             }
+        }
+    }
+
+    /// Keeps the state as it is for one who is past `asker`, if nothing changes it.
+    fn keep_if_standing(&mut self, now: Time, asker: CommitIndex) {
+        let commit = self.execution.state().commit();
+        let since = self.transfers.standing.filter(|(at, _)| *at == commit);
+        let (_, since) = *self.transfers.standing.insert(since.unwrap_or((commit, now)));
+        if now.since(since) >= STANDING_MIN && !self.has_ended() {
+            self.offering.on_standstill(self.execution.state_mut(), asker);
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use ravelin_crypto::{Keyring, check_successor};
-use ravelin_model::transfer::{Checkpoint, Offer};
+use ravelin_model::transfer::{Checkpoint, Offer, Present};
 use ravelin_model::{
     BlockRef, CommitIndex, Decode as _, Digest, Position, SignedPlan, Suspicion, mutants,
 };
@@ -57,6 +57,36 @@ impl Target {
         let mut target = witnessed.ok_or(Suspicion::BadState)?;
         target.plans = offer.plans;
         Ok(Some(target))
+    }
+
+    /// Where one member stands, in the epoch of `plan`: to be compared with what others say.
+    ///
+    /// # Errors
+    /// [`Suspicion::BadState`]: nobody can stand there.
+    pub fn shown(
+        plan: &SignedPlan,
+        keyring: &Keyring,
+        present: Present,
+    ) -> Result<Self, Suspicion> {
+        let keyring = Keyring::new(keyring.cluster(), plan, keyring.scheme().clone());
+        let keyring = keyring.map_err(|_| Suspicion::BadSignature)?;
+        let ordering = OrderingState::decode("ordering state", &present.ordering);
+        let ordering = ordering.map_err(|_| Suspicion::BadState)?;
+        let Present { commit, position, state, delivered, .. } = present;
+        if ordering.commit != commit || ordering.clocks.len() != keyring.group().size() {
+            return Err(Suspicion::BadState);
+        }
+        let (root, delivered) = (state, delivered.into_iter().collect());
+        Ok(Self { plans: Vec::new(), keyring, commit, position, root, ordering, delivered })
+    }
+
+    /// Whether it is the same state, at the same place in the order.
+    #[must_use]
+    pub fn is_as(&self, other: &Self) -> bool {
+        let place = |target: &Self| (target.commit, target.position, target.root);
+        place(self) == place(other)
+            && self.ordering == other.ordering
+            && self.delivered == other.delivered
     }
 
     /// The state in which the epoch of `plan` began.

@@ -1,5 +1,7 @@
-use ravelin_model::transfer::{Found, Spot, Wanted};
-use ravelin_model::{Encode as _, ServiceId, ServiceStores as _, StateBackend as _};
+use ravelin_model::transfer::{Found, Present, Spot, Wanted};
+use ravelin_model::{
+    BlockRef, Digest, Encode as _, ServiceId, ServiceStores as _, StateBackend as _,
+};
 
 use super::*;
 use crate::offering;
@@ -391,6 +393,65 @@ fn the_newest_of_what_enough_members_show_is_chosen() {
     run.advance();
     assert!(run.requests.iter().all(|(_, request)| request.commit == CommitIndex(5)));
     assert_eq!(run.requests.len(), 1, "there is one place to look at");
+}
+
+/// What a member shows that keeps no state which a quorum signed.
+fn standing(world: &World, other: &State, forge: impl FnOnce(&mut Present)) -> Offer {
+    let first = epoch_start(&world.keyring, &world.plan.plan);
+    let mut present = Present {
+        commit: other.commit(),
+        position: ravelin_model::Position(9),
+        state: other.root(),
+        ordering: first.following(other.commit(), Time(7)).encode(),
+        delivered: Vec::new(),
+    };
+    forge(&mut present);
+    Offer { plans: Vec::new(), checkpoint: None, present: Some(present) }
+}
+
+#[test]
+fn where_members_stand_is_believed_of_f_plus_1_that_stand_there() {
+    let mut own = State::open(Box::new(MemoryBackend::new()));
+    let (other, _) = state(0..40, 0);
+    let mut run = Run::new(&mut own);
+    let world = World::new(4, 1);
+    let here = (&world.plan, &world.keyring);
+    let show = |run: &mut Run<'_>, from, offer: Offer| {
+        run.transfer.on_offer(run.now, ReplicaId(from), here, offer)
+    };
+    let honest = |run: &Run<'_>| standing(&run.world, &other, |_| {});
+    let forgeries: [fn(&mut Present); 4] = [
+        |it| it.state = Digest([9; 32]),
+        |it| it.position.0 += 1,
+        |it| it.commit.0 += 1,
+        |it| it.delivered.push(BlockRef::genesis(ReplicaId(1), Digest([1; 32]))),
+    ];
+    for forge in forgeries {
+        run.now = run.now.after(ASK_PAUSE);
+        run.advance();
+        let false_one = standing(&run.world, &other, forge);
+        let _ = show(&mut run, 0, false_one);
+        let offer = honest(&run);
+        assert_eq!(show(&mut run, 1, offer), Ok(()));
+        run.now = run.now.after(OFFERS_PATIENCE);
+        assert!(!run.transfer.choose(run.now, run.own), "one member's word, after any time");
+    }
+    run.now = run.now.after(ASK_PAUSE);
+    run.advance();
+    for ill in [0, 20] {
+        let ill = standing(&run.world, &other, |it| it.ordering.truncate(ill));
+        assert_eq!(show(&mut run, 2, ill), Err(Suspicion::BadState));
+        run.now = run.now.after(ASK_PAUSE);
+        run.advance();
+    }
+    for member in [1, 2] {
+        let offer = honest(&run);
+        assert_eq!(show(&mut run, member, offer), Ok(()));
+    }
+    assert!(run.transfer.choose(run.now.after(OFFERS_PATIENCE), run.own));
+    run.own.begin_fetching();
+    let (done, _) = run.run(&other, [Peer::Liar, Peer::Correct, Peer::Correct], 4000);
+    assert_eq!(done.expect("all of it").root, other.root());
 }
 
 #[test]

@@ -22,10 +22,11 @@ impl Intruder for FalseState {
                 serve(scene, to, &request);
             }
             Deed::Act(Action::Send(to, Message::Transfer(TransferMessage::Offer(mut offer)))) => {
-                match scene.means.dice.below(4) {
+                match scene.means.dice.below(5) {
                     0 => drop(offer.plans.pop()),
                     1 => forge_checkpoint(scene, &mut offer.checkpoint),
                     2 => offer.checkpoint = None,
+                    3 => offer.present.iter_mut().for_each(|it| it.state = Digest([7; 32])),
                     _ => {}
                 }
                 scene.act();

@@ -77,6 +77,32 @@ fn who_gets_no_further_by_blocks_fetches_the_state() {
     assert_eq!(cluster.replica(3).fetched_count(), 1, "the logs do not reach back");
 }
 
+/// Who keeps a state to be shown forgets that with a restart, and the next one never comes where every
+/// commit needs the one who fetches: one of four is gone for good here.
+#[test]
+fn those_who_were_all_restarted_show_where_they_stand() {
+    let mut seen = 0;
+    for seed in 0..6 {
+        let (mut cluster, session) = away(seed, 20);
+        cluster.start(3);
+        while !cluster.replica(3).is_fetching() {
+            cluster.step();
+        }
+        for id in [1, 0, 2] {
+            cluster.crash(id);
+        }
+        for id in [0, 2] {
+            cluster.start(id);
+        }
+        seen += u64::from(cluster.replica(3).is_fetching());
+        cluster.run_until("it is back", is_back);
+        work(&mut cluster, session, 150..170);
+        assert_eq!(cluster.replica(3).fetched_count(), 1, "seed {seed}");
+        assert!(cluster.nodes.iter().all(|node| node.accused.is_empty()), "seed {seed}");
+    }
+    assert!(seen > 3);
+}
+
 /// Without its disk it has the state of the others first, and another key after that.
 #[test]
 fn who_lost_everything_gets_the_state_and_another_key() {
@@ -280,7 +306,7 @@ fn shown_by_clients(cluster: &Cluster) -> Message {
         ordering: progress.ordering.encode(),
         delivered: delivered.into_iter().collect(),
     };
-    let offer = Offer { plans: Vec::new(), checkpoint: Some(checkpoint) };
+    let offer = Offer { plans: Vec::new(), checkpoint: Some(checkpoint), present: None };
     Message::Transfer(TransferMessage::Offer(Box::new(offer)))
 }
 
@@ -387,7 +413,7 @@ fn plans_that_do_not_fit_into_one_offer_come_with_the_next() {
     let begun = Checkpoint { statements: vec![], ordering: vec![], delivered: vec![] };
     let offer = |plan: usize, is_last| {
         let checkpoint = Some(begun.clone()).filter(|_| is_last);
-        Offer { plans: vec![plans[plan].clone()], checkpoint }
+        Offer { plans: vec![plans[plan].clone()], checkpoint, present: None }
     };
     let group = cluster.world.keyring.group();
     let mut transfer = crate::transfer::Transfer::new(group, ReplicaId(3), CommitIndex(0));
