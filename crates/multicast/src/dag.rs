@@ -156,12 +156,13 @@ impl Dag {
         self.widths.last_key_value().map_or(self.horizon, |(round, _)| *round)
     }
 
-    /// The newest block of `author` up to `round`; one below the horizon only if it is its newest
-    /// of all.
+    /// The newest block of `author` up to `round` that is here or counts as present; one below the
+    /// horizon only if it is its newest of all.
     #[must_use]
     pub fn newest_until(&self, author: ReplicaId, round: Round) -> Option<BlockRef> {
         let newest = *self.newest.get(author.index())?;
-        if newest.round <= round {
+        // A log may tell of a block whose parents it holds no more.
+        if newest.round <= round && self.has(&newest) {
             return Some(newest);
         }
         let chain = self.chains.get(author.index())?;

@@ -118,3 +118,18 @@ fn the_newest_block_of_a_silent_member_outlives_the_horizon() {
     assert_eq!(dag.newest_header(D), Some(d3.signed_header()));
     assert_eq!(dag.newest_until(D, Round(4)), Some(d3.reference()));
 }
+
+/// What a log tells of may lack its parents: a next block must not build on it.
+#[test]
+fn a_block_that_is_only_known_of_is_no_newest_one_to_build_on() {
+    let drawing = four(DRAWN);
+    let mut dag = view(&drawing, &["B2"]);
+    let a1 = drawing.at("A1");
+    dag.remember(drawing.block("A4"));
+    assert_eq!(dag.newest(A), Some(drawing.at("A4")));
+    assert_eq!(dag.newest_until(A, Round(4)), Some(a1));
+    dag.forget(Round(1));
+    assert_eq!(dag.newest_until(A, Round(4)), None);
+    dag.forget(Round(4));
+    assert_eq!(dag.newest_until(A, Round(4)), Some(drawing.at("A4")), "it counts as present");
+}
