@@ -133,6 +133,13 @@ pub enum Wanted {
     },
     /// The entries with these paths.
     Entries(Vec<Digest>),
+    /// The entries with state keys from this one on, and below the other.
+    Range {
+        /// The first key.
+        from: Vec<u8>,
+        /// The end; without it, that of all keys.
+        until: Option<Vec<u8>>,
+    },
 }
 
 /// The answer to a [`StateRequest`].
@@ -154,6 +161,13 @@ pub enum Found {
     Entries(Vec<(Vec<u8>, Vec<u8>)>),
     /// The sender does not keep the state of that commit.
     Gone,
+    /// Of a range, entries as they are by now, ascending by key; some may be left out.
+    Range {
+        /// State key and value of each.
+        entries: Vec<(Vec<u8>, Vec<u8>)>,
+        /// Where the rest of the range begins, if there is more.
+        next: Option<Vec<u8>>,
+    },
 }
 
 #[cfg(test)]

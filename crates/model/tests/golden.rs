@@ -334,11 +334,17 @@ fn messages_about_the_state_are_golden() {
     check("peer_state_want_nodes", TransferMessage::Want(StateRequest { commit, wanted }));
     let wanted = Wanted::Entries(vec![digest(0xa1)]);
     check("peer_state_want_entries", TransferMessage::Want(StateRequest { commit, wanted }));
+    let (from, until) = (b"\x02key".to_vec(), Some(b"\x02kez".to_vec()));
+    let wanted = Wanted::Range { from, until };
+    check("peer_state_want_range", TransferMessage::Want(StateRequest { commit, wanted }));
     let [path, value, left, right] = [0xb1, 0xb2, 0xb3, 0xb4].map(digest);
     let found = Found::Nodes(vec![vec![StateNode { path, value, left, right }], vec![]]);
     check("peer_state_nodes", TransferMessage::Have(StateReply { commit, found }));
     let found = Found::Entries(vec![(b"\x02key".to_vec(), b"value".to_vec())]);
     check("peer_state_entries", TransferMessage::Have(StateReply { commit, found }));
+    let entries = vec![(b"\x02key".to_vec(), b"value".to_vec())];
+    let found = Found::Range { entries, next: Some(b"\x02key2".to_vec()) };
+    check("peer_state_range", TransferMessage::Have(StateReply { commit, found }));
     let found = Found::Gone;
     check("peer_state_gone", TransferMessage::Have(StateReply { commit, found }));
 }

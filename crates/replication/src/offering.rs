@@ -9,6 +9,7 @@
 //! committed they show where they stand, which is believed of `f+1` that stand there.
 
 use std::collections::VecDeque;
+use std::ops::ControlFlow;
 
 use crate::execution::{self, Progress};
 use crate::state::State;
@@ -31,6 +32,8 @@ pub const OUTLIVED_MAX: u8 = 8;
 pub const NODES_MAX: usize = 1024;
 /// Bytes of entries in one answer, beyond its first entry.
 pub const ENTRY_BYTES_MAX: usize = 128 << 10;
+/// Entries in one answer about a range.
+pub const RANGE_ENTRIES_MAX: usize = 1024;
 /// Bytes of plans in one offer.
 const PLANS_BYTES_MAX: usize = 1 << 20;
 
@@ -221,7 +224,7 @@ impl Held {
 }
 
 /// The part of `state` that `request` asks for, or the beginning of it. Cost: a lookup for each node,
-/// two reads of the backend for each entry.
+/// two reads of the backend for each entry by path; ranges are read in a row.
 #[must_use]
 pub fn answer(state: &State, request: &StateRequest) -> TransferMessage {
     let commit = request.commit;
@@ -251,8 +254,25 @@ pub fn answer(state: &State, request: &StateRequest) -> TransferMessage {
             }
             Found::Entries(shown)
         }
+        Wanted::Range { from, until } => range(state, from, until.as_deref()),
     };
     TransferMessage::Have(StateReply { commit, found })
+}
+
+/// The beginning of a range, as the state is by now.
+fn range(state: &State, from: &[u8], until: Option<&[u8]>) -> Found {
+    let (mut entries, mut next, mut left) = (Vec::new(), None, ENTRY_BYTES_MAX);
+    state.visit(from, until, &mut |key, value| {
+        let bytes = key.len() + value.len();
+        if entries.len() == RANGE_ENTRIES_MAX || (bytes > left && !entries.is_empty()) {
+            next = Some(key.to_vec());
+            return ControlFlow::Break(());
+        }
+        left = left.saturating_sub(bytes);
+        entries.push((key.to_vec(), value.to_vec()));
+        ControlFlow::Continue(())
+    });
+    Found::Range { entries, next }
 }
 
 const _: () = assert!(NODES_MAX * 128 + ENTRY_BYTES_MAX + PLANS_BYTES_MAX < PEER_MESSAGE_BYTES_MAX);

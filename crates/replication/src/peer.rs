@@ -10,7 +10,7 @@ use ravelin_model::{
 };
 use ravelin_multicast::{Dag, Message};
 
-use crate::transfer::{ENTRIES_MAX, SPOTS_MAX};
+use crate::transfer::{ENTRIES_MAX, RANGE_KEY_BYTES_MAX, SPOTS_MAX};
 
 /// Checks messages of peers in one batch of signatures: the verdicts, in order.
 ///
@@ -80,10 +80,14 @@ fn check_transfer(message: TransferMessage) -> Result<Message, Suspicion> {
         let fits = match &request.wanted {
             Wanted::Nodes { spots, .. } => spots.len() <= SPOTS_MAX,
             Wanted::Entries(paths) => paths.len() <= ENTRIES_MAX,
+            Wanted::Range { from, until } => {
+                let mut keys = until.iter().chain([from]);
+                keys.all(|key| key.len() <= RANGE_KEY_BYTES_MAX)
+            }
         };
         let are_places = match &request.wanted {
             Wanted::Nodes { spots, .. } => spots.iter().all(Spot::is_place),
-            Wanted::Entries(_) => true,
+            Wanted::Entries(_) | Wanted::Range { .. } => true,
         };
         match (fits, are_places) {
             (true, true) => {}

@@ -11,7 +11,8 @@
 //! what the own state already has at a place is skipped, what it has too much goes, and what it lacks
 //! is asked for by its path. So nothing is fetched twice: not after a restart, not when the state
 //! sought is forgotten meanwhile and a newer one takes its place, and a state that differs in one entry
-//! costs one entry.
+//! costs one entry. Where much is missing it is looked for in ranges of keys, which cost the others a
+//! fraction of it (`transfer/bulk.rs`).
 //!
 //! | message | sent when | believed when |
 //! |---|---|---|
@@ -27,6 +28,7 @@
 //! The tree of digests as in M. Castro, *Practical Byzantine Fault Tolerance* (thesis, 2001), section
 //! 5.3.2.
 
+mod bulk;
 mod fetch;
 mod target;
 
@@ -39,8 +41,9 @@ use ravelin_model::{CommitIndex, Epoch, Group, ReplicaId, SignedPlan, Suspicion,
 
 use crate::state::State;
 
-use fetch::Fetch;
+pub use bulk::{RANGE_KEY_BYTES_MAX, RANGES_FROM};
 pub use fetch::{ENTRIES_MAX, LEVELS_MAX, MISSING_MAX, SPOTS_MAX};
+use fetch::{Fetch, UnderWay};
 pub use target::Target;
 
 /// Pause between two questions for what the others keep.
@@ -73,6 +76,8 @@ pub struct Transfer {
     /// Where others stand who keep no state that a quorum signed.
     presents: BTreeMap<ReplicaId, Target>,
     fetch: Option<Fetch>,
+    /// As [`MISSING_MAX`].
+    missing_max: usize,
     /// When to look again.
     next: Option<Time>,
 }
@@ -112,6 +117,7 @@ impl Transfer {
             choose_at: Time(u64::MAX),
             presents: BTreeMap::new(),
             fetch: None,
+            missing_max: MISSING_MAX,
             next: Some(Time(0)),
         }
     }
@@ -238,7 +244,7 @@ impl Transfer {
 
     /// Chooses a state to fetch, once enough were shown; whether it did. [`State::begin_fetching`] must
     /// follow, before [`Self::advance`].
-    pub fn choose(&mut self, now: Time, state: &mut State) -> bool {
+    pub fn choose(&mut self, now: Time) -> bool {
         if now < self.choose_at {
             return false;
         }
@@ -247,8 +253,8 @@ impl Transfer {
         self.choose_at = Time(u64::MAX);
         let Some(target) = newest.max_by_key(|target| target.commit) else { return false };
         match &mut self.fetch {
-            Some(fetch) => fetch.redirect(target, state),
-            None => self.fetch = Some(Fetch::new(target)),
+            Some(fetch) => fetch.redirect(target),
+            None => self.fetch = Some(Fetch::new(target, self.missing_max)),
         }
         self.peers.values_mut().for_each(|peer| peer.is_without = false);
         true
@@ -291,13 +297,17 @@ impl Transfer {
                 peer.has_kept_waiting(now);
             }
         }
+        let mut under_way = UnderWay::default();
+        let asked = self.peers.values().filter_map(|peer| peer.asked.as_ref());
+        asked.for_each(|(asked, _)| under_way.note(asked));
         let peers = self.peers.iter_mut();
         let mut free: Vec<_> = peers.filter(|(_, peer)| peer.is_free(now)).collect();
         // Who did not help comes last, and all in turn: else those who never answer may take the one
         // thing that is wanted from each other for ever.
         free.sort_by_key(|(_, peer)| (peer.rest, peer.asked_at));
         for (id, peer) in free {
-            if let Some(asked) = fetch.next(state) {
+            if let Some(asked) = fetch.next(under_way, state) {
+                under_way.note(&asked);
                 let request = StateRequest { commit: asked.commit(), wanted: asked.wanted() };
                 out.push((*id, TransferMessage::Want(request)));
                 let until = now.after(peer.patience.max(REPLY_PATIENCE));

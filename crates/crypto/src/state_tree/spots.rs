@@ -79,11 +79,6 @@ impl StateTree {
         self.clear_until(spot, None)
     }
 
-    /// Removes one path, if the tree holds it.
-    pub fn remove_path_of(&mut self, path: &Digest) {
-        self.remove_at(&Path(path.0));
-    }
-
     /// The value digest under a path.
     #[must_use]
     pub fn value_at(&self, path: &Digest) -> Option<Digest> {

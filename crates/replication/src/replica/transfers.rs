@@ -181,7 +181,7 @@ impl Replica {
         if !self.is_fetching() {
             transfer.pass(self.execution.state().commit());
         }
-        if transfer.choose(now, self.execution.state_mut()) && !self.is_fetching() {
+        if transfer.choose(now) && !self.is_fetching() {
             self.execution.state_mut().begin_fetching();
             self.ordering.end();
             self.status = Status::Fetching;

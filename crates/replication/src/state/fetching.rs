@@ -63,6 +63,14 @@ impl State {
         present.filter(is_it).or_else(|| self.former_entry(commit, path))
     }
 
+    /// Visits the public entries after the last commit with `from <= key`, below `until` if given, in
+    /// key order until `visit` breaks.
+    pub fn visit(&self, from: &[u8], until: Option<&[u8]>, visit: &mut Visit<'_>) {
+        let end: &[u8] = &[COMMIT];
+        let until = until.map_or(end, |until| until.min(end));
+        self.running.backend().scan(from, Some(until), visit);
+    }
+
     /// The entry with this path after `commit`, which has changed since.
     fn former_entry(&self, commit: CommitIndex, path: &Digest) -> Option<StateEntry> {
         let removed = self.versions.removed_since(commit, path).cloned();
@@ -116,13 +124,6 @@ impl State {
         let gone = self.versions.tree_mut().clear(spot);
         self.erase(&gone);
         gone
-    }
-
-    /// Gives up entries that were agreed on and never came: the state sought may hold others there.
-    pub fn unsettle(&mut self, paths: &[Digest]) {
-        let tree = self.versions.tree_mut();
-        paths.iter().for_each(|path| tree.remove_path_of(path));
-        self.erase(paths); // what an earlier state had there
     }
 
     /// Stores entries of the state being fetched, whose digests were checked.

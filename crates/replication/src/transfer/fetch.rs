@@ -8,6 +8,7 @@ use ravelin_model::wire::StateNode;
 use ravelin_model::{CommitIndex, Digest, Suspicion, mutants};
 
 use super::Target;
+use super::bulk::{Bulk, Range};
 use crate::state::{State, StateEntry};
 
 /// Places in one request.
@@ -20,8 +21,8 @@ const LEVELS_OF_DIFFERENCE: u8 = 2;
 const MANY_DIFFER: usize = 256;
 /// Entries in one request.
 pub const ENTRIES_MAX: usize = 256;
-/// Entries agreed on and still to come, beyond which no further places are looked at.
-pub const MISSING_MAX: usize = 16 << 10;
+/// Entries agreed on and still to come, beyond which no further places are looked at: 48 MiB of paths.
+pub const MISSING_MAX: usize = 1 << 20;
 
 /// The fetching of a target.
 #[derive(Debug)]
@@ -29,8 +30,15 @@ pub(super) struct Fetch {
     target: Target,
     /// Places where the own state differs, with the digests that they are to have; the deepest last.
     frontier: Vec<(Spot, Digest)>,
-    /// Paths in the own tree whose values are still to come, and asked of nobody.
-    missing: BTreeSet<Digest>,
+    /// Paths in the own tree whose values are still to come, and asked of nobody by path.
+    pub(super) missing: BTreeSet<Digest>,
+    /// The ranges of keys in which most of them are looked for.
+    bulk: Bulk,
+    /// As [`MISSING_MAX`].
+    missing_max: usize,
+    /// Whether another state took the place of the first, and its places are not all looked at yet: it
+    /// may not have what is missing of that.
+    is_redirected: bool,
 }
 
 /// A request under way.
@@ -38,6 +46,21 @@ pub(super) struct Fetch {
 pub(super) enum Asked {
     Nodes { commit: CommitIndex, levels: u8, spots: Vec<(Spot, Digest)> },
     Entries { commit: CommitIndex, entries: Vec<(Digest, Digest)> },
+    Range { commit: CommitIndex, range: Range },
+}
+
+/// What the peers are asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct UnderWay {
+    nodes: bool,
+    ranges: bool,
+}
+
+impl UnderWay {
+    pub(super) fn note(&mut self, asked: &Asked) {
+        self.nodes |= matches!(asked, Asked::Nodes { .. });
+        self.ranges |= matches!(asked, Asked::Range { .. });
+    }
 }
 
 /// What came of an answer.
@@ -51,7 +74,9 @@ pub(super) enum Taken {
 impl Asked {
     pub(super) fn commit(&self) -> CommitIndex {
         match self {
-            Self::Nodes { commit, .. } | Self::Entries { commit, .. } => *commit,
+            Self::Nodes { commit, .. }
+            | Self::Entries { commit, .. }
+            | Self::Range { commit, .. } => *commit,
         }
     }
 
@@ -64,14 +89,18 @@ impl Asked {
             Self::Entries { entries, .. } => {
                 Wanted::Entries(entries.iter().map(|(path, _)| *path).collect())
             }
+            Self::Range { range, .. } => {
+                Wanted::Range { from: range.from.clone(), until: range.until.clone() }
+            }
         }
     }
 }
 
 impl Fetch {
-    pub(super) fn new(target: Target) -> Self {
+    pub(super) fn new(target: Target, missing_max: usize) -> Self {
         let frontier = vec![(Spot::ROOT, target.root)];
-        Self { target, frontier, missing: BTreeSet::new() }
+        let (missing, bulk) = (BTreeSet::new(), Bulk::default());
+        Self { target, frontier, missing, bulk, missing_max, is_redirected: false }
     }
 
     pub(super) fn commit(&self) -> CommitIndex {
@@ -82,21 +111,22 @@ impl Fetch {
         self.target
     }
 
-    /// Goes on with another state; what was fetched stays. What was agreed on and has not come is looked
-    /// for anew: the other state may not have it, and its holders must not be asked for what they never
-    /// showed.
-    pub(super) fn redirect(&mut self, target: Target, state: &mut State) {
+    /// Goes on with another state; what was fetched stays, and so does what was agreed on. Its holders
+    /// must not be asked for what they never showed: first for its places, then for what is missing.
+    pub(super) fn redirect(&mut self, target: Target) {
         self.frontier = vec![(Spot::ROOT, target.root)];
         self.target = target;
-        let missing: Vec<Digest> = std::mem::take(&mut self.missing).into_iter().collect();
-        state.unsettle(&missing);
+        self.is_redirected = true;
     }
 
-    /// What to ask for next.
-    pub(super) fn next(&mut self, state: &mut State) -> Option<Asked> {
+    /// What to ask for next, while this is under way.
+    pub(super) fn next(&mut self, under_way: UnderWay, state: &mut State) -> Option<Asked> {
         let commit = self.target.commit;
-        let is_full = self.missing.len() >= MISSING_MAX || self.frontier.is_empty();
-        if self.missing.len() >= ENTRIES_MAX || (is_full && !self.missing.is_empty()) {
+        if let Some(range) = self.bulk.next(self.missing.len()) {
+            return Some(Asked::Range { commit, range });
+        }
+        self.is_redirected &= under_way.nodes || !self.frontier.is_empty();
+        if self.wants_entries(under_way) {
             let mut entries = Vec::with_capacity(ENTRIES_MAX);
             while entries.len() < ENTRIES_MAX
                 && let Some(path) = self.missing.pop_first()
@@ -104,6 +134,9 @@ impl Fetch {
                 entries.extend(state.value_at(&path).map(|value| (path, value)));
             }
             return (!entries.is_empty()).then_some(Asked::Entries { commit, entries });
+        }
+        if self.missing.len() >= self.missing_max && !self.is_redirected {
+            return None; // ranges of them are under way
         }
         let mut spots = Vec::new();
         let mut are_empty = None;
@@ -126,6 +159,14 @@ impl Fetch {
         (!spots.is_empty()).then_some(Asked::Nodes { commit, levels, spots })
     }
 
+    /// Whether to ask for entries by path now. All places come first: then all that is missing is known,
+    /// and if it is much there are ranges for it.
+    fn wants_entries(&self, under_way: UnderWay) -> bool {
+        let are_places_known = self.frontier.is_empty() && !under_way.nodes;
+        let is_full = self.missing.len() >= self.missing_max || are_places_known;
+        is_full && !self.is_redirected && !under_way.ranges && !self.missing.is_empty()
+    }
+
     /// Takes back a request that was not answered.
     pub(super) fn give_back(&mut self, asked: Asked, state: &mut State) {
         match asked {
@@ -133,7 +174,8 @@ impl Fetch {
                 self.frontier.extend(spots);
             }
             Asked::Nodes { .. } => {}
-            Asked::Entries { commit, entries } => self.miss(commit, &entries, state),
+            Asked::Entries { entries, .. } => self.miss(&entries, state),
+            Asked::Range { range, .. } => self.bulk.give_back(range),
         }
     }
 
@@ -155,10 +197,13 @@ impl Fetch {
             (Asked::Nodes { levels, spots, .. }, Found::Nodes(shown)) => {
                 self.take_nodes((levels, spots), shown, state)
             }
-            (Asked::Entries { commit, entries }, Found::Entries(shown)) => {
-                self.take_entries((commit, entries), shown, state)
+            (Asked::Entries { entries, .. }, Found::Entries(shown)) => {
+                self.take_entries(&entries, shown, state)
             }
-            (asked, Found::Nodes(_) | Found::Entries(_)) => {
+            (Asked::Range { range, .. }, Found::Range { entries, next }) => {
+                self.take_range(range, entries, next, state)
+            }
+            (asked, Found::Nodes(_) | Found::Entries(_) | Found::Range { .. }) => {
                 self.give_back(asked, state);
                 Err(Suspicion::BadState)
             }
@@ -242,7 +287,7 @@ impl Fetch {
 
     fn take_entries(
         &mut self,
-        (commit, asked): (CommitIndex, Vec<(Digest, Digest)>),
+        asked: &[(Digest, Digest)],
         shown: Vec<StateEntry>,
         state: &mut State,
     ) -> Result<Taken, Suspicion> {
@@ -252,9 +297,12 @@ impl Fetch {
         };
         let good = asked.iter().zip(&shown).take_while(is_one).count();
         let is_good = good == shown.len();
-        self.miss(commit, asked.get(good..).unwrap_or_default(), state);
+        self.miss(asked.get(good..).unwrap_or_default(), state);
+        if self.frontier.is_empty() || self.missing.len() >= self.missing_max / 2 {
+            self.bulk.begin(self.missing.len(), shown.get(..good).unwrap_or_default());
+        }
         // What was asked for an earlier state may be no part of this one.
-        let entries = shown.into_iter().take(good).zip(&asked);
+        let entries = shown.into_iter().take(good).zip(asked);
         let entries = entries.filter(|(_, (path, value))| state.value_at(path) == Some(*value));
         let entries: Vec<StateEntry> = entries.map(|(entry, _)| entry).collect();
         state.store(entries);
@@ -265,14 +313,32 @@ impl Fetch {
         }
     }
 
-    /// Asks again for entries of the state after `commit`, as far as they are still agreed on. If another
-    /// state is sought by now, they are looked for anew.
-    fn miss(&mut self, commit: CommitIndex, entries: &[(Digest, Digest)], state: &mut State) {
-        let agreed = entries.iter().filter(|(path, value)| state.value_at(path) == Some(*value));
-        let agreed: Vec<Digest> = agreed.map(|(path, _)| *path).collect();
-        match commit == self.target.commit {
-            true => self.missing.extend(agreed),
-            false => state.unsettle(&agreed),
+    /// Takes what somebody has in a range: what of it is agreed on and missing.
+    fn take_range(
+        &mut self,
+        range: Range,
+        shown: Vec<StateEntry>,
+        next: Option<Vec<u8>>,
+        state: &mut State,
+    ) -> Result<Taken, Suspicion> {
+        if !range.may_hold(&shown, next.as_ref()) {
+            self.bulk.give_back(range);
+            return Err(Suspicion::BadState);
         }
+        let is_wanted = |(key, value): &StateEntry| {
+            let path = path_of(key);
+            state.value_at(&path) == Some(value_digest(value)) && self.missing.remove(&path)
+        };
+        let entries: Vec<StateEntry> = shown.into_iter().filter(is_wanted).collect();
+        let useful = entries.len();
+        state.store(entries);
+        self.bulk.go_on(range, next, useful);
+        Ok(if useful > 0 { Taken::Helped } else { Taken::Nothing })
+    }
+
+    /// Asks again for entries, as far as they are still agreed on.
+    fn miss(&mut self, entries: &[(Digest, Digest)], state: &State) {
+        let agreed = entries.iter().filter(|(path, value)| state.value_at(path) == Some(*value));
+        self.missing.extend(agreed.map(|(path, _)| *path));
     }
 }

@@ -49,6 +49,12 @@ enum Peer {
     Silent,
     /// Answers wrongly, each time in another way.
     Liar,
+    /// Says that it has nothing in a range.
+    Withholder,
+    /// Shows of a range what nobody wants, a little at a time and without end.
+    Dripper,
+    /// Shows wrong values in a range.
+    Poisoner,
 }
 
 struct Run<'a> {
@@ -58,6 +64,8 @@ struct Run<'a> {
     now: Time,
     requests: Vec<(ReplicaId, StateRequest)>,
     suspected: Vec<(ReplicaId, Suspicion)>,
+    /// Entries that were asked for by their paths.
+    asked_paths: usize,
     chance: Chance,
 }
 
@@ -67,7 +75,7 @@ impl<'a> Run<'a> {
         let transfer = Transfer::new(world.keyring.group(), OWN, CommitIndex(0));
         let now = Time(1_000_000);
         let (requests, suspected, chance) = (Vec::new(), Vec::new(), Chance(1));
-        Self { world, transfer, own, now, requests, suspected, chance }
+        Self { world, transfer, own, now, requests, suspected, asked_paths: 0, chance }
     }
 
     /// Two members show the last state of `other`, and it is chosen.
@@ -76,7 +84,7 @@ impl<'a> Run<'a> {
             let target = target(&self.world, other);
             self.transfer.on_target(self.now, ReplicaId(member), target);
         }
-        assert!(self.transfer.choose(self.now, self.own));
+        assert!(self.transfer.choose(self.now));
         self.own.begin_fetching();
     }
 
@@ -105,12 +113,18 @@ impl<'a> Run<'a> {
             }
             for (to, request) in std::mem::take(&mut self.requests) {
                 let peer = peers[to.index()];
+                if let Wanted::Entries(paths) = &request.wanted {
+                    self.asked_paths += paths.len();
+                }
                 let TransferMessage::Have(mut reply) = offering::answer(other, &request) else {
                     unreachable!()
                 };
                 match peer {
                     Peer::Silent => continue,
                     Peer::Liar => forge(&mut reply.found, &mut self.chance),
+                    Peer::Withholder => withhold(&mut reply.found),
+                    Peer::Poisoner => poison(&mut reply.found),
+                    Peer::Dripper => drip(&mut reply.found, &request.wanted),
                     Peer::Correct => answered += 1,
                 }
                 self.answer(to, reply);
@@ -122,6 +136,25 @@ impl<'a> Run<'a> {
                 .max(until.min(self.now.after(Duration::from_millis(50))));
         }
         (None, answered)
+    }
+}
+
+fn withhold(found: &mut Found) {
+    if let Found::Range { .. } = found {
+        *found = Found::Range { entries: Vec::new(), next: None };
+    }
+}
+
+fn poison(found: &mut Found) {
+    if let Found::Range { entries, .. } = found {
+        entries.iter_mut().for_each(|(_, value)| value.push(b'!'));
+    }
+}
+
+fn drip(found: &mut Found, wanted: &Wanted) {
+    if let (Found::Range { .. }, Wanted::Range { from, .. }) = (&found, wanted) {
+        let next = [from.as_slice(), &[0]].concat();
+        *found = Found::Range { entries: vec![(from.clone(), vec![9])], next: Some(next) };
     }
 }
 
@@ -141,6 +174,12 @@ fn forge(found: &mut Found, chance: &mut Chance) {
             0 => shown[0].1.push(1),
             1 => shown[0].0.push(1),
             _ => shown.extend(vec![shown[0].clone(); 300]),
+        },
+        Found::Range { entries, next } if !entries.is_empty() => match chance.below(4) {
+            0 => entries.reverse(),
+            1 => entries[0].0.clear(),
+            2 => entries.push((vec![255], vec![])),
+            _ => *next = Some(entries[0].0.clone()),
         },
         other => {
             *other = match chance.below(2) {
@@ -183,6 +222,41 @@ fn an_empty_replica_gets_all_of_the_state_and_only_that() {
     assert!(run.suspected.is_empty());
     assert!(answered < 120, "{answered}");
     check(own, &here, (&other, &there), &done);
+}
+
+#[test]
+fn most_of_a_large_state_comes_in_ranges_of_keys() {
+    let (other, there) = state(0..20_000, 1);
+    let (mut own, here) = state(0..100, 9);
+    let mut run = Run::new(&mut own);
+    run.choose(&other);
+    let (done, answered) = run.run(&other, [Peer::Correct; 3], 2000);
+    let done = done.expect("it has all");
+    assert!(run.suspected.is_empty());
+    let by_path: usize = run.asked_paths;
+    assert!(by_path < 3000, "{by_path} of 20,000 by their paths, {answered} answers");
+    check(own, &here, (&other, &there), &done);
+}
+
+#[test]
+fn whatever_is_left_out_of_ranges_or_put_in_comes_by_path() {
+    let (other, there) = state(0..6000, 1);
+    for peers in [
+        [Peer::Withholder; 3],
+        [Peer::Dripper; 3],
+        [Peer::Poisoner; 3],
+        [Peer::Poisoner, Peer::Correct, Peer::Withholder],
+        [Peer::Correct, Peer::Withholder, Peer::Dripper],
+        [Peer::Liar, Peer::Correct, Peer::Silent],
+    ] {
+        let (mut own, here) = state(3000..7000, 7);
+        let mut run = Run::new(&mut own);
+        run.choose(&other);
+        let (done, _) = run.run(&other, peers, 40_000);
+        let is_liar = |who: &ReplicaId| peers[who.index()] == Peer::Liar;
+        assert!(run.suspected.iter().all(|(who, _)| is_liar(who)), "{peers:?}");
+        check(own, &here, (&other, &there), &done.expect("it has all"));
+    }
 }
 
 #[test]
@@ -282,10 +356,11 @@ fn when_the_state_is_forgotten_a_newer_one_is_fetched_and_nothing_twice() {
 /// Where every value is another meanwhile, who keeps the newer state is not asked for the old ones.
 #[test]
 fn a_state_in_which_nothing_is_as_before_takes_the_place_of_the_one_sought() {
-    for steps in [5, 10, 20, 30] {
+    for (steps, missing_max) in [(5, 9000), (5, 300), (8, 1000), (8, 9000), (10, 300), (20, 300)] {
         let (mut other, there) = state(0..3000, 1);
         let (mut own, here) = state(0..2000, 5);
         let mut run = Run::new(&mut own);
+        run.transfer.missing_max = missing_max;
         run.choose(&other);
         run.run(&other, [Peer::Correct; 3], steps);
         let (none, _) = run.run(&other, [Peer::Correct, Peer::Silent, Peer::Correct], 1);
@@ -352,6 +427,7 @@ fn requests_and_what_is_remembered_of_them_are_bounded() {
     let (other, _) = state(0..40_000, 1);
     let (mut own, _) = state(0..0, 0);
     let mut run = Run::new(&mut own);
+    run.transfer.missing_max = 5000;
     run.choose(&other);
     for _ in 0..400 {
         run.advance();
@@ -365,6 +441,7 @@ fn requests_and_what_is_remembered_of_them_are_bounded() {
                     assert!(paths.len() <= ENTRIES_MAX);
                     continue; // never answered
                 }
+                Wanted::Range { .. } => panic!("nobody knows yet where keys lie"),
             }
             let TransferMessage::Have(reply) = offering::answer(&other, &request) else { panic!() };
             assert!(TransferMessage::Have(reply.clone()).encode().len() < 200 << 10);
@@ -372,9 +449,8 @@ fn requests_and_what_is_remembered_of_them_are_bounded() {
         }
         run.now = run.now.after(Duration::from_millis(300));
     }
-    let told = format!("{:?}", run.transfer);
-    let missing = told.matches("Digest").count();
-    assert!(missing < 2 * MISSING_MAX + 20_000, "{missing}");
+    let missing = run.transfer.fetch.expect("under way").missing.len();
+    assert!((4000..5000 + 3 * offering::NODES_MAX).contains(&missing), "{missing}");
 }
 
 #[test]
@@ -386,9 +462,9 @@ fn the_newest_of_what_enough_members_show_is_chosen() {
     other.finish_commit(CommitIndex(5));
     let new = target(&run.world, &other);
     run.transfer.on_target(run.now, ReplicaId(2), old);
-    assert!(!run.transfer.choose(run.now, run.own), "one may be the liar");
+    assert!(!run.transfer.choose(run.now), "one may be the liar");
     run.transfer.on_target(run.now, ReplicaId(0), new);
-    assert!(run.transfer.choose(run.now, run.own));
+    assert!(run.transfer.choose(run.now));
     run.own.begin_fetching();
     run.advance();
     assert!(run.requests.iter().all(|(_, request)| request.commit == CommitIndex(5)));
@@ -434,7 +510,7 @@ fn where_members_stand_is_believed_of_f_plus_1_that_stand_there() {
         let offer = honest(&run);
         assert_eq!(show(&mut run, 1, offer), Ok(()));
         run.now = run.now.after(OFFERS_PATIENCE);
-        assert!(!run.transfer.choose(run.now, run.own), "one member's word, after any time");
+        assert!(!run.transfer.choose(run.now), "one member's word, after any time");
     }
     run.now = run.now.after(ASK_PAUSE);
     run.advance();
@@ -448,7 +524,7 @@ fn where_members_stand_is_believed_of_f_plus_1_that_stand_there() {
         let offer = honest(&run);
         assert_eq!(show(&mut run, member, offer), Ok(()));
     }
-    assert!(run.transfer.choose(run.now.after(OFFERS_PATIENCE), run.own));
+    assert!(run.transfer.choose(run.now.after(OFFERS_PATIENCE)));
     run.own.begin_fetching();
     let (done, _) = run.run(&other, [Peer::Liar, Peer::Correct, Peer::Correct], 4000);
     assert_eq!(done.expect("all of it").root, other.root());
@@ -462,14 +538,14 @@ fn one_member_is_enough_after_a_while_and_none_for_what_is_past() {
     run.transfer = Transfer::new(run.world.keyring.group(), OWN, CommitIndex(1));
     let past = target(&run.world, &other);
     run.transfer.on_target(run.now, ReplicaId(2), past.clone());
-    assert!(!run.transfer.choose(run.now.after(OFFERS_PATIENCE), run.own), "it is past that");
+    assert!(!run.transfer.choose(run.now.after(OFFERS_PATIENCE)), "it is past that");
     run.transfer = Transfer::new(run.world.keyring.group(), OWN, CommitIndex(0));
     run.transfer.on_target(run.now, ReplicaId(2), past);
-    assert!(!run.transfer.choose(run.now, run.own));
+    assert!(!run.transfer.choose(run.now));
     let later = run.now.after(OFFERS_PATIENCE);
     run.advance();
     assert_eq!(run.transfer.next_deadline(), Some(run.now.after(ASK_PAUSE)), "it asks again");
-    assert!(run.transfer.choose(later, run.own));
+    assert!(run.transfer.choose(later));
 }
 
 /// The network may hold answers back for as long as it likes: that makes no liar of who sent them.
@@ -518,7 +594,7 @@ fn members_that_never_answer_do_not_keep_the_only_request_among_themselves() {
         let target = target(&run.world, &other);
         run.transfer.on_target(run.now, ReplicaId(member), target);
     }
-    assert!(run.transfer.choose(run.now, run.own));
+    assert!(run.transfer.choose(run.now));
     run.own.begin_fetching();
     let begun = run.now;
     while run.requests.iter().all(|(to, _)| to.0 < 6) {

@@ -71,6 +71,7 @@ fn empty(found: &mut Found) {
     match found {
         Found::Nodes(shown) => shown.clear(),
         Found::Entries(shown) => shown.clear(),
+        Found::Range { entries, .. } => entries.clear(),
         Found::Gone => {}
     }
 }
@@ -81,7 +82,7 @@ fn lengthen(found: &mut Found) {
             let again = shown.clone();
             shown.extend(again);
         }
-        Found::Entries(shown) => {
+        Found::Entries(shown) | Found::Range { entries: shown, .. } => {
             let again = shown.clone();
             shown.extend(again);
         }
@@ -98,7 +99,7 @@ fn poison(reply: &mut StateReply) {
                 node.value = Digest([7; 32]);
             }
         }
-        Found::Entries(shown) => {
+        Found::Entries(shown) | Found::Range { entries: shown, .. } => {
             for (_, value) in shown.iter_mut().take(1) {
                 *value = b"poison".to_vec();
             }

@@ -435,10 +435,9 @@ fn plans_that_do_not_fit_into_one_offer_come_with_the_next() {
     assert_eq!(asked, [0, 1, 2].map(|peer| (ReplicaId(peer), again.clone())).to_vec());
     assert_eq!(transfer.on_offer(now, first, known, offer(2, true)), Ok(()));
     assert_eq!(transfer.on_offer(now, ReplicaId(1), known, before), Ok(()), "by then older");
-    let mut own = State::open(Box::new(MemoryBackend::new()));
-    assert!(!transfer.choose(now, &mut own), "one showed it");
+    assert!(!transfer.choose(now), "one showed it");
     assert_eq!(transfer.on_offer(now, ReplicaId(2), known, offer(2, true)), Ok(()));
-    assert!(transfer.choose(now, &mut own));
+    assert!(transfer.choose(now));
 }
 
 /// Who fetched it as a state of that epoch would not see its end: were it needed for the quorum that
