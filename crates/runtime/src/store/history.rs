@@ -11,7 +11,7 @@
 use std::collections::VecDeque;
 
 use fjall::config::{BlockSizePolicy, FilterPolicy, PinningPolicy};
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch};
+use fjall::{AbstractTree as _, Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch};
 
 /// What the names of pieces begin with; a number follows.
 const NAME: &str = "history-";
@@ -26,13 +26,15 @@ const BLOCK_BYTES: u32 = 16 << 10;
 pub(super) struct History {
     /// The oldest first; the last one takes what comes.
     pieces: VecDeque<Piece>,
+    /// Those without tables, which go with the next.
+    emptied: Vec<Piece>,
     bytes_max: u64,
 }
 
 struct Piece {
     number: u64,
     keyspace: Keyspace,
-    /// Of its records, or, of what an earlier life of the process wrote, of its tables.
+    /// Of its records; of those from an earlier life of the process, as the engine holds them.
     bytes: u64,
 }
 
@@ -46,7 +48,11 @@ impl History {
             .collect();
         numbers.sort_unstable();
         let pieces = numbers.into_iter().map(|number| Piece::open(database, number));
-        Ok(Self { pieces: pieces.collect::<fjall::Result<_>>()?, bytes_max })
+        let pieces: VecDeque<Piece> = pieces.collect::<fjall::Result<_>>()?;
+        for full in pieces.iter().rev().skip(1) {
+            full.keyspace.rotate_memtable()?;
+        }
+        Ok(Self { pieces, emptied: Vec::new(), bytes_max })
     }
 
     /// The record that was last given this number. Cost: a look into each piece.
@@ -88,14 +94,19 @@ impl History {
         Ok(self.pieces.back_mut().expect("one was made if there was none"))
     }
 
-    /// Lets the oldest pieces go until no more than `bytes_max` are left.
+    /// Lets the oldest pieces go until no more than `bytes_max` are left. Of a keyspace that goes with
+    /// its tables the engine would keep the files open, and so their space; so they go first.
     fn forget(&mut self, database: &Database, bytes_max: u64) -> fjall::Result<()> {
+        for piece in self.emptied.drain(..) {
+            database.delete_keyspace(piece.keyspace)?;
+        }
         let mut bytes: u64 = self.pieces.iter().map(|piece| piece.bytes).sum();
         while bytes > bytes_max
             && let Some(oldest) = self.pieces.pop_front()
         {
             bytes -= oldest.bytes;
-            database.delete_keyspace(oldest.keyspace)?;
+            oldest.keyspace.tree.drop_range::<&[u8], _>(..)?;
+            self.emptied.push(oldest);
         }
         Ok(())
     }
@@ -113,7 +124,8 @@ impl History {
 impl Piece {
     fn open(database: &Database, number: u64) -> fjall::Result<Self> {
         let keyspace = database.keyspace(&format!("{NAME}{number}"), options)?;
-        let bytes = keyspace.disk_space();
+        // What the journal brought back is in no table yet.
+        let bytes = keyspace.disk_space() + keyspace.tree.active_memtable().size();
         Ok(Self { number, keyspace, bytes })
     }
 }

@@ -117,6 +117,15 @@ fn kept(store: &DiskState) -> std::ops::RangeInclusive<u64> {
     first..=last
 }
 
+/// Files below `dir` that are deleted, and of which this process keeps the space.
+fn kept_open(dir: &Path) -> Vec<String> {
+    let all = std::fs::read_dir("/proc/self/fd").unwrap();
+    let targets = all.filter_map(|entry| std::fs::read_link(entry.unwrap().path()).ok());
+    let targets = targets.map(|target| target.to_string_lossy().into_owned());
+    let here = dir.to_string_lossy();
+    targets.filter(|it| it.starts_with(&*here) && it.ends_with("(deleted)")).collect()
+}
+
 #[test]
 fn of_the_history_the_latest_records_are_kept_whatever_happens_between() {
     let scratch = Scratch::new();
@@ -124,6 +133,8 @@ fn of_the_history_the_latest_records_are_kept_whatever_happens_between() {
     for number in 1..=3000u64 {
         store.write_with(&[put("last", number.to_le_bytes())], &[(number, record(number))]);
         if number % 700 == 0 {
+            let open = kept_open(&scratch.0);
+            assert!(open.len() < 4, "{open:?}");
             store.sync();
             drop(store);
             store = open_short(&scratch.0);
