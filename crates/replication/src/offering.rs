@@ -25,9 +25,9 @@ use ravelin_model::{
 /// States kept at once: the newest that a quorum signed, one before it that is being fetched, and one
 /// that a quorum has not signed yet.
 pub const HELD_MAX: usize = 3;
-/// Newer states that a quorum may sign while an older one is kept for who asks for it: the log from
-/// there on is kept too, so who asks for ever, or lies, must not decide how long.
-pub const OUTLIVED_MAX: u8 = 8;
+/// Bytes of blocks that may be committed after a state while it is kept for who asks for it: the log
+/// from there on is kept too, so who asks for ever, or lies, must not decide how long.
+pub const OUTLIVED_BYTES_MAX: u64 = 256 << 20;
 /// Nodes in one answer, 128 bytes each.
 pub const NODES_MAX: usize = 1024;
 /// Bytes of entries in one answer, beyond its first entry.
@@ -41,6 +41,8 @@ const PLANS_BYTES_MAX: usize = 1 << 20;
 #[derive(Debug, Default)]
 pub struct Offering {
     held: VecDeque<Held>,
+    /// Bytes of blocks committed since the start.
+    committed_bytes: u64,
 }
 
 #[derive(Debug)]
@@ -54,8 +56,8 @@ struct Held {
     kind: Kind,
     /// Whether somebody asked for a part of it since a quorum last signed a checkpoint.
     is_asked_for: bool,
-    /// How many newer ones a quorum has signed.
-    outlived: u8,
+    /// Bytes of blocks committed until then.
+    at_bytes: u64,
 }
 
 /// What vouches for a state that is kept.
@@ -70,6 +72,11 @@ enum Kind {
 }
 
 impl Offering {
+    /// Takes note of blocks that a commit ordered.
+    pub fn on_commit(&mut self, bytes: u64) {
+        self.committed_bytes += bytes;
+    }
+
     /// Keeps the state after the last commit, a checkpoint at which the order stood thus.
     pub fn on_checkpoint(
         &mut self,
@@ -132,9 +139,9 @@ impl Offering {
         certified.kind = Kind::Certified;
         self.held.retain_mut(|held| {
             let is_asked_for = std::mem::take(&mut held.is_asked_for);
-            held.outlived += u8::from(held.commit < commit);
             let is_in_use = is_asked_for && state.has_version(held.commit);
-            let may_stay = held.kind == Kind::Certified && held.outlived < OUTLIVED_MAX;
+            let outlived = self.committed_bytes - held.at_bytes;
+            let may_stay = held.kind == Kind::Certified && outlived < OUTLIVED_BYTES_MAX;
             let stays = held.commit >= commit || (is_in_use && may_stay);
             if !stays {
                 state.release(held.commit);
@@ -204,7 +211,7 @@ impl Offering {
             checkpoint,
             kind,
             is_asked_for: false,
-            outlived: 0,
+            at_bytes: self.committed_bytes,
         });
         while self.held.len() > HELD_MAX {
             let newest = self.held.iter().rposition(|held| held.kind == Kind::Certified);

@@ -381,6 +381,8 @@ impl Replica {
             self.ordering.payload_mut().on_executed(envelope);
         }
         self.on_deferred(std::mem::take(&mut executed.deferred), out);
+        let bytes = committed.blocks.iter().map(|block| block.size() as u64).sum();
+        self.offering.on_commit(bytes);
         if checkpoint_of(committed, &executed).is_some() {
             let state = self.execution.state_mut();
             let (progress, delivered) =
