@@ -34,6 +34,8 @@ pub const NODES_MAX: usize = 1024;
 pub const ENTRY_BYTES_MAX: usize = 128 << 10;
 /// Entries in one answer about a range.
 pub const RANGE_ENTRIES_MAX: usize = 1024;
+/// Entries looked at for it: some are new since the commit.
+pub const RANGE_LOOKS_MAX: usize = 2048;
 /// Bytes of plans in one offer.
 const PLANS_BYTES_MAX: usize = 1 << 20;
 
@@ -231,7 +233,7 @@ impl Held {
 }
 
 /// The part of `state` that `request` asks for, or the beginning of it. Cost: a lookup for each node,
-/// two reads of the backend for each entry by path; ranges are read in a row.
+/// two reads of the backend for each entry by path; ranges are read in a row, with a lookup for each.
 #[must_use]
 pub fn answer(state: &State, request: &StateRequest) -> TransferMessage {
     let commit = request.commit;
@@ -261,22 +263,26 @@ pub fn answer(state: &State, request: &StateRequest) -> TransferMessage {
             }
             Found::Entries(shown)
         }
-        Wanted::Range { from, until } => range(state, from, until.as_deref()),
+        Wanted::Range { from, until } => range((state, commit), from, until.as_deref()),
     };
     TransferMessage::Have(StateReply { commit, found })
 }
 
-/// The beginning of a range, as the state is by now.
-fn range(state: &State, from: &[u8], until: Option<&[u8]>) -> Found {
-    let (mut entries, mut next, mut left) = (Vec::new(), None, ENTRY_BYTES_MAX);
-    state.visit(from, until, &mut |key, value| {
-        let bytes = key.len() + value.len();
-        if entries.len() == RANGE_ENTRIES_MAX || (bytes > left && !entries.is_empty()) {
+/// The beginning of a range as it was after a commit, but for what was removed since.
+fn range((state, commit): (&State, CommitIndex), from: &[u8], until: Option<&[u8]>) -> Found {
+    let (mut entries, mut next) = (Vec::new(), None);
+    let (mut left, mut looks) = (ENTRY_BYTES_MAX, 0);
+    state.visit(from, until, &mut |key, present| {
+        let value = state.value_after(commit, key, present);
+        let bytes = value.as_ref().map_or(0, |value| key.len() + value.len());
+        let is_full = entries.len() == RANGE_ENTRIES_MAX || looks == RANGE_LOOKS_MAX;
+        if is_full || (bytes > left && !entries.is_empty()) {
             next = Some(key.to_vec());
             return ControlFlow::Break(());
         }
+        looks += 1;
         left = left.saturating_sub(bytes);
-        entries.push((key.to_vec(), value.to_vec()));
+        entries.extend(value.map(|value| (key.to_vec(), value)));
         ControlFlow::Continue(())
     });
     Found::Range { entries, next }

@@ -242,6 +242,47 @@ fn answers_are_bounded_and_say_when_a_state_is_gone() {
     assert_eq!(gone, TransferMessage::Have(reply));
 }
 
+/// As it was after the commit, but for what was removed since, in as many answers as it takes.
+#[test]
+fn a_range_is_shown_as_it_was() {
+    let mut state = State::open(Box::new(MemoryBackend::new()));
+    let key = |entry: u32| entry.to_be_bytes();
+    let value = |entry: u32| vec![1; (entry % 7) as usize * 10];
+    for entry in (0..6000).step_by(2) {
+        state.of(ServiceId::KV).put(&key(entry), value(entry));
+    }
+    state.finish_commit(CommitIndex(1));
+    state.hold();
+    for entry in 0..6000 {
+        match entry % 10 {
+            0 => state.of(ServiceId::KV).delete(&key(entry)),
+            1..5 => state.of(ServiceId::KV).put(&key(entry), vec![2; 9]),
+            _ => {}
+        }
+    }
+    state.finish_commit(CommitIndex(2));
+    let (from, until) = (1000, 5000);
+    let whole = |entry: u32| [&[ServiceId::KV.0], key(entry).as_slice()].concat();
+    let (mut shown, mut next, mut answers) = (Vec::new(), Some(whole(from)), 0);
+    while let Some(from) = next {
+        let wanted = Wanted::Range { from, until: Some(whole(until)) };
+        let request = StateRequest { commit: CommitIndex(1), wanted };
+        let TransferMessage::Have(StateReply {
+            found: Found::Range { entries, next: rest }, ..
+        }) = answer(&state, &request)
+        else {
+            panic!("a range")
+        };
+        assert!(entries.len() <= RANGE_ENTRIES_MAX);
+        shown.extend(entries);
+        (next, answers) = (rest, answers + 1);
+    }
+    let there = (from..until).filter(|entry| entry % 2 == 0 && entry % 10 != 0);
+    let expected: Vec<_> = there.map(|entry| (whole(entry), value(entry))).collect();
+    assert_eq!(shown, expected);
+    assert!((2..5).contains(&answers), "{answers}");
+}
+
 /// Who asks for one old state again and again must not keep everybody's log from being pruned.
 #[test]
 fn nobody_keeps_a_state_and_the_log_above_it_for_ever() {

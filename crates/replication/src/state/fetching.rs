@@ -71,6 +71,15 @@ impl State {
         self.running.backend().scan(from, Some(until), visit);
     }
 
+    /// What `key` had after `commit`, which has `present` by now; `None` if it is new since.
+    pub fn value_after(&self, commit: CommitIndex, key: &[u8], present: &[u8]) -> Option<Vec<u8>> {
+        let digest = self.versions.value_at(commit, &path_of(key))?;
+        if value_digest(present) == digest {
+            return Some(present.to_vec());
+        }
+        self.versions.overwritten_since(commit, key)?.clone()
+    }
+
     /// The entry with this path after `commit`, which has changed since.
     fn former_entry(&self, commit: CommitIndex, path: &Digest) -> Option<StateEntry> {
         let removed = self.versions.removed_since(commit, path).cloned();

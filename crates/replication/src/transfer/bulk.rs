@@ -4,7 +4,7 @@
 //! entry by its path costs a search on the disk, and in a row a twentieth of that. Once so much is missing
 //! that most of a range is wanted, ranges are asked for. They prove nothing and need not be whole: each
 //! entry in them is compared with what is agreed for its path, and what they left out is asked for by
-//! path afterwards.
+//! path afterwards. So an answer of no use is no lie, and who gives some is asked for more.
 
 use crate::state::StateEntry;
 
@@ -15,7 +15,7 @@ pub const RANGE_KEY_BYTES_MAX: usize = 65_535;
 /// Into how many ranges the keys are cut: enough for all peers to end at about the same time.
 const RANGES: usize = 16;
 /// Answers about one range, one after the other, that bring nothing; then it is given up.
-const USELESS_MAX: u32 = 32;
+const USELESS_MAX: u32 = 64;
 
 /// Ranges of keys still to be asked for.
 #[derive(Debug, Default)]

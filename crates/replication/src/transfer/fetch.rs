@@ -11,8 +11,8 @@ use super::Target;
 use super::bulk::{Bulk, Range};
 use crate::state::{State, StateEntry};
 
-/// Places in one request.
-pub const SPOTS_MAX: usize = 16;
+/// Places in one request: there are three or four nodes below each where the tree ends.
+pub const SPOTS_MAX: usize = 128;
 /// Levels asked for below each place where this replica has nothing: up to 63 nodes.
 pub const LEVELS_MAX: u8 = 6;
 /// Levels asked for where it has something, which may be equal a little further down.
@@ -333,7 +333,7 @@ impl Fetch {
         let useful = entries.len();
         state.store(entries);
         self.bulk.go_on(range, next, useful);
-        Ok(if useful > 0 { Taken::Helped } else { Taken::Nothing })
+        Ok(Taken::Helped)
     }
 
     /// Asks again for entries, as far as they are still agreed on.
