@@ -110,6 +110,9 @@ impl Offering {
             }
             stays
         });
+        if self.held.len() >= HELD_MAX {
+            return; // none of those that may be under way gives way to it
+        }
         let (horizon, ordering) = (ordering.horizon(), ordering.encode());
         let delivered = delivered.into_iter().collect();
         let checkpoint = Checkpoint { statements: Vec::new(), ordering, delivered };

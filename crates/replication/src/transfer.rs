@@ -42,8 +42,8 @@ use ravelin_model::{CommitIndex, Epoch, Group, ReplicaId, SignedPlan, Suspicion,
 use crate::state::State;
 
 pub use bulk::{RANGE_KEY_BYTES_MAX, RANGES_FROM};
+use fetch::Fetch;
 pub use fetch::{ENTRIES_MAX, LEVELS_MAX, MISSING_MAX, SPOTS_MAX};
-use fetch::{Fetch, UnderWay};
 pub use target::Target;
 
 /// Pause between two questions for what the others keep.
@@ -156,6 +156,7 @@ impl Transfer {
                 check_successor(&last.plan, &next, keyring.scheme())
                     .map_err(|_| Suspicion::BadSignature)?;
                 self.plans.push(next);
+                self.presents.clear(); // those of the epoch before
             }
         }
         let last = self.plans.last().unwrap_or(known);
@@ -193,6 +194,9 @@ impl Transfer {
     /// Takes a state that `from` shows, checked. Unasked ones have no effect.
     pub fn on_target(&mut self, now: Time, from: ReplicaId, target: Target) {
         let known = self.fetch.as_ref().map(Fetch::commit);
+        if let Some(peer) = self.peers.get_mut(&from).filter(|_| Some(target.commit) == known) {
+            peer.is_without = false; // it was meanwhile, of another
+        }
         let is_news = target.commit > self.since && Some(target.commit) > known;
         if !is_news || !self.is_asking() || !self.peers.contains_key(&from) {
             return;
@@ -236,7 +240,7 @@ impl Transfer {
         }
         match taken {
             Ok(fetch::Taken::Helped) => peer.has_helped(now),
-            Ok(fetch::Taken::Gone) => peer.is_without = true,
+            Ok(fetch::Taken::Gone) => peer.is_without = reply.commit == fetch.commit(),
             Ok(fetch::Taken::Nothing) | Err(_) => peer.must_rest(now),
         }
         taken.map(drop)
@@ -297,17 +301,16 @@ impl Transfer {
                 peer.has_kept_waiting(now);
             }
         }
-        let mut under_way = UnderWay::default();
-        let asked = self.peers.values().filter_map(|peer| peer.asked.as_ref());
-        asked.for_each(|(asked, _)| under_way.note(asked));
+        let mut asked = self.peers.values().filter_map(|peer| peer.asked.as_ref());
+        let mut is_walking = asked.any(|(asked, _)| asked.is_walking());
         let peers = self.peers.iter_mut();
         let mut free: Vec<_> = peers.filter(|(_, peer)| peer.is_free(now)).collect();
         // Who did not help comes last, and all in turn: else those who never answer may take the one
         // thing that is wanted from each other for ever.
         free.sort_by_key(|(_, peer)| (peer.rest, peer.asked_at));
         for (id, peer) in free {
-            if let Some(asked) = fetch.next(under_way, state) {
-                under_way.note(&asked);
+            if let Some(asked) = fetch.next(is_walking, state) {
+                is_walking |= asked.is_walking();
                 let request = StateRequest { commit: asked.commit(), wanted: asked.wanted() };
                 out.push((*id, TransferMessage::Want(request)));
                 let until = now.after(peer.patience.max(REPLY_PATIENCE));
@@ -340,9 +343,15 @@ impl Transfer {
         ask.into_iter().chain(choose).chain(peers).chain(again).min()
     }
 
-    /// Whether the others are to show what they keep: nothing was chosen, or one no longer keeps it.
+    /// Whether the others are to show what they keep: nothing was chosen, or a correct one no longer
+    /// keeps it. One alone may say so to have everything begun anew, again and again.
     fn is_asking(&self) -> bool {
-        self.fetch.is_none() || self.peers.values().any(|peer| peer.is_without)
+        let without = self.peers.values().filter(|peer| peer.is_without).count();
+        let needed = match mutants::is_active("gone_of_one_believed") {
+            true => 1,
+            false => self.group.one_correct(),
+        };
+        self.fetch.is_none() || without >= needed
     }
 }
 

@@ -108,6 +108,11 @@ pub const ALL: &[Planted] = &[
     planted("fast_read_by_one_correct", "f+1 equal replies make a read", &[]),
     planted("fetch_never", "missing parents are never asked for", &[]),
     planted(
+        "gone_of_one_believed",
+        "who fetches a state begins anew whenever one says that it is gone",
+        &[(TRANSFER, "one_that_says_again_and_again_that_it_is_gone_stops_nobody")],
+    ),
+    planted(
         "handover_quorum_lowered",
         "f+1 signatures put the next epoch in force",
         &[(HANDOVERS, "two_liars_hand_no_epoch_over_by_themselves")],

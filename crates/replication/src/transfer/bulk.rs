@@ -14,8 +14,12 @@ pub const RANGES_FROM: usize = 1024;
 pub const RANGE_KEY_BYTES_MAX: usize = 65_535;
 /// Into how many ranges the keys are cut: enough for all peers to end at about the same time.
 const RANGES: usize = 16;
+/// Entries that show well enough how keys lie: with fewer, one liar would decide it.
+const SAMPLE_MIN: usize = 64;
 /// Answers about one range, one after the other, that bring nothing; then it is given up.
 const USELESS_MAX: u32 = 64;
+/// Entries in a row that cost as much as one by its path.
+const ROW_OF_ONE: usize = 20;
 
 /// Ranges of keys still to be asked for.
 #[derive(Debug, Default)]
@@ -30,14 +34,18 @@ pub(super) struct Bulk {
 pub(super) struct Range {
     pub(super) from: Vec<u8>,
     pub(super) until: Option<Vec<u8>>,
+    /// Answers of no use, one after the other.
     useless: u32,
+    /// Entries shown of late, and those of use.
+    shown: usize,
+    useful: usize,
 }
 
 impl Bulk {
     /// Begins, where so much is missing; `sample` are entries by no order of their keys, which show
     /// how those lie.
     pub(super) fn begin(&mut self, missing: usize, sample: &[StateEntry]) {
-        if self.is_spent || missing < RANGES_FROM || sample.is_empty() {
+        if self.is_spent || missing < RANGES_FROM || sample.len() < SAMPLE_MIN {
             return;
         }
         self.is_spent = true;
@@ -52,7 +60,9 @@ impl Bulk {
         }
         let ends = cuts.iter().skip(1).cloned().map(Some).chain([None]);
         let ranges = cuts.iter().cloned().zip(ends);
-        self.ranges = ranges.map(|(from, until)| Range { from, until, useless: 0 }).collect();
+        self.ranges = ranges
+            .map(|(from, until)| Range { from, until, useless: 0, shown: 0, useful: 0 })
+            .collect();
     }
 
     /// The next range to ask for, where so much is missing; with little, the next that is much begins
@@ -70,11 +80,19 @@ impl Bulk {
         self.ranges.push(range);
     }
 
-    /// Takes it that the keys of `range` below `next` were answered, of which so many were of use.
-    pub(super) fn go_on(&mut self, range: Range, next: Option<Vec<u8>>, useful: usize) {
+    /// Takes it that the keys of `range` below `next` were answered, of which so many were of use and so
+    /// many shown. Where little is, the rest is cheaper by path.
+    pub(super) fn go_on(
+        &mut self,
+        range: Range,
+        next: Option<Vec<u8>>,
+        (useful, shown): (usize, usize),
+    ) {
         let useless = if useful > 0 { 0 } else { range.useless + 1 };
-        if let Some(from) = next.filter(|_| useless < USELESS_MAX) {
-            self.ranges.push(Range { from, useless, ..range });
+        let (useful, shown) = (range.useful / 2 + useful, range.shown / 2 + shown);
+        let is_worth = useful * ROW_OF_ONE >= shown || shown < RANGES_FROM;
+        if let Some(from) = next.filter(|_| useless < USELESS_MAX && is_worth) {
+            self.ranges.push(Range { from, useless, shown, useful, ..range });
         }
     }
 }
@@ -106,7 +124,7 @@ mod tests {
 
     #[test]
     fn ranges_cover_all_keys_and_each_once() {
-        for count in [1, 2, 15, 16, 17, 256] {
+        for count in [64, 65, 127, 256] {
             let sample: Vec<StateEntry> =
                 (0..count).map(|key| entry((key * 7 % 256) as u8)).collect();
             let mut bulk = Bulk::default();
@@ -128,8 +146,35 @@ mod tests {
     }
 
     #[test]
+    fn a_range_of_little_use_is_given_up_and_few_entries_show_no_order() {
+        let mut bulk = Bulk::default();
+        let sample: Vec<StateEntry> = (0..SAMPLE_MIN as u8).map(entry).collect();
+        bulk.begin(RANGES_FROM, &sample[1..]);
+        assert_eq!(bulk.next(RANGES_FROM), None);
+        bulk.begin(RANGES_FROM, &sample);
+        let mut left = bulk.ranges.len();
+        for useful in [1000, 100, 40] {
+            let range = bulk.next(RANGES_FROM).unwrap();
+            bulk.go_on(range, Some(vec![200]), (useful, 1000));
+            assert_eq!(bulk.ranges.len(), left, "{useful} of 1000");
+        }
+        for _ in 0..4 {
+            let range = bulk.next(RANGES_FROM).unwrap();
+            bulk.go_on(range, Some(vec![201]), (1, 1000));
+        }
+        assert!(bulk.ranges.len() < left, "one of 1000");
+        left = bulk.ranges.len();
+        for _ in 0..USELESS_MAX {
+            let range = bulk.next(RANGES_FROM).unwrap();
+            bulk.go_on(range, Some(vec![202]), (0, 0));
+        }
+        assert_eq!(bulk.ranges.len(), left - 1, "nothing, again and again");
+    }
+
+    #[test]
     fn an_answer_about_a_range_ascends_in_it_and_goes_on_behind_it() {
-        let range = Range { from: vec![3], until: Some(vec![9]), useless: 0 };
+        let (from, until) = (vec![3], Some(vec![9]));
+        let range = Range { from, until, useless: 0, shown: 0, useful: 0 };
         let may_hold = |keys: &[u8], next: Option<Vec<u8>>| {
             let shown: Vec<StateEntry> = keys.iter().map(|key| entry(*key)).collect();
             range.may_hold(&shown, next.as_ref())

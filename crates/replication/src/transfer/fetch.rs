@@ -49,20 +49,6 @@ pub(super) enum Asked {
     Range { commit: CommitIndex, range: Range },
 }
 
-/// What the peers are asked for.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct UnderWay {
-    nodes: bool,
-    ranges: bool,
-}
-
-impl UnderWay {
-    pub(super) fn note(&mut self, asked: &Asked) {
-        self.nodes |= matches!(asked, Asked::Nodes { .. });
-        self.ranges |= matches!(asked, Asked::Range { .. });
-    }
-}
-
 /// What came of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Taken {
@@ -72,6 +58,10 @@ pub(super) enum Taken {
 }
 
 impl Asked {
+    pub(super) fn is_walking(&self) -> bool {
+        matches!(self, Self::Nodes { .. })
+    }
+
     pub(super) fn commit(&self) -> CommitIndex {
         match self {
             Self::Nodes { commit, .. }
@@ -119,14 +109,14 @@ impl Fetch {
         self.is_redirected = true;
     }
 
-    /// What to ask for next, while this is under way.
-    pub(super) fn next(&mut self, under_way: UnderWay, state: &mut State) -> Option<Asked> {
+    /// What to ask for next; whether anybody was asked for places.
+    pub(super) fn next(&mut self, is_walking: bool, state: &mut State) -> Option<Asked> {
         let commit = self.target.commit;
         if let Some(range) = self.bulk.next(self.missing.len()) {
             return Some(Asked::Range { commit, range });
         }
-        self.is_redirected &= under_way.nodes || !self.frontier.is_empty();
-        if self.wants_entries(under_way) {
+        self.is_redirected &= is_walking || !self.frontier.is_empty();
+        if self.wants_entries(is_walking) {
             let mut entries = Vec::with_capacity(ENTRIES_MAX);
             while entries.len() < ENTRIES_MAX
                 && let Some(path) = self.missing.pop_first()
@@ -134,9 +124,6 @@ impl Fetch {
                 entries.extend(state.value_at(&path).map(|value| (path, value)));
             }
             return (!entries.is_empty()).then_some(Asked::Entries { commit, entries });
-        }
-        if self.missing.len() >= self.missing_max && !self.is_redirected {
-            return None; // ranges of them are under way
         }
         let mut spots = Vec::new();
         let mut are_empty = None;
@@ -161,10 +148,10 @@ impl Fetch {
 
     /// Whether to ask for entries by path now. All places come first: then all that is missing is known,
     /// and if it is much there are ranges for it.
-    fn wants_entries(&self, under_way: UnderWay) -> bool {
-        let are_places_known = self.frontier.is_empty() && !under_way.nodes;
+    fn wants_entries(&self, is_walking: bool) -> bool {
+        let are_places_known = self.frontier.is_empty() && !is_walking;
         let is_full = self.missing.len() >= self.missing_max || are_places_known;
-        is_full && !self.is_redirected && !under_way.ranges && !self.missing.is_empty()
+        is_full && !self.is_redirected && !self.missing.is_empty()
     }
 
     /// Takes back a request that was not answered.
@@ -192,7 +179,7 @@ impl Fetch {
                 Ok(Taken::Gone)
             }
             (Asked::Nodes { commit, .. }, Found::Nodes(_)) if commit != self.target.commit => {
-                Ok(Taken::Nothing) // the places are another state's
+                Ok(Taken::Helped) // as it was asked; the places are another state's
             }
             (Asked::Nodes { levels, spots, .. }, Found::Nodes(shown)) => {
                 self.take_nodes((levels, spots), shown, state)
@@ -325,6 +312,7 @@ impl Fetch {
             self.bulk.give_back(range);
             return Err(Suspicion::BadState);
         }
+        let shown_count = shown.len();
         let is_wanted = |(key, value): &StateEntry| {
             let path = path_of(key);
             state.value_at(&path) == Some(value_digest(value)) && self.missing.remove(&path)
@@ -332,7 +320,7 @@ impl Fetch {
         let entries: Vec<StateEntry> = shown.into_iter().filter(is_wanted).collect();
         let useful = entries.len();
         state.store(entries);
-        self.bulk.go_on(range, next, useful);
+        self.bulk.go_on(range, next, (useful, shown_count));
         Ok(Taken::Helped)
     }
 

@@ -73,17 +73,21 @@ impl Target {
         let ordering = OrderingState::decode("ordering state", &present.ordering);
         let ordering = ordering.map_err(|_| Suspicion::BadState)?;
         let Present { commit, position, state, delivered, .. } = present;
-        if ordering.commit != commit || ordering.clocks.len() != keyring.group().size() {
+        let is_of_epoch = plan.plan.previous.is_none_or(|previous| commit >= previous.commit);
+        let fits = ordering.commit == commit && ordering.clocks.len() == keyring.group().size();
+        if !fits || !is_of_epoch {
             return Err(Suspicion::BadState);
         }
         let (root, delivered) = (state, delivered.into_iter().collect());
         Ok(Self { plans: Vec::new(), keyring, commit, position, root, ordering, delivered })
     }
 
-    /// Whether it is the same state, at the same place in the order.
+    /// Whether it is the same state, at the same place in the order of the same epoch: nothing else in
+    /// it says which epoch that is.
     #[must_use]
     pub fn is_as(&self, other: &Self) -> bool {
-        let place = |target: &Self| (target.commit, target.position, target.root);
+        let place =
+            |target: &Self| (target.keyring.genesis(), target.commit, target.position, target.root);
         place(self) == place(other)
             && self.ordering == other.ordering
             && self.delivered == other.delivered

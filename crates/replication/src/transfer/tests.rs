@@ -3,7 +3,11 @@ use ravelin_model::{
     BlockRef, Digest, Encode as _, ServiceId, ServiceStores as _, StateBackend as _,
 };
 
+use ravelin_crypto::plan_digest;
+use ravelin_model::Previous;
+
 use super::*;
+use crate::handover::Handover;
 use crate::offering;
 use crate::replica::epoch_start;
 use crate::state::MemoryBackend;
@@ -528,6 +532,135 @@ fn where_members_stand_is_believed_of_f_plus_1_that_stand_there() {
     run.own.begin_fetching();
     let (done, _) = run.run(&other, [Peer::Liar, Peer::Correct, Peer::Correct], 4000);
     assert_eq!(done.expect("all of it").root, other.root());
+}
+
+/// A plan that follows the first, which ended after `commit`.
+fn successor(world: &World, commit: u64) -> SignedPlan {
+    let mut next = world.plan.plan.clone();
+    next.epoch = next.epoch.next();
+    next.previous = Some(Previous {
+        plan: plan_digest(&world.plan.plan),
+        commit: CommitIndex(commit),
+        time: Time(70),
+        position: ravelin_model::Position(50),
+        state: Digest([0xd2; 32]),
+        ordering: Digest([0xd3; 32]),
+    });
+    next.members[2].block = world.block_key_of(ReplicaId(2), 1).public();
+    let of = |member: u16| {
+        let key = world.block_key(ReplicaId(member));
+        Handover::new(&world.keyring, (ReplicaId(member), &key), CommitIndex(commit), next.clone())
+    };
+    let mut handover = of(0);
+    (0..3).find_map(|member| handover.take(&world.keyring, &of(member).vote())).unwrap()
+}
+
+/// Nothing in it says of which epoch it is: what one showed in the last one and another as if of the next
+/// would take who fetches it back into an order that is over.
+#[test]
+fn where_members_stand_in_two_epochs_is_not_the_same_place() {
+    let mut own = State::open(Box::new(MemoryBackend::new()));
+    let (other, _) = state(0..40, 0);
+    let world = World::new(4, 1);
+    let here = (&world.plan, &world.keyring);
+    for (ended, is_late) in [(1, false), (1, true), (100, false), (100, true)] {
+        let mut run = Run::new(&mut own);
+        run.advance();
+        let honest = standing(&run.world, &other, |_| {});
+        let mut lie = honest.clone();
+        lie.plans = vec![successor(&world, ended)];
+        let mut shown = [(0, honest), (2, lie)];
+        if is_late {
+            shown.reverse();
+        }
+        for (member, offer) in shown {
+            let _ = run.transfer.on_offer(run.now, ReplicaId(member), here, offer);
+        }
+        assert!(!run.transfer.choose(run.now.after(OFFERS_PATIENCE)), "{ended} {is_late}");
+    }
+}
+
+/// Who turns to another state hears late that the first is gone: of the other it says nothing.
+#[test]
+fn who_no_longer_keeps_the_last_state_is_asked_for_this_one() {
+    let (mut other, there) = state(0..3000, 1);
+    let (mut own, here) = state(0..0, 0);
+    let mut run = Run::new(&mut own);
+    run.choose(&other);
+    run.advance();
+    while run.requests.len() < 3 {
+        let (to, request) = run.requests.remove(0);
+        let TransferMessage::Have(reply) = offering::answer(&other, &request) else { panic!() };
+        run.answer(to, reply);
+        run.now = run.now.after(Duration::from_millis(1));
+        run.advance();
+    }
+    put(&mut other, 1, 5);
+    other.finish_commit(CommitIndex(2));
+    for member in [0, 1] {
+        run.transfer.peers.get_mut(&ReplicaId(member)).unwrap().is_without = true;
+    }
+    run.choose(&other);
+    for (to, request) in std::mem::take(&mut run.requests) {
+        run.answer(to, StateReply { commit: request.commit, found: Found::Gone });
+    }
+    let (done, _) = run.run(&other, [Peer::Correct; 3], 1000);
+    check(own, &here, (&other, &there), &done.expect("it has all"));
+}
+
+/// It gets the first place of all, holds the answer back for as long as it may and then says that the
+/// state is gone: with each newer one everything would begin anew.
+#[test]
+fn one_that_says_again_and_again_that_it_is_gone_stops_nobody() {
+    let (mut other, _) = state(0..5000, 1);
+    let (mut own, _) = state(0..0, 0);
+    let mut run = Run::new(&mut own);
+    other.hold();
+    run.choose(&other);
+    let liar = ReplicaId(0);
+    run.transfer.peers.get_mut(&liar).unwrap().patience = REPLY_PATIENCE_MAX;
+    let (begun, mut commit) = (run.now, 1);
+    let mut replies: Vec<(Time, ReplicaId, StateReply)> = Vec::new();
+    loop {
+        assert!(run.now.since(begun) < Duration::from_secs(60), "it never ends");
+        while run.now.since(begun) > Duration::from_secs(5 * commit) {
+            commit += 1;
+            (0..50).for_each(|entry| put(&mut other, commit * 977 % 5000 + entry, commit));
+            other.finish_commit(CommitIndex(commit));
+            other.hold();
+        }
+        run.transfer.choose(run.now);
+        let mut sent = Sent::new();
+        let since = (EPOCH, CommitIndex(0));
+        if run.transfer.advance(run.now, since, run.own, &mut sent).is_some() {
+            break;
+        }
+        for (to, message) in sent {
+            match message {
+                TransferMessage::Want(StateRequest { commit, .. }) if to == liar => {
+                    let late = run.now.after(REPLY_PATIENCE_MAX - Duration::from_millis(100));
+                    replies.push((late, to, StateReply { commit, found: Found::Gone }));
+                }
+                TransferMessage::Want(request) => {
+                    let TransferMessage::Have(reply) = offering::answer(&other, &request) else {
+                        panic!()
+                    };
+                    replies.push((run.now.after(Duration::from_millis(20)), to, reply));
+                }
+                TransferMessage::Ask { .. } if to != liar => {
+                    let newest = target(&run.world, &other);
+                    run.transfer.on_target(run.now, to, newest);
+                }
+                _ => {}
+            }
+        }
+        run.now = run.now.after(Duration::from_millis(10));
+        let (due, later) = replies.into_iter().partition(|(at, ..)| *at <= run.now);
+        replies = later;
+        let due: Vec<_> = due;
+        due.into_iter().for_each(|(_, from, reply)| run.answer(from, reply));
+    }
+    assert!(run.suspected.is_empty());
 }
 
 #[test]

@@ -32,7 +32,7 @@ pub(super) fn rotten(engine: &Path) -> io::Result<Option<PathBuf>> {
         let Some((list, sum)) = named(&std::fs::read(&current)?) else { return Ok(Some(current)) };
         let list = keyspace.join(format!("v{list}"));
         if !list.try_exists()? {
-            return Ok(Some(list));
+            continue; // likewise; or a crash cut short how a keyspace was removed
         }
         if xxh3_128(&std::fs::read(&list)?) != sum {
             return Ok(Some(list));
