@@ -22,9 +22,9 @@ use ravelin_model::{
     BlockRef, CommitIndex, Encode as _, Epoch, Position, Round, SignedPlan, SignedStatement,
 };
 
-/// States kept at once: the newest that a quorum signed, one before it that is being fetched, and one
-/// that a quorum has not signed yet.
-pub const HELD_MAX: usize = 3;
+/// States kept at once: the newest that a quorum signed, one before it that is being fetched, one that a
+/// quorum has not signed yet, and the last one, for who is past all of these.
+pub const HELD_MAX: usize = 4;
 /// Bytes of blocks that may be committed after a state while it is kept for who asks for it: the log
 /// from there on is kept too, so who asks for ever, or lies, must not decide how long.
 pub const OUTLIVED_BYTES_MAX: u64 = 256 << 20;
@@ -83,13 +83,10 @@ impl Offering {
     pub fn on_checkpoint(
         &mut self,
         state: &mut State,
-        Progress { position, ordering }: &Progress,
+        progress: &Progress,
         delivered: impl IntoIterator<Item = BlockRef>,
     ) {
-        let horizon = ordering.horizon();
-        let (ordering, delivered) = (ordering.encode(), delivered.into_iter().collect());
-        let checkpoint = Checkpoint { statements: Vec::new(), ordering, delivered };
-        self.hold(state, checkpoint, (*position, horizon, Kind::Checkpoint));
+        self.keep(state, progress, delivered, Kind::Checkpoint);
     }
 
     /// Keeps the state after the last commit, for which no quorum may ever vouch, for one who is past
@@ -100,9 +97,7 @@ impl Offering {
         if last <= asker || is_known || self.certified_after(asker, state).is_some() {
             return;
         }
-        let Some((Progress { position, ordering }, delivered)) = execution::progress(state) else {
-            return;
-        };
+        let Some((progress, delivered)) = execution::progress(state) else { return };
         self.held.retain(|held| {
             let stays = held.kind != Kind::Present;
             if !stays {
@@ -110,13 +105,20 @@ impl Offering {
             }
             stays
         });
-        if self.held.len() >= HELD_MAX {
-            return; // none of those that may be under way gives way to it
-        }
-        let (horizon, ordering) = (ordering.horizon(), ordering.encode());
-        let delivered = delivered.into_iter().collect();
+        self.keep(state, &progress, delivered, Kind::Present);
+    }
+
+    fn keep(
+        &mut self,
+        state: &mut State,
+        Progress { position, ordering }: &Progress,
+        delivered: impl IntoIterator<Item = BlockRef>,
+        kind: Kind,
+    ) {
+        let horizon = ordering.horizon();
+        let (ordering, delivered) = (ordering.encode(), delivered.into_iter().collect());
         let checkpoint = Checkpoint { statements: Vec::new(), ordering, delivered };
-        self.hold(state, checkpoint, (position, horizon, Kind::Present));
+        self.hold(state, checkpoint, (*position, horizon, kind));
     }
 
     /// Keeps the state after the last commit, which ended an epoch, and forgets those of that epoch:

@@ -212,6 +212,29 @@ fn who_keeps_no_state_that_a_quorum_signed_shows_where_it_stands() {
     assert_eq!(present.commit, CommitIndex(91));
 }
 
+/// Whoever asks for an old state, or lies that it does, must not keep the last one from being shown.
+#[test]
+fn where_it_stands_is_shown_beside_all_that_is_under_way() {
+    let (world, mut state) = (World::new(4, 1), state());
+    let mut offering = Offering::default();
+    for commit in [10, 20, 30] {
+        recorded(&world, &mut state, commit);
+        let progress = progress(&world, &state);
+        offering.on_checkpoint(&mut state, &progress, delivered(&world));
+        if commit < 30 {
+            let signed = statements(&world, &state, &[0, 1, 2]);
+            offering.on_certified(&mut state, CommitIndex(commit), signed);
+        }
+        offering.on_want(CommitIndex(10));
+    }
+    recorded(&world, &mut state, 33);
+    offering.on_standstill(&mut state, CommitIndex(20));
+    let plans = [world.plan.clone()];
+    let shown = offering.offer(&plans, (Epoch(1), CommitIndex(20)), &state);
+    assert_eq!(shown.present.expect("it stands there").commit, CommitIndex(33));
+    assert!([10, 20, 30].iter().all(|commit| state.has_version(CommitIndex(*commit))));
+}
+
 #[test]
 fn answers_are_bounded_and_say_when_a_state_is_gone() {
     let mut state = State::open(Box::new(MemoryBackend::new()));
