@@ -257,7 +257,7 @@ impl DiskState {
                 None => writes.remove(&self.state, key.as_slice()),
             }
         }
-        self.history.append(&self.database, records, &mut writes)?;
+        self.history.append(records, &mut writes)?;
         writes.commit()
     }
 

@@ -117,13 +117,49 @@ fn kept(store: &DiskState) -> std::ops::RangeInclusive<u64> {
     first..=last
 }
 
-/// Files below `dir` that are deleted, and of which this process keeps the space.
-fn kept_open(dir: &Path) -> Vec<String> {
+/// Files below `dir` that this process keeps open, and those of them that are deleted.
+fn kept_open(dir: &Path) -> (Vec<String>, Vec<String>) {
     let all = std::fs::read_dir("/proc/self/fd").unwrap();
     let targets = all.filter_map(|entry| std::fs::read_link(entry.unwrap().path()).ok());
     let targets = targets.map(|target| target.to_string_lossy().into_owned());
     let here = dir.to_string_lossy();
-    targets.filter(|it| it.starts_with(&*here) && it.ends_with("(deleted)")).collect()
+    let open: Vec<String> = targets.filter(|target| target.starts_with(&*here)).collect();
+    let deleted = open.iter().filter(|target| target.ends_with("(deleted)")).cloned().collect();
+    (open, deleted)
+}
+
+#[test]
+fn of_a_history_that_may_be_shorter_the_oldest_go() {
+    let scratch = Scratch::new();
+    let write = |mut store: DiskState, numbers: std::ops::RangeInclusive<u64>| {
+        for number in numbers {
+            store.write_with(&[], &[(number, record(number))]);
+        }
+        kept(&store).count() * 8200
+    };
+    let bytes = write(open_short(&scratch.0), 1..=1500);
+    assert!((7 << 20..=8 << 20).contains(&bytes), "{bytes}");
+    let config = StoreConfig { history_bytes: 4 << 20, ..StoreConfig::new(OWNER) };
+    let bytes = write(try_open_as(&scratch.0, &config).unwrap(), 1501..=2000);
+    assert!((2 << 20..=4 << 20).contains(&bytes), "{bytes}");
+    let bytes = write(open_short(&scratch.0), 2001..=3500);
+    assert!((7 << 20..=8 << 20).contains(&bytes), "{bytes}");
+}
+
+/// However often the oldest goes: no descriptor, no file and no space more.
+#[test]
+fn a_history_that_is_full_takes_no_more_of_anything() {
+    let scratch = Scratch::new();
+    let mut store = open_short(&scratch.0);
+    for number in 1..=6000 {
+        store.write_with(&[], &[(number, record(number))]);
+    }
+    let (open, deleted) = kept_open(&scratch.0);
+    assert!(deleted.len() < 4 && open.len() < 24, "{deleted:?} {open:?}");
+    let found = Command::new("find").arg(&scratch.0).args(["-type", "f"]).output().unwrap();
+    let files = String::from_utf8(found.stdout).unwrap();
+    assert!(files.lines().count() < 80, "{files}");
+    assert_eq!(*kept(&store).end(), 6000);
 }
 
 #[test]
@@ -133,8 +169,6 @@ fn of_the_history_the_latest_records_are_kept_whatever_happens_between() {
     for number in 1..=3000u64 {
         store.write_with(&[put("last", number.to_le_bytes())], &[(number, record(number))]);
         if number % 700 == 0 {
-            let open = kept_open(&scratch.0);
-            assert!(open.len() < 4, "{open:?}");
             store.sync();
             drop(store);
             store = open_short(&scratch.0);
