@@ -246,17 +246,20 @@ impl Walk<'_, '_> {
 fn search(segment: &Segment, from: u64) -> io::Result<Option<GroupNumber>> {
     let mut highest = None;
     let mut bytes = vec![0; SEARCH_STEP_BYTES + MARKER_BYTES];
-    let mut offset = from;
-    while offset + MARKER_BYTES as u64 <= segment.bytes {
+    let never_written = bytes.clone();
+    let end = (segment.bytes + 1).saturating_sub(MARKER_BYTES as u64);
+    for offset in (from..end).step_by(SEARCH_STEP_BYTES) {
         let left = usize::try_from(segment.bytes - offset).unwrap_or(usize::MAX);
         bytes.truncate(left);
         segment.file.read_exact_at(&mut bytes, offset)?;
+        if bytes == never_written[..bytes.len()] {
+            continue;
+        }
         for place in (0..bytes.len().min(SEARCH_STEP_BYTES)).step_by(ALIGNMENT) {
             let at = bytes.get(place..).unwrap_or_default();
             let marker = Marker::decode(&segment.key, offset + place as u64, at);
             highest = highest.max(marker.map(|marker| marker.durable));
         }
-        offset += SEARCH_STEP_BYTES as u64;
     }
     Ok(highest)
 }
