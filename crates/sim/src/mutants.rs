@@ -38,6 +38,7 @@ const WAVES: &str = "models/tests/waves.rs";
 const BOMBS: &str = "models/tests/bombs.rs";
 const VIEWS: &str = "crates/multicast/tests/views.rs";
 const RESTART: &str = "crates/multicast/tests/cluster/restart.rs";
+const INTRUSION: &str = "crates/multicast/tests/cluster/intrusion.rs";
 const WAITING: &str = "crates/multicast/tests/cluster/waiting.rs";
 const SEEDS: &str = "crates/sim/tests/seeds.rs";
 const SCENARIOS: &str = "crates/sim/tests/scenarios.rs";
@@ -190,6 +191,11 @@ pub const ALL: &[Planted] = &[
         "release_of_any_halt",
         "administrators' release lets a server go on from every halt",
         &[(RELEASES, "a_release_of_another_halt_has_no_effect")],
+    ),
+    planted(
+        "rounds_without_quorum",
+        "a proven forker's peers go on without a quorum, through rounds that decide nothing",
+        &[(INTRUSION, "two_that_are_left_fill_no_memory_and_go_on_when_the_third_is_back")],
     ),
     planted("signers_counted_per_signature", "a proof counts a member per signature", &[]),
     planted("single_signatures_judged_strictly", "single and batch verification disagree", &[]),

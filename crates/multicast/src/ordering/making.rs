@@ -29,7 +29,7 @@ impl<P: Payload> Ordering<P> {
             return; // its last block has yet to come back from its own disk
         }
         let Some(base) = self.base() else { return };
-        if self.builders(base) < self.builders_needed() {
+        if !self.may_build_on(base) {
             self.ready_since = None;
             return self.say_again(now, out);
         }
@@ -59,6 +59,18 @@ impl<P: Payload> Ordering<P> {
             out.push(Action::Broadcast(Message::Block(block.clone())));
             self.said = now;
         }
+    }
+
+    /// Whether the blocks of round `base` are enough for one of the next. Fewer than a quorum decide
+    /// nothing; two members beside a proven forker and a silent one would go on for ever, through one
+    /// undecided round after the other. But somebody who is ahead may never have made a block of
+    /// `base`, and needs one of the next.
+    fn may_build_on(&self, base: Round) -> bool {
+        let builders = self.builders(base);
+        builders >= self.builders_needed()
+            && (builders >= self.rule.group.quorum()
+                || self.is_anyone_ahead(base)
+                || mutants::is_active("rounds_without_quorum"))
     }
 
     /// How many blocks of a round the next one must name: fewer when members are exposed, see
@@ -128,10 +140,13 @@ impl<P: Payload> Ordering<P> {
 
     /// Nothing to order here, nothing under way, and nobody ahead.
     pub(super) fn is_idle(&self, base: Round) -> bool {
+        !self.payload.is_waiting() && self.undelivered.is_empty() && !self.is_anyone_ahead(base)
+    }
+
+    /// Whether a member that has not forked has a block of a round after `base`.
+    fn is_anyone_ahead(&self, base: Round) -> bool {
         let is_ahead = |member| self.dag.newest(member).is_some_and(|newest| newest.round > base);
-        !self.payload.is_waiting()
-            && self.undelivered.is_empty()
-            && !self.rule.group.members().any(|member| !self.forks.has(member) && is_ahead(member))
+        self.rule.group.members().any(|member| !self.forks.has(member) && is_ahead(member))
     }
 
     /// Whether the block of `slot`'s leader is here, or on its way back from the own disk.
