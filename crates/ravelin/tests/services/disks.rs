@@ -146,7 +146,7 @@ fn who_differs_from_the_others_gives_up_its_state_and_beyond_f_nobody_does() {
     cluster.kill(3);
     let cas = ["--config", "D/client.toml", "kv", "cas", "a", "innocent", "changed"];
     assert_eq!(cluster.run(&[&cas[..], &["--timeout", "3s"]].concat()).exit, 5);
-    let until = Instant::now() + Duration::from_secs(60);
+    let until = Instant::now() + Duration::from_secs(120);
     while !cluster.log(1).contains("more than f may lie") {
         assert!(Instant::now() < until, "it does not ask: {}", cluster.log(1));
         std::thread::sleep(Duration::from_millis(100));
@@ -162,7 +162,13 @@ fn who_differs_from_the_others_gives_up_its_state_and_beyond_f_nobody_does() {
     // It signed what is wrong, so others hold proof: whoever is in an intruder's hands does the same.
     let advice = "ravelin auth rekey 1 --block ";
     let told = |log: &str| log.split(advice).nth(1)?.get(..64).map(str::to_owned);
-    let key = told(&cluster.log(1)).expect("it says what to do");
+    let key = loop {
+        if let Some(key) = told(&cluster.log(1)) {
+            break key;
+        }
+        assert!(Instant::now() < until, "it does not say what to do: {}", cluster.log(1));
+        std::thread::sleep(Duration::from_millis(100));
+    };
     let rekey = ["auth", "rekey", "1", "--block", &key, "--key", "D/keys/administrator.key"];
     cluster.client(&rekey);
     while cluster.run(&["--config", "D/client.toml", "status"]).exit != 0 {
