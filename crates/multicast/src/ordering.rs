@@ -551,8 +551,7 @@ impl<P: Payload> Protocol for Ordering<P> {
         }
         let may_speak = self.recall.standing() == Standing::Active && self.dag.has(&self.last);
         let block = self.base().filter(|_| may_speak).and_then(|base| match self.ready_since {
-            Some(_) if self.is_idle(base) => Some(self.last_made.after(HEARTBEAT)),
-            Some(since) => Some(since.after(self.pacing.wait())),
+            Some(since) => Some(self.due(base, since)),
             None => self.dag.block(&self.last).map(|_| self.said.after(HEARTBEAT)),
         });
         [

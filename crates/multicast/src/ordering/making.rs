@@ -29,7 +29,7 @@ impl<P: Payload> Ordering<P> {
             return; // its last block has yet to come back from its own disk
         }
         let Some(base) = self.base() else { return };
-        if !self.may_build_on(base) {
+        if self.builders(base) < self.builders_needed() {
             self.ready_since = None;
             return self.say_again(now, out);
         }
@@ -59,18 +59,6 @@ impl<P: Payload> Ordering<P> {
             out.push(Action::Broadcast(Message::Block(block.clone())));
             self.said = now;
         }
-    }
-
-    /// Whether the blocks of round `base` are enough for one of the next. Fewer than a quorum decide
-    /// nothing; two members beside a proven forker and a silent one would go on for ever, through one
-    /// undecided round after the other. But somebody who is ahead may never have made a block of
-    /// `base`, and needs one of the next.
-    fn may_build_on(&self, base: Round) -> bool {
-        let builders = self.builders(base);
-        builders >= self.builders_needed()
-            && (builders >= self.rule.group.quorum()
-                || self.is_anyone_ahead(base)
-                || mutants::is_active("rounds_without_quorum"))
     }
 
     /// How many blocks of a round the next one must name: fewer when members are exposed, see
@@ -107,8 +95,12 @@ impl<P: Payload> Ordering<P> {
     }
 
     fn is_due(&mut self, now: Time, base: Round, since: Time) -> bool {
+        let is_beat = now >= self.last_made.after(HEARTBEAT);
         if self.is_idle(base) {
-            return now >= self.last_made.after(HEARTBEAT);
+            return is_beat;
+        }
+        if self.decides_nothing(base) && !is_beat {
+            return false;
         }
         let lacking = self.lacking(base);
         if lacking.is_empty() {
@@ -139,8 +131,31 @@ impl<P: Payload> Ordering<P> {
     }
 
     /// Nothing to order here, nothing under way, and nobody ahead.
-    pub(super) fn is_idle(&self, base: Round) -> bool {
+    fn is_idle(&self, base: Round) -> bool {
         !self.payload.is_waiting() && self.undelivered.is_empty() && !self.is_anyone_ahead(base)
+    }
+
+    /// Whether fewer than a quorum have a block of `base`, which may be enough for one of the next where
+    /// members are exposed, and nobody needs that. Two members beside a proven forker and a silent one
+    /// would else go through one undecided round after the other as fast as they can.
+    fn decides_nothing(&self, base: Round) -> bool {
+        self.builders(base) < self.rule.group.quorum()
+            && !self.is_anyone_ahead(base)
+            && !mutants::is_active("rounds_without_quorum")
+    }
+
+    /// When the next block on `base` is due at the latest, if enough have been there since `since`.
+    pub(super) fn due(&self, base: Round, since: Time) -> Time {
+        let (beat, is_over) = (self.last_made.after(HEARTBEAT), since.after(self.pacing.wait()));
+        if self.is_idle(base) {
+            beat
+        } else if !self.decides_nothing(base) {
+            is_over
+        } else if self.lacking(base).is_empty() {
+            beat
+        } else {
+            beat.max(is_over)
+        }
     }
 
     /// Whether a member that has not forked has a block of a round after `base`.
