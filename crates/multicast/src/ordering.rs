@@ -342,7 +342,10 @@ impl<P: Payload> Ordering<P> {
         self.learn_proofs(&block, out);
         let is_second = self.note_forks(&block, out);
         let is_useless = is_second || (from == reference.author && self.forks.has(from));
-        if is_useless && !self.parking.wants(&reference) {
+        let is_taken = !is_useless
+            || self.parking.wants(&reference)
+            || self.following.takes_further(from, block.size());
+        if !is_taken {
             return; // the first of (author, round) counts; others only when referenced
         }
         self.enter_or_park(now, from, block, out);

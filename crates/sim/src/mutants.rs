@@ -39,10 +39,11 @@ const BOMBS: &str = "models/tests/bombs.rs";
 const VIEWS: &str = "crates/multicast/tests/views.rs";
 const RESTART: &str = "crates/multicast/tests/cluster/restart.rs";
 const INTRUSION: &str = "crates/multicast/tests/cluster/intrusion.rs";
+const REGRESSIONS: &str = "crates/sim/tests/regressions.rs";
+const RECENT: &str = "crates/replication/src/state/recent.rs";
 const WAITING: &str = "crates/multicast/tests/cluster/waiting.rs";
 const SEEDS: &str = "crates/sim/tests/seeds.rs";
 const SCENARIOS: &str = "crates/sim/tests/scenarios.rs";
-const REGRESSIONS: &str = "crates/sim/tests/regressions.rs";
 const FOLLOWING: &str = "crates/multicast/src/following.rs";
 const AUDIT: &str = "crates/replication/src/execution/audit/tests.rs";
 const EPOCHS: &str = "crates/replication/src/replica/tests/epochs.rs";
@@ -96,6 +97,11 @@ pub const ALL: &[Planted] = &[
         "chains_fetched_block_by_block",
         "a long chain costs as many round trips as it has blocks",
         &[(WAITING, "one_that_hands_out_its_blocks_late_and_not_to_all_stops_nothing")],
+    ),
+    planted(
+        "ends_without_forked_blocks",
+        "what decided an epoch's end at one member is not taken from it where its author forked",
+        &[(REGRESSIONS, "what_failed_once_holds")],
     ),
     planted("envelope_signatures_ignored", "a block's envelopes need no good signature", &[]),
     planted("epoch_goes_on", "commits beyond an epoch's end are executed", &[]),
@@ -180,6 +186,11 @@ pub const ALL: &[Planted] = &[
         &[FORKING_LEADER, (VIEWS, "four_replicas_never_disagree_whatever_they_see")],
     ),
     planted(
+        "recent_entries_stay",
+        "an entry that was read is read again as it was before it changed",
+        &[(RECENT, "it_answers_like_the_backend_whatever_is_written_between")],
+    ),
+    planted(
         "rekey_of_any_epoch",
         "an order of another key is good in every epoch",
         &[
@@ -195,7 +206,7 @@ pub const ALL: &[Planted] = &[
     planted(
         "rounds_without_quorum",
         "a proven forker's peers go on without a quorum, through rounds that decide nothing",
-        &[(INTRUSION, "two_that_are_left_fill_no_memory_and_go_on_when_the_third_is_back")],
+        &[(INTRUSION, "two_that_are_left_fill_no_memory_however_often_they_restart")],
     ),
     planted("signers_counted_per_signature", "a proof counts a member per signature", &[]),
     planted("single_signatures_judged_strictly", "single and batch verification disagree", &[]),

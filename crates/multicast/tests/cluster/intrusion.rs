@@ -51,28 +51,33 @@ fn an_equivocator_is_exposed_and_excluded_and_stops_nobody() {
 }
 
 /// A proven forker and one that is down are more than `f`: nothing can be committed by the other two,
-/// although their blocks are enough for a round. So they wait, whatever their clients ask for.
+/// although their blocks are enough for a round.
+fn two_left(seed: u64) -> Cluster {
+    let forks = Rc::new(Cell::new(false));
+    let mut cluster = rewritten(seed, |cluster| {
+        let keyring = cluster.keys.keyring.clone();
+        let mut fork = equivocate(keyring, cluster.keys.key(INTRUDER), vec![ReplicaId(0)]);
+        let forks = Rc::clone(&forks);
+        Box::new(move |to, message| match forks.get() {
+            true => fork(to, message),
+            false => vec![message],
+        })
+    });
+    work(&mut cluster, 20);
+    // The others learn not to wait for this one, and then lose another.
+    cluster.crash(2);
+    for number in 1_000..1_100 {
+        cluster.request(0, number);
+        cluster.run_for(Duration::from_millis(20));
+    }
+    forks.set(true);
+    cluster
+}
+
 #[test]
 fn two_that_are_left_fill_no_memory_and_go_on_when_the_third_is_back() {
     for (seed, disk) in [(0, Disk::Log), (1, Disk::Checkpoint)] {
-        let forks = Rc::new(Cell::new(false));
-        let mut cluster = rewritten(seed, |cluster| {
-            let keyring = cluster.keys.keyring.clone();
-            let mut fork = equivocate(keyring, cluster.keys.key(INTRUDER), vec![ReplicaId(0)]);
-            let forks = Rc::clone(&forks);
-            Box::new(move |to, message| match forks.get() {
-                true => fork(to, message),
-                false => vec![message],
-            })
-        });
-        work(&mut cluster, 20);
-        // The others learn not to wait for this one, and then lose another.
-        cluster.crash(2);
-        for number in 1_000..1_100 {
-            cluster.request(0, number);
-            cluster.run_for(Duration::from_millis(20));
-        }
-        forks.set(true);
+        let mut cluster = two_left(seed);
         let before = cluster.core(0).round().0;
         for number in 2_000..2_300 {
             cluster.request(0, number);
@@ -81,23 +86,31 @@ fn two_that_are_left_fill_no_memory_and_go_on_when_the_third_is_back() {
         assert!(cluster.checker.proven.contains(&INTRUDER), "seed {seed}");
         let rounds = cluster.core(0).round().0 - before;
         assert!(rounds < 300, "seed {seed}: {rounds} rounds of which none can be decided");
-        // Whoever restarts knows no more how long to wait.
-        let before = cluster.core(0).round().0;
-        for number in 2_300..2_320 {
-            for id in [0, 1] {
-                cluster.crash(id);
-                cluster.restart(id, Disk::Log);
-            }
-            cluster.request(0, number);
-            cluster.run_for(Duration::from_secs(3));
-        }
-        let rounds = cluster.core(0).round().0 - before;
-        assert!(rounds < 90, "seed {seed}: {rounds} rounds of which none can be decided");
         cluster.restart(2, disk);
         cluster.request(2, 3_000);
         cluster.run_until_delivered(Duration::from_secs(20), (2_000..2_300).chain([3_000]));
         work(&mut cluster, 40);
     }
+}
+
+/// Whoever restarts knows no more how long to wait.
+#[test]
+fn two_that_are_left_fill_no_memory_however_often_they_restart() {
+    let mut cluster = two_left(0);
+    let before = cluster.core(0).round().0;
+    for number in 2_000..2_020 {
+        for id in [0, 1] {
+            cluster.crash(id);
+            cluster.restart(id, Disk::Log);
+        }
+        cluster.request(0, number);
+        cluster.run_for(Duration::from_secs(3));
+    }
+    let rounds = cluster.core(0).round().0 - before;
+    assert!(rounds < 90, "{rounds} rounds of which none can be decided");
+    cluster.restart(2, Disk::Log);
+    cluster.request(2, 3_000);
+    cluster.run_until_delivered(Duration::from_secs(20), [3_000]);
 }
 
 #[test]
