@@ -156,9 +156,11 @@ fn as_number<S: serde::Serializer>(id: &ReplicaId, out: S) -> std::result::Resul
 }
 
 impl Servers {
-    /// Whether waiting changes nothing.
+    /// Whether waiting changes nothing: nobody is on the way, or without those who halted nobody gets
+    /// anywhere.
     pub(crate) fn is_settled(&self) -> bool {
-        self.servers.iter().all(|server| server.state != State::CatchingUp)
+        let are = |state| self.servers.iter().filter(move |server| server.state == state).count();
+        are(State::CatchingUp) == 0 || are(State::FailSafe) > self.f
     }
 
     /// Whether waiting changes nothing about this one.
