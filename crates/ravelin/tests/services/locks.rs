@@ -9,10 +9,12 @@ use crate::cluster::{Cluster, finish};
 #[test]
 fn leases_end_and_locks_have_one_holder() {
     let cluster = Cluster::start("locks", 1);
-    leases(&cluster);
-    plain_locks(&cluster);
-    guarded_commands(&cluster);
-    lost_locks(&cluster);
+    std::thread::scope(|scope| {
+        for part in [leases, plain_locks, guarded_commands, lost_locks] {
+            let cluster = &cluster;
+            scope.spawn(move || part(cluster));
+        }
+    });
 }
 
 fn leases(cluster: &Cluster) {

@@ -80,7 +80,7 @@ fn start_under(cluster: &Local, outer: &[&str]) -> Foreground {
     Foreground(child)
 }
 
-fn wait(what: &str, cluster: &Local, is_so: impl Fn() -> bool) {
+fn wait(what: &str, cluster: &Local, mut is_so: impl FnMut() -> bool) {
     let until = Instant::now() + Duration::from_secs(60);
     while !is_so() {
         assert!(Instant::now() < until, "never {what}: {}", cluster.log(1));
@@ -183,6 +183,12 @@ fn a_sync_that_fails_ends_the_process_whatever_file_it_was_of() {
             cluster.wait_until_all_are_correct();
             let inner = inner().expect("it runs");
             assert!(Command::new("kill").arg(inner).status().expect("kill").success());
+        } else {
+            let write = ["--config", "D/client.toml", "kv", "put", "busy", "1"];
+            wait("fails", &cluster, || {
+                cluster.run(&write); // each brings a few syncs, a heartbeat one
+                server.0.try_wait().expect("asked").is_some()
+            });
         }
         assert_eq!(server.wait(), Some(exit), "{}", cluster.log(1));
         assert!(cluster.log(1).contains("Input/output error"), "{}", cluster.log(1));

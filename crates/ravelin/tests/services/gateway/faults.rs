@@ -57,9 +57,11 @@ fn a_lost_server_changes_nothing_and_a_lost_quorum_is_told_in_time() {
         assert_eq!(may, may_take_effect, "{request}");
         assert!(begun.elapsed() < Duration::from_secs(12), "{:?}", begun.elapsed());
     };
-    bounded("PUT /v1/kv/late", true);
-    bounded("GET /v1/kv/round", false);
-    bounded("POST /v1/leases/1/renew", true);
+    std::thread::scope(|scope| {
+        scope.spawn(|| bounded("PUT /v1/kv/late", true));
+        scope.spawn(|| bounded("GET /v1/kv/round", false));
+        scope.spawn(|| bounded("POST /v1/leases/1/renew", true));
+    });
     ready(&asker, 503);
     asker.get("/livez").is(200);
     let status = asker.get("/v1/status").is(200).json();
