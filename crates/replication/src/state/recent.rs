@@ -5,7 +5,7 @@
 //! some microseconds: together a quarter of a server's time under load.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use ravelin_model::{StateBackend, mutants};
@@ -26,9 +26,9 @@ pub(super) struct Recent {
 /// the younger one is full.
 #[derive(Default)]
 struct Kept {
-    young: HashMap<Vec<u8>, Option<Vec<u8>>>,
+    young: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     young_bytes: usize,
-    old: HashMap<Vec<u8>, Option<Vec<u8>>>,
+    old: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
 }
 
 impl Recent {
@@ -137,7 +137,7 @@ mod tests {
             recent.write(&[(key(number), read)]);
             assert_eq!(recent.get(&key(0)), Some(vec![7]));
             let kept = recent.kept.borrow();
-            let bytes = |map: &HashMap<Vec<u8>, Option<Vec<u8>>>| -> usize {
+            let bytes = |map: &BTreeMap<Vec<u8>, Option<Vec<u8>>>| -> usize {
                 map.iter().map(|(key, value)| bytes_of(key, value.as_deref())).sum()
             };
             assert_eq!(bytes(&kept.young), kept.young_bytes);
