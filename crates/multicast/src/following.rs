@@ -6,14 +6,14 @@
 //!
 //! Of a forker's blocks of one round, members take the first that comes and what others refer to. The
 //! end may have been decided by one that nothing refers to any more: a forker can show that to a single
-//! member, which then is past the end. So from whoever is followed a few of these are taken, too.
+//! member, which then is past the end. So whoever is past it sends what decided that, unasked, and from
+//! whom a replica follows it takes a few of these, too. It takes none from the log: a forker could have
+//! filled that with others.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ravelin_model::{ReplicaId, Round, Time, mutants};
-
-use crate::parking::{PARKED_BLOCKS_MAX, PARKED_BYTES_MAX};
 
 /// How long the member may take to answer before another one is followed.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -22,6 +22,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const READING_MAX: Duration = Duration::from_secs(3);
 /// Pause after a page that brought nothing new.
 const PAUSE: Duration = Duration::from_millis(100);
+/// Further blocks of forkers that are taken from one member. A quorum's certificates decide an end, and
+/// some that did not come the first time may be dropped before they enter.
+const FURTHER_BLOCKS_MAX: usize = 512;
 
 /// Whom this replica follows, and how far it read. One member at a time, until its log has been read to
 /// the end: then another one's turn may come, so that none who answers with nothing holds it up.
@@ -30,8 +33,8 @@ pub(crate) struct Following {
     reading: Option<Reading>,
     /// When the next reading may begin.
     rest_until: Time,
-    /// Further blocks of forkers taken from each member, and their bytes.
-    further: BTreeMap<ReplicaId, (usize, usize)>,
+    /// How many further blocks of forkers were taken from each member.
+    further: BTreeMap<ReplicaId, usize>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -72,18 +75,16 @@ impl Following {
         self.reading.get_or_insert(Reading { member, read: Round(0), step, until });
     }
 
-    /// Whether to take from `from` a block of a forker, of these bytes, beside another one of its round
-    /// that nothing refers to. Each may show as many as an author may let wait: who lies about the end
-    /// uses up what is its own.
-    pub(crate) fn takes_further(&mut self, from: ReplicaId, bytes: usize) -> bool {
+    /// Whether to take a block of a forker that `from` sent, beside another one of its round that nothing
+    /// refers to. Who lies about the end uses up what is its own.
+    pub(crate) fn takes_further(&mut self, from: ReplicaId) -> bool {
         let is_followed = self.reading.is_some_and(|reading| reading.member == from);
         if !is_followed || mutants::is_active("ends_without_forked_blocks") {
             return false;
         }
-        let (blocks, all_bytes) = self.further.entry(from).or_default();
-        *blocks += 1;
-        *all_bytes += bytes;
-        *blocks <= PARKED_BLOCKS_MAX && *all_bytes <= PARKED_BYTES_MAX
+        let taken = self.further.entry(from).or_default();
+        *taken += 1;
+        *taken <= FURTHER_BLOCKS_MAX
     }
 
     /// The next request, if one is due; `committed` is the round of the last leader committed.
@@ -166,14 +167,11 @@ mod tests {
     fn further_blocks_of_a_forker_are_taken_from_whom_it_follows_and_not_without_end() {
         let (member, other) = (ReplicaId(2), ReplicaId(3));
         let mut following = Following::default();
-        assert!(!following.takes_further(member, 9));
+        assert!(!following.takes_further(member));
         following.follow(Time(0), member);
-        assert!(following.takes_further(member, 9) && !following.takes_further(other, 9));
-        assert!(!following.takes_further(member, PARKED_BYTES_MAX));
-        let mut following = Following::default();
-        following.follow(Time(0), other);
-        let taken = (0..1000).filter(|_| following.takes_further(other, 9)).count();
-        assert_eq!(taken, PARKED_BLOCKS_MAX);
+        assert!(!following.takes_further(other));
+        let taken = (0..1000).filter(|_| following.takes_further(member)).count();
+        assert_eq!(taken, FURTHER_BLOCKS_MAX);
     }
 
     #[test]

@@ -162,6 +162,8 @@ pub struct Ordering<P> {
     fetched: Vec<Fetched>,
     /// Whether the epoch has ended.
     is_over: bool,
+    /// When each member was last shown what decided the end.
+    end_shown: Vec<Option<Time>>,
     /// The last block that this replica made; its next one begins with it.
     last: BlockRef,
     /// That block, which is on its way back from the own disk until the DAG has it.
@@ -202,6 +204,7 @@ impl<P: Payload> Ordering<P> {
             following: Following::default(),
             fetched: vec![Fetched::default(); group.size()],
             is_over: false,
+            end_shown: vec![None; group.size()],
             last: BlockRef::genesis(own, keyring.genesis()),
             made: None,
             last_made: Time(0),
@@ -322,7 +325,7 @@ impl<P: Payload> Ordering<P> {
     fn on_block(
         &mut self,
         now: Time,
-        from: ReplicaId,
+        (from, way): (ReplicaId, Way),
         block: Verified<Block>,
         out: &mut Actions<Self>,
     ) {
@@ -344,7 +347,7 @@ impl<P: Payload> Ordering<P> {
         let is_useless = is_second || (from == reference.author && self.forks.has(from));
         let is_taken = !is_useless
             || self.parking.wants(&reference)
-            || self.following.takes_further(from, block.size());
+            || (way == Way::Sent && self.following.takes_further(from));
         if !is_taken {
             return; // the first of (author, round) counts; others only when referenced
         }
@@ -515,9 +518,12 @@ impl<P: Payload> Protocol for Ordering<P> {
     ) {
         match message {
             Message::Block(_) | Message::Replayed(_) | Message::Recalled(..) if self.is_over => {}
-            Message::Block(block) => self.on_block(now, from, block, out),
+            Message::Block(block) => self.on_block(now, (from, Way::Sent), block, out),
             Message::Fetch(wanted) => return self.on_fetch(now, from, &wanted, out),
             Message::Replay(from_round) => {
+                if self.is_over {
+                    self.show_end(now, from, out);
+                }
                 let part = LogPart::From(self.place(from_round));
                 return out.push(Action::Emit(Event::Archive { to: from, part }));
             }
@@ -568,6 +574,15 @@ impl<P: Payload> Protocol for Ordering<P> {
         .flatten()
         .min()
     }
+}
+
+/// How a block came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// By itself.
+    Sent,
+    /// With a page of its sender's log.
+    Replayed,
 }
 
 /// Whether somebody waits for what the block carries.

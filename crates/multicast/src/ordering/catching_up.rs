@@ -26,7 +26,7 @@ impl<P: Payload> Ordering<P> {
                     continue;
                 }
             }
-            self.on_block(now, from, block, out);
+            self.on_block(now, (from, Way::Replayed), block, out);
             self.decide(now, out);
         }
         self.catch_up.on_replayed(now, from, self.dag.highest());

@@ -1,5 +1,7 @@
 //! The end of an ordering: its epoch is over, here or elsewhere.
 
+use std::collections::BTreeMap;
+
 use super::*;
 
 /// What an ordering leaves to the next one of its epoch.
@@ -91,6 +93,41 @@ impl<P: Payload> Ordering<P> {
     /// Forbids this replica to speak: none of its keys is a member's.
     pub fn mute(&mut self, out: &mut Actions<Self>) {
         self.recall.on_unknown_own_block(out);
+    }
+
+    /// Sends `to`, who reads the rest of the epoch here, what decided its end: where an author forked its
+    /// chain, `to` may hold another block of it, and nothing refers to this one.
+    pub(super) fn show_end(&mut self, now: Time, to: ReplicaId, out: &mut Actions<Self>) {
+        let Some(shown) = self.end_shown.get_mut(to.index()) else { return };
+        if shown.is_some_and(|at| now < at.after(HEARTBEAT)) {
+            return;
+        }
+        *shown = Some(now);
+        let deciders = self.deciders().into_iter();
+        out.extend(deciders.map(|block| Action::Send(to, Message::Block(block.clone()))));
+    }
+
+    /// A quorum's certificates for the first leader from the last one committed on that has them.
+    fn deciders(&self) -> Vec<&Verified<Block>> {
+        let next = self.delivery.state().next;
+        let mut round = next.round.minus(1);
+        while round.plus(self.rule.wave) <= self.dag.highest().next() {
+            let slots = (0..self.rule.leaders).map(|index| Slot { round, index });
+            for slot in slots.filter(|slot| self.rule.after(*slot) >= next) {
+                for (proposal, _) in self.dag.of(round, self.rule.leader(slot)) {
+                    let certifying = self.dag.round(round.plus(self.rule.wave - 1));
+                    let certificates = certifying
+                        .filter(|(_, block)| self.rule.certifies(&self.dag, block, proposal));
+                    let certificates: BTreeMap<ReplicaId, &Verified<Block>> =
+                        certificates.map(|(reference, block)| (reference.author, block)).collect();
+                    if certificates.len() >= self.rule.group.quorum() {
+                        return certificates.into_values().collect();
+                    }
+                }
+            }
+            round = round.next();
+        }
+        Vec::new()
     }
 
     /// The epoch is over: this replica makes and takes no more blocks, and answers those who are not

@@ -160,7 +160,7 @@ impl<P: Payload> Ordering<P> {
 
     /// Whether a member that has not forked has a block of a round after `base`.
     fn is_anyone_ahead(&self, base: Round) -> bool {
-        let is_ahead = |member| self.dag.newest(member).is_some_and(|newest| newest.round > base);
+        let is_ahead = |member| self.dag.newest_held(member) > base;
         self.rule.group.members().any(|member| !self.forks.has(member) && is_ahead(member))
     }
 
@@ -184,8 +184,12 @@ impl<P: Payload> Ordering<P> {
 
     fn make_block(&mut self, now: Time, round: Round, out: &mut Actions<Self>) -> Verified<Block> {
         self.judge_waiting(round);
-        let (envelopes, mut votes) =
-            self.payload.draw(BLOCK_BYTES_MAX - BLOCK_OVERHEAD, BLOCK_VOTES_MAX / 2);
+        // What stands in rounds that decide nothing is kept by all until some are decided.
+        let room = match self.decides_nothing(round.minus(1)) {
+            true => 0,
+            false => BLOCK_BYTES_MAX - BLOCK_OVERHEAD,
+        };
+        let (envelopes, mut votes) = self.payload.draw(room, BLOCK_VOTES_MAX / 2);
         let exposed: Vec<ReplicaId> =
             self.rule.group.members().filter(|member| self.fork_of(*member).is_some()).collect();
         let parents = self.parents(round, &exposed);

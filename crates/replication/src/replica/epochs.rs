@@ -136,21 +136,27 @@ impl Replica {
         {
             self.begin(now, plan, out);
         }
-        if self.epochs.known.is_some() && self.ordering.may_follow() {
-            let member = self.next_to_follow();
+        if self.ordering.may_follow()
+            && let Some(member) = self.next_to_follow()
+        {
             self.follow(now, member, out);
         }
         self.ask_for_key(now, out);
     }
 
-    /// Those who hold the end of the epoch take turns: whom to believe is not known, but that most do.
-    fn next_to_follow(&mut self) -> ReplicaId {
-        let size = u16::try_from(self.keyring.group().size()).expect("a group is small");
-        let others = (0..size).map(ReplicaId).filter(|id| *id != self.own);
-        let next = others.clone().find(|id| id.0 >= self.epochs.turn);
-        let next = next.or_else(|| others.min()).expect("a group has others");
-        self.epochs.turn = (next.0 + 1) % size;
-        next
+    /// Those who hold the end of the epoch take turns, so that none who answers with nothing keeps the
+    /// others from theirs. Whom to believe is not known: with a quorum's plan, that most hold it; without
+    /// one, that one of those may who say so.
+    fn next_to_follow(&mut self) -> Option<ReplicaId> {
+        let here = self.execution.state().commit();
+        let (is_known, early) = (self.epochs.known.is_some(), &self.epochs.early);
+        let says_so = |id: &ReplicaId| early.get(id).is_some_and(|vote| vote.commit > here);
+        let others = self.keyring.group().members().filter(|id| *id != self.own);
+        let holders = others.filter(|id| is_known || says_so(id));
+        let turn = self.epochs.turn;
+        let next = holders.min_by_key(|id| (id.0 < turn, id.0))?;
+        self.epochs.turn = next.0 + 1;
+        Some(next)
     }
 
     /// When [`Self::advance_epoch`] has something to do.
@@ -212,12 +218,7 @@ impl Replica {
                 let complete = handover.take(&self.keyring, &vote);
                 self.epochs.known = self.epochs.known.take().or(complete);
             }
-            None => {
-                self.epochs.early.insert(from, vote);
-                if vote.commit > self.execution.state().commit() {
-                    self.follow(now, from, out);
-                }
-            }
+            None => drop(self.epochs.early.insert(from, vote)), // it is followed in its turn
         }
     }
 
