@@ -252,7 +252,7 @@ fn search(segment: &Segment, from: u64) -> io::Result<Option<GroupNumber>> {
         let left = usize::try_from(segment.bytes - offset).unwrap_or(usize::MAX);
         bytes.truncate(left);
         segment.file.read_exact_at(&mut bytes, offset)?;
-        if bytes == never_written[..bytes.len()] {
+        if never_written.starts_with(&bytes) {
             continue;
         }
         for place in (0..bytes.len().min(SEARCH_STEP_BYTES)).step_by(ALIGNMENT) {

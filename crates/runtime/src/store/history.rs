@@ -87,9 +87,10 @@ impl History {
         records: &[(u64, Vec<u8>)],
         batch: &mut OwnedWriteBatch,
     ) -> fjall::Result<()> {
+        let begun = self.pieces.back().map_or(0, |last| last.place);
         for (number, record) in records {
             let bytes = (size_of::<u64>() + record.len()) as u64;
-            let piece = self.piece(bytes, batch)?;
+            let piece = self.piece(bytes, begun, batch)?;
             batch.insert(&piece.slot, number.to_be_bytes(), record.as_slice());
             piece.bytes += bytes;
         }
@@ -97,25 +98,35 @@ impl History {
     }
 
     /// The piece that takes the next record, of `bytes`; another one where the last has no room for it.
-    fn piece(&mut self, bytes: u64, batch: &mut OwnedWriteBatch) -> fjall::Result<&mut Piece> {
+    /// `begun`: the place of the last piece that was there before `batch`. What is in the batch alone
+    /// cannot be forgotten, so that a batch larger than everything kept ends with a larger piece.
+    fn piece(
+        &mut self,
+        bytes: u64,
+        begun: u64,
+        batch: &mut OwnedWriteBatch,
+    ) -> fjall::Result<&mut Piece> {
         let piece_bytes = self.bytes_max / PIECES;
         if self.pieces.back().is_none_or(|last| last.bytes + bytes > piece_bytes) {
-            let place = self.pieces.back().map_or(0, |last| last.place + 1);
-            if let Some(full) = self.pieces.back() {
-                full.slot.rotate_memtable()?;
+            self.forget(self.bytes_max - piece_bytes, begun)?;
+            if let Some(slot) = self.free.pop() {
+                if let Some(full) = self.pieces.back() {
+                    full.slot.rotate_memtable()?;
+                }
+                let place = self.pieces.back().map_or(0, |last| last.place + 1);
+                batch.insert(&slot, PLACE, place.to_be_bytes());
+                self.pieces.push_back(Piece { slot, place, bytes: 0 });
             }
-            self.forget(self.bytes_max - piece_bytes)?;
-            let slot = self.free.pop().expect("what is left leaves a slot");
-            batch.insert(&slot, PLACE, place.to_be_bytes());
-            self.pieces.push_back(Piece { slot, place, bytes: 0 });
         }
-        Ok(self.pieces.back_mut().expect("one was made if there was none"))
+        Ok(self.pieces.back_mut().expect("without pieces all slots are free"))
     }
 
-    /// Lets the oldest pieces go until no more than `bytes_max` are left, and a slot is free.
-    fn forget(&mut self, bytes_max: u64) -> fjall::Result<()> {
+    /// Lets the oldest pieces go, of those before `begun`, until no more than `bytes_max` are left and a
+    /// slot is free.
+    fn forget(&mut self, bytes_max: u64, begun: u64) -> fjall::Result<()> {
         let mut bytes: u64 = self.pieces.iter().map(|piece| piece.bytes).sum();
         while (bytes > bytes_max || self.free.is_empty())
+            && self.pieces.front().is_some_and(|oldest| oldest.place < begun)
             && let Some(oldest) = self.pieces.pop_front()
         {
             bytes -= oldest.bytes;

@@ -146,6 +146,22 @@ fn of_a_history_that_may_be_shorter_the_oldest_go() {
     assert!((7 << 20..=8 << 20).contains(&bytes), "{bytes}");
 }
 
+#[test]
+fn a_batch_larger_than_all_that_is_kept_is_kept_as_a_whole() {
+    let scratch = Scratch::new();
+    let mut store = open_short(&scratch.0);
+    store.write_with(&[], &[(1, record(1))]);
+    let all: Vec<_> = (2..=3000).map(|number| (number, record(number))).collect();
+    store.write_with(&[], &all);
+    for _ in 0..2 {
+        assert_eq!(kept(&store), 1..=3000);
+        drop(store);
+        store = open_short(&scratch.0);
+    }
+    store.write_with(&[], &[(3001, record(3001))]);
+    assert_eq!(*kept(&store).end(), 3001);
+}
+
 /// However often the oldest goes: no descriptor, no file and no space more.
 #[test]
 fn a_history_that_is_full_takes_no_more_of_anything() {
