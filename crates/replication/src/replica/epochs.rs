@@ -147,7 +147,7 @@ impl Replica {
     /// Those who hold the end of the epoch take turns, so that none who answers with nothing keeps the
     /// others from theirs. Whom to believe is not known: with a quorum's plan, that most hold it; without
     /// one, that one of those may who say so.
-    fn next_to_follow(&mut self) -> Option<ReplicaId> {
+    pub(super) fn next_to_follow(&mut self) -> Option<ReplicaId> {
         let here = self.execution.state().commit();
         let (is_known, early) = (self.epochs.known.is_some(), &self.epochs.early);
         let says_so = |id: &ReplicaId| early.get(id).is_some_and(|vote| vote.commit > here);

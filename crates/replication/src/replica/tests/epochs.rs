@@ -225,6 +225,29 @@ fn a_laggard_is_not_held_up_by_one_who_answers_with_nothing() {
     }
 }
 
+/// However often one says so: a correct one says it every two seconds.
+#[test]
+fn those_who_say_that_the_epoch_ended_are_followed_in_turn() {
+    let mut cluster = left_behind(0);
+    let vote = |id: u16| HandoverVote {
+        replica: ReplicaId(id),
+        epoch: ravelin_model::Epoch::FIRST,
+        commit: CommitIndex(1_000_000),
+        plan: Digest([7; 32]),
+        signature: ravelin_model::Signature([7; 64]),
+    };
+    cluster.act(3, |replica, now, out| {
+        assert_eq!(replica.next_to_follow(), None, "nobody says so");
+        for id in [2, 0, 2, 2] {
+            let message = Message::Epoch(EpochMessage::Handover(vote(id)));
+            replica.on_message(now, ReplicaId(id), message, out);
+        }
+        let turns: Vec<_> = (0..6).filter_map(|_| replica.next_to_follow()).collect();
+        let others: Vec<_> = [0, 2].into_iter().cycle().map(ReplicaId).take(7).collect();
+        assert!(turns == others[..6] || turns == others[1..], "{turns:?}");
+    });
+}
+
 /// Replica 3 was cut off when the others changed the epoch.
 fn left_behind(seed: u64) -> Cluster {
     let mut cluster = Cluster::with_keys(seed, 4);
