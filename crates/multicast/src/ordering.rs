@@ -32,6 +32,8 @@ use ravelin_model::{
     Suspicion, Time, Vote, mutants,
 };
 
+use catching_up::Way;
+
 use crate::catch_up::CatchUp;
 use crate::delivery::{Committed, Delivery, OrderingState};
 use crate::following::Following;
@@ -574,15 +576,6 @@ impl<P: Payload> Protocol for Ordering<P> {
         .flatten()
         .min()
     }
-}
-
-/// How a block came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
-    /// By itself.
-    Sent,
-    /// With a page of its sender's log.
-    Replayed,
 }
 
 /// Whether somebody waits for what the block carries.

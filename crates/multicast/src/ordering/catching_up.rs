@@ -4,6 +4,15 @@ use super::*;
 use crate::following::Page;
 use crate::parking::FETCH_PATIENCE;
 
+/// How a block came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// By itself.
+    Sent,
+    /// With a page of its sender's log.
+    Replayed,
+}
+
 impl<P: Payload> Ordering<P> {
     /// Takes a replay. Its blocks come after their parents, so one that cannot enter lacks something
     /// from before it, and so do those that build on it: a few of them show what to fetch. Were all
