@@ -107,27 +107,28 @@ impl<P: Payload> Ordering<P> {
         out.extend(deciders.map(|block| Action::Send(to, Message::Block(block.clone()))));
     }
 
-    /// A quorum's certificates for the first leader from the last one committed on that has them.
+    /// A quorum's certificates, one an author, for each leader from the last commit on that has them: the
+    /// last one committed is among them, or who decided that.
     fn deciders(&self) -> Vec<&Verified<Block>> {
-        let next = self.delivery.state().next;
-        let mut round = next.round.minus(1);
+        let mut round = self.delivery.state().leader_round;
+        let mut deciders = BTreeMap::new();
         while round.plus(self.rule.wave) <= self.dag.highest().next() {
-            let slots = (0..self.rule.leaders).map(|index| Slot { round, index });
-            for slot in slots.filter(|slot| self.rule.after(*slot) >= next) {
-                for (proposal, _) in self.dag.of(round, self.rule.leader(slot)) {
+            for index in 0..self.rule.leaders {
+                let leader = self.rule.leader(Slot { round, index });
+                for (proposal, _) in self.dag.of(round, leader) {
                     let certifying = self.dag.round(round.plus(self.rule.wave - 1));
                     let certificates = certifying
                         .filter(|(_, block)| self.rule.certifies(&self.dag, block, proposal));
-                    let certificates: BTreeMap<ReplicaId, &Verified<Block>> =
-                        certificates.map(|(reference, block)| (reference.author, block)).collect();
+                    let certificates: BTreeMap<ReplicaId, _> =
+                        certificates.map(|(name, block)| (name.author, (*name, block))).collect();
                     if certificates.len() >= self.rule.group.quorum() {
-                        return certificates.into_values().collect();
+                        deciders.extend(certificates.into_values());
                     }
                 }
             }
             round = round.next();
         }
-        Vec::new()
+        deciders.into_values().collect()
     }
 
     /// The epoch is over: this replica makes and takes no more blocks, and answers those who are not
