@@ -6,14 +6,15 @@
 //!
 //! Of a forker's blocks of one round, members take the first that comes and what others refer to. The
 //! end may have been decided by one that nothing refers to any more: a forker can show that to a single
-//! member, which then is past the end. So whoever is past it sends what decided that, unasked, and from
-//! whom a replica follows it takes a few of these, too. It takes none from the log: a forker could have
-//! filled that with others.
+//! member, which then is past the end. So whoever is past it sends what decided that to who reads its
+//! log, and from whom a replica follows it takes a few of these, too. It takes none from the log: a
+//! forker could have filled that with others.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ravelin_model::{ReplicaId, Round, Time, mutants};
+use ravelin_model::limits::BLOCK_BYTES_MAX;
+use ravelin_model::{Group, ReplicaId, Round, Time, mutants};
 
 /// How long the member may take to answer before another one is followed.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -22,9 +23,10 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const READING_MAX: Duration = Duration::from_secs(3);
 /// Pause after a page that brought nothing new.
 const PAUSE: Duration = Duration::from_millis(100);
-/// Further blocks of forkers that are taken from one member. A quorum's certificates decide an end, and
-/// some that did not come the first time may be dropped before they enter.
-const FURTHER_BLOCKS_MAX: usize = 512;
+/// Further blocks of forkers that are taken from one member, times the members of the group; of the
+/// largest ones, a quarter. A quorum's certificates decide an end, and some that did not come the first
+/// time may be dropped before they enter.
+const FURTHER_BLOCKS_MAX: usize = 4;
 
 /// Whom this replica follows, and how far it read. One member at a time, until its log has been read to
 /// the end: then another one's turn may come, so that none who answers with nothing holds it up.
@@ -33,8 +35,8 @@ pub(crate) struct Following {
     reading: Option<Reading>,
     /// When the next reading may begin.
     rest_until: Time,
-    /// How many further blocks of forkers were taken from each member.
-    further: BTreeMap<ReplicaId, usize>,
+    /// How many further blocks of forkers were taken from each member, and their bytes.
+    further: BTreeMap<ReplicaId, (usize, usize)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -75,16 +77,21 @@ impl Following {
         self.reading.get_or_insert(Reading { member, read: Round(0), step, until });
     }
 
-    /// Whether to take a block of a forker that `from` sent, beside another one of its round that nothing
-    /// refers to. Who lies about the end uses up what is its own.
-    pub(crate) fn takes_further(&mut self, from: ReplicaId) -> bool {
+    /// Whether to take a block of a forker that `from` sent, of these bytes, beside another one of its
+    /// round. Who lies about the end uses up what is its own.
+    pub(crate) fn takes_further(&mut self, group: Group, from: ReplicaId, bytes: usize) -> bool {
         let is_followed = self.reading.is_some_and(|reading| reading.member == from);
         if !is_followed || mutants::is_active("ends_without_forked_blocks") {
             return false;
         }
-        let taken = self.further.entry(from).or_default();
-        *taken += 1;
-        *taken <= FURTHER_BLOCKS_MAX
+        let (blocks, all_bytes) = self.further.entry(from).or_default();
+        let fits = *blocks < group.size() * FURTHER_BLOCKS_MAX
+            && *all_bytes + bytes <= group.size() * BLOCK_BYTES_MAX;
+        if fits {
+            *blocks += 1;
+            *all_bytes += bytes;
+        }
+        fits
     }
 
     /// The next request, if one is due; `committed` is the round of the last leader committed.
@@ -134,6 +141,8 @@ impl Following {
 
 #[cfg(test)]
 mod tests {
+    use ravelin_model::FaultModel;
+
     use super::*;
 
     fn page(last: u64) -> Page {
@@ -166,12 +175,15 @@ mod tests {
     #[test]
     fn further_blocks_of_a_forker_are_taken_from_whom_it_follows_and_not_without_end() {
         let (member, other) = (ReplicaId(2), ReplicaId(3));
-        let mut following = Following::default();
-        assert!(!following.takes_further(member));
-        following.follow(Time(0), member);
-        assert!(!following.takes_further(other));
-        let taken = (0..1000).filter(|_| following.takes_further(member)).count();
-        assert_eq!(taken, FURTHER_BLOCKS_MAX);
+        let group = Group::new(4, 1, FaultModel::Arbitrary).unwrap();
+        for (bytes, most) in [(400, 4 * FURTHER_BLOCKS_MAX), (BLOCK_BYTES_MAX, 4)] {
+            let mut following = Following::default();
+            assert!(!following.takes_further(group, member, bytes));
+            following.follow(Time(0), member);
+            assert!(!following.takes_further(group, other, bytes));
+            let takes = |_: &u32| following.takes_further(group, member, bytes);
+            assert_eq!((0..1000).filter(takes).count(), most);
+        }
     }
 
     #[test]

@@ -349,7 +349,8 @@ impl<P: Payload> Ordering<P> {
         let is_useless = is_second || (from == reference.author && self.forks.has(from));
         let is_taken = !is_useless
             || self.parking.wants(&reference)
-            || (way == Way::Sent && self.following.takes_further(from));
+            || (way == Way::Sent
+                && self.following.takes_further(self.rule.group, from, block.size()));
         if !is_taken {
             return; // the first of (author, round) counts; others only when referenced
         }

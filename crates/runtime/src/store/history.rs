@@ -1,7 +1,7 @@
 //! The history beside the state: numbered records, of which the latest are kept.
 //!
-//! **Guarantee:** what is kept is some seven eighths of the bytes allowed, once so many have come, and
-//! never more than is allowed. Records are part of the batch that brings them.
+//! **Guarantee:** what is kept is some seven eighths of the bytes allowed, once so many have come, and no
+//! more than is allowed unless one batch brings more. Records are part of the batch that brings them.
 //!
 //! Records lie in pieces, each a keyspace of the engine, and the oldest piece goes as a whole. A queue
 //! in one tree would pay for each record that goes with a mark of its deletion, and for both again at
