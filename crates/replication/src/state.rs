@@ -24,7 +24,6 @@
 mod fetching;
 mod memory;
 mod meter;
-mod recent;
 mod running;
 mod versions;
 mod view;
@@ -43,7 +42,6 @@ use versions::{Undo, Versions};
 pub use fetching::StateEntry;
 pub use memory::MemoryBackend;
 pub use meter::ENTRY_WORK;
-pub use recent::RECENT_BYTES_MAX;
 pub use versions::{STATE_HELD_BYTES_MAX, STATE_VERSION_BYTES_MAX, STATE_VERSIONS_MAX};
 pub use view::ReadOnly;
 

@@ -40,7 +40,6 @@ const VIEWS: &str = "crates/multicast/tests/views.rs";
 const RESTART: &str = "crates/multicast/tests/cluster/restart.rs";
 const INTRUSION: &str = "crates/multicast/tests/cluster/intrusion.rs";
 const REGRESSIONS: &str = "crates/sim/tests/regressions.rs";
-const RECENT: &str = "crates/replication/src/state/recent.rs";
 const WAITING: &str = "crates/multicast/tests/cluster/waiting.rs";
 const SEEDS: &str = "crates/sim/tests/seeds.rs";
 const SCENARIOS: &str = "crates/sim/tests/scenarios.rs";
@@ -184,11 +183,6 @@ pub const ALL: &[Planted] = &[
         "quorum_lowered",
         "one vote less than a quorum decides",
         &[FORKING_LEADER, (VIEWS, "four_replicas_never_disagree_whatever_they_see")],
-    ),
-    planted(
-        "recent_entries_stay",
-        "an entry that was read is read again as it was before it changed",
-        &[(RECENT, "it_answers_like_the_backend_whatever_is_written_between")],
     ),
     planted(
         "rekey_of_any_epoch",

@@ -6,13 +6,12 @@ use std::ops::{Bound, ControlFlow};
 use ravelin_model::{StateBackend, Store, View};
 
 use super::meter::Meter;
-use super::recent::Recent;
 use super::view::{own_part, whole_key, whole_range};
 use super::{Visit, Writes};
 
 /// The backend with the writes of the running commit over it.
 pub(super) struct Running {
-    backend: Recent,
+    backend: Box<dyn StateBackend + Send>,
     writes: Writes,
     /// While an operation is open: what `writes` held before each of its writes, in order.
     journal: Option<Vec<(Vec<u8>, Before)>>,
@@ -28,7 +27,7 @@ type Before = Option<Option<Vec<u8>>>;
 impl Running {
     pub(super) fn new(backend: Box<dyn StateBackend + Send>) -> Self {
         Self {
-            backend: Recent::new(backend),
+            backend,
             writes: Writes::new(),
             journal: None,
             namespace: 0,
@@ -37,11 +36,11 @@ impl Running {
     }
 
     pub(super) fn backend(&self) -> &dyn StateBackend {
-        &self.backend
+        &*self.backend
     }
 
     pub(super) fn backend_mut(&mut self) -> &mut dyn StateBackend {
-        &mut self.backend
+        &mut *self.backend
     }
 
     pub(super) fn begin(&mut self) {

@@ -13,10 +13,10 @@ type Model = BTreeMap<Vec<u8>, Vec<u8>>;
 const SERVICES: [ServiceId; 3] = [ServiceId(0), ServiceId::KV, SERVICE_ID_MAX];
 
 /// SplitMix64: enough chance for tests.
-pub(super) struct Chance(pub(super) u64);
+struct Chance(u64);
 
 impl Chance {
-    pub(super) fn below(&mut self, limit: u64) -> u64 {
+    fn below(&mut self, limit: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
