@@ -169,37 +169,78 @@ impl CommitRule {
         matches!(self.decide_directly(dag, slot), Decision::Commit(..))
     }
 
+    /// Blocks that show, with their history, whoever lacks any of them what `dag` decided on a leader of
+    /// the round `last`, and before it: each slot's that decide it directly, one an author. Slots a wave
+    /// and more before `last` need none, as any leader that late decides them.
+    #[must_use]
+    pub fn deciders<'a>(
+        &self,
+        dag: &'a Dag,
+        last: Round,
+    ) -> BTreeMap<BlockRef, &'a Verified<Block>> {
+        let is_last_alone = mutants::is_active("last_leader_shown_alone");
+        let before = if is_last_alone { 0 } else { self.wave - 1 };
+        let first = last.minus(before).max(self.first_slot().round);
+        let mut slot = Slot { round: first, index: 0 };
+        let mut deciders = BTreeMap::new();
+        while self.vote_round(slot.round) <= dag.highest() {
+            let proposals = self.proposals(dag, slot);
+            match self.decide_directly(dag, slot) {
+                Decision::Commit(leader, _) => {
+                    deciders.extend(one_an_author(self.certifiers(dag, &leader)));
+                }
+                Decision::Skip => {
+                    for proposal in proposals_or_none(&proposals) {
+                        deciders.extend(one_an_author(self.refusers(dag, slot, proposal)));
+                    }
+                }
+                Decision::Undecided => {}
+            }
+            slot = self.after(slot);
+        }
+        deciders
+    }
+
     fn decide_directly(&self, dag: &Dag, slot: Slot) -> Decision {
-        let leader = self.leader(slot);
-        let proposals: Vec<BlockRef> =
-            dag.of(slot.round, leader).map(|(reference, _)| *reference).collect();
+        let proposals = self.proposals(dag, slot);
         for proposal in &proposals {
-            let certifiers = dag
-                .round(self.certify_round(slot.round))
-                .filter(|(_, block)| self.certifies(dag, block, proposal));
-            if self.authors(certifiers) >= self.quorum() {
+            if self.authors(self.certifiers(dag, proposal)) >= self.quorum() {
                 return Decision::Commit(*proposal, Path::Direct);
             }
         }
-        if self.is_skipped(dag, slot, leader, &proposals) {
-            Decision::Skip
-        } else {
-            Decision::Undecided
-        }
+        let needed = if mutants::is_active("skip_quorum_dropped") { 1 } else { self.quorum() };
+        let is_refused = |proposal| self.authors(self.refusers(dag, slot, proposal)) >= needed;
+        let is_skipped = proposals_or_none(&proposals).all(is_refused);
+        if is_skipped { Decision::Skip } else { Decision::Undecided }
     }
 
-    fn is_skipped(&self, dag: &Dag, slot: Slot, leader: ReplicaId, known: &[BlockRef]) -> bool {
-        let vote_round = self.vote_round(slot.round);
-        let needed = if mutants::is_active("skip_quorum_dropped") { 1 } else { self.quorum() };
-        let is_refused = |votes: &dyn Fn(&Verified<Block>) -> bool| {
-            self.authors(dag.round(vote_round).filter(|(_, block)| !votes(block))) >= needed
-        };
-        match known {
-            [] => is_refused(&|block| self.vote(dag, block, slot.round, leader).is_some()),
-            known => known
-                .iter()
-                .all(|proposal| is_refused(&|block| self.votes_for(dag, block, proposal))),
-        }
+    /// The known blocks of the slot's leader.
+    fn proposals(&self, dag: &Dag, slot: Slot) -> Vec<BlockRef> {
+        dag.of(slot.round, self.leader(slot)).map(|(reference, _)| *reference).collect()
+    }
+
+    /// The certificates for `proposal`.
+    fn certifiers<'a>(
+        &self,
+        dag: &'a Dag,
+        proposal: &BlockRef,
+    ) -> impl Iterator<Item = (&'a BlockRef, &'a Verified<Block>)> {
+        let round = dag.round(self.certify_round(proposal.round));
+        round.filter(move |(_, block)| self.certifies(dag, block, proposal))
+    }
+
+    /// The blocks of the slot's vote round that do not vote for `proposal`, or for any block of the slot.
+    fn refusers<'a>(
+        &self,
+        dag: &'a Dag,
+        slot: Slot,
+        proposal: Option<&BlockRef>,
+    ) -> impl Iterator<Item = (&'a BlockRef, &'a Verified<Block>)> {
+        let leader = self.leader(slot);
+        dag.round(self.vote_round(slot.round)).filter(move |(_, block)| match proposal {
+            Some(proposal) => !self.votes_for(dag, block, proposal),
+            None => self.vote(dag, block, slot.round, leader).is_none(),
+        })
     }
 
     fn decide_indirectly(
@@ -289,6 +330,19 @@ impl CommitRule {
         }
         authors.collect::<BTreeSet<_>>().len()
     }
+}
+
+/// What a slot's vote round may refuse: each known block of it or, while none is known, whichever comes.
+fn proposals_or_none(known: &[BlockRef]) -> impl Iterator<Item = Option<&BlockRef>> {
+    known.iter().map(Some).chain(known.is_empty().then_some(None))
+}
+
+/// The first block of each author.
+fn one_an_author<'a>(
+    blocks: impl Iterator<Item = (&'a BlockRef, &'a Verified<Block>)>,
+) -> impl Iterator<Item = (BlockRef, &'a Verified<Block>)> {
+    let mut authors = BTreeSet::new();
+    blocks.filter(move |(name, _)| authors.insert(name.author)).map(|(name, block)| (*name, block))
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ const READING_MAX: Duration = Duration::from_secs(3);
 /// Pause after a page that brought nothing new.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Further blocks of forkers that are taken from one member, times the members of the group; of the
-/// largest ones, a quarter. A quorum's certificates decide an end, and some that did not come the first
+/// largest ones, a quarter. What decides an end lies in four rounds, and some that did not come the first
 /// time may be dropped before they enter.
 const FURTHER_BLOCKS_MAX: usize = 4;
 

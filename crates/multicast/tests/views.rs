@@ -33,6 +33,7 @@ const RUNS: u64 = 500;
 const VIEWS: usize = 7;
 
 /// One kind of group.
+#[derive(Debug)]
 struct Setting {
     n: u16,
     f: u16,
@@ -289,6 +290,39 @@ fn seven_replicas_with_two_intruders_never_disagree_whatever_they_see() {
 #[test]
 fn votes_through_several_rounds_never_disagree_whatever_is_seen() {
     check(4, 1, FaultModel::Asynchronous, 14);
+}
+
+#[test]
+fn who_is_shown_the_deciders_decides_the_same() {
+    let mut shown = 0;
+    let settings = [
+        Setting { n: 4, f: 1, model: FaultModel::Arbitrary, rounds: 9 },
+        Setting { n: 7, f: 2, model: FaultModel::Arbitrary, rounds: 9 },
+        Setting { n: 4, f: 1, model: FaultModel::Asynchronous, rounds: 14 },
+    ];
+    for setting in &settings {
+        for seed in 0..runs() / 2 {
+            let mut dice = Dice::new(seed);
+            let world = World::draw(&mut dice, setting);
+            let rule = CommitRule::new(world.dag.group(), 1 + dice.below(3) as u16);
+            let views: Vec<_> = (1..VIEWS).map(|_| world.view(&mut dice)).collect();
+            for view in views.iter().chain([&world.dag]) {
+                let slots = decide(&rule, &world.keys, view).slots;
+                let commits = slots.iter().enumerate().filter(|(_, (_, leader))| leader.is_some());
+                for (at, (slot, _)) in commits {
+                    let deciders = rule.deciders(view, slot.round).into_keys();
+                    let others = world.tips().into_iter().filter(|_| dice.chance(10));
+                    let tips: Vec<_> = deciders.chain(others).collect();
+                    let other = world.part(world.dag.history(tips, Round(0)));
+                    let decided = decide(&rule, &world.keys, &other).slots;
+                    let is_told = decided.starts_with(&slots[..=at]);
+                    assert!(is_told, "{setting:?}, seed {seed}, {slot:?}");
+                    shown += 1;
+                }
+            }
+        }
+    }
+    assert!(shown > runs(), "only {shown} commits");
 }
 
 #[test]

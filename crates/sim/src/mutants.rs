@@ -125,6 +125,11 @@ pub const ALL: &[Planted] = &[
     ),
     planted("lag_of_one_believed", "one member's rounds show how far the others are", &[]),
     planted(
+        "last_leader_shown_alone",
+        "who is past an epoch's end shows others nothing of the rounds before the last leader",
+        &[(VIEWS, "who_is_shown_the_deciders_decides_the_same")],
+    ),
+    planted(
         "late_blocks_looked_for_in_their_rounds",
         "who asks for a block behind the horizon is shown the log from its round on",
         &[],
@@ -309,7 +314,9 @@ mod tests {
         for rest in committer.unwrap().split("is_active(\"").skip(1) {
             asked.extend(rest.split_once('"').map(|(name, _)| name.to_owned()));
         }
-        asked.remove("leader_rotation_fixed"); // harms liveness alone
+        for harms_liveness_alone in ["last_leader_shown_alone", "leader_rotation_fixed"] {
+            asked.remove(harms_liveness_alone);
+        }
         let core: BTreeSet<String> =
             ALL.iter().filter(|p| p.is_core).map(|planted| planted.name.to_owned()).collect();
         assert_eq!(core, asked);

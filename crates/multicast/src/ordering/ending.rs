@@ -1,8 +1,10 @@
 //! The end of an ordering: its epoch is over, here or elsewhere.
 
-use std::collections::BTreeMap;
-
 use super::*;
+
+/// Blocks that are sent at once to who reads the end of an epoch here, times the members of the group:
+/// two for each block of the four rounds that decide an end directly. The oldest come first.
+const END_SHOWN_MAX: usize = 8;
 
 /// What an ordering leaves to the next one of its epoch.
 #[derive(Debug)]
@@ -103,32 +105,10 @@ impl<P: Payload> Ordering<P> {
             return;
         }
         *shown = Some(now);
-        let deciders = self.deciders().into_iter();
+        let last = self.delivery.state().leader_round;
+        let deciders = self.rule.deciders(&self.dag, last).into_values();
+        let deciders = deciders.take(self.rule.group.size() * END_SHOWN_MAX);
         out.extend(deciders.map(|block| Action::Send(to, Message::Block(block.clone()))));
-    }
-
-    /// A quorum's certificates, one an author, for each leader from the last commit on that has them: the
-    /// last one committed is among them, or who decided that.
-    fn deciders(&self) -> Vec<&Verified<Block>> {
-        let mut round = self.delivery.state().leader_round;
-        let mut deciders = BTreeMap::new();
-        while round.plus(self.rule.wave) <= self.dag.highest().next() {
-            for index in 0..self.rule.leaders {
-                let leader = self.rule.leader(Slot { round, index });
-                for (proposal, _) in self.dag.of(round, leader) {
-                    let certifying = self.dag.round(round.plus(self.rule.wave - 1));
-                    let certificates = certifying
-                        .filter(|(_, block)| self.rule.certifies(&self.dag, block, proposal));
-                    let certificates: BTreeMap<ReplicaId, _> =
-                        certificates.map(|(name, block)| (name.author, (*name, block))).collect();
-                    if certificates.len() >= self.rule.group.quorum() {
-                        deciders.extend(certificates.into_values());
-                    }
-                }
-            }
-            round = round.next();
-        }
-        deciders.into_values().collect()
     }
 
     /// The epoch is over: this replica makes and takes no more blocks, and answers those who are not
