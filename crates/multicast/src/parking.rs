@@ -11,6 +11,10 @@ use ravelin_model::{Block, BlockRef, Chain, Group, ReplicaId, Round, Time, mutan
 
 use crate::{Dag, validity};
 
+use missing::AllMissing;
+
+mod missing;
+
 /// Blocks of one author that may wait for parents.
 pub const PARKED_BLOCKS_MAX: usize = 256;
 /// Bytes of one author's blocks that may wait for parents.
@@ -34,7 +38,7 @@ pub struct Parking {
     group: Group,
     own: ReplicaId,
     parked: BTreeMap<BlockRef, Parked>,
-    missing: BTreeMap<BlockRef, Missing>,
+    missing: AllMissing,
     bytes: Vec<usize>,
 }
 
@@ -46,16 +50,6 @@ struct Parked {
     is_asked: bool,
 }
 
-#[derive(Clone, Debug)]
-struct Missing {
-    /// Parked blocks that refer to it.
-    children: BTreeSet<BlockRef>,
-    /// Whoever sent such a block should have it.
-    ask: ReplicaId,
-    asked: u32,
-    next: Time,
-}
-
 impl Parking {
     /// Nothing waits.
     #[must_use]
@@ -64,7 +58,7 @@ impl Parking {
             group,
             own,
             parked: BTreeMap::new(),
-            missing: BTreeMap::new(),
+            missing: AllMissing::default(),
             bytes: vec![0; group.size()],
         }
     }
@@ -84,7 +78,7 @@ impl Parking {
     /// Whether a waiting block refers to `reference`.
     #[must_use]
     pub fn wants(&self, reference: &BlockRef) -> bool {
-        self.missing.contains_key(reference)
+        self.missing.has(reference)
     }
 
     /// All waiting blocks of `author`.
@@ -120,6 +114,7 @@ impl Parking {
         self.charge(author, block.size());
         let is_asked = self.wants(&reference);
         self.parked.insert(reference, Parked { block, from, is_asked });
+        self.missing.set_here(&reference, true);
         self.enforce_quota(author);
         self.look_for_parents(now, &reference, dag);
     }
@@ -160,20 +155,12 @@ impl Parking {
     fn look_for_parents(&mut self, now: Time, reference: &BlockRef, dag: &Dag) {
         let Some(Parked { block, from, .. }) = self.parked.get(reference).cloned() else { return };
         for parent in block.body.parents.iter().filter(|parent| !dag.has(parent)) {
-            let is_known = self.parked.contains_key(parent) || self.missing.contains_key(parent);
+            let is_known = self.parked.contains_key(parent) || self.missing.has(parent);
             if is_known || self.missing.len() < MISSING_MAX {
-                self.missing_entry(now, *parent, from).children.insert(*reference);
+                self.missing.add(*parent, *reference, from, now.after(FETCH_PATIENCE));
+                self.missing.set_here(parent, self.parked.contains_key(parent));
             }
         }
-    }
-
-    fn missing_entry(&mut self, now: Time, parent: BlockRef, ask: ReplicaId) -> &mut Missing {
-        self.missing.entry(parent).or_insert_with(|| Missing {
-            children: BTreeSet::new(),
-            ask,
-            asked: 0,
-            next: now.after(FETCH_PATIENCE),
-        })
     }
 
     /// Takes out the blocks that wait for nothing but `arrived`, as far as `dag` shows.
@@ -190,7 +177,7 @@ impl Parking {
         for reference in old {
             self.drop_parked(&reference);
         }
-        self.missing.retain(|reference, _| reference.round > horizon);
+        self.missing.forget(horizon);
         self.take_ready(self.parked.keys().copied().collect(), dag)
     }
 
@@ -211,16 +198,12 @@ impl Parking {
 
     fn drop_parked(&mut self, reference: &BlockRef) -> Option<(ReplicaId, Verified<Block>)> {
         let Parked { block, from, .. } = self.parked.remove(reference)?;
+        self.missing.set_here(reference, false);
         if let Some(bytes) = self.bytes.get_mut(reference.author.index()) {
             *bytes -= block.size();
         }
         for parent in &block.body.parents {
-            if let Some(missing) = self.missing.get_mut(parent) {
-                missing.children.remove(reference);
-                if missing.children.is_empty() {
-                    self.missing.remove(parent);
-                }
-            }
+            self.missing.remove_child(parent, reference);
         }
         Some((from, block))
     }
@@ -258,12 +241,14 @@ impl Parking {
         until: Round,
         held: &dyn Fn(ReplicaId) -> Option<Round>,
     ) -> BTreeMap<ReplicaId, Vec<Chain>> {
+        if self.missing.by_time().next().is_none_or(|(earliest, _)| earliest > now) {
+            return BTreeMap::new();
+        }
         let mut due = Vec::new();
         let mut waited_for: BTreeMap<ReplicaId, Round> = BTreeMap::new();
-        let missing = self.missing.iter().take_while(|(missing, _)| missing.round <= until);
-        for (reference, missing) in missing {
+        for (reference, missing) in self.missing.until(until) {
             let earlier = waited_for.insert(reference.author, reference.round);
-            if missing.next > now || self.parked.contains_key(reference) {
+            if missing.next() > now || missing.is_here() {
                 continue;
             }
             let before = reference.round.minus(1);
@@ -287,15 +272,15 @@ impl Parking {
 
     /// Whom to ask for a missing block now; another member each time.
     fn ask(&mut self, now: Time, reference: &BlockRef) -> Option<ReplicaId> {
-        let missing = self.missing.get_mut(reference)?;
+        let missing = self.missing.get(reference)?;
         let turn = missing.asked;
         let whom = self.group.members().cycle().skip(missing.ask.index());
         let mut whom = whom.filter(|member| *member != self.own).skip(turn as usize);
         let whom = whom.next()?;
         let doublings =
             (turn / u32::try_from(self.group.size()).unwrap_or(1)).min(FETCH_DOUBLINGS_MAX);
-        missing.next = now.after(FETCH_RETRY * (1 << doublings));
-        missing.asked = turn.saturating_add(1) % 1024;
+        let next = now.after(FETCH_RETRY * (1 << doublings));
+        self.missing.on_asked(reference, turn.saturating_add(1) % 1024, next);
         Some(whom)
     }
 
@@ -312,9 +297,8 @@ impl Parking {
     /// When the next request for a block of a round up to `until` is due.
     #[must_use]
     pub fn next_deadline(&self, until: Round) -> Option<Time> {
-        let missing = self.missing.iter().take_while(|(missing, _)| missing.round <= until);
-        let open = missing.filter(|(reference, _)| !self.parked.contains_key(reference));
-        open.map(|(_, missing)| missing.next).min()
+        let mut open = self.missing.by_time();
+        open.find(|(_, missing)| missing.round <= until).map(|(next, _)| next)
     }
 }
 

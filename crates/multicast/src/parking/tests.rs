@@ -64,7 +64,8 @@ fn of_a_forked_chain_as_much_more_is_asked_for_as_waits_already() {
     let names: Vec<BlockRef> = names.collect();
     let (_, dag, _) = waiting();
     let mut parking = Parking::new(dag.group(), OWN);
-    parking.missing_entry(NOW, names[89], ReplicaId(1));
+    let another = BlockRef { author: ReplicaId(1), ..names[89] };
+    parking.missing.add(names[89], another, ReplicaId(1), NOW);
     let mut now = NOW;
     let mut rounds = vec![];
     let mut lowest = 90;
@@ -77,7 +78,7 @@ fn of_a_forked_chain_as_much_more_is_asked_for_as_waits_already() {
         // All of it comes, and each block waits for the one before it.
         for round in (after.0.max(1) + 1..=tip.round.0).rev() {
             let (block, parent) = (names[round as usize - 1], names[round as usize - 2]);
-            parking.missing_entry(now, parent, ReplicaId(1)).children.insert(block);
+            parking.missing.add(parent, block, ReplicaId(1), now);
         }
         lowest = after.0.max(1);
     }

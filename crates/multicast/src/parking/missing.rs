@@ -1,0 +1,115 @@
+//! What waiting blocks refer to, and when each of it is asked for next.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ravelin_model::{BlockRef, ReplicaId, Round, Time};
+
+/// A block that waiting ones refer to.
+#[derive(Clone, Debug)]
+pub(super) struct Missing {
+    /// Parked blocks that refer to it.
+    pub(super) children: BTreeSet<BlockRef>,
+    /// Whoever sent such a block should have it.
+    pub(super) ask: ReplicaId,
+    /// How often it was asked for.
+    pub(super) asked: u32,
+    next: Time,
+    /// It came and waits itself, so nobody is asked for it.
+    is_here: bool,
+}
+
+impl Missing {
+    /// When it is asked for next.
+    pub(super) fn next(&self) -> Time {
+        self.next
+    }
+
+    pub(super) fn is_here(&self) -> bool {
+        self.is_here
+    }
+}
+
+/// All that is missing, by name, and what of it is asked for by time: a flood of blocks that wait makes no message that comes
+/// meanwhile dearer.
+#[derive(Clone, Debug, Default)]
+pub(super) struct AllMissing {
+    by_name: BTreeMap<BlockRef, Missing>,
+    by_time: BTreeSet<(Time, BlockRef)>,
+}
+
+impl AllMissing {
+    pub(super) fn len(&self) -> usize {
+        self.by_name.len()
+    }
+
+    pub(super) fn has(&self, name: &BlockRef) -> bool {
+        self.by_name.contains_key(name)
+    }
+
+    pub(super) fn get(&self, name: &BlockRef) -> Option<&Missing> {
+        self.by_name.get(name)
+    }
+
+    /// All of rounds up to `until`, in the order of their names.
+    pub(super) fn until(&self, until: Round) -> impl Iterator<Item = (&BlockRef, &Missing)> {
+        self.by_name.iter().take_while(move |(name, _)| name.round <= until)
+    }
+
+    /// What did not come yet, by the time when it is asked for next.
+    pub(super) fn by_time(&self) -> impl Iterator<Item = (Time, &BlockRef)> {
+        self.by_time.iter().map(|(next, name)| (*next, name))
+    }
+
+    /// `child` refers to `name`: who sent that, `ask`, is asked first, after `first`.
+    pub(super) fn add(&mut self, name: BlockRef, child: BlockRef, ask: ReplicaId, first: Time) {
+        let missing = self.by_name.entry(name).or_insert_with(|| {
+            self.by_time.insert((first, name));
+            Missing { children: BTreeSet::new(), ask, asked: 0, next: first, is_here: false }
+        });
+        missing.children.insert(child);
+    }
+
+    /// It came, and waits itself; or was dropped, and is asked for again.
+    pub(super) fn set_here(&mut self, name: &BlockRef, is_here: bool) {
+        let Some(missing) = self.by_name.get_mut(name) else { return };
+        missing.is_here = is_here;
+        let at = (missing.next, *name);
+        if is_here {
+            self.by_time.remove(&at)
+        } else {
+            self.by_time.insert(at)
+        };
+    }
+
+    /// It was asked for, and is again at `next`.
+    pub(super) fn on_asked(&mut self, name: &BlockRef, asked: u32, next: Time) {
+        let Some(missing) = self.by_name.get_mut(name) else { return };
+        if self.by_time.remove(&(missing.next, *name)) {
+            self.by_time.insert((next, *name));
+        }
+        (missing.asked, missing.next) = (asked, next);
+    }
+
+    /// `child` waits no longer: nobody asks for what none waits for.
+    pub(super) fn remove_child(&mut self, name: &BlockRef, child: &BlockRef) {
+        let Some(missing) = self.by_name.get_mut(name) else { return };
+        missing.children.remove(child);
+        if missing.children.is_empty() {
+            self.remove(name);
+        }
+    }
+
+    pub(super) fn remove(&mut self, name: &BlockRef) -> Option<Missing> {
+        let missing = self.by_name.remove(name)?;
+        self.by_time.remove(&(missing.next, *name));
+        Some(missing)
+    }
+
+    /// Forgets all of rounds up to `horizon`.
+    pub(super) fn forget(&mut self, horizon: Round) {
+        let old: Vec<BlockRef> = self.until(horizon).map(|(name, _)| *name).collect();
+        for name in old {
+            self.remove(&name);
+        }
+    }
+}
