@@ -28,17 +28,27 @@ pub fn decode(text: &str) -> Option<Vec<u8>> {
     for group in text.as_bytes().chunks(4) {
         let mut bits = 0;
         for letter in group {
-            let value = match letter {
-                b'=' => 0,
-                _ => LETTERS.iter().position(|known| known == letter)?,
-            };
-            bits = bits << 6 | value;
+            bits = bits << 6 | value_of(*letter)?;
         }
         let padding = group.iter().filter(|letter| **letter == b'=').count();
-        let [_, whole @ ..] = u32::try_from(bits).ok()?.to_be_bytes();
+        let [_, whole @ ..] = bits.to_be_bytes();
         bytes.extend(whole.get(..3_usize.checked_sub(padding)?)?);
     }
     (encode(&bytes) == text).then_some(bytes)
+}
+
+/// The six bits that `letter` stands for; padding stands for none.
+fn value_of(letter: u8) -> Option<u32> {
+    let value = match letter {
+        b'A'..=b'Z' => letter - b'A',
+        b'a'..=b'z' => letter - b'a' + 26,
+        b'0'..=b'9' => letter - b'0' + 52,
+        b'+' => 62,
+        b'/' => 63,
+        b'=' => 0,
+        _ => return None,
+    };
+    Some(value.into())
 }
 
 #[cfg(test)]
