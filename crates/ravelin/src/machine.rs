@@ -11,6 +11,7 @@ pub(crate) mod network;
 pub(crate) mod power;
 pub(crate) mod slope;
 pub(crate) mod soak;
+mod swap;
 pub(crate) mod tools;
 mod trouble;
 mod twin;

@@ -88,7 +88,7 @@ fn method(facts: &Facts<'_>) -> String {
              others, by itself, within {} s and as long as it was away; {judged}. *Exposed*: the \
              server's key is spent, since proof against it is out; it stays out until administrators \
              give it another, and the campaign goes on with a fresh cluster. *Suspected*: others \
-             remember what they cannot prove. The gap of `kill-all` is its downtime.",
+             remember what they cannot prove. The gaps of `kill-all` and `swapped` are their downtimes.",
             super::site::BACK_MAX.as_secs()
         ),
     }

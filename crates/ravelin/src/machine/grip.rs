@@ -18,6 +18,7 @@ use crate::exit::{Error, Exit, Result};
 use crate::processes::{Hands, Processes};
 
 use super::memory::{self, MemoryLimit};
+use super::swap::Swap;
 use super::tools::{CONTROL_GROUPS, faketime_library, path_of};
 use super::twin::Twin;
 use super::{Trouble, decay};
@@ -54,6 +55,7 @@ enum Hold {
     /// An old copy of its data.
     Copy(PathBuf),
     Twin(Twin),
+    Swapped(Swap),
 }
 
 impl Grip {
@@ -83,6 +85,7 @@ impl Grip {
                 Hold::Copy(copy)
             }
             Trouble::Twin => Hold::Twin(Twin::start(cluster, server)?),
+            Trouble::Swapped => Hold::Swapped(Swap::start(cluster, server)?),
             Trouble::Throttle => Hold::Quota(throttle(pid_of(processes, server)?)?),
             Trouble::Squeeze => Hold::Memory(squeeze(pid_of(processes, server)?)?),
             Trouble::DayAhead | Trouble::DayBehind | Trouble::FastClock => {
@@ -146,6 +149,7 @@ impl Grip {
                     ));
                 }
             }
+            Hold::Swapped(swap) => broken.extend(swap.end(cluster)?),
             Hold::Tracer(tracer) => {
                 let runs = processes.running(server)?.is_some();
                 if tracer.finish() == 0 {

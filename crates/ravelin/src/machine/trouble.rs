@@ -11,6 +11,8 @@ pub(crate) enum Trouble {
     Rollback,
     /// Another process has its key and a copy of its data.
     Twin,
+    /// It and another server have each other's data.
+    Swapped,
     /// It gets a twentieth of a processor.
     Throttle,
     /// It gets little memory.
@@ -31,10 +33,11 @@ pub(crate) enum Trouble {
 
 impl Trouble {
     /// All of them.
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Rot,
         Self::Rollback,
         Self::Twin,
+        Self::Swapped,
         Self::Throttle,
         Self::Squeeze,
         Self::DayAhead,
@@ -51,6 +54,7 @@ impl Trouble {
             Self::Rot => "rot",
             Self::Rollback => "rollback",
             Self::Twin => "twin",
+            Self::Swapped => "swapped",
             Self::Throttle => "throttle",
             Self::Squeeze => "squeeze",
             Self::DayAhead => "day-ahead",
@@ -68,6 +72,9 @@ impl Trouble {
             Self::Rot => "kill -9, one byte flipped in every 4 KiB of its data",
             Self::Rollback => "its data replaced by an old copy",
             Self::Twin => "its key and a copy of its data run in a second process",
+            Self::Swapped => {
+                "kill -9, its data exchanged with the next server's, so two refuse to start"
+            }
             Self::Throttle => "5 % of a processor",
             Self::Squeeze => "256 MiB of memory",
             Self::DayAhead => "its clock a day ahead",
@@ -82,7 +89,7 @@ impl Trouble {
     /// Why it cannot be played here, if it cannot.
     pub(crate) fn missing(self) -> Option<String> {
         tools::missing(match self {
-            Self::Rot | Self::Rollback | Self::Twin => &[],
+            Self::Rot | Self::Rollback | Self::Twin | Self::Swapped => &[],
             Self::Throttle => &[Tool::Root, Tool::ProcessorGroups],
             Self::Squeeze => &[Tool::Root, Tool::MemoryGroups],
             Self::DayAhead | Self::DayBehind | Self::FastClock => &[Tool::Faketime],

@@ -27,6 +27,7 @@ The cluster is a temporary one. One server at a time, while clients work, has on
   cut-outgoing, flap            these two in turn, for moments
   rot, rollback                 one byte flipped in every 4 KiB; a copy some checkpoints old
   twin                          a second process with its key and a copy of its data
+  swapped                       another server's data, which has its: two refuse to start
   throttle, squeeze             5 % of a processor; 256 MiB of memory
   day-ahead, day-behind,        a wrong clock; clocks that run twice as fast
   fast-clock
