@@ -64,18 +64,18 @@ fn of_etcd(cluster: &Cluster) {
     let text = |value: &str| {
         let entry =
             |id: u32| format!(r#"{{"key":"{}","value":"{value}"}}"#, four_of(&format!("{id:03}")));
-        let entries: Vec<String> = (0..600).map(entry).collect();
-        format!(r#"{{"header":{{}},"kvs":[{}],"count":600}}"#, entries.join(","))
+        let entries: Vec<String> = (0..250).map(entry).collect();
+        format!(r#"{{"header":{{}},"kvs":[{}],"count":250}}"#, entries.join(","))
     };
     let import = ["kv", "import", "-", "--from", "etcd-json", "--output", "json"];
-    for (value, created) in [("QUFB".repeat(5000), 600), ("QUFB".repeat(5000), 0)] {
+    for (value, created) in [("QUFB".repeat(5000), 250), ("QUFB".repeat(5000), 0)] {
         let run = cluster.run_with(&import, text(&value).as_bytes());
         assert_eq!(run.exit, 0, "{run:?}");
         assert!(run.stdout.contains(&format!("\"created\":{created}")), "{run:?}");
     }
     let run = cluster.run_with(&import, text("QkJC").as_bytes());
     assert_eq!(run.exit, 9, "{run:?}");
-    assert!(run.stdout.contains("\"kept\":600"), "{run:?}");
+    assert!(run.stdout.contains("\"kept\":250"), "{run:?}");
     assert_eq!(cluster.done(&["kv", "get", "000"]).len(), 15_001);
 }
 
@@ -110,7 +110,7 @@ fn an_export_is_of_one_moment_whatever_others_do() {
         }
         let _end = Ending(&is_over);
         let mut refused = 0;
-        for turn in 0..15 {
+        for turn in 0..8 {
             let file = format!("moment-{turn}");
             let run = cluster.run(&["kv", "export", "--prefix", "m/", "--out", &file]);
             if run.exit != 0 {
@@ -126,7 +126,7 @@ fn an_export_is_of_one_moment_whatever_others_do() {
             };
             assert_eq!(of("m/0"), of("m/9"), "turn {turn}");
         }
-        eprintln!("{refused} of 15 exports were refused");
+        eprintln!("{refused} of 8 exports were refused");
     });
     let run = cluster.run(&["kv", "export", "--prefix", "m/", "--out", "calm", "--fuzzy"]);
     assert!(run.exit == 0 && run.stdout.contains("as of position"), "{run:?}");
