@@ -42,7 +42,7 @@ Examples:
   ravelin bench --attack equivocator --pairs 3
   ravelin bench --idle
   ravelin bench --trace
-  ravelin bench --away 60 --keys 100000 --lost
+  ravelin bench --away 60 --keys 100000 --lost --rate 3000
 
 Each makes a cluster of its own in a temporary directory, and removes it.";
 
@@ -59,6 +59,10 @@ pub(crate) struct Bench {
     /// Operations of an envelope
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=1024))]
     envelope: u32,
+    /// Operations a second that come due, however long earlier ones take; without it the next one
+    /// is sent when one is answered
+    #[arg(long, value_name = "N", conflicts_with_all = ["idle", "trace"], value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    rate: Option<u32>,
     /// How long to measure, after a warm-up of a quarter of it [default: 10, with --idle 60]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
     seconds: Option<u64>,
@@ -136,6 +140,7 @@ async fn measure(invocation: &Invocation, arguments: &Bench) -> Result<()> {
         value_bytes: arguments.value_bytes,
         in_flight: arguments.in_flight,
         envelope: arguments.envelope,
+        rate: arguments.rate,
         seconds: seconds(SECONDS_DEFAULT),
     };
     if arguments.idle {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use ravelin_model::ReplicaId;
 use serde::Serialize;
 
-use super::load::{Running, Shape, fill};
+use super::load::{Running, Shape, fill, percentile_ms};
 use super::testbed::{Quota, TestBed};
 use super::usage;
 use crate::exit::{Error, Exit, Result};
@@ -63,6 +63,11 @@ pub(super) struct Return {
     operations_per_second_before: f64,
     operations_per_second_meanwhile: f64,
     throughput_ratio: f64,
+    /// How long an envelope of 99 in 100 took at most, as seconds before.
+    p99_ms_before: f64,
+    p99_ms_meanwhile: f64,
+    /// Operations a second that came due; as many as were answered, without it.
+    rate: Option<u32>,
     /// Cores that each server may use; nothing where they share all.
     cpu_quota: Option<f64>,
 }
@@ -93,7 +98,7 @@ pub(super) async fn measure(output: Output, plan: Plan) -> Result<Return> {
     tokio::time::sleep(before).await;
     let before = load.operations() / begun.elapsed().as_secs_f64();
     let missed = missed + load.operations();
-    load.forget();
+    let p99_ms_before = p99_ms(load.forget());
     let others = usage::metric_of(server(&bed, ReplicaId(0)), COMMITS).unwrap_or_default();
     let pid = bed.start_again(WHO)?;
     let begun = Instant::now();
@@ -120,6 +125,7 @@ pub(super) async fn measure(output: Output, plan: Plan) -> Result<Return> {
     }
     let back_seconds = begun.elapsed().as_secs_f64();
     let meanwhile = load.operations() / back_seconds;
+    let p99_ms_meanwhile = p99_ms(load.forget());
     let states_fetched = usage::metric_of(server(&bed, WHO), FETCHED).unwrap_or_default();
     drop(load);
     Ok(Return {
@@ -134,8 +140,16 @@ pub(super) async fn measure(output: Output, plan: Plan) -> Result<Return> {
         operations_per_second_before: before,
         operations_per_second_meanwhile: meanwhile,
         throughput_ratio: meanwhile / before,
+        p99_ms_before,
+        p99_ms_meanwhile,
+        rate: plan.shape.rate,
         cpu_quota: quota.cores,
     })
+}
+
+fn p99_ms(mut took: Vec<Duration>) -> f64 {
+    took.sort_unstable();
+    percentile_ms(&took, 99)
 }
 
 /// Names of metrics.
@@ -152,11 +166,12 @@ impl Return {
         let known = std::fs::read_to_string(path).unwrap_or_default();
         let begun = if known.is_empty() { HEADING.to_owned() } else { known };
         let row = format!(
-            "| {} | {:.0} s{} | {} | {} | {:.0} | {:.1} s | {:.0} | {:.0} MiB | {:.0} MiB | {:.0} | {:.0} | {:.0} % |\n",
+            "| {} | {:.0} s{} | {} | {} | {} | {:.0} | {:.1} s | {:.0} | {:.0} MiB | {:.0} MiB | {:.0} | {:.0} | {:.0} % | {:.0} ms, then {:.0} ms |\n",
             date::now(),
             self.away_seconds,
             if self.lost { ", data deleted" } else { "" },
             self.cpu_quota.map_or_else(|| "none".to_owned(), |cores| format!("{cores:.1}")),
+            self.rate.map_or_else(|| "all".to_owned(), |rate| rate.to_string()),
             self.keys,
             self.missed_operations,
             self.back_seconds,
@@ -165,7 +180,9 @@ impl Return {
             self.memory_mib_of_others,
             self.operations_per_second_before,
             self.operations_per_second_meanwhile,
-            self.throughput_ratio * 100.0
+            self.throughput_ratio * 100.0,
+            self.p99_ms_before,
+            self.p99_ms_meanwhile
         );
         disk::replace(path, &(begun + &row), Privacy::Public)
     }
@@ -174,14 +191,15 @@ impl Return {
 const HEADING: &str = "\
 # Servers that come back
 
-Each row is one run of `ravelin bench --away SECONDS [--lost] [--keys N] --report FILE` on a machine of
-two shared processors, which four servers and the clients share. *Quota*: the processors that each server
-may use at most, and that are left to the clients; none with `--no-quota`. *Back*: from the server's start until it
-serves and stands where the others stood then, the load going on. *Ratio*: operations a second until it
-was back, over those before its start.
+Each row is one run of `ravelin bench --away SECONDS [--lost] [--keys N] [--rate N] --report FILE` on a
+machine of two shared processors, which four servers and the clients share. *Quota*: the processors that
+each server may use at most, and that are left to the clients; none with `--no-quota`. *Load*: operations a
+second that come due, or as many as are answered. *Back*: from the server's start until it serves and stands
+where the others stood then, the load going on. *Ratio*: operations a second until it was back, over those
+before its start. *p99*: of how long envelopes took, before its start and until it was back.
 
-| when | away | quota | keys before | operations missed | back after | states fetched | its memory | others' | op/s before | op/s until back | ratio |
-|---|---|---|---|---|---|---|---|---|---|---|---|
+| when | away | quota | load | keys before | operations missed | back after | states fetched | its memory | others' | op/s before | op/s until back | ratio | p99 |
+|---|---|---|---|---|---|---|---|---|---|---|---|---|---|
 ";
 
 impl fmt::Display for Return {
@@ -208,6 +226,14 @@ impl fmt::Display for Return {
             self.operations_per_second_meanwhile,
             self.operations_per_second_before,
             self.throughput_ratio * 100.0
+        )?;
+        if let Some(rate) = self.rate {
+            write!(out, ", of {rate} that came due")?;
+        }
+        write!(
+            out,
+            "\n{:>12.0} ms p99 meanwhile, {:.0} before",
+            self.p99_ms_meanwhile, self.p99_ms_before
         )?;
         match self.cpu_quota {
             Some(cores) => write!(out, "; each server may use {cores:.1} processors"),

@@ -1,6 +1,10 @@
-//! One closed-loop load, and the figures of one run.
+//! One load, closed-loop or at a rate, and the figures of one run.
+//!
+//! At a rate each envelope has a time at which it is due, however long the earlier ones take, and is timed
+//! from then: a pause of the cluster shows in all that came due meanwhile.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -28,6 +32,8 @@ pub(super) struct Shape {
     pub(super) value_bytes: u32,
     pub(super) in_flight: u32,
     pub(super) envelope: u32,
+    /// Operations a second that come due; as many as are answered, without it.
+    pub(super) rate: Option<u32>,
     /// How long is measured, after a warm-up of a quarter of it.
     pub(super) seconds: u64,
 }
@@ -49,6 +55,7 @@ pub(super) struct Figures {
     pub(super) value_bytes: u32,
     pub(super) in_flight: u32,
     pub(super) envelope: u32,
+    pub(super) rate: Option<u32>,
     pub(super) operations: u64,
     pub(super) seconds: f64,
 }
@@ -69,6 +76,7 @@ impl Running {
         let load = Arc::new(Load {
             envelope: shape.envelope as usize,
             value: vec![b'v'; shape.value_bytes as usize],
+            pace: shape.rate.map(|rate| Pace::new(rate, shape.envelope)),
             took: Mutex::new(Vec::new()),
         });
         let mut workers = tokio::task::JoinSet::new();
@@ -148,6 +156,7 @@ pub(super) async fn measure(bed: &TestBed, shape: Shape) -> Result<Figures> {
         value_bytes: shape.value_bytes,
         in_flight: shape.in_flight,
         envelope: shape.envelope,
+        rate: shape.rate,
         operations,
         seconds: elapsed.as_secs_f64(),
     })
@@ -159,9 +168,31 @@ pub(super) fn percentile_ms(ascending: &[Duration], percent: usize) -> f64 {
     at.map_or(0.0, |time| time.as_secs_f64() * 1e3)
 }
 
+/// When envelopes come due.
+struct Pace {
+    begun: Instant,
+    every: Duration,
+    taken: AtomicU32,
+}
+
+impl Pace {
+    fn new(rate: u32, envelope: u32) -> Self {
+        let every = Duration::from_secs(1) * envelope / rate.max(1);
+        Self { begun: Instant::now(), every, taken: AtomicU32::new(0) }
+    }
+
+    /// Waits until the next envelope is due; says when it was.
+    async fn next(&self) -> Instant {
+        let due = self.begun + self.every * self.taken.fetch_add(1, Ordering::Relaxed);
+        tokio::time::sleep_until(due.into()).await;
+        due
+    }
+}
+
 struct Load {
     envelope: usize,
     value: Vec<u8>,
+    pace: Option<Pace>,
     took: Mutex<Vec<Duration>>,
 }
 
@@ -176,7 +207,10 @@ impl Load {
                     put(next, &self.value)
                 })
                 .collect();
-            let begun = Instant::now();
+            let begun = match &self.pace {
+                Some(pace) => pace.next().await,
+                None => Instant::now(),
+            };
             if connection.submit(operations).await.is_ok() {
                 self.lock().push(begun.elapsed());
             } else {
@@ -217,7 +251,11 @@ impl fmt::Display for Figures {
             "authenticated: {}; durable: one fsync a round before anything is said",
             self.authenticated
         )?;
-        writeln!(out, "{:>12.0} operations/s", self.operations_per_second)?;
+        write!(out, "{:>12.0} operations/s", self.operations_per_second)?;
+        match self.rate {
+            Some(rate) => writeln!(out, ", of {rate} that came due")?,
+            None => writeln!(out)?,
+        }
         writeln!(out, "{:>12.2} ms p50, {:.2} ms p99", self.p50_ms, self.p99_ms)?;
         writeln!(out, "{:>12.1} us of CPU an operation, all servers", self.cpu_us_per_op)?;
         writeln!(out, "{:>12.1} MiB a server", self.memory_mib_per_server)?;
