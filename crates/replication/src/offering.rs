@@ -238,7 +238,7 @@ impl Held {
 }
 
 /// The part of `state` that `request` asks for, or the beginning of it. Cost: a lookup for each node,
-/// two reads of the backend for each entry by path; ranges are read in a row, with a lookup for each.
+/// two reads of the backend for each entry by path; ranges are read in a row.
 #[must_use]
 pub fn answer(state: &State, request: &StateRequest) -> TransferMessage {
     let commit = request.commit;
@@ -277,9 +277,8 @@ pub fn answer(state: &State, request: &StateRequest) -> TransferMessage {
 fn range((state, commit): (&State, CommitIndex), from: &[u8], until: Option<&[u8]>) -> Found {
     let (mut entries, mut next) = (Vec::new(), None);
     let (mut left, mut looks) = (ENTRY_BYTES_MAX, 0);
-    state.visit(from, until, &mut |key, present| {
-        let value = state.value_after(commit, key, present);
-        let bytes = value.as_ref().map_or(0, |value| key.len() + value.len());
+    state.visit_at(commit, (from, until), &mut |key, value| {
+        let bytes = value.map_or(0, |value| key.len() + value.len());
         let is_full = entries.len() == RANGE_ENTRIES_MAX || looks == RANGE_LOOKS_MAX;
         if is_full || (bytes > left && !entries.is_empty()) {
             next = Some(key.to_vec());
@@ -287,7 +286,7 @@ fn range((state, commit): (&State, CommitIndex), from: &[u8], until: Option<&[u8
         }
         looks += 1;
         left = left.saturating_sub(bytes);
-        entries.extend(value.map(|value| (key.to_vec(), value)));
+        entries.extend(value.map(|value| (key.to_vec(), value.to_vec())));
         ControlFlow::Continue(())
     });
     Found::Range { entries, next }

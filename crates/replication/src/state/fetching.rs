@@ -63,21 +63,22 @@ impl State {
         present.filter(is_it).or_else(|| self.former_entry(commit, path))
     }
 
-    /// Visits the public entries after the last commit with `from <= key`, below `until` if given, in
-    /// key order until `visit` breaks.
-    pub fn visit(&self, from: &[u8], until: Option<&[u8]>, visit: &mut Visit<'_>) {
+    /// Visits the public entries of now with `from <= key`, below `until` if given, in key order until
+    /// `visit` breaks, each with the value that it had after `commit`; `None` if it is new since. Cost:
+    /// a look at each entry of now, and at each one overwritten since, in that range.
+    pub fn visit_at(
+        &self,
+        commit: CommitIndex,
+        (from, until): (&[u8], Option<&[u8]>),
+        visit: &mut dyn FnMut(&[u8], Option<&[u8]>) -> ControlFlow<()>,
+    ) {
         let end: &[u8] = &[COMMIT];
         let until = until.map_or(end, |until| until.min(end));
-        self.running.backend().scan(from, Some(until), visit);
-    }
-
-    /// What `key` had after `commit`, which has `present` by now; `None` if it is new since.
-    pub fn value_after(&self, commit: CommitIndex, key: &[u8], present: &[u8]) -> Option<Vec<u8>> {
-        let digest = self.versions.value_at(commit, &path_of(key))?;
-        if value_digest(present) == digest {
-            return Some(present.to_vec());
-        }
-        self.versions.overwritten_since(commit, key)?.clone()
+        let mut overwritten = self.versions.overwritten_from(commit, from);
+        self.running.backend().scan(from, Some(until), &mut |key, present| {
+            let former = overwritten.of(key).map(Option::as_deref);
+            visit(key, former.unwrap_or(Some(present)))
+        });
     }
 
     /// The entry with this path after `commit`, which has changed since.

@@ -5,7 +5,8 @@
 //! all that did not change with its neighbours, and the values that later commits overwrote. A version
 //! that is *held* stays while others go, for whoever fetches the state meanwhile.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, VecDeque, btree_map};
 
 use ravelin_crypto::state_tree::{NODE_BYTES, StateTree, Version, path_of};
 use ravelin_model::transfer::Spot;
@@ -28,7 +29,7 @@ const ENTRY_BYTES: usize = 80;
 /// What one commit overwrote: the values before it, `None` where there was none.
 #[derive(Debug, Default)]
 pub(super) struct Undo {
-    values: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    values: BTreeMap<Vec<u8>, Former>,
     /// The keys that it removed, by their paths.
     removed: BTreeMap<Digest, Vec<u8>>,
     bytes: usize,
@@ -72,6 +73,45 @@ pub(super) struct Versions {
     tree: StateTree,
     kept: VecDeque<Kept>,
     undo_bytes: usize,
+}
+
+/// What later commits overwrote, in the order of the keys. Of one key the earliest of them knows.
+pub(super) struct Overwritten<'a> {
+    later: Vec<btree_map::Range<'a, Vec<u8>, Former>>,
+    /// The next key of each, and which it is.
+    heads: BinaryHeap<Reverse<(&'a Vec<u8>, usize, &'a Former)>>,
+}
+
+/// The value that a key had; `None` if it had none.
+type Former = Option<Vec<u8>>;
+
+impl<'a> Overwritten<'a> {
+    fn new(later: impl Iterator<Item = btree_map::Range<'a, Vec<u8>, Former>>) -> Self {
+        let mut all = Self { later: later.collect(), heads: BinaryHeap::new() };
+        (0..all.later.len()).for_each(|which| all.go_on(which));
+        all
+    }
+
+    fn go_on(&mut self, which: usize) {
+        let next = self.later.get_mut(which).and_then(Iterator::next);
+        self.heads.extend(next.map(|(key, former)| Reverse((key, which, former))));
+    }
+
+    /// What `key` had; nothing if no later commit has overwritten it. Keys must ascend from one question
+    /// to the next. Cost: a look at each key overwritten since the last question's.
+    pub(super) fn of(&mut self, key: &[u8]) -> Option<&'a Former> {
+        let mut found = None;
+        while let Some(Reverse((next, which, former))) = self.heads.peek().copied()
+            && next.as_slice() <= key
+        {
+            self.heads.pop();
+            self.go_on(which);
+            if next == key {
+                found.get_or_insert(former);
+            }
+        }
+        found
+    }
 }
 
 /// The state after one commit.
@@ -174,6 +214,12 @@ impl Versions {
         key: &[u8],
     ) -> Option<&Option<Vec<u8>>> {
         self.later(commit)?.find_map(|undo| undo.values.get(key))
+    }
+
+    /// What [`Self::overwritten_since`] says of one key after the other, from `from` on.
+    pub(super) fn overwritten_from(&self, commit: CommitIndex, from: &[u8]) -> Overwritten<'_> {
+        let later = self.later(commit).into_iter().flatten();
+        Overwritten::new(later.map(|undo| undo.values.range(from.to_vec()..)))
     }
 
     /// The key with this path, if it was there after `commit` and a later commit removed it.
