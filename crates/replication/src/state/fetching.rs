@@ -65,7 +65,7 @@ impl State {
 
     /// Visits the public entries of now with `from <= key`, below `until` if given, in key order until
     /// `visit` breaks, each with the value that it had after `commit`; `None` if it is new since. Cost:
-    /// a look at each entry of now, and at each one overwritten since, in that range.
+    /// for each a look at it and, at most, at what each commit since has overwritten next to it.
     pub fn visit_at(
         &self,
         commit: CommitIndex,

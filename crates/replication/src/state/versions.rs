@@ -7,6 +7,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque, btree_map};
+use std::ops::Bound;
 
 use ravelin_crypto::state_tree::{NODE_BYTES, StateTree, Version, path_of};
 use ravelin_model::transfer::Spot;
@@ -77,41 +78,62 @@ pub(super) struct Versions {
 
 /// What later commits overwrote, in the order of the keys. Of one key the earliest of them knows.
 pub(super) struct Overwritten<'a> {
-    later: Vec<btree_map::Range<'a, Vec<u8>, Former>>,
+    later: Vec<Later<'a>>,
     /// The next key of each, and which it is.
     heads: BinaryHeap<Reverse<(&'a Vec<u8>, usize, &'a Former)>>,
+}
+
+/// One commit's, and where in it the walk is.
+struct Later<'a> {
+    values: &'a BTreeMap<Vec<u8>, Former>,
+    next: btree_map::Range<'a, Vec<u8>, Former>,
 }
 
 /// The value that a key had; `None` if it had none.
 type Former = Option<Vec<u8>>;
 
 impl<'a> Overwritten<'a> {
-    fn new(later: impl Iterator<Item = btree_map::Range<'a, Vec<u8>, Former>>) -> Self {
+    fn new(later: impl Iterator<Item = &'a Undo>, from: &[u8]) -> Self {
+        let later = later.map(|Undo { values, .. }| Later { values, next: seek(values, from) });
         let mut all = Self { later: later.collect(), heads: BinaryHeap::new() };
-        (0..all.later.len()).for_each(|which| all.go_on(which));
+        (0..all.later.len()).for_each(|which| all.go_on(which, None));
         all
     }
 
-    fn go_on(&mut self, which: usize) {
-        let next = self.later.get_mut(which).and_then(Iterator::next);
+    /// Takes the next key of one commit, from `from` on.
+    fn go_on(&mut self, which: usize, from: Option<&[u8]>) {
+        let Some(later) = self.later.get_mut(which) else { return };
+        if let Some(from) = from {
+            later.next = seek(later.values, from);
+        }
+        let next = later.next.next();
         self.heads.extend(next.map(|(key, former)| Reverse((key, which, former))));
     }
 
     /// What `key` had; nothing if no later commit has overwritten it. Keys must ascend from one question
-    /// to the next. Cost: a look at each key overwritten since the last question's.
+    /// to the next. Cost: at most one search in each commit, however many keys lie in between.
     pub(super) fn of(&mut self, key: &[u8]) -> Option<&'a Former> {
         let mut found = None;
         while let Some(Reverse((next, which, former))) = self.heads.peek().copied()
             && next.as_slice() <= key
         {
             self.heads.pop();
-            self.go_on(which);
             if next == key {
                 found.get_or_insert(former);
+                self.go_on(which, None);
+            } else {
+                self.go_on(which, Some(key));
             }
         }
         found
     }
+}
+
+fn seek<'a>(
+    values: &'a BTreeMap<Vec<u8>, Former>,
+    from: &[u8],
+) -> btree_map::Range<'a, Vec<u8>, Former> {
+    values.range::<[u8], _>((Bound::Included(from), Bound::Unbounded))
 }
 
 /// The state after one commit.
@@ -218,8 +240,7 @@ impl Versions {
 
     /// What [`Self::overwritten_since`] says of one key after the other, from `from` on.
     pub(super) fn overwritten_from(&self, commit: CommitIndex, from: &[u8]) -> Overwritten<'_> {
-        let later = self.later(commit).into_iter().flatten();
-        Overwritten::new(later.map(|undo| undo.values.range(from.to_vec()..)))
+        Overwritten::new(self.later(commit).into_iter().flatten(), from)
     }
 
     /// The key with this path, if it was there after `commit` and a later commit removed it.
