@@ -102,27 +102,7 @@ pub(super) async fn measure(output: Output, plan: Plan) -> Result<Return> {
     let others = usage::metric_of(server(&bed, ReplicaId(0)), COMMITS).unwrap_or_default();
     let pid = bed.start_again(WHO)?;
     let begun = Instant::now();
-    let processes = Processes::of(&bed.cluster)?;
-    let (mut memory, mut memory_of_others) = (0.0_f64, 0.0_f64);
-    loop {
-        tokio::time::sleep(LOOK_EVERY).await;
-        memory = memory.max(usage::anonymous_mib(pid).unwrap_or_default());
-        memory_of_others =
-            bed.others(WHO).filter_map(usage::anonymous_mib).fold(memory_of_others, f64::max);
-        let stands = usage::metric_of(server(&bed, WHO), COMMITS).unwrap_or_default();
-        if stands >= others && processes.is_ready(WHO)? {
-            break;
-        }
-        if begun.elapsed() > BACK_MAX {
-            let word = processes.own_word(WHO)?.unwrap_or_else(|| "nothing".to_owned());
-            let cause = format!(
-                "server {WHO} is not back after {} s: it calls itself {word} and stands at commit \
-                 {stands}, of {others} at its start",
-                BACK_MAX.as_secs()
-            );
-            return Err(Error::new(Exit::Failed, cause, "read its log, or use a faster machine"));
-        }
-    }
+    let (memory, memory_of_others) = wait_until_back(&bed, pid, others).await?;
     let back_seconds = begun.elapsed().as_secs_f64();
     let meanwhile = load.operations() / back_seconds;
     let p99_ms_meanwhile = p99_ms(load.forget());
@@ -145,6 +125,33 @@ pub(super) async fn measure(output: Output, plan: Plan) -> Result<Return> {
         rate: plan.shape.rate,
         cpu_quota: quota.cores,
     })
+}
+
+/// Waits until the server stands at `commit` and serves; its anonymous memory at most until then, and that
+/// of the others.
+async fn wait_until_back(bed: &TestBed, pid: u32, commit: f64) -> Result<(f64, f64)> {
+    let processes = Processes::of(&bed.cluster)?;
+    let begun = Instant::now();
+    let (mut memory, mut memory_of_others) = (0.0_f64, 0.0_f64);
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        memory = memory.max(usage::anonymous_mib(pid).unwrap_or_default());
+        memory_of_others =
+            bed.others(WHO).filter_map(usage::anonymous_mib).fold(memory_of_others, f64::max);
+        let stands = usage::metric_of(server(bed, WHO), COMMITS).unwrap_or_default();
+        if stands >= commit && processes.is_ready(WHO)? {
+            return Ok((memory, memory_of_others));
+        }
+        if begun.elapsed() > BACK_MAX {
+            let word = processes.own_word(WHO)?.unwrap_or_else(|| "nothing".to_owned());
+            let cause = format!(
+                "server {WHO} is not back after {} s: it calls itself {word} and stands at commit \
+                 {stands}, of {commit} at its start",
+                BACK_MAX.as_secs()
+            );
+            return Err(Error::new(Exit::Failed, cause, "read its log, or use a faster machine"));
+        }
+    }
 }
 
 fn p99_ms(mut took: Vec<Duration>) -> f64 {
