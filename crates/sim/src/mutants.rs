@@ -159,10 +159,7 @@ pub const ALL: &[Planted] = &[
     planted(
         "one_followed_for_ever",
         "who is behind an epoch's end reads the log of one member, whatever that answers",
-        &[
-            (FOLLOWING, "a_log_is_read_to_its_end_and_then_the_next_member_has_its_turn"),
-            (REGRESSIONS, "what_failed_once_holds"),
-        ],
+        &[(FOLLOWING, "a_log_is_read_to_its_end_and_then_the_next_member_has_its_turn")],
     ),
     planted(
         "ordering_state_believed",
