@@ -1,7 +1,8 @@
 //! Blocks whose parents are missing, and what is fetched for them.
 //!
-//! Bounded per author in blocks and bytes: when a quota is full the farthest round goes first, so a
-//! flood of future rounds displaces itself. What was dropped is fetched again when it is needed.
+//! Bounded per author in blocks and bytes, and altogether in what is looked for: when a quota is full the
+//! farthest round goes first, so floods of future rounds displace themselves. What was dropped is fetched
+//! again when it is needed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -154,12 +155,19 @@ impl Parking {
 
     fn look_for_parents(&mut self, now: Time, reference: &BlockRef, dag: &Dag) {
         let Some(Parked { block, from, .. }) = self.parked.get(reference).cloned() else { return };
-        for parent in block.body.parents.iter().filter(|parent| !dag.has(parent)) {
-            let is_known = self.parked.contains_key(parent) || self.missing.has(parent);
-            if is_known || self.missing.len() < MISSING_MAX {
-                self.missing.add(*parent, *reference, from, now.after(FETCH_PATIENCE));
-                self.missing.set_here(parent, self.parked.contains_key(parent));
+        let parents = block.body.parents.iter().filter(|parent| !dag.has(parent));
+        // What nobody looks for would never free who waits for it, so the farthest rounds make room.
+        let new = |missing: &AllMissing| parents.clone().filter(|name| !missing.has(name)).count();
+        while self.missing.len() + new(&self.missing) > MISSING_MAX {
+            let farthest = self.parked.keys().next_back().copied();
+            farthest.map(|farthest| self.drop_parked(&farthest));
+            if farthest.is_none_or(|farthest| farthest == *reference) {
+                return;
             }
+        }
+        for parent in parents {
+            self.missing.add(*parent, *reference, from, now.after(FETCH_PATIENCE));
+            self.missing.set_here(parent, self.parked.contains_key(parent));
         }
     }
 

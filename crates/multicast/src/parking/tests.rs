@@ -3,6 +3,7 @@ use ravelin_model::{Digest, FaultModel};
 use super::*;
 
 use crate::dag::tests::drawing::Drawing;
+use crate::dag::tests::keys::{Fork, Keys, bogus};
 use crate::dag::tests::view;
 
 const OWN: ReplicaId = ReplicaId(0);
@@ -151,4 +152,43 @@ fn what_came_for_a_broken_block_alone_goes_with_it() {
     other.park(NOW, ReplicaId(2), drawing.block("C3").clone(), &dag);
     other.discard(&drawing.at("A3"));
     assert!(other.has(&drawing.at("B2")), "C3 waits for it too");
+}
+
+#[test]
+fn colluding_floods_of_the_far_future_keep_no_block_from_its_parents() {
+    let keys = Keys::new(10, 3, FaultModel::Arbitrary);
+    let group = keys.keyring.group();
+    let mut dag = Dag::new(group, keys.keyring.genesis(), Round(0));
+    let mut parking = Parking::new(group, OWN);
+    let of = |author: u16, round: u64, own: BlockRef, others: &dyn Fn(ReplicaId) -> BlockRef| {
+        let author = ReplicaId(author);
+        let others = group.members().filter(|member| *member != author).map(others);
+        let parents = std::iter::once(own).chain(others).collect();
+        keys.block(author, Round(round), parents, &Fork::default(), 0)
+    };
+    let firsts: Vec<_> = (0..10)
+        .map(|author| of(author, 1, keys.genesis(ReplicaId(author)), &|id| keys.genesis(id)))
+        .collect();
+    for flooder in 7..10 {
+        let mut own = bogus(ReplicaId(flooder), Round(999), 0);
+        for round in 1000..1000 + PARKED_BLOCKS_MAX as u64 {
+            let unknown = |id: ReplicaId| bogus(id, Round(round - 1), u64::from(flooder));
+            let block = of(flooder, round, own, &unknown);
+            own = block.reference();
+            parking.park(NOW, ReplicaId(flooder), block, &dag);
+        }
+    }
+    assert!(parking.missing.len() <= MISSING_MAX && parking.missing.len() > MISSING_MAX - 10);
+    let (late, rest) = firsts.split_last().unwrap();
+    rest.iter().for_each(|block| dag.insert(block.clone()));
+    let own = firsts[1].reference();
+    let waiting = of(1, 2, own, &|id| firsts[id.index()].reference());
+    parking.park(NOW, ReplicaId(1), waiting.clone(), &dag);
+    assert!(parking.has(&waiting.reference()), "a nearer one than theirs");
+    let due = parking.due(NOW.after(FETCH_PATIENCE), Round(2), NONE);
+    let tips = due.values().flatten().map(|chain| chain.tip);
+    assert_eq!(tips.collect::<Vec<_>>(), [late.reference()]);
+    dag.insert(late.clone());
+    let ready = parking.release(&late.reference(), &dag);
+    assert_eq!(ready.into_iter().map(|(_, block)| block).collect::<Vec<_>>(), [waiting]);
 }
