@@ -170,14 +170,13 @@ impl CommitRule {
     }
 
     /// Blocks that show, with their history, whoever lacks any of them what `dag` decided on a leader of
-    /// the round `last`, and before it: each slot's that decide it directly, one an author. Slots a wave
-    /// and more before `last` need none, as any leader that late decides them.
+    /// the round `last`, and before it: each slot's that decide it directly, one an author, but for those
+    /// in another one's history. Slots a wave and more before `last` need none, as any leader that late
+    /// decides them.
+    ///
+    /// Cost: twice that of [`Self::decide`] from a wave before `last` on.
     #[must_use]
-    pub fn deciders<'a>(
-        &self,
-        dag: &'a Dag,
-        last: Round,
-    ) -> BTreeMap<BlockRef, &'a Verified<Block>> {
+    pub fn deciders<'a>(&self, dag: &'a Dag, last: Round) -> Vec<&'a Verified<Block>> {
         let is_last_alone = mutants::is_active("last_leader_shown_alone");
         let before = if is_last_alone { 0 } else { self.wave - 1 };
         let first = last.minus(before).max(self.first_slot().round);
@@ -198,7 +197,15 @@ impl CommitRule {
             }
             slot = self.after(slot);
         }
-        deciders
+        let mut shown_by_others = BTreeSet::new();
+        let mut heads = Vec::new();
+        for (name, block) in deciders.into_iter().rev() {
+            if !shown_by_others.contains(&name) {
+                shown_by_others.extend(dag.history([name], first));
+                heads.push(block);
+            }
+        }
+        heads
     }
 
     fn decide_directly(&self, dag: &Dag, slot: Slot) -> Decision {

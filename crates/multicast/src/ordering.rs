@@ -164,8 +164,7 @@ pub struct Ordering<P> {
     fetched: Vec<Fetched>,
     /// Whether the epoch has ended.
     is_over: bool,
-    /// When each member was last shown what decided the end.
-    end_shown: Vec<Option<Time>>,
+    end: ending::End,
     /// The last block that this replica made; its next one begins with it.
     last: BlockRef,
     /// That block, which is on its way back from the own disk until the DAG has it.
@@ -206,7 +205,7 @@ impl<P: Payload> Ordering<P> {
             following: Following::default(),
             fetched: vec![Fetched::default(); group.size()],
             is_over: false,
-            end_shown: vec![None; group.size()],
+            end: ending::End::new(group),
             last: BlockRef::genesis(own, keyring.genesis()),
             made: None,
             last_made: Time(0),

@@ -310,7 +310,8 @@ fn who_is_shown_the_deciders_decides_the_same() {
                 let slots = decide(&rule, &world.keys, view).slots;
                 let commits = slots.iter().enumerate().filter(|(_, (_, leader))| leader.is_some());
                 for (at, (slot, _)) in commits {
-                    let deciders = rule.deciders(view, slot.round).into_keys();
+                    let deciders = rule.deciders(view, slot.round);
+                    let deciders = deciders.into_iter().map(Verified::reference);
                     let others = world.tips().into_iter().filter(|_| dice.chance(10));
                     let tips: Vec<_> = deciders.chain(others).collect();
                     let other = world.part(world.dag.history(tips, Round(0)));

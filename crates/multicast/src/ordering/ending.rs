@@ -1,10 +1,27 @@
 //! The end of an ordering: its epoch is over, here or elsewhere.
 
+use ravelin_model::Group;
+
 use super::*;
 
-/// Blocks that are sent at once to who reads the end of an epoch here, times the members of the group:
-/// two for each block of the four rounds that decide an end directly. The oldest come first.
-const END_SHOWN_MAX: usize = 8;
+/// Bytes of blocks that are sent at once to who reads the end of an epoch here, but for one block: half of
+/// what waits for a peer before the oldest are dropped.
+const END_SHOWN_BYTES_MAX: usize = 16 << 20;
+
+/// What decided the end of an epoch, for those who are not there yet.
+#[derive(Debug)]
+pub(super) struct End {
+    /// The newest first; nothing changes it any more.
+    deciders: Option<Vec<BlockRef>>,
+    /// To each member: when it was last sent any, and with which to go on.
+    shown: Vec<(Option<Time>, usize)>,
+}
+
+impl End {
+    pub(super) fn new(group: Group) -> Self {
+        Self { deciders: None, shown: vec![(None, 0); group.size()] }
+    }
+}
 
 /// What an ordering leaves to the next one of its epoch.
 #[derive(Debug)]
@@ -100,15 +117,25 @@ impl<P: Payload> Ordering<P> {
     /// Sends `to`, who reads the rest of the epoch here, what decided its end: where an author forked its
     /// chain, `to` may hold another block of it, and nothing refers to this one.
     pub(super) fn show_end(&mut self, now: Time, to: ReplicaId, out: &mut Actions<Self>) {
-        let Some(shown) = self.end_shown.get_mut(to.index()) else { return };
-        if shown.is_some_and(|at| now < at.after(HEARTBEAT)) {
+        let Some((shown_at, next)) = self.end.shown.get_mut(to.index()) else { return };
+        if shown_at.is_some_and(|at| now < at.after(HEARTBEAT)) {
             return;
         }
-        *shown = Some(now);
-        let last = self.delivery.state().leader_round;
-        let deciders = self.rule.deciders(&self.dag, last).into_values();
-        let deciders = deciders.take(self.rule.group.size() * END_SHOWN_MAX);
-        out.extend(deciders.map(|block| Action::Send(to, Message::Block(block.clone()))));
+        *shown_at = Some(now);
+        let deciders = self.end.deciders.get_or_insert_with(|| {
+            let deciders = self.rule.deciders(&self.dag, self.delivery.state().leader_round);
+            deciders.into_iter().map(Verified::reference).collect()
+        });
+        let mut bytes = 0;
+        let turn = deciders.iter().cycle().skip(*next).take(deciders.len());
+        for block in turn.filter_map(|name| self.dag.block(name)) {
+            bytes += block.size();
+            if bytes > END_SHOWN_BYTES_MAX && bytes > block.size() {
+                break;
+            }
+            *next = (*next + 1) % deciders.len();
+            out.push(Action::Send(to, Message::Block(block.clone())));
+        }
     }
 
     /// The epoch is over: this replica makes and takes no more blocks, and answers those who are not
