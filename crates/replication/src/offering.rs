@@ -36,6 +36,9 @@ pub const ENTRY_BYTES_MAX: usize = 128 << 10;
 pub const RANGE_ENTRIES_MAX: usize = 1024;
 /// Entries looked at for it: some are new since the commit.
 pub const RANGE_LOOKS_MAX: usize = 2048;
+/// Bytes of present values, beyond which a range is answered with what was found: they are read even
+/// where another one was there then.
+const RANGE_READ_BYTES_MAX: usize = 1 << 20;
 /// Bytes of plans in one offer.
 const PLANS_BYTES_MAX: usize = 1 << 20;
 
@@ -276,15 +279,18 @@ pub fn answer(state: &State, request: &StateRequest) -> TransferMessage {
 /// The beginning of a range as it was after a commit, but for what was removed since.
 fn range((state, commit): (&State, CommitIndex), from: &[u8], until: Option<&[u8]>) -> Found {
     let (mut entries, mut next) = (Vec::new(), None);
-    let (mut left, mut looks) = (ENTRY_BYTES_MAX, 0);
-    state.visit_at(commit, (from, until), &mut |key, value| {
+    let (mut left, mut looks, mut read) = (ENTRY_BYTES_MAX, 0, 0);
+    state.visit_at(commit, (from, until), &mut |key, present, value| {
         let bytes = value.map_or(0, |value| key.len() + value.len());
-        let is_full = entries.len() == RANGE_ENTRIES_MAX || looks == RANGE_LOOKS_MAX;
+        let is_full = entries.len() == RANGE_ENTRIES_MAX
+            || looks == RANGE_LOOKS_MAX
+            || read >= RANGE_READ_BYTES_MAX;
         if is_full || (bytes > left && !entries.is_empty()) {
             next = Some(key.to_vec());
             return ControlFlow::Break(());
         }
         looks += 1;
+        read += present.len();
         left = left.saturating_sub(bytes);
         entries.extend(value.map(|value| (key.to_vec(), value.to_vec())));
         ControlFlow::Continue(())

@@ -313,6 +313,35 @@ fn a_range_is_shown_as_it_was() {
     assert!((2..5).contains(&answers), "{answers}");
 }
 
+/// What is large and new since is read, too, and must not make an answer take long.
+#[test]
+fn a_range_of_large_new_values_is_shown_bit_by_bit() {
+    let mut state = State::open(Box::new(MemoryBackend::new()));
+    let key = |entry: u8| [entry, 0];
+    state.of(ServiceId::KV).put(&key(99), vec![1]);
+    state.finish_commit(CommitIndex(1));
+    state.hold();
+    for entry in 0..99 {
+        state.of(ServiceId::KV).put(&key(entry), vec![2; RANGE_READ_BYTES_MAX / 10]);
+    }
+    state.finish_commit(CommitIndex(2));
+    let (mut shown, mut next, mut answers) = (Vec::new(), Some(Vec::new()), 0);
+    while let Some(from) = next {
+        let wanted = Wanted::Range { from, until: None };
+        let request = StateRequest { commit: CommitIndex(1), wanted };
+        let TransferMessage::Have(StateReply {
+            found: Found::Range { entries, next: rest }, ..
+        }) = answer(&state, &request)
+        else {
+            panic!("a range")
+        };
+        shown.extend(entries);
+        (next, answers) = (rest, answers + 1);
+    }
+    assert_eq!(shown, [([&[ServiceId::KV.0], key(99).as_slice()].concat(), vec![1])]);
+    assert!((9..=11).contains(&answers), "{answers}");
+}
+
 /// Who asks for one old state again and again must not keep everybody's log from being pruned.
 #[test]
 fn nobody_keeps_a_state_and_the_log_above_it_for_ever() {

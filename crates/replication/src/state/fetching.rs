@@ -64,20 +64,21 @@ impl State {
     }
 
     /// Visits the public entries of now with `from <= key`, below `until` if given, in key order until
-    /// `visit` breaks, each with the value that it had after `commit`; `None` if it is new since. Cost:
-    /// for each a look at it and, at most, at what each commit since has overwritten next to it.
+    /// `visit` breaks: the key, its present value, and the one that it had after `commit`, `None` if it is
+    /// new since. Cost: for each a look at it and, at most, at what each commit since has overwritten next
+    /// to it.
     pub fn visit_at(
         &self,
         commit: CommitIndex,
         (from, until): (&[u8], Option<&[u8]>),
-        visit: &mut dyn FnMut(&[u8], Option<&[u8]>) -> ControlFlow<()>,
+        visit: &mut dyn FnMut(&[u8], &[u8], Option<&[u8]>) -> ControlFlow<()>,
     ) {
         let end: &[u8] = &[COMMIT];
         let until = until.map_or(end, |until| until.min(end));
         let mut overwritten = self.versions.overwritten_from(commit, from);
         self.running.backend().scan(from, Some(until), &mut |key, present| {
             let former = overwritten.of(key).map(Option::as_deref);
-            visit(key, former.unwrap_or(Some(present)))
+            visit(key, present, former.unwrap_or(Some(present)))
         });
     }
 
