@@ -53,7 +53,7 @@ pub(crate) struct Bench {
     /// Bytes of a value
     #[arg(long, value_name = "BYTES", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     value_bytes: u32,
-    /// Operations in flight
+    /// Operations in flight; with --rate as many as 4096
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=4096))]
     in_flight: u32,
     /// Operations of an envelope
@@ -109,6 +109,10 @@ pub(crate) fn run(invocation: &Invocation, arguments: &Bench) -> Result<()> {
             arguments.envelope, arguments.in_flight
         );
         return Err(Error::usage(cause, "make --in-flight a multiple of --envelope"));
+    }
+    if arguments.rate.is_some_and(|rate| rate < arguments.envelope) {
+        let cause = "less than one envelope a second comes due";
+        return Err(Error::usage(cause, "raise --rate, or make --envelope smaller"));
     }
     for name in arguments.attack.iter().flat_map(|names| names.split('+')) {
         check_live(name)?;

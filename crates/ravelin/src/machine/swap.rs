@@ -10,7 +10,7 @@ use crate::exit::{Error, Result};
 use crate::processes::{Hands, Processes, log_file};
 
 /// How long a server may take to see whose data it has, or to be ready with its own.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 /// Time between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// What both must say, and how it came about.

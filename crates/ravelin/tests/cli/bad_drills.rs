@@ -76,6 +76,7 @@ pub(crate) const DRILLS: &[Case] = &[
     ("sim replay junk.toml", USAGE, "junk.toml"),
     ("bench --seconds 0", USAGE, "0 is not in 1.."),
     ("bench --value-bytes 70000", USAGE, "70000 is not in 1.."),
+    ("bench --rate 31", USAGE, "less than one envelope a second"),
     ("bench --envelope 64 --in-flight 32", USAGE, "do not fit 32 operations in flight"),
     ("bench --attack nobody", USAGE, "there is no intruder `nobody`"),
     ("bench --attack mute+never-vote-first", USAGE, "there is no intruder `never-vote-first`"),

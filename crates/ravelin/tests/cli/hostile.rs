@@ -131,8 +131,8 @@ const SOUND: &[(&str, &str, &str)] = &[
         "--value-bytes=1 | --in-flight=1 | --envelope=1 | --seconds=1 | --quick | --idle | --trace \
          | --attack=mute | --attack=mute --on=0 | --attack=mute --pairs=1 \
          | --attack=mute --report=^new \
-         | --rate=1 | --away=5 | --away=5 --lost | --away=5 --keys=1 | --away=5 --no-quota \
-         | --away=5 --rate=1",
+         | --rate=32 | --away=5 | --away=5 --lost | --away=5 --keys=1 | --away=5 --no-quota \
+         | --away=5 --rate=32",
     ),
     ("doctor", "", "--dir=@c"),
     ("config show", "", CONFIG_SHOW),
