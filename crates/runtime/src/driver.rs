@@ -388,7 +388,11 @@ impl<N: Node> Driver<N> {
                     self.network.send(to, Priority::Bulk, Arc::from(bytes));
                 }
             }
-            Some(Err(cause)) => tracing::warn!(%cause, %to, "cannot read the log for a laggard"),
+            Some(Err(cause)) => tracing::warn!(
+                %cause,
+                %to,
+                "cannot read the log for a server that is behind; it asks others, but look at this disk"
+            ),
             None => {}
         }
     }
@@ -408,7 +412,13 @@ impl Arrived {
 fn report(who: ReplicaId, offence: &Misbehaviour) {
     match offence {
         Misbehaviour::Proven(evidence) => {
-            tracing::warn!(server = %who, kind = evidence.kind(), "proven misbehaviour");
+            let kind = evidence.kind();
+            tracing::warn!(
+                server = %who,
+                kind,
+                "proven misbehaviour: one of the f faults is spent until that server has another \
+                 key; take it off the network, and see `ravelin doctor`"
+            );
         }
         Misbehaviour::Suspected(suspicion) => {
             tracing::debug!(server = %who, kind = suspicion.kind(), "suspicious message");

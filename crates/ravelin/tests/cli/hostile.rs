@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
 use std::process::Child;
-use std::thread::sleep;
+use std::thread::{scope, sleep};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
@@ -14,6 +14,8 @@ use crate::help::{Leaf, leaves};
 
 /// A run that takes longer waits for something that never comes.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How many runs wait beside one another: most of their time is spent on the end of a time-out.
+const AT_ONCE: usize = 4;
 /// Exit codes of a refusal.
 const REFUSED: [i32; 7] = [1, 2, 3, 4, 5, 6, 9];
 /// No text in any encoding.
@@ -319,13 +321,22 @@ fn no_argument_of_any_command_takes_what_it_should_not() {
     for (command, needs, others) in SOUND {
         let others = others.split('|').map(|other| words(other, &key));
         let others: Vec<Vec<String>> = others.filter(|other| !other.is_empty()).collect();
-        for (given, is_usage) in attempts(&words(needs, &key), &others, &traps) {
+        let attempts = attempts(&words(needs, &key), &others, &traps);
+        let complaint_of = |(given, is_usage): &(Vec<OsString>, bool)| {
             let noun = command.split(' ').map(OsString::from);
-            let arguments: Vec<OsString> = noun.chain(given).collect();
+            let arguments: Vec<OsString> = noun.chain(given.iter().cloned()).collect();
             let run = outcome(fixture.start(&arguments, &environment));
-            let complaint = complaint(run.as_ref(), is_usage);
-            complaints.extend(complaint.map(|what| format!("{arguments:?}: {what}")));
-        }
+            let complaint = complaint(run.as_ref(), *is_usage)?;
+            Some(format!("{arguments:?}: {complaint}"))
+        };
+        scope(|threads| {
+            let shares = attempts.chunks(attempts.len().div_ceil(AT_ONCE));
+            let running: Vec<_> = shares
+                .map(|share| threads.spawn(|| share.iter().filter_map(complaint_of).collect()))
+                .collect();
+            let found = running.into_iter().map(|one| one.join().expect("no panic"));
+            complaints.extend(found.flat_map(|found: Vec<String>| found));
+        });
         if fixture.contents() != before {
             complaints.push(format!("`{command}` changed something on disk"));
         }

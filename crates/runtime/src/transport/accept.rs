@@ -87,7 +87,11 @@ impl<R: Reception> Gate<R> {
                     connections.spawn(self.one_connection(arrival, Arc::clone(&pace)));
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection");
+                    tracing::warn!(
+                        %error,
+                        "cannot accept a connection, and tries again; if it goes on, raise the \
+                         limit of open files"
+                    );
                     tokio::time::sleep(ACCEPT_RETRY).await;
                 }
             }
