@@ -14,6 +14,12 @@ pub trait Service {
     /// What clients ask.
     type Request: Decode;
 
+    /// Whether an encoded request may be one that only reads, told by its first bytes: the others, most
+    /// of a busy group's, are not decoded to learn that [`Self::query`] has nothing to say.
+    fn may_read(_request: &[u8]) -> bool {
+        true
+    }
+
     /// Executes one request. Depends on the context and the store, and on nothing else.
     fn execute(&self, context: &Context, store: &mut dyn Store, request: Self::Request) -> Outcome;
 

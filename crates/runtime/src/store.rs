@@ -10,17 +10,20 @@
 //! It does not write through: what a crash takes after the last sync, the replica executes again
 //! from its log.
 
+mod cache;
 mod history;
 mod lists;
 mod mark;
 mod repair;
 
 use crate::directory;
+use cache::Cache;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use history::History;
 use mark::Mark;
 use ravelin_model::StateBackend;
 use ravelin_model::limits::AUDIT_RETENTION_BYTES_DEFAULT;
+use std::cell::RefCell;
 use std::error::Error;
 use std::fs::File;
 use std::io;
@@ -59,6 +62,8 @@ pub struct StoreConfig {
     pub owner: [u8; 32],
     /// Memory for blocks read from disk.
     pub cache_bytes: u64,
+    /// Memory for entries read lately.
+    pub entries_bytes: usize,
     /// Writes collected in memory before they go into a table; up to five times as much is held.
     pub memtable_bytes: u64,
     /// Bytes kept of the history.
@@ -66,10 +71,16 @@ pub struct StoreConfig {
 }
 
 impl StoreConfig {
-    /// The defaults: 16 MiB of cache, tables of 8 MiB, 256 MiB of history.
+    /// The defaults: 8 MiB of blocks, 16 MiB of entries, tables of 8 MiB, 256 MiB of history.
     pub fn new(owner: [u8; 32]) -> Self {
         let history_bytes = AUDIT_RETENTION_BYTES_DEFAULT;
-        Self { owner, cache_bytes: 16 << 20, memtable_bytes: 8 << 20, history_bytes }
+        Self {
+            owner,
+            cache_bytes: 8 << 20,
+            entries_bytes: 16 << 20,
+            memtable_bytes: 8 << 20,
+            history_bytes,
+        }
     }
 }
 
@@ -171,6 +182,8 @@ pub struct DiskState {
     history: History,
     syncs: Keyspace,
     mark: Mark,
+    /// What the state holds under keys that were read lately.
+    read: RefCell<Cache>,
     /// Released last, when the engine is closed.
     _lock: File,
 }
@@ -202,7 +215,8 @@ impl DiskState {
         let syncs = database.keyspace(SYNCS, options).map_err(refused)?;
         let history = History::open(&database, config.history_bytes).map_err(refused)?;
         let dir = dir.to_path_buf();
-        let store = Self { dir, database, state, history, syncs, mark, _lock: lock };
+        let read = RefCell::new(Cache::new(config.entries_bytes));
+        let store = Self { dir, database, state, history, syncs, mark, read, _lock: lock };
         store.check_mark()?;
         Ok(store)
     }
@@ -258,7 +272,10 @@ impl DiskState {
             }
         }
         self.history.append(records, &mut writes)?;
-        writes.commit()
+        writes.commit()?;
+        let read = self.read.get_mut();
+        batch.iter().for_each(|(key, value)| read.update(key, value.as_deref()));
+        Ok(())
     }
 
     fn try_sync(&mut self) -> fjall::Result<()> {
@@ -272,8 +289,12 @@ impl DiskState {
 
 impl StateBackend for DiskState {
     fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
+        if let Some(known) = self.read.borrow_mut().get(key) {
+            return known;
+        }
         let value = self.state.get(key);
         let value = value.unwrap_or_else(|error| self.fail("read the state", &error));
+        self.read.borrow_mut().insert(key, value.as_deref());
         value.map(|value| value.to_vec())
     }
 

@@ -45,6 +45,9 @@ use ravelin_model::{
     Change, Context, Encode, Outcome, QueryContext, Service, ServiceId, Store, Time, View,
 };
 
+/// First bytes of the requests that only read: get, list, the look at a lease and at a lock.
+const READING_TAGS: [u8; 4] = [0, 1, 7, 10];
+
 /// The service of keys and values, leases and locks.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Kv;
@@ -52,6 +55,10 @@ pub struct Kv;
 impl Service for Kv {
     const ID: ServiceId = ServiceId::KV;
     type Request = KvRequest;
+
+    fn may_read(request: &[u8]) -> bool {
+        request.first().is_some_and(|tag| READING_TAGS.contains(tag))
+    }
 
     fn execute(&self, context: &Context, store: &mut dyn Store, request: KvRequest) -> Outcome {
         let now = context.time;

@@ -92,7 +92,12 @@ impl Application for Services {
         store: &mut dyn ServiceStores,
         request: &[u8],
     ) -> Option<Vec<u8>> {
-        if !self.may_ask(service, store, &context.client) {
+        let may_read = match service {
+            ServiceId::AUTH => Auth::may_read(request),
+            ServiceId::KV => Kv::may_read(request),
+            _ => false,
+        };
+        if !may_read || !self.may_ask(service, store, &context.client) {
             return None;
         }
         match service {

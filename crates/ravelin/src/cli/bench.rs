@@ -2,8 +2,11 @@
 //!
 //! Every figure comes with what was authenticated and synced: all of it, always.
 
+mod against;
 mod attack;
 mod away;
+mod door;
+mod etcd;
 mod idle;
 mod load;
 mod testbed;
@@ -13,7 +16,7 @@ mod usage;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{ArgGroup, Args};
+use clap::{ArgGroup, Args, ValueEnum};
 use ravelin_model::ReplicaId;
 
 use super::Invocation;
@@ -35,11 +38,16 @@ const SECONDS_DEFAULT: u64 = 10;
 const IDLE_SECONDS_DEFAULT: u64 = 60;
 /// How long `--quick` measures.
 const QUICK_SECONDS: u64 = 3;
+/// Rounds of a comparison, unless asked otherwise.
+const PAIRS_DEFAULT: u16 = 5;
+/// The same with `--quick`.
+const QUICK_PAIRS: u16 = 2;
 
 const HELP: &str = "\
 Examples:
   ravelin bench --quick
   ravelin bench --attack equivocator --pairs 3
+  ravelin bench --against etcd --report etcd.md
   ravelin bench --idle
   ravelin bench --trace
   ravelin bench --away 60 --keys 100000 --lost --rate 3000
@@ -48,7 +56,7 @@ Each makes a cluster of its own in a temporary directory, and removes it.";
 
 /// Arguments of `bench`.
 #[derive(Args)]
-#[command(after_long_help = HELP, group = ArgGroup::new("reported").args(["attack", "away"]))]
+#[command(after_long_help = HELP, group = ArgGroup::new("reported").args(["attack", "against", "away"]), group = ArgGroup::new("paired").args(["attack", "against"]))]
 pub(crate) struct Bench {
     /// Bytes of a value
     #[arg(long, value_name = "BYTES", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=65_536))]
@@ -75,17 +83,21 @@ pub(crate) struct Bench {
     /// The server in its hands
     #[arg(long, value_name = "SERVER", requires = "attack", default_value_t = 3, value_parser = clap::value_parser!(u16).range(0..=3))]
     on: u16,
-    /// Pairs of runs, fault-free and attacked
-    #[arg(long, value_name = "N", requires = "attack", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=100))]
-    pairs: u16,
+    /// Compare with another system that is installed here, under the same load
+    #[arg(long, value_name = "PEER", conflicts_with_all = ["attack", "rate"])]
+    against: Option<Peer>,
+    /// Pairs of runs, fault-free and attacked, or ours and the peer's [default: 5, with --quick and
+    /// --against 2]
+    #[arg(long, value_name = "N", requires = "paired", value_parser = clap::value_parser!(u16).range(1..=100))]
+    pairs: Option<u16>,
     /// Write the comparison to a file, or add a row of --away to it
     #[arg(long, value_name = "FILE", requires = "reported")]
     report: Option<PathBuf>,
     /// Measure a cluster that nobody asks anything
-    #[arg(long, conflicts_with = "attack")]
+    #[arg(long, conflicts_with_all = ["attack", "against"])]
     idle: bool,
     /// Measure how a server comes back that was away for so long, under load
-    #[arg(long, value_name = "SECONDS", conflicts_with_all = ["attack", "idle", "trace"], value_parser = clap::value_parser!(u64).range(5..=86_400))]
+    #[arg(long, value_name = "SECONDS", conflicts_with_all = ["attack", "against", "idle", "trace"], value_parser = clap::value_parser!(u64).range(5..=86_400))]
     away: Option<u64>,
     /// Delete its data while it is away
     #[arg(long, requires = "away")]
@@ -97,8 +109,15 @@ pub(crate) struct Bench {
     #[arg(long, requires = "away")]
     no_quota: bool,
     /// Follow one request on an idle cluster hop by hop, and show where the time of requests goes
-    #[arg(long, conflicts_with_all = ["attack", "idle"])]
+    #[arg(long, conflicts_with_all = ["attack", "against", "idle"])]
     trace: bool,
+}
+
+/// Whom to compare with.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Peer {
+    /// Three etcd servers (Debian's etcd-server), which tolerate a crash.
+    Etcd,
 }
 
 /// Measures.
@@ -165,8 +184,19 @@ async fn measure(invocation: &Invocation, arguments: &Bench) -> Result<()> {
     if arguments.trace {
         return invocation.output.print(&trace::measure().await?);
     }
+    if let Some(Peer::Etcd) = arguments.against {
+        let default = if arguments.quick { QUICK_PAIRS } else { PAIRS_DEFAULT };
+        let rounds = arguments.pairs.unwrap_or(default).into();
+        let plan = against::Plan { rounds, is_quick: arguments.quick, shape };
+        let comparison = against::compare(invocation.output, plan).await?;
+        if let Some(path) = &arguments.report {
+            comparison.write_report(path)?;
+        }
+        return comparison.print(invocation.output);
+    }
     if let Some(intruder) = &arguments.attack {
-        let (on, pairs) = (ReplicaId(arguments.on), arguments.pairs.into());
+        let pairs = arguments.pairs.unwrap_or(PAIRS_DEFAULT).into();
+        let on = ReplicaId(arguments.on);
         let plan = attack::Plan { intruder, on, pairs, shape };
         let comparison = attack::compare(invocation.output, plan).await?;
         if let Some(path) = &arguments.report {

@@ -133,6 +133,7 @@ const SOUND: &[(&str, &str, &str)] = &[
         "--value-bytes=1 | --in-flight=1 | --envelope=1 | --seconds=1 | --quick | --idle | --trace \
          | --attack=mute | --attack=mute --on=0 | --attack=mute --pairs=1 \
          | --attack=mute --report=^new \
+         | --against=etcd | --against=etcd --pairs=1 | --against=etcd --report=^new \
          | --rate=32 | --away=5 | --away=5 --lost | --away=5 --keys=1 | --away=5 --no-quota \
          | --away=5 --rate=32",
     ),

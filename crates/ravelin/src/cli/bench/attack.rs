@@ -11,7 +11,7 @@ use ravelin_model::ReplicaId;
 use serde::Serialize;
 
 use super::load::{self, Figures, Shape};
-use super::testbed::{Owned, Quota, TestBed, cores};
+use super::testbed::{Owned, Quota, TestBed, machine};
 use crate::exit::Result;
 use crate::files::date;
 use crate::files::disk::{self, Privacy};
@@ -133,14 +133,6 @@ fn median(mut runs: Vec<Figures>) -> Figures {
     runs.sort_by(|one, other| one.operations_per_second.total_cmp(&other.operations_per_second));
     let middle = runs.len() / 2;
     runs.swap_remove(middle)
-}
-
-/// The machine in a few words.
-fn machine() -> String {
-    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let line = text.lines().find(|line| line.starts_with("model name"));
-    let model = line.and_then(|line| line.split_once(": ")).map_or("unknown", |(_, model)| model);
-    format!("{} cores of {model}", cores())
 }
 
 impl fmt::Display for Comparison {

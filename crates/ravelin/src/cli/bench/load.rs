@@ -9,18 +9,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use ravelin_model::requests::kv::{Condition, KvRequest, Write};
-use ravelin_model::{Encode as _, Operation, ServiceId};
 use serde::Serialize;
 
+use super::door::Door;
+use super::etcd::Etcd;
 use super::testbed::TestBed;
-use crate::connection::Connection;
-use crate::drill;
+use super::usage::Usage;
 use crate::exit::{Error, Exit, Result};
 
 /// Keys that are written.
 const KEYS: usize = 100_000;
-/// Sessions over which the envelopes in flight are spread.
+/// Sessions over which the envelopes in flight are spread, or connections to etcd.
 const SESSIONS: usize = 4;
 /// Operations in flight at most at a rate: as many as the sessions take.
 const AT_A_RATE_IN_FLIGHT: u32 = 4096;
@@ -77,12 +76,17 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// Puts a load on a cluster.
+    /// Puts a load on a cluster of ours.
     pub(super) async fn start(bed: &TestBed, shape: Shape) -> Result<Self> {
-        let mut connections = Vec::new();
+        let mut doors = Vec::new();
         for _ in 0..SESSIONS {
-            connections.push(drill::connect(&bed.cluster).await?);
+            doors.push(Door::to_ours(bed).await?);
         }
+        Ok(Self::through(&doors, shape))
+    }
+
+    /// Puts a load on whom these doors lead to.
+    fn through(doors: &[Door], shape: Shape) -> Self {
         let load = Arc::new(Load {
             envelope: shape.envelope as usize,
             value: vec![b'v'; shape.value_bytes as usize],
@@ -91,11 +95,11 @@ impl Running {
         });
         let mut workers = tokio::task::JoinSet::new();
         for worker in 0..(shape.in_flight() / shape.envelope) as usize {
-            let connection = connections.get(worker % SESSIONS).cloned();
-            let connection = connection.expect("a remainder is below its divisor");
-            workers.spawn(Arc::clone(&load).work(worker, connection));
+            let door = doors.get(worker % doors.len()).cloned();
+            let door = door.expect("a remainder is below its divisor");
+            workers.spawn(Arc::clone(&load).work(worker, door));
         }
-        Ok(Self { load, _workers: workers })
+        Self { load, _workers: workers }
     }
 
     /// How long each envelope took that was answered since this was last asked.
@@ -111,15 +115,15 @@ impl Running {
 
 /// Writes so many keys, each once.
 pub(super) async fn fill(bed: &TestBed, keys: usize, shape: Shape) -> Result<()> {
-    let connection = drill::connect(&bed.cluster).await?;
-    let value = vec![b'v'; shape.value_bytes as usize];
+    let door = Door::to_ours(bed).await?;
+    let value: Arc<[u8]> = vec![b'v'; shape.value_bytes as usize].into();
     let mut under_way = tokio::task::JoinSet::new();
     for first in (0..keys).step_by(FILL_ENVELOPE) {
         let until = keys.min(first + FILL_ENVELOPE);
-        let (connection, value) = (connection.clone(), value.clone());
+        let (door, value) = (door.clone(), Arc::clone(&value));
         under_way.spawn(async move {
-            let operations = || (first..until).map(|key| put(key, &value)).collect();
-            while connection.submit(operations()).await.is_err() {
+            let keys: Vec<usize> = (first..until).collect();
+            while !door.put(&keys, &value).await {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         });
@@ -131,34 +135,57 @@ pub(super) async fn fill(bed: &TestBed, keys: usize, shape: Shape) -> Result<()>
     Ok(())
 }
 
+/// What came of one run.
+struct Observed {
+    /// How long each envelope took, ascending.
+    took: Vec<Duration>,
+    operations: u64,
+    elapsed: Duration,
+    used: Usage,
+}
+
+impl Observed {
+    /// Lets a load warm up for a quarter of the time, and watches it.
+    async fn watch(load: Running, shape: Shape, usage: impl Fn() -> Usage) -> Result<Self> {
+        tokio::time::sleep(Duration::from_secs(shape.seconds) / 4).await;
+        load.forget();
+        let before = usage();
+        let begun = Instant::now();
+        tokio::time::sleep(Duration::from_secs(shape.seconds)).await;
+        let elapsed = begun.elapsed();
+        let used = usage().since(&before);
+        let mut took = load.forget();
+        took.sort_unstable();
+        let operations = took.len() as u64 * u64::from(shape.envelope);
+        if operations == 0 {
+            let hint = "the machine is too slow or too busy: try --seconds 30";
+            return Err(Error::new(Exit::Failed, "no operation was answered", hint));
+        }
+        Ok(Self { took, operations, elapsed, used })
+    }
+
+    fn per_second(&self) -> f64 {
+        self.operations as f64 / self.elapsed.as_secs_f64()
+    }
+
+    fn per_operation(&self, used: f64) -> f64 {
+        used / self.operations as f64
+    }
+}
+
 /// Puts the load on a cluster and measures.
 pub(super) async fn measure(bed: &TestBed, shape: Shape) -> Result<Figures> {
     let load = Running::start(bed, shape).await?;
-    tokio::time::sleep(Duration::from_secs(shape.seconds) / 4).await;
-    load.forget();
-    let before = bed.total_usage();
-    let begun = Instant::now();
-    tokio::time::sleep(Duration::from_secs(shape.seconds)).await;
-    let elapsed = begun.elapsed();
-    let used = bed.total_usage().since(&before);
-    let mut took = load.forget();
-    drop(load);
-    took.sort_unstable();
-    let operations = took.len() as u64 * u64::from(shape.envelope);
-    if operations == 0 {
-        let hint = "the machine is too slow or too busy: try --seconds 30";
-        return Err(Error::new(Exit::Failed, "no operation was answered", hint));
-    }
-    let count = operations as f64;
+    let run = Observed::watch(load, shape, || bed.total_usage()).await?;
     let servers = bed.cluster.servers.len();
     Ok(Figures {
-        operations_per_second: count / elapsed.as_secs_f64(),
-        p50_ms: percentile_ms(&took, 50),
-        p99_ms: percentile_ms(&took, 99),
-        cpu_us_per_op: used.cpu_seconds * 1e6 / count,
-        memory_mib_per_server: used.memory_mib / servers as f64,
-        fsyncs_per_op: used.fsyncs / count,
-        bytes_per_op: used.log_bytes / count,
+        operations_per_second: run.per_second(),
+        p50_ms: percentile_ms(&run.took, 50),
+        p99_ms: percentile_ms(&run.took, 99),
+        cpu_us_per_op: run.per_operation(run.used.cpu_seconds * 1e6),
+        memory_mib_per_server: run.used.memory_mib / servers as f64,
+        fsyncs_per_op: run.per_operation(run.used.fsyncs),
+        bytes_per_op: run.per_operation(run.used.log_bytes),
         durable: true,
         authenticated: "every envelope, block and answer root by Ed25519; TLS 1.3 on every link",
         fault_model: bed.cluster.group.model().name(),
@@ -167,8 +194,46 @@ pub(super) async fn measure(bed: &TestBed, shape: Shape) -> Result<Figures> {
         in_flight: shape.in_flight(),
         envelope: shape.envelope,
         rate: shape.rate,
-        operations,
-        seconds: elapsed.as_secs_f64(),
+        operations: run.operations,
+        seconds: run.elapsed.as_secs_f64(),
+    })
+}
+
+/// What scripts read of another system: its fields are stable.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct PeerFigures {
+    pub(super) operations_per_second: f64,
+    pub(super) p50_ms: f64,
+    pub(super) p99_ms: f64,
+    pub(super) cpu_us_per_op: f64,
+    pub(super) memory_mib_per_server: f64,
+    pub(super) fsyncs_per_op: f64,
+    pub(super) servers: usize,
+    pub(super) in_flight: u32,
+    /// Writes of a transaction; 1 for those that stand alone.
+    pub(super) transaction: u32,
+    pub(super) operations: u64,
+}
+
+/// Puts the load on etcd's leader and measures.
+pub(super) async fn measure_etcd(etcd: &Etcd, shape: Shape) -> Result<PeerFigures> {
+    let mut doors = Vec::new();
+    for _ in 0..SESSIONS {
+        doors.push(Door::to_etcd(etcd).await?);
+    }
+    let load = Running::through(&doors, shape);
+    let run = Observed::watch(load, shape, || etcd.total_usage()).await?;
+    Ok(PeerFigures {
+        operations_per_second: run.per_second(),
+        p50_ms: percentile_ms(&run.took, 50),
+        p99_ms: percentile_ms(&run.took, 99),
+        cpu_us_per_op: run.per_operation(run.used.cpu_seconds * 1e6),
+        memory_mib_per_server: run.used.memory_mib / super::etcd::SERVERS as f64,
+        fsyncs_per_op: run.per_operation(run.used.fsyncs),
+        servers: super::etcd::SERVERS,
+        in_flight: shape.in_flight(),
+        transaction: shape.envelope,
+        operations: run.operations,
     })
 }
 
@@ -210,21 +275,19 @@ struct Load {
 impl Load {
     /// Sends one envelope after the other; each is timed from its sending, or from when it was due, to its
     /// vote.
-    async fn work(self: Arc<Self>, worker: usize, connection: Connection) {
+    async fn work(self: Arc<Self>, worker: usize, door: Door) {
         let mut next = worker * 7919;
         loop {
             let mut begun = match &self.pace {
                 Some(pace) => pace.next().await,
                 None => Instant::now(),
             };
-            let mut operations = || {
-                let keys = (0..self.envelope).map(|_| {
-                    next = (next + 104_729) % KEYS;
-                    put(next, &self.value)
-                });
-                keys.collect()
-            };
-            while connection.submit(operations()).await.is_err() {
+            let keys = (0..self.envelope).map(|_| {
+                next = (next + 104_729) % KEYS;
+                next
+            });
+            let keys: Vec<usize> = keys.collect();
+            while !door.put(&keys, &self.value).await {
                 tokio::time::sleep(Duration::from_millis(10)).await;
                 if self.pace.is_none() {
                     begun = Instant::now(); // what is due stays due
@@ -241,17 +304,6 @@ impl Load {
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Duration>> {
         self.took.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Writes `value` under one of the keys.
-pub(super) fn put(key: usize, value: &[u8]) -> Operation {
-    let write = Write {
-        key: format!("bench/{key:08}").into_bytes(),
-        value: Some(value.to_vec()),
-        condition: Condition::Always,
-        lease: None,
-    };
-    Operation { service: ServiceId::KV, request: KvRequest::Write(write).encode() }
 }
 
 impl fmt::Display for Figures {

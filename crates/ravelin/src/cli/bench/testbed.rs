@@ -27,7 +27,20 @@ pub(super) struct TestBed {
 }
 
 /// A directory that goes away.
-struct TestDir(PathBuf);
+pub(super) struct TestDir(PathBuf);
+
+impl TestDir {
+    /// One for `what`; whoever uses it makes it.
+    pub(super) fn new(what: &str) -> Self {
+        let name = format!("ravelin-{what}-{}", std::process::id());
+        Self(std::env::temp_dir().join(name))
+    }
+
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+}
 
 impl Drop for TestDir {
     fn drop(&mut self) {
@@ -76,6 +89,14 @@ impl Quota {
     }
 }
 
+/// The machine in a few words.
+pub(super) fn machine() -> String {
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let line = text.lines().find(|line| line.starts_with("model name"));
+    let model = line.and_then(|line| line.split_once(": ")).map_or("unknown", |(_, model)| model);
+    format!("{} cores of {model}", cores())
+}
+
 /// Processors of this machine.
 pub(super) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
@@ -84,9 +105,8 @@ pub(super) fn cores() -> usize {
 impl TestBed {
     /// Starts servers and waits until all but the owned one serve.
     pub(super) async fn start(owned: Option<Owned<'_>>, logging: Logging) -> Result<Self> {
-        let path = std::env::temp_dir().join(format!("ravelin-bench-{}", std::process::id()));
-        let dir = TestDir(path);
-        let cluster = LocalCluster::create(&dir.0, SERVERS, FaultModel::Arbitrary)?;
+        let dir = TestDir::new("bench");
+        let cluster = LocalCluster::create(dir.path(), SERVERS, FaultModel::Arbitrary)?;
         let mut bed = Self { cluster, pids: Vec::new(), quotas: Vec::new(), _dir: dir };
         let processes = Processes::of(&bed.cluster)?.logging(logging);
         for server in &bed.cluster.servers {

@@ -7,7 +7,7 @@ use ravelin_model::ReplicaId;
 use ravelin_runtime::clock::Clock;
 use serde::{Deserialize, Serialize};
 
-use super::load;
+use super::door;
 use super::testbed::TestBed;
 use crate::connection::Connection;
 use crate::drill;
@@ -130,7 +130,7 @@ pub(super) async fn measure() -> Result<Trace> {
 
 async fn ask(client: &Connection, clock: &Clock, key: usize) -> Result<Asked> {
     let sent_us = clock.now().0;
-    let voted = client.submit(vec![load::put(key, &[b'v'; VALUE_BYTES])]).await;
+    let voted = client.submit(vec![door::put(key, &[b'v'; VALUE_BYTES])]).await;
     let accepted_us = clock.now().0;
     let first = voted.ok().and_then(|voted| voted.first().map(|voted| voted.sequence.0));
     let first = first.ok_or_else(|| {

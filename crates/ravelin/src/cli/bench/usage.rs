@@ -30,12 +30,20 @@ impl Usage {
         let metrics = metrics.unwrap_or_default();
         let number = |name: &str| metric(&metrics, name).unwrap_or(0.0);
         Self {
-            cpu_seconds: cpu_seconds(pid).unwrap_or(0.0),
-            memory_mib: memory_mib(pid).unwrap_or(0.0),
-            wakeups: wakeups(pid).unwrap_or(0.0),
             fsyncs: number("ravelin_log_fsyncs_total"),
             log_bytes: number("ravelin_log_bytes_total"),
             sent_bytes: number("ravelin_sent_bytes_total"),
+            ..Self::of_process(pid)
+        }
+    }
+
+    /// What the system tells of a process.
+    pub(super) fn of_process(pid: u32) -> Self {
+        Self {
+            cpu_seconds: cpu_seconds(pid).unwrap_or(0.0),
+            memory_mib: memory_mib(pid).unwrap_or(0.0),
+            wakeups: wakeups(pid).unwrap_or(0.0),
+            ..Self::default()
         }
     }
 
@@ -84,7 +92,12 @@ fn over_threads(pid: u32, file: &str, read: impl Fn(String) -> Option<f64>) -> O
 
 /// What a server's metric of this name shows.
 pub(super) fn metric_of(server: &LocalServer, name: &str) -> Option<f64> {
-    metric(&scrape(server.config.admin_listen?).ok()?, name)
+    metric_at(server.config.admin_listen?, name)
+}
+
+/// The same of whoever shows metrics at this address.
+pub(super) fn metric_at(address: SocketAddr, name: &str) -> Option<f64> {
+    metric(&scrape(address).ok()?, name)
 }
 
 /// Memory of a process that no file stands behind.

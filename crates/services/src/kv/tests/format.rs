@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 
 use ravelin_model::requests::kv::{StepResult, StoredEntry, StoredLease, StoredLock};
-use ravelin_model::{Decode as _, Encode as _, PublicKey, Time};
+use ravelin_model::{Decode as _, Encode as _, PublicKey, Service as _, Time};
 
-use super::super::layout;
+use super::super::{Kv, layout};
 use super::*;
 
 fn hex(bytes: &[u8]) -> String {
@@ -209,4 +209,33 @@ fn damaged_requests_are_refused_or_mean_something_and_never_panic() {
     }
     world.fsck();
     assert!(understood > 1_000, "{understood}");
+}
+
+#[test]
+fn requests_that_only_read_are_told_by_their_first_byte() {
+    let (key, name, lease) = (|| b"k".to_vec(), || b"m".to_vec(), LeaseId(1));
+    let list = KvRequest::List { prefix: key(), after: vec![], limit: 1, keys_only: true };
+    let reads = [
+        KvRequest::Get { key: key() },
+        list,
+        KvRequest::LeaseShow { lease },
+        KvRequest::LockShow { name: name() },
+    ];
+    let transaction =
+        KvRequest::Transaction { conditions: vec![], then: vec![], otherwise: vec![] };
+    let others = [
+        put(b"k", b"v"),
+        transaction,
+        KvRequest::LeaseGrant { ttl_ms: 1_000 },
+        KvRequest::LeaseRenew { lease },
+        KvRequest::LeaseRevoke { lease },
+        KvRequest::Lock { name: name(), lease },
+        KvRequest::Unlock { name: name(), lease },
+    ];
+    for (requests, may_read) in [(&reads[..], true), (&others[..], false)] {
+        for request in requests {
+            assert_eq!(Kv::may_read(&request.encode()), may_read, "{request:?}");
+        }
+    }
+    assert!(!Kv::may_read(&[]));
 }

@@ -1,0 +1,242 @@
+//! `ravelin bench --against etcd`: the same load on both, side by side.
+//!
+//! Rounds of runs in turn, each with a new cluster: ours, then the peer's, so that what else the machine
+//! does meets both. What is compared is not the same: one of our servers may be in an intruder's hands,
+//! every request is signed and every link is TLS; etcd's three servers may crash, and here believe
+//! whoever speaks to them. Each result says so.
+
+use std::fmt;
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::etcd::{self, Etcd};
+use super::load::{self, Figures, PeerFigures, Shape};
+use super::testbed::{TestBed, machine};
+use crate::exit::Result;
+use crate::files::date;
+use crate::files::disk::{self, Privacy};
+use crate::output::Output;
+use crate::processes::Logging;
+
+/// What the peer leaves out, in the words of every result.
+const LACKS: &str = "three servers that may crash, none that lies; plain text, nobody authenticated; \
+                     clients speak to the leader; durable";
+/// Operations of a transaction at most, unless etcd is told otherwise.
+const TRANSACTION_MAX: u32 = 128;
+
+/// What is compared.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Plan {
+    pub(super) rounds: usize,
+    /// Leaves out the peer's transactions.
+    pub(super) is_quick: bool,
+    pub(super) shape: Shape,
+}
+
+/// One row: what scripts read. The fields of a run are ours.
+#[derive(Debug, Serialize)]
+pub(super) struct Row {
+    #[serde(flatten)]
+    ours: Figures,
+    against: &'static str,
+    peer_version: String,
+    peer: PeerFigures,
+    peer_lacks: &'static str,
+    rounds: usize,
+    /// Ours over theirs, the median of the rounds' ratios; likewise below.
+    throughput_ratio: f64,
+    throughput_ratio_min: f64,
+    throughput_ratio_max: f64,
+    p50_ratio: f64,
+    p99_ratio: f64,
+    cpu_ratio: f64,
+}
+
+/// The rows that a comparison has, the one that it is about first.
+#[derive(Debug)]
+pub(super) struct Comparison {
+    rows: Vec<Row>,
+}
+
+/// The runs of one row: ours and the peer's, round by round.
+type Runs = Vec<(Figures, PeerFigures)>;
+
+/// Measures, round by round.
+pub(super) async fn compare(output: Output, plan: Plan) -> Result<Comparison> {
+    let version = etcd::version().await?;
+    let enveloped = plan.shape;
+    let single = Shape { envelope: 1, ..enveloped };
+    let is_enveloped = enveloped.envelope > 1;
+    let has_transactions = is_enveloped && !plan.is_quick && enveloped.envelope <= TRANSACTION_MAX;
+    let (mut first, mut alone, mut together) = (Runs::new(), Runs::new(), Runs::new());
+    for round in 1..=plan.rounds {
+        let ours = ours(enveloped).await?;
+        // It has no envelopes: as many operations in flight, each by itself.
+        let theirs = theirs(single).await?;
+        output.note(format_args!(
+            "round {round} of {}: {:.0} operations/s, etcd {:.0}",
+            plan.rounds, ours.operations_per_second, theirs.operations_per_second
+        ));
+        if is_enveloped {
+            alone.push((self::ours(single).await?, theirs.clone()));
+        }
+        if has_transactions {
+            together.push((ours.clone(), self::theirs(enveloped).await?));
+        }
+        first.push((ours, theirs));
+    }
+    let rows = [first, alone, together].into_iter().filter(|runs| !runs.is_empty());
+    Ok(Comparison { rows: rows.map(|runs| Row::of(&version, runs)).collect() })
+}
+
+async fn ours(shape: Shape) -> Result<Figures> {
+    let bed = TestBed::start(None, Logging::AsFiled).await?;
+    load::measure(&bed, shape).await
+}
+
+async fn theirs(shape: Shape) -> Result<PeerFigures> {
+    let etcd = Etcd::start().await?;
+    load::measure_etcd(&etcd, shape).await
+}
+
+impl Row {
+    fn of(version: &str, mut runs: Runs) -> Self {
+        let ratios = |of: &dyn Fn(&Figures, &PeerFigures) -> f64| {
+            let mut ratios: Vec<f64> = runs.iter().map(|(ours, theirs)| of(ours, theirs)).collect();
+            ratios.sort_by(f64::total_cmp);
+            ratios
+        };
+        let throughput =
+            ratios(&|ours, theirs| ours.operations_per_second / theirs.operations_per_second);
+        let p50 = ratios(&|ours, theirs| ours.p50_ms / theirs.p50_ms);
+        let p99 = ratios(&|ours, theirs| ours.p99_ms / theirs.p99_ms);
+        let cpu = ratios(&|ours, theirs| ours.cpu_us_per_op / theirs.cpu_us_per_op);
+        let rounds = runs.len();
+        runs.sort_by(|(one, _), (other, _)| {
+            one.operations_per_second.total_cmp(&other.operations_per_second)
+        });
+        let (ours, _) = runs.get(rounds / 2).cloned().expect("there was a round");
+        runs.sort_by(|(_, one), (_, other)| {
+            one.operations_per_second.total_cmp(&other.operations_per_second)
+        });
+        let (_, peer) = runs.swap_remove(rounds / 2);
+        Self {
+            ours,
+            against: "etcd",
+            peer_version: version.to_owned(),
+            peer,
+            peer_lacks: LACKS,
+            rounds,
+            throughput_ratio: middle(&throughput),
+            throughput_ratio_min: throughput.first().copied().unwrap_or_default(),
+            throughput_ratio_max: throughput.last().copied().unwrap_or_default(),
+            p50_ratio: middle(&p50),
+            p99_ratio: middle(&p99),
+            cpu_ratio: middle(&cpu),
+        }
+    }
+}
+
+/// The median of figures in order.
+fn middle(ascending: &[f64]) -> f64 {
+    ascending.get(ascending.len() / 2).copied().unwrap_or_default()
+}
+
+impl Comparison {
+    /// Prints the rows, the one that it is about last.
+    pub(super) fn print(&self, output: Output) -> Result<()> {
+        self.rows.iter().rev().try_for_each(|row| output.print(row))
+    }
+
+    /// Writes what was measured as a page of its own.
+    pub(super) fn write_report(&self, path: &Path) -> Result<()> {
+        let arguments: Vec<String> = std::env::args().skip(1).collect();
+        let mut page = format!(
+            "# Against etcd\n\n```\nravelin {}\n```\n\n{}; ravelin {}; {}\n\netcd: {LACKS}. Ratios are \
+             ours over theirs, medians of runs in turn; figures are those of the run of median throughput.\n\n\
+             | ours | etcd | operations/s | ratio (least, most) | p50 | ratio | p99 | ratio | CPU us an operation | ratio | memory a server |\n\
+             |---|---|---|---|---|---|---|---|---|---|---|\n",
+            arguments.join(" "),
+            date::now(),
+            env!("CARGO_PKG_VERSION"),
+            machine(),
+        );
+        for row in &self.rows {
+            let Row { ours, peer, .. } = row;
+            page.push_str(&format!(
+                "| {} in flight in envelopes of {} | {} | {:.0}, {:.0} | {:.2} ({:.2}, {:.2}) | {:.1}, {:.1} ms | {:.2} | {:.1}, {:.1} ms | {:.2} | {:.0}, {:.0} | {:.2} | {:.0}, {:.0} MiB |\n",
+                ours.in_flight,
+                ours.envelope,
+                kind(peer),
+                ours.operations_per_second,
+                peer.operations_per_second,
+                row.throughput_ratio,
+                row.throughput_ratio_min,
+                row.throughput_ratio_max,
+                ours.p50_ms,
+                peer.p50_ms,
+                row.p50_ratio,
+                ours.p99_ms,
+                peer.p99_ms,
+                row.p99_ratio,
+                ours.cpu_us_per_op,
+                peer.cpu_us_per_op,
+                row.cpu_ratio,
+                ours.memory_mib_per_server,
+                peer.memory_mib_per_server,
+            ));
+        }
+        disk::replace(path, &page, Privacy::Public)
+    }
+}
+
+/// How the peer was given its writes.
+fn kind(peer: &PeerFigures) -> String {
+    match peer.transaction {
+        1 => "single writes".to_owned(),
+        writes => format!("transactions of {writes} writes"),
+    }
+}
+
+impl fmt::Display for Row {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { ours, peer, .. } = self;
+        writeln!(
+            out,
+            "{} servers, {}, envelopes of {}, against etcd {}, {}; values of {} B, {} operations in flight",
+            ours.servers,
+            ours.fault_model,
+            ours.envelope,
+            self.peer_version,
+            kind(peer),
+            ours.value_bytes,
+            ours.in_flight
+        )?;
+        writeln!(out, "ours: authenticated: {}; durable", ours.authenticated)?;
+        writeln!(out, "etcd: {LACKS}")?;
+        writeln!(out, "{} rounds                   ours         etcd   ours/etcd", self.rounds)?;
+        let mut row = |name: &str, ours: f64, theirs: f64, digits: usize, ratio: f64| {
+            writeln!(out, "{name:<18} {ours:>12.digits$} {theirs:>12.digits$} {ratio:>11.2}")
+        };
+        row(
+            "operations/s",
+            ours.operations_per_second,
+            peer.operations_per_second,
+            0,
+            self.throughput_ratio,
+        )?;
+        row("p50 ms", ours.p50_ms, peer.p50_ms, 2, self.p50_ratio)?;
+        row("p99 ms", ours.p99_ms, peer.p99_ms, 2, self.p99_ratio)?;
+        row("CPU us/operation", ours.cpu_us_per_op, peer.cpu_us_per_op, 1, self.cpu_ratio)?;
+        let memory = ours.memory_mib_per_server / peer.memory_mib_per_server;
+        row("MiB a server", ours.memory_mib_per_server, peer.memory_mib_per_server, 1, memory)?;
+        let fsyncs = ours.fsyncs_per_op / peer.fsyncs_per_op;
+        row("fsyncs/operation", ours.fsyncs_per_op, peer.fsyncs_per_op, 4, fsyncs)?;
+        write!(
+            out,
+            "throughput {:.2} times etcd's (rounds: {:.2} to {:.2})",
+            self.throughput_ratio, self.throughput_ratio_min, self.throughput_ratio_max
+        )
+    }
+}
