@@ -6,6 +6,7 @@ mod campaign;
 mod check;
 mod chores;
 mod fuzz;
+mod instructions;
 mod mutants;
 mod results;
 mod run;
@@ -25,6 +26,8 @@ usage: cargo xtask <command>
                    --quick, --seeds N, --from SEED, --output FILE
   mutants [ARGS]   every planted bug against the tests that must find it, kept in
                    docs/results/mutants.md; --core (of the commit rule alone), --seeds N, --output FILE
+  instructions     what the hot paths execute, against docs/results/instructions.md; with --renew
+                   it is written anew
   models [ARGS]    the exhaustive models, release build; with `-- --ignored` the large ones
   fuzz [ARGS]      every decoder against changed inputs, kept in docs/results/fuzzing.md;
                    --seconds N (each, 10), --target T, --seed S, --keep (into fuzz/corpus),
@@ -46,6 +49,8 @@ fn main() -> ExitCode {
         ["mutants", rest @ ..] => {
             mutants::Wanted::parse(rest).and_then(|wanted| mutants::mutants(&root, &wanted))
         }
+        ["instructions"] => instructions::instructions(&root, false),
+        ["instructions", "--renew"] => instructions::instructions(&root, true),
         ["models", rest @ ..] => chores::models(&root, rest),
         ["fuzz", rest @ ..] => {
             fuzz::Wanted::parse(rest).and_then(|wanted| fuzz::fuzz(&root, &wanted))
