@@ -1,8 +1,10 @@
 //! Blocks whose parents are missing, and what is fetched for them.
 //!
-//! Bounded per author in blocks and bytes, and altogether in what is looked for: when a quota is full the
-//! farthest round goes first, so floods of future rounds displace themselves. What was dropped is fetched
-//! again when it is needed.
+//! Bounded per author in blocks and bytes, and altogether in what is looked for. When an author's quota is
+//! full its farthest round goes first; when too much is looked for, the farthest round of that author for
+//! whose blocks the most is. So floods displace themselves, whatever rounds they are of, and what an
+//! n-th part of the whole is enough for, nobody else can displace. What was dropped is fetched again when
+//! it is needed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -20,8 +22,10 @@ mod missing;
 pub const PARKED_BLOCKS_MAX: usize = 256;
 /// Bytes of one author's blocks that may wait for parents.
 pub const PARKED_BYTES_MAX: usize = 16 << 20;
-/// References that are looked for at once.
+/// References that are looked for at once; in large groups more, see [`MISSING_ROUNDS`].
 pub const MISSING_MAX: usize = 4096;
+/// Rounds of each author of which blocks may wait at once although none of their parents is there.
+pub const MISSING_ROUNDS: usize = 8;
 /// Rounds over which an arrival is compared with the blocks that wait for it. A prepared tree with
 /// branches farther apart has few of them within the horizon.
 const COMPARED_ROUNDS: u64 = 16;
@@ -156,10 +160,12 @@ impl Parking {
     fn look_for_parents(&mut self, now: Time, reference: &BlockRef, dag: &Dag) {
         let Some(Parked { block, from, .. }) = self.parked.get(reference).cloned() else { return };
         let parents = block.body.parents.iter().filter(|parent| !dag.has(parent));
-        // What nobody looks for would never free who waits for it, so the farthest rounds make room.
+        // What nobody looks for would never free who waits for it, so whoever waits for the most makes room.
         let new = |missing: &AllMissing| parents.clone().filter(|name| !missing.has(name)).count();
-        while self.missing.len() + new(&self.missing) > MISSING_MAX {
-            let farthest = self.parked.keys().next_back().copied();
+        while self.missing.len() + new(&self.missing) > self.missing_max() {
+            let greediest = self.missing.greediest(reference.author, parents.clone().count());
+            let mut theirs = self.parked.keys().filter(|waiting| waiting.author == greediest);
+            let farthest = theirs.next_back().copied();
             farthest.map(|farthest| self.drop_parked(&farthest));
             if farthest.is_none_or(|farthest| farthest == *reference) {
                 return;
@@ -169,6 +175,11 @@ impl Parking {
             self.missing.add(*parent, *reference, from, now.after(FETCH_PATIENCE));
             self.missing.set_here(parent, self.parked.contains_key(parent));
         }
+    }
+
+    /// References that this group's members may look for at once.
+    fn missing_max(&self) -> usize {
+        MISSING_MAX.max(MISSING_ROUNDS * self.group.size() * self.group.size())
     }
 
     /// Takes out the blocks that wait for nothing but `arrived`, as far as `dag` shows.

@@ -290,7 +290,7 @@ fn range((state, commit): (&State, CommitIndex), from: &[u8], until: Option<&[u8
             return ControlFlow::Break(());
         }
         looks += 1;
-        read += present.len();
+        read += key.len() + present.len();
         left = left.saturating_sub(bytes);
         entries.extend(value.map(|value| (key.to_vec(), value.to_vec())));
         ControlFlow::Continue(())

@@ -52,6 +52,11 @@ const WORKER_THREADS: usize = 3;
 /// The engine's journal is cut into files of about this size; its least.
 const JOURNAL_BYTES_MAX: u64 = 64 << 20;
 
+/// Memory for blocks of tables that were read from disk.
+pub const BLOCKS_BYTES_MAX: u64 = 8 << 20;
+/// Memory for entries of the state that were read lately.
+pub const ENTRIES_BYTES_MAX: usize = 16 << 20;
+
 /// Tables that the engine keeps open: descriptors are few, and clients take the rest.
 const FILES_MAX: usize = 128;
 
@@ -76,8 +81,8 @@ impl StoreConfig {
         let history_bytes = AUDIT_RETENTION_BYTES_DEFAULT;
         Self {
             owner,
-            cache_bytes: 8 << 20,
-            entries_bytes: 16 << 20,
+            cache_bytes: BLOCKS_BYTES_MAX,
+            entries_bytes: ENTRIES_BYTES_MAX,
             memtable_bytes: 8 << 20,
             history_bytes,
         }

@@ -35,6 +35,8 @@ impl Missing {
 pub(super) struct AllMissing {
     by_name: BTreeMap<BlockRef, Missing>,
     by_time: BTreeSet<(Time, BlockRef)>,
+    /// How much the waiting blocks of each author wait for; of one that several wait for each counts.
+    by_waiting: BTreeMap<ReplicaId, usize>,
 }
 
 impl AllMissing {
@@ -66,7 +68,24 @@ impl AllMissing {
             self.by_time.insert((first, name));
             Missing { children: BTreeSet::new(), ask, asked: 0, next: first, is_here: false }
         });
-        missing.children.insert(child);
+        if missing.children.insert(child) {
+            *self.by_waiting.entry(child.author).or_default() += 1;
+        }
+    }
+
+    /// Whose blocks wait for the most, if those of `author` are about to wait for `more`.
+    pub(super) fn greediest(&self, author: ReplicaId, more: usize) -> ReplicaId {
+        let known = |author| self.by_waiting.get(&author).copied().unwrap_or(0);
+        let others = self.by_waiting.iter().filter(|(other, _)| **other != author);
+        let all =
+            others.map(|(other, held)| (*held, *other)).chain([(known(author) + more, author)]);
+        all.max().map_or(author, |(_, greediest)| greediest)
+    }
+
+    fn waits_no_more(&mut self, author: ReplicaId) {
+        if let Some(held) = self.by_waiting.get_mut(&author) {
+            *held -= 1;
+        }
     }
 
     /// It came, and waits itself; or was dropped, and is asked for again.
@@ -93,15 +112,19 @@ impl AllMissing {
     /// `child` waits no longer: nobody asks for what none waits for.
     pub(super) fn remove_child(&mut self, name: &BlockRef, child: &BlockRef) {
         let Some(missing) = self.by_name.get_mut(name) else { return };
-        missing.children.remove(child);
+        let waited = missing.children.remove(child);
         if missing.children.is_empty() {
             self.remove(name);
+        }
+        if waited {
+            self.waits_no_more(child.author);
         }
     }
 
     pub(super) fn remove(&mut self, name: &BlockRef) -> Option<Missing> {
         let missing = self.by_name.remove(name)?;
         self.by_time.remove(&(missing.next, *name));
+        missing.children.iter().for_each(|child| self.waits_no_more(child.author));
         Some(missing)
     }
 

@@ -154,41 +154,111 @@ fn what_came_for_a_broken_block_alone_goes_with_it() {
     assert!(other.has(&drawing.at("B2")), "C3 waits for it too");
 }
 
+/// A group whose honest members have blocks of `round`, and of which the others have blocks wait, in each
+/// of many rounds, for parents that nobody ever made.
+struct Flooded {
+    keys: Keys,
+    group: Group,
+    dag: Dag,
+    parking: Parking,
+    round: u64,
+    /// The last blocks of the honest, which are the first members.
+    last: Vec<Verified<Block>>,
+}
+
+impl Flooded {
+    fn new((size, f): (u16, u16), round: u64, flooded: std::ops::Range<u64>) -> Self {
+        let keys = Keys::new(size, f, FaultModel::Arbitrary);
+        let group = keys.keyring.group();
+        let dag = Dag::new(group, keys.keyring.genesis(), Round(0));
+        let (parking, last) = (Parking::new(group, OWN), Vec::new());
+        let mut world = Self { keys, group, dag, parking, round, last };
+        let honest = size - f;
+        for round in 1..=round {
+            world.last.iter().for_each(|block| world.dag.insert(block.clone()));
+            world.last = (0..honest).map(|author| world.honest_block(author, round)).collect();
+        }
+        for flooder in honest..size {
+            let author = ReplicaId(flooder);
+            let mut own = bogus(author, Round(flooded.start - 1), 0);
+            for round in flooded.clone() {
+                let others = group.members().filter(|member| *member != author);
+                let unknown = others.map(|id| bogus(id, Round(round - 1), u64::from(flooder)));
+                let parents = std::iter::once(own).chain(unknown).collect();
+                let block = world.keys.block(author, Round(round), parents, &Fork::default(), 0);
+                own = block.reference();
+                world.parking.park(NOW, author, block, &world.dag);
+            }
+        }
+        world.fill();
+        world
+    }
+
+    /// One flooder fills what little room there is.
+    fn fill(&mut self) {
+        let (author, max) = (ReplicaId(self.group.size() as u16 - 1), self.parking.missing_max());
+        let sought = self.parking.missing.len();
+        assert!(sought <= max && sought > max - 2 * self.group.size(), "{sought} of {max}");
+        for number in sought as u64..max as u64 {
+            let parents = vec![bogus(author, Round(1), number)];
+            let block = self.keys.block(author, Round(2), parents, &Fork::default(), 0);
+            self.parking.park(NOW, author, block, &self.dag);
+        }
+        assert_eq!(self.parking.missing.len(), max);
+    }
+
+    /// A block on the last ones of the honest.
+    fn honest_block(&self, author: u16, round: u64) -> Verified<Block> {
+        let author = ReplicaId(author);
+        let before: Vec<BlockRef> = match round {
+            1 => self.group.members().map(|member| self.keys.genesis(member)).collect(),
+            _ => self.last.iter().map(Verified::reference).collect(),
+        };
+        let (own, others): (Vec<_>, Vec<_>) =
+            before.into_iter().partition(|reference| reference.author == author);
+        let parents = own.into_iter().chain(others).collect();
+        self.keys.block(author, Round(round), parents, &Fork::default(), 0)
+    }
+
+    /// A block of the next round comes before so many of its parents, which are looked for and free it.
+    fn check_that_a_block_waits_for(mut self, late: usize) {
+        let (rest, late) = self.last.split_at(self.last.len() - late);
+        rest.iter().for_each(|block| self.dag.insert(block.clone()));
+        let waiting = self.honest_block(1, self.round + 1);
+        self.parking.park(NOW, ReplicaId(1), waiting.clone(), &self.dag);
+        assert!(self.parking.has(&waiting.reference()), "it waits for little");
+        let due = self.parking.due(NOW.after(FETCH_PATIENCE), ALL, NONE);
+        let tips: BTreeSet<BlockRef> = due.values().flatten().map(|chain| chain.tip).collect();
+        let late: Vec<_> = late.to_vec();
+        assert!(late.iter().all(|block| tips.contains(&block.reference())), "they are asked for");
+        let mut ready = Vec::new();
+        for block in late {
+            assert!(ready.is_empty(), "before all are there");
+            self.dag.insert(block.clone());
+            ready.extend(self.parking.release(&block.reference(), &self.dag));
+        }
+        assert_eq!(ready.into_iter().map(|(_, block)| block).collect::<Vec<_>>(), [waiting]);
+    }
+}
+
 #[test]
 fn colluding_floods_of_the_far_future_keep_no_block_from_its_parents() {
-    let keys = Keys::new(10, 3, FaultModel::Arbitrary);
-    let group = keys.keyring.group();
-    let mut dag = Dag::new(group, keys.keyring.genesis(), Round(0));
-    let mut parking = Parking::new(group, OWN);
-    let of = |author: u16, round: u64, own: BlockRef, others: &dyn Fn(ReplicaId) -> BlockRef| {
-        let author = ReplicaId(author);
-        let others = group.members().filter(|member| *member != author).map(others);
-        let parents = std::iter::once(own).chain(others).collect();
-        keys.block(author, Round(round), parents, &Fork::default(), 0)
-    };
-    let firsts: Vec<_> = (0..10)
-        .map(|author| of(author, 1, keys.genesis(ReplicaId(author)), &|id| keys.genesis(id)))
-        .collect();
-    for flooder in 7..10 {
-        let mut own = bogus(ReplicaId(flooder), Round(999), 0);
-        for round in 1000..1000 + PARKED_BLOCKS_MAX as u64 {
-            let unknown = |id: ReplicaId| bogus(id, Round(round - 1), u64::from(flooder));
-            let block = of(flooder, round, own, &unknown);
-            own = block.reference();
-            parking.park(NOW, ReplicaId(flooder), block, &dag);
-        }
+    let flooded = 1000..1000 + PARKED_BLOCKS_MAX as u64;
+    Flooded::new((10, 3), 1, flooded).check_that_a_block_waits_for(1);
+}
+
+#[test]
+fn nor_do_floods_of_the_rounds_before() {
+    Flooded::new((13, 4), 110, 2..110).check_that_a_block_waits_for(1);
+}
+
+#[test]
+fn in_a_large_group_blocks_of_some_rounds_may_wait_for_all_their_parents() {
+    let mut flooded = Flooded::new((100, 33), 1, 1000..1026);
+    for round in 2..2 + MISSING_ROUNDS as u64 / 2 {
+        let block = flooded.honest_block(1, round);
+        flooded.last = (0..67).map(|author| flooded.honest_block(author, round)).collect();
+        flooded.parking.park(NOW, ReplicaId(1), block, &flooded.dag);
     }
-    assert!(parking.missing.len() <= MISSING_MAX && parking.missing.len() > MISSING_MAX - 10);
-    let (late, rest) = firsts.split_last().unwrap();
-    rest.iter().for_each(|block| dag.insert(block.clone()));
-    let own = firsts[1].reference();
-    let waiting = of(1, 2, own, &|id| firsts[id.index()].reference());
-    parking.park(NOW, ReplicaId(1), waiting.clone(), &dag);
-    assert!(parking.has(&waiting.reference()), "a nearer one than theirs");
-    let due = parking.due(NOW.after(FETCH_PATIENCE), Round(2), NONE);
-    let tips = due.values().flatten().map(|chain| chain.tip);
-    assert_eq!(tips.collect::<Vec<_>>(), [late.reference()]);
-    dag.insert(late.clone());
-    let ready = parking.release(&late.reference(), &dag);
-    assert_eq!(ready.into_iter().map(|(_, block)| block).collect::<Vec<_>>(), [waiting]);
+    assert_eq!(flooded.parking.of(ReplicaId(1)).count(), MISSING_ROUNDS / 2);
 }

@@ -129,6 +129,14 @@ pub(crate) fn run(invocation: &Invocation, arguments: &Bench) -> Result<()> {
         );
         return Err(Error::usage(cause, "make --in-flight a multiple of --envelope"));
     }
+    let shape = arguments.shape();
+    if !shape.fits() {
+        let cause = format!(
+            "envelopes of {} values of {} bytes are more than the 1 MiB that servers take",
+            arguments.envelope, arguments.value_bytes
+        );
+        return Err(Error::usage(cause, "make --envelope or --value-bytes smaller"));
+    }
     if arguments.rate.is_some_and(|rate| rate < arguments.envelope) {
         let cause = "less than one envelope a second comes due";
         return Err(Error::usage(cause, "raise --rate, or make --envelope smaller"));
@@ -154,20 +162,27 @@ pub(crate) fn run(invocation: &Invocation, arguments: &Bench) -> Result<()> {
     })
 }
 
+impl Bench {
+    fn seconds(&self, default: u64) -> u64 {
+        let asked = self.seconds.unwrap_or(default);
+        if self.quick { QUICK_SECONDS } else { asked }
+    }
+
+    fn shape(&self) -> Shape {
+        Shape {
+            value_bytes: self.value_bytes,
+            in_flight: self.in_flight,
+            envelope: self.envelope,
+            rate: self.rate,
+            seconds: self.seconds(SECONDS_DEFAULT),
+        }
+    }
+}
+
 async fn measure(invocation: &Invocation, arguments: &Bench) -> Result<()> {
-    let seconds = |default| {
-        let asked = arguments.seconds.unwrap_or(default);
-        if arguments.quick { QUICK_SECONDS } else { asked }
-    };
-    let shape = Shape {
-        value_bytes: arguments.value_bytes,
-        in_flight: arguments.in_flight,
-        envelope: arguments.envelope,
-        rate: arguments.rate,
-        seconds: seconds(SECONDS_DEFAULT),
-    };
+    let shape = arguments.shape();
     if arguments.idle {
-        let figures = idle::measure(seconds(IDLE_SECONDS_DEFAULT)).await?;
+        let figures = idle::measure(arguments.seconds(IDLE_SECONDS_DEFAULT)).await?;
         return invocation.output.print(&figures);
     }
     if let Some(seconds) = arguments.away {

@@ -64,7 +64,7 @@ type Runs = Vec<(Figures, PeerFigures)>;
 
 /// Measures, round by round.
 pub(super) async fn compare(output: Output, plan: Plan) -> Result<Comparison> {
-    let version = etcd::version().await?;
+    let version = etcd::version()?;
     let enveloped = plan.shape;
     let single = Shape { envelope: 1, ..enveloped };
     let is_enveloped = enveloped.envelope > 1;
@@ -96,8 +96,7 @@ async fn ours(shape: Shape) -> Result<Figures> {
 }
 
 async fn theirs(shape: Shape) -> Result<PeerFigures> {
-    let etcd = Etcd::start().await?;
-    load::measure_etcd(&etcd, shape).await
+    load::measure_etcd(Etcd::start().await?, shape).await
 }
 
 impl Row {
@@ -116,11 +115,11 @@ impl Row {
         runs.sort_by(|(one, _), (other, _)| {
             one.operations_per_second.total_cmp(&other.operations_per_second)
         });
-        let (ours, _) = runs.get(rounds / 2).cloned().expect("there was a round");
+        let (ours, _) = runs.get((rounds - 1) / 2).cloned().expect("there was a round");
         runs.sort_by(|(_, one), (_, other)| {
             one.operations_per_second.total_cmp(&other.operations_per_second)
         });
-        let (_, peer) = runs.swap_remove(rounds / 2);
+        let (_, peer) = runs.swap_remove((rounds - 1) / 2);
         Self {
             ours,
             against: "etcd",
@@ -138,9 +137,11 @@ impl Row {
     }
 }
 
-/// The median of figures in order.
+/// The median of figures in order; of an even number the mean of the two in the middle.
 fn middle(ascending: &[f64]) -> f64 {
-    ascending.get(ascending.len() / 2).copied().unwrap_or_default()
+    let at = |place: usize| ascending.get(place).copied().unwrap_or_default();
+    let half = ascending.len() / 2;
+    if ascending.len() % 2 == 1 { at(half) } else { (at(half.saturating_sub(1)) + at(half)) / 2.0 }
 }
 
 impl Comparison {
@@ -154,7 +155,7 @@ impl Comparison {
         let arguments: Vec<String> = std::env::args().skip(1).collect();
         let mut page = format!(
             "# Against etcd\n\n```\nravelin {}\n```\n\n{}; ravelin {}; {}\n\netcd: {LACKS}. Ratios are \
-             ours over theirs, medians of runs in turn; figures are those of the run of median throughput.\n\n\
+             ours over theirs, medians of runs in turn; figures are those of the run of median throughput, the lower of two.\n\n\
              | ours | etcd | operations/s | ratio (least, most) | p50 | ratio | p99 | ratio | CPU us an operation | ratio | memory a server |\n\
              |---|---|---|---|---|---|---|---|---|---|---|\n",
             arguments.join(" "),
@@ -238,5 +239,18 @@ impl fmt::Display for Row {
             "throughput {:.2} times etcd's (rounds: {:.2} to {:.2})",
             self.throughput_ratio, self.throughput_ratio_min, self.throughput_ratio_max
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_of_an_even_number_favours_nobody() {
+        assert_eq!(middle(&[1.0, 2.0, 9.0]), 2.0);
+        assert_eq!(middle(&[1.0, 2.0]), 1.5);
+        assert_eq!(middle(&[4.0]), 4.0);
+        assert_eq!(middle(&[]), 0.0);
     }
 }

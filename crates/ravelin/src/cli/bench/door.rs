@@ -34,16 +34,24 @@ impl Door {
         Ok(Self::Etcd(client))
     }
 
-    /// Writes `value` under these keys, and says whether that was acknowledged.
-    pub(super) async fn put(&self, keys: &[usize], value: &[u8]) -> bool {
+    /// Writes `value` under these keys.
+    ///
+    /// # Errors
+    /// Why that was not acknowledged.
+    pub(super) async fn put(
+        &self,
+        keys: &[usize],
+        value: &[u8],
+    ) -> std::result::Result<(), String> {
         match self {
             Self::Ours(connection) => {
                 let operations = keys.iter().map(|key| put(*key, value)).collect();
-                connection.submit(operations).await.is_ok()
+                let answers = connection.submit(operations).await;
+                answers.map(drop).map_err(|error| error.to_string())
             }
             Self::Etcd(client) => {
                 let keys: Vec<Vec<u8>> = keys.iter().copied().map(name).collect();
-                client.put(&keys, value).await.is_ok()
+                client.put(&keys, value).await.map_err(|error| error.to_string())
             }
         }
     }

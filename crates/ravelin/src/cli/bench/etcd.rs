@@ -6,10 +6,8 @@
 mod grpc;
 
 use std::net::SocketAddr;
-use std::process::Stdio;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
-
-use tokio::process::{Child, Command};
 
 use super::testbed::TestDir;
 use super::usage::{Usage, metric_at};
@@ -24,6 +22,7 @@ pub(super) const SERVERS: usize = 3;
 const PROGRAM: &str = "etcd";
 /// How long it may take to choose a leader.
 const READY_MAX: Duration = Duration::from_secs(20);
+const HINT: &str = "look whether `etcd` starts by itself, and whether the machine is busy";
 const INSTALL: &str = "install it: apt-get install etcd-server";
 
 /// Three servers. Dropping them kills them and removes what they wrote.
@@ -35,14 +34,21 @@ pub(super) struct Etcd {
 }
 
 struct Server {
-    pid: u32,
+    process: Child,
     clients: SocketAddr,
-    _process: Child,
+}
+
+impl Drop for Server {
+    /// Killed and gone, so that what it wrote can be removed.
+    fn drop(&mut self) {
+        let _ = self.process.kill(); // it may have ended by itself
+        let _ = self.process.wait();
+    }
 }
 
 /// The version of the etcd that is installed.
-pub(super) async fn version() -> Result<String> {
-    let output = Command::new(PROGRAM).arg("--version").output().await;
+pub(super) fn version() -> Result<String> {
+    let output = Command::new(PROGRAM).arg("--version").output();
     let output = output
         .map_err(|error| Error::caused(Exit::Failed, error, INSTALL).context("cannot run etcd"))?;
     let text = String::from_utf8_lossy(&output.stdout);
@@ -79,21 +85,31 @@ impl Etcd {
                 .stdin(Stdio::null())
                 .stdout(Stdio::null())
                 .stderr(Stdio::null())
-                .kill_on_drop(true)
                 .spawn();
             let process = process.map_err(|error| {
                 Error::caused(Exit::Failed, error, INSTALL).context("cannot start etcd")
             })?;
-            let pid = process.id().expect("it was not waited for");
-            servers.push(Server { pid, clients: *clients, _process: process });
+            servers.push(Server { process, clients: *clients });
         }
-        let leader = || servers.iter().find(|server| server.leads()).map(|server| server.clients);
-        if !drill::wait_until(READY_MAX, || leader().is_some()).await {
-            let hint = "look whether `etcd` starts by itself, and whether the machine is busy";
-            return Err(Error::new(Exit::Failed, "etcd does not begin to serve", hint));
+        let mut leader = None;
+        let is_ready = drill::wait_until(READY_MAX, || {
+            let mut leading = servers.iter().filter(|server| server.shows("etcd_server_is_leader"));
+            leader = leading.next().map(|server| server.clients);
+            leader.is_some() && servers.iter().all(|server| server.shows("etcd_server_has_leader"))
+        });
+        match (is_ready.await, leader) {
+            (true, Some(leader)) => Ok(Self { servers, leader, _dir: dir }),
+            _ => Err(Error::new(Exit::Failed, "etcd does not begin to serve", HINT)),
         }
-        let leader = leader().expect("there was one a moment ago");
-        Ok(Self { servers, leader, _dir: dir })
+    }
+
+    /// Whether all servers still run: two of three would go on alone.
+    pub(super) fn check(&mut self) -> Result<()> {
+        let mut ended =
+            self.servers.iter_mut().filter_map(|server| server.process.try_wait().ok()?);
+        ended.next().map_or(Ok(()), |status| {
+            Err(Error::new(Exit::Failed, format!("an etcd server ended ({status})"), HINT))
+        })
     }
 
     /// What all servers together have used so far.
@@ -101,14 +117,15 @@ impl Etcd {
         let of = |server: &Server| Usage {
             fsyncs: metric_at(server.clients, "etcd_disk_wal_fsync_duration_seconds_count")
                 .unwrap_or(0.0),
-            ..Usage::of_process(server.pid)
+            ..Usage::of_process(server.process.id())
         };
         self.servers.iter().map(of).fold(Usage::default(), |sum, server| sum.plus(&server))
     }
 }
 
 impl Server {
-    fn leads(&self) -> bool {
-        metric_at(self.clients, "etcd_server_is_leader") == Some(1.0)
+    /// Whether it shows a metric as true.
+    fn shows(&self, name: &str) -> bool {
+        metric_at(self.clients, name) == Some(1.0)
     }
 }

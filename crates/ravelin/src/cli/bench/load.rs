@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use ravelin_model::limits::ENVELOPE_BYTES_MAX;
 use serde::Serialize;
 
 use super::door::Door;
@@ -23,8 +24,12 @@ const KEYS: usize = 100_000;
 const SESSIONS: usize = 4;
 /// Operations in flight at most at a rate: as many as the sessions take.
 const AT_A_RATE_IN_FLIGHT: u32 = 4096;
-/// Operations of an envelope that fills a cluster.
+/// Operations of an envelope that fills a cluster, and its bytes, about.
 const FILL_ENVELOPE: usize = 256;
+const FILL_BYTES: usize = ENVELOPE_BYTES_MAX / 2;
+/// Bytes of an operation beside its value, and of an envelope beside its operations, at most.
+const OPERATION_BYTES: u64 = 64;
+const ENVELOPE_BYTES: u64 = 256;
 /// Such envelopes in flight.
 const FILL_IN_FLIGHT: usize = 8;
 
@@ -41,6 +46,12 @@ pub(super) struct Shape {
 }
 
 impl Shape {
+    /// Whether an envelope of this shape is one that servers take.
+    pub(super) fn fits(&self) -> bool {
+        let operation = u64::from(self.value_bytes) + OPERATION_BYTES;
+        u64::from(self.envelope) * operation + ENVELOPE_BYTES <= ENVELOPE_BYTES_MAX as u64
+    }
+
     /// Operations in flight at most.
     fn in_flight(&self) -> u32 {
         if self.rate.is_some() { AT_A_RATE_IN_FLIGHT } else { self.in_flight }
@@ -92,6 +103,7 @@ impl Running {
             value: vec![b'v'; shape.value_bytes as usize],
             pace: shape.rate.map(|rate| Pace::new(rate, shape.envelope)),
             took: Mutex::new(Vec::new()),
+            refusal: Mutex::new(None),
         });
         let mut workers = tokio::task::JoinSet::new();
         for worker in 0..(shape.in_flight() / shape.envelope) as usize {
@@ -118,12 +130,14 @@ pub(super) async fn fill(bed: &TestBed, keys: usize, shape: Shape) -> Result<()>
     let door = Door::to_ours(bed).await?;
     let value: Arc<[u8]> = vec![b'v'; shape.value_bytes as usize].into();
     let mut under_way = tokio::task::JoinSet::new();
-    for first in (0..keys).step_by(FILL_ENVELOPE) {
-        let until = keys.min(first + FILL_ENVELOPE);
+    let operation = shape.value_bytes as usize + OPERATION_BYTES as usize;
+    let envelope = FILL_ENVELOPE.min(FILL_BYTES / operation).max(1);
+    for first in (0..keys).step_by(envelope) {
+        let until = keys.min(first + envelope);
         let (door, value) = (door.clone(), Arc::clone(&value));
         under_way.spawn(async move {
             let keys: Vec<usize> = (first..until).collect();
-            while !door.put(&keys, &value).await {
+            while door.put(&keys, &value).await.is_err() {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         });
@@ -142,6 +156,9 @@ struct Observed {
     operations: u64,
     elapsed: Duration,
     used: Usage,
+    /// Why the last operation that was not acknowledged was not, if there was one. Whoever sent it tried
+    /// again.
+    refusal: Option<String>,
 }
 
 impl Observed {
@@ -157,11 +174,13 @@ impl Observed {
         let mut took = load.forget();
         took.sort_unstable();
         let operations = took.len() as u64 * u64::from(shape.envelope);
+        let refusal = load.load.refusal();
         if operations == 0 {
-            let hint = "the machine is too slow or too busy: try --seconds 30";
-            return Err(Error::new(Exit::Failed, "no operation was answered", hint));
+            let why = refusal.map(|why| format!(": {why}")).unwrap_or_default();
+            let hint = "the machine may be too slow or too busy: try --seconds 30";
+            return Err(Error::new(Exit::Failed, format!("no operation was answered{why}"), hint));
         }
-        Ok(Self { took, operations, elapsed, used })
+        Ok(Self { took, operations, elapsed, used, refusal })
     }
 
     fn per_second(&self) -> f64 {
@@ -216,13 +235,23 @@ pub(super) struct PeerFigures {
 }
 
 /// Puts the load on etcd's leader and measures.
-pub(super) async fn measure_etcd(etcd: &Etcd, shape: Shape) -> Result<PeerFigures> {
+pub(super) async fn measure_etcd(mut etcd: Etcd, shape: Shape) -> Result<PeerFigures> {
     let mut doors = Vec::new();
     for _ in 0..SESSIONS {
-        doors.push(Door::to_etcd(etcd).await?);
+        doors.push(Door::to_etcd(&etcd).await?);
     }
     let load = Running::through(&doors, shape);
     let run = Observed::watch(load, shape, || etcd.total_usage()).await?;
+    etcd.check()?;
+    if let Some(refusal) = run.refusal {
+        // A peer that refuses some is not what is to be compared with.
+        let hint = "smaller values or fewer seconds keep etcd within its limits";
+        return Err(Error::new(
+            Exit::Failed,
+            format!("etcd did not take all writes: {refusal}"),
+            hint,
+        ));
+    }
     Ok(PeerFigures {
         operations_per_second: run.per_second(),
         p50_ms: percentile_ms(&run.took, 50),
@@ -270,6 +299,8 @@ struct Load {
     value: Vec<u8>,
     pace: Option<Pace>,
     took: Mutex<Vec<Duration>>,
+    /// Why the last one that was not acknowledged was not.
+    refusal: Mutex<Option<String>>,
 }
 
 impl Load {
@@ -287,7 +318,8 @@ impl Load {
                 next
             });
             let keys: Vec<usize> = keys.collect();
-            while !door.put(&keys, &self.value).await {
+            while let Err(refusal) = door.put(&keys, &self.value).await {
+                *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(refusal);
                 tokio::time::sleep(Duration::from_millis(10)).await;
                 if self.pace.is_none() {
                     begun = Instant::now(); // what is due stays due
@@ -299,6 +331,10 @@ impl Load {
 
     fn forget(&self) -> Vec<Duration> {
         std::mem::take(&mut *self.lock())
+    }
+
+    fn refusal(&self) -> Option<String> {
+        self.refusal.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Duration>> {

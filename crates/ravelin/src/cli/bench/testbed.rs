@@ -1,6 +1,7 @@
 //! A throw-away cluster of this machine to measure.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use ravelin_model::{FaultModel, ReplicaId};
 
@@ -32,7 +33,9 @@ pub(super) struct TestDir(PathBuf);
 impl TestDir {
     /// One for `what`; whoever uses it makes it.
     pub(super) fn new(what: &str) -> Self {
-        let name = format!("ravelin-{what}-{}", std::process::id());
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("ravelin-{what}-{}-{count}", std::process::id());
         Self(std::env::temp_dir().join(name))
     }
 
