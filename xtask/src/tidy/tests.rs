@@ -155,6 +155,7 @@ fn protocols_are_fed_in_three_files() {
         ("crates/sim/src/sim.rs", feeding),
         ("crates/sim/src/intruder/twin.rs", feeding),
         ("crates/sim/tests/agreement.rs", feeding),
+        ("crates/ravelin/examples/instructions.rs", feeding),
         ("crates/replication/src/replica.rs", feeding),
         ("crates/sim/src/wrapper.rs", defining),
         ("crates/ravelin/src/node.rs", feeding),
