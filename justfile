@@ -32,6 +32,10 @@ campaign *ARGS:
 mutants *ARGS:
     cargo xtask mutants {{ARGS}}
 
+# What the hot paths execute, against the last count, or `just instructions --renew`.
+instructions *ARGS:
+    cargo xtask instructions {{ARGS}}
+
 # The exhaustive models.
 models:
     cargo xtask models

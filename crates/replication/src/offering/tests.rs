@@ -10,6 +10,7 @@ use ravelin_multicast::OrderingState;
 use super::*;
 use crate::replica::epoch_start;
 use crate::state::MemoryBackend;
+use crate::state::StateEntry;
 use crate::testing::World;
 use crate::transfer::Target;
 
@@ -293,13 +294,27 @@ fn a_range_is_shown_as_it_was() {
     }
     let (from, until) = (1000, 5000);
     let whole = |entry: u32| [&[ServiceId::KV.0], key(entry).as_slice()].concat();
-    let (mut shown, mut next, mut answers) = (Vec::new(), Some(whole(from)), 0);
+    let (shown, answers) = range_after_first(&state, whole(from), Some(whole(until)));
+    let is_there = |entry: &u32| !entry.is_multiple_of(10) || entry.is_multiple_of(3);
+    let there = (from..until).step_by(2).filter(is_there);
+    let expected: Vec<_> = there.map(|entry| (whole(entry), value(entry))).collect();
+    assert_eq!(shown, expected);
+    assert!((2..5).contains(&answers), "{answers}");
+}
+
+/// The entries of a range after commit 1, asked for until there are no more, and in how many answers.
+fn range_after_first(
+    state: &State,
+    from: Vec<u8>,
+    until: Option<Vec<u8>>,
+) -> (Vec<StateEntry>, u32) {
+    let (mut shown, mut next, mut answers) = (Vec::new(), Some(from), 0);
     while let Some(from) = next {
-        let wanted = Wanted::Range { from, until: Some(whole(until)) };
+        let wanted = Wanted::Range { from, until: until.clone() };
         let request = StateRequest { commit: CommitIndex(1), wanted };
         let TransferMessage::Have(StateReply {
             found: Found::Range { entries, next: rest }, ..
-        }) = answer(&state, &request)
+        }) = answer(state, &request)
         else {
             panic!("a range")
         };
@@ -307,11 +322,7 @@ fn a_range_is_shown_as_it_was() {
         shown.extend(entries);
         (next, answers) = (rest, answers + 1);
     }
-    let is_there = |entry: &u32| !entry.is_multiple_of(10) || entry.is_multiple_of(3);
-    let there = (from..until).step_by(2).filter(is_there);
-    let expected: Vec<_> = there.map(|entry| (whole(entry), value(entry))).collect();
-    assert_eq!(shown, expected);
-    assert!((2..5).contains(&answers), "{answers}");
+    (shown, answers)
 }
 
 /// What is large and new since is read, too, and must not make an answer take long.
@@ -326,19 +337,7 @@ fn a_range_of_large_new_values_is_shown_bit_by_bit() {
         state.of(ServiceId::KV).put(&key(entry), vec![2; RANGE_READ_BYTES_MAX / 10]);
     }
     state.finish_commit(CommitIndex(2));
-    let (mut shown, mut next, mut answers) = (Vec::new(), Some(Vec::new()), 0);
-    while let Some(from) = next {
-        let wanted = Wanted::Range { from, until: None };
-        let request = StateRequest { commit: CommitIndex(1), wanted };
-        let TransferMessage::Have(StateReply {
-            found: Found::Range { entries, next: rest }, ..
-        }) = answer(&state, &request)
-        else {
-            panic!("a range")
-        };
-        shown.extend(entries);
-        (next, answers) = (rest, answers + 1);
-    }
+    let (shown, answers) = range_after_first(&state, Vec::new(), None);
     assert_eq!(shown, [([&[ServiceId::KV.0], key(99).as_slice()].concat(), vec![1])]);
     assert!((9..=11).contains(&answers), "{answers}");
 }

@@ -11,7 +11,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::etcd::{self, Etcd};
-use super::load::{self, Figures, PeerFigures, Shape};
+use super::load::{self, Figures, Measured, PeerFigures, Shape};
 use super::testbed::{TestBed, machine};
 use crate::exit::Result;
 use crate::files::date;
@@ -76,7 +76,7 @@ pub(super) async fn compare(output: Output, plan: Plan) -> Result<Comparison> {
         let theirs = theirs(single).await?;
         output.note(format_args!(
             "round {round} of {}: {:.0} operations/s, etcd {:.0}",
-            plan.rounds, ours.operations_per_second, theirs.operations_per_second
+            plan.rounds, ours.measured.operations_per_second, theirs.measured.operations_per_second
         ));
         if is_enveloped {
             alone.push((self::ours(single).await?, theirs.clone()));
@@ -101,8 +101,9 @@ async fn theirs(shape: Shape) -> Result<PeerFigures> {
 
 impl Row {
     fn of(version: &str, mut runs: Runs) -> Self {
-        let ratios = |of: &dyn Fn(&Figures, &PeerFigures) -> f64| {
-            let mut ratios: Vec<f64> = runs.iter().map(|(ours, theirs)| of(ours, theirs)).collect();
+        let ratios = |of: &dyn Fn(Measured, Measured) -> f64| {
+            let mut ratios: Vec<f64> =
+                runs.iter().map(|(ours, theirs)| of(ours.measured, theirs.measured)).collect();
             ratios.sort_by(f64::total_cmp);
             ratios
         };
@@ -113,11 +114,11 @@ impl Row {
         let cpu = ratios(&|ours, theirs| ours.cpu_us_per_op / theirs.cpu_us_per_op);
         let rounds = runs.len();
         runs.sort_by(|(one, _), (other, _)| {
-            one.operations_per_second.total_cmp(&other.operations_per_second)
+            one.measured.operations_per_second.total_cmp(&other.measured.operations_per_second)
         });
         let (ours, _) = runs.get((rounds - 1) / 2).cloned().expect("there was a round");
         runs.sort_by(|(_, one), (_, other)| {
-            one.operations_per_second.total_cmp(&other.operations_per_second)
+            one.measured.operations_per_second.total_cmp(&other.measured.operations_per_second)
         });
         let (_, peer) = runs.swap_remove((rounds - 1) / 2);
         Self {
@@ -165,27 +166,28 @@ impl Comparison {
         );
         for row in &self.rows {
             let Row { ours, peer, .. } = row;
+            let (mine, theirs) = (ours.measured, peer.measured);
             page.push_str(&format!(
                 "| {} in flight in envelopes of {} | {} | {:.0}, {:.0} | {:.2} ({:.2}, {:.2}) | {:.1}, {:.1} ms | {:.2} | {:.1}, {:.1} ms | {:.2} | {:.0}, {:.0} | {:.2} | {:.0}, {:.0} MiB |\n",
                 ours.in_flight,
                 ours.envelope,
                 kind(peer),
-                ours.operations_per_second,
-                peer.operations_per_second,
+                mine.operations_per_second,
+                theirs.operations_per_second,
                 row.throughput_ratio,
                 row.throughput_ratio_min,
                 row.throughput_ratio_max,
-                ours.p50_ms,
-                peer.p50_ms,
+                mine.p50_ms,
+                theirs.p50_ms,
                 row.p50_ratio,
-                ours.p99_ms,
-                peer.p99_ms,
+                mine.p99_ms,
+                theirs.p99_ms,
                 row.p99_ratio,
-                ours.cpu_us_per_op,
-                peer.cpu_us_per_op,
+                mine.cpu_us_per_op,
+                theirs.cpu_us_per_op,
                 row.cpu_ratio,
-                ours.memory_mib_per_server,
-                peer.memory_mib_per_server,
+                mine.memory_mib_per_server,
+                theirs.memory_mib_per_server,
             ));
         }
         disk::replace(path, &page, Privacy::Public)
@@ -203,6 +205,7 @@ fn kind(peer: &PeerFigures) -> String {
 impl fmt::Display for Row {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { ours, peer, .. } = self;
+        let (mine, theirs) = (ours.measured, peer.measured);
         writeln!(
             out,
             "{} servers, {}, envelopes of {}, against etcd {}, {}; values of {} B, {} operations in flight",
@@ -217,23 +220,23 @@ impl fmt::Display for Row {
         writeln!(out, "ours: authenticated: {}; durable", ours.authenticated)?;
         writeln!(out, "etcd: {LACKS}")?;
         writeln!(out, "{} rounds                   ours         etcd   ours/etcd", self.rounds)?;
-        let mut row = |name: &str, ours: f64, theirs: f64, digits: usize, ratio: f64| {
-            writeln!(out, "{name:<18} {ours:>12.digits$} {theirs:>12.digits$} {ratio:>11.2}")
+        let mut row = |name: &str, ours: f64, peer: f64, digits: usize, ratio: f64| {
+            writeln!(out, "{name:<18} {ours:>12.digits$} {peer:>12.digits$} {ratio:>11.2}")
         };
         row(
             "operations/s",
-            ours.operations_per_second,
-            peer.operations_per_second,
+            mine.operations_per_second,
+            theirs.operations_per_second,
             0,
             self.throughput_ratio,
         )?;
-        row("p50 ms", ours.p50_ms, peer.p50_ms, 2, self.p50_ratio)?;
-        row("p99 ms", ours.p99_ms, peer.p99_ms, 2, self.p99_ratio)?;
-        row("CPU us/operation", ours.cpu_us_per_op, peer.cpu_us_per_op, 1, self.cpu_ratio)?;
-        let memory = ours.memory_mib_per_server / peer.memory_mib_per_server;
-        row("MiB a server", ours.memory_mib_per_server, peer.memory_mib_per_server, 1, memory)?;
-        let fsyncs = ours.fsyncs_per_op / peer.fsyncs_per_op;
-        row("fsyncs/operation", ours.fsyncs_per_op, peer.fsyncs_per_op, 4, fsyncs)?;
+        row("p50 ms", mine.p50_ms, theirs.p50_ms, 2, self.p50_ratio)?;
+        row("p99 ms", mine.p99_ms, theirs.p99_ms, 2, self.p99_ratio)?;
+        row("CPU us/operation", mine.cpu_us_per_op, theirs.cpu_us_per_op, 1, self.cpu_ratio)?;
+        let memory = mine.memory_mib_per_server / theirs.memory_mib_per_server;
+        row("MiB a server", mine.memory_mib_per_server, theirs.memory_mib_per_server, 1, memory)?;
+        let fsyncs = mine.fsyncs_per_op / theirs.fsyncs_per_op;
+        row("fsyncs/operation", mine.fsyncs_per_op, theirs.fsyncs_per_op, 4, fsyncs)?;
         write!(
             out,
             "throughput {:.2} times etcd's (rounds: {:.2} to {:.2})",

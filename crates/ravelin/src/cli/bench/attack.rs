@@ -61,7 +61,9 @@ pub(super) async fn compare(output: Output, plan: Plan<'_>) -> Result<Comparison
         let attacked = run(output, &mut quota, Some(owned), plan.shape).await?;
         output.note(format_args!(
             "pair {pair} of {}: {:.0} operations/s fault-free, {:.0} attacked",
-            plan.pairs, fault_free.operations_per_second, attacked.operations_per_second
+            plan.pairs,
+            fault_free.measured.operations_per_second,
+            attacked.measured.operations_per_second
         ));
         runs.push((fault_free, attacked));
     }
@@ -84,7 +86,7 @@ impl Comparison {
         let throughputs: Vec<(f64, f64)> = runs
             .iter()
             .map(|(fault_free, attacked)| {
-                (fault_free.operations_per_second, attacked.operations_per_second)
+                (fault_free.measured.operations_per_second, attacked.measured.operations_per_second)
             })
             .collect();
         let ratios = || throughputs.iter().map(|(fault_free, attacked)| attacked / fault_free);
@@ -94,11 +96,12 @@ impl Comparison {
             attack: plan.intruder.to_owned(),
             on: plan.on.0,
             pairs: plan.pairs,
-            throughput_ratio: attacked.operations_per_second / fault_free.operations_per_second,
+            throughput_ratio: attacked.measured.operations_per_second
+                / fault_free.measured.operations_per_second,
             throughput_ratio_min: ratios().fold(f64::INFINITY, f64::min),
             throughput_ratio_max: ratios().fold(0.0, f64::max),
-            p50_ratio: attacked.p50_ms / fault_free.p50_ms,
-            p99_ratio: attacked.p99_ms / fault_free.p99_ms,
+            p50_ratio: attacked.measured.p50_ms / fault_free.measured.p50_ms,
+            p99_ratio: attacked.measured.p99_ms / fault_free.measured.p99_ms,
             cpu_quota,
             attacked,
             fault_free,
@@ -130,7 +133,9 @@ impl Comparison {
 
 /// The run of median throughput.
 fn median(mut runs: Vec<Figures>) -> Figures {
-    runs.sort_by(|one, other| one.operations_per_second.total_cmp(&other.operations_per_second));
+    runs.sort_by(|one, other| {
+        one.measured.operations_per_second.total_cmp(&other.measured.operations_per_second)
+    });
     let middle = runs.len() / 2;
     runs.swap_remove(middle)
 }
@@ -156,13 +161,14 @@ impl fmt::Display for Comparison {
             None => writeln!(out, "NO QUOTA: the intruder may have taken the others' processor")?,
         }
         writeln!(out, "medians of {} pairs   fault-free     attacked", self.pairs)?;
+        let (before, under) = (fault_free.measured, attacked.measured);
         let mut row = |name: &str, fault_free: f64, attacked: f64, digits: usize| {
             writeln!(out, "{name:<18} {fault_free:>12.digits$} {attacked:>12.digits$}")
         };
-        row("operations/s", fault_free.operations_per_second, attacked.operations_per_second, 0)?;
-        row("p50 ms", fault_free.p50_ms, attacked.p50_ms, 2)?;
-        row("p99 ms", fault_free.p99_ms, attacked.p99_ms, 2)?;
-        row("CPU us/operation", fault_free.cpu_us_per_op, attacked.cpu_us_per_op, 1)?;
+        row("operations/s", before.operations_per_second, under.operations_per_second, 0)?;
+        row("p50 ms", before.p50_ms, under.p50_ms, 2)?;
+        row("p99 ms", before.p99_ms, under.p99_ms, 2)?;
+        row("CPU us/operation", before.cpu_us_per_op, under.cpu_us_per_op, 1)?;
         write!(
             out,
             "{:.0} % of the fault-free throughput is left (pairs: {:.0} to {:.0} %); promised: {:.0} %",

@@ -58,15 +58,22 @@ impl Shape {
     }
 }
 
-/// What scripts read: its fields are stable.
-#[derive(Clone, Debug, Serialize)]
-pub(super) struct Figures {
+/// What is measured of any system, ours or a peer.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct Measured {
     pub(super) operations_per_second: f64,
     pub(super) p50_ms: f64,
     pub(super) p99_ms: f64,
     pub(super) cpu_us_per_op: f64,
     pub(super) memory_mib_per_server: f64,
     pub(super) fsyncs_per_op: f64,
+}
+
+/// What scripts read: its fields are stable.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Figures {
+    #[serde(flatten)]
+    pub(super) measured: Measured,
     pub(super) bytes_per_op: f64,
     pub(super) durable: bool,
     pub(super) authenticated: &'static str,
@@ -183,8 +190,15 @@ impl Observed {
         Ok(Self { took, operations, elapsed, used, refusal })
     }
 
-    fn per_second(&self) -> f64 {
-        self.operations as f64 / self.elapsed.as_secs_f64()
+    fn measured(&self, servers: usize) -> Measured {
+        Measured {
+            operations_per_second: self.operations as f64 / self.elapsed.as_secs_f64(),
+            p50_ms: percentile_ms(&self.took, 50),
+            p99_ms: percentile_ms(&self.took, 99),
+            cpu_us_per_op: self.per_operation(self.used.cpu_seconds * 1e6),
+            memory_mib_per_server: self.used.memory_mib / servers as f64,
+            fsyncs_per_op: self.per_operation(self.used.fsyncs),
+        }
     }
 
     fn per_operation(&self, used: f64) -> f64 {
@@ -198,12 +212,7 @@ pub(super) async fn measure(bed: &TestBed, shape: Shape) -> Result<Figures> {
     let run = Observed::watch(load, shape, || bed.total_usage()).await?;
     let servers = bed.cluster.servers.len();
     Ok(Figures {
-        operations_per_second: run.per_second(),
-        p50_ms: percentile_ms(&run.took, 50),
-        p99_ms: percentile_ms(&run.took, 99),
-        cpu_us_per_op: run.per_operation(run.used.cpu_seconds * 1e6),
-        memory_mib_per_server: run.used.memory_mib / servers as f64,
-        fsyncs_per_op: run.per_operation(run.used.fsyncs),
+        measured: run.measured(servers),
         bytes_per_op: run.per_operation(run.used.log_bytes),
         durable: true,
         authenticated: "every envelope, block and answer root by Ed25519; TLS 1.3 on every link",
@@ -221,12 +230,8 @@ pub(super) async fn measure(bed: &TestBed, shape: Shape) -> Result<Figures> {
 /// What scripts read of another system: its fields are stable.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct PeerFigures {
-    pub(super) operations_per_second: f64,
-    pub(super) p50_ms: f64,
-    pub(super) p99_ms: f64,
-    pub(super) cpu_us_per_op: f64,
-    pub(super) memory_mib_per_server: f64,
-    pub(super) fsyncs_per_op: f64,
+    #[serde(flatten)]
+    pub(super) measured: Measured,
     pub(super) servers: usize,
     pub(super) in_flight: u32,
     /// Writes of a transaction; 1 for those that stand alone.
@@ -253,12 +258,7 @@ pub(super) async fn measure_etcd(mut etcd: Etcd, shape: Shape) -> Result<PeerFig
         ));
     }
     Ok(PeerFigures {
-        operations_per_second: run.per_second(),
-        p50_ms: percentile_ms(&run.took, 50),
-        p99_ms: percentile_ms(&run.took, 99),
-        cpu_us_per_op: run.per_operation(run.used.cpu_seconds * 1e6),
-        memory_mib_per_server: run.used.memory_mib / super::etcd::SERVERS as f64,
-        fsyncs_per_op: run.per_operation(run.used.fsyncs),
+        measured: run.measured(super::etcd::SERVERS),
         servers: super::etcd::SERVERS,
         in_flight: shape.in_flight(),
         transaction: shape.envelope,
@@ -354,18 +354,18 @@ impl fmt::Display for Figures {
             "authenticated: {}; durable: one fsync a round before anything is said",
             self.authenticated
         )?;
-        write!(out, "{:>12.0} operations/s", self.operations_per_second)?;
+        write!(out, "{:>12.0} operations/s", self.measured.operations_per_second)?;
         match self.rate {
             Some(rate) => writeln!(out, ", of {rate} that came due")?,
             None => writeln!(out)?,
         }
-        writeln!(out, "{:>12.2} ms p50, {:.2} ms p99", self.p50_ms, self.p99_ms)?;
-        writeln!(out, "{:>12.1} us of CPU an operation, all servers", self.cpu_us_per_op)?;
-        writeln!(out, "{:>12.1} MiB a server", self.memory_mib_per_server)?;
+        writeln!(out, "{:>12.2} ms p50, {:.2} ms p99", self.measured.p50_ms, self.measured.p99_ms)?;
+        writeln!(out, "{:>12.1} us of CPU an operation, all servers", self.measured.cpu_us_per_op)?;
+        writeln!(out, "{:>12.1} MiB a server", self.measured.memory_mib_per_server)?;
         write!(
             out,
             "{:>12.4} fsyncs and {:.0} bytes of log an operation, all servers",
-            self.fsyncs_per_op, self.bytes_per_op
+            self.measured.fsyncs_per_op, self.bytes_per_op
         )
     }
 }
