@@ -8,6 +8,7 @@ use std::time::Duration;
 use ravelin_model::{BlockRef, Group, ReplicaId, Round, Time, mutants};
 
 use crate::Dag;
+use crate::following::Page;
 
 /// Rounds ahead of the DAG at which a replay is cheaper than fetching parents one by one.
 const REPLAY_GAP: u64 = 16;
@@ -85,14 +86,15 @@ impl CatchUp {
         Some((self.whom, dag.highest()))
     }
 
-    /// Takes note of an answer: goes on at once with a peer that helped, else with another soon. One
-    /// that took its time is not asked next, however it helped: it may want to be the only source.
-    pub(crate) fn on_replayed(&mut self, now: Time, from: ReplicaId, highest: Round) {
+    /// Takes note of an answer: goes on at once with a peer that helped, be it by some of the blocks of
+    /// a round (large ones come one a page), else with another soon. One that took its time is not asked
+    /// next, however it helped: it may want to be the only source.
+    pub(crate) fn on_replayed(&mut self, now: Time, from: ReplicaId, page: Page, highest: Round) {
         let Some((asked_at, until)) = self.asked else { return };
         if from != self.whom {
             return;
         }
-        if highest > asked_at {
+        if page.is_news || highest > asked_at {
             if until < now.after(REPLAY_PATIENCE - REPLAY_PATIENCE / SLOW_PART) {
                 self.turn();
             }
@@ -122,8 +124,8 @@ mod tests {
 
     use super::*;
 
-    /// Whom a replica that is behind asks after an answer that helped and took so long.
-    fn asked_next(took: Duration) -> (ReplicaId, ReplicaId) {
+    /// Whom a replica that is behind asks at once after an answer that took so long, if anybody.
+    fn asked_next(took: Duration, is_news: bool) -> (ReplicaId, Option<ReplicaId>) {
         let group = Group::new(4, 1, FaultModel::Arbitrary).expect("fits");
         let dag = Dag::new(group, Digest([7; 32]), Round(0));
         let mut catch_up = CatchUp::new(group, ReplicaId(0));
@@ -134,17 +136,22 @@ mod tests {
         let (first, _) = catch_up.next_request(now, &dag).expect("it is behind");
         assert_eq!(catch_up.next_request(now, &dag), None, "one at a time");
         let now = now.after(took);
-        catch_up.on_replayed(now, first, Round(10));
-        let (second, _) = catch_up.next_request(now, &dag).expect("it is still behind");
-        (first, second)
+        let page = Page { last: Round(0), is_news };
+        catch_up.on_replayed(now, first, page, Round(0));
+        (first, catch_up.next_request(now, &dag).map(|(whom, _)| whom))
     }
 
     #[test]
     fn who_answers_fast_is_asked_again_and_who_takes_its_time_is_not() {
         let slow = REPLAY_PATIENCE / SLOW_PART;
-        let (first, second) = asked_next(slow - Duration::from_millis(10));
-        assert_eq!(first, second);
-        let (first, second) = asked_next(slow + Duration::from_millis(10));
-        assert_ne!(first, second);
+        let (first, second) = asked_next(slow - Duration::from_millis(10), true);
+        assert_eq!(second, Some(first), "part of a round, too, gets it further");
+        let (first, second) = asked_next(slow + Duration::from_millis(10), true);
+        assert!(second.is_some_and(|second| second != first));
+    }
+
+    #[test]
+    fn who_shows_nothing_new_is_not_asked_again_at_once() {
+        assert_eq!(asked_next(Duration::from_millis(10), false).1, None);
     }
 }

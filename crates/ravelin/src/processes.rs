@@ -266,20 +266,21 @@ impl<'a> Processes<'a> {
         Ok(server.config.admin_listen.and_then(|address| ask_health(address, "/readyz")))
     }
 
-    /// What a server holds against others.
-    pub(crate) fn findings(&self, id: ReplicaId) -> Result<Findings> {
+    /// What a server holds against others; `None` while it does not answer.
+    pub(crate) fn findings(&self, id: ReplicaId) -> Result<Option<Findings>> {
         let server = self.server(id)?;
         let metrics = server.config.admin_listen.and_then(|at| ask_health(at, "/metrics"));
-        let metrics = metrics.unwrap_or_default();
+        let Some(metrics) = metrics.filter(|metrics| !metrics.is_empty()) else { return Ok(None) };
         let all = |family, label| metrics.lines().filter_map(move |line| told(line, family, label));
-        Ok(Findings {
+        Ok(Some(Findings {
             proofs: all("evidence", "kind").collect(),
             shared_keys: all("shared_key", "address").collect(),
-        })
+        }))
     }
 }
 
 /// What one server holds against others.
+#[derive(Default)]
 pub(crate) struct Findings {
     /// The accused, and the kind of the proof.
     pub(crate) proofs: Vec<(ReplicaId, String)>,

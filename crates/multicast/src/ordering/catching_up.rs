@@ -38,10 +38,10 @@ impl<P: Payload> Ordering<P> {
             self.on_block(now, (from, Way::Replayed), block, out);
             self.decide(now, out);
         }
-        self.catch_up.on_replayed(now, from, self.dag.highest());
         let entered: Vec<_> = names.iter().filter(|name| self.dag.has(name)).collect();
         let last = entered.iter().map(|name| name.round).max().unwrap_or_default();
         let page = Page { last, is_news: entered.len() > known };
+        self.catch_up.on_replayed(now, from, page, self.dag.highest());
         self.following.on_replayed(now, from, page);
     }
 

@@ -78,7 +78,7 @@ fn named(cluster: &LocalCluster, server: ReplicaId) -> Result<Vec<BTreeSet<Strin
     let processes = Processes::of(cluster)?;
     let others = cluster.group.members().filter(|other| *other != server);
     let named = others.map(|other| {
-        let shared = processes.findings(other)?.shared_keys.into_iter();
+        let shared = processes.findings(other)?.unwrap_or_default().shared_keys.into_iter();
         let of_it = shared.filter(|(whose, _)| *whose == server);
         Ok(of_it.map(|(_, address)| address).collect())
     });

@@ -25,8 +25,15 @@ pub(crate) fn look(cluster: &LocalCluster) -> Result<Servers> {
     let mut running = Vec::new();
     for server in &cluster.servers {
         let found = processes.running(server.id)?;
+        let mut own_word = match &found {
+            Some(_) => processes.own_word(server.id)?,
+            None => None,
+        };
+        // After its own word: who calls itself correct has then told all that it held by then.
         if found.as_ref().is_some_and(|found| found.intruder.is_none()) {
             let findings = processes.findings(server.id)?;
+            own_word = own_word.filter(|_| findings.is_some());
+            let findings = findings.unwrap_or_default();
             for (accused, kind) in findings.proofs {
                 *evidence.entry(accused).or_default().entry(kind).or_default() += 1;
             }
@@ -34,14 +41,10 @@ pub(crate) fn look(cluster: &LocalCluster) -> Result<Servers> {
                 shared.entry(whose).or_default().insert(address);
             }
         }
-        running.push(found);
+        running.push((found, own_word));
     }
     let mut servers = Vec::new();
-    for (server, running) in cluster.servers.iter().zip(running) {
-        let own_word = match &running {
-            Some(_) => processes.own_word(server.id)?,
-            None => None,
-        };
+    for (server, (running, own_word)) in cluster.servers.iter().zip(running) {
         let evidence = evidence.remove(&server.id).unwrap_or_default();
         let state = State::of(running.as_ref(), !evidence.is_empty(), own_word.as_deref());
         servers.push(ServerLine {
@@ -83,7 +86,8 @@ enum State {
     /// In its own hands, and others hold proof against it.
     #[serde(rename = "faulty")]
     Exposed,
-    /// Others hold blocks with its signature that it does not know: it only follows.
+    /// Others hold blocks with its signature that it does not know: it only follows, until it has
+    /// another key, which it asks for itself.
     Learner,
     FailSafe,
     CatchingUp,
@@ -160,13 +164,13 @@ impl Servers {
     /// anywhere.
     pub(crate) fn is_settled(&self) -> bool {
         let are = |state| self.servers.iter().filter(move |server| server.state == state).count();
-        are(State::CatchingUp) == 0 || are(State::FailSafe) > self.f
+        are(State::CatchingUp) + are(State::Learner) == 0 || are(State::FailSafe) > self.f
     }
 
     /// Whether waiting changes nothing about this one.
     pub(crate) fn is_server_settled(&self, id: ReplicaId) -> bool {
         let server = self.servers.get(id.index());
-        server.is_none_or(|server| server.state != State::CatchingUp)
+        server.is_none_or(|server| !matches!(server.state, State::CatchingUp | State::Learner))
     }
 
     /// How many are down, out or owned once `next` is owned.
