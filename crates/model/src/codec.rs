@@ -21,9 +21,15 @@ pub trait Decode: Sized {
     fn decode(what: &'static str, bytes: &[u8]) -> Result<Self, DecodeError>;
 }
 
+/// Counts before it writes: what is encoded is often small and kept for long, and would otherwise lie
+/// in a kibibyte of memory each.
 impl<T: BorshSerialize> Encode for T {
     fn encode(&self) -> Vec<u8> {
-        borsh::to_vec(self).expect("writing to memory cannot fail")
+        let mut count = Count(0);
+        self.serialize(&mut count).expect("counting cannot fail");
+        let mut bytes = Vec::with_capacity(count.0);
+        self.serialize(&mut bytes).expect("writing to memory cannot fail");
+        bytes
     }
 }
 
@@ -49,6 +55,20 @@ pub struct DecodeError {
     pub what: &'static str,
     /// How many bytes there were.
     pub length: usize,
+}
+
+/// Counts what is written to it.
+struct Count(usize);
+
+impl std::io::Write for Count {
+    fn write(&mut self, written: &[u8]) -> std::io::Result<usize> {
+        self.0 += written.len();
+        Ok(written.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Compares what is written to it with expected bytes, without a second buffer.

@@ -586,7 +586,7 @@ fn has_payload(block: &Block) -> bool {
 
 fn record<E>(block: &Verified<Block>) -> Action<Message, E> {
     let place = Place { epoch: block.body.epoch, round: block.body.round };
-    Action::Persist(LogRecord { place, bytes: Block::clone(block).encode() })
+    Action::Persist(LogRecord { place, bytes: Block::encode(block) })
 }
 
 fn bad_parents<E>(author: ReplicaId) -> Action<Message, E> {

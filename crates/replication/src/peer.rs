@@ -1,12 +1,13 @@
 //! From bytes to verified messages and back: what stands between a replica's core and the others.
 
+use borsh::BorshSerialize;
 use ravelin_crypto::{Keyring, Verified};
 use ravelin_model::limits::{FETCH_MAX, PEER_MESSAGE_BYTES_MAX};
 use ravelin_model::transfer::{Spot, TransferMessage, Wanted};
 use ravelin_model::wire::{PeerFrame, PeerMessage};
 use ravelin_model::{
-    Block, Decode as _, Encode as _, Epoch, EpochMessage, Group, LogPart, LogRecord, Place,
-    Suspicion,
+    Block, Chain, Decode as _, Encode as _, Epoch, EpochMessage, Group, LogPart, LogRecord, Place,
+    Round, SignedHeader, Suspicion,
 };
 use ravelin_multicast::{Dag, Message};
 
@@ -140,24 +141,42 @@ pub fn decode(bytes: &[u8]) -> Result<PeerFrame, Suspicion> {
     PeerFrame::decode("peer message", bytes).map_err(|_| Suspicion::Malformed)
 }
 
+/// [`PeerFrame`] as it is written, of what its sender keeps.
+#[derive(BorshSerialize)]
+struct Outgoing<'a> {
+    epoch: Epoch,
+    message: OutgoingMessage<'a>,
+}
+
+/// The kinds of [`PeerMessage`], in its order.
+#[derive(BorshSerialize)]
+enum OutgoingMessage<'a> {
+    Block(&'a Block),
+    Fetch(&'a [Chain]),
+    Replay { from: Round },
+    Replayed(Vec<&'a Block>),
+    Recall { nonce: u64 },
+    Recalled { nonce: u64, newest: &'a Option<SignedHeader> },
+    Epoch(&'a EpochMessage),
+    Transfer(&'a TransferMessage),
+}
+
 /// The bytes by which a message of `epoch` travels.
 #[must_use]
 pub fn encode(epoch: Epoch, message: &Message) -> Vec<u8> {
     let message = match message {
-        Message::Block(block) => PeerMessage::Block(Block::clone(block)),
-        Message::Fetch(wanted) => PeerMessage::Fetch(wanted.clone()),
-        Message::Replay(from) => PeerMessage::Replay { from: *from },
+        Message::Block(block) => OutgoingMessage::Block(block),
+        Message::Fetch(wanted) => OutgoingMessage::Fetch(wanted),
+        Message::Replay(from) => OutgoingMessage::Replay { from: *from },
         Message::Replayed(blocks) => {
-            PeerMessage::Replayed(blocks.iter().map(|block| Block::clone(block)).collect())
+            OutgoingMessage::Replayed(blocks.iter().map(|block| &**block).collect())
         }
-        Message::Recall(nonce) => PeerMessage::Recall { nonce: *nonce },
-        Message::Recalled(nonce, newest) => {
-            PeerMessage::Recalled { nonce: *nonce, newest: *newest }
-        }
-        Message::Epoch(message) => PeerMessage::Epoch(message.clone()),
-        Message::Transfer(message) => PeerMessage::Transfer(message.clone()),
+        Message::Recall(nonce) => OutgoingMessage::Recall { nonce: *nonce },
+        Message::Recalled(nonce, newest) => OutgoingMessage::Recalled { nonce: *nonce, newest },
+        Message::Epoch(message) => OutgoingMessage::Epoch(message),
+        Message::Transfer(message) => OutgoingMessage::Transfer(message),
     };
-    PeerFrame { epoch, message }.encode()
+    Outgoing { epoch, message }.encode()
 }
 
 /// What answers a request for `part` of the log, from the bytes of its records. A replay: one message

@@ -17,8 +17,8 @@ use std::ops::ControlFlow;
 use borsh::{BorshDeserialize, BorshSerialize};
 use ravelin_model::limits::{SESSION_IDLE_MAX, SESSION_WINDOW, SESSIONS_PER_CLIENT_MAX};
 use ravelin_model::{
-    Answer, Decode as _, Encode as _, Position, PublicKey, Refusal, Sequence, SessionId, Store,
-    Time, View,
+    Answer, Decode as _, Encode, Position, PublicKey, Refusal, Sequence, SessionId, Store, Time,
+    View,
 };
 
 /// Sessions that expire with one commit at most.
@@ -178,7 +178,7 @@ pub fn save(
         record.last_use = last_use;
     }
     if !answers.is_empty() {
-        store.put(&reply_key(session, first), answers.to_vec().encode());
+        store.put(&reply_key(session, first), Encode::encode(&answers));
     }
     // Envelopes hold up to a window of numbers: one that begins two windows back has none left. One
     // envelope brings one entry and may take many along.

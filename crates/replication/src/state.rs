@@ -189,18 +189,24 @@ impl State {
     pub fn finish_commit(&mut self, commit: CommitIndex) -> Digest {
         let is_first = commit == CommitIndex(0) && self.root == Digest::default();
         assert!(commit > self.commit || (is_first && self.commit == commit), "commits only rise");
-        let (mut batch, mut undo) = (Vec::new(), Undo::default());
+        // Beside each write of the batch: what it overwrites, if former states need that.
+        let (mut batch, mut overwritten) = (Vec::new(), Vec::new());
         for (key, value) in self.running.take_writes() {
             if !is_public(&key) {
                 batch.push((key, value));
+                overwritten.push(None);
             } else if let Some(old) = self.apply(&key, value.as_deref()) {
-                match (&old, &value) {
-                    (None, Some(_)) => batch.push((index_key(&path_of(&key)), Some(key.clone()))),
-                    (Some(_), None) => batch.push((index_key(&path_of(&key)), None)),
-                    (None, None) | (Some(_), Some(_)) => {}
+                let index = match (&old, &value) {
+                    (None, Some(_)) => Some(Some(key.clone())),
+                    (Some(_), None) => Some(None),
+                    (None, None) | (Some(_), Some(_)) => None,
+                };
+                if let Some(indexed) = index {
+                    batch.push((index_key(&path_of(&key)), indexed));
+                    overwritten.push(None);
                 }
-                undo.note(&key, old, value.is_none());
                 batch.push((key, value));
+                overwritten.push(Some(old));
             }
         }
         batch.push((vec![COMMIT], Some(commit.0.to_le_bytes().to_vec())));
@@ -209,6 +215,12 @@ impl State {
         }
         let records = std::mem::take(&mut self.records);
         self.running.backend_mut().write_with(&batch, &records);
+        let mut undo = Undo::default();
+        for ((key, value), old) in batch.into_iter().zip(overwritten) {
+            if let Some(old) = old {
+                undo.note(key, old, value.is_none());
+            }
+        }
         self.commit = commit;
         self.root = self.versions.remember(commit, undo);
         self.root

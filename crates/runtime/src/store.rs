@@ -55,7 +55,7 @@ const JOURNAL_BYTES_MAX: u64 = 64 << 20;
 /// Memory for blocks of tables that were read from disk.
 pub const BLOCKS_BYTES_MAX: u64 = 8 << 20;
 /// Memory for entries of the state that were read lately.
-pub const ENTRIES_BYTES_MAX: usize = 16 << 20;
+pub const ENTRIES_BYTES_MAX: usize = 32 << 20;
 
 /// Tables that the engine keeps open: descriptors are few, and clients take the rest.
 const FILES_MAX: usize = 128;
@@ -76,7 +76,7 @@ pub struct StoreConfig {
 }
 
 impl StoreConfig {
-    /// The defaults: 8 MiB of blocks, 16 MiB of entries, tables of 8 MiB, 256 MiB of history.
+    /// The defaults: 8 MiB of blocks, 32 MiB of entries, tables of 8 MiB, 256 MiB of history.
     pub fn new(owner: [u8; 32]) -> Self {
         let history_bytes = AUDIT_RETENTION_BYTES_DEFAULT;
         Self {

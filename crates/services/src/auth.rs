@@ -86,12 +86,12 @@ impl Auth {
         };
         store.put(POLICY_KEY, policy.encode());
         for key in administrators {
-            store.put(&tagged(ADMINISTRATOR_TAG, &key.0), Vec::new());
+            store.put(&tagged(ADMINISTRATOR_TAG, key), Vec::new());
         }
         for client in &plan.clients {
             let since = Position(0);
             let record = ClientRecord { name: client.name.clone(), key: client.key, since };
-            store.put(&tagged(KEY_TAG, &record.key.0), record.name.as_bytes().to_vec());
+            store.put(&tagged(KEY_TAG, &record.key), record.name.as_bytes().to_vec());
             store.put(&client_key(&record.name), record.encode());
         }
     }
@@ -99,13 +99,13 @@ impl Auth {
     /// Whether `key` is enrolled.
     #[must_use]
     pub fn is_client(&self, view: &dyn View, key: &PublicKey) -> bool {
-        view.get(&tagged(KEY_TAG, &key.0)).is_some()
+        view.get(&tagged(KEY_TAG, key)).is_some()
     }
 
     /// Whether `key` is an administrator's.
     #[must_use]
     pub fn is_administrator(&self, view: &dyn View, key: &PublicKey) -> bool {
-        view.get(&tagged(ADMINISTRATOR_TAG, &key.0)).is_some()
+        view.get(&tagged(ADMINISTRATOR_TAG, key)).is_some()
     }
 
     /// Carries out an order, or says why not.
@@ -226,7 +226,7 @@ fn enroll(
     key: &PublicKey,
 ) -> Result<Change, AuthReply> {
     let by_name = client_key(name);
-    let by_key = tagged(KEY_TAG, &key.0);
+    let by_key = tagged(KEY_TAG, key);
     if store.get(&by_name).is_some() || store.get(&by_key).is_some() {
         return Err(AuthReply::Exists);
     }
@@ -239,7 +239,7 @@ fn enroll(
 fn revoke(store: &mut dyn Store, name: &str) -> Result<Change, AuthReply> {
     let by_name = client_key(name);
     let record: ClientRecord = store.get(&by_name).map(stored).ok_or(AuthReply::NotFound)?;
-    store.delete(&tagged(KEY_TAG, &record.key.0));
+    store.delete(&tagged(KEY_TAG, &record.key));
     store.delete(&by_name);
     Ok(Change { key: by_name, value: None })
 }
@@ -266,7 +266,7 @@ fn list(view: &dyn View, after: &str, limit: u16) -> AuthReply {
 }
 
 fn client(view: &dyn View, key: &PublicKey) -> Option<ClientRecord> {
-    let name = view.get(&tagged(KEY_TAG, &key.0))?;
+    let name = view.get(&tagged(KEY_TAG, key))?;
     let record = view.get(&[&[CLIENT_TAG][..], &name].concat());
     Some(record.map(stored).expect("every enrolled key has its client"))
 }
@@ -282,8 +282,10 @@ fn is_action(action: &AuthAction) -> bool {
     (1..=NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-fn tagged(tag: u8, rest: &[u8]) -> Vec<u8> {
-    [&[tag], rest].concat()
+fn tagged(tag: u8, key: &PublicKey) -> [u8; 33] {
+    let mut tagged = [tag; 33];
+    tagged.iter_mut().skip(1).zip(key.0).for_each(|(to, from)| *to = from);
+    tagged
 }
 
 /// Reads what this service wrote.

@@ -1,5 +1,6 @@
 use ravelin_model::{
-    BlockRef, Chain, Digest, Envelope, Evidence, FaultModel, Group, ReplicaId, Round, Signature,
+    BlockRef, Chain, CommitIndex, Digest, Envelope, Evidence, FaultModel, Group, ReplicaId, Round,
+    Signature,
 };
 
 use super::*;
@@ -32,6 +33,8 @@ fn messages(world: &World) -> Vec<Message> {
         Message::Recall(77),
         Message::Recalled(77, Some(one.signed_header())),
         Message::Recalled(77, None),
+        Message::Epoch(EpochMessage::Ask(Epoch(3))),
+        Message::Transfer(TransferMessage::Ask { epoch: Epoch(3), commit: CommitIndex(7) }),
     ]
 }
 

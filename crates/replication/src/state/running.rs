@@ -6,7 +6,7 @@ use std::ops::{Bound, ControlFlow};
 use ravelin_model::{StateBackend, Store, View};
 
 use super::meter::Meter;
-use super::view::{own_part, whole_key, whole_range};
+use super::view::{own_part, whole_key, whole_range, with_whole_key};
 use super::{Visit, Writes};
 
 /// The backend with the writes of the running commit over it.
@@ -14,7 +14,8 @@ pub(super) struct Running {
     backend: Box<dyn StateBackend + Send>,
     writes: Writes,
     /// While an operation is open: what `writes` held before each of its writes, in order.
-    journal: Option<Vec<(Vec<u8>, Before)>>,
+    journal: Vec<(Vec<u8>, Before)>,
+    is_open: bool,
     /// Whose keys the store interface means.
     namespace: u8,
     /// What reading through the store interface has cost.
@@ -29,7 +30,8 @@ impl Running {
         Self {
             backend,
             writes: Writes::new(),
-            journal: None,
+            journal: Vec::new(),
+            is_open: false,
             namespace: 0,
             meter: Meter::default(),
         }
@@ -44,17 +46,18 @@ impl Running {
     }
 
     pub(super) fn begin(&mut self) {
-        assert!(self.journal.is_none(), "operations do not nest");
-        self.journal = Some(Vec::new());
+        assert!(!self.is_open, "operations do not nest");
+        self.is_open = true;
     }
 
     pub(super) fn keep(&mut self) {
-        self.journal.take().expect("an operation has begun");
+        self.end();
+        self.journal.clear();
     }
 
     pub(super) fn undo(&mut self) {
-        let journal = self.journal.take().expect("an operation has begun");
-        for (key, before) in journal.into_iter().rev() {
+        self.end();
+        for (key, before) in self.journal.drain(..).rev() {
             match before {
                 Some(write) => drop(self.writes.insert(key, write)),
                 None => drop(self.writes.remove(&key)),
@@ -62,9 +65,13 @@ impl Running {
         }
     }
 
+    fn end(&mut self) {
+        assert!(take(&mut self.is_open), "an operation has begun");
+    }
+
     /// Everything that the commit wrote, in key order; the next one begins.
     pub(super) fn take_writes(&mut self) -> Writes {
-        assert!(self.journal.is_none(), "an operation is still open");
+        assert!(!self.is_open, "an operation is still open");
         take(&mut self.writes)
     }
 
@@ -79,11 +86,10 @@ impl Running {
     }
 
     pub(super) fn get_in(&self, namespace: u8, key: &[u8]) -> Option<Vec<u8>> {
-        let key = whole_key(namespace, key);
-        match self.writes.get(&key) {
+        with_whole_key(namespace, key, |key| match self.writes.get(key) {
             Some(write) => write.clone(),
-            None => self.backend.get(&key),
-        }
+            None => self.backend.get(key),
+        })
     }
 
     /// Visits the union of both, where a write hides the backend's entry.
@@ -124,12 +130,11 @@ impl Running {
 
     fn write(&mut self, key: &[u8], write: Option<Vec<u8>>) {
         let key = whole_key(self.namespace, key);
-        match &mut self.journal {
-            Some(journal) => {
-                let before = self.writes.insert(key.clone(), write);
-                journal.push((key, before));
-            }
-            None => drop(self.writes.insert(key, write)),
+        if self.is_open {
+            let before = self.writes.insert(key.clone(), write);
+            self.journal.push((key, before));
+        } else {
+            self.writes.insert(key, write);
         }
     }
 }

@@ -38,13 +38,13 @@ pub(super) struct Undo {
 
 impl Undo {
     /// Notes that `key` had this value before. `is_removed`: it has none after.
-    pub(super) fn note(&mut self, key: &[u8], value: Option<Vec<u8>>, is_removed: bool) {
+    pub(super) fn note(&mut self, key: Vec<u8>, value: Option<Vec<u8>>, is_removed: bool) {
         self.bytes += ENTRY_BYTES + key.len() + value.as_ref().map_or(0, Vec::len);
         if is_removed {
             self.bytes += ENTRY_BYTES + key.len();
-            self.removed.insert(path_of(key), key.to_vec());
+            self.removed.insert(path_of(&key), key.clone());
         }
-        self.values.insert(key.to_vec(), value);
+        self.values.insert(key, value);
     }
 
     /// Makes this the way back over an earlier commit's changes, too.

@@ -29,7 +29,7 @@ impl<'a> ReadOnly<'a> {
 
 impl View for ReadOnly<'_> {
     fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
-        let value = self.backend.get(&whole_key(self.namespace, key));
+        let value = with_whole_key(self.namespace, key, |key| self.backend.get(key));
         self.meter.count(key, value.as_deref());
         value
     }
@@ -72,6 +72,19 @@ impl ServiceStores for ReadOnly<'_> {
 /// The backend's key for `key` of `namespace`.
 pub(super) fn whole_key(namespace: u8, key: &[u8]) -> Vec<u8> {
     state_key(ServiceId(namespace), key)
+}
+
+/// Looks with the backend's key for `key` of `namespace`; most keys are short, and cost no memory for it.
+pub(super) fn with_whole_key<T>(namespace: u8, key: &[u8], look: impl FnOnce(&[u8]) -> T) -> T {
+    const SHORT: usize = 96;
+    let mut short = [namespace; SHORT];
+    match short.get_mut(..=key.len()) {
+        Some(whole) => {
+            whole.iter_mut().skip(1).zip(key).for_each(|(to, from)| *to = *from);
+            look(whole)
+        }
+        None => look(&whole_key(namespace, key)),
+    }
 }
 
 /// The backend's range for a range of `namespace`; without an end, to the namespace's end.

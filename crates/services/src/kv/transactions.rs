@@ -22,18 +22,21 @@ const CONFLICT_VALUE_BYTES_MAX: usize = CACHED_REPLY_BYTES_MAX - KV_KEY_BYTES_MA
 /// Changes one key if the condition holds.
 pub(super) fn write(turn: &mut Turn<'_>, context: &Context, write: Write) -> KvReply {
     let Write { key, value, condition, lease } = write;
-    let step = match (value, lease) {
-        (Some(value), lease) => Step::Put { key: key.clone(), value, lease },
-        (None, None) => Step::Delete(key.clone()),
-        (None, Some(_)) => return KvReply::Invalid, // what is gone hangs on nothing
+    let fits = match &value {
+        Some(value) => entries::is_key(&key) && entries::is_value(value),
+        None => entries::is_key(&key) && lease.is_none(), // what is gone hangs on nothing
     };
-    if !is_step(&step) {
+    if !fits {
         return KvReply::Invalid;
     }
     let mut draft = Draft::default();
     if !draft.meets(turn, &key, &condition) {
         return conflict(draft.read(turn, &key));
     }
+    let step = match value {
+        Some(value) => Step::Put { key, value, lease },
+        None => Step::Delete(key),
+    };
     let written = draft.take(turn, context, step).and_then(|result| {
         draft.commit(turn, context)?;
         Ok(result)
@@ -135,14 +138,17 @@ struct Slot {
 
 impl Draft {
     fn slot(&mut self, turn: &Turn<'_>, key: &[u8]) -> &mut Slot {
-        self.slots.entry(key.to_vec()).or_insert_with(|| {
+        if !self.slots.contains_key(key) {
             let stored = layout::entry(turn.view(), key);
             let hung_on = stored.as_ref().and_then(|stored| stored.lease);
             self.visited_bytes += stored.as_ref().map_or(0, |stored| stored.value.len());
             let is_stored = stored.is_some();
             let lives = leases::holds(turn.view(), turn.now, hung_on);
-            Slot { is_stored, hung_on, entry: stored.filter(|_| lives), is_touched: false }
-        })
+            let entry = stored.filter(|_| lives);
+            let slot = Slot { is_stored, hung_on, entry, is_touched: false };
+            self.slots.insert(key.to_vec(), slot);
+        }
+        self.slots.get_mut(key).expect("it is there now")
     }
 
     fn read(&mut self, turn: &Turn<'_>, key: &[u8]) -> Option<Entry> {
