@@ -26,8 +26,19 @@ pub(crate) struct CatchUp {
     own: ReplicaId,
     seen: Vec<Round>,
     whom: ReplicaId,
-    /// The highest round held when the request under way was made, and when to give up on it.
-    asked: Option<(Round, Time)>,
+    asked: Option<Asked>,
+}
+
+/// What a peer was asked.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    /// The highest round held when it was.
+    at: Round,
+    /// When to give up on it. However many of its answers show something new: until it has got this
+    /// replica a round further it has no more time, or it could make do with what it kept from others.
+    until: Time,
+    /// Whether it has answered with a part of a round, and is to be asked for the next.
+    goes_on: bool,
 }
 
 impl CatchUp {
@@ -70,43 +81,48 @@ impl CatchUp {
 
     /// The next request, if one is due.
     pub(crate) fn next_request(&mut self, now: Time, dag: &Dag) -> Option<(ReplicaId, Round)> {
+        let highest = dag.highest();
         if !self.is_behind(dag) {
             self.asked = None;
             return None;
         }
-        match self.asked {
-            Some((_, until)) if now < until => return None,
-            Some(_) => self.turn(),
-            None => {}
+        match &mut self.asked {
+            Some(asked) if asked.goes_on && asked.at == highest => {
+                asked.goes_on = false;
+                return Some((self.whom, highest));
+            }
+            Some(asked) if !asked.goes_on && now < asked.until => return None,
+            Some(asked) if !asked.goes_on => self.turn(),
+            Some(_) | None => {}
         }
         if self.whom == self.own {
             self.turn();
         }
-        self.asked = Some((dag.highest(), now.after(REPLAY_PATIENCE)));
-        Some((self.whom, dag.highest()))
+        let until = now.after(REPLAY_PATIENCE);
+        self.asked = Some(Asked { at: highest, until, goes_on: false });
+        Some((self.whom, highest))
     }
 
-    /// Takes note of an answer: goes on at once with a peer that helped, be it by some of the blocks of
-    /// a round (large ones come one a page), else with another soon. One that took its time is not asked
-    /// next, however it helped: it may want to be the only source.
+    /// Takes note of an answer: goes on at once with a peer that helped, be it by a part of a round (large
+    /// blocks come one a page), else with another soon. One that took its time is not asked next, however
+    /// it helped: it may want to be the only source.
     pub(crate) fn on_replayed(&mut self, now: Time, from: ReplicaId, page: Page, highest: Round) {
-        let Some((asked_at, until)) = self.asked else { return };
-        if from != self.whom {
-            return;
-        }
-        if page.is_news || highest > asked_at {
-            if until < now.after(REPLAY_PATIENCE - REPLAY_PATIENCE / SLOW_PART) {
+        let Some(asked) = self.asked.as_mut().filter(|_| from == self.whom) else { return };
+        let is_slow = asked.until < now.after(REPLAY_PATIENCE - REPLAY_PATIENCE / SLOW_PART);
+        match (highest > asked.at, page.is_news) {
+            (true, _) | (_, true) if is_slow => {
                 self.turn();
+                self.asked = None;
             }
-            self.asked = None;
-        } else {
-            self.asked = Some((asked_at, until.min(now.after(REPLAY_PAUSE))));
+            (true, _) => self.asked = None,
+            (false, true) => asked.goes_on = true,
+            (false, false) => asked.until = asked.until.min(now.after(REPLAY_PAUSE)),
         }
     }
 
     /// When to look again.
     pub(crate) fn next_deadline(&self) -> Option<Time> {
-        self.asked.map(|(_, until)| until)
+        self.asked.map(|asked| asked.until)
     }
 
     fn turn(&mut self) {
@@ -124,34 +140,55 @@ mod tests {
 
     use super::*;
 
-    /// Whom a replica that is behind asks at once after an answer that took so long, if anybody.
-    fn asked_next(took: Duration, is_news: bool) -> (ReplicaId, Option<ReplicaId>) {
+    const LIMIT: Duration = REPLAY_PATIENCE.checked_div(SLOW_PART).expect("not 0");
+
+    /// A replica that has nothing while others are at round 500, and whom it asks at first.
+    fn behind(now: Time) -> (CatchUp, Dag, ReplicaId) {
         let group = Group::new(4, 1, FaultModel::Arbitrary).expect("fits");
         let dag = Dag::new(group, Digest([7; 32]), Round(0));
         let mut catch_up = CatchUp::new(group, ReplicaId(0));
         for author in [1, 2].map(ReplicaId) {
             catch_up.on_seen(BlockRef { author, round: Round(500), digest: Digest([1; 32]) });
         }
-        let now = Time(1_000_000);
         let (first, _) = catch_up.next_request(now, &dag).expect("it is behind");
         assert_eq!(catch_up.next_request(now, &dag), None, "one at a time");
-        let now = now.after(took);
-        let page = Page { last: Round(0), is_news };
-        catch_up.on_replayed(now, first, page, Round(0));
-        (first, catch_up.next_request(now, &dag).map(|(whom, _)| whom))
+        (catch_up, dag, first)
+    }
+
+    fn page(is_news: bool) -> Page {
+        Page { last: Round(0), is_news }
+    }
+
+    /// Whom it asks at once after an answer that took so long, if anybody; and whom it asked first.
+    fn asked_next(took: Duration, is_news: bool, highest: Round) -> [Option<ReplicaId>; 2] {
+        let (mut catch_up, dag, first) = behind(Time(1_000_000));
+        let now = Time(1_000_000).after(took);
+        catch_up.on_replayed(now, first, page(is_news), highest);
+        [catch_up.next_request(now, &dag).map(|(whom, _)| whom), Some(first)]
     }
 
     #[test]
     fn who_answers_fast_is_asked_again_and_who_takes_its_time_is_not() {
-        let slow = REPLAY_PATIENCE / SLOW_PART;
-        let (first, second) = asked_next(slow - Duration::from_millis(10), true);
-        assert_eq!(second, Some(first), "part of a round, too, gets it further");
-        let (first, second) = asked_next(slow + Duration::from_millis(10), true);
-        assert!(second.is_some_and(|second| second != first));
+        for (is_news, highest) in [(true, Round(10)), (true, Round(0)), (false, Round(10))] {
+            let [next, first] = asked_next(LIMIT, is_news, highest);
+            assert_eq!(next, first, "a part of a round, too, gets it further");
+            let [next, first] = asked_next(LIMIT + Duration::from_millis(1), is_news, highest);
+            assert!(next.is_some() && next != first);
+        }
+        assert_eq!(asked_next(Duration::ZERO, false, Round(0))[0], None, "nothing new: a pause");
     }
 
     #[test]
-    fn who_shows_nothing_new_is_not_asked_again_at_once() {
-        assert_eq!(asked_next(Duration::from_millis(10), false).1, None);
+    fn who_shows_ever_new_blocks_of_old_rounds_does_not_keep_others_from_being_asked() {
+        let (mut catch_up, dag, first) = behind(Time(0));
+        let mut now = Time(0);
+        for _ in 0..LIMIT.as_millis() / 10 {
+            now = now.after(Duration::from_millis(10));
+            catch_up.on_replayed(now, first, page(true), Round(0));
+            assert_eq!(catch_up.next_request(now, &dag), Some((first, Round(0))));
+        }
+        now = now.after(Duration::from_millis(10));
+        catch_up.on_replayed(now, first, page(true), Round(0));
+        assert!(catch_up.next_request(now, &dag).is_some_and(|(next, _)| next != first));
     }
 }
