@@ -8,11 +8,13 @@ mod away;
 mod door;
 mod etcd;
 mod figures;
+mod hostile_client;
 mod idle;
 mod load;
 mod named;
 mod runs;
 mod samples;
+mod survey;
 mod target;
 mod testbed;
 mod trace;
@@ -25,7 +27,6 @@ use clap::{ArgGroup, Args, ValueEnum};
 use ravelin_model::ReplicaId;
 
 use super::Invocation;
-use super::attack::check_live;
 use crate::client_command::Interruption;
 use crate::exit::{Error, Exit, Result};
 use crate::files::disk;
@@ -33,6 +34,7 @@ use crate::files::disk;
 use load::Shape;
 use named::Named;
 use runs::Site;
+use survey::Attackers;
 use target::RunningCluster;
 use testbed::{Layout, SERVERS_DEFAULT, Storage};
 pub(crate) use usage::anonymous_mib;
@@ -58,6 +60,7 @@ Examples:
   ravelin bench --in-flight 64 --envelope 1 --reads 90
   ravelin bench --servers 7 --not-durable
   ravelin bench --attack equivocator --pairs 3
+  ravelin bench --attack all --pairs 3 --report attacks.md
   ravelin bench --against etcd --report etcd.md
   ravelin bench --idle
   ravelin bench --trace
@@ -66,7 +69,10 @@ Examples:
 
 Each makes a cluster of its own in a temporary directory, and removes it; only --running puts
 its load on the cluster that --config or --context names. Its keys begin with
-`ravelin-bench/`, and are removed in the end.";
+`ravelin-bench/`, and are removed in the end.
+
+Intruders are those that `ravelin attack list` names; beside them, --attack knows two clients
+that are enrolled and hostile: client-flood and client-bad-signatures.";
 
 /// What is measured beside a load of writes.
 const OTHERS: [&str; 5] = ["attack", "against", "idle", "away", "trace"];
@@ -119,7 +125,8 @@ pub(crate) struct Bench {
     /// Measure the cluster that --config or --context names, and that runs already
     #[arg(long, conflicts_with_all = OTHERS, conflicts_with_all = ["servers", "not_durable"])]
     running: bool,
-    /// Compare with a cluster that has a server in this intruder's hands
+    /// Compare with a cluster that has a server in this intruder's hands; `all` or several, divided by
+    /// commas, make a table
     #[arg(long, value_name = "INTRUDER")]
     attack: Option<String>,
     /// The server in its hands
@@ -166,9 +173,7 @@ enum Peer {
 pub(crate) fn run(invocation: &Invocation, arguments: &Bench) -> Result<()> {
     arguments.shape().check()?;
     arguments.layout().check()?;
-    for name in arguments.attack.iter().flat_map(|names| names.split('+')) {
-        check_live(name)?;
-    }
+    let attackers = arguments.attack.as_deref().map(Attackers::parse).transpose()?;
     if arguments.on >= arguments.servers {
         let cause = format!("there is no server {}", arguments.on);
         let hint = format!("the cluster has servers 0 to {}", arguments.servers - 1);
@@ -186,7 +191,7 @@ pub(crate) fn run(invocation: &Invocation, arguments: &Bench) -> Result<()> {
     runtime.block_on(async {
         let mut interruption = Interruption::listen()?;
         tokio::select! {
-            outcome = measure(invocation, arguments) => outcome,
+            outcome = measure(invocation, arguments, attackers) => outcome,
             _ = interruption.next() => Err(Interruption::error(arguments.leaves())),
         }
     })
@@ -233,7 +238,11 @@ impl Bench {
     }
 }
 
-async fn measure(invocation: &Invocation, arguments: &Bench) -> Result<()> {
+async fn measure(
+    invocation: &Invocation,
+    arguments: &Bench,
+    attackers: Option<Attackers>,
+) -> Result<()> {
     let layout = arguments.layout();
     if arguments.idle {
         let figures = idle::measure(layout, arguments.seconds(IDLE_SECONDS_DEFAULT)).await?;
@@ -248,8 +257,8 @@ async fn measure(invocation: &Invocation, arguments: &Bench) -> Result<()> {
     if let Some(Peer::Etcd) = arguments.against {
         return against(invocation, arguments).await;
     }
-    if let Some(intruder) = &arguments.attack {
-        return attack(invocation, arguments, intruder).await;
+    if let Some(attackers) = attackers {
+        return attack(invocation, arguments, attackers).await;
     }
     let site = if arguments.running {
         Site::Running(RunningCluster::find(invocation).await?)
@@ -291,16 +300,28 @@ async fn against(invocation: &Invocation, arguments: &Bench) -> Result<()> {
     comparison.print(invocation.output)
 }
 
-async fn attack(invocation: &Invocation, arguments: &Bench, intruder: &str) -> Result<()> {
+async fn attack(invocation: &Invocation, arguments: &Bench, attackers: Attackers) -> Result<()> {
+    let output = invocation.output;
     let plan = attack::Plan {
         on: ReplicaId(arguments.on),
         pairs: arguments.pairs.unwrap_or(PAIRS_DEFAULT).into(),
         layout: arguments.layout(),
         shape: arguments.shape(),
     };
-    let comparison = attack::compare(invocation.output, intruder, plan).await?;
-    if let Some(path) = &arguments.report {
-        comparison.write_report(path)?;
+    match attackers {
+        Attackers::One(intruder) => {
+            let comparison = attack::compare(output, &intruder, plan).await?;
+            if let Some(path) = &arguments.report {
+                comparison.write_report(path)?;
+            }
+            output.print(&comparison)
+        }
+        Attackers::Several(attackers) => {
+            let survey = survey::compare(output, &attackers, plan).await?;
+            if let Some(path) = &arguments.report {
+                survey.write_report(path)?;
+            }
+            output.print(&survey)
+        }
     }
-    invocation.output.print(&comparison)
 }

@@ -11,6 +11,7 @@ use ravelin_model::ReplicaId;
 use serde::Serialize;
 
 use super::figures::{Figures, durability, median, of_own};
+use super::hostile_client::HostileClient;
 use super::load::{self, Shape};
 use super::target::Target;
 use super::testbed::{Layout, Owned, Quota, TestBed, machine};
@@ -21,7 +22,16 @@ use crate::output::Output;
 use crate::processes::Logging;
 
 /// The least share of the fault-free throughput that one intruder leaves the others, as promised.
-const PROMISED_RATIO: f64 = 0.7;
+pub(super) const PROMISED_RATIO: f64 = 0.7;
+
+/// Who attacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Attacker<'a> {
+    /// An intruder, or several joined by `+`, in a server.
+    Server(&'a str),
+    /// A client that is enrolled and hostile.
+    Client(HostileClient),
+}
 
 /// What is compared.
 #[derive(Clone, Copy, Debug)]
@@ -57,11 +67,11 @@ pub(super) struct Comparison {
 /// Measures, pair by pair.
 pub(super) async fn compare(output: Output, intruder: &str, plan: Plan) -> Result<Comparison> {
     let mut quota = Quota::leaving(1);
-    let owned = Owned { server: plan.on, intruder };
+    let attacker = Attacker::Server(intruder);
     let mut runs = Vec::new();
     for pair in 1..=plan.pairs {
         let fault_free = run(output, &mut quota, None, plan).await?;
-        let attacked = run(output, &mut quota, Some(owned), plan).await?;
+        let attacked = run(output, &mut quota, Some(attacker), plan).await?;
         output.note(format_args!(
             "pair {pair} of {}: {:.0} operations/s fault-free, {:.0} attacked",
             plan.pairs,
@@ -73,14 +83,23 @@ pub(super) async fn compare(output: Output, intruder: &str, plan: Plan) -> Resul
     Ok(Comparison::of(intruder, plan, quota.cores, runs))
 }
 
-async fn run(
+/// One run, fault-free or attacked.
+pub(super) async fn run(
     output: Output,
     quota: &mut Quota,
-    owned: Option<Owned<'_>>,
+    attacker: Option<Attacker<'_>>,
     plan: Plan,
 ) -> Result<Figures> {
+    let owned = match attacker {
+        Some(Attacker::Server(intruder)) => Some(Owned { server: plan.on, intruder }),
+        _ => None,
+    };
     let mut bed = TestBed::start(plan.layout, owned, Logging::AsFiled).await?;
     quota.set(output, &mut bed);
+    let _nuisance = match attacker {
+        Some(Attacker::Client(client)) => Some(client.start(&bed.cluster).await?),
+        _ => None,
+    };
     load::measure(Target::Own(&bed), plan.shape).await
 }
 
