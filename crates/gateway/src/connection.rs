@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ravelin_client::{
-    ClientAction, Event, Misuse, Outcome, Session, SessionConfig, Ticket, Unanswered, Voted,
+    ClientAction, Event, Misuse, Outcome, ReadPath, Session, SessionConfig, Ticket, Unanswered,
+    Voted,
 };
 use ravelin_crypto::{Keyring, SigningKey};
 use ravelin_model::limits::SERVER_MESSAGE_BYTES_MAX;
@@ -220,10 +221,19 @@ impl Connection {
 
     /// Reads without ordering where a quorum agrees, by ordering otherwise.
     pub async fn read(&self, service: ServiceId, request: Vec<u8>) -> Result<Outcome, CallError> {
+        self.read_with_path(service, request).await.map(|(outcome, _)| outcome)
+    }
+
+    /// The same, with how it was answered.
+    pub async fn read_with_path(
+        &self,
+        service: ServiceId,
+        request: Vec<u8>,
+    ) -> Result<(Outcome, ReadPath), CallError> {
         let ask =
             self.ask(move |session, now, out| session.read(now, service, request.clone(), out));
         match ask.await? {
-            Event::Read { outcome, .. } => Ok(outcome),
+            Event::Read { outcome, path, .. } => Ok((outcome, path)),
             _ => Err(CallError::Unanswered),
         }
     }

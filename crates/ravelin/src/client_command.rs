@@ -30,6 +30,7 @@ use crate::client_settings::ClientSettings;
 use crate::connection::{CallError, Connection, ConnectionConfig, Proven, Watch};
 use crate::evidence_file::EvidenceFile;
 use crate::exit::{Error, Exit, Result};
+use crate::files::client::ClientFile;
 use crate::files::disk;
 use crate::files::key::KeyFile;
 use crate::files::plan;
@@ -84,14 +85,9 @@ pub(crate) fn run<T>(
     };
     let evidence = settings.evidence.as_deref().map(EvidenceFile::at).transpose()?;
     runtime()?.block_on(async {
-        let key = TransportKey::from_seed(&seed);
-        let plan = plan_source::find(client, &key, settings.timeout).await?;
-        let keyring =
-            Keyring::new(client.fingerprint, &plan, plan::scheme()?).map_err(|error| {
-                Error::caused(Exit::Usage, error, "`ravelin cluster show` judges it")
-            })?;
-        let group = keyring.group();
-        let config = ConnectionConfig { plan, keyring, seed, patience: CLIENT_PATIENCE };
+        let public = TransportKey::from_seed(&seed).public_key();
+        let config = connection_config(client, seed, settings.timeout).await?;
+        let group = config.keyring.group();
         let connection = Connection::start(&config)
             .map_err(|error| Error::caused(Exit::Failed, error, "check the limit of open files"))?;
         let client = Client {
@@ -100,7 +96,7 @@ pub(crate) fn run<T>(
             cluster: client.fingerprint,
             plan: config.plan,
             group,
-            public: key.public_key(),
+            public,
             timeout: settings.timeout,
             output: invocation.output,
         };
@@ -108,6 +104,19 @@ pub(crate) fn run<T>(
         client.end(evidence.as_ref()).await;
         result
     })
+}
+
+/// What a connection to the cluster that `client` names is made of, with this key.
+pub(crate) async fn connection_config(
+    client: &ClientFile,
+    seed: Zeroizing<[u8; 32]>,
+    timeout: Duration,
+) -> Result<ConnectionConfig> {
+    let key = TransportKey::from_seed(&seed);
+    let plan = plan_source::find(client, &key, timeout).await?;
+    let keyring = Keyring::new(client.fingerprint, &plan, plan::scheme()?)
+        .map_err(|error| Error::caused(Exit::Usage, error, "`ravelin cluster show` judges it"))?;
+    Ok(ConnectionConfig { plan, keyring, seed, patience: CLIENT_PATIENCE })
 }
 
 /// What drives a command.
@@ -118,7 +127,8 @@ pub(crate) fn runtime() -> Result<tokio::runtime::Runtime> {
         .map_err(|error| Error::caused(Exit::Failed, error, "check the limit of open files"))
 }
 
-fn no_key(settings: &ClientSettings) -> Error {
+/// The client file in use names no key.
+pub(crate) fn no_key(settings: &ClientSettings) -> Error {
     let file = settings.path().map(|path| path.display().to_string()).unwrap_or_default();
     let hint = "make one with `ravelin auth keygen`, have an administrator enroll it, and name it \
                 as `key` in that file";

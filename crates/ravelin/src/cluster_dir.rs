@@ -222,6 +222,11 @@ impl LocalCluster {
     pub(crate) fn client_key(&self) -> PathBuf {
         self.dir.join("keys/client.key")
     }
+
+    /// The administrator's key.
+    pub(crate) fn administrator_key(&self) -> PathBuf {
+        self.dir.join("keys/administrator.key")
+    }
 }
 
 /// Refuses a directory that holds anything.

@@ -7,8 +7,15 @@ mod attack;
 mod away;
 mod door;
 mod etcd;
+mod figures;
+mod hostile_client;
 mod idle;
 mod load;
+mod named;
+mod runs;
+mod samples;
+mod survey;
+mod target;
 mod testbed;
 mod trace;
 mod usage;
@@ -20,21 +27,21 @@ use clap::{ArgGroup, Args, ValueEnum};
 use ravelin_model::ReplicaId;
 
 use super::Invocation;
-use super::attack::check_live;
 use crate::client_command::Interruption;
 use crate::exit::{Error, Exit, Result};
 use crate::files::disk;
-use crate::processes::Logging;
 
 use load::Shape;
-use testbed::TestBed;
+use named::Named;
+use runs::Site;
+use survey::Attackers;
+use target::RunningCluster;
+use testbed::{Layout, SERVERS_DEFAULT, Storage};
 pub(crate) use usage::anonymous_mib;
 #[cfg(test)]
 pub(crate) use usage::cpu_seconds;
 
-/// How long a load is measured, unless asked otherwise.
-const SECONDS_DEFAULT: u64 = 10;
-/// The same for a cluster that does nothing, of which there is little to measure.
+/// How long a cluster is measured that does nothing, of which there is little to measure.
 const IDLE_SECONDS_DEFAULT: u64 = 60;
 /// How long `--quick` measures.
 const QUICK_SECONDS: u64 = 3;
@@ -42,31 +49,63 @@ const QUICK_SECONDS: u64 = 3;
 const PAIRS_DEFAULT: u16 = 5;
 /// The same with `--quick`.
 const QUICK_PAIRS: u16 = 2;
+/// Runs of each configuration where all are measured, unless asked otherwise.
+const RUNS_OF_ALL: u16 = 3;
 
 const HELP: &str = "\
 Examples:
   ravelin bench --quick
+  ravelin bench --named singles --runs 3
+  ravelin bench --named all --report loads.md
+  ravelin bench --in-flight 64 --envelope 1 --reads 90
+  ravelin bench --servers 7 --not-durable
   ravelin bench --attack equivocator --pairs 3
+  ravelin bench --attack all --pairs 3 --report attacks.md
   ravelin bench --against etcd --report etcd.md
   ravelin bench --idle
   ravelin bench --trace
   ravelin bench --away 60 --keys 100000 --lost --rate 3000
+  ravelin bench --running --config client.toml --named default
 
-Each makes a cluster of its own in a temporary directory, and removes it.";
+Each makes a cluster of its own in a temporary directory, and removes it; only --running puts
+its load on the cluster that --config or --context names. Its keys begin with
+`ravelin-bench/`, and are removed in the end.
+
+Intruders are those that `ravelin attack list` names; beside them, --attack knows two clients
+that are enrolled and hostile: client-flood and client-bad-signatures.";
+
+/// What is measured beside a load of writes.
+const OTHERS: [&str; 5] = ["attack", "against", "idle", "away", "trace"];
+/// What a configuration with a name says itself.
+const SAID_BY_NAME: [&str; 5] = ["value_bytes", "in_flight", "envelope", "reads", "rate"];
 
 /// Arguments of `bench`.
 #[derive(Args)]
-#[command(after_long_help = HELP, group = ArgGroup::new("reported").args(["attack", "against", "away"]), group = ArgGroup::new("paired").args(["attack", "against"]))]
+#[command(
+    after_long_help = HELP,
+    group = ArgGroup::new("reported").args(["named", "attack", "against", "away"]),
+    group = ArgGroup::new("paired").args(["attack", "against"]),
+)]
 pub(crate) struct Bench {
+    /// Measure a fixed configuration, which says all about the load but for how long
+    #[arg(long, value_name = "NAME", conflicts_with_all = OTHERS, conflicts_with_all = SAID_BY_NAME)]
+    named: Option<Named>,
+    /// Measure so often, and show the run of median throughput, and the least and the most [default: 1,
+    /// with --named all 3]
+    #[arg(long, value_name = "N", conflicts_with_all = OTHERS, value_parser = clap::value_parser!(u16).range(1..=100))]
+    runs: Option<u16>,
     /// Bytes of a value
-    #[arg(long, value_name = "BYTES", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    #[arg(long, value_name = "BYTES", default_value_t = Shape::DEFAULT.value_bytes, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     value_bytes: u32,
     /// Operations in flight; with --rate as many as 4096
-    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    #[arg(long, value_name = "N", default_value_t = Shape::DEFAULT.in_flight, value_parser = clap::value_parser!(u32).range(1..=4096))]
     in_flight: u32,
     /// Operations of an envelope
-    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    #[arg(long, value_name = "N", default_value_t = Shape::DEFAULT.envelope, value_parser = clap::value_parser!(u32).range(1..=1024))]
     envelope: u32,
+    /// Of a hundred operations, how many read, as `kv get` does, and do not write
+    #[arg(long, value_name = "PERCENT", default_value_t = Shape::DEFAULT.reads, conflicts_with_all = ["against", "idle", "away", "trace"], value_parser = clap::value_parser!(u8).range(0..=100))]
+    reads: u8,
     /// Operations a second that come due, however long earlier ones take; without it the next one
     /// is sent when one is answered
     #[arg(long, value_name = "N", conflicts_with_all = ["idle", "trace"], value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
@@ -77,11 +116,21 @@ pub(crate) struct Bench {
     /// Measure for three seconds only
     #[arg(long)]
     quick: bool,
-    /// Compare with a cluster that has a server in this intruder's hands
+    /// Servers of the cluster, which tolerates as many intrusions as fit
+    #[arg(long, value_name = "N", conflicts_with_all = ["against", "away"], default_value_t = SERVERS_DEFAULT, value_parser = clap::value_parser!(u16).range(4..=100))]
+    servers: u16,
+    /// Let the cluster lie in memory (/dev/shm), where a sync costs nothing, and keeps nothing
+    #[arg(long, conflicts_with_all = ["against", "idle", "away", "trace"])]
+    not_durable: bool,
+    /// Measure the cluster that --config or --context names, and that runs already
+    #[arg(long, conflicts_with_all = OTHERS, conflicts_with_all = ["servers", "not_durable"])]
+    running: bool,
+    /// Compare with a cluster that has a server in this intruder's hands; `all` or several, divided by
+    /// commas, make a table
     #[arg(long, value_name = "INTRUDER")]
     attack: Option<String>,
     /// The server in its hands
-    #[arg(long, value_name = "SERVER", requires = "attack", default_value_t = 3, value_parser = clap::value_parser!(u16).range(0..=3))]
+    #[arg(long, value_name = "SERVER", requires = "attack", default_value_t = 3, value_parser = clap::value_parser!(u16).range(0..=99))]
     on: u16,
     /// Compare with another system that is installed here, under the same load
     #[arg(long, value_name = "PEER", conflicts_with_all = ["attack", "rate"])]
@@ -90,7 +139,7 @@ pub(crate) struct Bench {
     /// --against 2]
     #[arg(long, value_name = "N", requires = "paired", value_parser = clap::value_parser!(u16).range(1..=100))]
     pairs: Option<u16>,
-    /// Write the comparison to a file, or add a row of --away to it
+    /// Write what was measured to a file, or add a row of --away to it
     #[arg(long, value_name = "FILE", requires = "reported")]
     report: Option<PathBuf>,
     /// Measure a cluster that nobody asks anything
@@ -122,27 +171,13 @@ enum Peer {
 
 /// Measures.
 pub(crate) fn run(invocation: &Invocation, arguments: &Bench) -> Result<()> {
-    if arguments.envelope > arguments.in_flight {
-        let cause = format!(
-            "envelopes of {} do not fit {} operations in flight",
-            arguments.envelope, arguments.in_flight
-        );
-        return Err(Error::usage(cause, "make --in-flight a multiple of --envelope"));
-    }
-    let shape = arguments.shape();
-    if !shape.fits() {
-        let cause = format!(
-            "envelopes of {} values of {} bytes are more than the 1 MiB that servers take",
-            arguments.envelope, arguments.value_bytes
-        );
-        return Err(Error::usage(cause, "make --envelope or --value-bytes smaller"));
-    }
-    if arguments.rate.is_some_and(|rate| rate < arguments.envelope) {
-        let cause = "less than one envelope a second comes due";
-        return Err(Error::usage(cause, "raise --rate, or make --envelope smaller"));
-    }
-    for name in arguments.attack.iter().flat_map(|names| names.split('+')) {
-        check_live(name)?;
+    arguments.shape().check()?;
+    arguments.layout().check()?;
+    let attackers = arguments.attack.as_deref().map(Attackers::parse).transpose()?;
+    if arguments.on >= arguments.servers {
+        let cause = format!("there is no server {}", arguments.on);
+        let hint = format!("the cluster has servers 0 to {}", arguments.servers - 1);
+        return Err(Error::usage(cause, hint));
     }
     if let Some(path) = &arguments.report {
         disk::check_replaceable(path)?;
@@ -156,8 +191,8 @@ pub(crate) fn run(invocation: &Invocation, arguments: &Bench) -> Result<()> {
     runtime.block_on(async {
         let mut interruption = Interruption::listen()?;
         tokio::select! {
-            outcome = measure(invocation, arguments) => outcome,
-            _ = interruption.next() => Err(Interruption::error("all servers are stopped")),
+            outcome = measure(invocation, arguments, attackers) => outcome,
+            _ = interruption.next() => Err(Interruption::error(arguments.leaves())),
         }
     })
 }
@@ -173,54 +208,120 @@ impl Bench {
             value_bytes: self.value_bytes,
             in_flight: self.in_flight,
             envelope: self.envelope,
+            reads: self.reads,
             rate: self.rate,
-            seconds: self.seconds(SECONDS_DEFAULT),
+            seconds: self.seconds(Shape::DEFAULT.seconds),
         }
+    }
+
+    fn layout(&self) -> Layout {
+        let storage = if self.not_durable { Storage::Memory } else { Storage::Disk };
+        Layout { servers: self.servers, storage }
+    }
+
+    /// The loads that are asked for, with their names if they have one.
+    fn configurations(&self) -> Vec<(Option<&'static str>, Shape)> {
+        let Some(named) = self.named else { return vec![(None, self.shape())] };
+        let seconds = self.seconds(Shape::DEFAULT.seconds);
+        let configurations = named.configurations().into_iter();
+        configurations.map(|(name, shape)| (Some(name), Shape { seconds, ..shape })).collect()
+    }
+
+    fn runs(&self) -> usize {
+        let default = if self.named == Some(Named::All) { RUNS_OF_ALL } else { 1 };
+        self.runs.unwrap_or(default).into()
+    }
+
+    /// What an interruption leaves.
+    fn leaves(&self) -> &'static str {
+        if self.running { "keys of the load may be left" } else { "all servers are stopped" }
     }
 }
 
-async fn measure(invocation: &Invocation, arguments: &Bench) -> Result<()> {
-    let shape = arguments.shape();
+async fn measure(
+    invocation: &Invocation,
+    arguments: &Bench,
+    attackers: Option<Attackers>,
+) -> Result<()> {
+    let layout = arguments.layout();
     if arguments.idle {
-        let figures = idle::measure(arguments.seconds(IDLE_SECONDS_DEFAULT)).await?;
+        let figures = idle::measure(layout, arguments.seconds(IDLE_SECONDS_DEFAULT)).await?;
         return invocation.output.print(&figures);
     }
     if let Some(seconds) = arguments.away {
-        let keys = usize::try_from(arguments.keys).unwrap_or(usize::MAX);
-        let away = Duration::from_secs(seconds);
-        let (is_lost, is_unlimited) = (arguments.lost, arguments.no_quota);
-        let plan = away::Plan { away, keys, is_lost, is_unlimited, shape };
-        let figures = away::measure(invocation.output, plan).await?;
-        if let Some(path) = &arguments.report {
-            figures.write_report(path)?;
-        }
-        return invocation.output.print(&figures);
+        return away(invocation, arguments, seconds).await;
     }
     if arguments.trace {
-        return invocation.output.print(&trace::measure().await?);
+        return invocation.output.print(&trace::measure(layout).await?);
     }
     if let Some(Peer::Etcd) = arguments.against {
-        let default = if arguments.quick { QUICK_PAIRS } else { PAIRS_DEFAULT };
-        let rounds = arguments.pairs.unwrap_or(default).into();
-        let plan = against::Plan { rounds, is_quick: arguments.quick, shape };
-        let comparison = against::compare(invocation.output, plan).await?;
-        if let Some(path) = &arguments.report {
-            comparison.write_report(path)?;
-        }
-        return comparison.print(invocation.output);
+        return against(invocation, arguments).await;
     }
-    if let Some(intruder) = &arguments.attack {
-        let pairs = arguments.pairs.unwrap_or(PAIRS_DEFAULT).into();
-        let on = ReplicaId(arguments.on);
-        let plan = attack::Plan { intruder, on, pairs, shape };
-        let comparison = attack::compare(invocation.output, plan).await?;
-        if let Some(path) = &arguments.report {
-            comparison.write_report(path)?;
-        }
-        return invocation.output.print(&comparison);
+    if let Some(attackers) = attackers {
+        return attack(invocation, arguments, attackers).await;
     }
-    let bed = TestBed::start(None, Logging::AsFiled).await?;
-    let figures = load::measure(&bed, shape).await?;
-    drop(bed);
+    let site = if arguments.running {
+        Site::Running(RunningCluster::find(invocation).await?)
+    } else {
+        Site::ThrowAway(layout)
+    };
+    let (configurations, runs) = (arguments.configurations(), arguments.runs());
+    let plan = runs::Plan { site, configurations, runs };
+    let summaries = runs::measure(invocation.output, &plan).await?;
+    if let Some(path) = &arguments.report {
+        summaries.write_report(path)?;
+    }
+    summaries.print(invocation.output)
+}
+
+async fn away(invocation: &Invocation, arguments: &Bench, seconds: u64) -> Result<()> {
+    let plan = away::Plan {
+        away: Duration::from_secs(seconds),
+        keys: usize::try_from(arguments.keys).unwrap_or(usize::MAX),
+        is_lost: arguments.lost,
+        is_unlimited: arguments.no_quota,
+        shape: arguments.shape(),
+    };
+    let figures = away::measure(invocation.output, plan).await?;
+    if let Some(path) = &arguments.report {
+        figures.write_report(path)?;
+    }
     invocation.output.print(&figures)
+}
+
+async fn against(invocation: &Invocation, arguments: &Bench) -> Result<()> {
+    let default = if arguments.quick { QUICK_PAIRS } else { PAIRS_DEFAULT };
+    let rounds = arguments.pairs.unwrap_or(default).into();
+    let plan = against::Plan { rounds, is_quick: arguments.quick, shape: arguments.shape() };
+    let comparison = against::compare(invocation.output, plan).await?;
+    if let Some(path) = &arguments.report {
+        comparison.write_report(path)?;
+    }
+    comparison.print(invocation.output)
+}
+
+async fn attack(invocation: &Invocation, arguments: &Bench, attackers: Attackers) -> Result<()> {
+    let output = invocation.output;
+    let plan = attack::Plan {
+        on: ReplicaId(arguments.on),
+        pairs: arguments.pairs.unwrap_or(PAIRS_DEFAULT).into(),
+        layout: arguments.layout(),
+        shape: arguments.shape(),
+    };
+    match attackers {
+        Attackers::One(intruder) => {
+            let comparison = attack::compare(output, &intruder, plan).await?;
+            if let Some(path) = &arguments.report {
+                comparison.write_report(path)?;
+            }
+            output.print(&comparison)
+        }
+        Attackers::Several(attackers) => {
+            let survey = survey::compare(output, &attackers, plan).await?;
+            if let Some(path) = &arguments.report {
+                survey.write_report(path)?;
+            }
+            output.print(&survey)
+        }
+    }
 }

@@ -108,7 +108,7 @@ fn no_quorum(group: Group, connected: usize) -> String {
 }
 
 /// The cluster will not do it.
-pub(super) fn refused(refusal: Refusal, own: PublicKey) -> Error {
+pub(crate) fn refused(refusal: Refusal, own: PublicKey) -> Error {
     let version = "client and servers are of different versions: see `ravelin version`";
     let (exit, cause, hint) = match refusal {
         Refusal::UnknownClient => {

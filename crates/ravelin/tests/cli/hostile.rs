@@ -134,6 +134,8 @@ const SOUND: &[(&str, &str, &str)] = &[
          | --attack=mute | --attack=mute --on=0 | --attack=mute --pairs=1 \
          | --attack=mute --report=^new \
          | --against=etcd | --against=etcd --pairs=1 | --against=etcd --report=^new \
+         | --named=default | --named=default --report=^new | --runs=1 | --reads=50 | --servers=4 \
+         | --not-durable | --running \
          | --rate=32 | --away=5 | --away=5 --lost | --away=5 --keys=1 | --away=5 --no-quota \
          | --away=5 --rate=32",
     ),

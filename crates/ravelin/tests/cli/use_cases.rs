@@ -257,3 +257,26 @@ fn talk_goes_to_stderr_and_can_be_silenced() {
     let run = fixture.run(&["auth", "keygen", "--out", "b.key", "-q"], &[]);
     assert_eq!((run.stdout.lines().count(), run.stderr.as_str()), (1, ""));
 }
+
+#[test]
+fn a_load_with_a_name_is_measured_twice() {
+    let fixture = Fixture::empty("measured");
+    let bench = ["bench", "--named", "one-client", "--seconds", "1", "--runs", "2"];
+    let printed = fixture.done(&[&bench[..], &["--output", "json"]].concat());
+    let figures = json(printed.lines().last().expect("a line"));
+    for (field, value) in [
+        ("configuration", serde_json::json!("one-client")),
+        ("runs", serde_json::json!(2)),
+        ("servers", serde_json::json!(4)),
+        ("tolerated", serde_json::json!(1)),
+        ("in_flight", serde_json::json!(1)),
+        ("durable", serde_json::json!(true)),
+        ("reads", serde_json::json!(null)),
+    ] {
+        assert_eq!(figures[field], value, "{field}");
+    }
+    let number = |field: &str| figures[field].as_f64().expect("a number");
+    assert!(number("throughput_min") > 0.0 && number("cpu_us_per_op") > 0.0);
+    assert!(number("throughput_min") <= number("operations_per_second"));
+    assert!(number("operations_per_second") <= number("throughput_max"));
+}

@@ -11,8 +11,10 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::etcd::{self, Etcd};
-use super::load::{self, Figures, Measured, PeerFigures, Shape};
-use super::testbed::{TestBed, machine};
+use super::figures::{Figures, Measured, middle, of_own};
+use super::load::{self, PeerFigures, Shape};
+use super::target::Target;
+use super::testbed::{Layout, TestBed, machine};
 use crate::exit::Result;
 use crate::files::date;
 use crate::files::disk::{self, Privacy};
@@ -91,8 +93,8 @@ pub(super) async fn compare(output: Output, plan: Plan) -> Result<Comparison> {
 }
 
 async fn ours(shape: Shape) -> Result<Figures> {
-    let bed = TestBed::start(None, Logging::AsFiled).await?;
-    load::measure(&bed, shape).await
+    let bed = TestBed::start(Layout::DEFAULT, None, Logging::AsFiled).await?;
+    load::measure(Target::Own(&bed), shape).await
 }
 
 async fn theirs(shape: Shape) -> Result<PeerFigures> {
@@ -111,7 +113,7 @@ impl Row {
             ratios(&|ours, theirs| ours.operations_per_second / theirs.operations_per_second);
         let p50 = ratios(&|ours, theirs| ours.p50_ms / theirs.p50_ms);
         let p99 = ratios(&|ours, theirs| ours.p99_ms / theirs.p99_ms);
-        let cpu = ratios(&|ours, theirs| ours.cpu_us_per_op / theirs.cpu_us_per_op);
+        let cpu = ratios(&|ours, theirs| of_own(ours.cpu_us_per_op) / of_own(theirs.cpu_us_per_op));
         let rounds = runs.len();
         runs.sort_by(|(one, _), (other, _)| {
             one.measured.operations_per_second.total_cmp(&other.measured.operations_per_second)
@@ -136,13 +138,6 @@ impl Row {
             cpu_ratio: middle(&cpu),
         }
     }
-}
-
-/// The median of figures in order; of an even number the mean of the two in the middle.
-fn middle(ascending: &[f64]) -> f64 {
-    let at = |place: usize| ascending.get(place).copied().unwrap_or_default();
-    let half = ascending.len() / 2;
-    if ascending.len() % 2 == 1 { at(half) } else { (at(half.saturating_sub(1)) + at(half)) / 2.0 }
 }
 
 impl Comparison {
@@ -183,11 +178,11 @@ impl Comparison {
                 mine.p99_ms,
                 theirs.p99_ms,
                 row.p99_ratio,
-                mine.cpu_us_per_op,
-                theirs.cpu_us_per_op,
+                of_own(mine.cpu_us_per_op),
+                of_own(theirs.cpu_us_per_op),
                 row.cpu_ratio,
-                mine.memory_mib_per_server,
-                theirs.memory_mib_per_server,
+                of_own(mine.memory_mib_per_server),
+                of_own(theirs.memory_mib_per_server),
             ));
         }
         disk::replace(path, &page, Privacy::Public)
@@ -232,28 +227,33 @@ impl fmt::Display for Row {
         )?;
         row("p50 ms", mine.p50_ms, theirs.p50_ms, 2, self.p50_ratio)?;
         row("p99 ms", mine.p99_ms, theirs.p99_ms, 2, self.p99_ratio)?;
-        row("CPU us/operation", mine.cpu_us_per_op, theirs.cpu_us_per_op, 1, self.cpu_ratio)?;
-        let memory = mine.memory_mib_per_server / theirs.memory_mib_per_server;
-        row("MiB a server", mine.memory_mib_per_server, theirs.memory_mib_per_server, 1, memory)?;
-        let fsyncs = mine.fsyncs_per_op / theirs.fsyncs_per_op;
-        row("fsyncs/operation", mine.fsyncs_per_op, theirs.fsyncs_per_op, 4, fsyncs)?;
+        row(
+            "CPU us/operation",
+            of_own(mine.cpu_us_per_op),
+            of_own(theirs.cpu_us_per_op),
+            1,
+            self.cpu_ratio,
+        )?;
+        let memory = of_own(mine.memory_mib_per_server) / of_own(theirs.memory_mib_per_server);
+        row(
+            "MiB a server",
+            of_own(mine.memory_mib_per_server),
+            of_own(theirs.memory_mib_per_server),
+            1,
+            memory,
+        )?;
+        let fsyncs = of_own(mine.fsyncs_per_op) / of_own(theirs.fsyncs_per_op);
+        row(
+            "fsyncs/operation",
+            of_own(mine.fsyncs_per_op),
+            of_own(theirs.fsyncs_per_op),
+            4,
+            fsyncs,
+        )?;
         write!(
             out,
             "throughput {:.2} times etcd's (rounds: {:.2} to {:.2})",
             self.throughput_ratio, self.throughput_ratio_min, self.throughput_ratio_max
         )
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_median_of_an_even_number_favours_nobody() {
-        assert_eq!(middle(&[1.0, 2.0, 9.0]), 2.0);
-        assert_eq!(middle(&[1.0, 2.0]), 1.5);
-        assert_eq!(middle(&[4.0]), 4.0);
-        assert_eq!(middle(&[]), 0.0);
     }
 }

@@ -10,8 +10,11 @@ use std::path::Path;
 use ravelin_model::ReplicaId;
 use serde::Serialize;
 
-use super::load::{self, Figures, Shape};
-use super::testbed::{Owned, Quota, TestBed, machine};
+use super::figures::{Figures, durability, median, of_own};
+use super::hostile_client::HostileClient;
+use super::load::{self, Shape};
+use super::target::Target;
+use super::testbed::{Layout, Owned, Quota, TestBed, machine};
 use crate::exit::Result;
 use crate::files::date;
 use crate::files::disk::{self, Privacy};
@@ -19,14 +22,24 @@ use crate::output::Output;
 use crate::processes::Logging;
 
 /// The least share of the fault-free throughput that one intruder leaves the others, as promised.
-const PROMISED_RATIO: f64 = 0.7;
+pub(super) const PROMISED_RATIO: f64 = 0.7;
+
+/// Who attacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Attacker<'a> {
+    /// An intruder, or several joined by `+`, in a server.
+    Server(&'a str),
+    /// A client that is enrolled and hostile.
+    Client(HostileClient),
+}
 
 /// What is compared.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Plan<'a> {
-    pub(super) intruder: &'a str,
+pub(super) struct Plan {
+    /// The server in an intruder's hands.
     pub(super) on: ReplicaId,
     pub(super) pairs: usize,
+    pub(super) layout: Layout,
     pub(super) shape: Shape,
 }
 
@@ -52,13 +65,13 @@ pub(super) struct Comparison {
 }
 
 /// Measures, pair by pair.
-pub(super) async fn compare(output: Output, plan: Plan<'_>) -> Result<Comparison> {
+pub(super) async fn compare(output: Output, intruder: &str, plan: Plan) -> Result<Comparison> {
     let mut quota = Quota::leaving(1);
-    let owned = Owned { server: plan.on, intruder: plan.intruder };
+    let attacker = Attacker::Server(intruder);
     let mut runs = Vec::new();
     for pair in 1..=plan.pairs {
-        let fault_free = run(output, &mut quota, None, plan.shape).await?;
-        let attacked = run(output, &mut quota, Some(owned), plan.shape).await?;
+        let fault_free = run(output, &mut quota, None, plan).await?;
+        let attacked = run(output, &mut quota, Some(attacker), plan).await?;
         output.note(format_args!(
             "pair {pair} of {}: {:.0} operations/s fault-free, {:.0} attacked",
             plan.pairs,
@@ -67,22 +80,36 @@ pub(super) async fn compare(output: Output, plan: Plan<'_>) -> Result<Comparison
         ));
         runs.push((fault_free, attacked));
     }
-    Ok(Comparison::of(plan, quota.cores, runs))
+    Ok(Comparison::of(intruder, plan, quota.cores, runs))
 }
 
-async fn run(
+/// One run, fault-free or attacked.
+pub(super) async fn run(
     output: Output,
     quota: &mut Quota,
-    owned: Option<Owned<'_>>,
-    shape: Shape,
+    attacker: Option<Attacker<'_>>,
+    plan: Plan,
 ) -> Result<Figures> {
-    let mut bed = TestBed::start(owned, Logging::AsFiled).await?;
+    let owned = match attacker {
+        Some(Attacker::Server(intruder)) => Some(Owned { server: plan.on, intruder }),
+        _ => None,
+    };
+    let mut bed = TestBed::start(plan.layout, owned, Logging::AsFiled).await?;
     quota.set(output, &mut bed);
-    load::measure(&bed, shape).await
+    let _nuisance = match attacker {
+        Some(Attacker::Client(client)) => Some(client.start(&bed.cluster).await?),
+        _ => None,
+    };
+    load::measure(Target::Own(&bed), plan.shape).await
 }
 
 impl Comparison {
-    fn of(plan: Plan<'_>, cpu_quota: Option<f64>, runs: Vec<(Figures, Figures)>) -> Self {
+    fn of(
+        intruder: &str,
+        plan: Plan,
+        cpu_quota: Option<f64>,
+        runs: Vec<(Figures, Figures)>,
+    ) -> Self {
         let throughputs: Vec<(f64, f64)> = runs
             .iter()
             .map(|(fault_free, attacked)| {
@@ -93,7 +120,7 @@ impl Comparison {
         let (fault_free, attacked): (Vec<Figures>, Vec<Figures>) = runs.into_iter().unzip();
         let (fault_free, attacked) = (median(fault_free), median(attacked));
         Self {
-            attack: plan.intruder.to_owned(),
+            attack: intruder.to_owned(),
             on: plan.on.0,
             pairs: plan.pairs,
             throughput_ratio: attacked.measured.operations_per_second
@@ -131,15 +158,6 @@ impl Comparison {
     }
 }
 
-/// The run of median throughput.
-fn median(mut runs: Vec<Figures>) -> Figures {
-    runs.sort_by(|one, other| {
-        one.measured.operations_per_second.total_cmp(&other.measured.operations_per_second)
-    });
-    let middle = runs.len() / 2;
-    runs.swap_remove(middle)
-}
-
 impl fmt::Display for Comparison {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { attacked, fault_free, .. } = self;
@@ -155,7 +173,11 @@ impl fmt::Display for Comparison {
             attacked.in_flight,
             attacked.envelope
         )?;
-        writeln!(out, "authenticated: {}; durable", attacked.authenticated)?;
+        let durable = match attacked.durable {
+            Some(true) => "durable",
+            other => durability(other),
+        };
+        writeln!(out, "authenticated: {}; {durable}", attacked.authenticated)?;
         match self.cpu_quota {
             Some(cores) => writeln!(out, "each server may use {cores:.2} cores, in both arms")?,
             None => writeln!(out, "NO QUOTA: the intruder may have taken the others' processor")?,
@@ -168,7 +190,7 @@ impl fmt::Display for Comparison {
         row("operations/s", before.operations_per_second, under.operations_per_second, 0)?;
         row("p50 ms", before.p50_ms, under.p50_ms, 2)?;
         row("p99 ms", before.p99_ms, under.p99_ms, 2)?;
-        row("CPU us/operation", before.cpu_us_per_op, under.cpu_us_per_op, 1)?;
+        row("CPU us/operation", of_own(before.cpu_us_per_op), of_own(under.cpu_us_per_op), 1)?;
         write!(
             out,
             "{:.0} % of the fault-free throughput is left (pairs: {:.0} to {:.0} %); promised: {:.0} %",

@@ -12,8 +12,10 @@ use std::time::{Duration, Instant};
 use ravelin_model::ReplicaId;
 use serde::Serialize;
 
-use super::load::{Running, Shape, fill, percentile_ms};
-use super::testbed::{Quota, TestBed};
+use super::load::{Running, Shape, fill};
+use super::samples::Samples;
+use super::target::Target;
+use super::testbed::{Layout, Quota, TestBed};
 use super::usage;
 use crate::exit::{Error, Exit, Result};
 use crate::files::date;
@@ -74,17 +76,17 @@ pub(super) struct Return {
 
 /// Lets a server be away, and measures how it comes back.
 pub(super) async fn measure(output: Output, plan: Plan) -> Result<Return> {
-    let mut bed = TestBed::start(None, Logging::AsFiled).await?;
+    let mut bed = TestBed::start(Layout::DEFAULT, None, Logging::AsFiled).await?;
     if plan.keys > 0 {
         output.note(format_args!("writing {} keys", plan.keys));
-        fill(&bed, plan.keys, plan.shape).await?;
+        fill(Target::Own(&bed), plan.keys, plan.shape.value_bytes).await?;
     }
     // What looks at the servers needs some too.
     let mut quota = Quota::leaving(2);
     if !plan.is_unlimited {
         quota.set(output, &mut bed);
     }
-    let load = Running::start(&bed, plan.shape).await?;
+    let load = Running::start(Target::Own(&bed), plan.shape).await?;
     Processes::of(&bed.cluster)?.kill(WHO)?;
     if plan.is_lost {
         bed.cluster.wipe(WHO)?;
@@ -93,7 +95,7 @@ pub(super) async fn measure(output: Output, plan: Plan) -> Result<Return> {
     load.forget();
     let before = BEFORE_MAX.min(plan.away / 2);
     tokio::time::sleep(plan.away.saturating_sub(before)).await;
-    let missed = load.forget().len() as f64 * f64::from(plan.shape.envelope);
+    let missed = load.forget().operations() as f64;
     let begun = Instant::now();
     tokio::time::sleep(before).await;
     let before = load.operations() / begun.elapsed().as_secs_f64();
@@ -154,9 +156,9 @@ async fn wait_until_back(bed: &TestBed, pid: u32, commit: f64) -> Result<(f64, f
     }
 }
 
-fn p99_ms(mut took: Vec<Duration>) -> f64 {
-    took.sort_unstable();
-    percentile_ms(&took, 99)
+fn p99_ms(mut answered: Samples) -> f64 {
+    answered.sort();
+    answered.percentile_ms(99, |_| true).unwrap_or_default()
 }
 
 /// Names of metrics.
@@ -164,7 +166,7 @@ const COMMITS: &str = "ravelin_commit_index";
 const FETCHED: &str = "ravelin_states_fetched_total";
 
 fn server(bed: &TestBed, id: ReplicaId) -> &crate::cluster_dir::LocalServer {
-    bed.cluster.servers.get(id.index()).expect("one of four")
+    bed.cluster.servers.get(id.index()).expect("there are four at least")
 }
 
 impl Return {

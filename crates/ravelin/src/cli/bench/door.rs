@@ -1,13 +1,20 @@
 //! Whom a load is put on: a cluster of ours, or another one to compare with.
 
+use std::time::Duration;
+
+use ravelin_client::ReadPath;
 use ravelin_model::requests::kv::{Condition, KvRequest, Write};
-use ravelin_model::{Encode as _, Operation, ServiceId};
+use ravelin_model::{Encode as _, Operation, OperationResult, ServiceId};
 
 use super::etcd;
-use super::testbed::TestBed;
+use super::target::Target;
 use crate::connection::Connection;
-use crate::drill;
 use crate::exit::{Error, Exit, Result};
+
+/// How all keys begin that are written.
+pub(super) const PREFIX: &str = "ravelin-bench/";
+/// How long the end of a session is waited for.
+const CLOSE_MAX: Duration = Duration::from_secs(1);
 
 /// A client of a cluster.
 #[derive(Clone)]
@@ -20,8 +27,8 @@ pub(super) enum Door {
 
 impl Door {
     /// A client of ours, with a session of its own.
-    pub(super) async fn to_ours(bed: &TestBed) -> Result<Self> {
-        Ok(Self::Ours(drill::connect(&bed.cluster).await?))
+    pub(super) async fn to_ours(target: Target<'_>) -> Result<Self> {
+        Ok(Self::Ours(target.connect().await?))
     }
 
     /// A connection to etcd's leader.
@@ -45,9 +52,7 @@ impl Door {
     ) -> std::result::Result<(), String> {
         match self {
             Self::Ours(connection) => {
-                let operations = keys.iter().map(|key| put(*key, value)).collect();
-                let answers = connection.submit(operations).await;
-                answers.map(drop).map_err(|error| error.to_string())
+                submit(connection, keys.iter().map(|key| put(*key, value)).collect()).await
             }
             Self::Etcd(client) => {
                 let keys: Vec<Vec<u8>> = keys.iter().copied().map(name).collect();
@@ -55,19 +60,65 @@ impl Door {
             }
         }
     }
+
+    /// Removes these keys; those of etcd go with their servers.
+    ///
+    /// # Errors
+    /// Why that was not acknowledged.
+    pub(super) async fn remove(&self, keys: &[usize]) -> std::result::Result<(), String> {
+        match self {
+            Self::Ours(connection) => {
+                submit(connection, keys.iter().map(|key| write(*key, None)).collect()).await
+            }
+            Self::Etcd(_) => Ok(()),
+        }
+    }
+
+    /// Reads one of the keys as `ravelin kv get` does, and says by which path.
+    ///
+    /// # Errors
+    /// Why there is no reply. Reads of etcd are not measured.
+    pub(super) async fn get(&self, key: usize) -> std::result::Result<ReadPath, String> {
+        let Self::Ours(connection) = self else { return Err("reads of ours only".to_owned()) };
+        let request = KvRequest::Get { key: name(key) }.encode();
+        match connection.read_with_path(ServiceId::KV, request).await {
+            Ok((OperationResult::Done(_), path)) => Ok(path),
+            Ok((OperationResult::Refused(refusal), _)) => Err(format!("{refusal:?}")),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// Ends the session, if it has one.
+    pub(super) async fn close(&self) {
+        if let Self::Ours(connection) = self {
+            // A session that was not closed ends by itself.
+            let _ = tokio::time::timeout(CLOSE_MAX, connection.close()).await;
+        }
+    }
+}
+
+async fn submit(
+    connection: &Connection,
+    operations: Vec<Operation>,
+) -> std::result::Result<(), String> {
+    let answers = connection.submit(operations).await.map_err(|error| error.to_string())?;
+    let mut refused = answers.iter().filter_map(|answer| match answer.outcome {
+        OperationResult::Done(_) => None,
+        OperationResult::Refused(refusal) => Some(format!("{refusal:?}")),
+    });
+    refused.next().map_or(Ok(()), Err)
 }
 
 /// Writes `value` under one of the keys.
 pub(super) fn put(key: usize, value: &[u8]) -> Operation {
-    let write = Write {
-        key: name(key),
-        value: Some(value.to_vec()),
-        condition: Condition::Always,
-        lease: None,
-    };
+    write(key, Some(value.to_vec()))
+}
+
+fn write(key: usize, value: Option<Vec<u8>>) -> Operation {
+    let write = Write { key: name(key), value, condition: Condition::Always, lease: None };
     Operation { service: ServiceId::KV, request: KvRequest::Write(write).encode() }
 }
 
 fn name(key: usize) -> Vec<u8> {
-    format!("bench/{key:08}").into_bytes()
+    format!("{PREFIX}{key:08}").into_bytes()
 }

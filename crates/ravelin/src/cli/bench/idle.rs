@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::testbed::TestBed;
+use super::testbed::{Layout, TestBed};
 use crate::drill;
 use crate::exit::Result;
 use crate::processes::Logging;
@@ -31,8 +31,8 @@ pub(super) struct IdleFigures {
 }
 
 /// Leaves a cluster alone, with one client connected, and measures what it uses.
-pub(super) async fn measure(seconds: u64) -> Result<IdleFigures> {
-    let bed = TestBed::start(None, Logging::AsFiled).await?;
+pub(super) async fn measure(layout: Layout, seconds: u64) -> Result<IdleFigures> {
+    let bed = TestBed::start(layout, None, Logging::AsFiled).await?;
     let _client = drill::connect(&bed.cluster).await?;
     tokio::time::sleep(SETTLE).await;
     let before = bed.usage();

@@ -3,8 +3,10 @@
 //! At a rate each envelope has a time at which it is due, however long the earlier ones take, and is timed
 //! from then: a pause of the cluster shows in all that came due meanwhile. What is not answered when the
 //! measuring ends is missing in the throughput, and not in the times.
+//!
+//! Where some operations read, whoever would send an envelope reads as many keys instead now and then,
+//! each by itself and all at once: so many operations are in flight either way.
 
-use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -14,12 +16,18 @@ use serde::Serialize;
 
 use super::door::Door;
 use super::etcd::Etcd;
-use super::testbed::TestBed;
+use super::figures::{Figures, Measured, Reads};
+use super::samples::{Kind, Sample, Samples};
+use super::target::Target;
 use super::usage::Usage;
 use crate::exit::{Error, Exit, Result};
 
+/// How long a load is measured, unless asked otherwise.
+const SECONDS_DEFAULT: u64 = 10;
 /// Keys that are written.
 const KEYS: usize = 100_000;
+/// The same where they are there before, for loads that read, or go away afterwards.
+const KEYS_FEW: usize = 10_000;
 /// Sessions over which the envelopes in flight are spread, or connections to etcd.
 const SESSIONS: usize = 4;
 /// Operations in flight at most at a rate: as many as the sessions take.
@@ -32,6 +40,10 @@ const OPERATION_BYTES: u64 = 64;
 const ENVELOPE_BYTES: u64 = 256;
 /// Such envelopes in flight.
 const FILL_IN_FLIGHT: usize = 8;
+/// How long such an envelope is tried.
+const INSIST_MAX: Duration = Duration::from_secs(60);
+/// How long whoever was not answered waits before trying again.
+const RETRY_AFTER: Duration = Duration::from_millis(10);
 
 /// What clients do.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +51,8 @@ pub(super) struct Shape {
     pub(super) value_bytes: u32,
     pub(super) in_flight: u32,
     pub(super) envelope: u32,
+    /// Of a hundred operations, how many read.
+    pub(super) reads: u8,
     /// Operations a second that come due; as many as are answered, without it.
     pub(super) rate: Option<u32>,
     /// How long is measured, after a warm-up of a quarter of it.
@@ -46,10 +60,43 @@ pub(super) struct Shape {
 }
 
 impl Shape {
-    /// Whether an envelope of this shape is one that servers take.
-    pub(super) fn fits(&self) -> bool {
-        let operation = u64::from(self.value_bytes) + OPERATION_BYTES;
-        u64::from(self.envelope) * operation + ENVELOPE_BYTES <= ENVELOPE_BYTES_MAX as u64
+    /// What is measured unless told otherwise.
+    pub(super) const DEFAULT: Self = Self {
+        value_bytes: 128,
+        in_flight: 256,
+        envelope: 32,
+        reads: 0,
+        rate: None,
+        seconds: SECONDS_DEFAULT,
+    };
+
+    /// Refuses a shape that makes no sense, or whose envelopes servers do not take.
+    pub(super) fn check(&self) -> Result<()> {
+        let Self { value_bytes, in_flight, envelope, .. } = self;
+        if envelope > in_flight {
+            let cause =
+                format!("envelopes of {envelope} do not fit {in_flight} operations in flight");
+            return Err(Error::usage(cause, "make --in-flight a multiple of --envelope"));
+        }
+        let operation = u64::from(*value_bytes) + OPERATION_BYTES;
+        if u64::from(*envelope) * operation + ENVELOPE_BYTES > ENVELOPE_BYTES_MAX as u64 {
+            let cause = format!(
+                "envelopes of {envelope} values of {value_bytes} bytes are more than the 1 MiB that \
+                 servers take"
+            );
+            return Err(Error::usage(cause, "make --envelope or --value-bytes smaller"));
+        }
+        if self.rate.is_some_and(|rate| rate < *envelope) {
+            let cause = "less than one envelope a second comes due";
+            return Err(Error::usage(cause, "raise --rate, or make --envelope smaller"));
+        }
+        Ok(())
+    }
+
+    /// Keys that are read and written on this target.
+    pub(super) fn keys(&self, target: Target<'_>) -> usize {
+        let is_throw_away = matches!(target, Target::Own(_));
+        if self.reads == 0 && is_throw_away { KEYS } else { KEYS_FEW }
     }
 
     /// Operations in flight at most.
@@ -58,111 +105,130 @@ impl Shape {
     }
 }
 
-/// What is measured of any system, ours or a peer.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub(super) struct Measured {
-    pub(super) operations_per_second: f64,
-    pub(super) p50_ms: f64,
-    pub(super) p99_ms: f64,
-    pub(super) cpu_us_per_op: f64,
-    pub(super) memory_mib_per_server: f64,
-    pub(super) fsyncs_per_op: f64,
-}
-
-/// What scripts read: its fields are stable.
-#[derive(Clone, Debug, Serialize)]
-pub(super) struct Figures {
-    #[serde(flatten)]
-    pub(super) measured: Measured,
-    pub(super) bytes_per_op: f64,
-    pub(super) durable: bool,
-    pub(super) authenticated: &'static str,
-    pub(super) fault_model: &'static str,
-    pub(super) servers: usize,
-    pub(super) value_bytes: u32,
-    pub(super) in_flight: u32,
-    pub(super) envelope: u32,
-    pub(super) rate: Option<u32>,
-    pub(super) operations: u64,
-    pub(super) seconds: f64,
-}
-
 /// A load under way. It ends when dropped.
 pub(super) struct Running {
     load: Arc<Load>,
-    _workers: tokio::task::JoinSet<()>,
+    doors: Vec<Door>,
+    workers: tokio::task::JoinSet<()>,
 }
 
 impl Running {
     /// Puts a load on a cluster of ours.
-    pub(super) async fn start(bed: &TestBed, shape: Shape) -> Result<Self> {
+    pub(super) async fn start(target: Target<'_>, shape: Shape) -> Result<Self> {
         let mut doors = Vec::new();
         for _ in 0..SESSIONS {
-            doors.push(Door::to_ours(bed).await?);
+            doors.push(Door::to_ours(target).await?);
         }
-        Ok(Self::through(&doors, shape))
+        Ok(Self::through(doors, shape, shape.keys(target)))
     }
 
     /// Puts a load on whom these doors lead to.
-    fn through(doors: &[Door], shape: Shape) -> Self {
+    fn through(doors: Vec<Door>, shape: Shape, keys: usize) -> Self {
         let load = Arc::new(Load {
-            envelope: shape.envelope as usize,
+            envelope: shape.envelope,
+            keys,
             value: vec![b'v'; shape.value_bytes as usize],
             pace: shape.rate.map(|rate| Pace::new(rate, shape.envelope)),
-            took: Mutex::new(Vec::new()),
+            answered: Mutex::new(Samples::default()),
             refusal: Mutex::new(None),
         });
         let mut workers = tokio::task::JoinSet::new();
         for worker in 0..(shape.in_flight() / shape.envelope) as usize {
             let door = doors.get(worker % doors.len()).cloned();
             let door = door.expect("a remainder is below its divisor");
-            workers.spawn(Arc::clone(&load).work(worker, door));
+            let mix = Mix::new(shape.reads, worker);
+            workers.spawn(Arc::clone(&load).work(worker, door, mix));
         }
-        Self { load, _workers: workers }
+        Self { load, doors, workers }
     }
 
-    /// How long each envelope took that was answered since this was last asked.
-    pub(super) fn forget(&self) -> Vec<Duration> {
+    /// Ends the load and its sessions in good order.
+    async fn close(self) {
+        drop(self.workers);
+        for door in self.doors {
+            door.close().await;
+        }
+    }
+
+    /// What was answered since this was last asked.
+    pub(super) fn forget(&self) -> Samples {
         self.load.forget()
     }
 
     /// How many operations were answered since then.
     pub(super) fn operations(&self) -> f64 {
-        (self.load.lock().len() * self.load.envelope) as f64
+        self.load.lock().operations() as f64
     }
 }
 
 /// Writes so many keys, each once.
-pub(super) async fn fill(bed: &TestBed, keys: usize, shape: Shape) -> Result<()> {
-    let door = Door::to_ours(bed).await?;
-    let value: Arc<[u8]> = vec![b'v'; shape.value_bytes as usize].into();
+pub(super) async fn fill(target: Target<'_>, keys: usize, value_bytes: u32) -> Result<()> {
+    let value: Arc<[u8]> = vec![b'v'; value_bytes as usize].into();
+    sweep(target, keys, Some(value)).await
+}
+
+/// Removes so many keys, each once.
+pub(super) async fn clear(target: Target<'_>, keys: usize) -> Result<()> {
+    sweep(target, keys, None).await
+}
+
+/// Writes `value` under so many keys, each once, or removes them.
+async fn sweep(target: Target<'_>, keys: usize, value: Option<Arc<[u8]>>) -> Result<()> {
+    let door = Door::to_ours(target).await?;
     let mut under_way = tokio::task::JoinSet::new();
-    let operation = shape.value_bytes as usize + OPERATION_BYTES as usize;
+    let operation = value.as_ref().map_or(0, |value| value.len()) + OPERATION_BYTES as usize;
     let envelope = FILL_ENVELOPE.min(FILL_BYTES / operation).max(1);
-    for first in (0..keys).step_by(envelope) {
-        let until = keys.min(first + envelope);
-        let (door, value) = (door.clone(), Arc::clone(&value));
-        under_way.spawn(async move {
-            let keys: Vec<usize> = (first..until).collect();
-            while door.put(&keys, &value).await.is_err() {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        });
-        if under_way.len() >= FILL_IN_FLIGHT {
-            under_way.join_next().await;
+    let mut firsts = (0..keys).step_by(envelope);
+    loop {
+        let next = firsts.next();
+        if let Some(first) = next {
+            let keys = (first..keys.min(first + envelope)).collect();
+            under_way.spawn(insist(door.clone(), keys, value.clone()));
+        }
+        if next.is_none() || under_way.len() >= FILL_IN_FLIGHT {
+            let Some(done) = under_way.join_next().await else { break };
+            done.expect("it does not panic").map_err(|why| {
+                let cause = format!("cannot write the keys of the load: {why}");
+                Error::new(Exit::Failed, cause, "`ravelin status` shows how the servers fare")
+            })?;
         }
     }
-    while under_way.join_next().await.is_some() {}
+    door.close().await;
     Ok(())
+}
+
+/// Writes `value` under these keys, or removes them, and tries again for a while where it must.
+async fn insist(
+    door: Door,
+    keys: Vec<usize>,
+    value: Option<Arc<[u8]>>,
+) -> std::result::Result<(), String> {
+    let mut refusal = "no answer".to_owned();
+    let done = async {
+        loop {
+            let done = match &value {
+                Some(value) => door.put(&keys, value).await,
+                None => door.remove(&keys).await,
+            };
+            match done {
+                Ok(()) => break,
+                Err(why) => refusal = why,
+            }
+            tokio::time::sleep(RETRY_AFTER).await;
+        }
+    };
+    let done = tokio::time::timeout(INSIST_MAX, done).await;
+    done.map_err(|_| refusal)
 }
 
 /// What came of one run.
 struct Observed {
-    /// How long each envelope took, ascending.
-    took: Vec<Duration>,
+    /// What was answered, in order.
+    answered: Samples,
     operations: u64,
     elapsed: Duration,
-    used: Usage,
+    /// Nothing where the servers are elsewhere.
+    used: Option<Usage>,
     /// Why the last operation that was not acknowledged was not, if there was one. Whoever sent it tried
     /// again.
     refusal: Option<String>,
@@ -170,58 +236,72 @@ struct Observed {
 
 impl Observed {
     /// Lets a load warm up for a quarter of the time, and watches it.
-    async fn watch(load: Running, shape: Shape, usage: impl Fn() -> Usage) -> Result<Self> {
+    async fn watch(
+        load: &Running,
+        shape: Shape,
+        usage: impl Fn() -> Option<Usage>,
+    ) -> Result<Self> {
         tokio::time::sleep(Duration::from_secs(shape.seconds) / 4).await;
         load.forget();
         let before = usage();
         let begun = Instant::now();
         tokio::time::sleep(Duration::from_secs(shape.seconds)).await;
         let elapsed = begun.elapsed();
-        let used = usage().since(&before);
-        let mut took = load.forget();
-        took.sort_unstable();
-        let operations = took.len() as u64 * u64::from(shape.envelope);
+        let used = usage().zip(before).map(|(after, before)| after.since(&before));
+        let mut answered = load.forget();
+        answered.sort();
+        let operations = answered.operations();
         let refusal = load.load.refusal();
         if operations == 0 {
             let why = refusal.map(|why| format!(": {why}")).unwrap_or_default();
             let hint = "the machine may be too slow or too busy: try --seconds 30";
             return Err(Error::new(Exit::Failed, format!("no operation was answered{why}"), hint));
         }
-        Ok(Self { took, operations, elapsed, used, refusal })
+        Ok(Self { answered, operations, elapsed, used, refusal })
     }
 
     fn measured(&self, servers: usize) -> Measured {
+        let percentile_ms =
+            |percent| self.answered.percentile_ms(percent, |_| true).unwrap_or_default();
         Measured {
             operations_per_second: self.operations as f64 / self.elapsed.as_secs_f64(),
-            p50_ms: percentile_ms(&self.took, 50),
-            p99_ms: percentile_ms(&self.took, 99),
-            cpu_us_per_op: self.per_operation(self.used.cpu_seconds * 1e6),
-            memory_mib_per_server: self.used.memory_mib / servers as f64,
-            fsyncs_per_op: self.per_operation(self.used.fsyncs),
+            p50_ms: percentile_ms(50),
+            p99_ms: percentile_ms(99),
+            cpu_us_per_op: self.per_operation(|used| used.cpu_seconds * 1e6),
+            memory_mib_per_server: self.used.map(|used| used.memory_mib / servers as f64),
+            fsyncs_per_op: self.per_operation(|used| used.fsyncs),
         }
     }
 
-    fn per_operation(&self, used: f64) -> f64 {
-        used / self.operations as f64
+    fn per_operation(&self, of: impl Fn(Usage) -> f64) -> Option<f64> {
+        self.used.map(|used| of(used) / self.operations as f64)
     }
 }
 
 /// Puts the load on a cluster and measures.
-pub(super) async fn measure(bed: &TestBed, shape: Shape) -> Result<Figures> {
-    let load = Running::start(bed, shape).await?;
-    let run = Observed::watch(load, shape, || bed.total_usage()).await?;
-    let servers = bed.cluster.servers.len();
+pub(super) async fn measure(target: Target<'_>, shape: Shape) -> Result<Figures> {
+    if shape.reads > 0 {
+        fill(target, shape.keys(target), shape.value_bytes).await?;
+    }
+    let load = Running::start(target, shape).await?;
+    let run = Observed::watch(&load, shape, || target.usage()).await?;
+    if let Target::Running(_) = target {
+        load.close().await; // of which one client may have so many only
+    }
+    let group = target.group();
     Ok(Figures {
-        measured: run.measured(servers),
-        bytes_per_op: run.per_operation(run.used.log_bytes),
-        durable: true,
+        measured: run.measured(group.size()),
+        bytes_per_op: run.per_operation(|used| used.log_bytes),
+        durable: target.is_durable(),
         authenticated: "every envelope, block and answer root by Ed25519; TLS 1.3 on every link",
-        fault_model: bed.cluster.group.model().name(),
-        servers,
+        fault_model: group.model().name(),
+        servers: group.size(),
+        tolerated: group.faults(),
         value_bytes: shape.value_bytes,
         in_flight: shape.in_flight(),
         envelope: shape.envelope,
         rate: shape.rate,
+        reads: (shape.reads > 0).then(|| Reads::of(shape.reads, &run.answered)),
         operations: run.operations,
         seconds: run.elapsed.as_secs_f64(),
     })
@@ -245,8 +325,8 @@ pub(super) async fn measure_etcd(mut etcd: Etcd, shape: Shape) -> Result<PeerFig
     for _ in 0..SESSIONS {
         doors.push(Door::to_etcd(&etcd).await?);
     }
-    let load = Running::through(&doors, shape);
-    let run = Observed::watch(load, shape, || etcd.total_usage()).await?;
+    let load = Running::through(doors, shape, KEYS);
+    let run = Observed::watch(&load, shape, || Some(etcd.total_usage())).await?;
     etcd.check()?;
     if let Some(refusal) = run.refusal {
         // A peer that refuses some is not what is to be compared with.
@@ -264,12 +344,6 @@ pub(super) async fn measure_etcd(mut etcd: Etcd, shape: Shape) -> Result<PeerFig
         transaction: shape.envelope,
         operations: run.operations,
     })
-}
-
-/// The time below which `percent` of a hundred lie, of times in order.
-pub(super) fn percentile_ms(ascending: &[Duration], percent: usize) -> f64 {
-    let at = ascending.get(ascending.len() * percent / 100);
-    at.map_or(0.0, |time| time.as_secs_f64() * 1e3)
 }
 
 /// When envelopes come due.
@@ -294,42 +368,93 @@ impl Pace {
     }
 }
 
+/// Which steps of a worker read: so many of a hundred, evenly spread.
+struct Mix {
+    percent: u8,
+    /// What the steps so far leave to the next one, in hundredths.
+    owed: u8,
+}
+
+impl Mix {
+    /// Workers begin at different places.
+    fn new(percent: u8, worker: usize) -> Self {
+        let owed = worker * usize::from(percent) % 100;
+        Self { percent, owed: u8::try_from(owed).expect("a remainder of 100") }
+    }
+
+    fn next_reads(&mut self) -> bool {
+        let owed = self.owed + self.percent;
+        self.owed = owed % 100;
+        owed >= 100
+    }
+}
+
 struct Load {
-    envelope: usize,
+    envelope: u32,
+    keys: usize,
     value: Vec<u8>,
     pace: Option<Pace>,
-    took: Mutex<Vec<Duration>>,
+    answered: Mutex<Samples>,
     /// Why the last one that was not acknowledged was not.
     refusal: Mutex<Option<String>>,
 }
 
 impl Load {
-    /// Sends one envelope after the other; each is timed from its sending, or from when it was due, to its
-    /// vote.
-    async fn work(self: Arc<Self>, worker: usize, door: Door) {
+    /// Sends one envelope after the other, or reads as many keys; each is timed from its sending, or from
+    /// when it was due, to its vote.
+    async fn work(self: Arc<Self>, worker: usize, door: Door, mut mix: Mix) {
         let mut next = worker * 7919;
         loop {
-            let mut begun = match &self.pace {
+            let begun = match &self.pace {
                 Some(pace) => pace.next().await,
                 None => Instant::now(),
             };
             let keys = (0..self.envelope).map(|_| {
-                next = (next + 104_729) % KEYS;
+                next = (next + 104_729) % self.keys;
                 next
             });
             let keys: Vec<usize> = keys.collect();
-            while let Err(refusal) = door.put(&keys, &self.value).await {
-                *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(refusal);
-                tokio::time::sleep(Duration::from_millis(10)).await;
-                if self.pace.is_none() {
-                    begun = Instant::now(); // what is due stays due
+            if mix.next_reads() {
+                let mut under_way = tokio::task::JoinSet::new();
+                for key in keys {
+                    under_way.spawn(Arc::clone(&self).read(door.clone(), key, begun));
                 }
+                under_way.join_all().await;
+            } else {
+                self.write(&door, &keys, begun).await;
             }
-            self.lock().push(begun.elapsed());
         }
     }
 
-    fn forget(&self) -> Vec<Duration> {
+    async fn write(&self, door: &Door, keys: &[usize], mut begun: Instant) {
+        while let Err(refusal) = door.put(keys, &self.value).await {
+            begun = self.wait_after(refusal, begun).await;
+        }
+        self.push(begun, Kind::Write(self.envelope));
+    }
+
+    async fn read(self: Arc<Self>, door: Door, key: usize, mut begun: Instant) {
+        let path = loop {
+            match door.get(key).await {
+                Ok(path) => break path,
+                Err(refusal) => begun = self.wait_after(refusal, begun).await,
+            }
+        };
+        self.push(begun, Kind::Read(path));
+    }
+
+    /// Waits before what was refused is tried again; from when on it is timed.
+    async fn wait_after(&self, refusal: String, begun: Instant) -> Instant {
+        *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(refusal);
+        tokio::time::sleep(RETRY_AFTER).await;
+        if self.pace.is_some() { begun } else { Instant::now() } // what is due stays due
+    }
+
+    fn push(&self, begun: Instant, kind: Kind) {
+        self.lock().push(Sample { took: begun.elapsed(), kind });
+    }
+
+    fn forget(&self) -> Samples {
         std::mem::take(&mut *self.lock())
     }
 
@@ -337,35 +462,25 @@ impl Load {
         self.refusal.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Duration>> {
-        self.took.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> std::sync::MutexGuard<'_, Samples> {
+        self.answered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl fmt::Display for Figures {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            out,
-            "{} servers, {}, values of {} B, {} operations in flight in envelopes of {}",
-            self.servers, self.fault_model, self.value_bytes, self.in_flight, self.envelope
-        )?;
-        writeln!(
-            out,
-            "authenticated: {}; durable: one fsync a round before anything is said",
-            self.authenticated
-        )?;
-        write!(out, "{:>12.0} operations/s", self.measured.operations_per_second)?;
-        match self.rate {
-            Some(rate) => writeln!(out, ", of {rate} that came due")?,
-            None => writeln!(out)?,
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_are_so_many_of_a_hundred_and_evenly_spread() {
+        for percent in [0, 1, 50, 99, 100] {
+            for worker in [0, 1, 7] {
+                let mut mix = Mix::new(percent, worker);
+                let reads = (0..1000).filter(|_| mix.next_reads()).count();
+                assert_eq!(reads, usize::from(percent) * 10, "{percent} %, worker {worker}");
+            }
         }
-        writeln!(out, "{:>12.2} ms p50, {:.2} ms p99", self.measured.p50_ms, self.measured.p99_ms)?;
-        writeln!(out, "{:>12.1} us of CPU an operation, all servers", self.measured.cpu_us_per_op)?;
-        writeln!(out, "{:>12.1} MiB a server", self.measured.memory_mib_per_server)?;
-        write!(
-            out,
-            "{:>12.4} fsyncs and {:.0} bytes of log an operation, all servers",
-            self.measured.fsyncs_per_op, self.bytes_per_op
-        )
+        let mut mix = Mix::new(50, 1);
+        assert_eq!([(); 4].map(|()| mix.next_reads()), [true, false, true, false]);
     }
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use ravelin_model::{FaultModel, ReplicaId};
+use rustix::fs::{statfs, statvfs};
 
 use super::usage::Usage;
 use crate::cluster_dir::LocalCluster;
@@ -13,14 +14,71 @@ use crate::exit::{Error, Exit, Result};
 use crate::output::Output;
 use crate::processes::{Hands, Logging, Processes};
 
-/// Servers, of which one may be owned.
-const SERVERS: u16 = 4;
+/// Servers, unless asked otherwise: one may be owned.
+pub(super) const SERVERS_DEFAULT: u16 = 4;
 /// Where control groups are mounted.
 const CONTROL_GROUPS: &str = "/sys/fs/cgroup";
+/// Where Linux has a file system in memory.
+const MEMORY: &str = "/dev/shm";
+/// What the system calls a file system in memory.
+const TMPFS_MAGIC: u64 = 0x0102_1994;
+/// Room that a server takes at most, for the loads that are measured: its log, its store, its ballast.
+const SERVER_BYTES: u64 = 512 << 20;
+
+/// What a throw-away cluster is made of.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Layout {
+    pub(super) servers: u16,
+    pub(super) storage: Storage,
+}
+
+/// Where servers keep their logs and stores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Storage {
+    /// Where temporary things lie: what is synced outlives the machine.
+    Disk,
+    /// In memory: a sync costs nothing, and keeps nothing.
+    Memory,
+}
+
+impl Layout {
+    /// Four servers that keep what they promise.
+    pub(super) const DEFAULT: Self = Self { servers: SERVERS_DEFAULT, storage: Storage::Disk };
+
+    /// Refuses what this machine has no place for.
+    pub(super) fn check(self) -> Result<()> {
+        match self.storage {
+            Storage::Disk => Ok(()),
+            Storage::Memory => {
+                check_memory(Path::new(MEMORY), u64::from(self.servers) * SERVER_BYTES)
+            }
+        }
+    }
+}
+
+/// Refuses a directory that does not lie in memory, or has no room for `needed` bytes.
+fn check_memory(dir: &Path, needed: u64) -> Result<()> {
+    let hint = "leave --not-durable out, or mount a larger tmpfs there";
+    let failed = |error: rustix::io::Errno| Error::system("use", dir, &error.into()).hint(hint);
+    let kind = u64::try_from(statfs(dir).map_err(failed)?.f_type);
+    let cause = if kind == Ok(TMPFS_MAGIC) {
+        let room = statvfs(dir).map_err(failed)?;
+        let free = room.f_bavail.saturating_mul(room.f_frsize);
+        if free >= needed {
+            return Ok(());
+        }
+        let (free, needed) = (free >> 20, needed >> 20);
+        format!("{} has {free} MiB left, and {needed} are needed", dir.display())
+    } else {
+        format!("{} is no file system in memory", dir.display())
+    };
+    Err(Error::new(Exit::Failed, cause, hint))
+}
 
 /// A cluster in a temporary directory. Dropping it kills the servers and leaves nothing behind.
 pub(super) struct TestBed {
     pub(super) cluster: LocalCluster,
+    pub(super) layout: Layout,
     pids: Vec<u32>,
     /// After the servers: a group goes away once it is empty.
     quotas: Vec<CpuQuota>,
@@ -33,10 +91,15 @@ pub(super) struct TestDir(PathBuf);
 impl TestDir {
     /// One for `what`; whoever uses it makes it.
     pub(super) fn new(what: &str) -> Self {
+        Self::below(&std::env::temp_dir(), what)
+    }
+
+    /// The same in another directory.
+    fn below(parent: &Path, what: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("ravelin-{what}-{}-{count}", std::process::id());
-        Self(std::env::temp_dir().join(name))
+        Self(parent.join(name))
     }
 
     /// Where it is.
@@ -78,7 +141,7 @@ impl Quota {
         if self.was_refused {
             return;
         }
-        let part = cores() as f64 / f64::from(SERVERS + self.left);
+        let part = cores() as f64 / f64::from(bed.layout.servers + self.left);
         match bed.limit(part) {
             Ok(()) => self.cores = Some(part),
             Err(why) => {
@@ -107,10 +170,17 @@ pub(super) fn cores() -> usize {
 
 impl TestBed {
     /// Starts servers and waits until all but the owned one serve.
-    pub(super) async fn start(owned: Option<Owned<'_>>, logging: Logging) -> Result<Self> {
-        let dir = TestDir::new("bench");
-        let cluster = LocalCluster::create(dir.path(), SERVERS, FaultModel::Arbitrary)?;
-        let mut bed = Self { cluster, pids: Vec::new(), quotas: Vec::new(), _dir: dir };
+    pub(super) async fn start(
+        layout: Layout,
+        owned: Option<Owned<'_>>,
+        logging: Logging,
+    ) -> Result<Self> {
+        let dir = match layout.storage {
+            Storage::Disk => TestDir::new("bench"),
+            Storage::Memory => TestDir::below(Path::new(MEMORY), "bench"),
+        };
+        let cluster = LocalCluster::create(dir.path(), layout.servers, FaultModel::Arbitrary)?;
+        let mut bed = Self { cluster, layout, pids: Vec::new(), quotas: Vec::new(), _dir: dir };
         let processes = Processes::of(&bed.cluster)?.logging(logging);
         for server in &bed.cluster.servers {
             let hands = match owned {
@@ -189,5 +259,20 @@ impl Drop for TestBed {
             }
         }
         self.quotas.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_refused_where_it_is_none_or_too_small() {
+        let refusal = |dir: &str, needed| {
+            check_memory(Path::new(dir), needed).expect_err("refused").message()
+        };
+        assert_eq!(refusal("/proc", 1), "/proc is no file system in memory");
+        assert!(refusal(MEMORY, u64::MAX).starts_with(MEMORY));
+        assert!(refusal("/nowhere", 1).contains("it does not exist"));
     }
 }

@@ -8,7 +8,7 @@ use ravelin_runtime::clock::Clock;
 use serde::{Deserialize, Serialize};
 
 use super::door;
-use super::testbed::TestBed;
+use super::testbed::{Layout, TestBed};
 use crate::connection::Connection;
 use crate::drill;
 use crate::exit::{Error, Exit, Result};
@@ -79,8 +79,8 @@ struct Asked {
 }
 
 /// Traces one request on an idle cluster, and measures many.
-pub(super) async fn measure() -> Result<Trace> {
-    let bed = TestBed::start(None, Logging::Hops).await?;
+pub(super) async fn measure(layout: Layout) -> Result<Trace> {
+    let bed = TestBed::start(layout, None, Logging::Hops).await?;
     let client = drill::connect(&bed.cluster).await?;
     client.connected(bed.cluster.servers.len()).await;
     let clock = Clock::start();
