@@ -3,9 +3,9 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::State;
@@ -25,8 +25,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Sleep, sleep};
 
-use crate::room::Stage;
-use crate::server::{Snapshot, Window};
+use crate::room::{self, Stage};
 
 /// A server that has not turned for so long counts as stuck.
 const STUCK_AFTER: Duration = Duration::from_secs(5);
@@ -124,6 +123,24 @@ impl AsyncWrite for Brief {
         self.get_mut().step(context, |stream, context| stream.poll_shutdown(context))
     }
 }
+
+/// How a server stands, for health checks and monitors.
+#[derive(Clone, Debug)]
+pub(crate) struct Snapshot {
+    /// As it would answer a client.
+    pub(crate) report: StatusReport,
+    /// States that it fetched from the others since its start.
+    pub(crate) states_fetched: u64,
+    /// What its host has done.
+    pub(crate) totals: Totals,
+    /// The room on its disk.
+    pub(crate) room: room::View,
+    /// When this was taken.
+    pub(crate) taken: Instant,
+}
+
+/// Where a server leaves its snapshots; `None` until it has taken part once.
+pub(crate) type Window = Arc<Mutex<Option<Snapshot>>>;
 
 type Shared = State<(Window, usize)>;
 

@@ -10,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use crate::admin;
+use crate::admin::{self, Window};
 use crate::data::{self, DataDir, FULL};
 use crate::descriptors;
 use crate::exit::{Error, Exit, Result};
@@ -18,7 +18,7 @@ use crate::files::identity::Identity;
 use crate::files::node::{LogFormat, LogLevel, NodeConfig};
 use crate::room::{self, Room};
 use crate::seat::Seat;
-use crate::server::{self, Ending, ServerConfig, Stop, Window};
+use crate::server::{self, Ending, ServerConfig, Stop};
 
 /// How long connections of a server that stopped may take to end.
 const LISTEN_AGAIN_MAX: Duration = Duration::from_secs(10);

@@ -4,11 +4,12 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use crate::admin::{Snapshot, Window};
 use crate::data::{self, DataDir};
 use crate::exit::{Error, Exit, Result};
 use crate::files::identity::Identity;
 use crate::hops;
-use crate::intake::{Intake, Taken};
+use crate::intake::{self, Intake, Taken};
 use crate::opinion::Others;
 use crate::quarantine;
 use crate::room::{self, Room, Stage};
@@ -19,15 +20,15 @@ use ravelin_model::limits::TRANSFER_LAG_DEFAULT;
 use ravelin_model::transfer::StateRequest;
 use ravelin_model::wire::{ServerMessage, StatusReport};
 use ravelin_model::{
-    Action, Actions, ClusterId, CommitIndex, Encode as _, Envelope, Epoch, Group, LogPart,
-    LogRecord, Protocol, PublicKey, Purpose, Refusal, ReplicaId, SignedPlan, Suspicion, Time,
+    Action, Actions, ClusterId, CommitIndex, Encode as _, Epoch, Group, LogPart, LogRecord,
+    Protocol, PublicKey, Purpose, ReplicaId, SignedPlan, Suspicion, Time,
 };
 use ravelin_multicast::Message;
 use ravelin_replication::{
     ClientInput, ConnectionId, Event, HaltReason, Replica, Setup, Status, peer, recorded_plans,
 };
 use ravelin_runtime::clock::Clock;
-use ravelin_runtime::driver::{self, Effect, Node, Totals, World};
+use ravelin_runtime::driver::{self, Curb, Effect, Node, Totals, World};
 use ravelin_runtime::log::{Log, LogError};
 use ravelin_runtime::transport::clients::{ClientConfig, ClientLimits, ClientListener};
 use ravelin_runtime::transport::peers::{Peer, PeerConfig, PeerNetwork};
@@ -62,24 +63,6 @@ pub(crate) struct ServerConfig {
     /// Names of the intruders in whose hands it is, for drills.
     pub(crate) intruders: Option<String>,
 }
-
-/// How a server stands, for health checks and monitors.
-#[derive(Clone, Debug)]
-pub(crate) struct Snapshot {
-    /// As it would answer a client.
-    pub(crate) report: StatusReport,
-    /// States that it fetched from the others since its start.
-    pub(crate) states_fetched: u64,
-    /// What its host has done.
-    pub(crate) totals: Totals,
-    /// The room on its disk.
-    pub(crate) room: room::View,
-    /// When this was taken.
-    pub(crate) taken: Instant,
-}
-
-/// Where a server leaves its snapshots; `None` until it has taken part once.
-pub(crate) type Window = Arc<Mutex<Option<Snapshot>>>;
 
 /// What a halt means, and what to do.
 const HALTED: &str = "beyond f nothing is promised, so this server says nothing more, after restarts \
@@ -325,16 +308,6 @@ impl Host {
 
 impl Host {
     /// What to say to an envelope that nobody may send over this connection.
-    fn refusal(&self, connection: u64, envelope: &Envelope) -> Action<Wire, Event> {
-        let refusal = match self.server.replica().status() {
-            Status::FailSafe(_) => Refusal::Halted,
-            _ => Refusal::UnknownClient,
-        };
-        let (session, first) = (envelope.session, envelope.first.0);
-        let denied = ServerMessage::Denied { session, first, refusal };
-        Action::Emit(Event::ToClient(ConnectionId(connection), denied))
-    }
-
     /// A new epoch began: from now on this server speaks in it, with the key that its plan names.
     fn begin(&mut self, signed: &SignedPlan) {
         self.epoch = signed.plan.epoch;
@@ -344,6 +317,10 @@ impl Host {
             self.server.add_key(spare);
         }
     }
+}
+
+fn to_client(connection: u64, message: ServerMessage) -> Action<Wire, Event> {
+    Action::Emit(Event::ToClient(ConnectionId(connection), message))
 }
 
 impl Host {
@@ -547,10 +524,12 @@ impl Node for Host {
         now: Time,
         frames: &[(u64, Received)],
         out: &mut Actions<Self>,
-    ) -> Vec<u64> {
-        let execution = self.server.replica().execution();
-        let taken = self.intake.take(frames, |key| execution.admits(key));
-        let mut to_close = Vec::new();
+    ) -> Vec<(u64, Curb)> {
+        let replica = self.server.replica();
+        let (admits, room_of) =
+            (|key: &_| replica.execution().admits(key), |key: &_| replica.room_of(key));
+        let taken = self.intake.take(now, frames, admits, room_of);
+        let mut curbs = Vec::new();
         let mut envelopes = Vec::new();
         let mut inputs = Vec::with_capacity(taken.len());
         for (connection, message) in taken {
@@ -563,9 +542,17 @@ impl Node for Host {
                     inputs.push((connection, None));
                 }
                 Taken::Other(message) => inputs.push((connection, Some(message))),
-                Taken::Unwelcome(envelope) => out.push(self.refusal(connection, &envelope)),
+                Taken::Unwelcome(envelope) => {
+                    let denied = intake::denied(&envelope, self.server.replica().status());
+                    out.push(to_client(connection, denied));
+                }
                 Taken::Unheard => {}
-                Taken::Nonsense => to_close.push(connection),
+                Taken::TooMany(busy) => {
+                    out.push(to_client(connection, busy));
+                    curbs.push((connection, Curb::Rest(intake::RETRY_AFTER)));
+                }
+                Taken::Ignored(rest) => curbs.push((connection, Curb::Rest(rest))),
+                Taken::Nonsense => curbs.push((connection, Curb::Close)),
             }
         }
         let mut verdicts = self.server.replica().keyring().verify_envelopes(envelopes).into_iter();
@@ -575,7 +562,8 @@ impl Node for Host {
                 None => match verdicts.next().expect("one verdict an envelope") {
                     Ok(envelope) => ClientInput::Submit(envelope),
                     Err(_) => {
-                        to_close.push(connection); // it signed nothing: the cost was its own batch
+                        let rest = self.intake.ignore(now, connection);
+                        curbs.push((connection, Curb::Rest(rest)));
                         continue;
                     }
                 },
@@ -583,7 +571,7 @@ impl Node for Host {
             let connection = ConnectionId(connection);
             self.act(out, |server, deeds| server.on_client(now, connection, input, deeds));
         }
-        to_close
+        curbs
     }
 
     fn show(&self, totals: &Totals) {

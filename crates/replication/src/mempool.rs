@@ -27,6 +27,14 @@ pub const UNDER_WAY_MAX: usize = 65_536;
 /// Operations after which a block takes no further envelope: small writes, of which more would not be
 /// executed with one block.
 pub const DRAWN_OPERATIONS_MAX: usize = 32 << 10;
+/// What a client may take of one block while others have envelopes, too: operations, and
+/// [`ENVELOPE_SHARE`] more for each envelope; but its first envelope whatever that holds. All others wait
+/// for what one takes, so whoever floods gets no more of a round than who asks for little.
+pub const CLIENT_SHARE: usize = 16;
+/// What an envelope counts in that, beside its operations: its signature is checked by all.
+pub const ENVELOPE_SHARE: usize = 2;
+/// Own blocks for which a client counts as present that had an envelope ordered.
+pub const PRESENT_DRAWS: u64 = 64;
 /// What a client is told to wait when its quota is full.
 pub const RETRY_AFTER_MS: u32 = 20;
 
@@ -36,6 +44,11 @@ pub struct Mempool {
     queues: BTreeMap<PublicKey, Queue>,
     /// Clients with something waiting, in the order of their turns.
     turns: VecDeque<PublicKey>,
+    /// Blocks filled so far.
+    draws: u64,
+    /// The two clients that something was drawn or ordered of last, the later one first, and how many blocks
+    /// had been filled by then.
+    present: [Option<(PublicKey, u64)>; 2],
     /// Envelopes that wait, and whose they are.
     waiting: BTreeMap<Digest, PublicKey>,
     /// Envelopes in own blocks, and the number of their drawing.
@@ -166,6 +179,16 @@ impl Mempool {
         gone
     }
 
+    /// How many further envelopes of `client` may wait, small ones.
+    #[must_use]
+    pub fn room_of(&self, client: &PublicKey) -> usize {
+        if !self.has_room(client, 0) {
+            return 0;
+        }
+        let waiting = self.queues.get(client).map_or(0, |queue| queue.envelopes.len());
+        PENDING_CLIENT_ENVELOPES_MAX - waiting
+    }
+
     /// Whether another envelope of `client` may wait.
     fn has_room(&self, client: &PublicKey, size: usize) -> bool {
         let is_full = self.queues.get(client).is_some_and(|queue| {
@@ -210,9 +233,19 @@ impl Mempool {
         add(&mut queue.envelopes, (digest, envelope, size));
     }
 
-    /// The next client's oldest envelope, if it fits into `room`.
-    fn take_turn(&mut self, room: usize) -> Option<(Envelope, usize)> {
-        let client = *self.turns.front()?;
+    /// The oldest envelope of the next client that has not `used` up its share of the block, if it fits
+    /// into `room`.
+    fn take_turn(
+        &mut self,
+        room: usize,
+        used: &mut BTreeMap<PublicKey, usize>,
+    ) -> Option<(Envelope, usize)> {
+        let may_take = |client: &PublicKey| {
+            let has_share = used.get(client).is_none_or(|used| *used < CLIENT_SHARE);
+            has_share || !self.is_shared(client)
+        };
+        let place = self.turns.iter().position(may_take)?;
+        let client = *self.turns.get(place)?;
         let queue = self.queues.get_mut(&client)?;
         let (_, _, size) = queue.envelopes.front()?;
         if *size > room {
@@ -221,7 +254,7 @@ impl Mempool {
         let (digest, envelope, size) = queue.envelopes.pop_front()?;
         queue.bytes -= size;
         self.bytes -= size;
-        self.turns.pop_front();
+        self.turns.remove(place);
         if queue.envelopes.is_empty() {
             self.queues.remove(&client);
         } else {
@@ -229,7 +262,27 @@ impl Mempool {
         }
         self.waiting.remove(&digest);
         self.remember_under_way(digest);
+        self.note_present(client);
+        *used.entry(client).or_default() += ENVELOPE_SHARE + envelope.operations.len();
         Some((envelope, size))
+    }
+
+    /// Whether others than `client` have envelopes, or had lately.
+    fn is_shared(&self, client: &PublicKey) -> bool {
+        let oldest = self.draws.saturating_sub(PRESENT_DRAWS);
+        let mut lately = self.present.iter().flatten().filter(|(_, draw)| *draw >= oldest);
+        self.turns.iter().take(2).any(|other| other != client)
+            || lately.any(|(other, _)| other != client)
+    }
+
+    /// Notes that an envelope of `client` was put into a block, by whomever.
+    pub fn note_present(&mut self, client: PublicKey) {
+        let [last, _] = self.present;
+        if last.is_some_and(|(last, _)| last != client) {
+            self.present = [None, last];
+        }
+        let [last, _] = &mut self.present;
+        *last = Some((client, self.draws));
     }
 
     fn remember_under_way(&mut self, digest: Digest) {
@@ -270,9 +323,10 @@ impl Payload for Mempool {
         let taken: usize = votes.iter().map(|vote| vote.encode().len()).sum();
         let mut room = bytes_max.saturating_sub(taken);
         let mut envelopes = Vec::new();
-        let mut operations = 0;
+        let (mut operations, mut used) = (0, BTreeMap::new());
+        self.draws += 1;
         while envelopes.len() < BLOCK_ENVELOPES_MAX && operations < DRAWN_OPERATIONS_MAX {
-            let Some((envelope, size)) = self.take_turn(room) else { break };
+            let Some((envelope, size)) = self.take_turn(room, &mut used) else { break };
             room -= size;
             operations += envelope.operations.len();
             envelopes.push(envelope);

@@ -377,9 +377,10 @@ impl Replica {
         }
         self.note_last_block();
         let mut executed = self.execution.execute(committed);
-        for envelope in &executed.envelopes {
-            self.ordering.payload_mut().on_executed(envelope);
-        }
+        let mempool = self.ordering.payload_mut();
+        let ordered = committed.blocks.iter().flat_map(|block| &block.body.envelopes);
+        ordered.for_each(|envelope| mempool.note_present(envelope.client));
+        executed.envelopes.iter().for_each(|digest| mempool.on_executed(digest));
         self.on_deferred(std::mem::take(&mut executed.deferred), out);
         let bytes = committed.blocks.iter().map(|block| block.size() as u64).sum();
         self.offering.on_commit(bytes);

@@ -80,19 +80,29 @@ pub trait Node: Protocol {
     /// A client's connection ended.
     fn on_client_closed(&mut self, connection: u64);
 
-    /// Decodes, checks and takes what clients sent, in order. Returns the connections to close.
+    /// Decodes, checks and takes what clients sent, in order. Returns the connections that are not to
+    /// go on as they do.
     fn on_client_frames(
         &mut self,
         now: ravelin_model::Time,
         frames: &[(u64, Received)],
         out: &mut Actions<Self>,
-    ) -> Vec<u64>;
+    ) -> Vec<(u64, Curb)>;
 
     /// Shows how things stand, for monitors.
     fn show(&self, totals: &Totals);
 
     /// Makes the state durable: the server stops.
     fn close(&mut self);
+}
+
+/// What is done with the connection of a client that is too much.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Curb {
+    /// It is closed.
+    Close,
+    /// Nothing is read from it for so long.
+    Rest(Duration),
 }
 
 /// What a server's host has done since its start.
@@ -304,8 +314,11 @@ impl<N: Node> Driver<N> {
             }
         }
         let now = self.clock.now();
-        for connection in self.node.on_client_frames(now, &frames, &mut self.actions) {
-            self.listener.close(ConnectionId(connection));
+        for (connection, curb) in self.node.on_client_frames(now, &frames, &mut self.actions) {
+            match curb {
+                Curb::Close => self.listener.close(ConnectionId(connection)),
+                Curb::Rest(time) => self.listener.rest(ConnectionId(connection), time),
+            }
         }
     }
 

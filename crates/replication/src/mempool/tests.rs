@@ -278,17 +278,64 @@ fn a_block_is_never_drawn_beyond_its_bytes() {
     }
 }
 
+/// One envelope of each of so many operations, and many small ones of a client that floods.
 #[test]
-fn a_block_holds_a_limited_number_of_envelopes() {
+fn a_flood_gets_its_share_of_a_block_while_others_are_there_and_all_of_it_alone() {
     let world = world();
     let mut mempool = Mempool::default();
-    for client in 0..3 {
-        for first in 0..1500 {
-            mempool.admit(&envelope(&world, client, first + 1, 5)).unwrap();
+    for first in 0..2000 {
+        mempool.admit(&envelope(&world, 0, first + 1, 5)).unwrap();
+    }
+    for (client, operations) in [(1, 32), (2, 1)] {
+        let toys = world.toys(client, 1, 1, &vec![Toy::Count; operations]);
+        mempool.admit(&world.verified(&toys)).unwrap();
+    }
+    let share = CLIENT_SHARE.div_ceil(ENVELOPE_SHARE + 1);
+    let drawn = clients(&world, &draw(&mut mempool));
+    assert_eq!(drawn.get(..3), Some(&[0, 1, 2][..]), "all have their turns");
+    assert_eq!(drawn.len(), share + 2, "and the flood its share");
+    for client in [0, 1, 0] {
+        mempool.note_present(world.client(client)); // perhaps by another's block
+    }
+    for block in 0..PRESENT_DRAWS {
+        assert_eq!(draw(&mut mempool).len(), share, "others may come again: block {block}");
+        mempool.note_present(world.client(0));
+    }
+    assert_eq!(draw(&mut mempool).len(), 2000 - (PRESENT_DRAWS as usize + 1) * share);
+    assert!(mempool.is_empty());
+    check_books(&mempool);
+}
+
+#[test]
+fn clients_with_much_to_do_share_blocks_alike() {
+    let world = world();
+    let mut mempool = Mempool::default();
+    for client in 0..4 {
+        for first in 0..10 {
+            let toys = world.toys(client, 1, 32 * first + 1, &[Toy::Count; 32]);
+            mempool.admit(&world.verified(&toys)).unwrap();
         }
     }
-    assert_eq!(draw(&mut mempool).len(), BLOCK_ENVELOPES_MAX);
-    assert_eq!(draw(&mut mempool).len(), 4500 - BLOCK_ENVELOPES_MAX);
+    for _ in 0..10 {
+        let mut drawn = clients(&world, &draw(&mut mempool));
+        drawn.sort_unstable();
+        assert_eq!(drawn, [0, 1, 2, 3]);
+    }
+    assert!(mempool.is_empty());
+}
+
+#[test]
+fn who_has_as_much_waiting_as_it_may_is_known_before_its_signature_is_looked_at() {
+    let world = world();
+    let mut mempool = Mempool::default();
+    for first in 0..PENDING_CLIENT_ENVELOPES_MAX {
+        assert_eq!(mempool.room_of(&world.client(0)), PENDING_CLIENT_ENVELOPES_MAX - first);
+        mempool.admit(&envelope(&world, 0, first as u64 + 1, 5)).unwrap();
+    }
+    assert_eq!(mempool.room_of(&world.client(0)), 0);
+    assert_eq!(mempool.room_of(&world.client(1)), PENDING_CLIENT_ENVELOPES_MAX);
+    draw(&mut mempool);
+    assert_eq!(mempool.room_of(&world.client(0)), PENDING_CLIENT_ENVELOPES_MAX);
 }
 
 fn statement(world: &World, commit: u64) -> SignedStatement {

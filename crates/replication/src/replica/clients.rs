@@ -28,6 +28,13 @@ impl Replica {
         self.ordering.payload_mut().close(busy);
     }
 
+    /// How many further envelopes of `client` are worth looking at their signatures: beyond it they would
+    /// be told to come again. A replica that takes none says why not.
+    #[must_use]
+    pub fn room_of(&self, client: &PublicKey) -> usize {
+        if self.is_proposing() { self.ordering.payload().room_of(client) } else { usize::MAX }
+    }
+
     /// Takes one message of a client.
     pub fn on_client(
         &mut self,

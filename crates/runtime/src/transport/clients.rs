@@ -167,6 +167,13 @@ impl ClientListener {
         }
     }
 
+    /// Reads nothing from a connection for so long; what was read of it before still comes.
+    pub fn rest(&self, connection: ConnectionId, time: Duration) {
+        if let Some(channel) = self.lobby.channel(connection) {
+            channel.rest(time);
+        }
+    }
+
     /// The list by which the caller tells strangers from enrolled clients.
     #[must_use]
     pub fn guests(&self) -> Guests {

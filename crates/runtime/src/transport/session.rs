@@ -50,6 +50,8 @@ pub(super) struct Channel {
     counters: Arc<Counters>,
     /// When the other end was last heard over the connection that is, or was last.
     heard: Mutex<Option<Instant>>,
+    /// Until when nothing is read.
+    rest: Mutex<Option<Instant>>,
 }
 
 impl Channel {
@@ -62,8 +64,20 @@ impl Channel {
     ) -> Self {
         let share = limits.inbox_bytes_max.clamp(1, u32::MAX as usize).min(Semaphore::MAX_PERMITS);
         let inbox = Arc::new(Semaphore::new(share));
-        let (outbox, heard) = (Outbox::new(limits), Mutex::new(None));
-        Self { limits, timing, idle_max, outbox, inbox, counters, heard }
+        let (outbox, heard, rest) = (Outbox::new(limits), Mutex::new(None), Mutex::new(None));
+        Self { limits, timing, idle_max, outbox, inbox, counters, heard, rest }
+    }
+
+    /// Reads nothing for so long, after at most one more message: the other end's sending stops in turn.
+    pub(super) fn rest(&self, time: Duration) {
+        *self.rest.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + time);
+    }
+
+    async fn rested(&self) {
+        let until = *self.rest.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(until) = until {
+            tokio::time::sleep_until(until).await;
+        }
     }
 
     /// Whether the other end was heard so lately that it must be alive.
@@ -148,6 +162,7 @@ impl Channel {
             if events.send(event(Received::new(message, share))).await.is_err() {
                 return SessionEnd::Unheard;
             }
+            self.rested().await;
             patience = self.patience();
         }
     }

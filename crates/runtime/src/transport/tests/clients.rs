@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ravelin_model::PublicKey;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -312,6 +312,25 @@ async fn client_that_takes_nothing_is_closed_in_time() {
     assert_eq!(server.listener.counters().closed_stalled.value(), 1);
     assert_eq!(server.listener.counters().closed_slow_reader.value(), 0);
     sending.abort();
+}
+
+#[tokio::test]
+async fn nothing_is_read_of_a_connection_at_rest_and_all_of_it_afterwards() {
+    const REST: Duration = Duration::from_millis(600);
+    let mut server = server(|_| {}).await;
+    let (alice, _hears) = link(&key(1), key(0).public_key(), server.address);
+    let (connection, _) = server.opened().await;
+    let began = Instant::now();
+    server.listener.rest(connection, REST);
+    for number in 0..3 {
+        alice.send(message(number, 10));
+    }
+    assert_eq!(server.frame().await.1, [0; 10], "one at the most was on its way");
+    assert!(began.elapsed() < REST);
+    for number in 1..3 {
+        assert_eq!(server.frame().await.1, [number; 10]);
+    }
+    assert!(began.elapsed() >= REST, "{:?}", began.elapsed());
 }
 
 #[tokio::test]
