@@ -77,8 +77,8 @@ impl Intake {
         self.connections.remove(&connection);
     }
 
-    /// Takes note that the client of a connection, which is enrolled, sent what its key did not sign. For
-    /// how long it is ignored now.
+    /// Takes note that the client of a connection, which is enrolled, sent what its key did not sign or what
+    /// is for another cluster. For how long it is ignored now.
     pub(crate) fn ignore(&mut self, now: Time, connection: u64) -> Duration {
         self.ignored.retain(|_, until| *until > now);
         if let Some(guest) = self.connections.get(&connection)
@@ -86,8 +86,9 @@ impl Intake {
         {
             tracing::warn!(
                 client = %guest.key,
-                "an enrolled client sent envelopes that its key did not sign: nothing of its is looked \
-                 at for {} s; its program is broken, or its key is in wrong hands",
+                "an enrolled client sent envelopes that its key did not sign, or that are for another \
+                 cluster: nothing of its is looked at for {} s; its program or its plan is wrong, or its \
+                 key is in wrong hands",
                 IGNORED_FOR.as_secs()
             );
         }
