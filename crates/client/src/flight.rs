@@ -47,6 +47,8 @@ pub(crate) struct Flight {
     pub(crate) attempt: u32,
     /// When this attempt has failed.
     pub(crate) deadline: Time,
+    /// The only member to which it was sent so far, and when.
+    pub(crate) alone_with: Option<(ReplicaId, Time)>,
     slots: Vec<Slot>,
     /// Slots without a result.
     open: usize,
@@ -94,6 +96,7 @@ impl Flight {
             denials: Tally::default(),
             attempt: 0,
             deadline,
+            alone_with: None,
             open: slots.len(),
             slots,
         }
@@ -107,6 +110,7 @@ impl Flight {
     /// Begins the next attempt.
     pub(crate) fn start_over(&mut self, deadline: Time) {
         self.attempt = self.attempt.saturating_add(1);
+        self.alone_with = None;
         self.sent.clear();
         self.denials.clear();
         self.deadline = deadline;

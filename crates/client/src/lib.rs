@@ -36,6 +36,7 @@ mod epochs;
 mod evidence;
 mod flight;
 mod misuse;
+mod paces;
 mod peers;
 mod tally;
 mod watch;

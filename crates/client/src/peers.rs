@@ -11,6 +11,7 @@ use rand_chacha::rand_core::{RngCore as _, SeedableRng as _};
 use ravelin_model::{Group, ReplicaId, Time};
 
 use crate::limits::{BACKOFF_MAX, BUSY_HOLD_MAX};
+use crate::paces::Paces;
 
 /// Who can be sent to, in which order, and how long to wait for them.
 #[derive(Debug)]
@@ -20,6 +21,7 @@ pub(crate) struct Peers {
     connected: BTreeSet<ReplicaId>,
     held: BTreeMap<ReplicaId, Time>,
     first: ReplicaId,
+    paces: Paces,
     generator: ChaCha8Rng,
 }
 
@@ -29,8 +31,8 @@ impl Peers {
         let mut generator = ChaCha8Rng::from_seed(seed);
         let n = u32::try_from(group.size()).expect("groups are small");
         let first = ReplicaId(u16::try_from(generator.next_u32() % n).expect("below n"));
-        let (connected, held) = (BTreeSet::new(), BTreeMap::new());
-        Self { group, patience, connected, held, first, generator }
+        let (connected, held, paces) = Default::default();
+        Self { group, patience, connected, held, first, paces, generator }
     }
 
     pub(crate) fn connect(&mut self, replica: ReplicaId) {
@@ -50,6 +52,7 @@ impl Peers {
         self.group = group;
         self.connected.retain(|replica| group.has(*replica));
         self.held.retain(|replica, _| group.has(*replica));
+        self.paces = Paces::default();
         if !group.has(self.first) {
             self.first = ReplicaId(0);
         }
@@ -95,8 +98,8 @@ impl Peers {
             .filter(|replica| self.connected.contains(replica) && !self.held.contains_key(replica))
     }
 
-    /// Lets another member come first, if `replica` came first. A connected one, if there is one; any
-    /// of them, so that those who leave one member do not all go to the same.
+    /// Lets another member come first, if `replica` came first. A connected one that is not known to be
+    /// slow, if there is one; any of them, so that those who leave one member do not all go to the same.
     pub(crate) fn turn_from(&mut self, replica: ReplicaId) {
         if self.first != replica {
             return;
@@ -104,9 +107,35 @@ impl Peers {
         let others: Vec<ReplicaId> = self.group.members().filter(|it| *it != replica).collect();
         let (here, away): (Vec<_>, Vec<_>) =
             others.into_iter().partition(|other| self.connected.contains(other));
-        let choice = if here.is_empty() { away } else { here };
+        let choice = if here.is_empty() { away } else { self.paces.quick(here) };
+        self.turn_to_one_of(&choice);
+    }
+
+    /// Lets any of `choice` come first.
+    fn turn_to_one_of(&mut self, choice: &[ReplicaId]) {
         let chosen = self.generator.next_u32() as usize % choice.len().max(1);
-        self.first = choice.get(chosen).copied().unwrap_or(replica);
+        self.first = choice.get(chosen).copied().unwrap_or(self.first);
+    }
+
+    /// Takes it that an envelope that only `member` was sent was answered after that time, or was not
+    /// for so long. Another member comes first if the first one turned out to be slow.
+    pub(crate) fn on_answered(&mut self, member: ReplicaId, took: Duration) {
+        let home = self.first;
+        self.paces.record(member, took, home);
+        let better = self.paces.better_than(home, self.usable().collect());
+        if !better.is_empty() {
+            self.paces.leave(home);
+            self.turn_to_one_of(&better);
+        }
+    }
+
+    /// Who is sent the next envelope instead of the home replica, if anybody, to see how soon it is
+    /// answered; and how long to wait for that.
+    pub(crate) fn trial(&mut self) -> Option<(ReplicaId, Duration)> {
+        let home = self.usable().next()?;
+        let patience = self.paces.trial_patience(home)?;
+        let others: Vec<_> = self.usable().skip(1).collect();
+        Some((self.paces.trial(others.into_iter())?, patience))
     }
 
     /// How many members an attempt should reach: the home replica, then enough that one is correct,

@@ -343,6 +343,7 @@ impl<P: Payload> Ordering<P> {
         if self.dag.has(&reference) || self.parking.has(&reference) {
             return;
         }
+        self.parking.on_arrival(from, &reference);
         self.learn_proofs(&block, out);
         let is_second = self.note_forks(&block, out);
         let is_useless = is_second || (from == reference.author && self.forks.has(from));

@@ -1,7 +1,8 @@
 //! When to make the next block: waiting for leaders as long as it helps, and being quiet when idle.
 //!
 //! **Guarantee:** a correct and timely leader of a round is waited for, and so are the votes that
-//! its certificates need; a dead one costs one wait and is then no longer awaited. Early delays or
+//! its certificates need; a dead one costs one wait and is then no longer awaited, and one that is
+//! commonly later than the wait costs none. Early delays or
 //! faked fast round trips cannot switch the waiting off: while the order stands still, the wait
 //! doubles with each slot for which it ran out and which was not committed directly.
 //!
@@ -24,8 +25,10 @@ use crate::committer::Slot;
 
 /// Rounds over which arrival lags are remembered.
 const LAG_ROUNDS: usize = 20;
+/// Own blocks of which is remembered when they were made.
+const MADE_MAX: usize = 2 * LAG_ROUNDS;
 /// A leader is awaited while a block of it at most so many rounds old has arrived.
-const AWAITED_ROUNDS: u64 = 20;
+pub(crate) const AWAITED_ROUNDS: u64 = 20;
 /// Smallest unit of the wait: below it, a wait would only measure the scheduler.
 const WAIT_MIN: Duration = Duration::from_micros(500);
 
@@ -74,7 +77,7 @@ impl Pacing {
     /// Notes that this replica made its block of `round`.
     pub fn on_made(&mut self, now: Time, round: Round) {
         self.made.push_back((round, now));
-        if self.made.len() > 2 * LAG_ROUNDS {
+        if self.made.len() > MADE_MAX {
             self.made.pop_front();
         }
     }
@@ -87,7 +90,9 @@ impl Pacing {
             return;
         }
         *newest = round;
-        let own = self.made.iter().find(|(made, _)| *made == round);
+        // Of a round so old that it is forgotten, the lag is at least that of the oldest one known.
+        let own = self.made.iter().find(|(made, _)| *made >= round);
+        let own = own.filter(|(made, _)| *made == round || self.made.len() == MADE_MAX);
         if let (Some((_, made)), Some(lags)) = (own, self.lags.get_mut(author.index())) {
             lags.push_back(now.since(*made));
             if lags.len() > LAG_ROUNDS {
@@ -127,6 +132,14 @@ impl Pacing {
                 .newest_arrival
                 .get(leader.index())
                 .is_some_and(|newest| newest.plus(AWAITED_ROUNDS) >= round && newest.0 > 0)
+    }
+
+    /// Whether `leader` commonly comes within the wait. For one that does not, the wait is given up at
+    /// once, and counts as one that ran out: so it grows while the order stands still, until it is long
+    /// enough for every correct leader.
+    #[must_use]
+    pub fn may_come(&self, leader: ReplicaId) -> bool {
+        self.median(leader) <= self.wait()
     }
 
     /// How long a round's leaders, and the votes for the last round's, are waited for.
@@ -191,6 +204,41 @@ mod tests {
             }
         }
         assert_eq!(pacing.wait(), Duration::from_millis(80));
+    }
+
+    #[test]
+    fn who_is_later_than_the_wait_is_awaited_only_when_that_has_grown_long_enough() {
+        let mut pacing = pacing();
+        let ms = Duration::from_millis;
+        for round in 1..=LAG_ROUNDS as u64 {
+            let made = Time(round * 1_000_000);
+            pacing.on_made(made, Round(round));
+            for (member, lag) in [(1, ms(2)), (2, ms(3)), (3, ms(11))] {
+                pacing.on_arrival(made.after(lag), ReplicaId(member), Round(round));
+            }
+        }
+        let may_come = |pacing: &Pacing| [1, 2, 3].map(|id| pacing.may_come(ReplicaId(id)));
+        assert_eq!((pacing.wait(), may_come(&pacing)), (ms(6), [true, true, false]));
+        let slot = Slot { round: Round(9), index: 0 };
+        pacing.on_given_up(slot);
+        pacing.on_awaited_slot(slot, SlotEnd::Missed);
+        assert_eq!((pacing.wait(), may_come(&pacing)), (ms(12), [true; 3]));
+    }
+
+    #[test]
+    fn blocks_of_rounds_long_past_are_late_too() {
+        let mut pacing = pacing();
+        let made = |round: u64| Time(round * 1_000);
+        let late = ReplicaId(1);
+        for round in 1..=200 {
+            pacing.on_made(made(round), Round(round));
+            if let Some(old @ 1..) = round.checked_sub(100) {
+                pacing.on_arrival(made(round), late, Round(old));
+            }
+        }
+        assert!(!pacing.may_come(late), "100 rounds of a millisecond late");
+        pacing.on_arrival(made(201), ReplicaId(2), Round(230));
+        assert!(pacing.may_come(ReplicaId(2)), "who is ahead is not late");
     }
 
     #[test]

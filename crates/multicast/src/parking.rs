@@ -36,6 +36,9 @@ pub const FETCH_PATIENCE: Duration = Duration::from_millis(5);
 const FETCH_RETRY: Duration = Duration::from_millis(40);
 /// Doublings of the time between requests.
 const FETCH_DOUBLINGS_MAX: u32 = 5;
+/// So many blocks of an author in a row have to come from itself, in time, after one that had to be
+/// fetched, before [`FETCH_PATIENCE`] is had with it again.
+const DISTRUSTED_BLOCKS: u8 = 32;
 
 /// Blocks that wait, by what they wait for.
 #[derive(Clone, Debug)]
@@ -45,6 +48,8 @@ pub struct Parking {
     parked: BTreeMap<BlockRef, Parked>,
     missing: AllMissing,
     bytes: Vec<usize>,
+    /// By author: for how many of its blocks nobody has patience.
+    distrusted: Vec<u8>,
 }
 
 #[derive(Clone, Debug)]
@@ -65,7 +70,27 @@ impl Parking {
             parked: BTreeMap::new(),
             missing: AllMissing::default(),
             bytes: vec![0; group.size()],
+            distrusted: vec![0; group.size()],
         }
+    }
+
+    /// A block that is new here came from `from`. An author that sends its blocks to few makes those
+    /// wait that build on them: what is missing of it is asked for at once. Nobody else can bring that
+    /// about: it takes a block of its own that somebody else had to show.
+    pub fn on_arrival(&mut self, from: ReplicaId, reference: &BlockRef) {
+        let Some(distrusted) = self.distrusted.get_mut(reference.author.index()) else { return };
+        let is_asked = self.missing.get(reference).is_some_and(|missing| missing.asked > 0);
+        match (is_asked, from == reference.author) {
+            (true, false) => *distrusted = DISTRUSTED_BLOCKS,
+            (false, true) => *distrusted = distrusted.saturating_sub(1),
+            _ => {}
+        }
+    }
+
+    /// How long a missing block of `author` may be on its way.
+    fn patience(&self, author: ReplicaId) -> Duration {
+        let is_distrusted = self.distrusted.get(author.index()).is_some_and(|left| *left > 0);
+        if is_distrusted { Duration::ZERO } else { FETCH_PATIENCE }
     }
 
     /// Whether the block waits already.
@@ -158,7 +183,9 @@ impl Parking {
     }
 
     fn look_for_parents(&mut self, now: Time, reference: &BlockRef, dag: &Dag) {
-        let Some(Parked { block, from, .. }) = self.parked.get(reference).cloned() else { return };
+        let Some(Parked { block, from, is_asked }) = self.parked.get(reference).cloned() else {
+            return;
+        };
         let parents = block.body.parents.iter().filter(|parent| !dag.has(parent));
         // What nobody looks for would never free who waits for it, so whoever waits for the most makes room.
         let new = |missing: &AllMissing| parents.clone().filter(|name| !missing.has(name)).count();
@@ -172,9 +199,23 @@ impl Parking {
             }
         }
         for parent in parents {
-            self.missing.add(*parent, *reference, from, now.after(FETCH_PATIENCE));
+            // What was asked for comes with its chain, from the newest block on.
+            let patience = if is_asked { FETCH_PATIENCE } else { self.patience(parent.author) };
+            self.missing.add(*parent, *reference, from, now.after(patience));
+            if patience.is_zero()
+                && let Some(lacking) = self.lacking_of_chain(parent)
+            {
+                self.missing.ask_another(&lacking, from, now);
+            }
             self.missing.set_here(parent, self.parked.contains_key(parent));
         }
+    }
+
+    /// What `reference` waits for of its author's chain: itself, if it is not here. At most
+    /// [`PARKED_BLOCKS_MAX`] look-ups.
+    fn lacking_of_chain(&self, reference: &BlockRef) -> Option<BlockRef> {
+        let previous = |name: &BlockRef| self.block(name)?.body.previous().copied();
+        std::iter::successors(Some(*reference), previous).find(|name| !self.has(name))
     }
 
     /// References that this group's members may look for at once.

@@ -3,7 +3,8 @@
 //! First to the home replica; without an answer in time to `one_correct` members, then to all, with
 //! growing waits. Every retry is the same signed envelope: replicas execute it once. It attaches
 //! again, so that nothing that was lost before matters. A member that asks for a rest, denies or
-//! disconnects is replaced by the next at once.
+//! disconnects is replaced by the next at once, and so is a home by way of which answers take longer
+//! than by another's; to know that, some envelopes go another way (`paces.rs`).
 
 use ravelin_crypto::Keyring;
 use ravelin_model::limits::ENVELOPE_BYTES_MAX;
@@ -34,10 +35,15 @@ impl Session {
             signature: Signature([0; 64]),
         };
         let envelope = Keyring::sign_envelope(&self.key, envelope);
-        let deadline = now.after(self.peers.wait(0));
-        let mut flight = Flight::new(ticket, purpose, envelope, deadline);
+        let patience = self.peers.wait(0);
+        let mut flight = Flight::new(ticket, purpose, envelope, now.after(patience));
         self.flight_bytes += flight.size;
+        if let Some((tried, sooner)) = self.peers.trial() {
+            flight.deadline = now.after(patience.min(sooner));
+            send(&mut flight, tried, out);
+        }
         send_due_of(&self.peers, &mut flight, out);
+        flight.alone_with = flight.sent.first().map(|first| (*first, now));
         self.flights.insert(first, flight);
     }
 
@@ -69,6 +75,9 @@ impl Session {
         let connected = self.peers.connected_count();
         let mut is_in_vain = false;
         for flight in self.flights.values_mut().filter(|flight| flight.deadline <= now) {
+            if let Some((member, since)) = flight.alone_with {
+                self.peers.on_answered(member, now.since(since)); // or not even then
+            }
             let home = self.peers.usable().next().filter(|home| flight.sent.contains(home));
             if let (0, Some(home)) = (flight.attempt, home) {
                 self.peers.turn_from(home);
@@ -102,6 +111,7 @@ impl Session {
         }
         let Some(flight) = self.flights.get_mut(&first) else { return };
         if flight.sent.remove(&from) {
+            flight.alone_with = None;
             self.peers.hold(now, from, retry_after_ms);
             send_due_of(&self.peers, flight, out);
         }
@@ -194,15 +204,24 @@ fn send_due_of(peers: &Peers, flight: &mut Flight, out: &mut Vec<ClientAction>) 
         if reached >= peers.reach(flight.attempt) {
             break;
         }
-        if flight.sent.insert(replica) {
-            if flight.attempt > 0 {
-                let session = flight.envelope.session;
-                out.push(ClientAction::Send(replica, ClientMessage::Attach { session }));
-            }
-            out.push(ClientAction::Send(replica, ClientMessage::Submit(flight.envelope.clone())));
+        if send(flight, replica, out) {
             reached += 1;
         }
     }
+}
+
+/// Sends one flight to a member, unless this attempt has done so already.
+fn send(flight: &mut Flight, replica: ReplicaId, out: &mut Vec<ClientAction>) -> bool {
+    if !flight.sent.insert(replica) {
+        return false;
+    }
+    flight.alone_with = None;
+    if flight.attempt > 0 {
+        let session = flight.envelope.session;
+        out.push(ClientAction::Send(replica, ClientMessage::Attach { session }));
+    }
+    out.push(ClientAction::Send(replica, ClientMessage::Submit(flight.envelope.clone())));
+    true
 }
 
 /// Canonical bytes of an envelope with these operations.

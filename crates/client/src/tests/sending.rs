@@ -1,5 +1,7 @@
 //! Where envelopes go, and how sessions begin and end.
 
+use std::time::Duration;
+
 use ravelin_model::limits::{ENVELOPE_BYTES_MAX, ENVELOPE_OPERATIONS_MAX};
 use ravelin_model::requests::session::SessionReply;
 use ravelin_model::wire::{ClientMessage, ServerMessage};
@@ -79,6 +81,65 @@ fn a_mute_home_is_left_for_another() {
     let sent = fixture.take_envelopes();
     assert_eq!(sent.len(), 1);
     assert_ne!(sent[0].0, home, "later envelopes do not wait for it again");
+}
+
+/// Submits so many envelopes, each answered after the time that `delay` has for whom it went to.
+fn homes(
+    fixture: &mut Fixture,
+    envelopes: usize,
+    delay: impl Fn(ReplicaId) -> Duration,
+) -> Vec<ReplicaId> {
+    let mut homes = Vec::new();
+    for _ in 0..envelopes {
+        let sequence = fixture.submit(1);
+        let sent = fixture.take_envelopes();
+        let [(to, _)] = sent[..] else { panic!("to one member: {sent:?}") };
+        homes.push(to);
+        let answered = fixture.now.after(delay(to));
+        while fixture.session.next_deadline().is_some_and(|next| next < answered) {
+            fixture.wait();
+        }
+        fixture.now = answered;
+        answer(fixture, sequence);
+        fixture.take_sends();
+    }
+    homes
+}
+
+#[test]
+fn a_home_that_delays_is_left_before_patience_is_over_and_not_taken_again() {
+    let (quick, slow) = (Duration::from_millis(10), PATIENCE * 3 / 4);
+    let mut fixture = Fixture::four().open();
+    let delaying = homes(&mut fixture, 1, |_| quick)[0];
+    let delay = |to| if to == delaying { slow } else { quick };
+    let of_delaying = |tried: &[ReplicaId]| tried.iter().filter(|to| **to == delaying).count();
+    let early = homes(&mut fixture, 16, delay);
+    assert!(early[15] != delaying && of_delaying(&early) <= 8, "{early:?}");
+    let late = homes(&mut fixture, 1000, delay);
+    assert!(of_delaying(&late) <= 5, "{} of 1000", of_delaying(&late));
+}
+
+#[test]
+fn an_envelope_that_tries_another_member_does_not_wait_long() {
+    let quick = Duration::from_millis(10);
+    let mut fixture = Fixture::four().open();
+    let home = homes(&mut fixture, 3, |_| quick)[0];
+    loop {
+        let sequence = fixture.submit(1);
+        let tried = fixture.take_envelopes()[0].0;
+        if tried == home {
+            answer(&mut fixture, sequence);
+            continue;
+        }
+        let begun = fixture.now;
+        fixture.take_events();
+        fixture.wait();
+        assert!(fixture.now.since(begun) < quick * 4, "{:?}", fixture.now.since(begun));
+        let sent = fixture.take_envelopes();
+        assert!(sent.iter().any(|(to, _)| *to == home), "{sent:?}");
+        assert_eq!(fixture.take_events(), [], "nobody is alarmed");
+        break;
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! there. A laggard makes the block of every round in order, without waiting for anything.
 
 use super::*;
+use crate::pacing::AWAITED_ROUNDS;
 use ravelin_model::limits::{BLOCK_BYTES_MAX, BLOCK_VOTES_MAX, HEARTBEAT};
 
 /// Blocks that a laggard makes in one go.
@@ -106,7 +107,8 @@ impl<P: Payload> Ordering<P> {
         if lacking.is_empty() {
             return true;
         }
-        let is_over = now >= since.after(self.pacing.wait());
+        let is_over = now >= since.after(self.pacing.wait())
+            || !lacking.iter().any(|slot| self.may_come(*slot));
         if is_over {
             lacking.into_iter().for_each(|slot| self.pacing.on_given_up(slot));
         }
@@ -128,6 +130,14 @@ impl<P: Payload> Ordering<P> {
         slot.round > Round(0)
             && self.fork_of(leader).is_none()
             && self.pacing.is_awaited(leader, slot.round)
+    }
+
+    /// Whether waiting for an awaited slot promises anything: its leader commonly comes in time, and
+    /// what came of it lately could be used. Who shows blocks and keeps their parents is heard, too.
+    fn may_come(&self, slot: Slot) -> bool {
+        let leader = self.rule.leader(slot);
+        self.pacing.may_come(leader)
+            && self.dag.newest_held(leader).plus(AWAITED_ROUNDS) >= slot.round
     }
 
     /// Nothing to order here, nothing under way, and nobody ahead.

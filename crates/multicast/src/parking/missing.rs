@@ -11,6 +11,8 @@ pub(super) struct Missing {
     pub(super) children: BTreeSet<BlockRef>,
     /// Whoever sent such a block should have it.
     pub(super) ask: ReplicaId,
+    /// Who showed such a block and is or was asked for it.
+    shown_by: BTreeSet<ReplicaId>,
     /// How often it was asked for.
     pub(super) asked: u32,
     next: Time,
@@ -66,10 +68,24 @@ impl AllMissing {
     pub(super) fn add(&mut self, name: BlockRef, child: BlockRef, ask: ReplicaId, first: Time) {
         let missing = self.by_name.entry(name).or_insert_with(|| {
             self.by_time.insert((first, name));
-            Missing { children: BTreeSet::new(), ask, asked: 0, next: first, is_here: false }
+            let (children, shown_by) = (BTreeSet::new(), BTreeSet::from([ask]));
+            Missing { children, ask, shown_by, asked: 0, next: first, is_here: false }
         });
         if missing.children.insert(child) {
             *self.by_waiting.entry(child.author).or_default() += 1;
+        }
+    }
+
+    /// `ask` showed a block that builds on it, so it should have it: if it is not its author and showed
+    /// none before, it is asked at `next`.
+    pub(super) fn ask_another(&mut self, name: &BlockRef, ask: ReplicaId, next: Time) {
+        let Some(missing) = self.by_name.get_mut(name) else { return };
+        if ask != name.author && missing.shown_by.insert(ask) {
+            let before = (missing.next, *name);
+            (missing.ask, missing.asked, missing.next) = (ask, 0, next);
+            if self.by_time.remove(&before) {
+                self.by_time.insert((next, *name));
+            }
         }
     }
 

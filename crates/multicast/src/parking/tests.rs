@@ -22,6 +22,15 @@ fn waiting() -> (Drawing, Dag, Parking) {
     (drawing, dag, parking)
 }
 
+/// Six full rounds; the DAG has two, and the third without `D3`.
+fn six_rounds() -> (Drawing, Dag) {
+    let rounds = (2..=6).map(|round| ["A", "B", "C", "D"].map(|it| format!("{it}{round}:ABCD")));
+    let text = format!("A1 B1 C1 D1 {}", rounds.flatten().collect::<Vec<_>>().join(" "));
+    let drawing = Drawing::new(4, 1, FaultModel::Arbitrary, &text);
+    let dag = view(&drawing, &["A3", "B3", "C3"]);
+    (drawing, dag)
+}
+
 #[test]
 fn missing_parents_are_asked_for_after_a_short_patience() {
     let (drawing, _, mut parking) = waiting();
@@ -34,11 +43,79 @@ fn missing_parents_are_asked_for_after_a_short_patience() {
 }
 
 #[test]
+fn who_sends_its_blocks_to_few_is_not_waited_for_until_it_sent_many_in_time() {
+    let (drawing, dag, mut parking) = waiting();
+    let (d, b2) = (ReplicaId(3), drawing.at("B2"));
+    let pause = |parking: &mut Parking, now: Time| {
+        parking.discard(&drawing.at("A3"));
+        parking.park(now, d, drawing.block("A3").clone(), &dag);
+        parking.next_deadline(ALL).expect("something is missing").since(now)
+    };
+    parking.on_arrival(d, &b2);
+    assert_eq!(pause(&mut parking, NOW), FETCH_PATIENCE, "another may show it before it is asked");
+    parking.due(NOW.after(FETCH_PATIENCE), ALL, NONE);
+    parking.on_arrival(b2.author, &b2);
+    assert_eq!(pause(&mut parking, NOW), FETCH_PATIENCE, "it came from its author, if late");
+    parking.due(NOW.after(FETCH_PATIENCE), ALL, NONE);
+    parking.on_arrival(d, &b2);
+    assert_eq!(pause(&mut parking, NOW), Duration::ZERO, "somebody else had to be asked");
+    let late = NOW.after(FETCH_PATIENCE);
+    parking.due(NOW, ALL, NONE);
+    parking.on_arrival(b2.author, &b2);
+    let in_time = drawing.at("B1");
+    (1..DISTRUSTED_BLOCKS).for_each(|_| parking.on_arrival(in_time.author, &in_time));
+    assert_eq!(pause(&mut parking, late), Duration::ZERO);
+    parking.on_arrival(in_time.author, &in_time);
+    assert_eq!(pause(&mut parking, late), FETCH_PATIENCE);
+}
+
+#[test]
+fn whoever_builds_on_a_block_of_one_who_withholds_is_asked_for_what_is_lacking_of_its_chain() {
+    let (drawing, dag) = six_rounds();
+    let (b, c, d, later) = (ReplicaId(1), ReplicaId(2), ReplicaId(3), NOW.after(FETCH_PATIENCE));
+    let of_d3 = |asked: BTreeMap<ReplicaId, Vec<Chain>>| {
+        let all = asked
+            .into_iter()
+            .flat_map(|(whom, chains)| chains.into_iter().map(move |it| (whom, it)));
+        let of_d3 = all.filter(|(_, chain)| chain.tip == drawing.at("D3"));
+        of_d3.map(|(whom, _)| whom).collect::<Vec<_>>()
+    };
+    for is_distrusted in [false, true] {
+        let mut parking = Parking::new(dag.group(), OWN);
+        if is_distrusted {
+            parking.distrusted[d.index()] = 1;
+        }
+        parking.park(NOW, d, drawing.block("D4").clone(), &dag);
+        assert_eq!(of_d3(parking.due(later, ALL, NONE)), [d], "nobody else is known to have it");
+        parking.park(later, d, drawing.block("D5").clone(), &dag);
+        for (from, block) in [(b, "B6"), (b, "A6"), (c, "C6")] {
+            parking.park(later, from, drawing.block(block).clone(), &dag);
+            let asked = of_d3(parking.due(later, ALL, NONE));
+            let is_first = is_distrusted && block != "A6";
+            assert_eq!(asked, if is_first { vec![from] } else { vec![] }, "{block}, by way of D5");
+        }
+    }
+}
+
+#[test]
+fn what_was_asked_for_comes_with_its_chain_and_is_not_asked_for_again_at_once() {
+    let (drawing, dag) = six_rounds();
+    let mut parking = Parking::new(dag.group(), OWN);
+    parking.distrusted = vec![1; 4];
+    let asked_next = |parking: &Parking, name: &str| {
+        let missing = parking.missing.get(&drawing.at(name)).expect("it is missing");
+        missing.next()
+    };
+    parking.park(NOW, ReplicaId(2), drawing.block("C5").clone(), &dag);
+    assert_eq!(asked_next(&parking, "D4"), NOW, "nobody has patience");
+    parking.due(NOW, ALL, NONE);
+    parking.park(NOW, ReplicaId(2), drawing.block("D4").clone(), &dag);
+    assert_eq!(asked_next(&parking, "D3"), NOW.after(FETCH_PATIENCE), "it is on its way");
+}
+
+#[test]
 fn a_missing_block_is_asked_for_with_what_is_lacking_of_its_authors_chain() {
-    let rounds = (2..=6).map(|round| ["A", "B", "C", "D"].map(|it| format!("{it}{round}:ABCD")));
-    let text = format!("A1 B1 C1 D1 {}", rounds.flatten().collect::<Vec<_>>().join(" "));
-    let drawing = Drawing::new(4, 1, FaultModel::Arbitrary, &text);
-    let dag = view(&drawing, &["A3", "B3", "C3"]);
+    let (drawing, dag) = six_rounds();
     let mut parking = Parking::new(dag.group(), OWN);
     for waiting in ["A4", "A6"] {
         parking.park(NOW, ReplicaId(1), drawing.block(waiting).clone(), &dag);

@@ -5,9 +5,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ravelin_model::ReplicaId;
+use ravelin_multicast::Message;
 
-use crate::intruder::NeverVotes;
-use crate::network::{Cluster, Delays};
+use crate::intruder::{NeverVotes, Rewrite, Wrapped};
+use crate::network::{Cluster, Core, Delays};
 
 /// Keeps requests coming for `span`, and returns how many commits that brought.
 fn commits_in(cluster: &mut Cluster, span: Duration, to: &[u16]) -> u64 {
@@ -111,6 +112,67 @@ fn a_dead_leader_is_not_awaited_for_long() {
     commits_in(&mut cluster, Duration::from_secs(1), &[0, 1, 3]);
     let after = commits_in(&mut cluster, Duration::from_secs(2), &[0, 1, 3]);
     assert!(after * 2 > before, "{before} commits with all, {after} with one dead");
+}
+
+/// So many requests are delivered everywhere, each to one server and after the one before, beside a
+/// server 3 of which nothing comes before these many microseconds, each message after another time, and
+/// to the first `reached` of the others only.
+fn delivered_beside(late: std::ops::Range<u64>, reached: u16) -> u64 {
+    let delays: Delays = Box::new(move |dice, hop| {
+        let near = Duration::from_micros(1_000 + dice.below(200));
+        match hop.from == ReplicaId(3) {
+            true if hop.to.0 >= reached => vec![],
+            true => vec![Duration::from_micros(late.start + dice.below(late.end - late.start))],
+            false => vec![near],
+        }
+    });
+    delivered_one_by_one(Cluster::new(late.end, 4, 1, 2).network(delays).up())
+}
+
+/// So many requests in a second, after one in which the servers get used to each other.
+fn delivered_one_by_one(mut cluster: Cluster) -> u64 {
+    commits_in(&mut cluster, Duration::from_secs(1), &[0, 1, 2]);
+    let (mut delivered, end) = (0, cluster.now.after(Duration::from_secs(1)));
+    while cluster.now < end {
+        let to = u16::try_from(delivered % 3).expect("below 3");
+        cluster.request(to, delivered);
+        cluster.run_until_delivered(Duration::from_secs(10), [delivered]);
+        delivered += 1;
+    }
+    delivered
+}
+
+#[test]
+fn who_delays_everything_or_withholds_its_blocks_takes_little_from_the_others() {
+    let silent = delivered_beside(0..1, 0);
+    for (late, reached) in [
+        (5_000..20_000, 3),
+        (50_000..200_000, 3),
+        (300_000..1_500_000, 3),
+        (1_000..1_200, 1),
+        (1_000..1_200, 2),
+    ] {
+        let beside = delivered_beside(late.clone(), reached);
+        let told =
+            format!("{late:?} us, to {reached}: {beside} requests, {silent} beside a silent one");
+        assert!(beside * 20 > silent * 9, "{told}"); // half of it, and some chance
+    }
+}
+
+#[test]
+fn who_keeps_the_parents_of_its_blocks_is_not_awaited() {
+    let near =
+        || -> Delays { Box::new(|dice, _| vec![Duration::from_micros(1_000 + dice.below(200))]) };
+    let silent = delivered_beside(0..1, 0);
+    let cluster = Cluster::new(1, 4, 1, 2).network(near());
+    let own = ReplicaId(3);
+    let core = Core::new(cluster.start(own.0, 1));
+    let hide: Rewrite = Box::new(move |_, message| match &message {
+        Message::Block(block) if block.body.author == own && block.body.round.0 % 2 == 0 => vec![],
+        _ => vec![message],
+    });
+    let beside = delivered_one_by_one(cluster.intrude(3, Wrapped::boxed(core, own, hide)).up());
+    assert!(beside * 10 > silent * 9, "{beside} requests, {silent} beside a silent one");
 }
 
 #[test]
