@@ -196,7 +196,7 @@ async fn death(customer: &Customer, Patience(patience): Patience) -> Problem {
 /// Servers forgot what a stream still wants.
 fn forgotten(from: Position, oldest: Position) -> Problem {
     let detail = format!("not all changes since position {} are there any more", from.0);
-    let hint = "servers keep the latest changes, and none over a restart: read what is there with \
+    let hint = "servers keep the latest changes, and perhaps none over a restart: read what is there with \
                 GET /v1/kv, then watch from now on";
     Problem::new(Code::Gone, detail, hint).with("oldest", oldest.0.into())
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use ravelin_model::StateBackend as _;
 use ravelin_runtime::store::{DiskState, StoreConfig};
+use rustix::process::{Pid, Signal, kill_process};
 
 /// A running cluster; its processes end with it.
 pub(crate) struct Cluster {
@@ -129,6 +130,15 @@ impl Cluster {
     pub(crate) fn kill(&mut self, id: usize) {
         if let Some(mut child) = self.servers[id].take() {
             child.kill().expect("ours");
+            child.wait().expect("ours");
+        }
+    }
+
+    /// Lets a server stop in good order: what it executed is in its store then, and whoever was killed
+    /// may execute the last of it again.
+    pub(crate) fn stop(&mut self, id: usize) {
+        if let Some(mut child) = self.servers[id].take() {
+            kill_process(Pid::from_child(&child), Signal::TERM).expect("ours");
             child.wait().expect("ours");
         }
     }

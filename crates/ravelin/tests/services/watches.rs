@@ -75,7 +75,7 @@ fn watches_outlive_restarts_and_end_when_nothing_can_come() {
     assert_eq!(watch.change(), "put\tw/1\tafter");
 
     cluster.done(&["kv", "put", "elsewhere", "3"]);
-    (0..4).for_each(|id| cluster.kill(id));
+    (0..4).for_each(|id| cluster.stop(id));
     ends_late.ends(5, "no quorum within 6s: 0 of 4 servers answer");
     (0..4).for_each(|id| cluster.restart(id));
     watch.ends(9, "are forgotten");

@@ -44,8 +44,8 @@ A watch goes on while servers come and go, and says so on stderr. It ends with e
   5    once no quorum could be reached for 5 minutes, or for --timeout (RAVELIN_TIMEOUT)
   8    once the servers halted (fail-safe stop)
   9    once changes that it has yet to print are forgotten: servers keep the latest 4 MiB, and
-       none over a restart; the others carry it on while fewer than f+1 restart at a time. Read
-       what is there with `ravelin kv list`, and watch from now on.
+       perhaps none over a restart; the others carry it on while fewer than f+1 restart at a
+       time. Read what is there with `ravelin kv list`, and watch from now on.
 Whether the cluster still serves is looked at every 5 seconds.";
 
 /// A change as scripts see it.
@@ -161,7 +161,7 @@ fn compacted(from: u64, last: Option<Position>, oldest: Position) -> Error {
         Some(last) => format!("changes after position {} are forgotten", last.0),
     };
     let hint = format!(
-        "servers keep the latest changes, and none over a restart: read what is there with `ravelin \
+        "servers keep the latest changes, and perhaps none over a restart: read what is there with `ravelin \
          kv list`, then watch from now on; they still have those from about position {}",
         oldest.0
     );
