@@ -47,8 +47,11 @@ pub(crate) struct Flight {
     pub(crate) attempt: u32,
     /// When this attempt has failed.
     pub(crate) deadline: Time,
-    /// The only member to which it was sent so far, and when.
-    pub(crate) alone_with: Option<(ReplicaId, Time)>,
+    /// In its first attempt, whom it was sent to first, and when: however it is answered, that is how
+    /// long it took by that way.
+    pub(crate) begun_with: Option<(ReplicaId, Time)>,
+    /// If it was not the home replica: when the first attempt has failed where that member refuses.
+    pub(crate) trial_until: Option<Time>,
     slots: Vec<Slot>,
     /// Slots without a result.
     open: usize,
@@ -96,7 +99,8 @@ impl Flight {
             denials: Tally::default(),
             attempt: 0,
             deadline,
-            alone_with: None,
+            begun_with: None,
+            trial_until: None,
             open: slots.len(),
             slots,
         }
@@ -110,7 +114,7 @@ impl Flight {
     /// Begins the next attempt.
     pub(crate) fn start_over(&mut self, deadline: Time) {
         self.attempt = self.attempt.saturating_add(1);
-        self.alone_with = None;
+        (self.begun_with, self.trial_until) = (None, None);
         self.sent.clear();
         self.denials.clear();
         self.deadline = deadline;
@@ -118,6 +122,7 @@ impl Flight {
 
     /// Forgets what was told before `oldest`, and what members denied before a new epoch began.
     pub(crate) fn begin_epoch(&mut self, oldest: Epoch) {
+        self.begun_with = None; // the change took its time, too
         self.denials.clear();
         for slot in &mut self.slots {
             if let Slot::Voting(votes) = slot {

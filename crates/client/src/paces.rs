@@ -1,9 +1,10 @@
 //! How soon envelopes are answered by way of each member, and when another way is tried.
 //!
-//! **Guarantee:** a member by way of which answers take clearly longer than by another's is found out,
-//! whatever it does as a home: what is compared is when a quorum had answered, which none of them can
-//! feign. Trials go on for ever, ever more rarely by way of those that were slow: so who was slow may
-//! come back, and costs few envelopes a little time if it did not change.
+//! **Guarantee:** a home by way of which answers take clearly longer than by another member's is found
+//! out and left, whatever makes them late: delays, or refusals that come late. What is compared is how
+//! long it took until a quorum had answered, which no member can feign. Trials go on for ever, ever more
+//! rarely by way of those that were slow: so who was slow may come back, and costs few envelopes a little
+//! time if it did not change.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -33,23 +34,30 @@ pub(crate) struct Paces {
     known: BTreeMap<ReplicaId, Pace>,
     /// Envelopes sent so far.
     sent: u64,
+    /// Since which of them the home looks slow.
+    slow_since: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Pace {
     /// A running mean, in which each answer weighs a quarter.
     mean: Duration,
+    latest: Duration,
+    /// How many envelopes had been sent when that was known.
+    known_at: u64,
     samples: u32,
+    trials: u32,
     /// The envelope from which on it is tried next.
     next_trial: u64,
     doublings: u32,
 }
 
 impl Paces {
-    /// An envelope that went to `member` alone was answered after that time, or was not for as long.
+    /// An envelope that went to `member` first was answered after that time, or was not for as long.
     pub(crate) fn record(&mut self, member: ReplicaId, took: Duration, home: ReplicaId) {
         let pace = self.known.entry(member).or_default();
         pace.mean = if pace.samples == 0 { took } else { (pace.mean * 3 + took) / 4 };
+        (pace.latest, pace.known_at) = (took, self.sent);
         pace.samples = pace.samples.saturating_add(1);
         let of_home = self.mean(home);
         let Some(pace) = self.known.get_mut(&member).filter(|_| member != home) else { return };
@@ -67,16 +75,21 @@ impl Paces {
         if !self.sent.is_multiple_of(TRIAL_SPACING) {
             return None;
         }
-        let with_pace = others.map(|other| (self.known.get(&other).copied(), other));
-        let due = with_pace.filter(|(pace, _)| pace.is_none_or(|it| it.next_trial <= self.sent));
-        // One that was tried once comes before those that never were: it is known then.
-        let (_, tried) = due.min_by_key(|(pace, _)| match pace.map_or(0, |pace| pace.samples) {
-            0 => 1,
-            samples if samples < SAMPLES_MIN => 0,
-            _ => 2,
+        let with_pace =
+            others.map(|other| (self.known.get(&other).copied().unwrap_or_default(), other));
+        let due = with_pace.filter(|(pace, _)| pace.next_trial <= self.sent);
+        // First whoever seems better than the home; then who was tried once, before those that never
+        // were: it is known then.
+        let slow_since = self.slow_since.unwrap_or_default();
+        let (_, tried) = due.min_by_key(|(pace, _)| match pace.trials {
+            0 => 2,
+            trials if trials < SAMPLES_MIN => 1,
+            _ if pace.known_at <= slow_since => 0,
+            _ => 3,
         })?;
         let pace = self.known.entry(tried).or_default();
-        if pace.samples >= SAMPLES_MIN - 1 {
+        pace.trials = pace.trials.saturating_add(1);
+        if pace.trials >= SAMPLES_MIN {
             pace.next_trial = self.sent + (TRIAL_PAUSE << pace.doublings);
         }
         Some(tried)
@@ -87,13 +100,36 @@ impl Paces {
         self.mean(home).map(|mean| mean.saturating_mul(SLOW) + TRIAL_GRACE)
     }
 
-    /// Those of `others` for which `home` should be left: they are known, it is slow beside each of
-    /// them, and none of them is slow beside another.
-    pub(crate) fn better_than(&self, home: ReplicaId, others: Vec<ReplicaId>) -> Vec<ReplicaId> {
+    /// Those of `others` for which `home` should be left: it is slow beside each of them, and still was
+    /// when both were used anew; they are tried as soon as it looks slow. What slows all down, or one
+    /// answer alone, moves nobody.
+    pub(crate) fn better_than(
+        &mut self,
+        home: ReplicaId,
+        others: Vec<ReplicaId>,
+    ) -> Vec<ReplicaId> {
         let Some(of_home) = self.mean(home) else { return Vec::new() };
-        let is_better =
-            |other: &ReplicaId| self.mean(*other).is_some_and(|mean| is_slower(of_home, mean));
-        self.quick(others).into_iter().filter(is_better).collect()
+        let latest = |member: &ReplicaId| self.known.get(member).map_or(of_home, |it| it.latest);
+        let of_home = of_home.min(latest(&home));
+        let quick = self.quick(others);
+        let seems_better =
+            |other: &&ReplicaId| self.mean(**other).is_some_and(|mean| is_slower(of_home, mean));
+        let better: Vec<_> = quick.iter().filter(seems_better).copied().collect();
+        if better.is_empty() {
+            self.slow_since = None;
+            return better;
+        }
+        let Some(since) = self.slow_since else {
+            self.slow_since = Some(self.sent);
+            for pace in self.known.values_mut() {
+                pace.next_trial = pace.next_trial.min(self.sent);
+            }
+            return Vec::new();
+        };
+        let is_anew =
+            |member: &ReplicaId| self.known.get(member).is_some_and(|it| it.known_at > since);
+        let is_better = |other: &ReplicaId| is_anew(other) && is_slower(of_home, latest(other));
+        better.into_iter().filter(|other| is_anew(&home) && is_better(other)).collect()
     }
 
     /// `members` without those that are known to be slow beside another of them.
@@ -108,8 +144,10 @@ impl Paces {
 
     /// `home` was left because it was slow.
     pub(crate) fn leave(&mut self, home: ReplicaId) {
+        self.slow_since = None;
         let pace = self.known.entry(home).or_default();
         pace.doublings = (pace.doublings + 1).clamp(PAUSE_DOUBLINGS_LEFT, PAUSE_DOUBLINGS_MAX);
+        pace.trials = pace.trials.max(SAMPLES_MIN); // it is known
         pace.next_trial = self.sent + (TRIAL_PAUSE << pace.doublings);
     }
 
@@ -134,27 +172,36 @@ mod tests {
         Duration::from_millis(ms)
     }
 
-    /// Members that answer after these times; who is tried in so many envelopes.
-    fn tried(paces: &mut Paces, [home, others @ ..]: [u64; 4], envelopes: usize) -> Vec<ReplicaId> {
-        let mut tried = Vec::new();
-        for _ in 0..envelopes {
-            match paces.trial(OTHERS.into_iter()) {
-                Some(other) => {
-                    paces.record(other, ms(others[other.index()]), HOME);
-                    tried.push(other);
-                }
-                None => paces.record(HOME, ms(home), HOME),
-            }
+    /// Sends so many envelopes; `took` says how many milliseconds each takes by way of a member. Who was
+    /// tried, and for whom the home would have been left.
+    fn tried(
+        paces: &mut Paces,
+        envelopes: u64,
+        mut took: impl FnMut(u64, ReplicaId) -> u64,
+    ) -> (Vec<ReplicaId>, Vec<ReplicaId>) {
+        let (mut tried, mut better) = (Vec::new(), Vec::new());
+        for number in 0..envelopes {
+            let other = paces.trial(OTHERS.into_iter());
+            tried.extend(other);
+            let member = other.unwrap_or(HOME);
+            paces.record(member, ms(took(number, member)), HOME);
+            better.extend(paces.better_than(HOME, OTHERS.to_vec()));
         }
-        tried
+        (tried, better)
+    }
+
+    /// The time of each member, the home's last.
+    fn each(times: [u64; 4]) -> impl FnMut(u64, ReplicaId) -> u64 {
+        move |_, member| times[member.index()]
     }
 
     #[test]
     fn all_are_known_soon_and_a_home_that_is_slow_beside_them_has_better_ones() {
         let mut paces = Paces::default();
-        let first = tried(&mut paces, [200, 30, 31, 199], 24);
-        assert_eq!(first, [0, 0, 1, 1, 2, 2].map(ReplicaId), "one after the other");
-        assert_eq!(paces.better_than(HOME, OTHERS.to_vec()), OTHERS[..2]);
+        let (first, better) = tried(&mut paces, 24, each([30, 31, 199, 200]));
+        assert_eq!(first[..2], [OTHERS[0]; 2], "one after the other");
+        assert!(!better.is_empty() && better.iter().all(|it| OTHERS[..2].contains(it)));
+        tried(&mut paces, 24, each([30, 31, 199, 200]));
         assert_eq!(
             paces.quick(vec![OTHERS[2], HOME]),
             [OTHERS[2], HOME],
@@ -165,34 +212,56 @@ mod tests {
     }
 
     #[test]
-    fn noise_moves_nobody() {
-        let mut paces = Paces::default();
-        tried(&mut paces, [3, 2, 1, 2], 24);
-        assert_eq!(paces.better_than(HOME, OTHERS.to_vec()), [], "by two milliseconds");
-        let mut paces = Paces::default();
-        tried(&mut paces, [190, 100, 100, 100], 24);
-        assert_eq!(paces.better_than(HOME, OTHERS.to_vec()), [], "by less than twice as long");
+    fn noise_and_what_slows_down_all_moves_nobody() {
+        let moves = |took: &mut dyn FnMut(u64, ReplicaId) -> u64| {
+            tried(&mut Paces::default(), 4_000, took).1
+        };
+        assert_eq!(moves(&mut each([2, 1, 2, 3])), [], "two milliseconds");
+        assert_eq!(moves(&mut each([100, 100, 100, 190])), [], "less than twice as long");
+        assert_eq!(
+            moves(&mut |number, _| if number < 2_000 { 10 } else { 40 }),
+            [],
+            "all are slow"
+        );
+        assert_eq!(
+            moves(&mut |number, _| if number % 97 == 96 { 80 } else { 10 }),
+            [],
+            "one answer"
+        );
     }
 
     #[test]
     fn who_is_slow_is_tried_ever_more_rarely_and_is_known_when_it_is_quick_again() {
         let mut paces = Paces::default();
-        let early = tried(&mut paces, [20, 20, 20, 900], 1000);
         let of_slow = |tried: &[ReplicaId]| tried.iter().filter(|it| **it == OTHERS[2]).count();
+        let (early, _) = tried(&mut paces, 1_000, each([20, 20, 900, 20]));
         assert!(of_slow(&early) <= 7 && early.len() > 50, "{} of {}", of_slow(&early), early.len());
-        let late = tried(&mut paces, [20, 20, 20, 900], 20_000);
+        let (late, _) = tried(&mut paces, 20_000, each([20, 20, 900, 20]));
         assert!((3..=7).contains(&of_slow(&late)), "{}", of_slow(&late));
-        tried(&mut paces, [20, 20, 20, 20], 60_000);
+        tried(&mut paces, 60_000, each([20, 20, 20, 20]));
         assert_eq!(paces.quick(OTHERS.to_vec()), OTHERS, "it came back");
     }
 
     #[test]
     fn who_was_left_is_not_tried_soon_however_quick_it_was() {
         let mut paces = Paces::default();
-        tried(&mut paces, [20, 20, 20, 20], 200);
+        tried(&mut paces, 200, each([20, 20, 20, 20]));
         paces.leave(OTHERS[1]);
-        let later = tried(&mut paces, [20, 20, 20, 20], 1000);
+        let (later, _) = tried(&mut paces, 1_000, each([20, 20, 20, 20]));
         assert!(!later.contains(&OTHERS[1]) && later.contains(&OTHERS[0]));
-        assert!(tried(&mut paces, [20, 20, 20, 20], 100).contains(&OTHERS[1]));
+        assert!(tried(&mut paces, 100, each([20, 20, 20, 20])).0.contains(&OTHERS[1]));
+    }
+
+    #[test]
+    fn of_who_never_lets_itself_be_measured_few_are_tried() {
+        let mut paces = Paces::default();
+        let mut of_mute = 0;
+        for _ in 0..1_000 {
+            match paces.trial(OTHERS.into_iter()) {
+                Some(other) if other == OTHERS[1] => of_mute += 1,
+                other => paces.record(other.unwrap_or(HOME), ms(20), HOME),
+            }
+        }
+        assert!(of_mute <= 40, "{of_mute} of 1000");
     }
 }

@@ -117,8 +117,8 @@ impl Peers {
         self.first = choice.get(chosen).copied().unwrap_or(self.first);
     }
 
-    /// Takes it that an envelope that only `member` was sent was answered after that time, or was not
-    /// for so long. Another member comes first if the first one turned out to be slow.
+    /// Takes it that an envelope that was sent to `member` first was answered after that time, or was
+    /// not for so long. Another member comes first if the first one turned out to be slow.
     pub(crate) fn on_answered(&mut self, member: ReplicaId, took: Duration) {
         let home = self.first;
         self.paces.record(member, took, home);
@@ -132,6 +132,9 @@ impl Peers {
     /// Who is sent the next envelope instead of the home replica, if anybody, to see how soon it is
     /// answered; and how long to wait for that.
     pub(crate) fn trial(&mut self) -> Option<(ReplicaId, Duration)> {
+        if self.connected.len() < self.group.quorum() {
+            return None;
+        }
         let home = self.usable().next()?;
         let patience = self.paces.trial_patience(home)?;
         let others: Vec<_> = self.usable().skip(1).collect();

@@ -343,7 +343,6 @@ impl<P: Payload> Ordering<P> {
         if self.dag.has(&reference) || self.parking.has(&reference) {
             return;
         }
-        self.parking.on_arrival(from, &reference);
         self.learn_proofs(&block, out);
         let is_second = self.note_forks(&block, out);
         let is_useless = is_second || (from == reference.author && self.forks.has(from));
@@ -354,6 +353,7 @@ impl<P: Payload> Ordering<P> {
         if !is_taken {
             return; // the first of (author, round) counts; others only when referenced
         }
+        self.parking.on_arrival(now, &reference, self.has_parents(&block));
         self.enter_or_park(now, from, block, out);
     }
 

@@ -2,7 +2,7 @@
 //!
 //! **Guarantee:** a correct and timely leader of a round is waited for, and so are the votes that
 //! its certificates need; a dead one costs one wait and is then no longer awaited, and one that is
-//! commonly later than the wait costs none. Early delays or
+//! later than the wait in most rounds costs none. Early delays or
 //! faked fast round trips cannot switch the waiting off: while the order stands still, the wait
 //! doubles with each slot for which it ran out and which was not committed directly.
 //!
@@ -28,7 +28,7 @@ const LAG_ROUNDS: usize = 20;
 /// Own blocks of which is remembered when they were made.
 const MADE_MAX: usize = 2 * LAG_ROUNDS;
 /// A leader is awaited while a block of it at most so many rounds old has arrived.
-pub(crate) const AWAITED_ROUNDS: u64 = 20;
+const AWAITED_ROUNDS: u64 = 20;
 /// Smallest unit of the wait: below it, a wait would only measure the scheduler.
 const WAIT_MIN: Duration = Duration::from_micros(500);
 
@@ -134,12 +134,15 @@ impl Pacing {
                 .is_some_and(|newest| newest.plus(AWAITED_ROUNDS) >= round && newest.0 > 0)
     }
 
-    /// Whether `leader` commonly comes within the wait. For one that does not, the wait is given up at
-    /// once, and counts as one that ran out: so it grows while the order stands still, until it is long
-    /// enough for every correct leader.
+    /// Whether waiting for `leader` promises anything: its blocks commonly come within the wait, and the
+    /// last of it that could be `used` is not long past. For one of whom nothing is to be hoped the wait
+    /// is given up at once, and counts as one that ran out: so it grows while the order stands still,
+    /// and once it is as long as it gets, everybody is waited for.
     #[must_use]
-    pub fn may_come(&self, leader: ReplicaId) -> bool {
-        self.median(leader) <= self.wait()
+    pub fn may_come(&self, leader: ReplicaId, used: Round, round: Round) -> bool {
+        let wait = self.wait();
+        let is_used = used.plus(AWAITED_ROUNDS) >= round;
+        (self.median(leader) <= wait && is_used) || wait >= LEADER_WAIT_MAX
     }
 
     /// How long a round's leaders, and the votes for the last round's, are waited for.
@@ -217,12 +220,29 @@ mod tests {
                 pacing.on_arrival(made.after(lag), ReplicaId(member), Round(round));
             }
         }
-        let may_come = |pacing: &Pacing| [1, 2, 3].map(|id| pacing.may_come(ReplicaId(id)));
+        let may_come = |pacing: &Pacing| {
+            [1, 2, 3].map(|id| pacing.may_come(ReplicaId(id), Round(20), Round(20)))
+        };
         assert_eq!((pacing.wait(), may_come(&pacing)), (ms(6), [true, true, false]));
         let slot = Slot { round: Round(9), index: 0 };
         pacing.on_given_up(slot);
         pacing.on_awaited_slot(slot, SlotEnd::Missed);
         assert_eq!((pacing.wait(), may_come(&pacing)), (ms(12), [true; 3]));
+        let quick = ReplicaId(1);
+        assert!(pacing.may_come(quick, Round(20), Round(40)));
+        assert!(
+            !pacing.may_come(quick, Round(20), Round(41)),
+            "nothing of it could be used lately"
+        );
+        for number in 10..30 {
+            let slot = Slot { round: Round(number), index: 0 };
+            pacing.on_given_up(slot);
+            pacing.on_awaited_slot(slot, SlotEnd::Missed);
+        }
+        assert!(
+            pacing.may_come(quick, Round(20), Round(100)),
+            "when waits are as long as they get"
+        );
     }
 
     #[test]
@@ -236,9 +256,10 @@ mod tests {
                 pacing.on_arrival(made(round), late, Round(old));
             }
         }
-        assert!(!pacing.may_come(late), "100 rounds of a millisecond late");
+        let may_come = |pacing: &Pacing, id| pacing.may_come(id, Round(200), Round(200));
+        assert!(!may_come(&pacing, late), "100 rounds of a millisecond late");
         pacing.on_arrival(made(201), ReplicaId(2), Round(230));
-        assert!(pacing.may_come(ReplicaId(2)), "who is ahead is not late");
+        assert!(may_come(&pacing, ReplicaId(2)), "who is ahead is not late");
     }
 
     #[test]

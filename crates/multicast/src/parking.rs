@@ -36,9 +36,10 @@ pub const FETCH_PATIENCE: Duration = Duration::from_millis(5);
 const FETCH_RETRY: Duration = Duration::from_millis(40);
 /// Doublings of the time between requests.
 const FETCH_DOUBLINGS_MAX: u32 = 5;
-/// So many blocks of an author in a row have to come from itself, in time, after one that had to be
-/// fetched, before [`FETCH_PATIENCE`] is had with it again.
-const DISTRUSTED_BLOCKS: u8 = 32;
+/// What a block that nothing waited for takes from the time for which its author made others wait.
+const HELD_UP_LESS: Duration = Duration::from_micros(500);
+/// The most of that time that is remembered: after it, 22 blocks in time bring the patience back.
+const HELD_UP_MAX: Duration = Duration::from_millis(16);
 
 /// Blocks that wait, by what they wait for.
 #[derive(Clone, Debug)]
@@ -48,8 +49,8 @@ pub struct Parking {
     parked: BTreeMap<BlockRef, Parked>,
     missing: AllMissing,
     bytes: Vec<usize>,
-    /// By author: for how many of its blocks nobody has patience.
-    distrusted: Vec<u8>,
+    /// By author: for how long others' blocks waited for its own lately.
+    held_up: Vec<Duration>,
 }
 
 #[derive(Clone, Debug)]
@@ -70,27 +71,26 @@ impl Parking {
             parked: BTreeMap::new(),
             missing: AllMissing::default(),
             bytes: vec![0; group.size()],
-            distrusted: vec![0; group.size()],
+            held_up: vec![Duration::ZERO; group.size()],
         }
     }
 
-    /// A block that is new here came from `from`. An author that sends its blocks to few makes those
-    /// wait that build on them: what is missing of it is asked for at once. Nobody else can bring that
-    /// about: it takes a block of its own that somebody else had to show.
-    pub fn on_arrival(&mut self, from: ReplicaId, reference: &BlockRef) {
-        let Some(distrusted) = self.distrusted.get_mut(reference.author.index()) else { return };
-        let is_asked = self.missing.get(reference).is_some_and(|missing| missing.asked > 0);
-        match (is_asked, from == reference.author) {
-            (true, false) => *distrusted = DISTRUSTED_BLOCKS,
-            (false, true) => *distrusted = distrusted.saturating_sub(1),
-            _ => {}
-        }
+    /// A block that is new here has come; `is_complete`: its parents are here. An author that sends its blocks to few,
+    /// or to some of them late, makes those wait that build on them: beyond [`FETCH_PATIENCE`] in all,
+    /// what is missing of it is asked for at once, until its blocks come in time again.
+    pub fn on_arrival(&mut self, now: Time, reference: &BlockRef, is_complete: bool) {
+        let Some(held_up) = self.held_up.get_mut(reference.author.index()) else { return };
+        *held_up = match self.missing.get(reference) {
+            Some(missing) => (*held_up + now.since(missing.since())).min(HELD_UP_MAX),
+            None if is_complete => held_up.saturating_sub(HELD_UP_LESS),
+            None => return,
+        };
     }
 
     /// How long a missing block of `author` may be on its way.
     fn patience(&self, author: ReplicaId) -> Duration {
-        let is_distrusted = self.distrusted.get(author.index()).is_some_and(|left| *left > 0);
-        if is_distrusted { Duration::ZERO } else { FETCH_PATIENCE }
+        let held_up = self.held_up.get(author.index()).copied().unwrap_or_default();
+        if held_up > FETCH_PATIENCE { Duration::ZERO } else { FETCH_PATIENCE }
     }
 
     /// Whether the block waits already.
@@ -183,9 +183,9 @@ impl Parking {
     }
 
     fn look_for_parents(&mut self, now: Time, reference: &BlockRef, dag: &Dag) {
-        let Some(Parked { block, from, is_asked }) = self.parked.get(reference).cloned() else {
-            return;
-        };
+        let Some(Parked { block, from, .. }) = self.parked.get(reference).cloned() else { return };
+        let is_asked = self.missing.get(reference).is_some_and(|missing| missing.asked > 0);
+        let most = self.group.one_correct();
         let parents = block.body.parents.iter().filter(|parent| !dag.has(parent));
         // What nobody looks for would never free who waits for it, so whoever waits for the most makes room.
         let new = |missing: &AllMissing| parents.clone().filter(|name| !missing.has(name)).count();
@@ -201,11 +201,11 @@ impl Parking {
         for parent in parents {
             // What was asked for comes with its chain, from the newest block on.
             let patience = if is_asked { FETCH_PATIENCE } else { self.patience(parent.author) };
-            self.missing.add(*parent, *reference, from, now.after(patience));
+            self.missing.add(now, *parent, *reference, (from, patience));
             if patience.is_zero()
                 && let Some(lacking) = self.lacking_of_chain(parent)
             {
-                self.missing.ask_another(&lacking, from, now);
+                self.missing.ask_another(now, &lacking, from, (FETCH_PATIENCE, most));
             }
             self.missing.set_here(parent, self.parked.contains_key(parent));
         }
@@ -301,24 +301,20 @@ impl Parking {
         until: Round,
         held: &dyn Fn(ReplicaId) -> Option<Round>,
     ) -> BTreeMap<ReplicaId, Vec<Chain>> {
-        if self.missing.by_time().next().is_none_or(|(earliest, _)| earliest > now) {
-            return BTreeMap::new();
-        }
-        let mut due = Vec::new();
-        let mut waited_for: BTreeMap<ReplicaId, Round> = BTreeMap::new();
-        for (reference, missing) in self.missing.until(until) {
-            let earlier = waited_for.insert(reference.author, reference.round);
-            if missing.next() > now || missing.is_here() {
-                continue;
-            }
-            let before = reference.round.minus(1);
-            let after = match held(reference.author) {
+        let due = self.missing.by_time().take_while(|(next, _)| *next <= now);
+        let due = due.map(|(_, name)| *name).filter(|name| name.round <= until);
+        let chain = |tip: BlockRef| {
+            let before = tip.round.minus(1);
+            let earlier = self.missing.before(&tip).map(|name| name.round).unwrap_or_default();
+            let after = match held(tip.author) {
                 _ if mutants::is_active("chains_fetched_block_by_block") => before,
-                Some(held) => held.max(earlier.unwrap_or_default()).min(before),
-                None => before.minus(self.waiting_on_chain(reference)),
+                Some(held) => held.max(earlier).min(before),
+                None => before.minus(self.waiting_on_chain(&tip)),
             };
-            due.push(Chain { tip: *reference, after });
-        }
+            Chain { tip, after }
+        };
+        let mut due: Vec<Chain> = due.map(chain).collect();
+        due.sort_unstable_by_key(|chain| chain.tip);
         let mut requests: BTreeMap<ReplicaId, Vec<Chain>> = BTreeMap::new();
         for chain in due {
             if let Some(whom) = self.ask(now, &chain.tip)
@@ -340,7 +336,7 @@ impl Parking {
         let doublings =
             (turn / u32::try_from(self.group.size()).unwrap_or(1)).min(FETCH_DOUBLINGS_MAX);
         let next = now.after(FETCH_RETRY * (1 << doublings));
-        self.missing.on_asked(reference, turn.saturating_add(1) % 1024, next);
+        self.missing.on_asked(now, reference, turn.saturating_add(1) % 1024, next);
         Some(whom)
     }
 

@@ -171,7 +171,7 @@ impl Session {
     fn finish(&mut self, now: Time, first: Sequence, out: &mut Vec<ClientAction>) {
         let Some(flight) = self.land(first) else { return };
         let (ticket, purpose) = (flight.ticket, flight.purpose);
-        if let Some((member, since)) = flight.alone_with {
+        if let Some((member, since)) = flight.begun_with {
             self.peers.on_answered(member, now.since(since));
         }
         let results = flight.into_results();

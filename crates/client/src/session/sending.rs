@@ -39,11 +39,12 @@ impl Session {
         let mut flight = Flight::new(ticket, purpose, envelope, now.after(patience));
         self.flight_bytes += flight.size;
         if let Some((tried, sooner)) = self.peers.trial() {
-            flight.deadline = now.after(patience.min(sooner));
             send(&mut flight, tried, out);
+            flight.trial_until = Some(flight.deadline);
+            flight.deadline = now.after(patience.min(sooner));
         }
         send_due_of(&self.peers, &mut flight, out);
-        flight.alone_with = flight.sent.first().map(|first| (*first, now));
+        flight.begun_with = flight.sent.first().map(|first| (*first, now));
         self.flights.insert(first, flight);
     }
 
@@ -74,18 +75,24 @@ impl Session {
         let (quorum, size) = (self.group().quorum(), self.group().size());
         let connected = self.peers.connected_count();
         let mut is_in_vain = false;
+        let mut late: BTreeMap<ReplicaId, Duration> = BTreeMap::new();
         for flight in self.flights.values_mut().filter(|flight| flight.deadline <= now) {
-            if let Some((member, since)) = flight.alone_with {
-                self.peers.on_answered(member, now.since(since)); // or not even then
+            let (home, begun_with) = (self.peers.usable().next(), flight.begun_with);
+            if let Some((member, since)) = begun_with {
+                late.entry(member).or_insert_with(|| now.since(since));
             }
-            let home = self.peers.usable().next().filter(|home| flight.sent.contains(home));
-            if let (0, Some(home)) = (flight.attempt, home) {
+            if let (0, None, Some(home)) = (flight.attempt, flight.trial_until, home)
+                && flight.sent.contains(&home)
+            {
                 self.peers.turn_from(home);
             }
             let reached_all = self.peers.reach(flight.attempt) >= size;
             is_in_vain |= reached_all || connected < quorum;
             let wait = self.peers.wait(flight.attempt.saturating_add(1));
             flight.start_over(now.after(wait));
+        }
+        for (member, waited) in late {
+            self.peers.on_answered(member, waited); // or not even then
         }
         self.send_due(out);
         if is_in_vain {
@@ -111,7 +118,6 @@ impl Session {
         }
         let Some(flight) = self.flights.get_mut(&first) else { return };
         if flight.sent.remove(&from) {
-            flight.alone_with = None;
             self.peers.hold(now, from, retry_after_ms);
             send_due_of(&self.peers, flight, out);
         }
@@ -215,7 +221,9 @@ fn send(flight: &mut Flight, replica: ReplicaId, out: &mut Vec<ClientAction>) ->
     if !flight.sent.insert(replica) {
         return false;
     }
-    flight.alone_with = None;
+    if let Some(until) = flight.trial_until {
+        flight.deadline = until; // whom it was to try is gone or refused
+    }
     if flight.attempt > 0 {
         let session = flight.envelope.session;
         out.push(ClientAction::Send(replica, ClientMessage::Attach { session }));

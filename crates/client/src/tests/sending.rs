@@ -113,8 +113,8 @@ fn a_home_that_delays_is_left_before_patience_is_over_and_not_taken_again() {
     let delaying = homes(&mut fixture, 1, |_| quick)[0];
     let delay = |to| if to == delaying { slow } else { quick };
     let of_delaying = |tried: &[ReplicaId]| tried.iter().filter(|to| **to == delaying).count();
-    let early = homes(&mut fixture, 16, delay);
-    assert!(early[15] != delaying && of_delaying(&early) <= 8, "{early:?}");
+    let early = homes(&mut fixture, 20, delay);
+    assert!(early[19] != delaying && of_delaying(&early) <= 12, "{early:?}");
     let late = homes(&mut fixture, 1000, delay);
     assert!(of_delaying(&late) <= 5, "{} of 1000", of_delaying(&late));
 }
@@ -124,21 +124,97 @@ fn an_envelope_that_tries_another_member_does_not_wait_long() {
     let quick = Duration::from_millis(10);
     let mut fixture = Fixture::four().open();
     let home = homes(&mut fixture, 3, |_| quick)[0];
-    loop {
+    let (tried, _) = trying(&mut fixture, home);
+    let begun = fixture.now;
+    fixture.wait();
+    assert!(fixture.now.since(begun) < quick * 4, "{:?}", fixture.now.since(begun));
+    let sent = fixture.take_envelopes();
+    assert!(sent.iter().any(|(to, _)| *to == home) && home != tried, "{sent:?}");
+    assert_eq!(fixture.take_events(), [], "nobody is alarmed");
+}
+
+/// Submits envelopes until one goes to another than the home; its operation's number.
+fn trying(fixture: &mut Fixture, home: ReplicaId) -> (ReplicaId, u64) {
+    let sent = (0..8).find_map(|_| {
         let sequence = fixture.submit(1);
-        let tried = fixture.take_envelopes()[0].0;
-        if tried == home {
-            answer(&mut fixture, sequence);
-            continue;
+        let to = fixture.take_envelopes()[0].0;
+        if to == home {
+            answer(fixture, sequence);
         }
+        (to != home).then_some((to, sequence))
+    });
+    fixture.take_events();
+    sent.expect("one of eight")
+}
+
+/// What a member may do instead of having an envelope ordered, as late as it likes.
+fn refusals() -> [fn(u64) -> Option<ServerMessage>; 3] {
+    [
+        |first| Some(denied(first, Refusal::Halted)),
+        |first| {
+            let first = Sequence(first);
+            Some(ServerMessage::Busy { session: SESSION, first, retry_after_ms: 1 })
+        },
+        |_| None, // the connection breaks
+    ]
+}
+
+fn refuse(fixture: &mut Fixture, member: ReplicaId, refusal: Option<ServerMessage>) {
+    match refusal {
+        Some(refusal) => fixture.tell(member.index(), refusal),
+        None => {
+            fixture.act(|session, now, out| session.on_disconnected(now, member, out));
+            fixture.act(|session, now, out| session.on_connected(now, member, out));
+        }
+    }
+}
+
+#[test]
+fn who_is_tried_and_refuses_late_takes_no_time_from_the_home() {
+    let quick = Duration::from_millis(10);
+    for refusal in refusals() {
+        let mut fixture = Fixture::four().open();
+        let home = homes(&mut fixture, 3, |_| quick)[0];
+        let (tried, sequence) = trying(&mut fixture, home);
         let begun = fixture.now;
-        fixture.take_events();
-        fixture.wait();
-        assert!(fixture.now.since(begun) < quick * 4, "{:?}", fixture.now.since(begun));
-        let sent = fixture.take_envelopes();
-        assert!(sent.iter().any(|(to, _)| *to == home), "{sent:?}");
-        assert_eq!(fixture.take_events(), [], "nobody is alarmed");
-        break;
+        fixture.now = begun.after(quick * 5 / 2);
+        refuse(&mut fixture, tried, refusal(sequence));
+        assert!(fixture.take_envelopes().iter().any(|(to, _)| *to == home), "at once");
+        while fixture.take_envelopes().is_empty() {
+            fixture.wait();
+        }
+        assert!(fixture.now.since(begun) >= PATIENCE, "the home has its time");
+        answer(&mut fixture, sequence);
+        fixture.take_sends();
+        assert_eq!(homes(&mut fixture, 2, |_| quick), [home; 2], "it stays");
+    }
+}
+
+#[test]
+fn a_home_that_refuses_late_is_left() {
+    let (quick, late) = (Duration::from_millis(10), PATIENCE * 9 / 10);
+    for refusal in refusals() {
+        let mut fixture = Fixture::four().open();
+        let refusing = homes(&mut fixture, 1, |_| quick)[0];
+        homes(&mut fixture, 40, |_| quick);
+        let mut of_refusing = 0;
+        for _ in 0..200 {
+            let sequence = fixture.submit(1);
+            let to = fixture.take_envelopes()[0].0;
+            if to == refusing {
+                of_refusing += 1;
+                let until = fixture.now.after(late);
+                while fixture.session.next_deadline().is_some_and(|next| next < until) {
+                    fixture.wait();
+                }
+                fixture.now = until;
+                refuse(&mut fixture, refusing, refusal(sequence));
+            }
+            fixture.now = fixture.now.after(quick);
+            answer(&mut fixture, sequence);
+            fixture.take_sends();
+        }
+        assert!(of_refusing < 20, "{of_refusing} of 200");
     }
 }
 

@@ -4,7 +4,6 @@
 //! there. A laggard makes the block of every round in order, without waiting for anything.
 
 use super::*;
-use crate::pacing::AWAITED_ROUNDS;
 use ravelin_model::limits::{BLOCK_BYTES_MAX, BLOCK_VOTES_MAX, HEARTBEAT};
 
 /// Blocks that a laggard makes in one go.
@@ -132,12 +131,11 @@ impl<P: Payload> Ordering<P> {
             && self.pacing.is_awaited(leader, slot.round)
     }
 
-    /// Whether waiting for an awaited slot promises anything: its leader commonly comes in time, and
-    /// what came of it lately could be used. Who shows blocks and keeps their parents is heard, too.
+    /// Whether waiting for an awaited slot promises anything. Who shows blocks and keeps their parents is
+    /// heard, too, and nothing of it can be used.
     fn may_come(&self, slot: Slot) -> bool {
         let leader = self.rule.leader(slot);
-        self.pacing.may_come(leader)
-            && self.dag.newest_held(leader).plus(AWAITED_ROUNDS) >= slot.round
+        self.pacing.may_come(leader, self.dag.newest_held(leader), slot.round)
     }
 
     /// Nothing to order here, nothing under way, and nobody ahead.

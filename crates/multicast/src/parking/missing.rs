@@ -1,6 +1,7 @@
 //! What waiting blocks refer to, and when each of it is asked for next.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use ravelin_model::{BlockRef, ReplicaId, Round, Time};
 
@@ -13,21 +14,24 @@ pub(super) struct Missing {
     pub(super) ask: ReplicaId,
     /// Who showed such a block and is or was asked for it.
     shown_by: BTreeSet<ReplicaId>,
+    /// Since when it is missing.
+    since: Time,
+    /// When it was last asked for.
+    asked_at: Time,
     /// How often it was asked for.
     pub(super) asked: u32,
     next: Time,
-    /// It came and waits itself, so nobody is asked for it.
-    is_here: bool,
 }
 
 impl Missing {
     /// When it is asked for next.
+    #[cfg(test)]
     pub(super) fn next(&self) -> Time {
         self.next
     }
 
-    pub(super) fn is_here(&self) -> bool {
-        self.is_here
+    pub(super) fn since(&self) -> Time {
+        self.since
     }
 }
 
@@ -37,6 +41,7 @@ impl Missing {
 pub(super) struct AllMissing {
     by_name: BTreeMap<BlockRef, Missing>,
     by_time: BTreeSet<(Time, BlockRef)>,
+    by_author: BTreeSet<(ReplicaId, BlockRef)>,
     /// How much the waiting blocks of each author wait for; of one that several wait for each counts.
     by_waiting: BTreeMap<ReplicaId, usize>,
 }
@@ -54,9 +59,10 @@ impl AllMissing {
         self.by_name.get(name)
     }
 
-    /// All of rounds up to `until`, in the order of their names.
-    pub(super) fn until(&self, until: Round) -> impl Iterator<Item = (&BlockRef, &Missing)> {
-        self.by_name.iter().take_while(move |(name, _)| name.round <= until)
+    /// What is missing of its author's chain before `name`: the newest of it.
+    pub(super) fn before(&self, name: &BlockRef) -> Option<BlockRef> {
+        let (author, first) = (name.author, BlockRef { round: Round(0), ..*name });
+        self.by_author.range((author, first)..(author, *name)).next_back().map(|(_, name)| *name)
     }
 
     /// What did not come yet, by the time when it is asked for next.
@@ -64,28 +70,47 @@ impl AllMissing {
         self.by_time.iter().map(|(next, name)| (*next, name))
     }
 
-    /// `child` refers to `name`: who sent that, `ask`, is asked first, after `first`.
-    pub(super) fn add(&mut self, name: BlockRef, child: BlockRef, ask: ReplicaId, first: Time) {
+    /// `child` refers to `name`: who sent that, `ask`, is asked first, after `patience`.
+    pub(super) fn add(
+        &mut self,
+        now: Time,
+        name: BlockRef,
+        child: BlockRef,
+        (ask, patience): (ReplicaId, Duration),
+    ) {
         let missing = self.by_name.entry(name).or_insert_with(|| {
-            self.by_time.insert((first, name));
+            let next = now.after(patience);
+            self.by_time.insert((next, name));
+            self.by_author.insert((name.author, name));
             let (children, shown_by) = (BTreeSet::new(), BTreeSet::from([ask]));
-            Missing { children, ask, shown_by, asked: 0, next: first, is_here: false }
+            let (since, asked_at, asked) = (now, now, 0);
+            Missing { children, ask, shown_by, since, asked_at, asked, next }
         });
         if missing.children.insert(child) {
             *self.by_waiting.entry(child.author).or_default() += 1;
         }
     }
 
-    /// `ask` showed a block that builds on it, so it should have it: if it is not its author and showed
-    /// none before, it is asked at `next`.
-    pub(super) fn ask_another(&mut self, name: &BlockRef, ask: ReplicaId, next: Time) {
+    /// `ask` showed a block that builds on it, so it should have it: if it is not its author, and fewer
+    /// than `most` others showed one before, it is asked. At once if only the author was so far; else
+    /// when whoever was asked last had `patience`, so that it does not come from many at the same time.
+    pub(super) fn ask_another(
+        &mut self,
+        now: Time,
+        name: &BlockRef,
+        ask: ReplicaId,
+        (patience, most): (Duration, usize),
+    ) {
         let Some(missing) = self.by_name.get_mut(name) else { return };
-        if ask != name.author && missing.shown_by.insert(ask) {
-            let before = (missing.next, *name);
-            (missing.ask, missing.asked, missing.next) = (ask, 0, next);
-            if self.by_time.remove(&before) {
-                self.by_time.insert((next, *name));
-            }
+        let others = missing.shown_by.iter().filter(|member| **member != name.author).count();
+        if ask == name.author || others >= most || !missing.shown_by.insert(ask) {
+            return;
+        }
+        let next = if others == 0 { now } else { now.max(missing.asked_at.after(patience)) };
+        let before = (missing.next, *name);
+        (missing.ask, missing.asked, missing.next) = (ask, 0, next);
+        if self.by_time.remove(&before) {
+            self.by_time.insert((next, *name));
         }
     }
 
@@ -106,8 +131,7 @@ impl AllMissing {
 
     /// It came, and waits itself; or was dropped, and is asked for again.
     pub(super) fn set_here(&mut self, name: &BlockRef, is_here: bool) {
-        let Some(missing) = self.by_name.get_mut(name) else { return };
-        missing.is_here = is_here;
+        let Some(missing) = self.by_name.get(name) else { return };
         let at = (missing.next, *name);
         if is_here {
             self.by_time.remove(&at)
@@ -117,8 +141,9 @@ impl AllMissing {
     }
 
     /// It was asked for, and is again at `next`.
-    pub(super) fn on_asked(&mut self, name: &BlockRef, asked: u32, next: Time) {
+    pub(super) fn on_asked(&mut self, now: Time, name: &BlockRef, asked: u32, next: Time) {
         let Some(missing) = self.by_name.get_mut(name) else { return };
+        missing.asked_at = now;
         if self.by_time.remove(&(missing.next, *name)) {
             self.by_time.insert((next, *name));
         }
@@ -140,13 +165,15 @@ impl AllMissing {
     pub(super) fn remove(&mut self, name: &BlockRef) -> Option<Missing> {
         let missing = self.by_name.remove(name)?;
         self.by_time.remove(&(missing.next, *name));
+        self.by_author.remove(&(name.author, *name));
         missing.children.iter().for_each(|child| self.waits_no_more(child.author));
         Some(missing)
     }
 
     /// Forgets all of rounds up to `horizon`.
     pub(super) fn forget(&mut self, horizon: Round) {
-        let old: Vec<BlockRef> = self.until(horizon).map(|(name, _)| *name).collect();
+        let names = self.by_name.keys().copied();
+        let old: Vec<BlockRef> = names.take_while(|name| name.round <= horizon).collect();
         for name in old {
             self.remove(&name);
         }

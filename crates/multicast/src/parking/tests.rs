@@ -43,30 +43,27 @@ fn missing_parents_are_asked_for_after_a_short_patience() {
 }
 
 #[test]
-fn who_sends_its_blocks_to_few_is_not_waited_for_until_it_sent_many_in_time() {
-    let (drawing, dag, mut parking) = waiting();
-    let (d, b2) = (ReplicaId(3), drawing.at("B2"));
-    let pause = |parking: &mut Parking, now: Time| {
-        parking.discard(&drawing.at("A3"));
-        parking.park(now, d, drawing.block("A3").clone(), &dag);
-        parking.next_deadline(ALL).expect("something is missing").since(now)
-    };
-    parking.on_arrival(d, &b2);
-    assert_eq!(pause(&mut parking, NOW), FETCH_PATIENCE, "another may show it before it is asked");
-    parking.due(NOW.after(FETCH_PATIENCE), ALL, NONE);
-    parking.on_arrival(b2.author, &b2);
-    assert_eq!(pause(&mut parking, NOW), FETCH_PATIENCE, "it came from its author, if late");
-    parking.due(NOW.after(FETCH_PATIENCE), ALL, NONE);
-    parking.on_arrival(d, &b2);
-    assert_eq!(pause(&mut parking, NOW), Duration::ZERO, "somebody else had to be asked");
-    let late = NOW.after(FETCH_PATIENCE);
-    parking.due(NOW, ALL, NONE);
-    parking.on_arrival(b2.author, &b2);
-    let in_time = drawing.at("B1");
-    (1..DISTRUSTED_BLOCKS).for_each(|_| parking.on_arrival(in_time.author, &in_time));
-    assert_eq!(pause(&mut parking, late), Duration::ZERO);
-    parking.on_arrival(in_time.author, &in_time);
-    assert_eq!(pause(&mut parking, late), FETCH_PATIENCE);
+fn who_makes_others_wait_is_not_waited_for_until_many_of_its_blocks_came_in_time() {
+    let (drawing, dag) = six_rounds();
+    let (mut parking, d) = (Parking::new(dag.group(), OWN), ReplicaId(3));
+    let wait = FETCH_PATIENCE * 3 / 5;
+    parking.park(NOW, d, drawing.block("A4").clone(), &dag);
+    parking.on_arrival(NOW.after(wait), &drawing.at("D3"), true);
+    assert_eq!(parking.patience(d), FETCH_PATIENCE, "once");
+    parking.on_arrival(NOW.after(wait), &drawing.at("D3"), true);
+    assert_eq!(parking.patience(d), Duration::ZERO, "again and again, whoever brought it");
+    assert_eq!(parking.patience(ReplicaId(1)), FETCH_PATIENCE, "the others are not to blame");
+    for _ in 0..100 {
+        parking.on_arrival(NOW.after(wait), &drawing.at("D3"), true);
+    }
+    let enough = (HELD_UP_MAX - FETCH_PATIENCE).as_micros() / HELD_UP_LESS.as_micros();
+    for _ in 0..enough {
+        assert_eq!(parking.patience(d), Duration::ZERO);
+        parking.on_arrival(NOW, &drawing.at("D6"), false);
+        assert_eq!(parking.patience(d), Duration::ZERO, "it is of no use yet");
+        parking.on_arrival(NOW, &drawing.at("D6"), true); // nothing waits for it
+    }
+    assert_eq!(parking.patience(d), FETCH_PATIENCE);
 }
 
 #[test]
@@ -83,17 +80,20 @@ fn whoever_builds_on_a_block_of_one_who_withholds_is_asked_for_what_is_lacking_o
     for is_distrusted in [false, true] {
         let mut parking = Parking::new(dag.group(), OWN);
         if is_distrusted {
-            parking.distrusted[d.index()] = 1;
+            parking.held_up[d.index()] = HELD_UP_MAX;
         }
         parking.park(NOW, d, drawing.block("D4").clone(), &dag);
         assert_eq!(of_d3(parking.due(later, ALL, NONE)), [d], "nobody else is known to have it");
         parking.park(later, d, drawing.block("D5").clone(), &dag);
-        for (from, block) in [(b, "B6"), (b, "A6"), (c, "C6")] {
-            parking.park(later, from, drawing.block(block).clone(), &dag);
-            let asked = of_d3(parking.due(later, ALL, NONE));
-            let is_first = is_distrusted && block != "A6";
-            assert_eq!(asked, if is_first { vec![from] } else { vec![] }, "{block}, by way of D5");
-        }
+        let mut show = |now, from, block| {
+            parking.park(now, from, drawing.block(block).clone(), &dag);
+            of_d3(parking.due(now, ALL, NONE))
+        };
+        let asked = |from| if is_distrusted { vec![from] } else { vec![] };
+        assert_eq!(show(later, b, "B6"), asked(b), "by way of D5");
+        assert_eq!(show(later, b, "A6"), [], "it was");
+        assert_eq!(show(later, c, "C6"), [], "it may come of the other");
+        assert_eq!(of_d3(parking.due(later.after(FETCH_PATIENCE), ALL, NONE)), asked(c));
     }
 }
 
@@ -101,7 +101,7 @@ fn whoever_builds_on_a_block_of_one_who_withholds_is_asked_for_what_is_lacking_o
 fn what_was_asked_for_comes_with_its_chain_and_is_not_asked_for_again_at_once() {
     let (drawing, dag) = six_rounds();
     let mut parking = Parking::new(dag.group(), OWN);
-    parking.distrusted = vec![1; 4];
+    parking.held_up = vec![HELD_UP_MAX; 4];
     let asked_next = |parking: &Parking, name: &str| {
         let missing = parking.missing.get(&drawing.at(name)).expect("it is missing");
         missing.next()
@@ -143,7 +143,7 @@ fn of_a_forked_chain_as_much_more_is_asked_for_as_waits_already() {
     let (_, dag, _) = waiting();
     let mut parking = Parking::new(dag.group(), OWN);
     let another = BlockRef { author: ReplicaId(1), ..names[89] };
-    parking.missing.add(names[89], another, ReplicaId(1), NOW);
+    parking.missing.add(NOW, names[89], another, (ReplicaId(1), Duration::ZERO));
     let mut now = NOW;
     let mut rounds = vec![];
     let mut lowest = 90;
@@ -156,7 +156,7 @@ fn of_a_forked_chain_as_much_more_is_asked_for_as_waits_already() {
         // All of it comes, and each block waits for the one before it.
         for round in (after.0.max(1) + 1..=tip.round.0).rev() {
             let (block, parent) = (names[round as usize - 1], names[round as usize - 2]);
-            parking.missing.add(parent, block, ReplicaId(1), now);
+            parking.missing.add(now, parent, block, (ReplicaId(1), Duration::ZERO));
         }
         lowest = after.0.max(1);
     }
