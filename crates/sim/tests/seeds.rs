@@ -5,7 +5,7 @@ use ravelin_sim::runner::{Report, replay, run_seeds};
 use ravelin_sim::{FaultClass, Mode, Options, Settings, intruder};
 
 /// Seeds of each mode: a build without optimisation is ten times slower.
-const SEEDS: u64 = if cfg!(debug_assertions) { 8 } else { 60 };
+const SEEDS: u64 = if cfg!(debug_assertions) { 4 } else { 60 };
 
 fn clean(report: &Report) {
     if let Some(failure) = report.violations.first() {
@@ -39,7 +39,7 @@ fn the_same_seed_gives_the_same_run() {
 
 #[test]
 fn every_intruder_acts_and_is_survived() {
-    let seeds = if cfg!(debug_assertions) { 2 } else { 6 };
+    let seeds = if cfg!(debug_assertions) { 1 } else { 6 };
     for known in intruder::all() {
         let mut acts = 0;
         // Some must meet with an occasion: more seeds for those.
