@@ -3,6 +3,8 @@
 //! **Guarantee:** what a client of this front end does to its connection (sends slowly, takes
 //! slowly, sends too much, goes away) costs the others nothing but its share of the limits.
 
+pub mod observed;
+
 mod answer;
 mod auth;
 mod body;
@@ -22,24 +24,29 @@ mod watch;
 mod tests;
 
 use std::io::{self, Write as _};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use ravelin_runtime::transport::crowd::{Crowd, Ticket};
+use ravelin_runtime::transport::site;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch as flag};
+use tokio::sync::{Notify, watch as flag};
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
+use self::observed::Observer;
 use self::service::respond;
 use self::stall::Stalling;
 use crate::gateway::Gateway;
 use crate::limits::{
-    CONNECTIONS_MAX, HANDSHAKE_WAIT_MAX, HEAD_BYTES_MAX, HEAD_FIELDS_MAX, HEAD_WAIT_MAX,
-    STOP_WAIT_MAX,
+    CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX, HANDSHAKE_WAIT_MAX, HEAD_BYTES_MAX,
+    HEAD_FIELDS_MAX, HEAD_WAIT_MAX, STOP_WAIT_MAX,
 };
 use crate::tls::Certificate;
 
@@ -49,7 +56,11 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\n\
     content-length: 0\r\nconnection: close\r\n\r\n";
 
-/// Serves on `listener` until `stop` ends; then requests under way have a moment to end.
+/// Serves on `listener` until `stop` ends; then requests under way have a moment to end. `observer` is
+/// told of each answer.
+///
+/// When all connections are taken, an address that has fewer than another gets one of that: the oldest
+/// is closed.
 ///
 /// # Errors
 /// None of a connection; they concern that connection only.
@@ -57,24 +68,35 @@ pub async fn serve(
     gateway: Arc<Gateway>,
     listener: TcpListener,
     certificate: Option<Certificate>,
+    observer: Option<Observer>,
     stop: impl Future<Output = ()>,
 ) {
     let acceptor = certificate.map(Certificate::acceptor);
-    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let crowd = Crowd::new(CONNECTIONS_MAX);
+    let mut connections = JoinSet::new();
     let (stopping, stopped) = flag::channel(false);
     let accepting = async {
         loop {
-            let Ok((stream, _)) = listener.accept().await else {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                Some(_) = connections.join_next() => continue,
+            };
+            let Ok((stream, address)) = accepted else {
                 sleep(ACCEPT_PAUSE).await;
                 continue;
             };
-            match Arc::clone(&room).try_acquire_owned() {
-                Ok(permit) => {
-                    let (gateway, stopped) = (Arc::clone(&gateway), stopped.clone());
-                    tokio::spawn(take(gateway, stream, acceptor.clone(), (permit, stopped)));
-                }
-                Err(_) => refuse(stream),
-            }
+            let address = address.ip().to_canonical();
+            let Some(place) = Place::ask(&crowd, address) else {
+                refuse(stream);
+                continue;
+            };
+            let caller = Caller {
+                gateway: Arc::clone(&gateway),
+                address,
+                observer: observer.clone(),
+                stopped: stopped.clone(),
+            };
+            connections.spawn(take(caller, stream, acceptor.clone(), place));
         }
     };
     tokio::select! {
@@ -84,8 +106,34 @@ pub async fn serve(
     drop(listener);
     stopping.send_replace(true);
     gateway.stop();
-    let all = u32::try_from(CONNECTIONS_MAX).unwrap_or(u32::MAX);
-    let _ = timeout(STOP_WAIT_MAX, room.acquire_many(all)).await; // those who linger are cut off
+    let all = async { while connections.join_next().await.is_some() {} };
+    let _ = timeout(STOP_WAIT_MAX, all).await; // those who linger are cut off
+}
+
+/// A connection's place among all.
+struct Place {
+    _ticket: Ticket<IpAddr>,
+    /// It must be given up.
+    leave: Arc<Notify>,
+}
+
+impl Place {
+    fn ask(crowd: &Crowd<IpAddr>, address: IpAddr) -> Option<Self> {
+        let is_near = address.is_loopback();
+        let most = if is_near { CONNECTIONS_MAX } else { CONNECTIONS_PER_ADDRESS_MAX };
+        let leave = Arc::new(Notify::new());
+        let ticket = crowd.ask_in(site(address), most, Arc::clone(&leave)).ok()?;
+        Some(Self { _ticket: ticket, leave })
+    }
+}
+
+/// Who is at the other end of a connection, and whom that concerns.
+#[derive(Clone)]
+struct Caller {
+    gateway: Arc<Gateway>,
+    address: IpAddr,
+    observer: Option<Observer>,
+    stopped: flag::Receiver<bool>,
 }
 
 /// Says that there is no room, as far as that fits what the system buffers.
@@ -96,30 +144,27 @@ fn refuse(stream: TcpStream) {
 }
 
 /// Serves one connection, from its handshake to its end.
-async fn take(
-    gateway: Arc<Gateway>,
-    stream: TcpStream,
-    acceptor: Option<TlsAcceptor>,
-    (permit, stopped): (OwnedSemaphorePermit, flag::Receiver<bool>),
-) {
+async fn take(caller: Caller, stream: TcpStream, acceptor: Option<TlsAcceptor>, place: Place) {
     let _ = stream.set_nodelay(true); // slower without it, no more
-    match acceptor {
-        None => converse(gateway, stream, stopped).await,
-        Some(acceptor) => {
-            if let Ok(Ok(stream)) = timeout(HANDSHAKE_WAIT_MAX, acceptor.accept(stream)).await {
-                converse(gateway, stream, stopped).await;
+    let conversation = async {
+        match acceptor {
+            None => converse(caller, stream).await,
+            Some(acceptor) => {
+                if let Ok(Ok(stream)) = timeout(HANDSHAKE_WAIT_MAX, acceptor.accept(stream)).await {
+                    converse(caller, stream).await;
+                }
             }
         }
+    };
+    tokio::select! {
+        () = conversation => {}
+        () = place.leave.notified() => {}
     }
-    drop(permit);
 }
 
-async fn converse(
-    gateway: Arc<Gateway>,
-    stream: impl AsyncRead + AsyncWrite + Unpin,
-    mut stopped: flag::Receiver<bool>,
-) {
-    let service = service_fn(move |request| respond(Arc::clone(&gateway), request));
+async fn converse(caller: Caller, stream: impl AsyncRead + AsyncWrite + Unpin) {
+    let mut stopped = caller.stopped.clone();
+    let service = service_fn(move |request| respond(caller.clone(), request));
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())

@@ -11,6 +11,8 @@ pub const WATCH_QUEUE_BYTES_MAX: usize = 8 << 20;
 pub const TOKENS_MAX: usize = 256;
 /// Connections of HTTP clients at once.
 pub const CONNECTIONS_MAX: usize = 512;
+/// Of them, from one address (of IPv6, one /64); from this host as many as there may be.
+pub const CONNECTIONS_PER_ADDRESS_MAX: usize = 128;
 /// Bytes of a request's line and header.
 pub const HEAD_BYTES_MAX: usize = 16 << 10;
 /// Fields of a request's header.

@@ -33,11 +33,11 @@
 pub mod ask;
 pub mod clients;
 pub mod connect;
+pub mod crowd;
 pub mod peers;
 
 mod accept;
 mod counters;
-mod crowd;
 mod frame;
 mod identity;
 mod outbox;
@@ -55,7 +55,7 @@ use ravelin_model::limits::{
     CLIENT_MESSAGE_BYTES_MAX, PEER_MESSAGE_BYTES_MAX, SERVER_MESSAGE_BYTES_MAX,
 };
 
-pub use accept::{HANDSHAKES_PER_SECOND_MAX, HandshakeLimits};
+pub use accept::{HANDSHAKES_PER_SECOND_MAX, HandshakeLimits, site};
 pub use counters::{Counter, Counters};
 pub use frame::Received;
 pub use identity::TransportKey;

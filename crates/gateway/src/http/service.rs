@@ -5,14 +5,16 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 
+use super::Caller;
 use super::answer::Answer;
 use super::body::Body;
+use super::observed::Answered;
 use super::request::{Asked, JSON};
 use super::routes::{self, Match, Operation};
 use super::status::GatewayShape;
@@ -32,16 +34,24 @@ pub(crate) const SHARED: &str = "shared-gateway";
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Patience(pub(crate) Duration);
 
-/// Answers one request.
+/// Answers one request, and tells of it.
 pub(crate) async fn respond(
-    gateway: Arc<Gateway>,
+    caller: Caller,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
-    let answer = match route(&gateway, request).await {
-        Ok(answer) => answer,
-        Err(problem) => problem.into(),
-    };
-    let mut response = answer.response();
+    let (gateway, begun, mut token) = (&caller.gateway, Instant::now(), None);
+    let observed = caller.observer.clone().map(|observer| {
+        let (method, path) = (request.method().to_string(), request.uri().to_string());
+        (observer, method, path)
+    });
+    let routed = route(gateway, request, &mut token).await;
+    let code = routed.as_ref().err().map(|problem| problem.code().name());
+    let mut response = routed.unwrap_or_else(Answer::from).response();
+    if let Some((observer, method, path)) = observed {
+        let (status, bytes) = (response.status().as_u16(), response.body().size_hint().exact());
+        let (address, took) = (caller.address, begun.elapsed());
+        observer(Answered { address, token, method, path, status, code, bytes, took });
+    }
     let headers = response.headers_mut();
     if gateway.is_shared() {
         headers.insert("ravelin-trust", HeaderValue::from_static(SHARED));
@@ -53,7 +63,12 @@ pub(crate) async fn respond(
     Ok(response)
 }
 
-async fn route(gateway: &Arc<Gateway>, request: Request<Incoming>) -> Result<Answer, Problem> {
+/// `token`: the name of the one that was shown, once that is known.
+async fn route(
+    gateway: &Arc<Gateway>,
+    request: Request<Incoming>,
+    token: &mut Option<String>,
+) -> Result<Answer, Problem> {
     let (parts, body) = request.into_parts();
     let path = parts.uri.path().to_owned();
     let (operation, parameter) = match routes::find(&parts.method, &path) {
@@ -76,6 +91,7 @@ async fn route(gateway: &Arc<Gateway>, request: Request<Incoming>) -> Result<Ans
         _ => {}
     }
     let (name, customer) = customer(gateway, &parts.headers)?;
+    *token = Some(name.clone());
     let _room = Arc::clone(&customer.requests).try_acquire_owned().map_err(|_| {
         let detail = format!("{REQUESTS_PER_TOKEN_MAX} requests of this token are under way");
         Problem::new(Code::Busy, detail, "wait for some of them")

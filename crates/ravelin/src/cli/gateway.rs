@@ -1,5 +1,6 @@
 //! `ravelin gateway`: front ends on the client's side, for those who cannot vote themselves.
 
+mod access_log;
 mod http;
 mod token;
 

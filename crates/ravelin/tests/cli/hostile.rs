@@ -96,7 +96,7 @@ const SOUND: &[(&str, &str, &str)] = &[
         "gateway http",
         "--tokens=<tokens.toml",
         "--listen=127.0.0.1:1 | --tls-cert=<plan.toml | --tls-key=<admin.key --tls-cert=plan.toml \
-         | --insecure-plaintext",
+         | --insecure-plaintext | --access-log=>new",
     ),
     ("gateway token add", "bob --tokens=^new --key=<admin.key", ""),
     ("gateway token list", "--tokens=<tokens.toml", ""),

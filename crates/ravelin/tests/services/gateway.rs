@@ -1,5 +1,6 @@
 //! `ravelin gateway http` against a real cluster, asked by somebody who speaks HTTP only.
 
+mod access;
 mod document;
 mod faults;
 mod hostile;

@@ -134,8 +134,9 @@ struct Arrival {
     place: Ticket<IpAddr>,
 }
 
-/// The part of an address that costs something to have.
-pub(super) fn site(address: IpAddr) -> IpAddr {
+/// The part of an address that costs something to have: of IPv6, the first half.
+#[must_use]
+pub fn site(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) if !address.is_loopback() => {
             IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)))

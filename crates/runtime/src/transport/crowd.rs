@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 /// Places shared by groups, which are told apart by `G`: an address, or a key.
-pub(super) struct Crowd<G: Ord + Copy> {
+pub struct Crowd<G: Ord + Copy> {
     places_max: usize,
     inside: Arc<Mutex<Inside<G>>>,
 }
@@ -29,21 +29,23 @@ struct Entry {
 }
 
 /// One place, given back on drop.
-pub(super) struct Ticket<G: Ord + Copy> {
+pub struct Ticket<G: Ord + Copy> {
     inside: Arc<Mutex<Inside<G>>>,
     group: G,
     number: u64,
 }
 
 impl<G: Ord + Copy> Crowd<G> {
-    pub(super) fn new(places_max: usize) -> Self {
+    /// `places_max` places, at least one; all are free.
+    #[must_use]
+    pub fn new(places_max: usize) -> Self {
         let inside = Inside { groups: BTreeMap::new(), count: 0, entered: 0 };
         Self { places_max: places_max.max(1), inside: Arc::new(Mutex::new(inside)) }
     }
 
     /// Always lets in: at the group's maximum its own oldest leaves, and when all places are taken
     /// the oldest of the group that holds the most. Who must leave is notified by its `leave`.
-    pub(super) fn push_in(&self, group: G, group_max: usize, leave: Arc<Notify>) -> Ticket<G> {
+    pub fn push_in(&self, group: G, group_max: usize, leave: Arc<Notify>) -> Ticket<G> {
         let mut inside = lock(&self.inside);
         while inside.size(&group) >= group_max.max(1) {
             inside.dismiss_oldest(&group);
@@ -60,7 +62,7 @@ impl<G: Ord + Copy> Crowd<G> {
     ///
     /// # Errors
     /// [`Full`].
-    pub(super) fn ask_in(
+    pub fn ask_in(
         &self,
         group: G,
         group_max: usize,
@@ -97,7 +99,7 @@ impl<G: Ord + Copy> Crowd<G> {
 
 /// Why there is no place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Full {
+pub enum Full {
     /// The group has all that it may have.
     Group,
     /// All are taken, and nobody holds more than the newcomer would.

@@ -19,6 +19,7 @@ use ravelin_runtime::transport::TransportKey;
 use serde::Serialize;
 
 use super::Invocation;
+use super::access_log::AccessLog;
 use crate::client_command::Interruption;
 use crate::client_settings::ClientSettings;
 use crate::evidence_file::EvidenceFile;
@@ -48,7 +49,11 @@ them and act as they: run one on each user's host. One that listens beyond its h
 several tokens says that it is a trusted node: here, in each response (Ravelin-Trust) and in
 /v1/status. Beyond its host it wants TLS, unless --insecure-plaintext says that something else
 protects the way. --timeout bounds each request at the cluster; without a quorum it is answered
-with 503 after that. The token file may change while the gateway runs.";
+with 503 after that. The token file may change while the gateway runs.
+
+--access-log adds to FILE, and never holds up a request; lines that the disk does not take in time
+are counted. Keys and names of tokens are in it, values and tokens are not. To rotate it, copy and
+truncate it (logrotate: copytruncate).";
 
 /// Arguments of `gateway http`.
 #[derive(Args)]
@@ -66,6 +71,9 @@ pub(crate) struct Http {
     /// The private key of the first certificate, in PEM
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
+    /// Add a line of JSON for each answer to this file: who asked for what, and what came of it
+    #[arg(long, value_name = "FILE")]
+    access_log: Option<PathBuf>,
     /// Serve beyond this host without TLS: whoever is on the way reads tokens and answers
     #[arg(long, conflicts_with = "tls_cert")]
     insecure_plaintext: bool,
@@ -97,6 +105,7 @@ pub(super) fn serve(invocation: &Invocation, arguments: &Http) -> Result<()> {
     let certificate = certificate(arguments)?;
     let watched = Watched::read(&arguments.tokens)?;
     let settings = ClientSettings::load(invocation)?;
+    let access_log = arguments.access_log.as_deref().map(AccessLog::open).transpose()?;
     let evidence = settings.evidence.as_deref().map(EvidenceFile::at).transpose()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime
@@ -121,9 +130,14 @@ pub(super) fn serve(invocation: &Invocation, arguments: &Http) -> Result<()> {
             tokio::select! {
                 _ = interruption.next() => {}
                 () = keep_watch(invocation.output, &gateway, watched, evidence) => {}
+                () = tell_of(invocation.output, access_log.as_ref()) => {}
             }
         };
-        http::serve(Arc::clone(&gateway), listener, certificate, stop).await;
+        let observer = access_log.as_ref().map(AccessLog::observer);
+        http::serve(Arc::clone(&gateway), listener, certificate, observer, stop).await;
+        if let Some(log) = access_log {
+            log.close();
+        }
         invocation.output.note("stopped in good order");
         Ok(())
     })
@@ -181,6 +195,22 @@ fn warn_if_shared(output: Output, gateway: &Gateway) {
              whoever controls it can lie to them and act as they. It says so in each response \
              (Ravelin-Trust: shared-gateway) and in /v1/status.",
         );
+    }
+}
+
+/// Says when lines of the access log are lost, and why. Never ends.
+async fn tell_of(output: Output, log: Option<&AccessLog>) {
+    let Some(log) = log else { return std::future::pending().await };
+    let mut told = 0;
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        let lost = log.lost();
+        if lost > told {
+            let why =
+                log.failure().unwrap_or_else(|| "the disk is slower than the requests".into());
+            output.note(format_args!("{lost} lines of the access log are lost: {why}"));
+            told = lost;
+        }
     }
 }
 

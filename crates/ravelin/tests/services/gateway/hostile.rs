@@ -2,6 +2,7 @@
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use super::http::{Asker, Response};
@@ -143,12 +144,24 @@ fn crowds(asker: &Asker<'_>, other: &Asker<'_>) {
     let turned_away = raw(asker, b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n");
     let is_refused = turned_away.is_empty() || turned_away.starts_with("HTTP/1.1 503 ");
     assert!(is_refused, "{turned_away}");
+    elsewhere(asker);
     drop(idle);
     let until = Instant::now() + Duration::from_secs(20);
     while !raw(asker, b"GET /livez HTTP/1.0\r\n\r\n").contains("alive") {
         assert!(Instant::now() < until, "there is no room any more");
     }
     serves(other);
+}
+
+/// All connections are one address's: another one gets its share of them.
+fn elsewhere(asker: &Asker<'_>) {
+    let mut curl = Command::new("curl");
+    curl.args(["-sS", "--max-time", "10", "--interface", "127.0.0.2"]);
+    let Ok(run) = curl.arg(format!("http://{}/livez", asker.address)).output() else {
+        let _ = writeln!(std::io::stderr(), "SKIPPED: no other address is tried, without curl");
+        return;
+    };
+    assert_eq!(String::from_utf8_lossy(&run.stdout), "alive", "{run:?}");
 }
 
 /// The status of an answer that goes on.
