@@ -93,6 +93,22 @@ fn one_that_never_votes_stops_nothing_whoever_is_far_from_whom() {
 }
 
 #[test]
+fn one_that_never_votes_stops_nothing_where_each_thinks_another_late() {
+    // To 0, 2 is late, to 1 it is 0, to 2 it is 1: each leader is given up by somebody whose vote is
+    // needed, until waits have grown.
+    for late in [6, 8, 12, 18, 40] {
+        let delays: Delays = Box::new(move |_, hop| {
+            let is_late = (hop.to.0 + 2) % 3 == hop.from.0;
+            vec![Duration::from_millis(if is_late { late } else { 1 })]
+        });
+        let (mut cluster, _) = never_votes(late, delays);
+        commits_in(&mut cluster, Duration::from_secs(2), &[0, 1, 2]);
+        let commits = commits_in(&mut cluster, Duration::from_secs(3), &[0, 1, 2]);
+        assert!(commits >= 15, "{commits} commits, {late} ms late; {}", cluster.describe());
+    }
+}
+
+#[test]
 fn a_slow_leader_costs_its_own_slots_only() {
     let delays: Delays = Box::new(|dice, hop| {
         let slow = if hop.from == ReplicaId(2) { 60_000 } else { 4_000 };
