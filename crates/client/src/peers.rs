@@ -11,7 +11,7 @@ use rand_chacha::rand_core::{RngCore as _, SeedableRng as _};
 use ravelin_model::{Group, ReplicaId, Time};
 
 use crate::limits::{BACKOFF_MAX, BUSY_HOLD_MAX};
-use crate::paces::Paces;
+use crate::paces::{Number, Paces};
 
 /// Who can be sent to, in which order, and how long to wait for them.
 #[derive(Debug)]
@@ -101,7 +101,7 @@ impl Peers {
     /// Lets another member come first, if `replica` came first. A connected one that is not known to be
     /// slow, if there is one; any of them, so that those who leave one member do not all go to the same.
     pub(crate) fn turn_from(&mut self, replica: ReplicaId) {
-        if self.first != replica {
+        if self.first != replica && self.home() != replica {
             return;
         }
         let others: Vec<ReplicaId> = self.group.members().filter(|it| *it != replica).collect();
@@ -115,30 +115,35 @@ impl Peers {
     fn turn_to_one_of(&mut self, choice: &[ReplicaId]) {
         let chosen = self.generator.next_u32() as usize % choice.len().max(1);
         self.first = choice.get(chosen).copied().unwrap_or(self.first);
+        self.paces.begin_home();
     }
 
-    /// Takes it that an envelope that was sent to `member` first was answered after that time, or was
-    /// not for so long. Another member comes first if the first one turned out to be slow.
-    pub(crate) fn on_answered(&mut self, member: ReplicaId, took: Duration) {
-        let home = self.first;
-        self.paces.record(member, took, home);
-        let better = self.paces.better_than(home, self.usable().collect());
+    /// Who is sent envelopes first: the one that comes first, or the next that can be sent to.
+    fn home(&self) -> ReplicaId {
+        self.usable().next().unwrap_or(self.first)
+    }
+
+    /// Takes it that the envelope of that number, which was sent to `member` first, was answered after
+    /// that time, or was not for so long. Another member comes first if the home turned out to be slow.
+    pub(crate) fn on_answered(&mut self, number: Number, member: ReplicaId, took: Duration) {
+        let home = self.home();
+        self.paces.record(number, member, took, home);
+        let others = self.usable().filter(|other| *other != home).collect();
+        let better = self.paces.better_than(home, others);
         if !better.is_empty() {
             self.paces.leave(home);
             self.turn_to_one_of(&better);
         }
     }
 
-    /// Who is sent the next envelope instead of the home replica, if anybody, to see how soon it is
-    /// answered; and how long to wait for that.
-    pub(crate) fn trial(&mut self) -> Option<(ReplicaId, Duration)> {
-        if self.connected.len() < self.group.quorum() {
-            return None;
-        }
-        let home = self.usable().next()?;
-        let patience = self.paces.trial_patience(home)?;
-        let others: Vec<_> = self.usable().skip(1).collect();
-        Some((self.paces.trial(others.into_iter())?, patience))
+    /// The number of the next envelope; and who is sent it instead of the home replica, if anybody, to see
+    /// how soon it is answered, with how long to wait for that.
+    pub(crate) fn launch(&mut self) -> (Number, Option<(ReplicaId, Duration)>) {
+        let patience = self.paces.trial_patience(self.home());
+        let may_try = patience.is_some() && self.connected.len() >= self.group.quorum();
+        let others: Vec<_> = if may_try { self.usable().skip(1).collect() } else { Vec::new() };
+        let (number, tried) = self.paces.launch(others.into_iter());
+        (number, tried.zip(patience))
     }
 
     /// How many members an attempt should reach: the home replica, then enough that one is correct,

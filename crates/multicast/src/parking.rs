@@ -14,7 +14,7 @@ use ravelin_model::{Block, BlockRef, Chain, Group, ReplicaId, Round, Time, mutan
 
 use crate::{Dag, validity};
 
-use missing::AllMissing;
+use missing::{AllMissing, Missing};
 
 mod missing;
 
@@ -36,6 +36,8 @@ pub const FETCH_PATIENCE: Duration = Duration::from_millis(5);
 const FETCH_RETRY: Duration = Duration::from_millis(40);
 /// Doublings of the time between requests.
 const FETCH_DOUBLINGS_MAX: u32 = 5;
+/// Blocks overtake their parents by as much without anybody being to blame.
+const OVERTAKEN_MAX: Duration = Duration::from_millis(1);
 /// What a block that nothing waited for takes from the time for which its author made others wait.
 const HELD_UP_LESS: Duration = Duration::from_micros(500);
 /// The most of that time that is remembered: after it, 22 blocks in time bring the patience back.
@@ -81,7 +83,10 @@ impl Parking {
     pub fn on_arrival(&mut self, now: Time, reference: &BlockRef, is_complete: bool) {
         let Some(held_up) = self.held_up.get_mut(reference.author.index()) else { return };
         *held_up = match self.missing.get(reference) {
-            Some(missing) => (*held_up + now.since(missing.since())).min(HELD_UP_MAX),
+            Some(missing) => {
+                let waited = now.since(missing.since()).saturating_sub(OVERTAKEN_MAX);
+                (*held_up + waited).min(HELD_UP_MAX)
+            }
             None if is_complete => held_up.saturating_sub(HELD_UP_LESS),
             None => return,
         };
@@ -184,7 +189,7 @@ impl Parking {
 
     fn look_for_parents(&mut self, now: Time, reference: &BlockRef, dag: &Dag) {
         let Some(Parked { block, from, .. }) = self.parked.get(reference).cloned() else { return };
-        let is_asked = self.missing.get(reference).is_some_and(|missing| missing.asked > 0);
+        let is_asked = self.missing.get(reference).is_some_and(Missing::is_asked);
         let most = self.group.one_correct();
         let parents = block.body.parents.iter().filter(|parent| !dag.has(parent));
         // What nobody looks for would never free who waits for it, so whoever waits for the most makes room.
@@ -199,9 +204,13 @@ impl Parking {
             }
         }
         for parent in parents {
-            // What was asked for comes with its chain, from the newest block on.
+            // What was asked for comes with its chain, from the newest block on; and what else it builds on
+            // is not looked for deeper and deeper in no time.
             let patience = if is_asked { FETCH_PATIENCE } else { self.patience(parent.author) };
             self.missing.add(now, *parent, *reference, (from, patience));
+            if is_asked && parent.author == reference.author {
+                self.missing.expect(parent);
+            }
             if patience.is_zero()
                 && let Some(lacking) = self.lacking_of_chain(parent)
             {

@@ -18,6 +18,8 @@ pub(super) struct Missing {
     since: Time,
     /// When it was last asked for.
     asked_at: Time,
+    /// A block of its author that builds on it was asked for, and so with it all that is lacking between.
+    is_coming: bool,
     /// How often it was asked for.
     pub(super) asked: u32,
     next: Time,
@@ -28,6 +30,11 @@ impl Missing {
     #[cfg(test)]
     pub(super) fn next(&self) -> Time {
         self.next
+    }
+
+    /// Whether it is on its way here, asked for by itself or with what builds on it.
+    pub(super) fn is_asked(&self) -> bool {
+        self.asked > 0 || self.is_coming
     }
 
     pub(super) fn since(&self) -> Time {
@@ -83,11 +90,18 @@ impl AllMissing {
             self.by_time.insert((next, name));
             self.by_author.insert((name.author, name));
             let (children, shown_by) = (BTreeSet::new(), BTreeSet::from([ask]));
-            let (since, asked_at, asked) = (now, now, 0);
-            Missing { children, ask, shown_by, since, asked_at, asked, next }
+            let (since, asked_at, asked, is_coming) = (now, now, 0, false);
+            Missing { children, ask, shown_by, since, asked_at, is_coming, asked, next }
         });
         if missing.children.insert(child) {
             *self.by_waiting.entry(child.author).or_default() += 1;
+        }
+    }
+
+    /// It is to come with what builds on it.
+    pub(super) fn expect(&mut self, name: &BlockRef) {
+        if let Some(missing) = self.by_name.get_mut(name) {
+            missing.is_coming = true;
         }
     }
 

@@ -46,8 +46,11 @@ fn missing_parents_are_asked_for_after_a_short_patience() {
 fn who_makes_others_wait_is_not_waited_for_until_many_of_its_blocks_came_in_time() {
     let (drawing, dag) = six_rounds();
     let (mut parking, d) = (Parking::new(dag.group(), OWN), ReplicaId(3));
-    let wait = FETCH_PATIENCE * 3 / 5;
+    let wait = OVERTAKEN_MAX + FETCH_PATIENCE * 3 / 5;
     parking.park(NOW, d, drawing.block("A4").clone(), &dag);
+    for _ in 0..100 {
+        parking.on_arrival(NOW.after(OVERTAKEN_MAX), &drawing.at("D3"), true);
+    }
     parking.on_arrival(NOW.after(wait), &drawing.at("D3"), true);
     assert_eq!(parking.patience(d), FETCH_PATIENCE, "once");
     parking.on_arrival(NOW.after(wait), &drawing.at("D3"), true);
@@ -99,7 +102,8 @@ fn whoever_builds_on_a_block_of_one_who_withholds_is_asked_for_what_is_lacking_o
 
 #[test]
 fn what_was_asked_for_comes_with_its_chain_and_is_not_asked_for_again_at_once() {
-    let (drawing, dag) = six_rounds();
+    let (drawing, _) = six_rounds();
+    let dag = view(&drawing, &["A2", "B2", "C2"]);
     let mut parking = Parking::new(dag.group(), OWN);
     parking.held_up = vec![HELD_UP_MAX; 4];
     let asked_next = |parking: &Parking, name: &str| {
@@ -111,6 +115,8 @@ fn what_was_asked_for_comes_with_its_chain_and_is_not_asked_for_again_at_once() 
     parking.due(NOW, ALL, NONE);
     parking.park(NOW, ReplicaId(2), drawing.block("D4").clone(), &dag);
     assert_eq!(asked_next(&parking, "D3"), NOW.after(FETCH_PATIENCE), "it is on its way");
+    parking.park(NOW, ReplicaId(2), drawing.block("D3").clone(), &dag);
+    assert_eq!(asked_next(&parking, "D2"), NOW.after(FETCH_PATIENCE), "it is, too");
 }
 
 #[test]
