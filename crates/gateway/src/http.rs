@@ -11,6 +11,7 @@ mod body;
 mod kv;
 mod leases;
 mod request;
+mod rooms;
 mod routes;
 mod service;
 mod shapes;
@@ -23,7 +24,7 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
-use std::io::{self, Write as _};
+use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,36 +32,27 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use ravelin_runtime::transport::crowd::{Crowd, Ticket};
-use ravelin_runtime::transport::site;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, watch as flag};
+use tokio::sync::watch as flag;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use self::observed::Observer;
+use self::rooms::{Place, Rooms};
 use self::service::respond;
 use self::stall::Stalling;
 use crate::gateway::Gateway;
 use crate::limits::{
-    CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX, HANDSHAKE_WAIT_MAX, HEAD_BYTES_MAX,
-    HEAD_FIELDS_MAX, HEAD_WAIT_MAX, STOP_WAIT_MAX,
+    HANDSHAKE_WAIT_MAX, HEAD_BYTES_MAX, HEAD_FIELDS_MAX, HEAD_WAIT_MAX, STOP_WAIT_MAX,
 };
 use crate::tls::Certificate;
 
 /// Pause after a connection could not be accepted, which is so while there are no descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// What one connection too many is told.
-const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\n\
-    content-length: 0\r\nconnection: close\r\n\r\n";
-
 /// Serves on `listener` until `stop` ends; then requests under way have a moment to end. `observer` is
 /// told of each answer.
-///
-/// When all connections are taken, an address that has fewer than another gets one of that: the oldest
-/// is closed.
 ///
 /// # Errors
 /// None of a connection; they concern that connection only.
@@ -72,7 +64,7 @@ pub async fn serve(
     stop: impl Future<Output = ()>,
 ) {
     let acceptor = certificate.map(Certificate::acceptor);
-    let crowd = Crowd::new(CONNECTIONS_MAX);
+    let rooms = Rooms::new();
     let mut connections = JoinSet::new();
     let (stopping, stopped) = flag::channel(false);
     let accepting = async {
@@ -86,17 +78,14 @@ pub async fn serve(
                 continue;
             };
             let address = address.ip().to_canonical();
-            let Some(place) = Place::ask(&crowd, address) else {
-                refuse(stream);
-                continue;
-            };
             let caller = Caller {
                 gateway: Arc::clone(&gateway),
                 address,
+                place: Arc::new(rooms.enter(address)),
                 observer: observer.clone(),
                 stopped: stopped.clone(),
             };
-            connections.spawn(take(caller, stream, acceptor.clone(), place));
+            connections.spawn(take(caller, stream, acceptor.clone()));
         }
     };
     tokio::select! {
@@ -110,42 +99,20 @@ pub async fn serve(
     let _ = timeout(STOP_WAIT_MAX, all).await; // those who linger are cut off
 }
 
-/// A connection's place among all.
-struct Place {
-    _ticket: Ticket<IpAddr>,
-    /// It must be given up.
-    leave: Arc<Notify>,
-}
-
-impl Place {
-    fn ask(crowd: &Crowd<IpAddr>, address: IpAddr) -> Option<Self> {
-        let is_near = address.is_loopback();
-        let most = if is_near { CONNECTIONS_MAX } else { CONNECTIONS_PER_ADDRESS_MAX };
-        let leave = Arc::new(Notify::new());
-        let ticket = crowd.ask_in(site(address), most, Arc::clone(&leave)).ok()?;
-        Some(Self { _ticket: ticket, leave })
-    }
-}
-
 /// Who is at the other end of a connection, and whom that concerns.
 #[derive(Clone)]
 struct Caller {
     gateway: Arc<Gateway>,
     address: IpAddr,
+    place: Arc<Place>,
     observer: Option<Observer>,
     stopped: flag::Receiver<bool>,
 }
 
-/// Says that there is no room, as far as that fits what the system buffers.
-fn refuse(stream: TcpStream) {
-    if let Ok(mut stream) = stream.into_std() {
-        let _ = stream.write(FULL); // through TLS it says nothing, which is no worse than silence
-    }
-}
-
 /// Serves one connection, from its handshake to its end.
-async fn take(caller: Caller, stream: TcpStream, acceptor: Option<TlsAcceptor>, place: Place) {
+async fn take(caller: Caller, stream: TcpStream, acceptor: Option<TlsAcceptor>) {
     let _ = stream.set_nodelay(true); // slower without it, no more
+    let place = Arc::clone(&caller.place);
     let conversation = async {
         match acceptor {
             None => converse(caller, stream).await,
@@ -158,7 +125,7 @@ async fn take(caller: Caller, stream: TcpStream, acceptor: Option<TlsAcceptor>, 
     };
     tokio::select! {
         () = conversation => {}
-        () = place.leave.notified() => {}
+        () = place.lost() => {}
     }
 }
 

@@ -9,10 +9,14 @@ pub const WATCH_QUEUE_BYTES_MAX: usize = 8 << 20;
 
 /// Tokens of a gateway: each has links to all servers once it is used.
 pub const TOKENS_MAX: usize = 256;
-/// Connections of HTTP clients at once.
-pub const CONNECTIONS_MAX: usize = 512;
+/// Connections at once on which no known token was shown yet.
+pub const STRANGERS_MAX: usize = 128;
 /// Of them, from one address (of IPv6, one /64); from this host as many as there may be.
-pub const CONNECTIONS_PER_ADDRESS_MAX: usize = 128;
+pub const STRANGERS_PER_ADDRESS_MAX: usize = 32;
+/// Connections at once on which one was.
+pub const ACQUAINTED_MAX: usize = 384;
+/// Bytes of a request's path that its observer is told.
+pub const OBSERVED_PATH_BYTES_MAX: usize = 2 << 10;
 /// Bytes of a request's line and header.
 pub const HEAD_BYTES_MAX: usize = 16 << 10;
 /// Fields of a request's header.

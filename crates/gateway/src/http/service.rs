@@ -5,7 +5,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{self, HeaderMap, HeaderValue};
@@ -14,7 +14,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use super::Caller;
 use super::answer::Answer;
 use super::body::Body;
-use super::observed::Answered;
+use super::observed::Observed;
 use super::request::{Asked, JSON};
 use super::routes::{self, Match, Operation};
 use super::status::GatewayShape;
@@ -39,21 +39,17 @@ pub(crate) async fn respond(
     caller: Caller,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
-    let (gateway, begun, mut token) = (&caller.gateway, Instant::now(), None);
-    let observed = caller.observer.clone().map(|observer| {
-        let (method, path) = (request.method().to_string(), request.uri().to_string());
-        (observer, method, path)
-    });
-    let routed = route(gateway, request, &mut token).await;
+    let observer = caller.observer.clone();
+    let mut observed = observer.map(|observer| Observed::begin(observer, caller.address, &request));
+    let routed = route(&caller, request, observed.as_mut()).await;
     let code = routed.as_ref().err().map(|problem| problem.code().name());
     let mut response = routed.unwrap_or_else(Answer::from).response();
-    if let Some((observer, method, path)) = observed {
+    if let Some(observed) = observed {
         let (status, bytes) = (response.status().as_u16(), response.body().size_hint().exact());
-        let (address, took) = (caller.address, begun.elapsed());
-        observer(Answered { address, token, method, path, status, code, bytes, took });
+        observed.end(status, code, bytes);
     }
     let headers = response.headers_mut();
-    if gateway.is_shared() {
+    if caller.gateway.is_shared() {
         headers.insert("ravelin-trust", HeaderValue::from_static(SHARED));
     }
     if !headers.contains_key(header::CACHE_CONTROL) {
@@ -63,12 +59,12 @@ pub(crate) async fn respond(
     Ok(response)
 }
 
-/// `token`: the name of the one that was shown, once that is known.
 async fn route(
-    gateway: &Arc<Gateway>,
+    caller: &Caller,
     request: Request<Incoming>,
-    token: &mut Option<String>,
+    observed: Option<&mut Observed>,
 ) -> Result<Answer, Problem> {
+    let gateway = &caller.gateway;
     let (parts, body) = request.into_parts();
     let path = parts.uri.path().to_owned();
     let (operation, parameter) = match routes::find(&parts.method, &path) {
@@ -91,7 +87,10 @@ async fn route(
         _ => {}
     }
     let (name, customer) = customer(gateway, &parts.headers)?;
-    *token = Some(name.clone());
+    caller.place.acquaint(customer.public());
+    if let Some(observed) = observed {
+        observed.name(&name);
+    }
     let _room = Arc::clone(&customer.requests).try_acquire_owned().map_err(|_| {
         let detail = format!("{REQUESTS_PER_TOKEN_MAX} requests of this token are under way");
         Problem::new(Code::Busy, detail, "wait for some of them")

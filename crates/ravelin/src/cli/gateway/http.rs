@@ -52,8 +52,8 @@ protects the way. --timeout bounds each request at the cluster; without a quorum
 with 503 after that. The token file may change while the gateway runs.
 
 --access-log adds to FILE, and never holds up a request; lines that the disk does not take in time
-are counted. Keys and names of tokens are in it, values and tokens are not. To rotate it, copy and
-truncate it (logrotate: copytruncate).";
+are counted. Keys and names of tokens are in it, values and tokens are not. Move it away to rotate
+it: another is made within a second.";
 
 /// Arguments of `gateway http`.
 #[derive(Args)]
@@ -135,8 +135,8 @@ pub(super) fn serve(invocation: &Invocation, arguments: &Http) -> Result<()> {
         };
         let observer = access_log.as_ref().map(AccessLog::observer);
         http::serve(Arc::clone(&gateway), listener, certificate, observer, stop).await;
-        if let Some(log) = access_log {
-            log.close();
+        if access_log.is_some_and(|log| !log.close()) {
+            invocation.output.note("the disk did not take the end of the access log");
         }
         invocation.output.note("stopped in good order");
         Ok(())

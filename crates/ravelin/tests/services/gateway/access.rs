@@ -1,6 +1,8 @@
 //! The access log: who asked for what, and nothing that is secret.
 
 use std::fs;
+use std::io::Write as _;
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -10,7 +12,7 @@ use crate::cluster::Cluster;
 
 #[test]
 fn every_answer_is_in_the_access_log_by_its_names() {
-    let cluster = Cluster::start("gateway-access", 1);
+    let mut cluster = Cluster::start("gateway-access", 1);
     let mine = token(&cluster, "me", "client.key");
     fs::write(cluster.path("access.log"), "{\"of\":\"earlier\"}\n").expect("written");
     let mut gateway = Gateway::start(&cluster, &["--access-log", "access.log"]);
@@ -21,6 +23,13 @@ fn every_answer_is_in_the_access_log_by_its_names() {
     assert_eq!(gateway.stranger().ask("GET /v1/kv/a", &[known], b"").status, 401);
     assert_eq!(asker.get("/v1/nothing?x=1").status, 404);
     drop(asker.watch("?prefix=a", &[]));
+    // Who goes away before the answer is in it, too: there is none without a quorum.
+    (2..4).for_each(|id| cluster.kill(id));
+    let mut gone = asker.begin("PUT /v1/kv/gone", &[], 1);
+    gone.write_all(b"x").expect("taken");
+    std::thread::sleep(Duration::from_millis(500));
+    drop(gone);
+    std::thread::sleep(Duration::from_millis(500));
     let stopped = kill_process(Pid::from_child(&gateway.child), Signal::TERM);
     stopped.expect("ours");
     assert!(gateway.child.wait().expect("ours").success());
@@ -42,6 +51,8 @@ fn every_answer_is_in_the_access_log_by_its_names() {
         let text = |text: &str| Some(text.to_owned());
         (token.and_then(text), text(method), text(path), Some(status), code.and_then(text))
     };
+    let mut abandoned = expected(Some("me"), "PUT", "/v1/kv/gone", 0, Some("abandoned"));
+    abandoned.3 = None;
     assert_eq!(
         told,
         [
@@ -50,6 +61,7 @@ fn every_answer_is_in_the_access_log_by_its_names() {
             expected(None, "GET", "/v1/kv/a", 401, Some("unauthenticated")),
             expected(None, "GET", "/v1/nothing?x=1", 404, Some("not_found")),
             expected(Some("me"), "GET", "/v1/watch?prefix=a", 200, None),
+            abandoned,
         ]
     );
     for line in &lines[1..] {
