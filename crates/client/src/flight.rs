@@ -16,7 +16,6 @@ use ravelin_model::{
 };
 
 use crate::event::{Ticket, Voted};
-use crate::paces::Number;
 use crate::tally::Tally;
 
 /// What an envelope is for.
@@ -48,9 +47,9 @@ pub(crate) struct Flight {
     pub(crate) attempt: u32,
     /// When this attempt has failed.
     pub(crate) deadline: Time,
-    /// In its first attempt, its number, whom it was sent to first, and when: however it is answered,
-    /// that is how long it took by that way.
-    pub(crate) begun_with: Option<(Number, ReplicaId, Time)>,
+    /// In its first attempt, whom it was sent to first, and when: however it is answered, that is how
+    /// long it took by that way.
+    pub(crate) begun_with: Option<(ReplicaId, Time)>,
     /// If it was not the home replica: when the first attempt has failed where that member refuses.
     pub(crate) trial_until: Option<Time>,
     slots: Vec<Slot>,

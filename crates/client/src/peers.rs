@@ -11,7 +11,7 @@ use rand_chacha::rand_core::{RngCore as _, SeedableRng as _};
 use ravelin_model::{Group, ReplicaId, Time};
 
 use crate::limits::{BACKOFF_MAX, BUSY_HOLD_MAX};
-use crate::paces::{Number, Paces};
+use crate::paces::Paces;
 
 /// Who can be sent to, in which order, and how long to wait for them.
 #[derive(Debug)]
@@ -115,7 +115,6 @@ impl Peers {
     fn turn_to_one_of(&mut self, choice: &[ReplicaId]) {
         let chosen = self.generator.next_u32() as usize % choice.len().max(1);
         self.first = choice.get(chosen).copied().unwrap_or(self.first);
-        self.paces.begin_home();
     }
 
     /// Who is sent envelopes first: the one that comes first, or the next that can be sent to.
@@ -123,11 +122,11 @@ impl Peers {
         self.usable().next().unwrap_or(self.first)
     }
 
-    /// Takes it that the envelope of that number, which was sent to `member` first, was answered after
-    /// that time, or was not for so long. Another member comes first if the home turned out to be slow.
-    pub(crate) fn on_answered(&mut self, number: Number, member: ReplicaId, took: Duration) {
+    /// Takes it that an envelope that was sent to `member` first was answered after that time, or was not
+    /// for so long. Another member comes first if the home turned out to be slow.
+    pub(crate) fn on_answered(&mut self, member: ReplicaId, took: Duration) {
         let home = self.home();
-        self.paces.record(number, member, took, home);
+        self.paces.record(member, took, home);
         let others = self.usable().filter(|other| *other != home).collect();
         let better = self.paces.better_than(home, others);
         if !better.is_empty() {
@@ -136,14 +135,13 @@ impl Peers {
         }
     }
 
-    /// The number of the next envelope; and who is sent it instead of the home replica, if anybody, to see
+    /// Counts one more envelope, and says who is sent it instead of the home replica, if anybody, to see
     /// how soon it is answered, with how long to wait for that.
-    pub(crate) fn launch(&mut self) -> (Number, Option<(ReplicaId, Duration)>) {
+    pub(crate) fn launch(&mut self) -> Option<(ReplicaId, Duration)> {
         let patience = self.paces.trial_patience(self.home());
         let may_try = patience.is_some() && self.connected.len() >= self.group.quorum();
         let others: Vec<_> = if may_try { self.usable().skip(1).collect() } else { Vec::new() };
-        let (number, tried) = self.paces.launch(others.into_iter());
-        (number, tried.zip(patience))
+        self.paces.launch(others.into_iter()).zip(patience)
     }
 
     /// How many members an attempt should reach: the home replica, then enough that one is correct,

@@ -171,8 +171,8 @@ impl Session {
     fn finish(&mut self, now: Time, first: Sequence, out: &mut Vec<ClientAction>) {
         let Some(flight) = self.land(first) else { return };
         let (ticket, purpose) = (flight.ticket, flight.purpose);
-        if let Some((number, member, since)) = flight.begun_with {
-            self.peers.on_answered(number, member, now.since(since));
+        if let Some((member, since)) = flight.begun_with {
+            self.peers.on_answered(member, now.since(since));
         }
         let results = flight.into_results();
         match purpose {

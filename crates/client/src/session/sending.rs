@@ -11,7 +11,6 @@ use ravelin_model::limits::ENVELOPE_BYTES_MAX;
 use ravelin_model::{Envelope, Signature};
 
 use super::*;
-use crate::paces::Number;
 
 impl Session {
     /// Signs `operations` as one envelope and sends it. There is room for it.
@@ -39,14 +38,13 @@ impl Session {
         let patience = self.peers.wait(0);
         let mut flight = Flight::new(ticket, purpose, envelope, now.after(patience));
         self.flight_bytes += flight.size;
-        let (number, trial) = self.peers.launch();
-        if let Some((tried, sooner)) = trial {
+        if let Some((tried, sooner)) = self.peers.launch() {
             send(&mut flight, tried, out);
             flight.trial_until = Some(flight.deadline);
             flight.deadline = now.after(patience.min(sooner));
         }
         send_due_of(&self.peers, &mut flight, out);
-        flight.begun_with = flight.sent.first().map(|first| (number, *first, now));
+        flight.begun_with = flight.sent.first().map(|first| (*first, now));
         self.flights.insert(first, flight);
     }
 
@@ -77,11 +75,11 @@ impl Session {
         let (quorum, size) = (self.group().quorum(), self.group().size());
         let connected = self.peers.connected_count();
         let mut is_in_vain = false;
-        let mut late: BTreeMap<ReplicaId, (Number, Duration)> = BTreeMap::new();
+        let mut late: BTreeMap<ReplicaId, Duration> = BTreeMap::new();
         for flight in self.flights.values_mut().filter(|flight| flight.deadline <= now) {
             let (home, begun_with) = (self.peers.usable().next(), flight.begun_with);
-            if let Some((number, member, since)) = begun_with {
-                late.entry(member).or_insert_with(|| (number, now.since(since)));
+            if let Some((member, since)) = begun_with {
+                late.entry(member).or_insert_with(|| now.since(since));
             }
             if let (0, None, Some(home)) = (flight.attempt, flight.trial_until, home)
                 && flight.sent.contains(&home)
@@ -93,8 +91,8 @@ impl Session {
             let wait = self.peers.wait(flight.attempt.saturating_add(1));
             flight.start_over(now.after(wait));
         }
-        for (member, (number, waited)) in late {
-            self.peers.on_answered(number, member, waited); // or not even then
+        for (member, waited) in late {
+            self.peers.on_answered(member, waited); // or not even then
         }
         self.send_due(out);
         if is_in_vain {
