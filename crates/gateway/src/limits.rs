@@ -10,13 +10,15 @@ pub const WATCH_QUEUE_BYTES_MAX: usize = 8 << 20;
 /// Tokens of a gateway: each has links to all servers once it is used.
 pub const TOKENS_MAX: usize = 256;
 /// Connections at once on which no known token was shown yet.
-pub const STRANGERS_MAX: usize = 128;
+pub const STRANGERS_MAX: usize = 192;
 /// Of them, from one address (of IPv6, one /64); from this host as many as there may be.
-pub const STRANGERS_PER_ADDRESS_MAX: usize = 32;
+pub const STRANGERS_PER_ADDRESS_MAX: usize = 64;
 /// Connections at once on which one was.
-pub const ACQUAINTED_MAX: usize = 384;
+pub const ACQUAINTED_MAX: usize = 320;
 /// Bytes of a request's path that its observer is told.
 pub const OBSERVED_PATH_BYTES_MAX: usize = 2 << 10;
+/// Bytes of a request's method that its observer is told.
+pub const OBSERVED_METHOD_BYTES_MAX: usize = 32;
 /// Bytes of a request's line and header.
 pub const HEAD_BYTES_MAX: usize = 16 << 10;
 /// Fields of a request's header.

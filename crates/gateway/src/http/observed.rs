@@ -7,16 +7,16 @@ use std::time::{Duration, Instant};
 use hyper::Request;
 use serde::Serialize;
 
-use crate::limits::OBSERVED_PATH_BYTES_MAX;
+use crate::limits::{OBSERVED_METHOD_BYTES_MAX, OBSERVED_PATH_BYTES_MAX};
 
 /// An answer, by its names: no value, no token, nothing of a header. A key is part of a path.
 #[derive(Clone, Debug, Serialize)]
 pub struct Answered {
     /// Who is at the other end of the connection; a proxy, where there is one.
     pub address: IpAddr,
-    /// The name of the token, if a known one was shown.
+    /// The name of the token, if a known one was shown, and what was asked for wants one.
     pub token: Option<String>,
-    /// The request's method.
+    /// The request's method; of one longer than [`OBSERVED_METHOD_BYTES_MAX`], the beginning.
     pub method: String,
     /// Its path and query, as they came; of one longer than [`OBSERVED_PATH_BYTES_MAX`], the beginning.
     pub path: String,
@@ -48,7 +48,7 @@ impl Observed {
         let answered = Answered {
             address,
             token: None,
-            method: request.method().to_string(),
+            method: beginning(request.method().as_str(), OBSERVED_METHOD_BYTES_MAX).to_owned(),
             path: beginning(path, OBSERVED_PATH_BYTES_MAX).to_owned(),
             status: None,
             code: Some("abandoned"),

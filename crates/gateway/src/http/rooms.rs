@@ -1,8 +1,10 @@
 //! Who may stay connected.
 //!
-//! **Guarantee:** a newcomer always gets in, and has the time of a request to show a known token: of those
-//! who showed none, the oldest of the address that has the most gives way. What strangers do closes no
-//! connection on which a token was shown; among those, who has the most gives way to who has fewer.
+//! **Guarantee:** a newcomer always gets in: of those who showed no known token, the oldest of the address
+//! that has the most gives way. What strangers do closes no connection on which a request with a token was
+//! let in; among those, who has the most gives way to who has fewer. Whoever opens connections from many
+//! addresses, by thousands a second, can still close those of others before their first request has come:
+//! that is for a firewall.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -49,16 +51,18 @@ impl Rooms {
 }
 
 impl Place {
-    /// A known token was shown: the one of `client`. Where too many are connected already who have no more
-    /// than it, this connection stays among strangers.
-    pub(super) fn acquaint(&self, client: PublicKey) {
+    /// A known token was shown: the one of `client`. Returns whether there is a place for it: none where
+    /// too many are connected already who have no more than it.
+    pub(super) fn acquaint(&self, client: PublicKey) -> bool {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Held::AsStranger { .. } = *held
-            && let Ok(ticket) =
-                self.acquainted.ask_in(client, ACQUAINTED_MAX, Arc::clone(&self.leave))
-        {
+        if let Held::AsStranger { .. } = *held {
+            let leave = Arc::clone(&self.leave);
+            let Ok(ticket) = self.acquainted.ask_in(client, ACQUAINTED_MAX, leave) else {
+                return false;
+            };
             *held = Held::AsKnown { _ticket: ticket };
         }
+        true
     }
 
     /// Waits until another one gets it.
@@ -114,19 +118,17 @@ mod tests {
         let known: Vec<Place> = (0..ACQUAINTED_MAX)
             .map(|_| {
                 let place = enter(1);
-                place.acquaint(key(1));
-                place.acquaint(key(2)); // whose token came first counts
+                assert!(place.acquaint(key(1)));
+                assert!(place.acquaint(key(2)), "whose token came first counts");
                 place
             })
             .collect();
-        let one_more = enter(1);
-        one_more.acquaint(key(1));
+        assert!(!enter(1).acquaint(key(1)), "it has as many as there are");
         let strangers: Vec<Place> = (0..=255).map(enter).collect();
-        assert!(is_lost(&one_more).await, "it had as many as there are");
         assert_eq!(lost(&known).await, 0);
         assert_eq!(lost(&strangers).await, 256 - STRANGERS_MAX);
         let other = enter(2);
-        other.acquaint(key(2));
+        assert!(other.acquaint(key(2)));
         assert!(is_lost(&known[0]).await, "another token gets its share");
         assert!(!is_lost(&other).await);
     }

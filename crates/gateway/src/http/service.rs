@@ -21,7 +21,7 @@ use super::status::GatewayShape;
 use super::{auth, kv, leases, status, transactions, watch};
 use crate::customer::Customer;
 use crate::gateway::Gateway;
-use crate::limits::REQUESTS_PER_TOKEN_MAX;
+use crate::limits::{ACQUAINTED_MAX, REQUESTS_PER_TOKEN_MAX};
 use crate::problem::{Code, Problem};
 
 /// The description of everything under `/v1`.
@@ -87,9 +87,13 @@ async fn route(
         _ => {}
     }
     let (name, customer) = customer(gateway, &parts.headers)?;
-    caller.place.acquaint(customer.public());
     if let Some(observed) = observed {
         observed.name(&name);
+    }
+    if !caller.place.acquaint(customer.public()) {
+        let detail = format!("all {ACQUAINTED_MAX} connections are taken");
+        let hint = "send more requests over one connection, or close some";
+        return Err(Problem::new(Code::Busy, detail, hint));
     }
     let _room = Arc::clone(&customer.requests).try_acquire_owned().map_err(|_| {
         let detail = format!("{REQUESTS_PER_TOKEN_MAX} requests of this token are under way");

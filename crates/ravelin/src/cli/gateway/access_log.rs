@@ -7,7 +7,7 @@
 use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -24,8 +24,9 @@ use crate::files::date;
 
 /// Answers that wait for the disk.
 const QUEUE_MAX: usize = 1024;
-/// Answers without a known token that the log says one by one, in a second.
-const STRANGERS_PER_SECOND_MAX: u32 = 100;
+/// Answers without a known token that the log says one by one, in a second; and how many are saved up.
+const STRANGERS_PER_SECOND_MAX: f64 = 10.0;
+const STRANGERS_MAX: f64 = 100.0;
 /// Pause between two looks whether the file was moved away.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long the disk has for what waits when the gateway stops.
@@ -92,9 +93,9 @@ impl AccessLog {
     /// What is to be told of each answer.
     pub(super) fn observer(&self) -> Observer {
         let (queue, state) = (self.queue.clone(), Arc::clone(&self.state));
-        let second = Mutex::new((Instant::now(), 0));
+        let saved = Mutex::new((Instant::now(), STRANGERS_MAX));
         Arc::new(move |answered: Answered| {
-            if answered.token.is_none() && is_too_many(&second) {
+            if answered.token.is_none() && !may_tell(&saved) {
                 state.of_strangers.fetch_add(1, Ordering::Relaxed);
             } else if queue.try_send((date::now(), answered)).is_err() {
                 state.lost.fetch_add(1, Ordering::Relaxed);
@@ -124,14 +125,14 @@ impl AccessLog {
     }
 }
 
-/// Whether so many came in this second that no more of them are to be told.
-fn is_too_many(second: &Mutex<(Instant, u32)>) -> bool {
-    let mut second = second.lock().unwrap_or_else(PoisonError::into_inner);
-    if second.0.elapsed() >= Duration::from_secs(1) {
-        *second = (Instant::now(), 0);
-    }
-    second.1 = second.1.saturating_add(1);
-    second.1 > STRANGERS_PER_SECOND_MAX
+/// Whether one more line of a stranger may be told, of those `saved` up since that moment.
+fn may_tell(saved: &Mutex<(Instant, f64)>) -> bool {
+    let mut saved = saved.lock().unwrap_or_else(PoisonError::into_inner);
+    let since = saved.0.elapsed().as_secs_f64() * STRANGERS_PER_SECOND_MAX;
+    *saved = (Instant::now(), (saved.1 + since).min(STRANGERS_MAX));
+    let may = saved.1 >= 1.0;
+    saved.1 -= if may { 1.0 } else { 0.0 };
+    may
 }
 
 impl State {
@@ -146,48 +147,38 @@ impl State {
 }
 
 fn write_all(mut file: impl Write, waiting: &Receiver<Entry>, state: &State) {
-    let mut log = Written { told: Missing::default(), is_torn: false };
+    let mut told = Missing::default();
     for (time, answered) in waiting {
+        tell_missing(&mut file, state, &mut told);
         let entry = line(&Line { time: &time, answered: &answered });
-        log.write(&mut file, state, &entry);
+        if !put(&mut file, state, &entry) {
+            state.lost.fetch_add(1, Ordering::Relaxed);
+        }
     }
-    log.write(&mut file, state, "");
+    tell_missing(&mut file, state, &mut told);
 }
 
-/// What the log says already.
-struct Written {
-    told: Missing,
-    /// Its last line may have no end.
-    is_torn: bool,
+/// Says what is missing that was not `told` yet.
+fn tell_missing(file: &mut impl Write, state: &State, told: &mut Missing) {
+    let missing = state.missing();
+    if missing == *told {
+        return;
+    }
+    let since = Missing {
+        lost: missing.lost - told.lost,
+        of_strangers: missing.of_strangers - told.of_strangers,
+    };
+    if put(file, state, &line(&Gap { time: date::now(), missing: since })) {
+        *told = missing;
+    }
 }
 
-impl Written {
-    /// Writes `entry`, after what is missing before it.
-    fn write(&mut self, file: &mut impl Write, state: &State, entry: &str) {
-        let missing = state.missing();
-        let mut text = String::new();
-        if self.is_torn {
-            text.push('\n');
-        }
-        if missing != self.told {
-            let since = Missing {
-                lost: missing.lost - self.told.lost,
-                of_strangers: missing.of_strangers - self.told.of_strangers,
-            };
-            text.push_str(&line(&Gap { time: date::now(), missing: since }));
-        }
-        text.push_str(entry);
-        if text.is_empty() {
-            return;
-        }
-        let written = file.write_all(text.as_bytes());
-        self.is_torn = written.is_err();
-        match &written {
-            Ok(()) => self.told = missing,
-            Err(_) => drop(state.lost.fetch_add(u64::from(!entry.is_empty()), Ordering::Relaxed)),
-        }
-        *state.failure() = written.err().map(|error| error.to_string());
-    }
+/// Writes a line, and remembers how that went.
+fn put(file: &mut impl Write, state: &State, line: &str) -> bool {
+    let written = file.write_all(line.as_bytes());
+    let is_written = written.is_ok();
+    *state.failure() = written.err().map(|error| error.to_string());
+    is_written
 }
 
 /// A line in which nothing but ASCII that can be printed stands.
@@ -208,24 +199,28 @@ fn line(shape: &impl Serialize) -> String {
     line
 }
 
-/// The file at a path, whatever file that is: once it was moved away, another is made there.
+/// The file at a path, whatever file that is: once it was moved away, another is made there. A line of
+/// which only the beginning got there is ended before the next one.
 struct LogFile {
     path: PathBuf,
     file: File,
     looked: Instant,
+    is_torn: bool,
 }
 
 impl LogFile {
     fn open(path: &Path) -> io::Result<Self> {
-        Ok(Self { path: path.to_owned(), file: append_to(path)?, looked: Instant::now() })
+        let file = append_to(path)?;
+        let is_torn = is_torn(&file)?;
+        Ok(Self { path: path.to_owned(), file, looked: Instant::now(), is_torn })
     }
 
-    fn is_moved(&self) -> bool {
-        let (here, there) = (self.file.metadata(), fs::metadata(&self.path));
-        match (here, there) {
-            (Ok(here), Ok(there)) => (here.dev(), here.ino()) != (there.dev(), there.ino()),
-            (_, Err(error)) => error.kind() == io::ErrorKind::NotFound,
-            (Err(_), _) => false,
+    fn is_moved(&self) -> io::Result<bool> {
+        let (here, there) = (self.file.metadata()?, fs::metadata(&self.path));
+        match there {
+            Ok(there) => Ok((here.dev(), here.ino()) != (there.dev(), there.ino())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+            Err(error) => Err(error),
         }
     }
 }
@@ -233,14 +228,22 @@ impl LogFile {
 impl Write for LogFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.looked.elapsed() >= LOOK_EVERY {
-            self.looked = Instant::now();
-            if self.is_moved()
-                && let Ok(file) = append_to(&self.path)
-            {
-                self.file = file;
+            if self.is_moved()? {
+                *self = Self::open(&self.path)?;
             }
+            self.looked = Instant::now();
         }
-        self.file.write(bytes)
+        if self.is_torn {
+            self.file.write_all(b"\n")?;
+            self.is_torn = false;
+        }
+        let written = self.file.write(bytes)?;
+        self.is_torn = bytes.get(..written).is_some_and(|bytes| !bytes.ends_with(b"\n"));
+        // The rest of a line whose disk is full is not written: a later one must not follow it.
+        if self.is_torn {
+            return Err(io::Error::other("the disk took a part of a line"));
+        }
+        Ok(written)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -248,11 +251,22 @@ impl Write for LogFile {
     }
 }
 
+/// Whether a file ends within a line.
+fn is_torn(file: &File) -> io::Result<bool> {
+    let length = file.metadata()?.len();
+    let mut last = [b'\n'];
+    if let Some(before) = length.checked_sub(1) {
+        file.read_exact_at(&mut last, before)?;
+    }
+    Ok(last != [b'\n'])
+}
+
 fn append_to(path: &Path) -> io::Result<File> {
     // A pipe that nobody reads would be waited for.
     let flags = OFlags::NONBLOCK.bits().cast_signed();
     let mut options = OpenOptions::new();
-    let file = options.append(true).create(true).mode(0o640).custom_flags(flags).open(path)?;
+    options.read(true).append(true).create(true).mode(0o640).custom_flags(flags);
+    let file = options.open(path)?;
     if file.metadata()?.is_file() {
         Ok(file)
     } else {
@@ -279,7 +293,7 @@ mod tests {
         }
     }
 
-    /// A disk that tells what it is to write, and does as much of it as it is let.
+    /// A disk that tells what it is to write, and does it unless it is told 0.
     struct Disk {
         told: Sender<String>,
         verdicts: Receiver<usize>,
@@ -314,16 +328,18 @@ mod tests {
         assert_eq!((&first["ms"], &first["status"]), (&1.5.into(), &200.into()));
         (0..QUEUE_MAX + 5).for_each(|_| observe(answered(Some("me"), "/next")));
         assert_eq!(log.lost(), 5, "the disk is busy with the first");
-        decide.send(10).expect("heard");
-        hear.recv().expect("the rest of it");
-        decide.send(0).expect("heard");
-        let second = hear.recv().expect("it is written");
+        decide.send(0).expect("heard"); // that one
+        let gap = hear.recv().expect("it is written");
         assert_eq!((log.lost(), log.failure().as_deref()), (6, Some("full")));
-        assert!(second.starts_with("\n{") && second.contains("\"lost\":6,"), "{second}");
-        (0..QUEUE_MAX).for_each(|_| decide.send(usize::MAX).expect("heard"));
+        assert!(gap.contains("\"lost\":6,"), "{gap}");
+        decide.send(usize::MAX).expect("heard");
+        hear.recv().expect("the second");
+        decide.send(0).expect("heard"); // that one, too
+        (0..=QUEUE_MAX).for_each(|_| decide.send(usize::MAX).expect("heard"));
         drop(observe);
         assert!(log.close(), "the disk works again");
-        assert!(hear.try_iter().all(|line| !line.contains("lost")), "it is told once");
+        let rest: Vec<String> = hear.try_iter().filter(|line| line.contains("lost")).collect();
+        assert!(matches!(&rest[..], [gap] if gap.contains("\"lost\":1,")), "each once: {rest:?}");
     }
 
     #[test]
@@ -350,7 +366,7 @@ mod tests {
             .sum();
         let told = lines.iter().filter(|line| line.contains("\"token\":null")).count() as u64;
         assert_eq!(told + gaps, 500);
-        assert!((100..=300).contains(&told), "{told} in a second or two");
+        assert!((100..=150).contains(&told), "{told} in a second or two");
         assert!(lines.iter().any(|line| line.contains("/mine")));
     }
 
@@ -377,6 +393,19 @@ mod tests {
         file.write_all(b"two\n").expect("written");
         let text = |path: &Path| fs::read_to_string(path).expect("text");
         assert_eq!((text(&old), text(&path)), ("one\n".into(), "two\n".into()));
+        // What ends within a line goes on with another one.
+        fs::write(&path, "tw").expect("written");
+        let mut file = LogFile::open(&path).expect("there");
+        file.write_all(b"three\n").expect("written");
+        assert_eq!(text(&path), "tw\nthree\n");
+        // What cannot be made anew is lost, and that is said.
+        fs::rename(&path, &old).expect("moved");
+        fs::create_dir(&path).expect("made");
+        file.looked -= LOOK_EVERY;
+        assert!(file.write_all(b"four\n").is_err() && file.write_all(b"five\n").is_err());
+        fs::remove_dir(&path).expect("removed");
+        file.write_all(b"six\n").expect("written");
+        assert_eq!((text(&old), text(&path)), ("tw\nthree\n".into(), "six\n".into()));
         assert!(LogFile::open(&dir).is_err());
         fs::remove_dir_all(&dir).expect("removed");
     }
