@@ -38,6 +38,7 @@ use crate::catch_up::CatchUp;
 use crate::delivery::{Committed, Delivery, OrderingState};
 use crate::following::Following;
 use crate::forks::Forks;
+use crate::parking::has_parents;
 use crate::recall::{Recall, Standing};
 use crate::{CommitRule, Dag, Decision, Pacing, Parking, Slot, SlotEnd, validity};
 
@@ -233,13 +234,13 @@ impl<P: Payload> Ordering<P> {
         self.dag.remember(&block);
         let mut unseen = Vec::new();
         self.learn_proofs(&block, &mut unseen);
-        if !self.has_parents(&block) {
+        if !has_parents(&block, &self.dag) {
             let mut decided = std::mem::take(&mut self.restored);
             self.decide(Time(0), &mut decided);
             self.restored = decided;
         }
         let is_new = reference.round > self.dag.horizon() && !self.dag.has(&reference);
-        if is_new && self.has_parents(&block) {
+        if is_new && has_parents(&block, &self.dag) {
             self.note_forks(&block, &mut unseen);
             self.insert(block);
         }
@@ -353,12 +354,8 @@ impl<P: Payload> Ordering<P> {
         if !is_taken {
             return; // the first of (author, round) counts; others only when referenced
         }
-        self.parking.on_arrival(now, &reference, self.has_parents(&block));
+        self.parking.on_arrival(now, &block, &self.dag);
         self.enter_or_park(now, from, block, out);
-    }
-
-    fn has_parents(&self, block: &Block) -> bool {
-        block.body.parents.iter().all(|parent| self.dag.has(parent))
     }
 
     fn enter_or_park(
@@ -371,7 +368,7 @@ impl<P: Payload> Ordering<P> {
         let mut ready = vec![(from, block)];
         while let Some((from, block)) = ready.pop() {
             let reference = block.reference();
-            if !self.has_parents(&block) {
+            if !has_parents(&block, &self.dag) {
                 self.parking.park(now, from, block, &self.dag);
                 if self.parking.has(&reference) {
                     self.discard_contradicted(&reference, out);

@@ -77,19 +77,18 @@ impl Parking {
         }
     }
 
-    /// A block that is new here has come; `is_complete`: its parents are here. An author that sends its blocks to few,
-    /// or to some of them late, makes those wait that build on them: beyond [`FETCH_PATIENCE`] in all,
-    /// what is missing of it is asked for at once, until its blocks come in time again.
-    pub fn on_arrival(&mut self, now: Time, reference: &BlockRef, is_complete: bool) {
+    /// A block that is new here has come. An author that sends its blocks to few, or to some of them late,
+    /// makes those wait that build on them: beyond [`FETCH_PATIENCE`] in all, what is missing of it is
+    /// asked for at once, until its blocks come in time again, with all their parents here.
+    pub fn on_arrival(&mut self, now: Time, block: &Verified<Block>, dag: &Dag) {
+        let reference = block.reference();
         let Some(held_up) = self.held_up.get_mut(reference.author.index()) else { return };
-        *held_up = match self.missing.get(reference) {
-            Some(missing) => {
-                let waited = now.since(missing.since()).saturating_sub(OVERTAKEN_MAX);
-                (*held_up + waited).min(HELD_UP_MAX)
-            }
-            None if is_complete => held_up.saturating_sub(HELD_UP_LESS),
-            None => return,
-        };
+        if let Some(missing) = self.missing.get(&reference) {
+            let waited = now.since(missing.since()).saturating_sub(OVERTAKEN_MAX);
+            *held_up = (*held_up + waited).min(HELD_UP_MAX);
+        } else if !held_up.is_zero() && has_parents(block, dag) {
+            *held_up = held_up.saturating_sub(HELD_UP_LESS);
+        }
     }
 
     /// How long a missing block of `author` may be on its way.
@@ -256,9 +255,7 @@ impl Parking {
         dag: &Dag,
     ) -> Vec<(ReplicaId, Verified<Block>)> {
         let is_ready = |reference: &BlockRef| {
-            self.parked.get(reference).is_some_and(|parked| {
-                parked.block.body.parents.iter().all(|parent| dag.has(parent))
-            })
+            self.parked.get(reference).is_some_and(|parked| has_parents(&parked.block, dag))
         };
         let ready: Vec<BlockRef> =
             candidates.into_iter().filter(|reference| is_ready(reference)).collect();
@@ -365,6 +362,11 @@ impl Parking {
         let mut open = self.missing.by_time();
         open.find(|(_, missing)| missing.round <= until).map(|(next, _)| next)
     }
+}
+
+/// Whether all that the block builds on is here.
+pub(crate) fn has_parents(block: &Block, dag: &Dag) -> bool {
+    block.body.parents.iter().all(|parent| dag.has(parent))
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ impl<P: Payload> Ordering<P> {
         let known = names.iter().filter(|name| self.dag.has(name)).count();
         let mut waiting = 0;
         for block in blocks {
-            if !self.has_parents(&block) && !self.parking.wants(&block.reference()) {
+            if !has_parents(&block, &self.dag) && !self.parking.wants(&block.reference()) {
                 waiting += 1;
                 if waiting > REPLAYED_WAITING_MAX {
                     self.learn_proofs(&block, out);

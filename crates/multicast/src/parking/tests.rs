@@ -49,22 +49,22 @@ fn who_makes_others_wait_is_not_waited_for_until_many_of_its_blocks_came_in_time
     let wait = OVERTAKEN_MAX + FETCH_PATIENCE * 3 / 5;
     parking.park(NOW, d, drawing.block("A4").clone(), &dag);
     for _ in 0..100 {
-        parking.on_arrival(NOW.after(OVERTAKEN_MAX), &drawing.at("D3"), true);
+        parking.on_arrival(NOW.after(OVERTAKEN_MAX), drawing.block("D3"), &dag);
     }
-    parking.on_arrival(NOW.after(wait), &drawing.at("D3"), true);
+    parking.on_arrival(NOW.after(wait), drawing.block("D3"), &dag);
     assert_eq!(parking.patience(d), FETCH_PATIENCE, "once");
-    parking.on_arrival(NOW.after(wait), &drawing.at("D3"), true);
+    parking.on_arrival(NOW.after(wait), drawing.block("D3"), &dag);
     assert_eq!(parking.patience(d), Duration::ZERO, "again and again, whoever brought it");
     assert_eq!(parking.patience(ReplicaId(1)), FETCH_PATIENCE, "the others are not to blame");
     for _ in 0..100 {
-        parking.on_arrival(NOW.after(wait), &drawing.at("D3"), true);
+        parking.on_arrival(NOW.after(wait), drawing.block("D3"), &dag);
     }
     let enough = (HELD_UP_MAX - FETCH_PATIENCE).as_micros() / HELD_UP_LESS.as_micros();
     for _ in 0..enough {
         assert_eq!(parking.patience(d), Duration::ZERO);
-        parking.on_arrival(NOW, &drawing.at("D6"), false);
+        parking.on_arrival(NOW, drawing.block("D6"), &dag);
         assert_eq!(parking.patience(d), Duration::ZERO, "it is of no use yet");
-        parking.on_arrival(NOW, &drawing.at("D6"), true); // nothing waits for it
+        parking.on_arrival(NOW, drawing.block("D2"), &dag); // nothing waits for it
     }
     assert_eq!(parking.patience(d), FETCH_PATIENCE);
 }

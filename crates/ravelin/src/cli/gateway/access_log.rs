@@ -2,7 +2,8 @@
 //!
 //! **Guarantee:** no request waits for the disk. What the queue does not hold, what the disk refuses, and
 //! what strangers ask for more often than a log should say, is counted, and the counts stand in the log
-//! before the next line that it takes. Lines are ASCII, and each is one.
+//! before the next line that it takes. Lines are ASCII; one that the disk took in part is ended before the
+//! next, and counted.
 
 use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
@@ -299,6 +300,12 @@ mod tests {
         verdicts: Receiver<usize>,
     }
 
+    fn on_disk() -> (AccessLog, Receiver<String>, Sender<usize>) {
+        let (told, hear) = channel();
+        let (decide, verdicts) = channel();
+        (AccessLog::to(Disk { told, verdicts }), hear, decide)
+    }
+
     impl Write for Disk {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.told.send(String::from_utf8(bytes.to_vec()).expect("text")).expect("heard");
@@ -315,9 +322,7 @@ mod tests {
 
     #[test]
     fn nobody_waits_for_the_disk_and_what_is_lost_is_counted_in_the_log() {
-        let (told, hear) = channel();
-        let (decide, verdicts) = channel();
-        let log = AccessLog::to(Disk { told, verdicts });
+        let (log, hear, decide) = on_disk();
         let observe = log.observer();
         observe(answered(Some("me"), "/first\n\"?\u{85}\u{2028}\u{1f511}"));
         let first = hear.recv().expect("it is written");
@@ -344,9 +349,7 @@ mod tests {
 
     #[test]
     fn strangers_have_a_share_of_the_lines_and_what_a_gateway_ends_with_is_told() {
-        let (told, hear) = channel();
-        let (decide, verdicts) = channel();
-        let log = AccessLog::to(Disk { told, verdicts });
+        let (log, hear, decide) = on_disk();
         let observe = log.observer();
         (0..500).for_each(|_| observe(answered(None, "/")));
         observe(answered(Some("me"), "/mine"));
@@ -372,9 +375,7 @@ mod tests {
 
     #[test]
     fn a_disk_that_hangs_does_not_keep_a_gateway_from_stopping() {
-        let (told, _hear) = channel();
-        let (_decide, verdicts) = channel();
-        let log = AccessLog::to(Disk { told, verdicts });
+        let (log, _hear, _decide) = on_disk();
         log.observer()(answered(Some("me"), "/"));
         let begun = Instant::now();
         assert!(!log.close());
