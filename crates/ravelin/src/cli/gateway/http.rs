@@ -53,7 +53,7 @@ with 503 after that. The token file may change while the gateway runs.
 
 --access-log adds to FILE, and never holds up a request; lines that the disk does not take in time
 are counted. Keys and names of tokens are in it, values and tokens are not. Move it away to rotate
-it: another is made within a second.";
+it: another is made with the next line, once a second has passed.";
 
 /// Arguments of `gateway http`.
 #[derive(Args)]
