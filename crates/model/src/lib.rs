@@ -53,5 +53,5 @@ pub use protocol::{Action, Actions, LogPart, LogRecord, Place, Protocol};
 pub use release::{ReleaseOrder, SignedRelease};
 pub use service::{
     Application, Change, Context, Outcome, QueryContext, Service, ServiceStores, StateBackend,
-    Store, View,
+    Store, View, scan_over,
 };

@@ -175,8 +175,8 @@ pub trait StateBackend {
         visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
     );
 
-    /// Applies all changes (`None` deletes) and takes all records into the history, or none of both.
-    /// A crash keeps a prefix of the batches written.
+    /// Applies all changes (`None` deletes) and takes all records into the history. A crash keeps the
+    /// changes of a prefix of the batches written, with all their records, and perhaps later records.
     fn write_with(&mut self, batch: &[(Vec<u8>, Option<Vec<u8>>)], records: &[(u64, Vec<u8>)]);
 
     /// [`Self::write_with`] without records.
@@ -189,4 +189,41 @@ pub trait StateBackend {
 
     /// Makes everything written durable.
     fn sync(&mut self);
+
+    /// Begins to make everything written so far durable; [`Self::is_synced`] says of the number
+    /// returned whether that is done.
+    fn begin_sync(&mut self) -> u64;
+
+    /// Whether what [`Self::begin_sync`] returned this number for is durable.
+    fn is_synced(&mut self, begun: u64) -> bool;
+}
+
+/// Visits the union of two layers in key order, until `visit` breaks: the entries that `scan` visits,
+/// and changes over them (`None` deletes), each of which hides the entry under its key.
+pub fn scan_over<'a>(
+    changes: impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)>,
+    scan: impl FnOnce(&mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>),
+    visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+) {
+    let mut changes = changes.peekable();
+    let mut show = |key: &[u8], value: Option<&[u8]>| match value {
+        Some(value) => visit(key, value),
+        None => ControlFlow::Continue(()),
+    };
+    let mut flow = ControlFlow::Continue(());
+    scan(&mut |key, value| {
+        flow = (|| {
+            while let Some((new, change)) = changes.next_if(|(next, _)| *next < key) {
+                show(new, change)?;
+            }
+            match changes.next_if(|(next, _)| *next == key) {
+                Some((_, change)) => show(key, change),
+                None => show(key, Some(value)),
+            }
+        })();
+        flow
+    });
+    if flow.is_continue() {
+        let _ = changes.try_for_each(|(key, change)| show(key, change));
+    }
 }

@@ -18,7 +18,7 @@ mod release;
 mod report;
 mod transfers;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use ravelin_crypto::{Keyring, SigningKey, VerifiedEnvelope};
@@ -173,6 +173,8 @@ pub struct Replica {
     /// What administrators excused; in the private state too.
     released: Released,
     suspicions: BTreeMap<(ReplicaId, Suspicion), u32>,
+    /// What the log may forget once the state that the number stands for is durable, oldest first.
+    prunable: VecDeque<(u64, Place)>,
 }
 
 type Out = Actions<Replica>;
@@ -216,11 +218,7 @@ impl Replica {
         if ended.is_some() {
             ordering.end();
         }
-        for record in log {
-            if let Some(block) = crate::peer::recorded_block(&keyring, ordering.dag(), &record) {
-                ordering.restore(block);
-            }
-        }
+        restore(&mut ordering, &keyring, log);
         let mut replica = Self {
             statements: Statements::new(keyring.clone(), own),
             clients: Clients::new(position),
@@ -247,6 +245,7 @@ impl Replica {
             evidence: BTreeMap::new(),
             released: Released::default(),
             suspicions: BTreeMap::new(),
+            prunable: VecDeque::new(),
         };
         replica.recall_findings();
         replica
@@ -408,6 +407,7 @@ impl Replica {
                 self.on_end(next, out);
             }
         }
+        self.prune(out);
     }
 
     /// Tells clients of envelopes whose turn did not come to send them again, unless they wait here for
@@ -465,6 +465,19 @@ impl Replica {
     /// Makes the state durable: the server stops in good order.
     pub fn close(&mut self) {
         self.execution.state_mut().sync();
+    }
+}
+
+/// Gives the ordering the blocks of a log.
+fn restore(
+    ordering: &mut Ordering<Mempool>,
+    keyring: &Keyring,
+    log: impl IntoIterator<Item = LogRecord>,
+) {
+    for record in log {
+        if let Some(block) = crate::peer::recorded_block(keyring, ordering.dag(), &record) {
+            ordering.restore(block);
+        }
     }
 }
 

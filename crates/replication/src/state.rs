@@ -231,6 +231,17 @@ impl State {
         self.running.backend_mut().sync();
     }
 
+    /// Begins to make all finished commits durable; [`Self::is_synced`] says of the number returned
+    /// whether that is done.
+    pub fn begin_sync(&mut self) -> u64 {
+        self.running.backend_mut().begin_sync()
+    }
+
+    /// Whether what [`Self::begin_sync`] returned this number for is durable.
+    pub fn is_synced(&mut self, begun: u64) -> bool {
+        self.running.backend_mut().is_synced(begun)
+    }
+
     /// The value of `key` of `service` after `commit`, or its absence, with the proof against that
     /// commit's root; `None` if the commit is forgotten or was never finished here, or if no service
     /// can have that id.

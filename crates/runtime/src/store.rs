@@ -6,59 +6,54 @@
 //! `sync` covers. A store that lost synced batches is refused at its opening, as far as the mark
 //! beside it survived. Assumes the same of the disk as the log does.
 //!
-//! An embedded log-structured merge tree (fjall), chosen by measurement: `docs/adr/0003-state-store.md`.
-//! It does not write through: what a crash takes after the last sync, the replica executes again
-//! from its log.
+//! It does not write through: changes gather in memory (`overlay.rs`), and a thread of its own
+//! (`flusher.rs`) hands them to an embedded log-structured merge tree (`engine.rs`), some megabytes at
+//! once and whenever a checkpoint is certified. What a crash takes, the replica executes again from
+//! its log. Why: `docs/adr/0003-state-store.md` and `docs/adr/0014-changes-gather-before-the-store.md`.
 
 mod cache;
+mod engine;
+mod flusher;
 mod history;
 mod lists;
 mod mark;
+mod overlay;
 mod repair;
 
 use crate::directory;
 use cache::Cache;
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
-use history::History;
+use engine::{ENGINE_DIR, Engine, OWN_KEY};
+use flusher::Flusher;
 use mark::Mark;
-use ravelin_model::StateBackend;
+use overlay::Overlay;
 use ravelin_model::limits::AUDIT_RETENTION_BYTES_DEFAULT;
+use ravelin_model::{StateBackend, scan_over};
 use std::cell::RefCell;
 use std::error::Error;
 use std::fs::File;
 use std::io;
+use std::mem::take;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Keys have between one byte and this many.
 pub const KEY_BYTES_MAX: usize = 65_535;
 /// Exit code of a process whose store failed: `EX_IOERR`.
 pub const EXIT_STORE_FAILED: i32 = 74;
 
-/// The engine's files, beside the mark.
-const ENGINE_DIR: &str = "engine";
-const STATE: &str = "state";
 /// What a store says of damage that was found while it served, for its next opening.
 const NOTE: &str = "damaged.txt";
 /// Bytes of that note that are read.
 const NOTE_BYTES_MAX: u64 = 4096;
-/// Where the number of the last sync is, apart from the replica's keys.
-const SYNCS: &str = "syncs";
-const SYNC_COUNT: &[u8] = b"count";
-/// Three: one alone compacts while the tree in memory grows without bound; of several the engine's
-/// first one only flushes, and turns round and round while a compaction waits for the others. With three
-/// instead of two a loaded cluster does 15 % more, and the slowest answers take a third less (measured).
-const WORKER_THREADS: usize = 3;
-/// The engine's journal is cut into files of about this size; its least.
-const JOURNAL_BYTES_MAX: u64 = 64 << 20;
-
 /// Memory for blocks of tables that were read from disk.
 pub const BLOCKS_BYTES_MAX: u64 = 8 << 20;
 /// Memory for entries of the state that were read lately.
 pub const ENTRIES_BYTES_MAX: usize = 32 << 20;
 
-/// Tables that the engine keeps open: descriptors are few, and clients take the rest.
-const FILES_MAX: usize = 128;
+/// Memory for what was written since the engine last took something in; up to four times as much is
+/// held while it does.
+pub const OVERLAY_BYTES_MAX: usize = 8 << 20;
 
 /// Configuration of a state store.
 #[derive(Clone, Debug)]
@@ -69,21 +64,21 @@ pub struct StoreConfig {
     pub cache_bytes: u64,
     /// Memory for entries read lately.
     pub entries_bytes: usize,
-    /// Writes collected in memory before they go into a table; up to five times as much is held.
-    pub memtable_bytes: u64,
+    /// Memory of what is written before it goes into tables; up to four times as much is held.
+    pub overlay_bytes: usize,
     /// Bytes kept of the history.
     pub history_bytes: u64,
 }
 
 impl StoreConfig {
-    /// The defaults: 8 MiB of blocks, 32 MiB of entries, tables of 8 MiB, 256 MiB of history.
+    /// The defaults: 8 MiB of blocks, 32 MiB of entries, 8 MiB of writes, 256 MiB of history.
     pub fn new(owner: [u8; 32]) -> Self {
         let history_bytes = AUDIT_RETENTION_BYTES_DEFAULT;
         Self {
             owner,
             cache_bytes: BLOCKS_BYTES_MAX,
             entries_bytes: ENTRIES_BYTES_MAX,
-            memtable_bytes: 8 << 20,
+            overlay_bytes: OVERLAY_BYTES_MAX,
             history_bytes,
         }
     }
@@ -180,15 +175,22 @@ impl StoreError {
 }
 
 /// A replica's state on disk.
+///
+/// Layers, each over the next: what was written lately (`active`), what the engine is taking in
+/// (`sealed`), and the engine's tables. What was read lately is known beside them.
 pub struct DiskState {
-    dir: PathBuf,
-    database: Database,
-    state: Keyspace,
-    history: History,
-    syncs: Keyspace,
-    mark: Mark,
-    /// What the state holds under keys that were read lately.
+    active: Overlay,
+    sealed: Option<Arc<Overlay>>,
+    /// Overlays handed to the engine, and those of them that it has taken in.
+    begun: u64,
+    taken: u64,
+    /// Whether what is active must follow as soon as the engine is done with what is sealed.
+    is_due: bool,
     read: RefCell<Cache>,
+    /// Memory of one overlay.
+    overlay_bytes: usize,
+    flusher: Flusher,
+    engine: Arc<Engine>,
     /// Released last, when the engine is closed.
     _lock: File,
 }
@@ -196,7 +198,7 @@ pub struct DiskState {
 impl DiskState {
     /// Opens the store in `dir`, or creates it if `dir` is absent or empty.
     ///
-    /// Cost: reads up to 128 MiB of journal; seconds if a power loss tore its end.
+    /// Cost: reads up to 192 MiB of journal; seconds if a power loss tore its end.
     ///
     /// # Errors
     ///
@@ -206,24 +208,26 @@ impl DiskState {
         let io = |source| StoreError::Io { doing: "prepare the store's directory", source };
         let lock = directory::lock(dir).map_err(io)?;
         let lock = lock.ok_or_else(|| StoreError::Locked { dir: dir.to_path_buf() })?;
-        let mark = Mark::open(dir, ENGINE_DIR, &config.owner)?;
+        let mut mark = Mark::open(dir, ENGINE_DIR, &config.owner)?;
         if let Some(what) = note(dir).map_err(io)? {
             return Err(StoreError::KnownDamaged { what });
         }
-        let engine = dir.join(ENGINE_DIR);
-        if let Some(file) = lists::rotten(&engine).map_err(io)? {
-            return Err(StoreError::ListDamaged { file });
-        }
-        let database = open_or_repair(&engine, config).map_err(refused)?;
-        let options = || KeyspaceCreateOptions::default().max_memtable_size(config.memtable_bytes);
-        let state = database.keyspace(STATE, options).map_err(refused)?;
-        let syncs = database.keyspace(SYNCS, options).map_err(refused)?;
-        let history = History::open(&database, config.history_bytes).map_err(refused)?;
-        let dir = dir.to_path_buf();
-        let read = RefCell::new(Cache::new(config.entries_bytes));
-        let store = Self { dir, database, state, history, syncs, mark, read, _lock: lock };
-        store.check_mark()?;
-        Ok(store)
+        let engine = Arc::new(Engine::open(dir, config, &mut mark)?);
+        let flusher = Flusher::begin(Arc::clone(&engine), mark);
+        let flusher = flusher
+            .map_err(|source| StoreError::Io { doing: "begin the store's thread", source })?;
+        Ok(Self {
+            active: Overlay::default(),
+            sealed: None,
+            begun: 0,
+            taken: 0,
+            is_due: false,
+            read: RefCell::new(Cache::new(config.entries_bytes)),
+            overlay_bytes: config.overlay_bytes,
+            flusher,
+            engine,
+            _lock: lock,
+        })
     }
 
     /// Whether `dir` holds a store, whole or not.
@@ -243,149 +247,168 @@ impl DiskState {
         Mark::check_owner(dir, owner)
     }
 
-    /// Reads everything once: whatever is rotten is found.
-    #[cfg(test)]
-    fn read_through(&self) -> Result<(), StoreError> {
-        for entry in self.state.iter() {
-            entry.into_inner().map_err(refused)?;
+    /// Hands what is active to the engine, unless that is busy, or there is nothing.
+    fn seal(&mut self) {
+        if self.sealed.is_some() {
+            return;
         }
-        self.history.read_through().map_err(refused)?;
-        Ok(())
+        self.is_due = false;
+        if !self.active.is_empty() {
+            let overlay = Arc::new(take(&mut self.active));
+            self.sealed = Some(Arc::clone(&overlay));
+            self.flusher.take_in(overlay);
+            self.begun += 1;
+        }
     }
 
-    /// Every completed sync must be in the store.
-    fn check_mark(&self) -> Result<(), StoreError> {
-        let count = self.syncs.get(SYNC_COUNT).map_err(refused)?;
-        let count = count.and_then(|bytes| bytes.first_chunk().copied());
-        let (found, promised) = (count.map_or(0, u64::from_le_bytes), self.mark.sync_count());
-        if found < promised {
-            return Err(StoreError::RolledBack { found, promised });
+    /// Lets go of what the engine has taken in.
+    fn let_go(&mut self) {
+        if let Some(overlay) = self.sealed.take() {
+            self.taken += 1;
+            self.flusher.forget(overlay);
         }
-        Ok(())
     }
 
-    fn try_write(
-        &mut self,
-        batch: &[(Vec<u8>, Option<Vec<u8>>)],
-        records: &[(u64, Vec<u8>)],
-    ) -> fjall::Result<()> {
-        let mut writes = self.database.batch();
-        for (key, value) in batch {
-            match value {
-                Some(value) => writes.insert(&self.state, key.as_slice(), value.as_slice()),
-                None => writes.remove(&self.state, key.as_slice()),
+    /// Takes note of what the engine has done meanwhile.
+    fn look(&mut self) {
+        if self.sealed.is_some() && self.flusher.is_done() {
+            self.let_go();
+        }
+        if self.is_due {
+            self.seal();
+        }
+    }
+
+    /// Waits until the engine has nothing to do.
+    fn wait(&mut self) {
+        if self.sealed.is_some() {
+            self.flusher.wait();
+            self.let_go();
+        }
+    }
+
+    /// Hands over what fills an overlay. Waits for the engine where that is one overlay behind.
+    fn bound(&mut self) {
+        if self.active.bytes() >= 2 * self.overlay_bytes {
+            self.wait();
+        }
+        if self.active.bytes() >= self.overlay_bytes {
+            self.seal();
+        }
+    }
+
+    /// What the layers have under a key.
+    fn find(&self, key: &[u8]) -> Option<Vec<u8>> {
+        let sealed = || self.sealed.as_ref().and_then(|sealed| sealed.get(key));
+        if let Some(change) = self.active.get(key).or_else(sealed) {
+            return change.map(<[u8]>::to_vec);
+        }
+        let value = self.engine.get(key);
+        let value = value.unwrap_or_else(|error| self.fail("read the state", &error));
+        value.map(|value| value.to_vec())
+    }
+
+    fn scan_tables(&self, from: &[u8], until: Option<&[u8]>, visit: &mut Visit<'_>) {
+        for entry in self.engine.range(from, until) {
+            let entry = entry.into_inner();
+            let (key, value) = entry.unwrap_or_else(|error| self.fail("scan the state", &error));
+            if *key != *OWN_KEY && visit(&key, &value).is_break() {
+                return;
             }
         }
-        self.history.append(records, &mut writes)?;
-        writes.commit()?;
-        let read = self.read.get_mut();
-        batch.iter().for_each(|(key, value)| read.update(key, value.as_deref()));
-        Ok(())
     }
 
-    fn try_sync(&mut self) -> fjall::Result<()> {
-        let count = self.mark.sync_count() + 1;
-        self.syncs.insert(SYNC_COUNT, count.to_le_bytes())?;
-        self.database.persist(PersistMode::SyncData)?;
-        self.mark.set_sync_count(count)?;
-        Ok(())
+    /// As the function: a server that cannot read its state must not answer.
+    fn fail(&self, doing: &'static str, error: &fjall::Error) -> ! {
+        fail(self.engine.dir(), doing, error)
     }
 }
+
+/// Called with the key and value of each entry of a scan.
+type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
 
 impl StateBackend for DiskState {
     fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
         if let Some(known) = self.read.borrow_mut().get(key) {
             return known;
         }
-        let value = self.state.get(key);
-        let value = value.unwrap_or_else(|error| self.fail("read the state", &error));
+        let value = self.find(key);
         self.read.borrow_mut().insert(key, value.as_deref());
-        value.map(|value| value.to_vec())
+        value
     }
 
-    fn scan(
-        &self,
-        from: &[u8],
-        until: Option<&[u8]>,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) {
+    fn scan(&self, from: &[u8], until: Option<&[u8]>, visit: &mut Visit<'_>) {
         if until.is_some_and(|until| until <= from) {
             return;
         }
-        let entries = match until {
-            Some(until) => self.state.range(from..until),
-            None => self.state.range(from..),
-        };
-        for entry in entries {
-            let entry = entry.into_inner();
-            let (key, value) = entry.unwrap_or_else(|error| self.fail("scan the state", &error));
-            if visit(&key, &value).is_break() {
-                return;
-            }
-        }
+        let sealed = self.sealed.iter().flat_map(|sealed| sealed.changes(from, until));
+        let tables = |visit: &mut Visit<'_>| self.scan_tables(from, until, visit);
+        let below = |visit: &mut Visit<'_>| scan_over(sealed, tables, visit);
+        scan_over(self.active.changes(from, until), below, visit);
     }
 
     /// # Panics
     ///
-    /// If a key is empty or longer than [`KEY_BYTES_MAX`].
+    /// If a key is empty, longer than [`KEY_BYTES_MAX`], or the store's own (`0xff` alone).
     fn write_with(&mut self, batch: &[(Vec<u8>, Option<Vec<u8>>)], records: &[(u64, Vec<u8>)]) {
-        let is_key = |key: &[u8]| (1..=KEY_BYTES_MAX).contains(&key.len());
+        let is_key = |key: &[u8]| (1..=KEY_BYTES_MAX).contains(&key.len()) && *key != *OWN_KEY;
         assert!(batch.iter().all(|(key, _)| is_key(key)), "a key of the state has a length");
-        self.try_write(batch, records).unwrap_or_else(|error| self.fail("write the state", &error));
+        self.look();
+        let read = self.read.get_mut();
+        for (key, value) in batch {
+            read.update(key, value.as_deref());
+            self.active.put(key, value.as_deref());
+        }
+        records.iter().for_each(|(number, record)| self.active.append(*number, record));
+        self.bound();
     }
 
     fn record(&self, number: u64) -> Option<Vec<u8>> {
-        let record = self.history.get(number);
+        let sealed = || self.sealed.as_ref().and_then(|sealed| sealed.record(number));
+        if let Some(record) = self.active.record(number).or_else(sealed) {
+            return Some(record.to_vec());
+        }
+        let record = self.engine.history().get(number);
         record.unwrap_or_else(|error| self.fail("read the history", &error))
     }
 
     fn sync(&mut self) {
-        if let Err(error) = self.try_sync() {
-            self.fail("sync the state", &error);
+        let all = self.begin_sync();
+        while !self.is_synced(all) {
+            self.wait();
+        }
+    }
+
+    fn begin_sync(&mut self) -> u64 {
+        self.is_due = !self.active.is_empty();
+        self.look();
+        self.begun + u64::from(self.is_due)
+    }
+
+    fn is_synced(&mut self, begun: u64) -> bool {
+        self.look();
+        self.taken >= begun
+    }
+}
+
+impl Drop for DiskState {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.sync();
         }
     }
 }
 
-fn open_engine(dir: &Path, config: &StoreConfig) -> fjall::Result<Database> {
-    Database::builder(dir)
-        .cache_size(config.cache_bytes)
-        .manual_journal_persist(true)
-        .max_journaling_size(JOURNAL_BYTES_MAX)
-        .max_cached_files(Some(FILES_MAX))
-        .worker_threads(WORKER_THREADS)
-        .open()
-}
-
-/// Opens the engine; if a power loss tore its journal, or a crash cut a repair short, repairs it.
-fn open_or_repair(dir: &Path, config: &StoreConfig) -> fjall::Result<Database> {
-    if !repair::is_unfinished(dir)? {
-        match open_engine(dir, config) {
-            Err(fjall::Error::JournalRecovery(cause)) => {
-                tracing::warn!(?cause, "a power loss tore the end of the state store: cutting it");
-            }
-            opened => return opened,
-        }
+/// Ends the process: a replica that cannot read or write its state must not answer, and what a failed
+/// write or fsync left behind is known only after a restart. What is rotten is noted in `dir`, for the
+/// engine may well open again what it cannot read.
+fn fail(dir: &Path, doing: &'static str, error: &fjall::Error) -> ! {
+    let cause: &(dyn Error + 'static) = error;
+    tracing::error!(error = cause, "cannot {doing}; this server stops");
+    if is_corruption(error) {
+        leave_note(dir, &format!("cannot {doing}: {error}"));
     }
-    repair::cut(dir, || match open_engine(dir, config) {
-        Ok(_) => Ok(true),
-        Err(fjall::Error::JournalRecovery(_)) => Ok(false),
-        Err(error) => Err(error),
-    })?;
-    open_engine(dir, config)
-}
-
-impl DiskState {
-    /// Ends the process: a replica that cannot read or write its state must not answer, and what a
-    /// failed write or fsync left behind is known only after a restart. What is rotten is noted, for
-    /// the engine may well open again what it cannot read.
-    fn fail(&self, doing: &'static str, error: &fjall::Error) -> ! {
-        let cause: &(dyn Error + 'static) = error;
-        tracing::error!(error = cause, "cannot {doing}; this server stops");
-        if is_corruption(error) {
-            leave_note(&self.dir, &format!("cannot {doing}: {error}"));
-        }
-        std::process::exit(EXIT_STORE_FAILED)
-    }
+    std::process::exit(EXIT_STORE_FAILED)
 }
 
 /// Why the engine refuses, in the words of callers.

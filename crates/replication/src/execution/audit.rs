@@ -22,7 +22,7 @@ use ravelin_crypto::audit::{audited_digest, chained_bytes};
 use ravelin_model::limits::{AUDIT_LIST_BYTES_MAX, AUDIT_PAGE_BYTES_MAX, AUDIT_REQUEST_BYTES_MAX};
 use ravelin_model::{
     AUDIT_HEAD_KEY, AuditHead, AuditOutcome, AuditRecord, AuditedEnvelope, AuditedOperation,
-    CommitIndex,
+    CommitIndex, View as _,
 };
 
 use super::*;
@@ -88,6 +88,12 @@ fn append(bytes: &mut Vec<u8>, value: &(impl BorshSerialize + ?Sized)) {
     value.serialize(bytes).expect("writing to memory cannot fail");
 }
 
+fn decoded_head(head: Option<Vec<u8>>) -> AuditHead {
+    head.map_or_else(AuditHead::default, |bytes| {
+        AuditHead::decode("audit head", &bytes).expect("the state holds what execution wrote")
+    })
+}
+
 fn first_byte(bytes: &[u8]) -> u8 {
     bytes.first().copied().unwrap_or_default()
 }
@@ -95,10 +101,7 @@ fn first_byte(bytes: &[u8]) -> u8 {
 impl Execution {
     /// The end of the chain, as the running commit has left it so far.
     fn audit_head(&mut self) -> AuditHead {
-        let head = self.state.of(ServiceId::AUDIT).get(AUDIT_HEAD_KEY);
-        head.map_or_else(AuditHead::default, |bytes| {
-            AuditHead::decode("audit head", &bytes).expect("the state holds what execution wrote")
-        })
+        decoded_head(self.state.of(ServiceId::AUDIT).get(AUDIT_HEAD_KEY))
     }
 
     /// Adds what a commit executed to the log.
@@ -146,6 +149,10 @@ impl Execution {
     /// here. Beside them: the work of finding them.
     pub fn audit_records(&self, client: &PublicKey, last: u64) -> (Vec<AuditRecord>, usize) {
         let (mut records, mut bytes, mut work) = (Vec::new(), 0, ENTRY_WORK);
+        let head = decoded_head(self.state.view(ServiceId::AUDIT).get(AUDIT_HEAD_KEY));
+        if last > head.lists {
+            return (records, work); // a crash may leave lists of commits that are yet to be executed again
+        }
         let mut may_see = std::collections::BTreeMap::from([(ServiceId::SESSION, true)]);
         for number in (1..=last).rev() {
             let Some(value) = self.state.record(number) else { break };

@@ -56,20 +56,32 @@ impl Replica {
         }
     }
 
+    /// Lets the log forget what it need not hold: the state must be on disk before the log below it may
+    /// go.
+    pub(super) fn prune(&mut self, out: &mut Out) {
+        let state = self.execution.state_mut();
+        while let Some((begun, place)) = self.prunable.front()
+            && state.is_synced(*begun)
+        {
+            out.push(Action::Emit(Event::Prunable(*place)));
+            self.prunable.pop_front();
+        }
+    }
+
     pub(super) fn on_finding(&mut self, finding: Finding, out: &mut Out) {
         match finding {
             Finding::Certified(statement) if statement.ordering.is_some() => {
-                // The state must be on disk before the log below it may go.
-                self.execution.state_mut().sync();
+                let state = self.execution.state_mut();
+                let begun = state.begin_sync();
                 let commit = statement.commit;
                 if let Some(signed) = self.statements.certificate_of(commit) {
-                    let state = self.execution.state_mut();
                     self.offering.on_certified(state, commit, signed);
                 }
                 let here = self.execution.horizon();
                 let round = self.offering.horizon().map_or(here, |kept| kept.min(here));
                 let epoch = self.keyring.epoch();
-                out.push(Action::Emit(Event::Prunable(Place { epoch, round })));
+                self.prunable.push_back((begun, Place { epoch, round }));
+                self.prune(out);
             }
             Finding::Certified(_) => {}
             Finding::Wrong(evidence) => {

@@ -1,6 +1,6 @@
 //! A backend in memory, for tests and for the simulator, which can lose power. Its history keeps all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::{Bound, ControlFlow};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -20,16 +20,18 @@ struct Disk {
     /// Shared with running scans and snapshots, copied when written under them.
     entries: Arc<BTreeMap<Vec<u8>, Vec<u8>>>,
     history: Arc<BTreeMap<u64, Vec<u8>>>,
-    /// For each batch not synced, oldest first: what undoes it.
-    unsynced: Vec<Undo>,
+    /// For each batch not synced, oldest first: what undoes its changes.
+    unsynced: VecDeque<Undo>,
+    /// Batches written so far, and of these how many each sync under way covers.
+    written: u64,
+    syncing: VecDeque<u64>,
 }
 
-/// What undoes a batch: `None` deletes.
-#[derive(Clone, Debug)]
-struct Undo {
-    entries: Vec<(Vec<u8>, Option<Vec<u8>>)>,
-    history: Vec<(u64, Option<Vec<u8>>)>,
-}
+/// What undoes a batch: `None` deletes. Its records stay, as they may on a real disk.
+type Undo = Vec<(Vec<u8>, Option<Vec<u8>>)>;
+
+/// A sync that was begun is done when so many more batches are written.
+const SYNC_BATCHES: u64 = 2;
 
 impl MemoryBackend {
     /// An empty disk.
@@ -73,10 +75,11 @@ impl MemoryBackend {
     pub fn crash(&self, keep_batches: usize) {
         let mut disk = self.disk();
         while disk.unsynced.len() > keep_batches {
-            let lost = disk.unsynced.pop().expect("it is longer than something");
+            let lost = disk.unsynced.pop_back().expect("it is longer than something");
             disk.undo(lost);
+            disk.written -= 1;
         }
-        disk.unsynced.clear();
+        disk.sync();
     }
 
     fn disk(&self) -> MutexGuard<'_, Disk> {
@@ -95,28 +98,31 @@ impl Disk {
             };
             (key.clone(), old)
         });
-        let entries = entries.collect();
-        let kept = Arc::make_mut(&mut self.history);
-        let records = records.iter();
-        let history =
-            records.map(|(number, record)| (*number, kept.insert(*number, record.clone())));
-        let history = history.collect();
-        self.unsynced.push(Undo { entries, history });
+        self.unsynced.push_back(entries.collect());
+        Arc::make_mut(&mut self.history).extend(records.iter().cloned());
+        self.written += 1;
+        while let Some(covered) = self.syncing.front()
+            && covered + SYNC_BATCHES <= self.written
+        {
+            let later = self.written - covered;
+            while self.unsynced.len() as u64 > later {
+                self.unsynced.pop_front();
+            }
+            self.syncing.pop_front();
+        }
+    }
+
+    fn sync(&mut self) {
+        self.unsynced.clear();
+        self.syncing.clear();
     }
 
     fn undo(&mut self, lost: Undo) {
         let kept = Arc::make_mut(&mut self.entries);
-        for (key, old) in lost.entries.into_iter().rev() {
+        for (key, old) in lost.into_iter().rev() {
             match old {
                 Some(value) => kept.insert(key, value),
                 None => kept.remove(&key),
-            };
-        }
-        let kept = Arc::make_mut(&mut self.history);
-        for (number, old) in lost.history.into_iter().rev() {
-            match old {
-                Some(record) => kept.insert(number, record),
-                None => kept.remove(&number),
             };
         }
     }
@@ -152,6 +158,18 @@ impl StateBackend for MemoryBackend {
     }
 
     fn sync(&mut self) {
-        self.disk().unsynced.clear();
+        self.disk().sync();
+    }
+
+    fn begin_sync(&mut self) -> u64 {
+        let mut disk = self.disk();
+        let written = disk.written;
+        disk.syncing.push_back(written);
+        written
+    }
+
+    fn is_synced(&mut self, begun: u64) -> bool {
+        let disk = self.disk();
+        disk.written - disk.unsynced.len() as u64 >= begun
     }
 }

@@ -3,7 +3,7 @@
 use std::mem::take;
 use std::ops::{Bound, ControlFlow};
 
-use ravelin_model::{StateBackend, Store, View};
+use ravelin_model::{StateBackend, Store, View, scan_over};
 
 use super::meter::Meter;
 use super::view::{own_part, whole_key, whole_range, with_whole_key};
@@ -105,27 +105,13 @@ impl Running {
             return;
         }
         let end = until.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-        let mut writes = self.writes.range::<[u8], _>((Bound::Included(&*from), end)).peekable();
-        let mut show = |key: &[u8], value: Option<&[u8]>| match value {
-            Some(value) => visit(own_part(key), value),
-            None => ControlFlow::Continue(()),
-        };
-        let mut flow = ControlFlow::Continue(());
-        self.backend.scan(&from, until.as_deref(), &mut |key, value| {
-            flow = (|| {
-                while let Some((new, write)) = writes.next_if(|(next, _)| next.as_slice() < key) {
-                    show(new, write.as_deref())?;
-                }
-                match writes.next_if(|(next, _)| next.as_slice() == key) {
-                    Some((_, write)) => show(key, write.as_deref()),
-                    None => show(key, Some(value)),
-                }
-            })();
-            flow
-        });
-        if flow.is_continue() {
-            let _ = writes.try_for_each(|(key, write)| show(key, write.as_deref()));
-        }
+        let writes = self.writes.range::<[u8], _>((Bound::Included(&*from), end));
+        let writes = writes.map(|(key, write)| (key.as_slice(), write.as_deref()));
+        scan_over(
+            writes,
+            |visit| self.backend.scan(&from, until.as_deref(), visit),
+            &mut |key, value| visit(own_part(key), value),
+        );
     }
 
     fn write(&mut self, key: &[u8], write: Option<Vec<u8>>) {

@@ -82,16 +82,16 @@ impl History {
     }
 
     /// Adds records to a batch.
-    pub(super) fn append(
+    pub(super) fn append<'a>(
         &mut self,
-        records: &[(u64, Vec<u8>)],
+        records: impl Iterator<Item = (u64, &'a [u8])>,
         batch: &mut OwnedWriteBatch,
     ) -> fjall::Result<()> {
         let begun = self.pieces.back().map_or(0, |last| last.place);
         for (number, record) in records {
             let bytes = (size_of::<u64>() + record.len()) as u64;
             let piece = self.piece(bytes, begun, batch)?;
-            batch.insert(&piece.slot, number.to_be_bytes(), record.as_slice());
+            batch.insert(&piece.slot, number.to_be_bytes(), record);
             piece.bytes += bytes;
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! The mark beside the engine's files: whose store it is, and which sync was completed last.
+//! The mark beside the engine's files: whose store it is, and how much the engine has durably.
 //!
 //! Two slots, written in turn, so that a torn write spoils the older one only. The engine drops
 //! what it cannot read at the end of its journal without asking whether it was durable: the mark
@@ -9,7 +9,7 @@
 //! | 0 | magic `RVLNSTAT` |
 //! | 8 | version, u64 |
 //! | 16 | owner, 32 bytes |
-//! | 48 | number of the last completed sync, u64 |
+//! | 48 | how many overlays the engine has taken in, u64 |
 //! | 56 | BLAKE3 of the bytes before |
 
 use super::StoreError;
@@ -21,7 +21,7 @@ use std::path::Path;
 
 const NAME: &str = "mark";
 const MAGIC: [u8; 8] = *b"RVLNSTAT";
-const VERSION: u64 = 1;
+const VERSION: u64 = 2;
 const SLOT_BYTES: usize = 88;
 /// Far enough apart that no sector or page holds both.
 const SLOT_OFFSETS: [u64; 2] = [0, 4096];
@@ -32,7 +32,7 @@ type Slot = [u8; SLOT_BYTES];
 pub(super) struct Mark {
     file: File,
     owner: [u8; 32],
-    sync_count: u64,
+    count: u64,
 }
 
 impl Mark {
@@ -46,8 +46,8 @@ impl Mark {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(io(error)),
         };
-        if let Some((file, sync_count)) = found {
-            return Ok(Self { file, owner: *owner, sync_count });
+        if let Some((file, count)) = found {
+            return Ok(Self { file, owner: *owner, count });
         }
         // The mark comes before everything else: without one, there is no store yet.
         if has_engine {
@@ -57,7 +57,7 @@ impl Mark {
             return Err(StoreError::NotAStore { dir: dir.to_path_buf() });
         }
         let file = options.clone().create(true).open(dir.join(NAME)).map_err(io)?;
-        let mark = Self { file, owner: *owner, sync_count: 0 };
+        let mark = Self { file, owner: *owner, count: 0 };
         for offset in SLOT_OFFSETS {
             mark.file.write_all_at(&encode(owner, 0), offset).map_err(io)?;
         }
@@ -74,7 +74,7 @@ impl Mark {
         }
     }
 
-    /// The highest sync of the slots; `None`: none is sound.
+    /// The highest count of the slots; `None`: none is sound.
     fn read(file: &File, dir: &Path, owner: &[u8; 32]) -> Result<Option<u64>, StoreError> {
         let mut found = None;
         for offset in SLOT_OFFSETS {
@@ -86,40 +86,45 @@ impl Mark {
                 }
                 Ok(()) => {}
             }
-            let Some((version, of, sync_count)) = decode(&slot) else { continue };
+            let Some((version, of, count)) = decode(&slot) else { continue };
             if version != VERSION {
                 return Err(StoreError::Version { found: version });
             }
             if of != *owner {
                 return Err(StoreError::ForeignOwner { dir: dir.to_path_buf() });
             }
-            found = found.max(Some(sync_count));
+            found = found.max(Some(count));
         }
         Ok(found)
     }
 
-    /// Number of the last completed sync; 0: none.
-    pub(super) fn sync_count(&self) -> u64 {
-        self.sync_count
+    /// How many overlays the engine has taken in.
+    pub(super) fn count(&self) -> u64 {
+        self.count
     }
 
-    /// Remembers that sync `count` is complete.
-    pub(super) fn set_sync_count(&mut self, count: u64) -> io::Result<()> {
+    /// Counts from a later number on. Promises nothing yet.
+    pub(super) fn skip_to(&mut self, count: u64) {
+        self.count = count;
+    }
+
+    /// Remembers that the engine has taken `count` overlays in.
+    pub(super) fn set_count(&mut self, count: u64) -> io::Result<()> {
         let [even, odd] = SLOT_OFFSETS;
         let offset = if count.is_multiple_of(2) { even } else { odd };
         self.file.write_all_at(&encode(&self.owner, count), offset)?;
         self.file.sync_data()?;
-        self.sync_count = count;
+        self.count = count;
         Ok(())
     }
 }
 
-fn encode(owner: &[u8; 32], sync_count: u64) -> Slot {
+fn encode(owner: &[u8; 32], count: u64) -> Slot {
     let mut bytes = Vec::with_capacity(SLOT_BYTES);
     bytes.extend_from_slice(&MAGIC);
     bytes.extend_from_slice(&VERSION.to_le_bytes());
     bytes.extend_from_slice(owner);
-    bytes.extend_from_slice(&sync_count.to_le_bytes());
+    bytes.extend_from_slice(&count.to_le_bytes());
     let digest = blake3::hash(&bytes);
     bytes.extend_from_slice(digest.as_bytes());
     bytes.try_into().expect("the fields of a slot fill it")
@@ -127,9 +132,9 @@ fn encode(owner: &[u8; 32], sync_count: u64) -> Slot {
 
 fn decode(slot: &Slot) -> Option<(u64, [u8; 32], u64)> {
     let (fields, digest) = slot.split_last_chunk::<32>()?;
-    let (magic, version, owner, sync_count) =
+    let (magic, version, owner, count) =
         borsh::from_slice::<([u8; 8], u64, [u8; 32], u64)>(fields).ok()?;
-    (magic == MAGIC && blake3::hash(fields) == *digest).then_some((version, owner, sync_count))
+    (magic == MAGIC && blake3::hash(fields) == *digest).then_some((version, owner, count))
 }
 
 #[cfg(test)]
@@ -140,8 +145,8 @@ mod tests {
     fn the_bytes_on_disk_are_those_of_the_documentation() {
         let slot = encode(&[0xAA; 32], 0x0102);
         let hex: String = slot.iter().map(|byte| format!("{byte:02x}")).collect();
-        let fields = format!("52564c4e535441540100000000000000{}0201000000000000", "aa".repeat(32));
+        let fields = format!("52564c4e535441540200000000000000{}0201000000000000", "aa".repeat(32));
         assert_eq!(hex, fields + &blake3::hash(&slot[..56]).to_hex());
-        assert_eq!(decode(&slot), Some((1, [0xAA; 32], 0x0102)));
+        assert_eq!(decode(&slot), Some((2, [0xAA; 32], 0x0102)));
     }
 }
