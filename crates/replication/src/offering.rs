@@ -147,6 +147,7 @@ impl Offering {
         };
         certified.checkpoint.statements = statements;
         certified.kind = Kind::Certified;
+        state.set_fetched(self.held.iter().any(|held| held.is_asked_for));
         self.held.retain_mut(|held| {
             let is_asked_for = std::mem::take(&mut held.is_asked_for);
             let is_in_use = is_asked_for && state.has_version(held.commit);
@@ -201,9 +202,10 @@ impl Offering {
     }
 
     /// Notes that a part of the state after `commit` was asked for.
-    pub fn on_want(&mut self, commit: CommitIndex) {
+    pub fn on_want(&mut self, state: &mut State, commit: CommitIndex) {
         if let Some(held) = self.held.iter_mut().find(|held| held.commit == commit) {
             held.is_asked_for = true;
+            state.set_fetched(true);
         }
     }
 

@@ -135,6 +135,9 @@ fn segments(dir: &Path) -> Vec<(u8, Vec<u8>)> {
     segments
 }
 
+/// The version of a mark that this program knows.
+const MARK_VERSION: u64 = 2;
+
 /// The mark alone, without the engine's files. An even first byte: the file is what follows. An odd
 /// one: what follows are the fields of a slot, and its checksum is added, so that it is sound.
 fn mark(input: &[u8]) -> Verdict {
@@ -151,13 +154,14 @@ fn mark(input: &[u8]) -> Verdict {
     fs::write(dir.join("mark"), &file).expect("written");
     let is_opened = DiskState::open(&dir, &StoreConfig::new(OWNER)).is_ok();
     if kind % 2 == 1 && file.starts_with(b"RVLNSTAT") {
-        let is_ours = file[8..16] == 1u64.to_le_bytes() && file[16..48] == OWNER;
+        let is_ours = file[8..16] == MARK_VERSION.to_le_bytes() && file[16..48] == OWNER;
         assert!(is_ours || !is_opened, "a store of another owner or version is taken for ours");
     }
     is_opened.into()
 }
 
 fn marks() -> Vec<Vec<u8>> {
-    let fields = [b"RVLNSTAT", &1u64.to_le_bytes()[..], &OWNER, &0u64.to_le_bytes()].concat();
+    let fields =
+        [b"RVLNSTAT", &MARK_VERSION.to_le_bytes()[..], &OWNER, &0u64.to_le_bytes()].concat();
     vec![[&[1][..], &fields].concat(), vec![0]]
 }

@@ -6,6 +6,12 @@ use std::num::NonZeroU32;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Id(NonZeroU32);
 
+/// By what part of itself a full slab grows. Doubling would leave up to half of it unused; large pieces of
+/// memory grow where they are, so that growing often costs little.
+const GROWTH: usize = 8;
+/// Places that it grows by at least.
+const GROWTH_MIN: usize = 64;
+
 /// Values with numbers; the places of removed ones are used again.
 #[derive(Clone, Debug)]
 pub(super) struct Slab<T> {
@@ -28,6 +34,9 @@ impl<T> Slab<T> {
         if let Some(id) = self.free.pop() {
             *self.get_mut(id) = value;
             return id;
+        }
+        if self.places.len() == self.places.capacity() {
+            self.places.reserve_exact(GROWTH_MIN.max(self.places.len() / GROWTH));
         }
         self.places.push(value);
         let count = u32::try_from(self.places.len()).ok().and_then(NonZeroU32::new);
@@ -58,4 +67,21 @@ impl<T> Slab<T> {
 
 fn index(id: Id) -> usize {
     id.0.get() as usize - 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_grows_by_little_and_uses_places_again() {
+        let mut slab = Slab::default();
+        let ids: Vec<Id> = (0..100_000).map(|number| slab.add(number)).collect();
+        assert!(slab.places.capacity() <= 100_000 * 9 / 8, "{}", slab.places.capacity());
+        assert!(ids.iter().zip(0..).all(|(id, number)| *slab.get(*id) == number));
+        let last = ids.last().copied().expect("there are many");
+        slab.remove(last);
+        assert_eq!(slab.add(7), last);
+        assert_eq!(slab.len(), 100_000);
+    }
 }

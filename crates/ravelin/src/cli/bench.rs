@@ -8,10 +8,13 @@ mod away;
 mod door;
 mod etcd;
 mod figures;
+mod growth;
 mod hostile_client;
 mod idle;
 mod load;
 mod named;
+mod offer;
+mod plot;
 mod runs;
 mod samples;
 mod survey;
@@ -62,9 +65,12 @@ Examples:
   ravelin bench --attack equivocator --pairs 3
   ravelin bench --attack all --pairs 3 --report attacks.md
   ravelin bench --against etcd --report etcd.md
+  ravelin bench --against etcd --reads 100
   ravelin bench --idle
   ravelin bench --trace
   ravelin bench --away 60 --keys 100000 --lost --rate 3000
+  ravelin bench --offer 2 --seconds 60 --report overload.md
+  ravelin bench --growth --keys 1000000 --report growth.md
   ravelin bench --running --config client.toml --named default
 
 Each makes a cluster of its own in a temporary directory, and removes it; only --running puts
@@ -75,7 +81,7 @@ Intruders are those that `ravelin attack list` names; beside them, --attack know
 that are enrolled and hostile: client-flood and client-bad-signatures.";
 
 /// What is measured beside a load of writes.
-const OTHERS: [&str; 5] = ["attack", "against", "idle", "away", "trace"];
+const OTHERS: [&str; 7] = ["attack", "against", "idle", "away", "trace", "offer", "growth"];
 /// What a configuration with a name says itself.
 const SAID_BY_NAME: [&str; 5] = ["value_bytes", "in_flight", "envelope", "reads", "rate"];
 
@@ -83,7 +89,8 @@ const SAID_BY_NAME: [&str; 5] = ["value_bytes", "in_flight", "envelope", "reads"
 #[derive(Args)]
 #[command(
     after_long_help = HELP,
-    group = ArgGroup::new("reported").args(["named", "attack", "against", "away"]),
+    group = ArgGroup::new("reported").args(["named", "attack", "against", "away", "offer", "growth"]),
+    group = ArgGroup::new("filled").args(["away", "growth"]),
     group = ArgGroup::new("paired").args(["attack", "against"]),
 )]
 pub(crate) struct Bench {
@@ -104,7 +111,7 @@ pub(crate) struct Bench {
     #[arg(long, value_name = "N", default_value_t = Shape::DEFAULT.envelope, value_parser = clap::value_parser!(u32).range(1..=1024))]
     envelope: u32,
     /// Of a hundred operations, how many read, as `kv get` does, and do not write
-    #[arg(long, value_name = "PERCENT", default_value_t = Shape::DEFAULT.reads, conflicts_with_all = ["against", "idle", "away", "trace"], value_parser = clap::value_parser!(u8).range(0..=100))]
+    #[arg(long, value_name = "PERCENT", default_value_t = Shape::DEFAULT.reads, conflicts_with_all = ["idle", "away", "trace"], value_parser = clap::value_parser!(u8).range(0..=100))]
     reads: u8,
     /// Operations a second that come due, however long earlier ones take; without it the next one
     /// is sent when one is answered
@@ -151,12 +158,19 @@ pub(crate) struct Bench {
     /// Delete its data while it is away
     #[arg(long, requires = "away")]
     lost: bool,
-    /// Keys to write before
-    #[arg(long, value_name = "N", requires = "away", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=10_000_000))]
+    /// Keys to write before; with --growth in the largest state
+    #[arg(long, value_name = "N", requires = "filled", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=10_000_000))]
     keys: u32,
     /// Let every server take what the others leave of the processor, instead of an equal part
     #[arg(long, requires = "away")]
     no_quota: bool,
+    /// Offer so many times what is answered at most, shed what is not taken, and watch the memory
+    #[arg(long, value_name = "TIMES", conflicts_with_all = ["attack", "against", "idle", "away", "trace", "rate", "reads"], value_parser = times)]
+    offer: Option<f64>,
+    /// Measure what an operation costs as the group grows, and as its state does, tenfold each time; how
+    /// long a server takes to start, and to fetch the state
+    #[arg(long, requires = "keys", conflicts_with_all = ["attack", "against", "idle", "away", "trace", "offer", "rate", "reads", "servers"])]
+    growth: bool,
     /// Follow one request on an idle cluster hop by hop, and show where the time of requests goes
     #[arg(long, conflicts_with_all = ["attack", "against", "idle"])]
     trace: bool,
@@ -169,6 +183,16 @@ enum Peer {
     Etcd,
 }
 
+/// A factor of `--offer`.
+fn times(text: &str) -> std::result::Result<f64, String> {
+    let times: f64 = text.parse().map_err(|_| "it is no number".to_owned())?;
+    if (0.01..=100.0).contains(&times) {
+        Ok(times)
+    } else {
+        Err("it must be between 0.01 and 100".to_owned())
+    }
+}
+
 /// Measures.
 pub(crate) fn run(invocation: &Invocation, arguments: &Bench) -> Result<()> {
     arguments.shape().check()?;
@@ -178,6 +202,10 @@ pub(crate) fn run(invocation: &Invocation, arguments: &Bench) -> Result<()> {
         let cause = format!("there is no server {}", arguments.on);
         let hint = format!("the cluster has servers 0 to {}", arguments.servers - 1);
         return Err(Error::usage(cause, hint));
+    }
+    if arguments.growth && (arguments.keys as usize) < growth::KEYS_MIN {
+        let cause = format!("the smallest state has {} keys", growth::KEYS_MIN);
+        return Err(Error::usage(cause, "raise --keys, which is how many the largest has"));
     }
     if let Some(path) = &arguments.report {
         disk::check_replaceable(path)?;
@@ -211,6 +239,7 @@ impl Bench {
             reads: self.reads,
             rate: self.rate,
             seconds: self.seconds(Shape::DEFAULT.seconds),
+            keys: None,
         }
     }
 
@@ -251,6 +280,12 @@ async fn measure(
     if let Some(seconds) = arguments.away {
         return away(invocation, arguments, seconds).await;
     }
+    if let Some(times) = arguments.offer {
+        return offer(invocation, arguments, times).await;
+    }
+    if arguments.growth {
+        return growth(invocation, arguments).await;
+    }
     if arguments.trace {
         return invocation.output.print(&trace::measure(layout).await?);
     }
@@ -283,6 +318,28 @@ async fn away(invocation: &Invocation, arguments: &Bench, seconds: u64) -> Resul
         shape: arguments.shape(),
     };
     let figures = away::measure(invocation.output, plan).await?;
+    if let Some(path) = &arguments.report {
+        figures.write_report(path)?;
+    }
+    invocation.output.print(&figures)
+}
+
+async fn offer(invocation: &Invocation, arguments: &Bench, times: f64) -> Result<()> {
+    let plan = offer::Plan { times, layout: arguments.layout(), shape: arguments.shape() };
+    let figures = offer::measure(invocation.output, plan).await?;
+    if let Some(path) = &arguments.report {
+        figures.write_report(path)?;
+    }
+    invocation.output.print(&figures)
+}
+
+async fn growth(invocation: &Invocation, arguments: &Bench) -> Result<()> {
+    let plan = growth::Plan {
+        keys: usize::try_from(arguments.keys).unwrap_or(usize::MAX),
+        storage: arguments.layout().storage,
+        shape: arguments.shape(),
+    };
+    let figures = growth::measure(invocation.output, plan).await?;
     if let Some(path) = &arguments.report {
         figures.write_report(path)?;
     }

@@ -137,7 +137,8 @@ const SOUND: &[(&str, &str, &str)] = &[
          | --named=default | --named=default --report=^new | --runs=1 | --reads=50 | --servers=4 \
          | --not-durable | --running \
          | --rate=32 | --away=5 | --away=5 --lost | --away=5 --keys=1 | --away=5 --no-quota \
-         | --away=5 --rate=32",
+         | --away=5 --rate=32 | --offer=2 | --offer=2 --report=^new | --growth --keys=10000 \
+         | --against=etcd --reads=100",
     ),
     ("doctor", "", "--dir=@c"),
     ("config show", "", CONFIG_SHOW),

@@ -147,7 +147,7 @@ fn a_state_that_is_asked_for_outlives_the_next_and_no_more_are_held_than_may_be(
                 offering.on_certified(&mut state, CommitIndex(commit), signed);
             }
             if commit < 200 {
-                offering.on_want(CommitIndex(10));
+                offering.on_want(&mut state, CommitIndex(10));
             }
         }
         assert!(offering.held.len() <= HELD_MAX);
@@ -213,6 +213,35 @@ fn who_keeps_no_state_that_a_quorum_signed_shows_where_it_stands() {
     assert_eq!(present.commit, CommitIndex(91));
 }
 
+/// What nobody fetches goes before it takes much memory; while somebody does, more is kept.
+#[test]
+fn a_state_that_is_fetched_may_take_more_memory_than_one_that_nobody_wants() {
+    for is_wanted in [false, true] {
+        let (world, mut state) = (World::new(4, 1), state());
+        let mut offering = Offering::default();
+        recorded(&world, &mut state, 2);
+        let progress = progress(&world, &state);
+        offering.on_checkpoint(&mut state, &progress, delivered(&world));
+        let signed = statements(&world, &state, &[0, 1, 2]);
+        offering.on_certified(&mut state, CommitIndex(2), signed);
+        let mut overwrite = |state: &mut State, commits: std::ops::Range<u64>, bytes: usize| {
+            for commit in commits {
+                state.of(ServiceId::KV).put(b"key", vec![commit as u8; bytes]);
+                state.finish_commit(CommitIndex(commit));
+                if is_wanted && commit % 20 == 0 {
+                    offering.on_want(state, CommitIndex(2));
+                }
+            }
+        };
+        overwrite(&mut state, 3..27, 1 << 20);
+        assert!(state.has_version(CommitIndex(2)));
+        overwrite(&mut state, 27..43, 1 << 20);
+        assert_eq!(state.has_version(CommitIndex(2)), is_wanted);
+        overwrite(&mut state, 43..103, 3 << 20);
+        assert!(!state.has_version(CommitIndex(2)), "nor does it take any amount then");
+    }
+}
+
 /// Whoever asks for an old state, or lies that it does, must not keep the last one from being shown.
 #[test]
 fn where_it_stands_is_shown_beside_all_that_is_under_way() {
@@ -226,7 +255,7 @@ fn where_it_stands_is_shown_beside_all_that_is_under_way() {
             let signed = statements(&world, &state, &[0, 1, 2]);
             offering.on_certified(&mut state, CommitIndex(commit), signed);
         }
-        offering.on_want(CommitIndex(10));
+        offering.on_want(&mut state, CommitIndex(10));
     }
     recorded(&world, &mut state, 33);
     offering.on_standstill(&mut state, CommitIndex(20));
@@ -355,7 +384,7 @@ fn nobody_keeps_a_state_and_the_log_above_it_for_ever() {
         offering.on_checkpoint(&mut state, &progress, delivered(&world));
         let signed = statements(&world, &state, &[0, 1, 2]);
         offering.on_certified(&mut state, CommitIndex(commit), signed);
-        offering.on_want(CommitIndex(2));
+        offering.on_want(&mut state, CommitIndex(2));
     }
     let horizon = offering.horizon().expect("states are kept");
     assert!(horizon > Round(40_000), "the log from {horizon:?} on is kept");

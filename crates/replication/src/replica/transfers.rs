@@ -120,7 +120,7 @@ impl Replica {
                 }
             }
             TransferMessage::Want(request) => {
-                self.offering.on_want(request.commit);
+                self.offering.on_want(self.execution.state_mut(), request.commit);
                 out.push(Action::Emit(Event::Serve { to: from, request }));
             }
             TransferMessage::Offer(offer) => {

@@ -32,6 +32,11 @@ impl State {
         self.versions.release(commit);
     }
 
+    /// Says whether somebody fetches a state that is held: then more memory may go to it.
+    pub fn set_fetched(&mut self, is_fetched: bool) {
+        self.versions.set_fetched(is_fetched);
+    }
+
     /// Whether the state after `commit` can be shown.
     #[must_use]
     pub fn has_version(&self, commit: CommitIndex) -> bool {

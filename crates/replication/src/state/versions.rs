@@ -19,9 +19,11 @@ use ravelin_model::{CommitIndex, Digest};
 pub const STATE_VERSIONS_MAX: usize = 64;
 /// Memory of the versions before the last, estimated: beyond it the oldest are forgotten, and a
 /// client that wanted one asks again for a newer.
-pub const STATE_VERSION_BYTES_MAX: usize = 32 << 20;
-/// As much more while a version is held for who fetches the state: beyond it the held ones go, the
-/// oldest first, and who fetches it goes on with a newer one.
+pub const STATE_VERSION_BYTES_MAX: usize = 16 << 20;
+/// As much more while a version is held for who may come to fetch the state: beyond it the held ones go,
+/// the oldest first, and whoever comes waits for a newer one.
+pub const STATE_SPARE_BYTES_MAX: usize = 12 << 20;
+/// The same while one is being fetched: who fetches it goes on with a newer one.
 pub const STATE_HELD_BYTES_MAX: usize = 128 << 20;
 
 /// Memory of one value kept, beside its bytes and its key's: two vectors and a map's share.
@@ -74,6 +76,8 @@ pub(super) struct Versions {
     tree: StateTree,
     kept: VecDeque<Kept>,
     undo_bytes: usize,
+    /// Whether somebody fetches one that is held.
+    is_fetched: bool,
 }
 
 /// What later commits overwrote, in the order of the keys. Of one key the earliest of them knows.
@@ -150,7 +154,7 @@ impl Versions {
     pub(super) fn new(commit: CommitIndex, mut tree: StateTree) -> Self {
         let version = tree.keep();
         let first = Kept { commit, version, undo: Undo::default(), is_held: false };
-        Self { tree, kept: VecDeque::from([first]), undo_bytes: 0 }
+        Self { tree, kept: VecDeque::from([first]), undo_bytes: 0, is_fetched: false }
     }
 
     /// The tree, for the changes of the next commit.
@@ -200,6 +204,11 @@ impl Versions {
             return;
         };
         kept.is_held = false;
+    }
+
+    /// Says whether somebody fetches a version that is held: then more may be kept.
+    pub(super) fn set_fetched(&mut self, is_fetched: bool) {
+        self.is_fetched = is_fetched;
     }
 
     /// Whether the state after `commit` is kept.
@@ -266,7 +275,12 @@ impl Versions {
             return Some(0);
         }
         let bytes = self.undo_bytes + self.tree.superseded_nodes() * NODE_BYTES;
-        let bytes_max = STATE_VERSION_BYTES_MAX + if held > 0 { STATE_HELD_BYTES_MAX } else { 0 };
+        let bytes_more = match (held, self.is_fetched) {
+            (0, _) => 0,
+            (_, false) => STATE_SPARE_BYTES_MAX,
+            (_, true) => STATE_HELD_BYTES_MAX,
+        };
+        let bytes_max = STATE_VERSION_BYTES_MAX + bytes_more;
         if bytes > bytes_max {
             return oldest(true).or_else(|| oldest(false));
         }

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::etcd::{self, Etcd};
 use super::figures::{Figures, Measured, middle, of_own};
-use super::load::{self, PeerFigures, Shape};
+use super::load::{self, PeerFigures, Shape, TRANSACTION_MAX};
 use super::target::Target;
 use super::testbed::{Layout, TestBed, machine};
 use crate::exit::Result;
@@ -24,9 +24,6 @@ use crate::processes::Logging;
 /// What the peer leaves out, in the words of every result.
 const LACKS: &str = "three servers that may crash, none that lies; plain text, nobody authenticated; \
                      clients speak to the leader; durable";
-/// Operations of a transaction at most, unless etcd is told otherwise.
-const TRANSACTION_MAX: u32 = 128;
-
 /// What is compared.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Plan {
@@ -69,11 +66,13 @@ pub(super) async fn compare(output: Output, plan: Plan) -> Result<Comparison> {
     let version = etcd::version()?;
     let enveloped = plan.shape;
     let single = Shape { envelope: 1, ..enveloped };
-    let is_enveloped = enveloped.envelope > 1;
-    let has_transactions = is_enveloped && !plan.is_quick && enveloped.envelope <= TRANSACTION_MAX;
+    // Where some operations read there are no envelopes to compare: keys are read one by one.
+    let is_enveloped = enveloped.envelope > 1 && enveloped.reads == 0;
+    let is_transaction = enveloped.envelope as usize <= TRANSACTION_MAX;
+    let has_transactions = is_enveloped && !plan.is_quick && is_transaction;
     let (mut first, mut alone, mut together) = (Runs::new(), Runs::new(), Runs::new());
     for round in 1..=plan.rounds {
-        let ours = ours(enveloped).await?;
+        let ours = ours(if is_enveloped { enveloped } else { single }).await?;
         // It has no envelopes: as many operations in flight, each by itself.
         let theirs = theirs(single).await?;
         output.note(format_args!(
@@ -166,7 +165,7 @@ impl Comparison {
                 "| {} in flight in envelopes of {} | {} | {:.0}, {:.0} | {:.2} ({:.2}, {:.2}) | {:.1}, {:.1} ms | {:.2} | {:.1}, {:.1} ms | {:.2} | {:.0}, {:.0} | {:.2} | {:.0}, {:.0} MiB |\n",
                 ours.in_flight,
                 ours.envelope,
-                kind(peer),
+                kind(ours, peer),
                 mine.operations_per_second,
                 theirs.operations_per_second,
                 row.throughput_ratio,
@@ -189,11 +188,14 @@ impl Comparison {
     }
 }
 
-/// How the peer was given its writes.
-fn kind(peer: &PeerFigures) -> String {
-    match peer.transaction {
-        1 => "single writes".to_owned(),
-        writes => format!("transactions of {writes} writes"),
+/// What the peer was asked.
+fn kind(ours: &Figures, peer: &PeerFigures) -> String {
+    match (peer.transaction, ours.reads) {
+        (1, None) => "single writes".to_owned(),
+        (_, None) => format!("transactions of {} writes", peer.transaction),
+        (_, Some(reads)) => {
+            format!("{} % of the operations linearizable reads, as ours", reads.percent)
+        }
     }
 }
 
@@ -208,7 +210,7 @@ impl fmt::Display for Row {
             ours.fault_model,
             ours.envelope,
             self.peer_version,
-            kind(peer),
+            kind(ours, peer),
             ours.value_bytes,
             ours.in_flight
         )?;
@@ -216,7 +218,8 @@ impl fmt::Display for Row {
         writeln!(out, "etcd: {LACKS}")?;
         writeln!(out, "{} rounds                   ours         etcd   ours/etcd", self.rounds)?;
         let mut row = |name: &str, ours: f64, peer: f64, digits: usize, ratio: f64| {
-            writeln!(out, "{name:<18} {ours:>12.digits$} {peer:>12.digits$} {ratio:>11.2}")
+            let ratio = if peer == 0.0 { "-".to_owned() } else { format!("{ratio:.2}") };
+            writeln!(out, "{name:<18} {ours:>12.digits$} {peer:>12.digits$} {ratio:>11}")
         };
         row(
             "operations/s",

@@ -101,7 +101,7 @@ pub(super) async fn measure(output: Output, plan: Plan) -> Result<Return> {
     let before = load.operations() / begun.elapsed().as_secs_f64();
     let missed = missed + load.operations();
     let p99_ms_before = p99_ms(load.forget());
-    let others = usage::metric_of(server(&bed, ReplicaId(0)), COMMITS).unwrap_or_default();
+    let others = commits(&bed);
     let pid = bed.start_again(WHO)?;
     let begun = Instant::now();
     let (memory, memory_of_others) = wait_until_back(&bed, pid, others).await?;
@@ -129,9 +129,14 @@ pub(super) async fn measure(output: Output, plan: Plan) -> Result<Return> {
     })
 }
 
+/// Commits that the first server has executed.
+pub(super) fn commits(bed: &TestBed) -> f64 {
+    usage::metric_of(server(bed, ReplicaId(0)), COMMITS).unwrap_or_default()
+}
+
 /// Waits until the server stands at `commit` and serves; its anonymous memory at most until then, and that
 /// of the others.
-async fn wait_until_back(bed: &TestBed, pid: u32, commit: f64) -> Result<(f64, f64)> {
+pub(super) async fn wait_until_back(bed: &TestBed, pid: u32, commit: f64) -> Result<(f64, f64)> {
     let processes = Processes::of(&bed.cluster)?;
     let begun = Instant::now();
     let (mut memory, mut memory_of_others) = (0.0_f64, 0.0_f64);

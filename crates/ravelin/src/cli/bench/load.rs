@@ -4,6 +4,9 @@
 //! from then: a pause of the cluster shows in all that came due meanwhile. What is not answered when the
 //! measuring ends is missing in the throughput, and not in the times.
 //!
+//! Where a load sheds, what is due is sent at once or not at all, is timed from its sending, and is not
+//! tried again.
+//!
 //! Where some operations read, whoever would send an envelope reads as many keys instead now and then,
 //! each by itself and all at once: so many operations are in flight either way.
 
@@ -38,10 +41,14 @@ const FILL_BYTES: usize = ENVELOPE_BYTES_MAX / 2;
 /// Bytes of an operation beside its value, and of an envelope beside its operations, at most.
 const OPERATION_BYTES: u64 = 64;
 const ENVELOPE_BYTES: u64 = 256;
+/// Operations of one of etcd's transactions at most, unless it is told otherwise.
+pub(super) const TRANSACTION_MAX: usize = 128;
 /// Such envelopes in flight.
 const FILL_IN_FLIGHT: usize = 8;
 /// How long such an envelope is tried.
 const INSIST_MAX: Duration = Duration::from_secs(60);
+/// How long what is due may wait for a place before it is shed.
+const SHED_AFTER: Duration = Duration::from_millis(20);
 /// How long whoever was not answered waits before trying again.
 const RETRY_AFTER: Duration = Duration::from_millis(10);
 
@@ -57,6 +64,8 @@ pub(super) struct Shape {
     pub(super) rate: Option<u32>,
     /// How long is measured, after a warm-up of a quarter of it.
     pub(super) seconds: u64,
+    /// Keys that are read and written, where they are not as many as always.
+    pub(super) keys: Option<usize>,
 }
 
 impl Shape {
@@ -68,6 +77,7 @@ impl Shape {
         reads: 0,
         rate: None,
         seconds: SECONDS_DEFAULT,
+        keys: None,
     };
 
     /// Refuses a shape that makes no sense, or whose envelopes servers do not take.
@@ -96,11 +106,12 @@ impl Shape {
     /// Keys that are read and written on this target.
     pub(super) fn keys(&self, target: Target<'_>) -> usize {
         let is_throw_away = matches!(target, Target::Own(_));
-        if self.reads == 0 && is_throw_away { KEYS } else { KEYS_FEW }
+        let usual = if self.reads == 0 && is_throw_away { KEYS } else { KEYS_FEW };
+        self.keys.unwrap_or(usual)
     }
 
     /// Operations in flight at most.
-    fn in_flight(&self) -> u32 {
+    pub(super) fn in_flight(&self) -> u32 {
         if self.rate.is_some() { AT_A_RATE_IN_FLIGHT } else { self.in_flight }
     }
 }
@@ -115,20 +126,22 @@ pub(super) struct Running {
 impl Running {
     /// Puts a load on a cluster of ours.
     pub(super) async fn start(target: Target<'_>, shape: Shape) -> Result<Self> {
-        let mut doors = Vec::new();
-        for _ in 0..SESSIONS {
-            doors.push(Door::to_ours(target).await?);
-        }
-        Ok(Self::through(doors, shape, shape.keys(target)))
+        Ok(Self::through(open(target).await?, shape, shape.keys(target), false))
+    }
+
+    /// Puts a load on a cluster of ours that sheds what it does not take.
+    pub(super) async fn shedding(target: Target<'_>, shape: Shape) -> Result<Self> {
+        Ok(Self::through(open(target).await?, shape, shape.keys(target), true))
     }
 
     /// Puts a load on whom these doors lead to.
-    fn through(doors: Vec<Door>, shape: Shape, keys: usize) -> Self {
+    fn through(doors: Vec<Door>, shape: Shape, keys: usize, sheds: bool) -> Self {
         let load = Arc::new(Load {
             envelope: shape.envelope,
             keys,
             value: vec![b'v'; shape.value_bytes as usize],
             pace: shape.rate.map(|rate| Pace::new(rate, shape.envelope)),
+            shed: sheds.then(AtomicU64::default),
             answered: Mutex::new(Samples::default()),
             refusal: Mutex::new(None),
         });
@@ -155,10 +168,24 @@ impl Running {
         self.load.forget()
     }
 
+    /// How many operations were shed so far.
+    pub(super) fn shed(&self) -> u64 {
+        self.load.shed.as_ref().map_or(0, |shed| shed.load(Ordering::Relaxed))
+    }
+
     /// How many operations were answered since then.
     pub(super) fn operations(&self) -> f64 {
         self.load.lock().operations() as f64
     }
+}
+
+/// Clients of a cluster of ours.
+async fn open(target: Target<'_>) -> Result<Vec<Door>> {
+    let mut doors = Vec::new();
+    for _ in 0..SESSIONS {
+        doors.push(Door::to_ours(target).await?);
+    }
+    Ok(doors)
 }
 
 /// Writes so many keys, each once.
@@ -174,10 +201,19 @@ pub(super) async fn clear(target: Target<'_>, keys: usize) -> Result<()> {
 
 /// Writes `value` under so many keys, each once, or removes them.
 async fn sweep(target: Target<'_>, keys: usize, value: Option<Arc<[u8]>>) -> Result<()> {
-    let door = Door::to_ours(target).await?;
+    sweep_through(Door::to_ours(target).await?, keys, value, FILL_ENVELOPE).await
+}
+
+/// The same through a door, up to `together` keys at once.
+async fn sweep_through(
+    door: Door,
+    keys: usize,
+    value: Option<Arc<[u8]>>,
+    together: usize,
+) -> Result<()> {
     let mut under_way = tokio::task::JoinSet::new();
     let operation = value.as_ref().map_or(0, |value| value.len()) + OPERATION_BYTES as usize;
-    let envelope = FILL_ENVELOPE.min(FILL_BYTES / operation).max(1);
+    let envelope = together.min(FILL_BYTES / operation).max(1);
     let mut firsts = (0..keys).step_by(envelope);
     loop {
         let next = firsts.next();
@@ -325,7 +361,13 @@ pub(super) async fn measure_etcd(mut etcd: Etcd, shape: Shape) -> Result<PeerFig
     for _ in 0..SESSIONS {
         doors.push(Door::to_etcd(&etcd).await?);
     }
-    let load = Running::through(doors, shape, KEYS);
+    let mut keys = KEYS;
+    if let (true, Some(door)) = (shape.reads > 0, doors.first()) {
+        keys = KEYS_FEW;
+        let value = vec![b'v'; shape.value_bytes as usize].into();
+        sweep_through(door.clone(), keys, Some(value), TRANSACTION_MAX).await?;
+    }
+    let load = Running::through(doors, shape, keys, false);
     let run = Observed::watch(&load, shape, || Some(etcd.total_usage())).await?;
     etcd.check()?;
     if let Some(refusal) = run.refusal {
@@ -394,6 +436,8 @@ struct Load {
     keys: usize,
     value: Vec<u8>,
     pace: Option<Pace>,
+    /// Operations that were shed, where some are.
+    shed: Option<AtomicU64>,
     answered: Mutex<Samples>,
     /// Why the last one that was not acknowledged was not.
     refusal: Mutex<Option<String>>,
@@ -405,10 +449,7 @@ impl Load {
     async fn work(self: Arc<Self>, worker: usize, door: Door, mut mix: Mix) {
         let mut next = worker * 7919;
         loop {
-            let begun = match &self.pace {
-                Some(pace) => pace.next().await,
-                None => Instant::now(),
-            };
+            let begun = self.due().await;
             let keys = (0..self.envelope).map(|_| {
                 next = (next + 104_729) % self.keys;
                 next
@@ -426,8 +467,22 @@ impl Load {
         }
     }
 
+    /// Waits until something is due; from when on it is timed.
+    async fn due(&self) -> Instant {
+        let Some(pace) = &self.pace else { return Instant::now() };
+        let Some(shed) = &self.shed else { return pace.next().await };
+        while pace.next().await.elapsed() > SHED_AFTER {
+            shed.fetch_add(self.envelope.into(), Ordering::Relaxed);
+        }
+        Instant::now()
+    }
+
     async fn write(&self, door: &Door, keys: &[usize], mut begun: Instant) {
         while let Err(refusal) = door.put(keys, &self.value).await {
+            if let Some(shed) = &self.shed {
+                shed.fetch_add(self.envelope.into(), Ordering::Relaxed);
+                return;
+            }
             begun = self.wait_after(refusal, begun).await;
         }
         self.push(begun, Kind::Write(self.envelope));

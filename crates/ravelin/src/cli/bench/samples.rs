@@ -51,6 +51,11 @@ impl Samples {
         self.0.sort_unstable_by_key(|sample| sample.took);
     }
 
+    /// How long the slowest took, once they are in order.
+    pub(super) fn longest_ms(&self) -> f64 {
+        self.0.last().map_or(0.0, |sample| sample.took.as_secs_f64() * 1e3)
+    }
+
     /// How many operations were answered.
     pub(super) fn operations(&self) -> u64 {
         self.operations_of(|_| true)

@@ -232,6 +232,11 @@ impl TestBed {
         servers.map(|(server, pid)| Usage::of(server, *pid)).collect()
     }
 
+    /// All processes.
+    pub(super) fn pids(&self) -> impl Iterator<Item = u32> + '_ {
+        self.pids.iter().copied()
+    }
+
     /// The processes of all but one.
     pub(super) fn others(&self, but: ReplicaId) -> impl Iterator<Item = u32> + '_ {
         let servers = self.cluster.servers.iter().zip(&self.pids);

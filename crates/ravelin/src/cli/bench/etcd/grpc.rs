@@ -1,4 +1,4 @@
-//! As much of etcd's protocol as it takes to write keys: unary gRPC calls over HTTP/2.
+//! As much of etcd's protocol as it takes to write and read keys: unary gRPC calls over HTTP/2.
 //!
 //! Requests of many callers share one connection, as those of etcd's own client do.
 
@@ -13,6 +13,8 @@ use tokio::net::TcpStream;
 const WINDOW_BYTES: u32 = 1 << 20;
 /// Marks a message as not compressed.
 const PLAIN: u8 = 0;
+/// What stands before a message: whether it is compressed, and its length.
+const FRAME_BYTES: usize = 5;
 /// Protocol buffers' mark of a field that says how long it is.
 const WITH_LENGTH: u64 = 2;
 
@@ -25,6 +27,8 @@ pub(in super::super) enum CallError {
     Connection(#[from] h2::Error),
     #[error("etcd refused: {0}")]
     Refused(String),
+    #[error("etcd does not have a key that was written")]
+    Absent,
 }
 
 /// A connection to one etcd server. Its copies share it.
@@ -56,9 +60,19 @@ impl Client {
             [key] => self.call("Put", &put_request(key, value)).await,
             keys => self.call("Txn", &transaction(keys, value)).await,
         }
+        .map(drop)
     }
 
-    async fn call(&self, method: &str, message: &[u8]) -> Result<(), CallError> {
+    /// Reads a key that is there, linearizably, as etcd does unless asked otherwise.
+    pub(in super::super) async fn get(&self, key: &[u8]) -> Result<(), CallError> {
+        let mut range = Vec::with_capacity(key.len() + 8);
+        field(&mut range, 1, key);
+        let reply = self.call("Range", &range).await?;
+        if holds_entry(&reply) { Ok(()) } else { Err(CallError::Absent) }
+    }
+
+    /// The reply, as it travels.
+    async fn call(&self, method: &str, message: &[u8]) -> Result<Vec<u8>, CallError> {
         let request = Request::builder()
             .method(Method::POST)
             .uri(format!("http://{}/etcdserverpb.KV/{method}", self.to))
@@ -72,13 +86,14 @@ impl Client {
         let response = response.await?;
         // A refusal may come without a body, and its status then stands here.
         let early = response.headers().clone();
-        let mut body = response.into_body();
+        let (mut body, mut reply) = (response.into_body(), Vec::new());
         while let Some(data) = body.data().await {
-            let taken = data?.len();
-            body.flow_control().release_capacity(taken)?;
+            let data = data?;
+            body.flow_control().release_capacity(data.len())?;
+            reply.extend_from_slice(&data);
         }
         let trailers = body.trailers().await?;
-        status(trailers.as_ref().unwrap_or(&early))
+        status(trailers.as_ref().unwrap_or(&early)).map(|()| reply)
     }
 }
 
@@ -118,6 +133,13 @@ fn transaction(keys: &[Vec<u8>], value: &[u8]) -> Vec<u8> {
     transaction
 }
 
+/// Whether a framed `RangeResponse` has an entry: its second field, after a header of less than 128 bytes.
+fn holds_entry(reply: &[u8]) -> bool {
+    let header = reply.get(FRAME_BYTES..).and_then(<[u8]>::split_first_chunk);
+    let Some((&[0x0a, length], rest)) = header else { return false };
+    length < 0x80 && rest.get(usize::from(length)) == Some(&0x12)
+}
+
 /// Appends a field of bytes.
 fn field(out: &mut Vec<u8>, number: u64, bytes: &[u8]) {
     varint(out, number << 3 | WITH_LENGTH);
@@ -148,6 +170,15 @@ mod tests {
         let long = put_request(b"k", &[0; 300]);
         assert_eq!(long.get(3..6), Some(&b"\x12\xac\x02"[..]), "300 takes two bytes");
         assert_eq!(framed(b"abc"), b"\0\0\0\0\x03abc");
+    }
+
+    #[test]
+    fn an_entry_is_told_from_a_reply_without_one() {
+        let header = b"\x0a\x03\x08\x01\x10";
+        let with = [header, &b"\x12\x05\x0a\x01k\x2a\x01"[..]].concat();
+        let without = [header, &b"\x20\x00"[..]].concat();
+        assert!(holds_entry(&framed(&with)) && !holds_entry(&framed(&without)));
+        assert!(!holds_entry(&framed(header)) && !holds_entry(&[]) && !holds_entry(&[0; 6]));
     }
 
     #[test]
