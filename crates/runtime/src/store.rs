@@ -14,6 +14,7 @@
 mod cache;
 mod engine;
 mod flusher;
+mod gaps;
 mod history;
 mod lists;
 mod mark;
@@ -24,6 +25,7 @@ use crate::directory;
 use cache::Cache;
 use engine::{ENGINE_DIR, Engine, OWN_KEY};
 use flusher::Flusher;
+use gaps::Gaps;
 use mark::Mark;
 use overlay::Overlay;
 use ravelin_model::limits::AUDIT_RETENTION_BYTES_DEFAULT;
@@ -187,6 +189,7 @@ pub struct DiskState {
     /// Whether what is active must follow as soon as the engine is done with what is sealed.
     is_due: bool,
     read: RefCell<Cache>,
+    gaps: RefCell<Gaps>,
     /// Memory of one overlay.
     overlay_bytes: usize,
     flusher: Flusher,
@@ -223,6 +226,7 @@ impl DiskState {
             taken: 0,
             is_due: false,
             read: RefCell::new(Cache::new(config.entries_bytes)),
+            gaps: RefCell::default(),
             overlay_bytes: config.overlay_bytes,
             flusher,
             engine,
@@ -265,6 +269,7 @@ impl DiskState {
     fn let_go(&mut self) {
         if let Some(overlay) = self.sealed.take() {
             self.taken += 1;
+            self.gaps.get_mut().fill(&overlay);
             self.flusher.forget(overlay);
         }
     }
@@ -309,12 +314,20 @@ impl DiskState {
     }
 
     fn scan_tables(&self, from: &[u8], until: Option<&[u8]>, visit: &mut Visit<'_>) {
+        if until.is_some_and(|until| self.gaps.borrow().hold(from, until)) {
+            return;
+        }
+        let mut is_empty = true;
         for entry in self.engine.range(from, until) {
+            is_empty = false;
             let entry = entry.into_inner();
             let (key, value) = entry.unwrap_or_else(|error| self.fail("scan the state", &error));
             if *key != *OWN_KEY && visit(&key, &value).is_break() {
                 return;
             }
+        }
+        if let (true, Some(until)) = (is_empty, until) {
+            self.gaps.borrow_mut().note(from, until);
         }
     }
 

@@ -55,6 +55,12 @@ impl Cache {
     /// Takes note of what was written under `key`. What nobody has read is not kept for having been
     /// written.
     pub(super) fn update(&mut self, key: &[u8], value: Option<&[u8]>) {
+        // Most values keep their length, and so their place.
+        if let (Some(Some(known)), Some(value)) = (self.young.get_mut(key), value)
+            && known.len() == value.len()
+        {
+            return known.copy_from_slice(value);
+        }
         let known = match self.young.remove_entry(key) {
             Some((key, before)) => {
                 self.young_bytes -= bytes_of(&key, &before);

@@ -207,6 +207,24 @@ mod tests {
         assert_eq!(store.record(1), Some(record(1)));
     }
 
+    #[test]
+    fn what_comes_into_a_range_that_was_empty_is_found() {
+        let scratch = Scratch::new();
+        let mut store = open_small(&scratch.0);
+        let found = |store: &DiskState| keys(store, b"k", Some(b"l"), 9);
+        for step in 0..4_u8 {
+            assert_eq!(found(&store).len(), usize::from(step), "from the tables alone");
+            store.write_with(&[put([b'k', step], "here")], &[]);
+            assert_eq!(found(&store).len(), usize::from(step) + 1);
+            store.begin_sync();
+            assert_eq!(found(&store).len(), usize::from(step) + 1, "while they take it in");
+            store.sync();
+        }
+        store.write_with(&[(b"k\0".to_vec(), None)], &[]);
+        store.sync();
+        assert_eq!(found(&store), [b"k\x01", b"k\x02", b"k\x03"]);
+    }
+
     /// Overlays that come faster than compaction follows, for each has keys all over the range.
     #[test]
     fn who_brings_more_waits_for_compaction() {
