@@ -42,10 +42,15 @@ const RANGE_READ_BYTES_MAX: usize = 1 << 20;
 /// Bytes of plans in one offer.
 const PLANS_BYTES_MAX: usize = 1 << 20;
 
+/// Checkpoints that a quorum signs after somebody last asked, until nobody is thought to need a state.
+const INTEREST: u8 = 2;
+
 /// The states kept, oldest first.
 #[derive(Debug, Default)]
 pub struct Offering {
     held: VecDeque<Held>,
+    /// How many more such checkpoints may take the memory that a fetched state may.
+    interest: u8,
     /// Bytes of blocks committed since the start.
     committed_bytes: u64,
 }
@@ -147,7 +152,8 @@ impl Offering {
         };
         certified.checkpoint.statements = statements;
         certified.kind = Kind::Certified;
-        state.set_fetched(self.held.iter().any(|held| held.is_asked_for));
+        self.interest = self.interest.saturating_sub(1);
+        state.set_fetched(self.is_needed());
         self.held.retain_mut(|held| {
             let is_asked_for = std::mem::take(&mut held.is_asked_for);
             let is_in_use = is_asked_for && state.has_version(held.commit);
@@ -201,11 +207,24 @@ impl Offering {
         self.held.iter().map(|held| held.horizon).min()
     }
 
+    /// Notes that somebody asked for a state. One that is kept, or is next to be, may then take more
+    /// memory: under load it would go before who needs it learns of it.
+    pub fn on_ask(&mut self, state: &mut State) {
+        self.interest = INTEREST;
+        state.set_fetched(true);
+    }
+
+    /// Whether somebody is thought to need a state.
+    #[must_use]
+    pub fn is_needed(&self) -> bool {
+        self.interest > 0
+    }
+
     /// Notes that a part of the state after `commit` was asked for.
     pub fn on_want(&mut self, state: &mut State, commit: CommitIndex) {
         if let Some(held) = self.held.iter_mut().find(|held| held.commit == commit) {
             held.is_asked_for = true;
-            state.set_fetched(true);
+            self.on_ask(state);
         }
     }
 

@@ -42,9 +42,7 @@ use versions::{Undo, Versions};
 pub use fetching::StateEntry;
 pub use memory::MemoryBackend;
 pub use meter::ENTRY_WORK;
-pub use versions::{
-    STATE_HELD_BYTES_MAX, STATE_SPARE_BYTES_MAX, STATE_VERSION_BYTES_MAX, STATE_VERSIONS_MAX,
-};
+pub use versions::{STATE_HELD_BYTES_MAX, STATE_VERSION_BYTES_MAX, STATE_VERSIONS_MAX};
 pub use view::ReadOnly;
 
 /// The highest id that a service may have; the namespaces above it are ours.

@@ -2,8 +2,9 @@
 //!
 //! It takes large pieces from the system and returns each when it is freed; but each that is freed moves
 //! the size from which it does so up, to 32 MiB at last. From then on what a busy moment took stays in a
-//! heap with small pieces between. With a size that stays, a server under twice the load that it can take
-//! needed 146 instead of 172 MiB, and no more processor.
+//! heap with small pieces between. With a size that stays, a saturated server needed 12 MiB less, and no
+//! more processor. It also stays at what else the library begins with: it gives the end of a heap back as
+//! soon as 128 KiB of it are free.
 
 #![allow(unsafe_code)]
 
@@ -27,6 +28,8 @@ pub fn return_large_pieces() {
         // SAFETY: it takes two numbers by value and has its own lock; what is allocated already is freed
         // as it was allocated.
         let is_taken = unsafe { mallopt(M_MMAP_THRESHOLD, LARGE_BYTES) };
-        debug_assert_eq!(is_taken, 1, "the C library knows the parameter");
+        if is_taken == 0 {
+            tracing::warn!("the C library keeps its own limit for large pieces of memory");
+        }
     }
 }

@@ -165,7 +165,7 @@ pub(crate) struct Bench {
     #[arg(long, requires = "away")]
     no_quota: bool,
     /// Offer so many times what is answered at most, shed what is not taken, and watch the memory
-    #[arg(long, value_name = "TIMES", conflicts_with_all = ["attack", "against", "idle", "away", "trace", "rate", "reads"], value_parser = times)]
+    #[arg(long, value_name = "TIMES", conflicts_with_all = ["attack", "against", "idle", "away", "trace", "rate", "reads", "in_flight"], value_parser = times)]
     offer: Option<f64>,
     /// Measure what an operation costs as the group grows, and as its state does, tenfold each time; how
     /// long a server takes to start, and to fetch the state
@@ -207,9 +207,7 @@ pub(crate) fn run(invocation: &Invocation, arguments: &Bench) -> Result<()> {
         let cause = format!("the smallest state has {} keys", growth::KEYS_MIN);
         return Err(Error::usage(cause, "raise --keys, which is how many the largest has"));
     }
-    if let Some(path) = &arguments.report {
-        disk::check_replaceable(path)?;
-    }
+    arguments.reports().iter().try_for_each(|path| disk::check_replaceable(path))?;
     // The load has a thread of its own: whoever asks servers how they fare must not hold it up.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -245,7 +243,20 @@ impl Bench {
 
     fn layout(&self) -> Layout {
         let storage = if self.not_durable { Storage::Memory } else { Storage::Disk };
-        Layout { servers: self.servers, storage }
+        let servers = if self.growth { growth::SERVERS_MAX } else { self.servers };
+        Layout { servers, storage }
+    }
+
+    /// All files that are to be written: a report, and the plots beside it.
+    fn reports(&self) -> Vec<PathBuf> {
+        let Some(report) = &self.report else { return Vec::new() };
+        let plots: &[&str] = match (self.growth, self.offer) {
+            (true, _) => &growth::PLOTS,
+            (false, Some(_)) => &[offer::PLOT],
+            (false, None) => &[],
+        };
+        let plots = plots.iter().map(|name| plot::beside(report, name));
+        [report.clone()].into_iter().chain(plots).collect()
     }
 
     /// The loads that are asked for, with their names if they have one.

@@ -101,6 +101,7 @@ pub(crate) const DRILLS: &[Case] = &[
     ("bench --offer none", USAGE, "it is no number"),
     ("bench --offer 0", USAGE, "it must be between 0.01 and 100"),
     ("bench --offer 2 --rate 100", USAGE, "cannot be used with"),
+    ("bench --offer 2 --in-flight 64", USAGE, "cannot be used with"),
     ("bench --offer 2 --report nowhere/overload.md", ABSENT, "nowhere does not exist"),
     ("bench --growth", USAGE, "--keys <N>"),
     ("bench --growth --keys 1000", USAGE, "the smallest state has 10000 keys"),

@@ -213,32 +213,43 @@ fn who_keeps_no_state_that_a_quorum_signed_shows_where_it_stands() {
     assert_eq!(present.commit, CommitIndex(91));
 }
 
-/// What nobody fetches goes before it takes much memory; while somebody does, more is kept.
+/// Under load, when commits overwrite more than is kept of them, a checkpoint is there for who asked
+/// before it came, however long others go on; and for nobody else for long.
 #[test]
-fn a_state_that_is_fetched_may_take_more_memory_than_one_that_nobody_wants() {
-    for is_wanted in [false, true] {
+fn a_state_that_somebody_needs_is_kept_while_commits_overwrite_much() {
+    for is_needed in [false, true] {
         let (world, mut state) = (World::new(4, 1), state());
         let mut offering = Offering::default();
-        recorded(&world, &mut state, 2);
-        let progress = progress(&world, &state);
-        offering.on_checkpoint(&mut state, &progress, delivered(&world));
-        let signed = statements(&world, &state, &[0, 1, 2]);
-        offering.on_certified(&mut state, CommitIndex(2), signed);
-        let mut overwrite = |state: &mut State, commits: std::ops::Range<u64>, bytes: usize| {
+        let overwrite = |state: &mut State, commits: std::ops::Range<u64>| {
             for commit in commits {
-                state.of(ServiceId::KV).put(b"key", vec![commit as u8; bytes]);
+                state.of(ServiceId::KV).put(b"key", vec![commit as u8; 1 << 20]);
                 state.finish_commit(CommitIndex(commit));
-                if is_wanted && commit % 20 == 0 {
-                    offering.on_want(state, CommitIndex(2));
-                }
             }
         };
-        overwrite(&mut state, 3..27, 1 << 20);
-        assert!(state.has_version(CommitIndex(2)));
-        overwrite(&mut state, 27..43, 1 << 20);
-        assert_eq!(state.has_version(CommitIndex(2)), is_wanted);
-        overwrite(&mut state, 43..103, 3 << 20);
-        assert!(!state.has_version(CommitIndex(2)), "nor does it take any amount then");
+        let checkpoint = |offering: &mut Offering, state: &mut State, commit: u64| {
+            recorded(&world, state, commit);
+            let progress = progress(&world, state);
+            offering.on_checkpoint(state, &progress, delivered(&world));
+        };
+        overwrite(&mut state, 2..70);
+        if is_needed {
+            offering.on_ask(&mut state);
+        }
+        checkpoint(&mut offering, &mut state, 70);
+        overwrite(&mut state, 71..91);
+        assert!(state.has_version(CommitIndex(70)), "until a quorum signs it");
+        let signed = statements(&world, &state, &[0, 1, 2]);
+        offering.on_certified(&mut state, CommitIndex(70), signed);
+        overwrite(&mut state, 91..130);
+        assert_eq!(state.has_version(CommitIndex(70)), is_needed);
+        let offer = offering.offer(&[], (Epoch(1), CommitIndex(1)), &state);
+        assert_eq!(offer.checkpoint.is_some(), is_needed);
+        // Who asks no more is forgotten after the next one.
+        checkpoint(&mut offering, &mut state, 130);
+        let signed = statements(&world, &state, &[0, 1, 2]);
+        offering.on_certified(&mut state, CommitIndex(130), signed);
+        overwrite(&mut state, 131..170);
+        assert!(!state.has_version(CommitIndex(130)));
     }
 }
 

@@ -112,6 +112,7 @@ impl Replica {
                 let is_due = last.is_none_or(|last| now.since(*last) >= OFFER_PAUSE);
                 if is_due && from != self.own && !self.is_fetching() {
                     self.transfers.offered.insert(from, now);
+                    self.offering.on_ask(self.execution.state_mut());
                     self.keep_if_standing(now, commit);
                     let state = self.execution.state();
                     let offer = self.offering.offer(&self.plans, (epoch, commit), state);

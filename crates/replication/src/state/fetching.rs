@@ -32,7 +32,7 @@ impl State {
         self.versions.release(commit);
     }
 
-    /// Says whether somebody fetches a state that is held: then more memory may go to it.
+    /// Says whether somebody needs a state that is held: then more memory may go to it.
     pub fn set_fetched(&mut self, is_fetched: bool) {
         self.versions.set_fetched(is_fetched);
     }

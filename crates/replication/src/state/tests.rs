@@ -284,8 +284,8 @@ fn old_versions_are_forgotten_by_bytes_and_the_newest_stays() {
     }
     let prove = |state: &State, commit| state.prove_at(CommitIndex(commit), ServiceId::KV, b"key");
     let remembered = (1..=20).filter(|commit| prove(&state, *commit).is_some());
-    // Three values of 5 MiB fit: those that commits 18..=20 overwrote.
-    assert_eq!(remembered.collect::<Vec<_>>(), (17..=20).collect::<Vec<_>>());
+    // Five values of 5 MiB fit: those that commits 16..=20 overwrote.
+    assert_eq!(remembered.collect::<Vec<_>>(), (15..=20).collect::<Vec<_>>());
     state.of(ServiceId::KV).put(b"key", vec![21; STATE_VERSION_BYTES_MAX + 1]);
     state.finish_commit(CommitIndex(21));
     state.of(ServiceId::KV).put(b"key", vec![22; 1]);

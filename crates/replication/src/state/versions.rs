@@ -17,13 +17,11 @@ use ravelin_model::{CommitIndex, Digest};
 /// Versions kept. A quorum signs a commit within a few rounds of it; the rest is for replicas whose
 /// statements come late.
 pub const STATE_VERSIONS_MAX: usize = 64;
-/// Memory of the versions before the last, estimated: beyond it the oldest are forgotten, and a
-/// client that wanted one asks again for a newer.
-pub const STATE_VERSION_BYTES_MAX: usize = 16 << 20;
-/// As much more while a version is held for who may come to fetch the state: beyond it the held ones go,
-/// the oldest first, and whoever comes waits for a newer one.
-pub const STATE_SPARE_BYTES_MAX: usize = 12 << 20;
-/// The same while one is being fetched: who fetches it goes on with a newer one.
+/// Memory of the versions before the last, estimated: beyond it the oldest are forgotten, held or not. A
+/// client that wanted one asks again; whoever fetches a state waits for the next that is held.
+pub const STATE_VERSION_BYTES_MAX: usize = 28 << 20;
+/// As much more while somebody needs a version that is held: beyond it the held ones go, the oldest first,
+/// and who fetches it goes on with a newer one.
 pub const STATE_HELD_BYTES_MAX: usize = 128 << 20;
 
 /// Memory of one value kept, beside its bytes and its key's: two vectors and a map's share.
@@ -76,7 +74,7 @@ pub(super) struct Versions {
     tree: StateTree,
     kept: VecDeque<Kept>,
     undo_bytes: usize,
-    /// Whether somebody fetches one that is held.
+    /// Whether somebody needs one that is held.
     is_fetched: bool,
 }
 
@@ -206,7 +204,7 @@ impl Versions {
         kept.is_held = false;
     }
 
-    /// Says whether somebody fetches a version that is held: then more may be kept.
+    /// Says whether somebody needs a version that is held: then more may be kept.
     pub(super) fn set_fetched(&mut self, is_fetched: bool) {
         self.is_fetched = is_fetched;
     }
@@ -275,16 +273,15 @@ impl Versions {
             return Some(0);
         }
         let bytes = self.undo_bytes + self.tree.superseded_nodes() * NODE_BYTES;
-        let bytes_more = match (held, self.is_fetched) {
-            (0, _) => 0,
-            (_, false) => STATE_SPARE_BYTES_MAX,
-            (_, true) => STATE_HELD_BYTES_MAX,
-        };
-        let bytes_max = STATE_VERSION_BYTES_MAX + bytes_more;
-        if bytes > bytes_max {
-            return oldest(true).or_else(|| oldest(false));
+        let (oldest_held, oldest) = (oldest(true), oldest(false));
+        if held > 0 && self.is_fetched {
+            if bytes > STATE_VERSION_BYTES_MAX + STATE_HELD_BYTES_MAX {
+                return oldest_held.or(oldest);
+            }
+        } else if bytes > STATE_VERSION_BYTES_MAX {
+            return (last > 0).then_some(0);
         }
-        (self.kept.len() - held > STATE_VERSIONS_MAX).then(|| oldest(false))?
+        (self.kept.len() - held > STATE_VERSIONS_MAX).then_some(oldest)?
     }
 
     /// Forgets a version, and what only led back to it.

@@ -108,7 +108,7 @@ pub(super) async fn measure(output: Output, plan: Plan) -> Result<Return> {
     let back_seconds = begun.elapsed().as_secs_f64();
     let meanwhile = load.operations() / back_seconds;
     let p99_ms_meanwhile = p99_ms(load.forget());
-    let states_fetched = usage::metric_of(server(&bed, WHO), FETCHED).unwrap_or_default();
+    let states_fetched = states_fetched(&bed, WHO);
     drop(load);
     Ok(Return {
         away_seconds: plan.away.as_secs_f64(),
@@ -132,6 +132,11 @@ pub(super) async fn measure(output: Output, plan: Plan) -> Result<Return> {
 /// Commits that the first server has executed.
 pub(super) fn commits(bed: &TestBed) -> f64 {
     usage::metric_of(server(bed, ReplicaId(0)), COMMITS).unwrap_or_default()
+}
+
+/// How often a server took the others' state since it began.
+pub(super) fn states_fetched(bed: &TestBed, who: ReplicaId) -> f64 {
+    usage::metric_of(server(bed, who), FETCHED).unwrap_or_default()
 }
 
 /// Waits until the server stands at `commit` and serves; its anonymous memory at most until then, and that

@@ -22,7 +22,12 @@ use crate::processes::{Logging, Processes};
 
 /// Servers of the groups.
 const GROUPS: [u16; 4] = [4, 7, 10, 13];
-/// Keys of the smallest state; each other one has ten times as many as the one before.
+/// Servers of the largest.
+pub(super) const SERVERS_MAX: u16 = 13;
+/// What the plots beside a report are called.
+pub(super) const PLOTS: [&str; 3] = ["groups", "states", "starts"];
+/// Keys of the smallest state; each other one has ten times as many as the one before, and the largest as
+/// many as were asked for.
 pub(super) const KEYS_MIN: usize = 10_000;
 /// The server that starts again.
 const WHO: ReplicaId = ReplicaId(3);
@@ -58,6 +63,8 @@ struct OfState {
     restart_memory_mib: f64,
     transfer_seconds: f64,
     transfer_memory_mib: f64,
+    /// How often that took the others' state: a server that is not far behind reads blocks instead.
+    states_fetched: f64,
 }
 
 /// What scripts read: its fields are stable.
@@ -79,8 +86,8 @@ pub(super) async fn measure(output: Output, plan: Plan) -> Result<Growth> {
         groups.push(OfGroup { figures, cpu_us_per_op_and_server: cpu });
     }
     let mut states = Vec::new();
-    let sizes = std::iter::successors(Some(KEYS_MIN), |keys| keys.checked_mul(10));
-    for keys in sizes.take_while(|keys| *keys <= plan.keys) {
+    let tenfold = std::iter::successors(Some(KEYS_MIN), |keys| keys.checked_mul(10));
+    for keys in tenfold.take_while(|keys| *keys < plan.keys).chain([plan.keys]) {
         output.note(format_args!("a state of {keys} keys"));
         states.push(state(plan, keys).await?);
     }
@@ -97,6 +104,7 @@ async fn state(plan: Plan, keys: usize) -> Result<OfState> {
     let meanwhile = Running::start(Target::Own(&bed), shape).await?;
     let (restart_seconds, restart_memory_mib) = start_again(&mut bed, false).await?;
     let (transfer_seconds, transfer_memory_mib) = start_again(&mut bed, true).await?;
+    let states_fetched = away::states_fetched(&bed, WHO);
     drop(meanwhile);
     Ok(OfState {
         keys,
@@ -105,6 +113,7 @@ async fn state(plan: Plan, keys: usize) -> Result<OfState> {
         restart_memory_mib,
         transfer_seconds,
         transfer_memory_mib,
+        states_fetched,
     })
 }
 
@@ -125,6 +134,7 @@ async fn start_again(bed: &mut TestBed, is_lost: bool) -> Result<(f64, f64)> {
 impl Growth {
     /// Writes a page with the figures, and plots beside it.
     pub(super) fn write_report(&self, path: &Path) -> Result<()> {
+        let [name_of_groups, name_of_states, name_of_starts] = PLOTS;
         let of_groups = |of: fn(&OfGroup) -> f64| -> Vec<(f64, f64)> {
             self.groups.iter().map(|group| (group.figures.servers as f64, of(group))).collect()
         };
@@ -172,9 +182,9 @@ impl Growth {
             date::now(),
             env!("CARGO_PKG_VERSION"),
             machine(),
-            groups.write_beside(path, "groups")?,
-            states.write_beside(path, "states")?,
-            starts.write_beside(path, "starts")?,
+            groups.write_beside(path, name_of_groups)?,
+            states.write_beside(path, name_of_states)?,
+            starts.write_beside(path, name_of_starts)?,
         );
         disk::replace(path, &page, Privacy::Public)
     }
@@ -198,13 +208,13 @@ impl fmt::Display for Growth {
         }
         write!(
             out,
-            "\n      keys       op/s     p50 ms     p99 ms  us CPU/op   MiB each  start again, MiB  fetch all, MiB"
+            "\n      keys       op/s     p50 ms     p99 ms  us CPU/op   MiB each  start again, MiB*  fetch all, MiB*"
         )?;
         for state in &self.states {
             let measured = state.figures.measured;
             write!(
                 out,
-                "\n{:>10} {:>10.0} {:>10.1} {:>10.1} {:>10.1} {:>10.1} {:>9.1} s {:>5.0} {:>8.1} s {:>5.0}",
+                "\n{:>10} {:>10.0} {:>10.1} {:>10.1} {:>10.1} {:>10.1} {:>9.1} s {:>5.0} {:>8.1} s {:>5.0}{}",
                 state.keys,
                 measured.operations_per_second,
                 measured.p50_ms,
@@ -214,9 +224,13 @@ impl fmt::Display for Growth {
                 state.restart_seconds,
                 state.restart_memory_mib,
                 state.transfer_seconds,
-                state.transfer_memory_mib
+                state.transfer_memory_mib,
+                if state.states_fetched > 0.0 { "" } else { " (by blocks alone)" }
             )?;
         }
-        Ok(())
+        write!(
+            out,
+            "\n* anonymous memory at most until it is back; MiB each: all memory after the load"
+        )
     }
 }

@@ -33,8 +33,12 @@ const KEYS: usize = 100_000;
 const KEYS_FEW: usize = 10_000;
 /// Sessions over which the envelopes in flight are spread, or connections to etcd.
 const SESSIONS: usize = 4;
+/// The same where more is offered than is taken: together they hold four times as much in flight.
+const SESSIONS_OFFERING: usize = 4 * SESSIONS;
 /// Operations in flight at most at a rate: as many as the sessions take.
 const AT_A_RATE_IN_FLIGHT: u32 = 4096;
+/// The same of those that offer more than is taken.
+pub(super) const OFFERED_IN_FLIGHT: u32 = 4 * AT_A_RATE_IN_FLIGHT;
 /// Operations of an envelope that fills a cluster, and its bytes, about.
 const FILL_ENVELOPE: usize = 256;
 const FILL_BYTES: usize = ENVELOPE_BYTES_MAX / 2;
@@ -126,27 +130,31 @@ pub(super) struct Running {
 impl Running {
     /// Puts a load on a cluster of ours.
     pub(super) async fn start(target: Target<'_>, shape: Shape) -> Result<Self> {
-        Ok(Self::through(open(target).await?, shape, shape.keys(target), false))
+        let doors = open(target, SESSIONS).await?;
+        Ok(Self::through(doors, shape, shape.keys(target), None))
     }
 
-    /// Puts a load on a cluster of ours that sheds what it does not take.
+    /// Puts a load on a cluster of ours that sheds what it does not take, with up to
+    /// [`OFFERED_IN_FLIGHT`] operations in flight.
     pub(super) async fn shedding(target: Target<'_>, shape: Shape) -> Result<Self> {
-        Ok(Self::through(open(target).await?, shape, shape.keys(target), true))
+        let doors = open(target, SESSIONS_OFFERING).await?;
+        Ok(Self::through(doors, shape, shape.keys(target), Some(Shed::default())))
     }
 
     /// Puts a load on whom these doors lead to.
-    fn through(doors: Vec<Door>, shape: Shape, keys: usize, sheds: bool) -> Self {
+    fn through(doors: Vec<Door>, shape: Shape, keys: usize, shed: Option<Shed>) -> Self {
+        let in_flight = if shed.is_some() { OFFERED_IN_FLIGHT } else { shape.in_flight() };
         let load = Arc::new(Load {
             envelope: shape.envelope,
             keys,
             value: vec![b'v'; shape.value_bytes as usize],
             pace: shape.rate.map(|rate| Pace::new(rate, shape.envelope)),
-            shed: sheds.then(AtomicU64::default),
+            shed,
             answered: Mutex::new(Samples::default()),
             refusal: Mutex::new(None),
         });
         let mut workers = tokio::task::JoinSet::new();
-        for worker in 0..(shape.in_flight() / shape.envelope) as usize {
+        for worker in 0..(in_flight / shape.envelope) as usize {
             let door = doors.get(worker % doors.len()).cloned();
             let door = door.expect("a remainder is below its divisor");
             let mix = Mix::new(shape.reads, worker);
@@ -168,9 +176,18 @@ impl Running {
         self.load.forget()
     }
 
-    /// How many operations were shed so far.
-    pub(super) fn shed(&self) -> u64 {
-        self.load.shed.as_ref().map_or(0, |shed| shed.load(Ordering::Relaxed))
+    /// How many operations were shed so far for want of a place, and how many were sent and not
+    /// acknowledged.
+    pub(super) fn shed(&self) -> (u64, u64) {
+        let both = |shed: &Shed| {
+            (shed.unsent.load(Ordering::Relaxed), shed.unacknowledged.load(Ordering::Relaxed))
+        };
+        self.load.shed.as_ref().map_or((0, 0), both)
+    }
+
+    /// Why the last one that was not acknowledged was not, if there was one.
+    pub(super) fn refusal(&self) -> Option<String> {
+        self.load.refusal()
     }
 
     /// How many operations were answered since then.
@@ -180,9 +197,9 @@ impl Running {
 }
 
 /// Clients of a cluster of ours.
-async fn open(target: Target<'_>) -> Result<Vec<Door>> {
+async fn open(target: Target<'_>, sessions: usize) -> Result<Vec<Door>> {
     let mut doors = Vec::new();
-    for _ in 0..SESSIONS {
+    for _ in 0..sessions {
         doors.push(Door::to_ours(target).await?);
     }
     Ok(doors)
@@ -367,7 +384,7 @@ pub(super) async fn measure_etcd(mut etcd: Etcd, shape: Shape) -> Result<PeerFig
         let value = vec![b'v'; shape.value_bytes as usize].into();
         sweep_through(door.clone(), keys, Some(value), TRANSACTION_MAX).await?;
     }
-    let load = Running::through(doors, shape, keys, false);
+    let load = Running::through(doors, shape, keys, None);
     let run = Observed::watch(&load, shape, || Some(etcd.total_usage())).await?;
     etcd.check()?;
     if let Some(refusal) = run.refusal {
@@ -431,13 +448,21 @@ impl Mix {
     }
 }
 
+/// Operations that a load sheds.
+#[derive(Default)]
+struct Shed {
+    /// They were due, and all places were taken.
+    unsent: AtomicU64,
+    unacknowledged: AtomicU64,
+}
+
 struct Load {
     envelope: u32,
     keys: usize,
     value: Vec<u8>,
     pace: Option<Pace>,
-    /// Operations that were shed, where some are.
-    shed: Option<AtomicU64>,
+    /// What was shed, where something is.
+    shed: Option<Shed>,
     answered: Mutex<Samples>,
     /// Why the last one that was not acknowledged was not.
     refusal: Mutex<Option<String>>,
@@ -472,7 +497,7 @@ impl Load {
         let Some(pace) = &self.pace else { return Instant::now() };
         let Some(shed) = &self.shed else { return pace.next().await };
         while pace.next().await.elapsed() > SHED_AFTER {
-            shed.fetch_add(self.envelope.into(), Ordering::Relaxed);
+            shed.unsent.fetch_add(self.envelope.into(), Ordering::Relaxed);
         }
         Instant::now()
     }
@@ -480,7 +505,8 @@ impl Load {
     async fn write(&self, door: &Door, keys: &[usize], mut begun: Instant) {
         while let Err(refusal) = door.put(keys, &self.value).await {
             if let Some(shed) = &self.shed {
-                shed.fetch_add(self.envelope.into(), Ordering::Relaxed);
+                shed.unacknowledged.fetch_add(self.envelope.into(), Ordering::Relaxed);
+                self.wait_after(refusal, begun).await;
                 return;
             }
             begun = self.wait_after(refusal, begun).await;

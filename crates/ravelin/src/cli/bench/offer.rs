@@ -1,8 +1,7 @@
 //! `ravelin bench --offer`: what a cluster does with more, or less, than it can take, and in how much
 //! memory.
 //!
-//! First a closed-loop load of as many operations in flight shows how much is answered at most. Then so many times that comes due a
-//! second. What is due and finds all places in flight taken is shed, as a service that stands before a
+//! First a closed-loop load shows how much is answered at most. Then so many times that comes due a second. What is due and finds all places in flight taken is shed, as a service that stands before a
 //! cluster would do, and so is what is not acknowledged; the rest is timed from its sending. Memory is
 //! looked at all the while.
 
@@ -13,12 +12,12 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::figures::middle;
-use super::load::{Running, Shape};
+use super::load::{OFFERED_IN_FLIGHT, Running, Shape};
 use super::plot::{Line, Plot, Scale};
 use super::target::Target;
 use super::testbed::{Layout, TestBed, machine};
-use super::usage::Usage;
-use crate::exit::Result;
+use super::usage;
+use crate::exit::{Error, Exit, Result};
 use crate::files::date;
 use crate::files::disk::{self, Privacy};
 use crate::output::Output;
@@ -30,6 +29,9 @@ const MOST_SECONDS: u64 = 5;
 const LOOKS: u32 = 120;
 /// The shortest time between two.
 const LOOK_EVERY_MIN: Duration = Duration::from_millis(250);
+
+/// What the plot beside a report is called.
+pub(super) const PLOT: &str = "memory";
 
 /// What is measured.
 #[derive(Clone, Copy, Debug)]
@@ -56,18 +58,24 @@ pub(super) struct Offer {
     servers: usize,
     value_bytes: u32,
     envelope: u32,
+    /// Operations in flight at most, and before, when the most was measured.
+    in_flight: u32,
+    most_in_flight: u32,
     seconds: f64,
     /// Operations a second that were answered at most before.
     most_per_second: f64,
     offered_per_second: f64,
     answered_per_second: f64,
+    /// For want of a place in flight.
     shed_per_second: f64,
+    /// Sent, and refused or given up.
+    unacknowledged_per_second: f64,
     /// From its sending, of what was answered.
     p50_ms: f64,
     p99_ms: f64,
     longest_ms: f64,
-    /// Of the server that had most: at most, and in the middle of the second and of the last third of
-    /// the time.
+    /// Of the server that had most: at most since it began, and in the middle of the second and of the
+    /// last third of the time.
     memory_mib_max: f64,
     memory_mib_second_third: f64,
     memory_mib_last_third: f64,
@@ -78,7 +86,9 @@ pub(super) struct Offer {
 pub(super) async fn measure(output: Output, plan: Plan) -> Result<Offer> {
     let bed = TestBed::start(plan.layout, None, Logging::AsFiled).await?;
     output.note("measuring how much is answered at most");
-    let most = most(&bed, Shape { rate: Some(u32::MAX), ..plan.shape }).await?;
+    let at_a_rate = Shape { rate: Some(u32::MAX), ..plan.shape };
+    let most_in_flight = at_a_rate.in_flight();
+    let most = most(&bed, Shape { rate: None, in_flight: most_in_flight, ..plan.shape }).await?;
     let rate = (most * plan.times).max(f64::from(plan.shape.envelope));
     let rate = format!("{rate:.0}").parse().unwrap_or(u32::MAX);
     let shape = Shape { rate: Some(rate), ..plan.shape };
@@ -89,28 +99,36 @@ pub(super) async fn measure(output: Output, plan: Plan) -> Result<Offer> {
     let load = Running::shedding(Target::Own(&bed), shape).await?;
     tokio::time::sleep(Duration::from_secs(shape.seconds) / 4).await;
     load.forget();
-    let shed = load.shed();
+    let (unsent, unacknowledged) = load.shed();
     let begun = Instant::now();
-    let memory = watch(&bed, Duration::from_secs(shape.seconds)).await;
+    let (memory, memory_mib_max) = watch(&bed, Duration::from_secs(shape.seconds)).await?;
     let seconds = begun.elapsed().as_secs_f64();
-    let shed = load.shed() - shed;
+    let (unsent_after, unacknowledged_after) = load.shed();
     let mut answered = load.forget();
     answered.sort();
+    if answered.operations() == 0 {
+        let why = load.refusal().map(|why| format!(": {why}")).unwrap_or_default();
+        let hint = "the machine may be too slow or too busy: try fewer --offer";
+        return Err(Error::new(Exit::Failed, format!("no operation was answered{why}"), hint));
+    }
     let percentile = |percent| answered.percentile_ms(percent, |_| true).unwrap_or_default();
     Ok(Offer {
         times: plan.times,
         servers: bed.cluster.group.size(),
         value_bytes: shape.value_bytes,
         envelope: shape.envelope,
+        in_flight: OFFERED_IN_FLIGHT,
+        most_in_flight,
         seconds,
         most_per_second: most,
         offered_per_second: rate.into(),
         answered_per_second: answered.operations() as f64 / seconds,
-        shed_per_second: shed as f64 / seconds,
+        shed_per_second: (unsent_after - unsent) as f64 / seconds,
+        unacknowledged_per_second: (unacknowledged_after - unacknowledged) as f64 / seconds,
         p50_ms: percentile(50),
         p99_ms: percentile(99),
         longest_ms: answered.longest_ms(),
-        memory_mib_max: memory.iter().map(|look| look.most_mib).fold(0.0, f64::max),
+        memory_mib_max,
         memory_mib_second_third: middle_of(&memory, 1),
         memory_mib_last_third: middle_of(&memory, 2),
         memory,
@@ -118,7 +136,6 @@ pub(super) async fn measure(output: Output, plan: Plan) -> Result<Offer> {
 }
 
 async fn most(bed: &TestBed, shape: Shape) -> Result<f64> {
-    let shape = Shape { rate: None, in_flight: shape.in_flight(), ..shape };
     let load = Running::start(Target::Own(bed), shape).await?;
     tokio::time::sleep(Duration::from_secs(MOST_SECONDS)).await;
     load.forget();
@@ -127,20 +144,32 @@ async fn most(bed: &TestBed, shape: Shape) -> Result<f64> {
     Ok(load.forget().operations() as f64 / begun.elapsed().as_secs_f64())
 }
 
-async fn watch(bed: &TestBed, time: Duration) -> Vec<Look> {
+/// Looks at the servers' memory for a while; beside it the most that one had since it began.
+async fn watch(bed: &TestBed, time: Duration) -> Result<(Vec<Look>, f64)> {
     let every = (time / LOOKS).max(LOOK_EVERY_MIN);
     let begun = Instant::now();
-    let mut looks = Vec::new();
+    let (mut looks, mut most) = (Vec::new(), 0.0_f64);
     while begun.elapsed() < time {
         tokio::time::sleep(every.min(time.saturating_sub(begun.elapsed()))).await;
-        let memory: Vec<f64> = bed.pids().map(|pid| Usage::of_process(pid).memory_mib).collect();
+        let mut memory = Vec::new();
+        for (server, pid) in bed.pids().enumerate() {
+            let known = usage::memory_now_and_most_mib(pid);
+            let (now, at_most) = known.ok_or_else(|| ended(server))?;
+            memory.push(now);
+            most = most.max(at_most);
+        }
         looks.push(Look {
             seconds: begun.elapsed().as_secs_f64(),
             most_mib: memory.iter().copied().fold(0.0, f64::max),
             mean_mib: memory.iter().sum::<f64>() / memory.len().max(1) as f64,
         });
     }
-    looks
+    Ok((looks, most))
+}
+
+fn ended(server: usize) -> Error {
+    let hint = "look whether the machine has room for it, in memory and on disk";
+    Error::new(Exit::Failed, format!("server {server} ended under the load"), hint)
 }
 
 /// The median of the memory in one third of the time.
@@ -167,7 +196,7 @@ impl Offer {
                 Line { name: "mean", points: of(|look| look.mean_mib) },
             ],
         };
-        let file = plot.write_beside(path, "memory")?;
+        let file = plot.write_beside(path, PLOT)?;
         let arguments: Vec<String> = std::env::args().skip(1).collect();
         let page = format!(
             "# {} times what is answered at most\n\n```\nravelin {}\n```\n\n{}; ravelin {}; {}\n\n\
@@ -186,18 +215,23 @@ impl fmt::Display for Offer {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             out,
-            "{} servers, values of {} B in envelopes of {}, {} times the {:.0} operations/s that are answered at most, for {:.0} s",
+            "{} servers, values of {} B in envelopes of {}, {} times the {:.0} operations/s that are answered at most with {} in flight, for {:.0} s",
             self.servers,
             self.value_bytes,
             self.envelope,
             self.times,
             self.most_per_second,
+            self.most_in_flight,
             self.seconds
         )?;
         writeln!(
             out,
-            "{:>12.0} operations/s offered, {:.0} answered, {:.0} shed",
-            self.offered_per_second, self.answered_per_second, self.shed_per_second
+            "{:>12.0} operations/s offered with up to {} in flight, {:.0} answered, {:.0} shed, {:.0} not acknowledged",
+            self.offered_per_second,
+            self.in_flight,
+            self.answered_per_second,
+            self.shed_per_second,
+            self.unacknowledged_per_second
         )?;
         writeln!(
             out,

@@ -41,15 +41,22 @@ pub(super) struct Plot<'a> {
     pub(super) lines: Vec<Line<'a>>,
 }
 
+/// Where a plot lies that is called `name`, beside its report.
+pub(super) fn beside(report: &Path, name: &str) -> PathBuf {
+    report.with_file_name(file_name(report, name))
+}
+
+fn file_name(report: &Path, name: &str) -> String {
+    let stem = report.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+    format!("{}-{name}.svg", stem.unwrap_or_default())
+}
+
 impl Plot<'_> {
     /// Writes the plot beside a report, with `name` at the end of its stem. The file's name, for the
     /// report to show.
     pub(super) fn write_beside(&self, report: &Path, name: &str) -> Result<String> {
-        let stem = report.file_stem().map(|stem| stem.to_string_lossy().into_owned());
-        let file = format!("{}-{name}.svg", stem.unwrap_or_default());
-        let path: PathBuf = report.with_file_name(&file);
-        disk::replace(&path, &self.svg(), Privacy::Public)?;
-        Ok(file)
+        disk::replace(&beside(report, name), &self.svg(), Privacy::Public)?;
+        Ok(file_name(report, name))
     }
 
     fn svg(&self) -> String {

@@ -105,6 +105,11 @@ pub(crate) fn anonymous_mib(pid: u32) -> Option<f64> {
     status_mib(pid, "RssAnon:")
 }
 
+/// Memory of a process now, and at most since it began; nothing if it is gone.
+pub(super) fn memory_now_and_most_mib(pid: u32) -> Option<(f64, f64)> {
+    Some((status_mib(pid, "VmRSS:")?, status_mib(pid, "VmHWM:")?))
+}
+
 fn memory_mib(pid: u32) -> Option<f64> {
     status_mib(pid, "VmRSS:")
 }

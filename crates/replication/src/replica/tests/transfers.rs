@@ -48,6 +48,11 @@ fn who_is_far_behind_fetches_the_state_and_takes_part_again() {
     for seed in 0..4 {
         let (mut cluster, session) = away(seed, 20);
         cluster.start(3);
+        let fetches = |cluster: &Cluster| *cluster.replica(3).status() == Status::Fetching;
+        cluster.run_until("it fetches", fetches);
+        let knows = |id: &u16| cluster.replica(*id).offering.is_needed();
+        let knowing = [0, 1, 2].iter().filter(|id| knows(id)).count();
+        assert!(knowing >= 2, "who offered one keeps one meanwhile: {knowing}");
         cluster.run_until("it is back", is_back);
         assert_eq!(cluster.replica(3).fetched_count(), 1, "seed {seed}");
         assert!(cluster.node(3).statuses.contains(&Status::Fetching));
