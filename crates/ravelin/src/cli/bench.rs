@@ -14,6 +14,7 @@ mod idle;
 mod load;
 mod named;
 mod offer;
+mod page;
 mod plot;
 mod runs;
 mod samples;

@@ -10,6 +10,7 @@ mod gateway;
 mod kv;
 mod locks;
 mod operations;
+mod power;
 mod release;
 mod room;
 mod servers;

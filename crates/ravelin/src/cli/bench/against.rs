@@ -13,10 +13,10 @@ use serde::Serialize;
 use super::etcd::{self, Etcd};
 use super::figures::{Figures, Measured, middle, of_own};
 use super::load::{self, PeerFigures, Shape, TRANSACTION_MAX};
+use super::page;
 use super::target::Target;
-use super::testbed::{Layout, TestBed, machine};
+use super::testbed::{Layout, TestBed};
 use crate::exit::Result;
-use crate::files::date;
 use crate::files::disk::{self, Privacy};
 use crate::output::Output;
 use crate::processes::Logging;
@@ -147,16 +147,12 @@ impl Comparison {
 
     /// Writes what was measured as a page of its own.
     pub(super) fn write_report(&self, path: &Path) -> Result<()> {
-        let arguments: Vec<String> = std::env::args().skip(1).collect();
         let mut page = format!(
-            "# Against etcd\n\n```\nravelin {}\n```\n\n{}; ravelin {}; {}\n\netcd: {LACKS}. Ratios are \
+            "{}etcd: {LACKS}. Ratios are \
              ours over theirs, medians of runs in turn; figures are those of the run of median throughput, the lower of two.\n\n\
              | ours | etcd | operations/s | ratio (least, most) | p50 | ratio | p99 | ratio | CPU us an operation | ratio | memory a server |\n\
              |---|---|---|---|---|---|---|---|---|---|---|\n",
-            arguments.join(" "),
-            date::now(),
-            env!("CARGO_PKG_VERSION"),
-            machine(),
+            page::head("Against etcd"),
         );
         for row in &self.rows {
             let Row { ours, peer, .. } = row;

@@ -13,10 +13,10 @@ use serde::Serialize;
 use super::figures::{Figures, durability, median, of_own};
 use super::hostile_client::HostileClient;
 use super::load::{self, Shape};
+use super::page;
 use super::target::Target;
-use super::testbed::{Layout, Owned, Quota, TestBed, machine};
+use super::testbed::{Layout, Owned, Quota, TestBed};
 use crate::exit::Result;
-use crate::files::date;
 use crate::files::disk::{self, Privacy};
 use crate::output::Output;
 use crate::processes::Logging;
@@ -138,14 +138,9 @@ impl Comparison {
 
     /// Writes what was measured as a page of its own.
     pub(super) fn write_report(&self, path: &Path) -> Result<()> {
-        let arguments: Vec<String> = std::env::args().skip(1).collect();
         let mut page = format!(
-            "# {} against the throughput of the others\n\n```\nravelin {}\n```\n\n{}; ravelin {}; {}\n\n```text\n{self}\n```\n",
-            self.attack,
-            arguments.join(" "),
-            date::now(),
-            env!("CARGO_PKG_VERSION"),
-            machine(),
+            "{}```text\n{self}\n```\n",
+            page::head(&format!("{} against the throughput of the others", self.attack)),
         );
         page.push_str(
             "\n| pair | fault-free, op/s | attacked, op/s | ratio |\n|---|---|---|---|\n",

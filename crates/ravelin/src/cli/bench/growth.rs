@@ -11,11 +11,11 @@ use serde::Serialize;
 use super::away;
 use super::figures::{Figures, of_own};
 use super::load::{self, Running, Shape};
+use super::page;
 use super::plot::{Line, Plot, Scale};
 use super::target::Target;
-use super::testbed::{Layout, SERVERS_DEFAULT, Storage, TestBed, machine};
+use super::testbed::{Layout, SERVERS_DEFAULT, Storage, TestBed};
 use crate::exit::Result;
-use crate::files::date;
 use crate::files::disk::{self, Privacy};
 use crate::output::Output;
 use crate::processes::{Logging, Processes};
@@ -174,14 +174,10 @@ impl Growth {
                 Line { name: "without", points: of_states(|state| state.transfer_seconds) },
             ],
         };
-        let arguments: Vec<String> = std::env::args().skip(1).collect();
         let page = format!(
-            "# Growth\n\n```\nravelin {}\n```\n\n{}; ravelin {}; {}\n\n```text\n{self}\n```\n\n\
+            "{}```text\n{self}\n```\n\n\
              ![groups]({})\n\n![states]({})\n\n![starts]({})\n",
-            arguments.join(" "),
-            date::now(),
-            env!("CARGO_PKG_VERSION"),
-            machine(),
+            page::head("Growth"),
             groups.write_beside(path, name_of_groups)?,
             states.write_beside(path, name_of_states)?,
             starts.write_beside(path, name_of_starts)?,

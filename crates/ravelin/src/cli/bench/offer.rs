@@ -13,12 +13,12 @@ use serde::Serialize;
 
 use super::figures::middle;
 use super::load::{OFFERED_IN_FLIGHT, Running, Shape};
+use super::page;
 use super::plot::{Line, Plot, Scale};
 use super::target::Target;
-use super::testbed::{Layout, TestBed, machine};
+use super::testbed::{Layout, TestBed};
 use super::usage;
 use crate::exit::{Error, Exit, Result};
-use crate::files::date;
 use crate::files::disk::{self, Privacy};
 use crate::output::Output;
 use crate::processes::Logging;
@@ -197,15 +197,9 @@ impl Offer {
             ],
         };
         let file = plot.write_beside(path, PLOT)?;
-        let arguments: Vec<String> = std::env::args().skip(1).collect();
         let page = format!(
-            "# {} times what is answered at most\n\n```\nravelin {}\n```\n\n{}; ravelin {}; {}\n\n\
-             ```text\n{self}\n```\n\n![memory]({file})\n",
-            self.times,
-            arguments.join(" "),
-            date::now(),
-            env!("CARGO_PKG_VERSION"),
-            machine(),
+            "{}```text\n{self}\n```\n\n![memory]({file})\n",
+            page::head(&format!("{} times what is answered at most", self.times)),
         );
         disk::replace(path, &page, Privacy::Public)
     }

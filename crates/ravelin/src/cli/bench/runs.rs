@@ -10,10 +10,10 @@ use serde::Serialize;
 use super::door::PREFIX;
 use super::figures::{Figures, durability, median};
 use super::load::{self, Shape};
+use super::page;
 use super::target::{RunningCluster, Target};
-use super::testbed::{Layout, TestBed, machine};
+use super::testbed::{Layout, TestBed};
 use crate::exit::{Exit, Result};
-use crate::files::date;
 use crate::files::disk::{self, Privacy};
 use crate::output::{Format, Output};
 use crate::processes::Logging;
@@ -148,15 +148,11 @@ impl Summaries {
 
     /// Writes what was measured as a page of its own.
     pub(super) fn write_report(&self, path: &Path) -> Result<()> {
-        let arguments: Vec<String> = std::env::args().skip(1).collect();
         let mut page = format!(
-            "# Loads\n\n```\nravelin {}\n```\n\n{}; ravelin {}; {}\n\n{}\n\n\
+            "{}{}\n\n\
              | configuration | operations/s | least, most | p50 | p99 | CPU us an operation | memory a server | fsyncs an operation |\n\
              |---|---|---|---|---|---|---|---|\n",
-            arguments.join(" "),
-            date::now(),
-            env!("CARGO_PKG_VERSION"),
-            machine(),
+            page::head("Loads"),
             self.heading(),
         );
         for Summary { figures, configuration, throughput_min, throughput_max, .. } in &self.0 {

@@ -12,10 +12,10 @@ use serde::Serialize;
 use super::attack::{self, Attacker, PROMISED_RATIO, Plan};
 use super::figures::{Figures, durability, middle};
 use super::hostile_client::HostileClient;
-use super::testbed::{Quota, Storage, machine};
+use super::page;
+use super::testbed::{Quota, Storage};
 use crate::cli::attack::check_live;
 use crate::exit::Result;
-use crate::files::date;
 use crate::files::disk::{self, Privacy};
 use crate::output::Output;
 
@@ -220,15 +220,11 @@ impl Survey {
 
     /// Writes what was measured as a page of its own.
     pub(super) fn write_report(&self, path: &Path) -> Result<()> {
-        let arguments: Vec<String> = std::env::args().skip(1).collect();
         let mut page = format!(
-            "# What intruders leave of the throughput\n\n```\nravelin {}\n```\n\n{}; ravelin {}; {}\n\n{}.\n\n\
+            "{}{}.\n\n\
              | intruder | fault-free, op/s | attacked, op/s | ratio (least, most) | p99 ratio | |\n\
              |---|---|---|---|---|---|\n",
-            arguments.join(" "),
-            date::now(),
-            env!("CARGO_PKG_VERSION"),
-            machine(),
+            page::head("What intruders leave of the throughput"),
             self.heading(),
         );
         for row in &self.attacks {
