@@ -196,7 +196,10 @@ fn times(text: &str) -> std::result::Result<f64, String> {
 
 /// Measures.
 pub(crate) fn run(invocation: &Invocation, arguments: &Bench) -> Result<()> {
-    arguments.shape().check()?;
+    let shape = arguments.shape();
+    let in_flight =
+        if arguments.offer.is_some() { load::OFFERED_IN_FLIGHT } else { shape.in_flight };
+    Shape { in_flight, ..shape }.check()?;
     arguments.layout().check()?;
     let attackers = arguments.attack.as_deref().map(Attackers::parse).transpose()?;
     if arguments.on >= arguments.servers {

@@ -253,6 +253,24 @@ fn a_state_that_somebody_needs_is_kept_while_commits_overwrite_much() {
     }
 }
 
+/// Commits so large that those kept for proofs alone would take all that a needed state may.
+#[test]
+fn a_state_that_somebody_needs_outlives_larger_commits_too() {
+    let (world, mut state) = (World::new(4, 1), state());
+    let mut offering = Offering::default();
+    offering.on_ask(&mut state);
+    recorded(&world, &mut state, 2);
+    let progress = progress(&world, &state);
+    offering.on_checkpoint(&mut state, &progress, delivered(&world));
+    for commit in 3..60 {
+        state.of(ServiceId::KV).put(b"key", vec![commit as u8; 8 << 20]);
+        state.finish_commit(CommitIndex(commit));
+        assert!(state.has_version(CommitIndex(2)), "{commit}");
+    }
+    let proven = |commit: &u64| state.has_version(CommitIndex(*commit));
+    assert!((3..60).filter(proven).count() > 12, "some are there for proofs");
+}
+
 /// Whoever asks for an old state, or lies that it does, must not keep the last one from being shown.
 #[test]
 fn where_it_stands_is_shown_beside_all_that_is_under_way() {

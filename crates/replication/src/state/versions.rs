@@ -24,6 +24,10 @@ pub const STATE_VERSION_BYTES_MAX: usize = 28 << 20;
 /// and who fetches it goes on with a newer one.
 pub const STATE_HELD_BYTES_MAX: usize = 128 << 20;
 
+/// Versions that are not held and stay all the same while others go for one that is: a quorum signs a
+/// commit within so many.
+const PROOF_VERSIONS_MIN: usize = 12;
+
 /// Memory of one value kept, beside its bytes and its key's: two vectors and a map's share.
 const ENTRY_BYTES: usize = 80;
 
@@ -276,7 +280,9 @@ impl Versions {
         let (oldest_held, oldest) = (oldest(true), oldest(false));
         if held > 0 && self.is_fetched {
             if bytes > STATE_VERSION_BYTES_MAX + STATE_HELD_BYTES_MAX {
-                return oldest_held.or(oldest);
+                // Those for proofs hold most of it where commits are large; a few are enough for them.
+                let spare = oldest.filter(|_| self.kept.len() - held > PROOF_VERSIONS_MIN);
+                return spare.or(oldest_held).or(oldest);
             }
         } else if bytes > STATE_VERSION_BYTES_MAX {
             return (last > 0).then_some(0);

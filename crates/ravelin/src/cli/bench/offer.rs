@@ -1,7 +1,8 @@
 //! `ravelin bench --offer`: what a cluster does with more, or less, than it can take, and in how much
 //! memory.
 //!
-//! First a closed-loop load shows how much is answered at most. Then so many times that comes due a second. What is due and finds all places in flight taken is shed, as a service that stands before a
+//! First a closed-loop load shows how much is answered at most. Then so many times that comes due a
+//! second. What is due and finds all places in flight taken is shed, as a service that stands before a
 //! cluster would do, and so is what is not acknowledged; the rest is timed from its sending. Memory is
 //! looked at all the while.
 
@@ -141,7 +142,12 @@ async fn most(bed: &TestBed, shape: Shape) -> Result<f64> {
     load.forget();
     let begun = Instant::now();
     tokio::time::sleep(Duration::from_secs(MOST_SECONDS)).await;
-    Ok(load.forget().operations() as f64 / begun.elapsed().as_secs_f64())
+    let most = load.forget().operations() as f64 / begun.elapsed().as_secs_f64();
+    if most == 0.0 {
+        let cause = "no operation was answered before anything was offered";
+        return Err(Error::new(Exit::Failed, cause, "the machine may be too slow or too busy"));
+    }
+    Ok(most)
 }
 
 /// Looks at the servers' memory for a while; beside it the most that one had since it began.
