@@ -183,8 +183,7 @@ impl StoreError {
 pub struct DiskState {
     active: Overlay,
     sealed: Option<Arc<Overlay>>,
-    /// Overlays handed to the engine, and those of them that it has taken in.
-    begun: u64,
+    /// Overlays that the engine has taken in.
     taken: u64,
     /// Whether what is active must follow as soon as the engine is done with what is sealed.
     is_due: bool,
@@ -222,7 +221,6 @@ impl DiskState {
         Ok(Self {
             active: Overlay::default(),
             sealed: None,
-            begun: 0,
             taken: 0,
             is_due: false,
             read: RefCell::new(Cache::new(config.entries_bytes)),
@@ -261,7 +259,6 @@ impl DiskState {
             let overlay = Arc::new(take(&mut self.active));
             self.sealed = Some(Arc::clone(&overlay));
             self.flusher.take_in(overlay);
-            self.begun += 1;
         }
     }
 
@@ -395,7 +392,7 @@ impl StateBackend for DiskState {
     fn begin_sync(&mut self) -> u64 {
         self.is_due = !self.active.is_empty();
         self.look();
-        self.begun + u64::from(self.is_due)
+        self.taken + u64::from(self.sealed.is_some()) + u64::from(self.is_due)
     }
 
     fn is_synced(&mut self, begun: u64) -> bool {

@@ -36,7 +36,7 @@ const SESSIONS: usize = 4;
 /// The same where more is offered than is taken: together they hold four times as much in flight.
 const SESSIONS_OFFERING: usize = 4 * SESSIONS;
 /// Operations in flight at most at a rate: as many as the sessions take.
-const AT_A_RATE_IN_FLIGHT: u32 = 4096;
+pub(super) const AT_A_RATE_IN_FLIGHT: u32 = 4096;
 /// The same of those that offer more than is taken.
 pub(super) const OFFERED_IN_FLIGHT: u32 = 4 * AT_A_RATE_IN_FLIGHT;
 /// Operations of an envelope that fills a cluster, and its bytes, about.
@@ -115,7 +115,7 @@ impl Shape {
     }
 
     /// Operations in flight at most.
-    pub(super) fn in_flight(&self) -> u32 {
+    fn in_flight(&self) -> u32 {
         if self.rate.is_some() { AT_A_RATE_IN_FLIGHT } else { self.in_flight }
     }
 }

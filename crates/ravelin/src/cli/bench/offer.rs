@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::figures::middle;
-use super::load::{OFFERED_IN_FLIGHT, Running, Shape};
+use super::load::{AT_A_RATE_IN_FLIGHT, OFFERED_IN_FLIGHT, Running, Shape};
 use super::page;
 use super::plot::{Line, Plot, Scale};
 use super::target::Target;
@@ -87,9 +87,7 @@ pub(super) struct Offer {
 pub(super) async fn measure(output: Output, plan: Plan) -> Result<Offer> {
     let bed = TestBed::start(plan.layout, None, Logging::AsFiled).await?;
     output.note("measuring how much is answered at most");
-    let at_a_rate = Shape { rate: Some(u32::MAX), ..plan.shape };
-    let most_in_flight = at_a_rate.in_flight();
-    let most = most(&bed, Shape { rate: None, in_flight: most_in_flight, ..plan.shape }).await?;
+    let most = most(&bed, Shape { in_flight: AT_A_RATE_IN_FLIGHT, ..plan.shape }).await?;
     let rate = (most * plan.times).max(f64::from(plan.shape.envelope));
     let rate = format!("{rate:.0}").parse().unwrap_or(u32::MAX);
     let shape = Shape { rate: Some(rate), ..plan.shape };
@@ -119,7 +117,7 @@ pub(super) async fn measure(output: Output, plan: Plan) -> Result<Offer> {
         value_bytes: shape.value_bytes,
         envelope: shape.envelope,
         in_flight: OFFERED_IN_FLIGHT,
-        most_in_flight,
+        most_in_flight: AT_A_RATE_IN_FLIGHT,
         seconds,
         most_per_second: most,
         offered_per_second: rate.into(),
