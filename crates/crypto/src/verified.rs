@@ -3,7 +3,7 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
-use ravelin_model::{Block, BlockRef, Digest, Envelope, SignedHeader};
+use ravelin_model::{Block, BlockBody, BlockRef, Digest, Encode as _, Envelope, SignedHeader};
 
 /// A message whose signatures hold. Cheap to clone; made by [`crate::Keyring`] and nothing else.
 #[derive(Debug)]
@@ -14,11 +14,12 @@ struct Sealed<M> {
     message: M,
     digest: Digest,
     bytes: usize,
+    is_whole: bool,
 }
 
 impl<M> Verified<M> {
     pub(crate) fn seal(message: M, digest: Digest, bytes: usize) -> Self {
-        Self(Arc::new(Sealed { message, digest, bytes }))
+        Self(Arc::new(Sealed { message, digest, bytes, is_whole: true }))
     }
 
     /// BLAKE3 of the signed bytes.
@@ -27,7 +28,7 @@ impl<M> Verified<M> {
         self.0.digest
     }
 
-    /// Length of the message's canonical bytes: what quotas count.
+    /// Length of the message's canonical bytes, as far as they are held: what quotas count.
     #[must_use]
     pub fn size(&self) -> usize {
         self.0.bytes
@@ -39,6 +40,34 @@ impl Verified<Block> {
     #[must_use]
     pub fn reference(&self) -> BlockRef {
         BlockRef { round: self.body.round, author: self.body.author, digest: self.digest() }
+    }
+
+    /// Whether it holds all that its author said. What is not whole is never sent or stored.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.0.is_whole
+    }
+
+    /// The block without its envelopes, for who has executed them: with its name, its parents and its
+    /// votes it has all that decides about other blocks.
+    #[must_use]
+    pub fn without_envelopes(&self) -> Self {
+        let BlockBody { cluster, genesis, epoch, author, round, timestamp, .. } = self.body;
+        let body = BlockBody {
+            cluster,
+            genesis,
+            epoch,
+            author,
+            round,
+            parents: self.body.parents.clone(),
+            exposed: self.body.exposed.clone(),
+            timestamp,
+            envelopes: Vec::new(),
+            votes: self.body.votes.clone(),
+        };
+        let message = Block { body, authenticator: self.authenticator };
+        let bytes = message.encode().len();
+        Self(Arc::new(Sealed { message, digest: self.digest(), bytes, is_whole: false }))
     }
 
     /// The header that its author signed, with the signature.

@@ -1,12 +1,16 @@
 //! The block DAG: what this replica knows, closed under "parent of" above the horizon.
 //!
 //! **Guarantee:** a block is in the DAG only with all its parents; a reference at or below the
-//! horizon counts as present and is never walked.
+//! horizon counts as present and is never walked. What delivered blocks carried for clients is held as
+//! far as [`CARRIED_BYTES_MAX`] goes: later it matters to laggards only, and they find it in the log.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use ravelin_crypto::Verified;
 use ravelin_model::{Block, BlockRef, Digest, Group, ReplicaId, Round, SignedHeader};
+
+/// Bytes of delivered blocks that are held whole. The oldest give up their envelopes first.
+pub const CARRIED_BYTES_MAX: usize = 8 << 20;
 
 /// Blocks by reference, and each author's chain.
 #[derive(Clone, Debug)]
@@ -24,6 +28,9 @@ pub struct Dag {
     /// How many authors have a block in each round.
     widths: BTreeMap<Round, usize>,
     bytes: usize,
+    /// Delivered blocks that are held whole, with their bytes, as they were delivered.
+    carried: VecDeque<(BlockRef, usize)>,
+    carried_bytes: usize,
 }
 
 impl Dag {
@@ -40,6 +47,8 @@ impl Dag {
             headers: vec![None; group.size()],
             widths: BTreeMap::new(),
             bytes: 0,
+            carried: VecDeque::new(),
+            carried_bytes: 0,
         }
     }
 
@@ -120,7 +129,13 @@ impl Dag {
         }
     }
 
-    /// The block, if it is held.
+    /// The block with all that it carried, if it is held so.
+    #[must_use]
+    pub fn whole(&self, reference: &BlockRef) -> Option<&Verified<Block>> {
+        self.block(reference).filter(|block| block.is_whole())
+    }
+
+    /// The block, if it is held, maybe without its envelopes.
     #[must_use]
     pub fn block(&self, reference: &BlockRef) -> Option<&Verified<Block>> {
         self.blocks.get(reference)
@@ -244,6 +259,25 @@ impl Dag {
         Some(current)
     }
 
+    /// Notes that `blocks` are delivered, and lets go of what the oldest such carried.
+    pub fn on_delivered(&mut self, blocks: &[Verified<Block>]) {
+        let carrying = blocks.iter().filter(|block| !block.body.envelopes.is_empty());
+        for block in carrying {
+            self.carried.push_back((block.reference(), block.size()));
+            self.carried_bytes += block.size();
+        }
+        while self.carried_bytes > CARRIED_BYTES_MAX
+            && let Some((oldest, bytes)) = self.carried.pop_front()
+        {
+            self.carried_bytes -= bytes;
+            if let Some(block) = self.blocks.get_mut(&oldest) {
+                let left = block.without_envelopes();
+                self.bytes -= block.size() - left.size();
+                *block = left;
+            }
+        }
+    }
+
     /// Forgets everything up to `horizon`, and returns it.
     pub fn forget(&mut self, horizon: Round) -> Vec<Verified<Block>> {
         if horizon <= self.horizon {
@@ -258,6 +292,11 @@ impl Dag {
             *chain = chain.split_off(&end);
         }
         self.bytes -= forgotten.values().map(Verified::size).sum::<usize>();
+        self.carried.retain(|(name, bytes)| {
+            let is_held = name.round > horizon;
+            self.carried_bytes -= if is_held { 0 } else { *bytes };
+            is_held
+        });
         forgotten.into_values().collect()
     }
 }

@@ -138,6 +138,7 @@ impl Delivery {
         });
         let blocks: Vec<_> =
             fresh.iter().filter_map(|reference| dag.block(reference)).cloned().collect();
+        assert!(blocks.iter().all(Verified::is_whole), "only delivered blocks let go of anything");
         self.delivered.extend(fresh);
         self.advance_time(&blocks);
         let forgotten = self.forget(horizon);

@@ -485,6 +485,7 @@ impl<P: Payload> Ordering<P> {
         for block in &committed.blocks {
             self.undelivered.remove(&block.reference());
         }
+        self.dag.on_delivered(&committed.blocks);
         let horizon = committed.state.horizon();
         out.push(Action::Emit(Event::Committed(Box::new(committed))));
         for block in self.dag.forget(horizon) {
@@ -533,7 +534,7 @@ impl<P: Payload> Protocol for Ordering<P> {
                 let newest = self.newest_of(from);
                 out.push(Action::Send(from, Message::Recalled(nonce, newest)));
                 // It missed what was sent while it was away, and may be needed for the next round.
-                let last = self.dag.block(&self.last).filter(|_| !self.is_over).cloned();
+                let last = self.dag.whole(&self.last).filter(|_| !self.is_over).cloned();
                 return out.extend(last.map(|block| Action::Send(from, Message::Block(block))));
             }
             Message::Recalled(nonce, newest) => {

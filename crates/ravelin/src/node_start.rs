@@ -28,7 +28,6 @@ const LISTEN_RETRY: Duration = Duration::from_millis(20);
 /// Starts the server that `config` describes, in the hands of `intruders` if named, and serves until
 /// a signal ends it.
 pub(crate) fn start(config: &NodeConfig, intruders: Option<&str>) -> Result<()> {
-    ravelin_runtime::allocator::return_large_pieces();
     let seat = Seat::inspect(config).seat()?;
     if let Some(names) = intruders {
         check_drill(&seat, names)?;

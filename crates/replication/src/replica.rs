@@ -448,11 +448,12 @@ impl Replica {
 
     fn answer(&mut self, signed: SignedStatement, executed: Executed, out: &mut Out) {
         for (batch, path) in executed.answers.into_parts() {
-            for connection in self.clients.of(&batch.client, batch.session) {
-                let (batch, path) = (batch.clone(), path.clone());
-                let answers = ServerMessage::Answers { statement: signed, batch, path };
-                out.push(Action::Emit(Event::ToClient(connection, answers)));
-            }
+            let connections: Vec<_> = self.clients.of(&batch.client, batch.session).collect();
+            let Some((last, others)) = connections.split_last() else { continue };
+            let answers = ServerMessage::Answers { statement: signed, batch, path };
+            let to = |connection: &_, answers| Action::Emit(Event::ToClient(*connection, answers));
+            out.extend(others.iter().map(|other| to(other, answers.clone())));
+            out.push(to(last, answers));
         }
         let execution = &self.execution;
         let may_see = |service, client: &_| execution.may_see(service, client);

@@ -4,7 +4,6 @@
 //! be seen by others. Knows no concrete protocol: a server's core is a [`driver::Node`], a client's
 //! a [`client::ClientCore`].
 
-pub mod allocator;
 pub mod client;
 pub mod clock;
 mod directory;

@@ -1,4 +1,4 @@
-//! Values under small numbers, in one piece of memory.
+//! Values under small numbers, in pieces of memory that never move.
 
 use std::num::NonZeroU32;
 
@@ -6,22 +6,22 @@ use std::num::NonZeroU32;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Id(NonZeroU32);
 
-/// By what part of itself a full slab grows. Doubling would leave up to half of it unused; large pieces of
-/// memory grow where they are, so that growing often costs little.
-const GROWTH: usize = 8;
-/// Places that it grows by at least.
-const GROWTH_MIN: usize = 64;
+/// Values of one piece of memory. In one piece for all of them they would be moved whenever it is too
+/// small, and need twice the memory meanwhile.
+const PIECE: usize = 1024;
 
 /// Values with numbers; the places of removed ones are used again.
 #[derive(Clone, Debug)]
 pub(super) struct Slab<T> {
-    places: Vec<T>,
+    /// All full but for the last.
+    pieces: Vec<Vec<T>>,
+    len: usize,
     free: Vec<Id>,
 }
 
 impl<T> Default for Slab<T> {
     fn default() -> Self {
-        Self { places: Vec::new(), free: Vec::new() }
+        Self { pieces: Vec::new(), len: 0, free: Vec::new() }
     }
 }
 
@@ -35,22 +35,31 @@ impl<T> Slab<T> {
             *self.get_mut(id) = value;
             return id;
         }
-        if self.places.len() == self.places.capacity() {
-            self.places.reserve_exact(GROWTH_MIN.max(self.places.len() / GROWTH));
+        match self.pieces.last_mut().filter(|last| last.len() < PIECE) {
+            Some(last) => last.push(value),
+            None => {
+                let mut piece = Vec::with_capacity(PIECE);
+                piece.push(value);
+                self.pieces.push(piece);
+            }
         }
-        self.places.push(value);
-        let count = u32::try_from(self.places.len()).ok().and_then(NonZeroU32::new);
+        self.len += 1;
+        let count = u32::try_from(self.len).ok().and_then(NonZeroU32::new);
         Id(count.expect("a slab has fewer than 2^32 places"))
     }
 
     /// The value at a place in use.
     pub(super) fn get(&self, id: Id) -> &T {
-        self.places.get(index(id)).expect("an id leads to a place")
+        let (piece, place) = whereabouts(id);
+        let found = self.pieces.get(piece).and_then(|piece| piece.get(place));
+        found.expect("an id leads to a place")
     }
 
     /// The value at a place in use, for changing.
     pub(super) fn get_mut(&mut self, id: Id) -> &mut T {
-        self.places.get_mut(index(id)).expect("an id leads to a place")
+        let (piece, place) = whereabouts(id);
+        let found = self.pieces.get_mut(piece).and_then(|piece| piece.get_mut(place));
+        found.expect("an id leads to a place")
     }
 
     /// Frees a place. What stood there is dropped when the place is used again.
@@ -61,12 +70,14 @@ impl<T> Slab<T> {
     /// How many places are in use.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
-        self.places.len() - self.free.len()
+        self.len - self.free.len()
     }
 }
 
-fn index(id: Id) -> usize {
-    id.0.get() as usize - 1
+/// The piece, and the place in it.
+fn whereabouts(id: Id) -> (usize, usize) {
+    let index = id.0.get() as usize - 1;
+    (index / PIECE, index % PIECE)
 }
 
 #[cfg(test)]
@@ -77,7 +88,8 @@ mod tests {
     fn it_grows_by_little_and_uses_places_again() {
         let mut slab = Slab::default();
         let ids: Vec<Id> = (0..100_000).map(|number| slab.add(number)).collect();
-        assert!(slab.places.capacity() <= 100_000 * 9 / 8, "{}", slab.places.capacity());
+        let room: usize = slab.pieces.iter().map(Vec::capacity).sum();
+        assert!(room < 100_000 + PIECE, "room for {room}");
         assert!(ids.iter().zip(0..).all(|(id, number)| *slab.get(*id) == number));
         let last = ids.last().copied().expect("there are many");
         slab.remove(last);

@@ -46,7 +46,8 @@ impl<P: Payload> Ordering<P> {
     }
 
     /// Answers a fetch, newest blocks first: each is then one that another waits for, and so is taken
-    /// even if its author forked its chain. What lies behind the horizon is in the log.
+    /// even if its author forked its chain. What lies behind the horizon, or is not held whole, is in the
+    /// log.
     /// A peer that asks more often than it need is answered within the same bounds.
     pub(super) fn on_fetch(
         &mut self,
@@ -64,9 +65,9 @@ impl<P: Payload> Ordering<P> {
         'wanted: for chain in wanted.iter().take(FETCH_MAX) {
             let mut next = Some(chain.tip);
             while let Some(name) = next.filter(|name| name.round > chain.after) {
-                let block = self.dag.block(&name).or_else(|| self.parking.block(&name));
+                let block = self.dag.whole(&name).or_else(|| self.parking.block(&name));
                 let Some(block) = block else {
-                    if name.round <= self.dag.horizon() {
+                    if self.dag.has(&name) {
                         archived.push(Chain { tip: name, after: chain.after });
                     }
                     break;

@@ -128,7 +128,7 @@ impl<P: Payload> Ordering<P> {
         });
         let mut bytes = 0;
         let turn = deciders.iter().cycle().skip(*next).take(deciders.len());
-        for block in turn.filter_map(|name| self.dag.block(name)) {
+        for block in turn.filter_map(|name| self.dag.whole(name)) {
             bytes += block.size();
             if bytes > END_SHOWN_BYTES_MAX && bytes > block.size() {
                 break;

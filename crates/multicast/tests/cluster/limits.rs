@@ -5,11 +5,14 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ravelin_crypto::Verified;
-use ravelin_model::limits::GC_DEPTH;
-use ravelin_model::{Action, Block, Chain, Protocol as _, ReplicaId, Round, Time};
+use ravelin_model::limits::{ENVELOPE_BYTES_MAX, GC_DEPTH};
+use ravelin_model::{
+    Action, Block, BlockRef, Chain, LogPart, Protocol as _, ReplicaId, Round, Time,
+};
+use ravelin_multicast::dag::CARRIED_BYTES_MAX;
 use ravelin_multicast::ordering::{FETCHED_BLOCKS_MAX, REPLAYED_WAITING_MAX};
 use ravelin_multicast::parking::{FETCH_PATIENCE, PARKED_BLOCKS_MAX, Parking};
-use ravelin_multicast::{Dag, Message};
+use ravelin_multicast::{Dag, Event, Message};
 
 use crate::intruder::{Bomber, Mute, Wrapped};
 use crate::keys::{Fork, Keys, bogus};
@@ -112,6 +115,38 @@ fn a_long_run_holds_no_more_than_the_horizon_allows() {
         assert!(held <= 4 * (GC_DEPTH + 8), "{held} blocks");
     }
     assert!(cluster.core(0).delivery().delivered().count() as u64 <= 4 * (GC_DEPTH + 8));
+}
+
+/// What was executed is needed by laggards only, and they can have it from the log.
+#[test]
+fn large_blocks_are_let_go_of_once_delivered_and_answered_from_the_log() {
+    const SIZE: usize = ENVELOPE_BYTES_MAX / 2;
+    let mut cluster = Cluster::new(6, 4, 1, 2).up();
+    let count = (2 * CARRIED_BYTES_MAX / SIZE) as u64;
+    for number in 0..count {
+        cluster.request_of(0, number, SIZE);
+        cluster.run_until_delivered(Duration::from_secs(5), [number]);
+        let held = cluster.core(1).dag().bytes();
+        assert!(held <= CARRIED_BYTES_MAX + 2 * SIZE, "{held} bytes");
+    }
+    let core = cluster.core(1);
+    let names = core.delivery().delivered().copied();
+    let (young, old): (Vec<_>, Vec<_>) = names.partition(|name| core.dag().whole(name).is_some());
+    let carries = |name: &&BlockRef| {
+        core.dag().whole(name).is_some_and(|block| !block.body.envelopes.is_empty())
+    };
+    let young = *young.iter().rfind(carries).expect("the last ones are held");
+    let old = *old.first().expect("the first ones are not");
+    let ask = |tip: BlockRef| Message::Fetch(vec![Chain { tip, after: tip.round.minus(1) }]);
+    let out = cluster.tell(1, ReplicaId(3), ask(young));
+    assert!(matches!(&out[..], [Action::Send(ReplicaId(3), Message::Block(sent))]
+        if sent.reference() == young && sent.is_whole()));
+    let out = cluster.tell(1, ReplicaId(3), ask(old));
+    let rounds = (old.round, old.round);
+    let epoch = cluster.keys.keyring.epoch();
+    let wanted = LogPart::Chain { epoch, author: old.author, rounds };
+    assert!(matches!(&out[..], [Action::Emit(Event::Archive { to: ReplicaId(3), part })]
+        if *part == wanted));
 }
 
 /// Blocks of 60 rounds, each after its parents, of which replica 0 has none.

@@ -208,6 +208,20 @@ impl Cluster {
         }
     }
 
+    /// Tells `id` something, and returns what it would do about it.
+    pub(crate) fn tell(
+        &mut self,
+        id: u16,
+        from: ReplicaId,
+        message: Message,
+    ) -> Vec<Action<Message, Event>> {
+        let mut out = vec![];
+        if let Seat::Up(core) = &mut self.nodes[usize::from(id)].seat {
+            core.on_message(self.now, from, message, &mut out);
+        }
+        out
+    }
+
     pub(crate) fn is_up(&self, id: u16) -> bool {
         matches!(self.nodes[usize::from(id)].seat, Seat::Up(_))
     }
@@ -268,7 +282,12 @@ impl Cluster {
 
     /// Hands a request to `id`; its number tells it from others.
     pub(crate) fn request(&mut self, id: u16, number: u64) {
-        let envelope = self.keys.envelope(number, 16);
+        self.request_of(id, number, 16);
+    }
+
+    /// Hands a request of `size` bytes to `id`.
+    pub(crate) fn request_of(&mut self, id: u16, number: u64, size: usize) {
+        let envelope = self.keys.envelope(number, size);
         if let Seat::Up(core) = &mut self.nodes[usize::from(id)].seat {
             core.payload_mut().0.push_back(envelope);
             self.on_time(ReplicaId(id));
