@@ -1,0 +1,348 @@
+//! The payload's side: a session with the wormhole of this host, and its services as methods.
+//!
+//! **Guarantee:** what a method returns as `Ok`, or as [`CallError::Refused`], the wormhole said in
+//! answer to this very call. Assumes the provisioned key's public half, and that nobody else has
+//! this process's memory: who captures the session's keys is this process to the wormhole, and this
+//! process then counts as failed.
+//!
+//! | what may come back | what it means |
+//! |---|---|
+//! | `Ok` | done |
+//! | `Refused` | the wormhole says why not; the session goes on |
+//! | any other error | nothing is known about the call; the session is over, say hello again |
+
+mod frames;
+
+pub use frames::{decode_answer, encode_call};
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use rustix::io::retry_on_intr;
+use rustix::net::{RecvFlags, SendFlags};
+use x25519_dalek::{PublicKey, StaticSecret};
+use zeroize::Zeroizing;
+
+use crate::attestation::{Attestation, Counter, Forged, InstanceCertificate, Peer};
+use crate::frame::{
+    ANSWER_BYTES, Answer, AttestCall, Call, EntityId, ExecCall, Frame, Header, Hello, Kind, Nanos,
+    Outcome, Refusal, Sequence, Status, Tag, Timeliness, Timestamp, is_plain, is_sealed, seal,
+};
+use crate::keys::{Handshake, SessionKeys, shared_secret};
+
+/// What carries frames to the wormhole and back.
+pub trait Channel {
+    /// Sends one frame.
+    ///
+    /// # Errors
+    /// When the wormhole cannot be reached: it stopped.
+    fn send(&mut self, frame: &Frame) -> io::Result<()>;
+
+    /// Waits for one frame.
+    ///
+    /// # Errors
+    /// When none will come, or something that is no frame came.
+    fn receive(&mut self) -> io::Result<Frame>;
+}
+
+/// One end of a SEQPACKET pair whose other end the wormhole has. Blocks.
+#[derive(Debug)]
+pub struct SeqPacket(OwnedFd);
+
+impl SeqPacket {
+    /// The channel over this end.
+    #[must_use]
+    pub fn new(end: OwnedFd) -> Self {
+        Self(end)
+    }
+}
+
+impl Channel for SeqPacket {
+    fn send(&mut self, frame: &Frame) -> io::Result<()> {
+        // A wormhole that stopped is an error to handle, not a signal to die of.
+        let sent = retry_on_intr(|| rustix::net::send(&self.0, frame, SendFlags::NOSIGNAL))?;
+        if sent == frame.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
+    }
+
+    fn receive(&mut self) -> io::Result<Frame> {
+        let mut frame = [0; ANSWER_BYTES];
+        // With this flag the length is that of the packet, even if it did not fit.
+        let flags = RecvFlags::TRUNC;
+        let (_, length) = retry_on_intr(|| rustix::net::recv(&self.0, &mut frame[..], flags))?;
+        match length {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            ANSWER_BYTES => Ok(frame),
+            _ => Err(io::ErrorKind::InvalidData.into()),
+        }
+    }
+}
+
+/// A session. One call at a time.
+pub struct Client<C> {
+    channel: C,
+    eid: EntityId,
+    keys: SessionKeys,
+    sequence: Sequence,
+    certificate: InstanceCertificate,
+    is_over: bool,
+}
+
+impl<C: Channel> Client<C> {
+    /// Says hello, and checks that `wormhole` answers and nobody else.
+    ///
+    /// `entropy`: fresh random bytes, never used before; the session's secrecy rests on them.
+    ///
+    /// # Errors
+    /// [`HelloError`]; trying again with other entropy may help where it says so.
+    pub fn hello(
+        mut channel: C,
+        wormhole: &Peer,
+        entropy: &Zeroizing<[u8; 32]>,
+    ) -> Result<Self, HelloError> {
+        let secret = derive_secret(entropy);
+        let public = PublicKey::from(&secret).to_bytes();
+        let challenge = blake3::derive_key("ravelin wormhole client challenge v1", &entropy[..]);
+        let hello = Call::Hello(Hello { public, challenge });
+        channel.send(&encode_call(EntityId(0), Sequence(0), &hello))?;
+        let answer = channel.receive()?;
+        let welcome = match decode_answer(&answer) {
+            Ok(Ok(Answer::Welcome(welcome))) if is_plain(&answer) => welcome,
+            Ok(Err(refusal)) => return Err(HelloError::Refused(refusal)),
+            _ => return Err(HelloError::NoWelcome),
+        };
+        wormhole.check_certificate(&welcome.certificate)?;
+        let handshake = Handshake {
+            entity_public: public,
+            wormhole_public: welcome.public,
+            challenge,
+            eid: welcome.eid,
+            certificate: welcome.certificate,
+        };
+        handshake.check(wormhole.provisioned, welcome.signature)?;
+        let shared = shared_secret(&secret, welcome.public).ok_or(HelloError::NoWelcome)?;
+        Ok(Self {
+            channel,
+            eid: welcome.eid,
+            keys: handshake.session_keys(&shared),
+            sequence: Sequence(0),
+            certificate: welcome.certificate,
+            is_over: false,
+        })
+    }
+
+    /// Which instance answers: what peers need to check its attestations.
+    #[must_use]
+    pub fn certificate(&self) -> &InstanceCertificate {
+        &self.certificate
+    }
+
+    /// Ends the session, and gives the channel back.
+    ///
+    /// # Errors
+    /// [`CallError`]; the channel is closed then.
+    pub fn bye(mut self) -> Result<C, CallError> {
+        match self.call(&Call::Bye)? {
+            Answer::Bye => Ok(self.channel),
+            _ => Err(self.lost()),
+        }
+    }
+
+    /// 32 random bytes.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub fn random(&mut self) -> Result<[u8; 32], CallError> {
+        match self.call(&Call::Random)? {
+            Answer::Random(bytes) => Ok(bytes),
+            _ => Err(self.lost()),
+        }
+    }
+
+    /// The time of the wormhole's clock.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub fn timestamp(&mut self) -> Result<Timestamp, CallError> {
+        match self.call(&Call::Timestamp)? {
+            Answer::Timestamp(timestamp) => Ok(timestamp),
+            _ => Err(self.lost()),
+        }
+    }
+
+    /// Begins a measurement.
+    ///
+    /// # Errors
+    /// [`CallError`]; [`Refusal::NoResources`] if too many are under way.
+    pub fn duration_start(&mut self) -> Result<Tag, CallError> {
+        self.call_for_tag(&Call::DurationStart)
+    }
+
+    /// Ends a measurement: the time since its start, and the bound of its error.
+    ///
+    /// # Errors
+    /// [`CallError`]; [`Refusal::UnknownTag`] if it was ended before, or is older than
+    /// [`HORIZON`](crate::core::HORIZON).
+    pub fn duration_stop(&mut self, tag: Tag) -> Result<(Nanos, Nanos), CallError> {
+        match self.call(&Call::DurationStop(tag))? {
+            Answer::Duration { elapsed, error } => Ok((elapsed, error)),
+            _ => Err(self.lost()),
+        }
+    }
+
+    /// Sets a deadline so long after the wormhole's handling of this call.
+    ///
+    /// # Errors
+    /// [`CallError`]; [`Refusal::TooFar`], or [`Refusal::NoResources`] if too many are armed.
+    pub fn arm(&mut self, after: Nanos) -> Result<Tag, CallError> {
+        self.call_for_tag(&Call::Arm(after))
+    }
+
+    /// Says that what had the deadline is over.
+    ///
+    /// # Errors
+    /// [`CallError`]; [`Refusal::UnknownTag`] if that was said before, or the deadline passed longer
+    /// ago than [`RETENTION`](crate::core::RETENTION).
+    pub fn end(&mut self, tag: Tag) -> Result<Timeliness, CallError> {
+        match self.call(&Call::End(tag))? {
+            Answer::Ended(timeliness) => Ok(timeliness),
+            _ => Err(self.lost()),
+        }
+    }
+
+    /// Plans an action. Nobody can take it back, this process included.
+    ///
+    /// # Errors
+    /// [`CallError`]; [`Refusal::TooFar`], or [`Refusal::NoResources`] if too many are planned.
+    pub fn exec_at(&mut self, exec: ExecCall) -> Result<Tag, CallError> {
+        self.call_for_tag(&Call::ExecAt(exec))
+    }
+
+    /// What became of an action. A final outcome is told once.
+    ///
+    /// # Errors
+    /// [`CallError`]; [`Refusal::UnknownTag`].
+    pub fn outcome(&mut self, tag: Tag) -> Result<Outcome, CallError> {
+        match self.call(&Call::Outcome(tag))? {
+            Answer::Outcome(outcome) => Ok(outcome),
+            _ => Err(self.lost()),
+        }
+    }
+
+    /// Binds a counter value.
+    ///
+    /// # Errors
+    /// [`CallError`]; [`Refusal::Conflict`], [`Refusal::Exhausted`] or [`Refusal::Locked`] if the
+    /// wormhole will not bind it. After any error but these, [`Self::last`] of a new session tells
+    /// whether it did.
+    pub fn attest(&mut self, attest: AttestCall) -> Result<Attestation, CallError> {
+        match self.call(&Call::Attest(attest))? {
+            Answer::Attested(attestation) => Ok(attestation),
+            _ => Err(self.lost()),
+        }
+    }
+
+    /// The whole last attestation of a counter in this instance.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub fn last(&mut self, counter: Counter) -> Result<Option<Attestation>, CallError> {
+        match self.call(&Call::Last(counter))? {
+            Answer::Last(last) => Ok(last),
+            _ => Err(self.lost()),
+        }
+    }
+
+    /// How the wormhole is.
+    ///
+    /// # Errors
+    /// [`CallError`]; [`Refusal::Halted`] if it stopped itself.
+    pub fn status(&mut self) -> Result<Status, CallError> {
+        match self.call(&Call::Status)? {
+            Answer::Status(status) => Ok(status),
+            _ => Err(self.lost()),
+        }
+    }
+
+    fn call_for_tag(&mut self, call: &Call) -> Result<Tag, CallError> {
+        match self.call(call)? {
+            Answer::Tagged(tag) => Ok(tag),
+            _ => Err(self.lost()),
+        }
+    }
+
+    /// Makes any call.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub fn call(&mut self, call: &Call) -> Result<Answer, CallError> {
+        if self.is_over {
+            return Err(CallError::Over);
+        }
+        // Over unless an authentic answer comes: a late one must not pass for that of the next.
+        self.is_over = true;
+        let sequence = Sequence(self.sequence.0.checked_add(1).ok_or(CallError::Over)?);
+        self.sequence = sequence;
+        let mut frame = encode_call(self.eid, sequence, call);
+        seal(&mut frame, &self.keys.calls);
+        self.channel.send(&frame)?;
+        let frame = self.channel.receive()?;
+        let answer = decode_answer(&frame).map_err(|_| CallError::NotAuthentic(None))?;
+        if !is_sealed(&frame, &self.keys.answers) || !self.is_answer_to(call.kind(), &frame) {
+            return Err(CallError::NotAuthentic(answer.err()));
+        }
+        self.is_over = false;
+        answer.map_err(CallError::Refused)
+    }
+
+    fn is_answer_to(&self, kind: Kind, frame: &Frame) -> bool {
+        Header::take(frame).is_ok_and(|header| {
+            header.kind == kind as u8 && header.eid == self.eid && header.sequence == self.sequence
+        })
+    }
+
+    /// For an answer of another kind than asked for, which [`Self::call`] lets nobody give.
+    fn lost(&mut self) -> CallError {
+        self.is_over = true;
+        CallError::NotAuthentic(None)
+    }
+}
+
+/// Why there is no session.
+#[derive(Debug, thiserror::Error)]
+pub enum HelloError {
+    /// The wormhole cannot be reached.
+    #[error("cannot reach the wormhole")]
+    Channel(#[from] io::Error),
+    /// Somebody refused; nothing proves who. Retrying helps after [`Refusal::NoResources`].
+    #[error("hello was refused, says who answered: {0}")]
+    Refused(Refusal),
+    /// What came back is no answer to a hello.
+    #[error("what answered is no wormhole")]
+    NoWelcome,
+    /// What came back is not of the expected wormhole.
+    #[error("what answered is not the expected wormhole")]
+    Forged(#[from] Forged),
+}
+
+/// Why a call brought nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// The wormhole refused it. The session goes on.
+    #[error("the wormhole refused: {0}")]
+    Refused(Refusal),
+    /// What came back is not the wormhole's word, and perhaps claims a refusal. The session is
+    /// over.
+    #[error("the answer is not authentic")]
+    NotAuthentic(Option<Refusal>),
+    /// The wormhole cannot be reached. The session is over.
+    #[error("cannot reach the wormhole")]
+    Channel(#[from] io::Error),
+    /// An earlier call ended the session.
+    #[error("the session is over")]
+    Over,
+}
+
+fn derive_secret(entropy: &Zeroizing<[u8; 32]>) -> StaticSecret {
+    let secret = blake3::derive_key("ravelin wormhole client secret v1", &entropy[..]);
+    StaticSecret::from(*Zeroizing::new(secret))
+}

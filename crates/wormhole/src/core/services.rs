@@ -1,0 +1,235 @@
+//! The services, one by one, as section 8.2 of the paper has them; and attestation.
+
+use super::counters::{Bound, Lock};
+use super::sessions::{Armed, Planned};
+use super::{Caller, Core, HORIZON, Lease, Output, Outputs, RETENTION, next_name};
+use crate::attestation::{Attestation, Counter, Statement};
+use crate::frame::{
+    Action, Answer, AttestCall, ExecCall, Mode, Nanos, Outcome, Refusal, Status, Tag, Timeliness,
+    Timestamp,
+};
+
+/// How far a reading of the clock may be from the instant it stands for.
+const READING_ERROR: Nanos = Nanos(1_000);
+/// How wrong the clock's speed may be, as one part in so many: what the kernel corrects at most,
+/// and as much again for the oscillator.
+const DRIFT_ONE_IN: u64 = 1_000;
+
+impl Core {
+    // Trusted absolute timestamping: in the local mode, of the local clock.
+
+    pub(super) fn timestamp(&self) -> Timestamp {
+        let (earliest, latest) = (self.now, self.now.after(READING_ERROR));
+        Timestamp { earliest, latest, synchronised: false }
+    }
+
+    // Trusted duration measurement.
+
+    pub(super) fn duration_start(
+        &mut self,
+        caller: Caller,
+        out: &mut Outputs,
+    ) -> Result<Answer, Refusal> {
+        let (now, tag) = (self.now, self.new_tag(out)?);
+        let durations = &mut self.session(caller)?.durations;
+        durations.keep(now, tag, now.after(HORIZON), now).map_err(no_place)?;
+        Ok(Answer::Tagged(tag))
+    }
+
+    pub(super) fn duration_stop(&mut self, caller: Caller, tag: Tag) -> Result<Answer, Refusal> {
+        let now = self.now;
+        let began = self.session(caller)?.durations.take(tag).ok_or(Refusal::UnknownTag)?;
+        let elapsed = now.since(began);
+        let error = Nanos(elapsed.0 / DRIFT_ONE_IN).after(READING_ERROR).after(READING_ERROR);
+        Ok(Answer::Duration { elapsed, error })
+    }
+
+    // Trusted timing failure detection.
+
+    pub(super) fn arm(
+        &mut self,
+        caller: Caller,
+        after: Nanos,
+        out: &mut Outputs,
+    ) -> Result<Answer, Refusal> {
+        if after > HORIZON {
+            return Err(Refusal::TooFar);
+        }
+        let (now, tag) = (self.now, self.new_tag(out)?);
+        let armed = &mut self.session(caller)?.armed;
+        let kept_until = now.after(after).after(RETENTION);
+        armed.keep(now, tag, kept_until, Armed { at: now, after }).map_err(no_place)?;
+        Ok(Answer::Tagged(tag))
+    }
+
+    pub(super) fn end(&mut self, caller: Caller, tag: Tag) -> Result<Timeliness, Refusal> {
+        let now = self.now;
+        let Armed { at, after } =
+            self.session(caller)?.armed.take(tag).ok_or(Refusal::UnknownTag)?;
+        let took = now.since(at);
+        Ok(if took <= after {
+            Timeliness::Timely { took }
+        } else {
+            Timeliness::Late { by: took.since(after) }
+        })
+    }
+
+    // Trusted timely execution.
+
+    pub(super) fn exec_at(
+        &mut self,
+        caller: Caller,
+        call: &ExecCall,
+        out: &mut Outputs,
+    ) -> Result<Answer, Refusal> {
+        if call.not_before.since(self.now) > HORIZON || call.within > HORIZON {
+            return Err(Refusal::TooFar);
+        }
+        let (now, tag) = (self.now, self.new_tag(out)?);
+        let kept_until = window_end(call).max(now).after(RETENTION);
+        let planned = Planned { eid: caller.eid, call: *call, outcome: Outcome::Pending };
+        self.place(caller)?.actions.keep(now, tag, kept_until, planned).map_err(no_place)?;
+        Ok(Answer::Tagged(tag))
+    }
+
+    /// What became of the action; a final outcome is told once.
+    pub(super) fn outcome(&mut self, caller: Caller, tag: Tag) -> Result<Outcome, Refusal> {
+        let actions = &mut self.place(caller)?.actions;
+        let planned = actions.find(tag).filter(|planned| planned.eid == caller.eid);
+        let outcome = planned.ok_or(Refusal::UnknownTag)?.outcome;
+        if outcome != Outcome::Pending {
+            actions.take(tag);
+        }
+        Ok(outcome)
+    }
+
+    /// Executes what is due, the earliest first. Every planned action comes to its end exactly
+    /// once, and there are few places: the loop is bounded.
+    pub(super) fn run_due(&mut self, out: &mut Outputs) {
+        while let Some((not_before, tag)) = self.earliest_planned() {
+            if not_before > self.now {
+                return;
+            }
+            let due = self.sessions.planned().find(|(other, _)| *other == tag);
+            let Some(call) = due.map(|(_, planned)| planned.call) else { return };
+            let outcome = self.execute(&call, out);
+            let mut planned = self.sessions.planned_mut();
+            if let Some((_, planned)) = planned.find(|(other, _)| *other == tag) {
+                planned.outcome = outcome;
+            }
+        }
+    }
+
+    /// What is due next. A halted core executes nothing.
+    pub(super) fn earliest_planned(&self) -> Option<(Nanos, Tag)> {
+        let pending =
+            self.sessions.planned().filter(|(_, planned)| planned.outcome == Outcome::Pending);
+        let earliest = pending.map(|(tag, planned)| (planned.call.not_before, tag)).min();
+        earliest.filter(|_| self.halted.is_none())
+    }
+
+    fn execute(&mut self, call: &ExecCall, out: &mut Outputs) -> Outcome {
+        let at = self.now;
+        if at > window_end(call) {
+            return Outcome::Missed;
+        }
+        let heartbeat = match call.action {
+            Action::FailSafeLock => {
+                self.tighten(Lock::Locked, call.action, out);
+                None
+            }
+            Action::EraseKey => {
+                self.keys.erase_instance();
+                self.tighten(Lock::Erased, call.action, out);
+                None
+            }
+            Action::SignedHeartbeat => {
+                let number = self.heartbeats.saturating_add(1);
+                let Some(heartbeat) = self.keys.heartbeat(at.0, number) else {
+                    return Outcome::Refused;
+                };
+                self.heartbeats = number;
+                Some(heartbeat)
+            }
+        };
+        Outcome::Done { at, heartbeat }
+    }
+
+    fn tighten(&mut self, lock: Lock, action: Action, out: &mut Outputs) {
+        if self.counters.tighten(lock) {
+            self.keep(out);
+            out.push(Output::Act(action));
+        }
+    }
+
+    // Attestation.
+
+    pub(super) fn attest(
+        &mut self,
+        call: &AttestCall,
+        out: &mut Outputs,
+    ) -> Result<Attestation, Refusal> {
+        // Increment before exposure: the position is taken before any signature exists.
+        self.counters.bind(call)?;
+        let statement = self.bound(call.counter).ok_or(Refusal::Conflict)?;
+        let attestation = self.keys.attest(statement).ok_or(Refusal::Locked)?;
+        self.counters.keep_signature(call.counter, attestation.signature);
+        self.keep(out);
+        Ok(attestation)
+    }
+
+    pub(super) fn last(&self, counter: Counter) -> Option<Attestation> {
+        let signature = self.counters.last(counter)?.signature?;
+        Some(Attestation { statement: self.bound(counter)?, signature })
+    }
+
+    /// What a counter is bound to, as it is signed: only what is recorded can be.
+    fn bound(&self, counter: Counter) -> Option<Statement> {
+        let &Bound { epoch, old, new, digest, .. } = self.counters.last(counter)?;
+        let identity = self.keys.certificate().identity;
+        Some(Statement { identity, counter, epoch, old, new, digest })
+    }
+
+    // The rest.
+
+    pub(super) fn status(&mut self, caller: Caller) -> Result<Status, Refusal> {
+        let entities = self.sessions.count();
+        let place = self.place(caller)?;
+        let actions = place.actions.used();
+        let session = place.session.as_ref().ok_or(Refusal::NotAuthenticated)?;
+        let (durations, armed) = (session.durations.used(), session.armed.used());
+        let certificate = self.keys.certificate();
+        Ok(Status {
+            mode: Mode::Local,
+            instance: certificate.identity.instance,
+            rollback_proof: certificate.rollback_proof,
+            lock: self.counters.lock(),
+            entities,
+            durations,
+            armed,
+            actions,
+            calls: self.calls,
+            refused: self.refused,
+            protections: self.config.protections,
+        })
+    }
+
+    fn new_tag(&mut self, out: &mut Outputs) -> Result<Tag, Refusal> {
+        next_name(&mut self.last_tag).map(Tag).ok_or_else(|| self.name_lost(out))
+    }
+
+    /// Asks for the counters to be durable before anything later shows.
+    fn keep(&self, out: &mut Outputs) {
+        if self.config.lease == Lease::Every {
+            out.push(Output::Keep);
+        }
+    }
+}
+
+fn window_end(call: &ExecCall) -> Nanos {
+    call.not_before.after(call.within)
+}
+
+fn no_place(next_free: Nanos) -> Refusal {
+    Refusal::NoResources { next_free }
+}

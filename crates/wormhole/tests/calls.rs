@@ -1,0 +1,430 @@
+//! A million calls, true, false and malformed: none panics, none allocates, none breaks a promise.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that is wrong fails, as it should"
+)]
+#![allow(unsafe_code, reason = "an allocator that counts")]
+
+mod host;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use host::{Chance, Insider, Start};
+use ravelin_wormhole::attestation::{
+    Attestation, Counter, CounterValue, Digest, Epoch, Heartbeat, RollbackProof, Signature,
+    Statement,
+};
+use ravelin_wormhole::client::{decode_answer, encode_call};
+use ravelin_wormhole::core::{
+    Action, Core, HaltReason, Input, Lease, Lock, Nanos, Output, Outputs, RETENTION,
+};
+use ravelin_wormhole::frame::{
+    Answer, AttestCall, Call, EntityId, ExecCall, Frame, FrameError, Header, Hello, Kind, Mode,
+    Outcome, Refusal, Sequence, Status, Tag, Timeliness, Timestamp, decode_call, encode_answer,
+};
+
+/// Counts the allocations of one thread.
+struct Counting;
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+fn count() {
+    // Gone while a thread ends; nobody measures then.
+    let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
+}
+
+// SAFETY: every call goes to `System` with the arguments as they came; counting allocates nothing.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller keeps the contract of `alloc`.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: `pointer` came from `alloc` with this layout, which gave what `System` gave.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        // SAFETY: as for `dealloc`; the caller keeps the contract of `realloc`.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+/// How many allocations `run` makes.
+fn allocations(run: impl FnOnce()) -> u64 {
+    let before = ALLOCATIONS.get();
+    run();
+    ALLOCATIONS.get() - before
+}
+
+#[test]
+fn the_counter_counts() {
+    let allocated = allocations(|| drop(std::hint::black_box(vec![1, 2, 3])));
+    assert_eq!(allocated, 1);
+}
+
+/// A core whose host may change, repeat and invent frames.
+struct Rig {
+    core: Core,
+    now: Nanos,
+    out: Outputs,
+    chance: Chance,
+    last: Frame,
+    last_tag: Tag,
+    input_count: u64,
+    authentic_count: u64,
+}
+
+impl Rig {
+    /// Takes one input; gives the answer, or zeros.
+    fn step(&mut self, input: Input<'_>) -> Frame {
+        self.input_count += 1;
+        self.core.step(self.now, input, &mut self.out);
+        let mut answer = [0; 512];
+        for output in self.out.iter() {
+            match output {
+                Output::Answer { frame, .. } => answer = *frame,
+                Output::Halt(reason) => panic!("halted: {reason}"),
+                Output::Keep | Output::Act(_) => {}
+            }
+        }
+        answer
+    }
+
+    /// What the entity itself sends: a call, or authentic nonsense. Says whether the session goes
+    /// on.
+    fn call(&mut self, insider: &mut Insider) -> bool {
+        let chance = &mut self.chance;
+        let mut frame =
+            encode_call(EntityId(0), Sequence(0), &any_call(self.now, self.last_tag, chance));
+        match chance.below(4) {
+            0 => frame[1..3].copy_from_slice(&chance.next().to_le_bytes()[..2]),
+            1 => fill(&mut frame[20..], chance),
+            2 => frame[usize::try_from(chance.below(480)).unwrap()] ^= 1 << chance.below(8),
+            _ => {}
+        }
+        insider.seal(&mut frame);
+        self.last = frame;
+        let answer = self.step(Input::Call { connection: 0, frame: &frame });
+        // Without version or header it is nobody's; otherwise the answer is authentic and readable.
+        if Header::take(&frame).is_ok() {
+            assert!(insider.is_answered_by(&answer), "{frame:?}");
+            self.authentic_count += 1;
+        }
+        let meaning = decode_answer(&answer).expect("every answer reads");
+        if let Ok(Answer::Tagged(tag)) = meaning {
+            self.last_tag = tag;
+        }
+        meaning != Ok(Answer::Bye)
+    }
+
+    /// What the host can throw in without the session's keys.
+    fn throw(&mut self) {
+        let chance = &mut self.chance;
+        let mut frame = self.last;
+        match chance.below(6) {
+            0 => fill(&mut frame, chance),
+            1 => {
+                fill(&mut frame[4..], chance);
+                frame[..4].copy_from_slice(&[1, chance.next().to_le_bytes()[0] % 20, 0, 0]);
+            }
+            2 => frame[usize::try_from(chance.below(512)).unwrap()] ^= 1 << chance.below(8),
+            3 => {} // replayed
+            4 => {
+                let (eid, sequence) = (EntityId(number(chance)), Sequence(chance.next()));
+                frame = encode_call(eid, sequence, &host::CHEAP);
+            }
+            _ => {
+                let hello = Hello { public: digest(chance).0, challenge: digest(chance).0 };
+                frame = encode_call(EntityId(0), Sequence(0), &Call::Hello(hello));
+            }
+        }
+        let connection = chance.next().to_le_bytes()[0] % 6;
+        let answer = self.step(Input::Call { connection, frame: &frame });
+        assert!(answer[480..] == [0; 32], "authentic answer to what was not authenticated");
+    }
+
+    /// A session's worth of inputs.
+    fn session(&mut self, count: usize) {
+        let entropy = digest(&mut self.chance).0;
+        let send = |frame: &Frame| self.step(Input::Call { connection: 0, frame });
+        let mut insider = Insider::hello(entropy, send).expect("welcome");
+        for _ in 0..count {
+            self.now = self.now.after(Nanos(self.chance.below(100_000)));
+            match self.chance.below(10) {
+                0..6 => {
+                    if !self.call(&mut insider) {
+                        break;
+                    }
+                }
+                6 => {
+                    self.step(Input::Time);
+                }
+                7 => {
+                    let connection = 1 + self.chance.next().to_le_bytes()[0] % 5;
+                    self.step(Input::Closed { connection });
+                }
+                _ => self.throw(),
+            }
+        }
+        self.step(Input::Closed { connection: 0 });
+        self.now = self.now.after(RETENTION).after(RETENTION); // what was planned makes room
+    }
+}
+
+fn fill(bytes: &mut [u8], chance: &mut Chance) {
+    for byte in bytes {
+        *byte = chance.next().to_le_bytes()[7];
+    }
+}
+
+fn digest(chance: &mut Chance) -> Digest {
+    let mut digest = [0; 32];
+    fill(&mut digest, chance);
+    Digest(digest)
+}
+
+/// Small numbers mostly, the largest sometimes.
+fn number(chance: &mut Chance) -> u64 {
+    match chance.below(16) {
+        0 => u64::MAX - chance.below(3),
+        1 => chance.next(),
+        _ => chance.below(20),
+    }
+}
+
+fn counter(chance: &mut Chance) -> Counter {
+    Counter::ALL[usize::try_from(chance.below(4)).unwrap()]
+}
+
+fn action(chance: &mut Chance) -> Action {
+    match chance.below(1_000) {
+        0 => Action::EraseKey,
+        1 => Action::FailSafeLock,
+        _ => Action::SignedHeartbeat,
+    }
+}
+
+/// Any call that does not end the session.
+fn any_call(now: Nanos, last_tag: Tag, chance: &mut Chance) -> Call {
+    let tag = match chance.below(4) {
+        0 => Tag(number(chance)),
+        _ => Tag(last_tag.0.saturating_sub(chance.below(6))),
+    };
+    match chance.below(14) {
+        0 => Call::Random,
+        1 => Call::Timestamp,
+        2 => Call::DurationStart,
+        3 => Call::DurationStop(tag),
+        4 => Call::Arm(Nanos(number(chance))),
+        5 => Call::End(tag),
+        6 => Call::ExecAt(ExecCall {
+            action: action(chance),
+            not_before: now.after(Nanos(number(chance))),
+            within: Nanos(number(chance).saturating_mul(100_000)),
+        }),
+        7 => Call::Outcome(tag),
+        8 => Call::Attest(AttestCall {
+            counter: counter(chance),
+            epoch: Epoch(chance.below(2)),
+            expected_old: CounterValue(number(chance)),
+            new: CounterValue(number(chance)),
+            digest: digest(chance),
+        }),
+        9 => Call::Last(counter(chance)),
+        10 => Call::Status,
+        11 => Call::Propose,
+        12 => Call::Decide,
+        _ => Call::Hello(Hello { public: digest(chance).0, challenge: digest(chance).0 }),
+    }
+}
+
+#[test]
+fn million_calls_neither_panic_nor_allocate() {
+    let mut rig = Rig {
+        core: host::core(Start { lease: Lease::Every, ..Start::default() }),
+        now: Nanos(0),
+        out: Outputs::new(),
+        chance: Chance::new(4),
+        last: [0; 512],
+        last_tag: Tag(0),
+        input_count: 0,
+        authentic_count: 0,
+    };
+    let allocated = allocations(|| {
+        while rig.input_count < 1_000_000 {
+            rig.session(1_000);
+        }
+    });
+    assert_eq!(allocated, 0, "allocations");
+    assert_eq!(rig.core.halted(), None);
+    assert!(rig.authentic_count > 500_000, "{}", rig.authentic_count);
+    assert_eq!(rig.core.counters().lock(), Lock::Erased, "even the rarest action came to pass");
+    for counter in Counter::ALL {
+        assert!(rig.core.counters().to_bytes()[1 + 120 * counter as usize..][..120] != [0; 120]);
+    }
+}
+
+#[test]
+fn frame_has_one_meaning_and_a_meaning_one_frame() {
+    let mut chance = Chance::new(5);
+    let mut understood = 0;
+    for _ in 0..200_000 {
+        let mut frame = [0; 512];
+        let used = usize::try_from(chance.below(480)).unwrap();
+        fill(&mut frame[4..used.max(4)], &mut chance);
+        frame[..4].copy_from_slice(&[1, 1 + chance.next().to_le_bytes()[0] % 15, 0, 0]);
+        if chance.below(2) == 0 {
+            frame[20..24].copy_from_slice(&[1, 0, 0, 0]); // numbers of things are small
+            frame[84..480].fill(0);
+        }
+        let header = Header::take(&frame).unwrap();
+        if let Ok(call) = decode_call(&frame)
+            && !matches!(call, Call::Propose | Call::Decide)
+        {
+            assert_eq!(encode_call(header.eid, header.sequence, &call), frame);
+            understood += 1;
+        }
+        if let Ok(answer) = decode_answer(&frame) {
+            assert_eq!(encode_answer(header, &answer), frame);
+        }
+        frame[2] = chance.next().to_le_bytes()[0] % 16;
+        let header = Header::take(&frame).unwrap();
+        if let Ok(answer) = decode_answer(&frame) {
+            assert_eq!(encode_answer(header, &answer), frame);
+        }
+    }
+    assert!(understood > 10_000, "{understood}");
+}
+
+#[test]
+fn every_call_comes_back_from_its_frame() {
+    let mut chance = Chance::new(6);
+    for _ in 0..20_000 {
+        let call = any_call(Nanos(5), Tag(9), &mut chance);
+        let (eid, sequence) = (EntityId(chance.next()), Sequence(chance.next()));
+        let mut frame = encode_call(eid, sequence, &call);
+        assert_eq!(decode_call(&frame), Ok(call));
+        assert_eq!(
+            Header::take(&frame).unwrap(),
+            Header { kind: call.kind() as u8, code: 0, eid, sequence }
+        );
+        if !matches!(call, Call::Propose | Call::Decide) {
+            frame[479] = 1;
+            assert_eq!(decode_call(&frame), Err(FrameError::Padding));
+        }
+    }
+}
+
+/// One of each answer, and of each of its forms.
+fn answers() -> Vec<(Kind, Result<Answer, Refusal>)> {
+    let mut rig_core = host::core(Start::default());
+    let mut out = Outputs::new();
+    let hello = Hello { public: [9; 32], challenge: [1; 32] };
+    let frame = encode_call(EntityId(0), Sequence(0), &Call::Hello(hello));
+    rig_core.step(Nanos(0), Input::Call { connection: 0, frame: &frame }, &mut out);
+    let Some(Output::Answer { frame, .. }) = out.iter().next() else { panic!("an answer") };
+    let Ok(Ok(Answer::Welcome(welcome))) = decode_answer(frame) else { panic!("welcome") };
+    let identity = welcome.certificate.identity;
+    let (counter, epoch, digest) = (Counter::Recovery, Epoch(1), Digest([3; 32]));
+    let (old, new) = (CounterValue(2), CounterValue(9));
+    let statement = Statement { identity, counter, epoch, old, new, digest };
+    let attestation = Attestation { statement, signature: Signature([4; 64]) };
+    let heartbeat = Heartbeat { at_nanos: 8, number: 2, signature: Signature([6; 64]) };
+    let status = Status {
+        mode: Mode::Local,
+        instance: identity.instance,
+        rollback_proof: RollbackProof::Present,
+        lock: Lock::Locked,
+        entities: 1,
+        durations: 2,
+        armed: 3,
+        actions: 4,
+        calls: std::array::from_fn(|kind| kind as u64 * 1_000),
+        refused: 5,
+        protections: u64::MAX,
+    };
+    let (earliest, latest, synchronised) = (Nanos(1), Nanos(2), true);
+    let outcome = |outcome| (Kind::Outcome, Ok(Answer::Outcome(outcome)));
+    let refused = |refusal| (Kind::Arm, Err(refusal));
+    vec![
+        (Kind::Hello, Ok(Answer::Welcome(welcome))),
+        (Kind::Bye, Ok(Answer::Bye)),
+        (Kind::Random, Ok(Answer::Random([1; 32]))),
+        (Kind::Timestamp, Ok(Answer::Timestamp(Timestamp { earliest, latest, synchronised }))),
+        (Kind::Arm, Ok(Answer::Tagged(Tag(7)))),
+        (Kind::DurationStop, Ok(Answer::Duration { elapsed: Nanos(1), error: Nanos(2) })),
+        (Kind::End, Ok(Answer::Ended(Timeliness::Timely { took: Nanos(3) }))),
+        (Kind::End, Ok(Answer::Ended(Timeliness::Late { by: Nanos(3) }))),
+        outcome(Outcome::Pending),
+        outcome(Outcome::Done { at: Nanos(3), heartbeat: None }),
+        outcome(Outcome::Done { at: Nanos(8), heartbeat: Some(heartbeat) }),
+        outcome(Outcome::Missed),
+        outcome(Outcome::Refused),
+        (Kind::Attest, Ok(Answer::Attested(attestation))),
+        (Kind::Last, Ok(Answer::Last(Some(attestation)))),
+        (Kind::Last, Ok(Answer::Last(None))),
+        (Kind::Status, Ok(Answer::Status(status))),
+        refused(Refusal::NotAuthenticated),
+        refused(Refusal::BadMac),
+        refused(Refusal::Replay),
+        refused(Refusal::Malformed),
+        refused(Refusal::UnknownTag),
+        refused(Refusal::Conflict),
+        refused(Refusal::Exhausted),
+        refused(Refusal::NoResources { next_free: Nanos(12) }),
+        refused(Refusal::NotDistributed),
+        refused(Refusal::UnknownAction),
+        refused(Refusal::TooFar),
+        refused(Refusal::Locked),
+        refused(Refusal::Halted { reason: HaltReason::ClockWentBack }),
+        refused(Refusal::Halted { reason: HaltReason::Store }),
+        refused(Refusal::Halted { reason: HaltReason::NamesUsedUp }),
+        refused(Refusal::Halted { reason: HaltReason::NotResumable }),
+        refused(Refusal::NotSynchronised),
+    ]
+}
+
+#[test]
+fn every_answer_comes_back_from_its_frame() {
+    for (kind, answer) in answers() {
+        let (eid, sequence) = (EntityId(77), Sequence(88));
+        let header = Header { kind: kind as u8, code: 0, eid, sequence };
+        let mut frame = encode_answer(header, &answer);
+        assert_eq!(decode_answer(&frame), Ok(answer), "{kind:?}");
+        let read = Header::take(&frame).unwrap();
+        assert_eq!((read.kind, read.eid, read.sequence), (kind as u8, eid, sequence));
+        frame[479] = 1;
+        assert_eq!(decode_answer(&frame), Err(FrameError::Padding), "{kind:?}");
+    }
+}
+
+#[test]
+fn calls_look_like_this() {
+    let mut golden = [0; 512];
+    golden[..20].copy_from_slice(&[1, 11, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 6, 1, 0, 0, 0, 0, 0, 0]);
+    golden[20] = 2; // counter
+    golden[21] = 3; // epoch
+    golden[29] = 4; // old
+    golden[37..39].copy_from_slice(&[5, 1]); // new
+    golden[45..77].fill(0xdd);
+    let call = Call::Attest(AttestCall {
+        counter: Counter::Recovery,
+        epoch: Epoch(3),
+        expected_old: CounterValue(4),
+        new: CounterValue(0x105),
+        digest: Digest([0xdd; 32]),
+    });
+    assert_eq!(encode_call(EntityId(5), Sequence(0x106), &call), golden);
+}

@@ -1,0 +1,534 @@
+//! What the core promises about who calls: only the wormhole welcomes, only the entity speaks in its
+//! name, each call counts once, and nobody takes what is another's.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that is wrong fails, as it should"
+)]
+
+mod host;
+
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+
+use host::{Chance, Host, Insider, attest, has_mac, peer, refusal, wish};
+use ravelin_wormhole::attestation::{Forged, Peer, ReplicaId};
+use ravelin_wormhole::client::{
+    CallError, Channel as _, Client, HelloError, SeqPacket, decode_answer, encode_call,
+};
+use ravelin_wormhole::core::{
+    ARMED_PER_ENTITY, DURATIONS_PER_ENTITY, ENTITIES_PER_CONNECTION, HORIZON, HaltReason, Input,
+    Nanos, RETENTION,
+};
+use ravelin_wormhole::frame::{
+    Action, Answer, Call, EntityId, ExecCall, Frame, Header, Hello, Kind, Refusal, Sequence, Tag,
+};
+use ravelin_wormhole::keys::ProvisionedKey;
+
+const SECOND: Nanos = Nanos::from_millis(1_000);
+
+/// What an unauthenticated answer claims.
+fn claim(answer: &Frame) -> Refusal {
+    assert!(!has_mac(answer), "a MAC on what was not authenticated");
+    decode_answer(answer).unwrap().expect_err("a refusal")
+}
+
+#[test]
+fn garbage_gets_one_coarse_answer_and_costs_nothing() {
+    let (host, mut chance) = (Host::new(), Chance::new(1));
+    let mut client = host.client(0);
+    let before = client.status().unwrap();
+    let mut answers: Vec<Frame> = Vec::new();
+    for _ in 0..1_000 {
+        let mut frame = [0; 512];
+        frame.fill_with(|| chance.next().to_le_bytes()[0]);
+        frame[0] = u8::try_from(chance.below(2)).unwrap(); // half of them of our version
+        answers.push(host.send(u8::try_from(chance.below(6)).unwrap(), &frame));
+    }
+    answers.dedup();
+    assert_eq!(answers.len(), 1);
+    assert_eq!(claim(&answers[0]), Refusal::NotAuthenticated);
+    let after = client.status().unwrap();
+    assert_eq!((after.entities, after.refused), (before.entities, before.refused + 1_000));
+    assert_eq!(after.calls.iter().sum::<u64>(), before.calls.iter().sum::<u64>() + 1);
+}
+
+#[test]
+fn frame_with_any_bit_changed_is_refused_and_does_nothing() {
+    let host = Host::new();
+    let mut client = host.client(0);
+    let before = host.stored();
+    // The host holds a call back: it lets the wormhole see nothing of it but what it makes of it.
+    host.tamper(|answer| *answer = [0; 512]);
+    let _ = client.attest(wish(0, 0, 1, 1));
+    host.world().tamper = None;
+    let frame = host.last_call();
+    let host = Host::new();
+    let _client = host.client(0); // the same session: same seed, same entropy
+    for bit in 0..8 * 512 {
+        let mut other = frame;
+        other[bit / 8] ^= 1 << (bit % 8);
+        claim(&host.send(0, &other));
+        assert_eq!(host.stored(), before, "bit {bit}");
+    }
+    assert!(has_mac(&host.send(0, &frame)), "the frame itself is served");
+    assert_ne!(host.stored(), before);
+}
+
+#[test]
+fn replayed_call_is_refused_and_does_nothing() {
+    let host = Host::new();
+    let mut client = host.client(0);
+    client.random().unwrap();
+    let first = host.last_call();
+    assert_eq!(claim(&host.send(0, &first)), Refusal::Replay, "at once");
+    client.duration_start().unwrap();
+    let start = host.last_call();
+    for old in [first, start] {
+        assert_eq!(claim(&host.send(0, &old)), Refusal::Replay);
+    }
+    assert_eq!(client.status().unwrap().durations, 1);
+}
+
+#[test]
+fn replay_of_a_refused_call_is_refused_too() {
+    let host = Host::new();
+    let mut client = host.client(0);
+    assert_eq!(attest(&mut client, wish(0, 1, 2, 1)), Err(Refusal::Conflict));
+    let refused = host.last_call();
+    attest(&mut client, wish(0, 0, 1, 1)).unwrap();
+    // It would be served now: the host must not choose when.
+    assert_eq!(claim(&host.send(0, &refused)), Refusal::Replay);
+    assert!(attest(&mut client, wish(0, 1, 2, 2)).is_ok());
+}
+
+#[test]
+fn every_call_has_at_most_one_authentic_answer() {
+    let (host, mut chance) = (Host::new(), Chance::new(2));
+    let mut client = host.client(0);
+    for _ in 0..300 {
+        let _ = client.call(&Call::Attest(wish(0, chance.below(4), chance.below(5), 0)));
+        let mut old = {
+            let world = host.world();
+            world.calls[usize::try_from(chance.below(world.calls.len() as u64)).unwrap()]
+        };
+        if chance.below(2) == 0 {
+            old[usize::try_from(chance.below(512)).unwrap()] ^= 1;
+        }
+        host.send(u8::try_from(chance.below(2)).unwrap(), &old);
+    }
+    let mut authentic: BTreeMap<u64, Frame> = BTreeMap::new();
+    for answer in host.world().answers.iter().filter(|answer| has_mac(answer)) {
+        let sequence = Header::take(answer).unwrap().sequence.0;
+        assert_eq!(authentic.insert(sequence, *answer), None, "call {sequence}");
+    }
+    assert_eq!(authentic.len(), 300);
+}
+
+#[test]
+fn session_is_good_on_its_own_connection_only() {
+    let host = Host::new();
+    let mut client = host.client(0);
+    host.tamper(|answer| *answer = [0; 512]);
+    let _ = client.random();
+    let frame = host.last_call();
+    let host = Host::new();
+    let _client = host.client(0);
+    let _other = host.client(1);
+    assert_eq!(claim(&host.send(1, &frame)), Refusal::NotAuthenticated);
+    assert_eq!(claim(&host.send(200, &frame)), Refusal::NotAuthenticated);
+    assert!(has_mac(&host.send(0, &frame)));
+}
+
+#[test]
+fn tags_of_another_entity_are_unknown() {
+    let host = Host::new();
+    let (mut one, mut other) = (host.client(0), host.client(0));
+    let duration = one.duration_start().unwrap();
+    let armed = one.arm(SECOND).unwrap();
+    let action = Action::SignedHeartbeat;
+    let planned = one.exec_at(ExecCall { action, not_before: SECOND, within: SECOND }).unwrap();
+    let unknown = Some(Refusal::UnknownTag);
+    let check = |thief: &mut Client<host::Wire>| {
+        assert_eq!(refusal(thief.duration_stop(duration)).err(), unknown);
+        assert_eq!(refusal(thief.end(armed)).err(), unknown);
+        assert_eq!(refusal(thief.outcome(planned)).err(), unknown);
+    };
+    check(&mut other);
+    // Nor does a new entity inherit them with the place.
+    one.bye().unwrap();
+    let mut heir = host.client(0);
+    check(&mut heir);
+    host.wake_at(SECOND);
+    check(&mut heir);
+    // Nor are tags of one kind tags of another.
+    let tag = heir.duration_start().unwrap();
+    assert_eq!(refusal(heir.end(tag)).err(), unknown);
+    assert_eq!(refusal(heir.outcome(tag)).err(), unknown);
+    assert!(heir.duration_stop(tag).is_ok());
+    assert_eq!(refusal(heir.duration_stop(tag)).err(), unknown, "once");
+    assert_eq!(refusal(heir.duration_stop(Tag(u64::MAX))).err(), unknown);
+}
+
+#[test]
+fn closed_connection_frees_its_sessions_and_no_entity_has_an_old_name() {
+    let host = Host::new();
+    let mut keeper = host.client(1);
+    let mut names = Vec::new();
+    for _ in 0..5 {
+        for _ in 0..ENTITIES_PER_CONNECTION {
+            host.sleep(SECOND);
+            let mut client = host.client(0);
+            client.random().unwrap();
+            names.push(Header::take(&host.last_call()).unwrap().eid.0);
+        }
+        let last = host.last_call();
+        host.step(Input::Closed { connection: 0 });
+        assert_eq!(claim(&host.send(0, &last)), Refusal::NotAuthenticated);
+        assert_eq!(keeper.status().unwrap().entities, 1);
+    }
+    let count = names.len();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), count);
+}
+
+#[test]
+fn bye_ends_the_session() {
+    let host = Host::new();
+    host.client(0).bye().unwrap();
+    let mut replay = host.last_call();
+    assert_eq!(claim(&host.send(0, &replay)), Refusal::NotAuthenticated);
+    replay[12] += 1;
+    assert_eq!(claim(&host.send(0, &replay)), Refusal::NotAuthenticated);
+    assert_eq!(host.client(1).status().unwrap().entities, 1);
+}
+
+#[test]
+fn welcome_with_any_bit_changed_is_not_believed() {
+    for bit in 0..8 * 512 {
+        let host = Host::new();
+        host.tamper(move |answer| answer[bit / 8] ^= 1 << (bit % 8));
+        assert!(host.try_client(0).is_err(), "bit {bit}");
+    }
+}
+
+#[test]
+fn welcome_of_another_wormhole_is_not_believed() {
+    let provisioned = ProvisionedKey::from_seed(&[10; 32]).id();
+    let stranger = Peer { provisioned, ..peer() };
+    let result = Host::new().hello(0, &stranger, 3);
+    assert!(matches!(result.err(), Some(HelloError::Forged(Forged::BadSignature))));
+    let elsewhere = Peer { replica: ReplicaId(5), ..peer() };
+    let result = Host::new().hello(0, &elsewhere, 3);
+    assert!(matches!(result.err(), Some(HelloError::Forged(Forged::OtherMember))));
+}
+
+#[test]
+fn welcome_of_an_earlier_hello_is_not_believed() {
+    let host = Host::new();
+    host.client(0);
+    let welcome = host.world().answers[0];
+    host.tamper(move |answer| *answer = welcome);
+    let result = host.hello(0, &peer(), 4);
+    assert!(matches!(result.err(), Some(HelloError::Forged(Forged::BadSignature))));
+}
+
+#[test]
+fn key_of_small_order_makes_no_session() {
+    let host = Host::new();
+    for point in [[0; 32], one()] {
+        let hello = Call::Hello(Hello { public: point, challenge: [1; 32] });
+        let answer = host.send(0, &encode_call(EntityId(0), Sequence(0), &hello));
+        assert_eq!(claim(&answer), Refusal::NotAuthenticated);
+    }
+    assert_eq!(host.client(0).status().unwrap().entities, 1);
+}
+
+fn one() -> [u8; 32] {
+    let mut point = [0; 32];
+    point[0] = 1;
+    point
+}
+
+#[test]
+fn hello_says_nothing_but_hello() {
+    let host = Host::new();
+    let hello = Call::Hello(Hello { public: [9; 32], challenge: [1; 32] });
+    let plain = encode_call(EntityId(0), Sequence(0), &hello);
+    for place in [4, 12, 84, 479, 480, 511] {
+        let mut other = plain;
+        other[place] = 1; // entity, sequence, padding, MAC
+        assert_eq!(claim(&host.send(0, &other)), Refusal::NotAuthenticated, "byte {place}");
+    }
+    assert!(matches!(decode_answer(&host.send(0, &plain)), Ok(Ok(Answer::Welcome(_)))));
+}
+
+#[test]
+fn client_believes_no_answer_with_a_bit_changed() {
+    for bit in 0..8 * 512 {
+        let host = Host::new();
+        let mut client = host.client(0);
+        host.tamper(move |answer| answer[bit / 8] ^= 1 << (bit % 8));
+        assert!(matches!(client.random(), Err(CallError::NotAuthentic(_))), "bit {bit}");
+        assert!(matches!(client.random(), Err(CallError::Over)), "nothing is known any more");
+    }
+}
+
+#[test]
+fn client_believes_no_answer_to_another_call() {
+    let host = Host::new();
+    let mut client = host.client(0);
+    client.random().unwrap();
+    let old = *host.world().answers.last().unwrap();
+    host.tamper(move |answer| *answer = old);
+    assert!(matches!(client.random(), Err(CallError::NotAuthentic(None))));
+}
+
+#[test]
+fn claimed_refusal_is_told_from_an_authentic_one() {
+    let host = Host::new();
+    let mut client = host.client(0);
+    assert!(matches!(client.arm(Nanos::NEVER), Err(CallError::Refused(Refusal::TooFar))));
+    assert!(client.random().is_ok(), "an authentic refusal ends nothing");
+    host.step(Input::Closed { connection: 0 });
+    let claimed = client.random();
+    let nobody = Some(Refusal::NotAuthenticated);
+    assert!(matches!(claimed, Err(CallError::NotAuthentic(says)) if says == nobody));
+}
+
+#[test]
+fn socket_carries_frames_and_nothing_else() {
+    use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, send, socketpair};
+    let flags = SocketFlags::CLOEXEC;
+    let (end, wormhole) =
+        socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
+    let mut channel = SeqPacket::new(end);
+    let mut frame = [0; 512];
+    frame[511] = 7;
+    channel.send(&frame).unwrap();
+    let mut arrived = [0; 513];
+    let (_, length) =
+        rustix::net::recv(&wormhole, &mut arrived[..], rustix::net::RecvFlags::empty()).unwrap();
+    assert_eq!((length, arrived[511]), (512, 7));
+    for (length, expected) in [
+        (512, None),
+        (511, Some(ErrorKind::InvalidData)),
+        (513, Some(ErrorKind::InvalidData)),
+        (1, Some(ErrorKind::InvalidData)),
+    ] {
+        send(&wormhole, &vec![3; length], SendFlags::empty()).unwrap();
+        assert_eq!(channel.receive().map_err(|error| error.kind()).err(), expected, "{length}");
+    }
+    drop(wormhole);
+    assert_eq!(channel.receive().unwrap_err().kind(), ErrorKind::UnexpectedEof);
+    assert_eq!(channel.send(&frame).unwrap_err().kind(), ErrorKind::BrokenPipe);
+}
+
+// Admission control.
+
+#[test]
+fn connection_takes_no_session_of_another() {
+    let host = Host::new();
+    let mut mine: Vec<_> = (0..ENTITIES_PER_CONNECTION).map(|_| host.client(0)).collect();
+    for _ in 0..100 {
+        host.sleep(SECOND);
+        let Err(HelloError::Refused(refusal)) = host.try_client(0) else { panic!("one too many") };
+        assert_eq!(refusal, Refusal::NoResources { next_free: Nanos::NEVER });
+    }
+    let others: Vec<_> = (0..ENTITIES_PER_CONNECTION).map(|_| host.client(1)).collect();
+    assert_eq!(usize::from(mine[0].status().unwrap().entities), mine.len() + others.len());
+}
+
+/// More calls than any budget holds.
+const FLOOD: u64 = 50_000;
+
+/// Makes a cheap call until one is refused; gives how many were served, and the time to retry.
+fn flood(client: &mut Client<host::Wire>) -> (u64, Nanos) {
+    for served in 0..FLOOD {
+        match refusal(client.random()) {
+            Ok(_) => {}
+            Err(Refusal::NoResources { next_free }) => return (served, next_free),
+            Err(other) => panic!("{other}"),
+        }
+    }
+    panic!("nothing refuses the flood")
+}
+
+#[test]
+fn entity_cannot_exhaust_the_share_of_another() {
+    let host = Host::new();
+    let (mut greedy, mut modest) = (host.client(0), host.client(0));
+    let mut accomplice = host.client(1);
+    let (served, _) = flood(&mut greedy);
+    assert!(served > 10_000, "alone it may use what is common: {served}");
+    assert_eq!(flood(&mut accomplice).0, 2_000, "its own share, no more");
+    for value in 0..250 {
+        attest(&mut modest, wish(0, value, value + 1, 1)).expect("its own share is untouched");
+    }
+    assert!(flood(&mut modest).0 == 0);
+}
+
+#[test]
+fn call_is_served_at_the_time_that_the_refusal_names_and_not_before() {
+    let host = Host::new();
+    let mut client = host.client(0);
+    for _ in 0..50 {
+        let (_, next_free) = flood(&mut client);
+        let now = host.world().now;
+        assert!(next_free > now && next_free < now.after(SECOND));
+        host.world().now = Nanos(next_free.0 - 1);
+        assert_eq!(flood(&mut client), (0, next_free));
+        host.world().now = next_free;
+        assert!(client.random().is_ok());
+    }
+}
+
+#[test]
+fn over_any_span_an_entity_gets_its_burst_and_its_rate() {
+    let host = Host::new();
+    let mut client = host.client(0);
+    flood(&mut client); // the bursts are gone
+    let mut served = 0;
+    for _ in 0..20_000 {
+        host.sleep(Nanos(3_333));
+        served += u64::from(client.random().is_ok());
+    }
+    // 66.66 ms of (20 + 400) thousandths of a core, 10 us a call.
+    assert!((2_790..=2_800).contains(&served), "{served}");
+}
+
+#[test]
+fn new_session_is_no_new_share() {
+    let host = Host::new();
+    let mut other = host.client(1);
+    let mut client = host.client(0);
+    flood(&mut client);
+    host.step(Input::Closed { connection: 0 });
+    let mut served = 0;
+    for _ in 0..ENTITIES_PER_CONNECTION * 3 {
+        let Ok(mut client) = host.try_client(0) else { break };
+        served += flood(&mut client).0;
+        host.step(Input::Closed { connection: 0 });
+    }
+    assert_eq!(served, 0, "the place is the same");
+    assert_eq!(flood(&mut other).0, 2_000);
+}
+
+#[test]
+fn hellos_of_one_connection_leave_those_of_another() {
+    let host = Host::new();
+    let mut count = 0;
+    let refused = loop {
+        match host.try_client(0) {
+            Ok(_) => host.step(Input::Closed { connection: 0 }),
+            Err(HelloError::Refused(refusal)) => break refusal,
+            Err(other) => panic!("{other}"),
+        };
+        count += 1;
+        assert!(count < FLOOD, "nothing refuses the flood");
+    };
+    assert_eq!(count, 20);
+    let Refusal::NoResources { next_free } = refused else { panic!("{refused}") };
+    assert!(host.try_client(1).is_ok());
+    host.world().now = next_free;
+    assert!(host.try_client(0).is_ok());
+}
+
+#[test]
+fn slots_are_the_entitys_own_and_come_back() {
+    let host = Host::new();
+    let (mut one, mut other) = (host.client(0), host.client(0));
+    let full = |next_free| Some(Refusal::NoResources { next_free });
+    let tags: Vec<_> = (0..DURATIONS_PER_ENTITY).map(|_| one.duration_start().unwrap()).collect();
+    assert_eq!(refusal(one.duration_start()).err(), full(HORIZON));
+    assert!(other.duration_start().is_ok());
+    one.duration_stop(tags[3]).unwrap();
+    assert!(one.duration_start().is_ok(), "the place that was given back");
+    assert!(one.duration_stop(tags[0]).is_ok(), "nobody else was pushed out");
+
+    for second in 1..=ARMED_PER_ENTITY as u64 {
+        one.arm(Nanos(SECOND.0 * second)).unwrap();
+    }
+    let next_free = SECOND.after(RETENTION);
+    assert_eq!(refusal(one.arm(SECOND)).err(), full(next_free));
+    host.world().now = Nanos(next_free.0 - 1);
+    assert_eq!(refusal(one.arm(SECOND)).err(), full(next_free));
+    host.world().now = next_free;
+    assert!(one.arm(SECOND).is_ok());
+    assert_eq!(one.status().unwrap().armed, 8);
+    assert_eq!(other.status().unwrap().armed, 0);
+}
+
+#[test]
+fn malformed_calls_are_authentically_refused_and_paid_for() {
+    let host = Host::new();
+    let mut insider = Insider::hello([5; 32], |frame| host.send(0, frame)).unwrap();
+    let before = host.stored();
+    // A padding, a counter, an action, a kind, a code that are none.
+    let cases = [
+        (Kind::Random as u8, 0, 20, Refusal::Malformed),
+        (Kind::Attest as u8, 0, 479, Refusal::Malformed),
+        (Kind::Last as u8, 0, 20, Refusal::Malformed),
+        (Kind::ExecAt as u8, 0, 20, Refusal::UnknownAction),
+        (Kind::Hello as u8, 0, 20, Refusal::Malformed),
+        (99, 0, 20, Refusal::Malformed),
+        (0, 0, 20, Refusal::Malformed),
+        (Kind::Status as u8, 7, 20, Refusal::Malformed),
+    ];
+    for (kind, code, place, expected) in cases {
+        let mut frame = [0; 512];
+        frame[..3].copy_from_slice(&[1, kind, code]);
+        frame[place] = 200;
+        insider.seal(&mut frame);
+        let answer = host.send(0, &frame);
+        assert!(insider.is_answered_by(&answer));
+        assert_eq!(decode_answer(&answer), Ok(Err(expected)), "{kind} {code}");
+    }
+    assert_eq!(host.stored(), before);
+    let mut served = 0;
+    let refused = loop {
+        let mut frame = [0; 512];
+        frame[..2].copy_from_slice(&[1, 99]);
+        insider.seal(&mut frame);
+        match decode_answer(&host.send(0, &frame)) {
+            Ok(Err(Refusal::Malformed)) if served < FLOOD => served += 1,
+            other => break other,
+        }
+    };
+    assert!(matches!(refused, Ok(Err(Refusal::NoResources { .. }))), "after {served}");
+}
+
+// Refusals.
+
+#[test]
+fn distributed_mode_is_not_here() {
+    let mut client = Host::new().client(0);
+    for call in [Call::Propose, Call::Decide] {
+        assert_eq!(refusal(client.call(&call)).err(), Some(Refusal::NotDistributed));
+    }
+}
+
+#[test]
+fn halted_core_answers_nothing_else_and_authentically_where_it_can() {
+    let host = Host::new();
+    let mut client = host.client(0);
+    host.world().now = SECOND;
+    client.random().unwrap();
+    host.world().now = Nanos(SECOND.0 - 1);
+    let reason = HaltReason::ClockWentBack;
+    let halted = Some(Refusal::Halted { reason });
+    for _ in 0..3 {
+        assert_eq!(refusal(client.random()).err(), halted);
+        assert_eq!(refusal(client.status()).err(), halted);
+        assert_eq!(attest(&mut client, wish(0, 0, 1, 1)).err(), halted);
+        assert_eq!(Some(claim(&host.send(0, &[0; 512]))), halted);
+        assert!(
+            matches!(host.try_client(1), Err(HelloError::Refused(says)) if Some(says) == halted)
+        );
+        host.sleep(SECOND);
+    }
+    assert_eq!(host.world().core.halted(), Some(reason));
+    assert_eq!(host.world().core.next_deadline(), None);
+}
