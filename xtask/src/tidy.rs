@@ -30,6 +30,7 @@ const RULES: &[Rule] = &[
     exceptions::rule_exceptions_are_justified,
     sizes::rule_files_are_short,
     sizes::rule_functions_are_short,
+    sizes::rule_trusted_core_is_small,
     words::rule_nothing_is_left_undone,
     words::rule_unsafe_is_listed,
     words::rule_no_path_of_a_machine,

@@ -21,6 +21,7 @@ pub(crate) mod sim;
 pub(crate) mod status;
 pub(crate) mod tools;
 pub(crate) mod trust;
+pub(crate) mod wormhole;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -86,6 +87,9 @@ pub(crate) enum Command {
     Sim(sim::Verb),
     /// Measure a cluster on this machine
     Bench(bench::Bench),
+    /// The trusted component of a server
+    #[command(subcommand)]
+    Wormhole(wormhole::Verb),
     /// Look for what is wrong with this host or a local cluster
     Doctor(doctor::Doctor),
     /// Show, check and explain configuration

@@ -50,6 +50,9 @@ use ravelin_gateway::connection;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    if cli::wormhole::is_wormhole() {
+        return ravelin_wormhole::serve::main(std::env::args_os().skip(1)).into();
+    }
     let format = cli::format_asked_for(std::env::args_os());
     let outcome = match cli::parse(std::env::args_os()) {
         Ok(Parsed::Command(invocation, command)) => run(&invocation, command),
@@ -80,6 +83,7 @@ fn run(invocation: &Invocation, command: Command) -> Result<()> {
         Command::Attack(command) => cli::attack::run(invocation, command),
         Command::Sim(command) => cli::sim::run(invocation, command),
         Command::Bench(arguments) => cli::bench::run(invocation, &arguments),
+        Command::Wormhole(command) => cli::wormhole::run(invocation, command),
         // Use their services.
         Command::Kv(command) => cli::kv::run(invocation, command),
         Command::Gateway(command) => cli::gateway::run(invocation, command),

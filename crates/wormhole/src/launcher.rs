@@ -14,7 +14,7 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
@@ -27,10 +27,14 @@ use crate::sandbox::{self, Owner};
 use crate::state::Lease;
 use crate::{hex, os};
 
+/// The name under which the program is started: another program that holds this library acts as the
+/// wormhole when it finds itself called so.
+pub const PROGRAM_NAME: &str = "ravelin-wormhole";
+
 /// How to start a wormhole.
 #[derive(Debug, Clone)]
 pub struct Launch {
-    /// The program `ravelin-wormhole`.
+    /// The program: `ravelin-wormhole`, or one that acts as it by [`PROGRAM_NAME`].
     pub program: PathBuf,
     /// Its state directory, provisioned before.
     pub state: PathBuf,
@@ -107,6 +111,7 @@ impl Launch {
     /// The program with nothing of this process's environment.
     fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
+        command.arg0(PROGRAM_NAME);
         command.env_clear().current_dir("/").stdin(Stdio::null()).stdout(Stdio::null());
         command.arg("--state").arg(&self.state);
         if let Some(owner) = self.owner {

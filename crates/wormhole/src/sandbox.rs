@@ -46,6 +46,8 @@ use crate::os;
 const REAL_TIME_PRIORITY: i32 = 1;
 /// What a process may lock after it left root; four times what this one needs.
 const LOCKED_BYTES_MAX: u64 = 16 << 20;
+/// What the process maps after it locked what it had: hidden memory, and a little heap.
+const LOCKED_SPARE_BYTES: u64 = 1 << 20;
 /// The kernel interface of Landlock whose denials count as complete: files, TCP, abstract sockets,
 /// signals.
 const LANDLOCK: ABI = ABI::V6;
@@ -121,7 +123,20 @@ fn lock_memory() -> io::Result<()> {
     let limit = Rlimit { current: Some(LOCKED_BYTES_MAX), maximum: Some(LOCKED_BYTES_MAX) };
     // Most hosts allow less to a user. Where it cannot be raised, what there is may still suffice.
     let _ = rustix::process::setrlimit(Resource::Memlock, limit);
+    let allowed = rustix::process::getrlimit(Resource::Memlock).current;
+    // Root may lock beyond the limit, but after it gave its capabilities up nothing more could be mapped.
+    if allowed.is_some_and(|allowed| mapped_bytes().saturating_add(LOCKED_SPARE_BYTES) > allowed) {
+        return Err(io::Error::from(io::ErrorKind::OutOfMemory));
+    }
     Ok(rustix::mm::mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE)?)
+}
+
+/// Everything that this process has mapped, as the system says; without its word, more than any limit.
+fn mapped_bytes() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = statm.split_whitespace().next().and_then(|pages| pages.parse::<u64>().ok());
+    let page = rustix::param::page_size() as u64;
+    pages.map_or(u64::MAX, |pages| pages.saturating_mul(page))
 }
 
 fn deny_all() -> Result<RulesetStatus, RulesetError> {

@@ -55,11 +55,8 @@ pub fn main(arguments: impl Iterator<Item = std::ffi::OsString>) -> u8 {
         }
     };
     let done = match command {
-        Command::Help => {
-            print!("{USAGE}");
-            Ok(())
-        }
-        Command::SelfTest => selftest::run().map_err(ServeError::from),
+        Command::Help => show(USAGE),
+        Command::SelfTest => self_test(),
         Command::Provision(place) => provision(&place),
         Command::Anchor(place, index, tpm) => anchor(&place, index, tpm),
         Command::Serve(options) => serve(options),
@@ -102,8 +99,16 @@ fn provision(place: &Place) -> Result<(), ServeError> {
     let mut seed = Zeroizing::new([0; 32]);
     fill(&mut seed)?;
     StateDir::provision(&place.state, user_of(place), &seed)?;
-    println!("{}", hex::encode(&ProvisionedKey::from_seed(&seed).id().0));
-    Ok(())
+    show(format_args!("{}\n", hex::encode(&ProvisionedKey::from_seed(&seed).id().0)))
+}
+
+fn self_test() -> Result<(), ServeError> {
+    show(selftest::measure(&std::env::current_exe()?)?)
+}
+
+/// Writes a result to standard output.
+fn show(result: impl fmt::Display) -> Result<(), ServeError> {
+    Ok(write!(io::stdout(), "{result}")?)
 }
 
 fn anchor(place: &Place, index: NvIndex, tpm: PathBuf) -> Result<(), ServeError> {

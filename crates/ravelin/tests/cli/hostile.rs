@@ -140,6 +140,7 @@ const SOUND: &[(&str, &str, &str)] = &[
          | --away=5 --rate=32 | --offer=2 | --offer=2 --report=^new | --growth --keys=10000 \
          | --against=etcd --reads=100",
     ),
+    ("wormhole selftest", "", "--program=<plan.toml"),
     ("doctor", "", "--dir=@c"),
     ("config show", "", CONFIG_SHOW),
     ("config validate", "<plan.toml", "--kind=plan"),

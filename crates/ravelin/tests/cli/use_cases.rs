@@ -52,6 +52,30 @@ fn two_of_three_administrators_sign() {
     fixture.done(&["config", "validate", "three.toml"]);
 }
 
+/// With the small program, or where that is not built, with this one in its place.
+#[test]
+fn a_wormhole_is_measured_and_says_whom_it_withstands() {
+    let fixture = Fixture::empty("wormhole");
+    let own = env!("CARGO_BIN_EXE_ravelin");
+    for program in [&[][..], &["--program", own]] {
+        let arguments = [&["wormhole", "selftest", "--output", "json"][..], program].concat();
+        let report = json(&fixture.done(&arguments));
+        assert_eq!(report["mode"], "local");
+        assert_eq!(report["rollback_proof"], false);
+        let attest = report["calls"].as_array().expect("calls").last().expect("attest is last");
+        assert_eq!(attest["call"], "attest");
+        assert!(attest["p50_us"].as_f64().is_some_and(|took| took > 1.0), "{attest}");
+        let of = |list: &str, name: &str, key: &str, field: &str| {
+            let rows = report[list].as_array().expect("a list");
+            rows.iter().find(|row| row[key] == name).map(|row| row[field].clone())
+        };
+        let in_force = of("protections", "few system calls", "name", "in_force");
+        assert_eq!(in_force, Some(true.into()));
+        let verdict = of("attackers", "full root", "attacker", "verdict");
+        assert_eq!(verdict, Some("lost".into()), "nobody is told that root cannot");
+    }
+}
+
 /// The checks of a server, by what they are about.
 fn checks(fixture: &Fixture, server: u16) -> impl Fn(&str) -> serde_json::Value + use<> {
     let node = format!("s{server}/node.toml");

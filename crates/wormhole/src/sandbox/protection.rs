@@ -173,6 +173,19 @@ pub enum Attacker {
 }
 
 impl Attacker {
+    /// Its name in reports.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unprivileged => "unprivileged code",
+            Self::ReducedRoot => "root without capabilities",
+            Self::FullRoot => "full root",
+            Self::Kernel => "the kernel",
+            Self::DiskRestore => "a restored disk",
+            Self::Snapshot => "a restored machine",
+        }
+    }
+
     /// Every attacker, weakest first.
     pub const ALL: [Self; 6] = [
         Self::Unprivileged,

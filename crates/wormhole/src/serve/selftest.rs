@@ -1,40 +1,89 @@
-//! `--selftest`: one wormhole in a directory of its own, measured from a payload's side.
+//! One wormhole in a directory of its own, measured from a payload's side: `--selftest`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use std::{fs, io};
+use std::{fmt, fs, io};
 
 use zeroize::Zeroizing;
 
 use crate::attestation::{ClusterId, Counter, CounterValue, Digest, Epoch, Peer, ReplicaId};
 use crate::client::{CallError, Client, HelloError, SeqPacket};
-use crate::frame::AttestCall;
+use crate::frame::{Action, AttestCall, ExecCall, Nanos, Outcome};
 use crate::launcher::{Launch, LaunchError, Launched};
 use crate::sandbox::{Attacker, Owner, Protection, Protections, Restart};
 
-/// Calls of each kind: fewer than what an entity may make at once.
+/// Calls of each kind, attestations included: fewer than what an entity may make at once.
 const CALLS: usize = 1_000;
-const ATTESTATIONS: usize = 1_000;
+/// Actions whose delay is measured.
+const WAKEUPS: usize = 100;
+/// How far ahead each of them lies: the wormhole sleeps until then.
+const AHEAD: Nanos = Nanos::from_millis(2);
 /// A user that nobody is, for a test by root.
 const NOBODY_ELSE: u32 = 64_001;
 
-/// Measures and prints; leaves nothing behind.
+/// What was measured.
+#[derive(Debug)]
+pub struct SelfTest {
+    /// From before the process was started to its first answer.
+    pub start: Duration,
+    /// How long calls took, from the payload and back.
+    pub calls: Vec<Times>,
+    /// How late planned actions were executed, by the wormhole's own clock.
+    pub wakeups: Times,
+    /// Memory that cannot be swapped out, in KiB, as the system says.
+    pub locked_kib: u64,
+    /// Memory in use, in KiB.
+    pub resident_kib: u64,
+    /// What closes the process.
+    pub protections: Protections,
+}
+
+/// Durations of one kind.
+#[derive(Debug)]
+pub struct Times {
+    /// What took them.
+    pub what: &'static str,
+    /// Ascending.
+    sorted: Vec<Duration>,
+}
+
+impl Times {
+    fn new(what: &'static str, mut times: Vec<Duration>) -> Self {
+        times.sort_unstable();
+        Self { what, sorted: times }
+    }
+
+    /// The duration that so many of a thousand do not exceed; 1000 for the longest.
+    #[must_use]
+    pub fn permille(&self, permille: usize) -> Duration {
+        let place = self.sorted.len().saturating_sub(1) * permille / 1_000;
+        self.sorted.get(place).copied().unwrap_or_default()
+    }
+}
+
+/// A directory that is gone when this is dropped.
+struct Scratch(PathBuf);
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What is left holds the key of a wormhole that nobody trusts.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Starts `program` (`ravelin-wormhole`, or what acts as it) and measures it; leaves nothing behind.
+/// By root, it gets a user of its own.
 ///
 /// # Errors
 /// [`SelfTestError`]
-pub fn run() -> Result<(), SelfTestError> {
-    let home = std::env::temp_dir().join(format!("ravelin-wormhole-{}", std::process::id()));
-    let result = measure(home.clone());
-    fs::remove_dir_all(home)?;
-    result
-}
-
-fn measure(home: PathBuf) -> Result<(), SelfTestError> {
+pub fn measure(program: &Path) -> Result<SelfTest, SelfTestError> {
+    let name = format!("ravelin-wormhole-{}", std::process::id());
+    let home = Scratch(std::env::temp_dir().join(name));
     let is_root = rustix::process::geteuid().is_root();
     let member = (ClusterId([0; 32]), ReplicaId(0));
     let launch = Launch {
-        program: std::env::current_exe()?,
-        state: home,
+        program: program.to_owned(),
+        state: home.0.clone(),
         owner: Owner::new(NOBODY_ELSE, NOBODY_ELSE).filter(|_| is_root),
         connection_count: 1,
         member,
@@ -49,60 +98,100 @@ fn measure(home: PathBuf) -> Result<(), SelfTestError> {
     let mut entropy = Zeroizing::new([0; 32]);
     super::fill(&mut entropy)?;
     let mut client = Client::hello(SeqPacket::new(end), &peer, &entropy)?;
-    println!("{:<28}{:>9.1} ms", "start, to the first answer", start.elapsed().as_secs_f64() * 1e3);
+    let start = start.elapsed();
 
-    let mut value = 0;
-    show("random", &mut times(CALLS, || client.random().map(drop))?);
-    show("timestamp", &mut times(CALLS, || client.timestamp().map(drop))?);
-    show(
-        "attest",
-        &mut times(ATTESTATIONS, || {
-            let (expected_old, new) = (CounterValue(value), CounterValue(value + 1));
-            value += 1;
-            let (counter, epoch, digest) = (Counter::Ordering, Epoch(0), Digest([7; 32]));
-            client.attest(AttestCall { counter, epoch, expected_old, new, digest }).map(drop)
-        })?,
-    );
+    let calls = vec![
+        times("random", || client.random().map(drop))?,
+        times("timestamp", || client.timestamp().map(drop))?,
+        attestations(&mut client)?,
+    ];
+    let wakeups = wakeups(&mut client)?;
     let status = fs::read_to_string(format!("/proc/{}/status", process.id()))?;
-    for name in ["VmLck:", "VmRSS:", "VmSize:"] {
-        let found = status.lines().find_map(|line| line.strip_prefix(name));
-        println!("{name:<28}{:>12}", found.unwrap_or("unknown").trim());
-    }
     let protections = Protections::from_bits(client.status()?.protections);
-    for one in Protection::ALL {
-        let state = if protections.has(one) { "in force" } else { "MISSING" };
-        println!("{:<28}{state:<10}{}", one.name(), one.stops());
-    }
-    for attacker in Attacker::ALL {
-        let verdict = protections.against(attacker, Restart::NewInstance);
-        println!("{:<28}{verdict}", format!("{attacker:?}"));
-    }
     drop(client);
     process.wait()?;
-    Ok(())
+    Ok(SelfTest {
+        start,
+        calls,
+        wakeups,
+        locked_kib: kib(&status, "VmLck:"),
+        resident_kib: kib(&status, "VmRSS:"),
+        protections,
+    })
 }
 
-/// How long each of so many calls took.
+fn attestations(client: &mut Client<SeqPacket>) -> Result<Times, CallError> {
+    let mut value = 0;
+    times("attest", || {
+        let (expected_old, new) = (CounterValue(value), CounterValue(value + 1));
+        value += 1;
+        let (counter, epoch, digest) = (Counter::Ordering, Epoch(0), Digest([7; 32]));
+        client.attest(AttestCall { counter, epoch, expected_old, new, digest }).map(drop)
+    })
+}
+
+/// How late the wormhole wakes for what is due while nobody calls it.
+fn wakeups(client: &mut Client<SeqPacket>) -> Result<Times, CallError> {
+    let mut late = Vec::with_capacity(WAKEUPS);
+    while late.len() < WAKEUPS {
+        let not_before = client.timestamp()?.latest.after(AHEAD);
+        let within = Nanos::from_millis(10_000);
+        let action = Action::SignedHeartbeat;
+        let tag = client.exec_at(ExecCall { action, not_before, within })?;
+        let at = loop {
+            std::thread::sleep(Duration::from_nanos(2 * AHEAD.0));
+            match client.outcome(tag)? {
+                Outcome::Pending => {}
+                Outcome::Done { at, .. } => break at,
+                Outcome::Missed | Outcome::Refused => break not_before.after(within),
+            }
+        };
+        late.push(Duration::from_nanos(at.since(not_before).0));
+    }
+    Ok(Times::new("wakeup", late))
+}
+
+/// How long each of [`CALLS`] calls took.
 fn times(
-    count: usize,
+    what: &'static str,
     mut call: impl FnMut() -> Result<(), CallError>,
-) -> Result<Vec<Duration>, CallError> {
-    (0..count)
-        .map(|_| {
-            let start = Instant::now();
-            call()?;
-            Ok(start.elapsed())
-        })
-        .collect()
+) -> Result<Times, CallError> {
+    let times = (0..CALLS).map(|_| {
+        let start = Instant::now();
+        call()?;
+        Ok(start.elapsed())
+    });
+    Ok(Times::new(what, times.collect::<Result<_, CallError>>()?))
 }
 
-fn show(name: &str, times: &mut [Duration]) {
-    times.sort_unstable();
-    let micros = |permille: usize| {
-        let place = times.len().saturating_sub(1) * permille / 1_000;
-        times.get(place).copied().unwrap_or_default().as_secs_f64() * 1e6
-    };
-    println!("{name:<28}{:>9.1} us p50 {:>9.1} us p99", micros(500), micros(990));
+/// The number of a line of `/proc/PID/status`; 0 if it is not there.
+fn kib(status: &str, name: &str) -> u64 {
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+}
+
+impl fmt::Display for SelfTest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let micros = |time: Duration| time.as_secs_f64() * 1e6;
+        let millis = self.start.as_secs_f64() * 1e3;
+        writeln!(f, "{:<28}{millis:>9.1} ms", "start, to the first answer")?;
+        for times in self.calls.iter().chain([&self.wakeups]) {
+            let [half, most, all] = [500, 990, 1_000].map(|share| micros(times.permille(share)));
+            let what = if times.what == "wakeup" { "woken late by" } else { times.what };
+            writeln!(f, "{what:<28}{half:>9.1} us p50 {most:>9.1} us p99 {all:>9.1} us at most")?;
+        }
+        writeln!(f, "{:<28}{:>9} KiB", "locked memory", self.locked_kib)?;
+        writeln!(f, "{:<28}{:>9} KiB", "memory", self.resident_kib)?;
+        for one in Protection::ALL {
+            let state = if self.protections.has(one) { "in force" } else { "MISSING" };
+            writeln!(f, "{:<28}{state:<10}{}", one.name(), one.stops())?;
+        }
+        for attacker in Attacker::ALL {
+            let verdict = self.protections.against(attacker, Restart::NewInstance);
+            writeln!(f, "{:<28}{verdict}", attacker.name())?;
+        }
+        Ok(())
+    }
 }
 
 /// Why nothing was measured.
