@@ -93,7 +93,7 @@ impl<M> Deref for Verified<M> {
 
 impl<M> PartialEq for Verified<M> {
     fn eq(&self, other: &Self) -> bool {
-        self.digest() == other.digest()
+        self.digest() == other.digest() && self.0.is_whole == other.0.is_whole
     }
 }
 

@@ -259,7 +259,8 @@ impl Dag {
         Some(current)
     }
 
-    /// Notes that `blocks` are delivered, and lets go of what the oldest such carried.
+    /// Notes that `blocks`, which are held, are delivered, and lets go of what the oldest such carried:
+    /// but of an author's two blocks of one round, since asking the log for one may bring the other.
     pub fn on_delivered(&mut self, blocks: &[Verified<Block>]) {
         let carrying = blocks.iter().filter(|block| !block.body.envelopes.is_empty());
         for block in carrying {
@@ -270,7 +271,8 @@ impl Dag {
             && let Some((oldest, bytes)) = self.carried.pop_front()
         {
             self.carried_bytes -= bytes;
-            if let Some(block) = self.blocks.get_mut(&oldest) {
+            let is_forked = self.of(oldest.round, oldest.author).nth(1).is_some();
+            if let Some(block) = self.blocks.get_mut(&oldest).filter(|_| !is_forked) {
                 let left = block.without_envelopes();
                 self.bytes -= block.size() - left.size();
                 *block = left;

@@ -411,10 +411,12 @@ impl<P: Payload> Ordering<P> {
 
     fn insert(&mut self, block: Verified<Block>) {
         let reference = block.reference();
-        if has_payload(&block) && !self.delivery.has(&reference) {
+        self.dag.insert(block.clone());
+        if self.delivery.has(&reference) {
+            self.dag.on_delivered(&[block]);
+        } else if has_payload(&block) {
             self.undelivered.insert(reference);
         }
-        self.dag.insert(block);
     }
 
     /// The blocks two rounds before `block` for which it is a certificate.
@@ -562,7 +564,7 @@ impl<P: Payload> Protocol for Ordering<P> {
         let may_speak = self.recall.standing() == Standing::Active && self.dag.has(&self.last);
         let block = self.base().filter(|_| may_speak).and_then(|base| match self.ready_since {
             Some(since) => Some(self.due(base, since)),
-            None => self.dag.block(&self.last).map(|_| self.said.after(HEARTBEAT)),
+            None => self.dag.whole(&self.last).map(|_| self.said.after(HEARTBEAT)),
         });
         [
             block,
@@ -584,6 +586,7 @@ fn has_payload(block: &Block) -> bool {
 }
 
 fn record<E>(block: &Verified<Block>) -> Action<Message, E> {
+    assert!(block.is_whole(), "the log holds blocks with all that they carry");
     let place = Place { epoch: block.body.epoch, round: block.body.round };
     Action::Persist(LogRecord { place, bytes: Block::encode(block) })
 }

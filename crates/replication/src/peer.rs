@@ -161,16 +161,21 @@ enum OutgoingMessage<'a> {
     Transfer(&'a TransferMessage),
 }
 
+/// A block as it travels. Without what it carried it would be another one, and the receiver would blame
+/// this replica.
+fn whole(block: &Verified<Block>) -> &Block {
+    assert!(block.is_whole(), "blocks travel with all that they carry");
+    block
+}
+
 /// The bytes by which a message of `epoch` travels.
 #[must_use]
 pub fn encode(epoch: Epoch, message: &Message) -> Vec<u8> {
     let message = match message {
-        Message::Block(block) => OutgoingMessage::Block(block),
+        Message::Block(block) => OutgoingMessage::Block(whole(block)),
         Message::Fetch(wanted) => OutgoingMessage::Fetch(wanted),
         Message::Replay(from) => OutgoingMessage::Replay { from: *from },
-        Message::Replayed(blocks) => {
-            OutgoingMessage::Replayed(blocks.iter().map(|block| &**block).collect())
-        }
+        Message::Replayed(blocks) => OutgoingMessage::Replayed(blocks.iter().map(whole).collect()),
         Message::Recall(nonce) => OutgoingMessage::Recall { nonce: *nonce },
         Message::Recalled(nonce, newest) => OutgoingMessage::Recalled { nonce: *nonce, newest },
         Message::Epoch(message) => OutgoingMessage::Epoch(message),

@@ -133,3 +133,32 @@ fn a_block_that_is_only_known_of_is_no_newest_one_to_build_on() {
     dag.forget(Round(4));
     assert_eq!(dag.newest_until(A, Round(4)), Some(drawing.at("A4")), "it counts as present");
 }
+
+#[test]
+fn delivered_blocks_give_up_their_envelopes_the_oldest_first_but_for_those_of_a_forked_round() {
+    let mut drawing = four("A1 B1 C1 D1");
+    for round in 2..=4 {
+        for author in ["A", "B", "C", "D"] {
+            drawing.draw_carrying(&format!("{author}{round}:ABCD"), CARRIED_BYTES_MAX / 10);
+        }
+    }
+    drawing.draw_carrying("A2':ABCD", CARRIED_BYTES_MAX / 10);
+    let mut dag = dag(&drawing);
+    let all = dag.bytes();
+    let delivered: Vec<_> = drawing.blocks().cloned().collect();
+    dag.on_delivered(&delivered);
+    let is_whole = |name: &str| dag.whole(&drawing.at(name)).is_some();
+    assert_eq!(["A2", "A2'", "A1"].map(is_whole), [true; 3], "two of a round; and one without any");
+    assert_eq!(["B2", "C2"].map(is_whole), [false; 2], "four had to be let go of");
+    assert_eq!(["D2", "A3", "D4"].map(is_whole), [true; 3], "the newer ones fit");
+    let left: usize = dag.blocks.values().map(Verified::size).sum();
+    assert!(dag.bytes() == left && left < all, "{left} of {all}");
+    let stripped = dag.block(&drawing.at("B2")).expect("it is held");
+    let before = drawing.block("B2");
+    assert_eq!(stripped.reference(), before.reference());
+    assert_eq!(stripped.signed_header(), before.signed_header());
+    assert_eq!(stripped.body.parents, before.body.parents);
+    assert_ne!(stripped, before, "it is not what its author sent");
+    dag.forget(Round(4));
+    assert!(dag.carried.is_empty() && dag.carried_bytes == 0 && dag.bytes() == 0);
+}

@@ -101,7 +101,15 @@ impl<P: Payload> Ordering<P> {
             self.forks.learn(proof);
         }
         self.restore_last(last);
-        blocks.into_iter().for_each(|block| self.restore(block));
+        // What the earlier ordering delivered and let go of, a later state has delivered too.
+        let is_usable = |block: &Verified<Block>, delivery: &Delivery| {
+            block.is_whole() || delivery.has(&block.reference())
+        };
+        for block in blocks {
+            if is_usable(&block, &self.delivery) {
+                self.restore(block);
+            }
+        }
         if standing == Standing::Learner {
             // Who knew of the forgotten blocks may not be among those who answer the next time.
             self.recall.on_unknown_own_block(&mut self.restored);

@@ -54,7 +54,7 @@ impl<P: Payload> Ordering<P> {
     /// other message would tell them that this replica waits for theirs.
     fn say_again(&mut self, now: Time, out: &mut Actions<Self>) {
         if now >= self.said.after(HEARTBEAT)
-            && let Some(block) = self.dag.block(&self.last)
+            && let Some(block) = self.dag.whole(&self.last)
         {
             out.push(Action::Broadcast(Message::Block(block.clone())));
             self.said = now;

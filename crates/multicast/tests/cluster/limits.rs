@@ -16,7 +16,7 @@ use ravelin_multicast::{Dag, Event, Message};
 
 use crate::intruder::{Bomber, Mute, Wrapped};
 use crate::keys::{Fork, Keys, bogus};
-use crate::network::{Cluster, Core, steady};
+use crate::network::{Cluster, Core, Disk, steady};
 
 /// Shows trees of two colluders, and returns how many, how many blocks of them one replica fetched
 /// on average for each, and how many the fullest DAG holds in the end.
@@ -147,6 +147,21 @@ fn large_blocks_are_let_go_of_once_delivered_and_answered_from_the_log() {
     let wanted = LogPart::Chain { epoch, author: old.author, rounds };
     assert!(matches!(&out[..], [Action::Emit(Event::Archive { to: ReplicaId(3), part })]
         if *part == wanted));
+}
+
+/// Also after a start, when all that the log brings is delivered already.
+#[test]
+fn a_restart_holds_no_more_of_what_is_delivered() {
+    const SIZE: usize = ENVELOPE_BYTES_MAX / 2;
+    let mut cluster = Cluster::new(7, 4, 1, 2).up();
+    for number in 0..(2 * CARRIED_BYTES_MAX / SIZE) as u64 {
+        cluster.request_of(0, number, SIZE);
+        cluster.run_until_delivered(Duration::from_secs(5), [number]);
+    }
+    cluster.crash(1);
+    cluster.restart(1, Disk::Checkpoint);
+    let held = cluster.core(1).dag().bytes();
+    assert!(held <= CARRIED_BYTES_MAX + 2 * SIZE, "{held} bytes");
 }
 
 /// Blocks of 60 rounds, each after its parents, of which replica 0 has none.

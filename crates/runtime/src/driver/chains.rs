@@ -15,6 +15,8 @@ use crate::log::{Archive, LogError, Position, Selection, Tag};
 /// Rounds of a chain that are kept track of for one peer: as many as one may lie behind before it
 /// fetches the state instead.
 pub const INDEXED_ROUNDS_MAX: u64 = 2048;
+/// Rounds below those asked for that are kept track of at first.
+const BELOW_MIN: u64 = 16;
 /// Blocks of one round; an author that forks its chain may have several.
 const INDEXED_BRANCHES_MAX: usize = 8;
 
@@ -22,6 +24,8 @@ const INDEXED_BRANCHES_MAX: usize = 8;
 pub(super) struct ChainIndex {
     /// What is kept track of: one author's blocks, of some rounds.
     part: LogPart,
+    /// How many rounds below those asked for.
+    below: u64,
     places: BTreeMap<Round, Vec<Position>>,
     /// Up to where the log was looked through.
     until: Option<Position>,
@@ -37,17 +41,21 @@ pub(super) struct Found {
 
 impl ChainIndex {
     /// Keeps track of the chain around the last round asked for: who walks down a branch asks for
-    /// lower rounds each time, and who catches up for higher ones.
-    pub(super) fn new(part: LogPart) -> Self {
+    /// lower rounds each time, and who catches up for higher ones. How far down is read first is how
+    /// long an answer takes, so it is little more than what is asked for, and twice as much as `before`
+    /// where that was not enough.
+    pub(super) fn new(part: LogPart, before: Option<&Self>) -> Self {
+        let half = INDEXED_ROUNDS_MAX / 2;
+        let below = before.map_or(BELOW_MIN, |before| half.min(2 * before.below));
         let part = match part {
-            LogPart::Chain { epoch, author, rounds: (_, last) } => {
-                let half = INDEXED_ROUNDS_MAX / 2;
-                let rounds = (last.minus(half), last.plus(half));
+            LogPart::Chain { epoch, author, rounds: (first, last) } => {
+                let lowest = last.minus(half).max(first.minus(below));
+                let rounds = (lowest, last.plus(half));
                 LogPart::Chain { epoch, author, rounds }
             }
             LogPart::From(_) => part,
         };
-        Self { part, places: BTreeMap::new(), until: None }
+        Self { part, below, places: BTreeMap::new(), until: None }
     }
 
     /// Whether it keeps track of all that `part` asks for.

@@ -95,7 +95,8 @@ impl Replays {
     /// Records of a chain, and whether the log was looked through.
     fn chain(&mut self, reader: Reader, part: LogPart) -> Result<(Records, bool), LogError> {
         if !self.chains.get(&reader).is_some_and(|index| index.covers(part)) {
-            self.chains.insert(reader, ChainIndex::new(part));
+            let wider = ChainIndex::new(part, self.chains.get(&reader));
+            self.chains.insert(reader, wider);
         }
         let index = self.chains.get_mut(&reader).expect("it is there now");
         let found = index.look(&self.archive, part, REPLAY_BYTES_MAX)?;
@@ -267,6 +268,24 @@ mod tests {
             answer = rounds_of(replays.page(now, to, part));
         }
         assert_eq!(answer, Some(vec![100, 99]));
+    }
+
+    /// Who is a little late asks for what its peers let go of: that must not take a walk through the log.
+    #[test]
+    fn a_block_that_is_not_old_is_found_at_once_however_long_the_log_is() {
+        let scratch = Scratch::new();
+        let mut log = open(&scratch);
+        for round in 1..=200 {
+            for author in [0, 1, 2, 3] {
+                let record = block_of(author, 100 << 10);
+                log.append(Tag(at(round).number()), &record).expect("appended");
+            }
+            log.sync().expect("synced");
+        }
+        let mut replays = Replays::new(log.archive());
+        let now = Instant::now();
+        let page = rounds_of(replays.page(now, PEER, chain(190, 190)));
+        assert_eq!(page, Some(vec![190]));
     }
 
     #[test]
