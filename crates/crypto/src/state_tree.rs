@@ -39,7 +39,6 @@
 //! Persistent*, JCSS 38(1) 1989; S. Crosby and D. Wallach, *Denial of Service via Algorithmic
 //! Complexity Attacks*, USENIX Security 2003.
 
-mod batch;
 mod node;
 mod proof;
 mod slab;
@@ -315,8 +314,17 @@ impl StateTree {
     /// The node at `place`, for changing: a copy in its place if a version needs it as it is. Its
     /// digest is forgotten.
     fn own_id(&mut self, place: Place) -> Option<Id> {
+        let era = self.era;
         let id = self.subtree_mut(place).top?;
-        let owned = self.own(id);
+        let node = *self.nodes.get(id);
+        let owned = match self.kept.back_mut() {
+            Some(newest) if node.era <= newest.number => {
+                newest.superseded.push(id);
+                self.superseded_nodes += 1;
+                self.nodes.add(Node { era, ..node })
+            }
+            _ => id,
+        };
         *self.subtree_mut(place) = Subtree { top: Some(owned), digest: Digest::default() };
         Some(owned)
     }

@@ -191,17 +191,11 @@ impl State {
         assert!(commit > self.commit || (is_first && self.commit == commit), "commits only rise");
         // Beside each write of the batch: what it overwrites, if former states need that.
         let (mut batch, mut overwritten) = (Vec::new(), Vec::new());
-        let writes = self.running.take_writes();
-        let mut known = self.enter(&writes).into_iter();
-        for (key, value) in writes {
+        for (key, value) in self.running.take_writes() {
             if !is_public(&key) {
                 batch.push((key, value));
                 overwritten.push(None);
-                continue;
-            }
-            let (digest, had) = known.next().expect("one for each public key");
-            if digest != had {
-                let old = had.and_then(|_| self.running.backend().get(&key));
+            } else if let Some(old) = self.apply(&key, value.as_deref()) {
                 let index = match (&old, &value) {
                     (None, Some(_)) => Some(Some(key.clone())),
                     (Some(_), None) => Some(None),
@@ -287,14 +281,16 @@ impl State {
         ReadOnly::new(self.running.backend(), 0)
     }
 
-    /// Enters the public writes of the running commit into the tree; of each, in key order, the digest of
-    /// its value now and before.
-    fn enter(&mut self, writes: &Writes) -> Vec<(Option<Digest>, Option<Digest>)> {
-        let public = writes.iter().filter(|(key, _)| is_public(key));
-        let changes = public.map(|(key, value)| (&key[..], value.as_deref().map(value_digest)));
-        let changes: Vec<_> = changes.collect();
-        let before = self.versions.tree_mut().apply(&changes);
-        changes.into_iter().map(|(_, now)| now).zip(before).collect()
+    /// Enters one write of the running commit into the tree; the value that it replaces, or `None`
+    /// if nothing changes.
+    fn apply(&mut self, key: &[u8], value: Option<&[u8]>) -> Option<Option<Vec<u8>>> {
+        let tree = self.versions.tree_mut();
+        let digest = value.map(value_digest);
+        let known = match digest {
+            Some(digest) => tree.insert(key, digest),
+            None => tree.remove(key),
+        };
+        (known != digest).then(|| known.and_then(|_| self.running.backend().get(key)))
     }
 }
 

@@ -92,7 +92,7 @@ impl Node {
 }
 
 /// A tree or a part of it, as the node above sees it: hashing a node needs no look below.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Subtree {
     pub(super) top: Option<Id>,
     /// Zero if the subtree is empty, or has changed since it was hashed.

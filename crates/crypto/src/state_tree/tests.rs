@@ -72,49 +72,6 @@ fn wander(seed: u64, keys: u64, steps: u64, mut check: impl FnMut(&StateTree, &M
     }
 }
 
-/// Batches of any size do what the same changes do one by one, and leave versions as they were.
-#[test]
-fn changes_at_once_are_the_changes_one_by_one() {
-    for (seed, keys) in [(1, 6), (2, 40), (3, 600)] {
-        let mut chance = Chance(seed);
-        let (mut at_once, mut one_by_one) = (StateTree::new(), StateTree::new());
-        let mut kept = VecDeque::new();
-        for step in 0..120_u64 {
-            let numbers: std::collections::BTreeSet<u64> =
-                (0..chance.below(keys)).map(|_| chance.below(keys)).collect();
-            let keys: Vec<Vec<u8>> = numbers.into_iter().map(key).collect();
-            let changes: Vec<(&[u8], Option<Digest>)> = keys
-                .iter()
-                .map(|key| {
-                    let value = (chance.below(4) > 0).then(|| [b'v', step as u8 % 5]);
-                    (&key[..], value.map(|value| value_digest(&value)))
-                })
-                .collect();
-            let before: Vec<_> = changes
-                .iter()
-                .map(|(key, value)| match value {
-                    Some(value) => one_by_one.insert(key, *value),
-                    None => one_by_one.remove(key),
-                })
-                .collect();
-            assert_eq!(at_once.apply(&changes), before, "seed {seed}, step {step}");
-            assert_eq!(at_once.root(), one_by_one.root(), "seed {seed}, step {step}");
-            check_shape(&at_once);
-            kept.push_back((at_once.keep(), one_by_one.keep()));
-            if kept.len() > 3 {
-                let (one, other) = kept.pop_front().expect("there are four");
-                at_once.forget(one);
-                one_by_one.forget(other);
-            }
-            for (one, other) in &kept {
-                let looked_for = key(chance.below(600));
-                let shown = at_once.prove_at(*one, &looked_for);
-                assert_eq!(shown, one_by_one.prove_at(*other, &looked_for));
-            }
-        }
-    }
-}
-
 /// The rules of the shape, at every node, and nothing in memory but what is needed.
 fn check_shape(tree: &StateTree) {
     fn check(tree: &StateTree, subtree: &Subtree, above: Option<Path>, depth: usize) -> usize {
