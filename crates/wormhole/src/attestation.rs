@@ -27,6 +27,11 @@ pub struct ReplicaId(pub u16);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InstanceId(pub [u8; 32]);
 
+/// One life of a wormhole's process, of several that one instance may have: random, drawn at its
+/// start, and listed in its status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProcessId(pub [u8; 32]);
+
 /// The public half of a provisioned key: what a cluster's plan knows of a wormhole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProvisionedId(pub [u8; 32]);
@@ -210,7 +215,8 @@ impl InstanceCertificate {
     }
 }
 
-/// That an instance lived at a time of its own clock: what the registered action signs.
+/// That a process of an instance lived at a time of its own clock: what the registered action signs.
+/// That of an earlier process is none of this one: clock and number begin anew with each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Heartbeat {
     /// Nanoseconds since the start of the wormhole's process.
@@ -224,12 +230,13 @@ pub struct Heartbeat {
 impl Heartbeat {
     const DOMAIN: &'static [u8] = b"ravelin heartbeat v1";
     /// Bytes that are signed.
-    pub const SIGNED_BYTES: usize = 1 + Self::DOMAIN.len() + 32 + 8 + 8;
+    pub const SIGNED_BYTES: usize = 1 + Self::DOMAIN.len() + 32 + 32 + 8 + 8;
 
     /// The bytes that the instance key signs.
     #[must_use]
     pub fn signed_bytes(
         instance: InstanceId,
+        process: ProcessId,
         at_nanos: u64,
         number: u64,
     ) -> [u8; Self::SIGNED_BYTES] {
@@ -237,6 +244,7 @@ impl Heartbeat {
         let mut to = Writer::new(&mut bytes);
         to.domain(Self::DOMAIN);
         to.bytes(&instance.0);
+        to.bytes(&process.0);
         to.u64(at_nanos);
         to.u64(number);
         bytes

@@ -10,25 +10,40 @@
 //! | `Ok` | done |
 //! | `Refused` | the wormhole says why not; the session goes on |
 //! | any other error | nothing is known about the call; the session is over, say hello again |
+//!
+//! [`Client::hello`] takes `&mut channel` as well as a channel: who lends it still has it after an
+//! error, and says hello again over it. What comes late of an earlier session is passed over there. A
+//! session that was given up keeps its place at the wormhole until the connection is closed: after
+//! [`ENTITIES_PER_CONNECTION`](crate::core::ENTITIES_PER_CONNECTION) of them no hello is served.
 
 mod frames;
+mod words;
 
 pub use frames::{decode_answer, encode_call};
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::retry_on_intr;
 use rustix::net::{RecvFlags, SendFlags};
 use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::Zeroizing;
 
-use crate::attestation::{Attestation, Counter, Forged, InstanceCertificate, Peer};
+use crate::attestation::{Attestation, Counter, Forged, InstanceCertificate, Peer, Signature};
 use crate::frame::{
     ANSWER_BYTES, Answer, AttestCall, Call, EntityId, ExecCall, Frame, Header, Hello, Kind, Nanos,
-    Outcome, Refusal, Sequence, Status, Tag, Timeliness, Timestamp, is_plain, is_sealed, seal,
+    Outcome, Refusal, Sequence, Status, Tag, Timeliness, Timestamp, Welcome, is_plain, is_sealed,
+    seal,
 };
 use crate::keys::{Handshake, SessionKeys, shared_secret};
+
+/// Longest wait of a [`SeqPacket`] for the wormhole, unless it is told another: as long as that may
+/// wait for its hardware counter.
+pub const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
+/// Frames of earlier sessions that [`Client::hello`] passes over.
+pub const LATE_FRAMES_MAX: usize = 16;
 
 /// What carries frames to the wormhole and back.
 pub trait Channel {
@@ -45,30 +60,67 @@ pub trait Channel {
     fn receive(&mut self) -> io::Result<Frame>;
 }
 
-/// One end of a SEQPACKET pair whose other end the wormhole has. Blocks.
+/// Lent, so that its owner has it back after an error.
+impl<C: Channel + ?Sized> Channel for &mut C {
+    fn send(&mut self, frame: &Frame) -> io::Result<()> {
+        (**self).send(frame)
+    }
+
+    fn receive(&mut self) -> io::Result<Frame> {
+        (**self).receive()
+    }
+}
+
+/// One end of a SEQPACKET pair whose other end the wormhole has. Blocks, but for
+/// [`ANSWER_TIME_MAX`] at most: then [`io::ErrorKind::TimedOut`].
 #[derive(Debug)]
-pub struct SeqPacket(OwnedFd);
+pub struct SeqPacket {
+    end: OwnedFd,
+    time_max: Duration,
+}
 
 impl SeqPacket {
     /// The channel over this end.
     #[must_use]
     pub fn new(end: OwnedFd) -> Self {
-        Self(end)
+        Self { end, time_max: ANSWER_TIME_MAX }
+    }
+
+    /// The same, with another limit of a wait.
+    #[must_use]
+    pub fn with_time_max(self, time_max: Duration) -> Self {
+        Self { time_max, ..self }
+    }
+
+    /// Waits until the wormhole gives, or has taken, something.
+    fn wait(&self, for_what: PollFlags) -> io::Result<()> {
+        let seconds = i64::try_from(self.time_max.as_secs()).unwrap_or(i64::MAX);
+        let limit = Timespec { tv_sec: seconds, tv_nsec: self.time_max.subsec_nanos().into() };
+        let mut end = [PollFd::new(&self.end, for_what)];
+        match retry_on_intr(|| poll(&mut end, Some(&limit)))? {
+            0 => {
+                let what = format!("the wormhole did not answer within {:?}", self.time_max);
+                Err(io::Error::new(io::ErrorKind::TimedOut, what))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
 impl Channel for SeqPacket {
     fn send(&mut self, frame: &Frame) -> io::Result<()> {
+        self.wait(PollFlags::OUT)?;
         // A wormhole that stopped is an error to handle, not a signal to die of.
-        let sent = retry_on_intr(|| rustix::net::send(&self.0, frame, SendFlags::NOSIGNAL))?;
+        let sent = retry_on_intr(|| rustix::net::send(&self.end, frame, SendFlags::NOSIGNAL))?;
         if sent == frame.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
     }
 
     fn receive(&mut self) -> io::Result<Frame> {
+        self.wait(PollFlags::IN)?;
         let mut frame = [0; ANSWER_BYTES];
         // With this flag the length is that of the packet, even if it did not fit.
         let flags = RecvFlags::TRUNC;
-        let (_, length) = retry_on_intr(|| rustix::net::recv(&self.0, &mut frame[..], flags))?;
+        let (_, length) = retry_on_intr(|| rustix::net::recv(&self.end, &mut frame[..], flags))?;
         match length {
             0 => Err(io::ErrorKind::UnexpectedEof.into()),
             ANSWER_BYTES => Ok(frame),
@@ -90,10 +142,13 @@ pub struct Client<C> {
 impl<C: Channel> Client<C> {
     /// Says hello, and checks that `wormhole` answers and nobody else.
     ///
-    /// `entropy`: fresh random bytes, never used before; the session's secrecy rests on them.
+    /// `entropy`: fresh random bytes, never used before; the session's secrecy rests on them. Answers
+    /// to earlier sessions that come late are passed over, [`LATE_FRAMES_MAX`] of them: each may be
+    /// waited for as long as the channel waits.
     ///
     /// # Errors
-    /// [`HelloError`]; trying again with other entropy may help where it says so.
+    /// [`HelloError`]; trying again with other entropy may help where it says so, over the same
+    /// channel where that was lent.
     pub fn hello(
         mut channel: C,
         wormhole: &Peer,
@@ -104,30 +159,47 @@ impl<C: Channel> Client<C> {
         let challenge = blake3::derive_key("ravelin wormhole client challenge v1", &entropy[..]);
         let hello = Call::Hello(Hello { public, challenge });
         channel.send(&encode_call(EntityId(0), Sequence(0), &hello))?;
-        let answer = channel.receive()?;
-        let welcome = match decode_answer(&answer) {
-            Ok(Ok(Answer::Welcome(welcome))) if is_plain(&answer) => welcome,
-            Ok(Err(refusal)) => return Err(HelloError::Refused(refusal)),
-            _ => return Err(HelloError::NoWelcome),
-        };
-        wormhole.check_certificate(&welcome.certificate)?;
-        let handshake = Handshake {
-            entity_public: public,
-            wormhole_public: welcome.public,
-            challenge,
-            eid: welcome.eid,
-            certificate: welcome.certificate,
-        };
-        handshake.check(wormhole.provisioned, welcome.signature)?;
-        let shared = shared_secret(&secret, welcome.public).ok_or(HelloError::NoWelcome)?;
-        Ok(Self {
+        let mut late = None;
+        for _ in 0..=LATE_FRAMES_MAX {
+            let welcome = match channel.receive().map(|answer| welcome_in(&answer)) {
+                Ok(Some(Ok(welcome))) => welcome,
+                Ok(Some(Err(refusal))) => return Err(HelloError::Refused(refusal)),
+                Ok(None) => {
+                    late = late.or(Some(HelloError::NoWelcome));
+                    continue;
+                }
+                // What was passed over says more than that nothing came after it.
+                Err(error) => return Err(late.unwrap_or(HelloError::Channel(error))),
+            };
+            let handshake = Handshake {
+                entity_public: public,
+                wormhole_public: welcome.public,
+                challenge,
+                eid: welcome.eid,
+                certificate: welcome.certificate,
+            };
+            match check(wormhole, &handshake, welcome.signature) {
+                // Or of a hello that was given up.
+                Err(forged) => late = Some(HelloError::Forged(forged)),
+                Ok(()) => {
+                    let shared = shared_secret(&secret, welcome.public);
+                    let shared = shared.ok_or(HelloError::NoWelcome)?;
+                    return Ok(Self::new(channel, &handshake, &shared));
+                }
+            }
+        }
+        Err(late.unwrap_or(HelloError::NoWelcome))
+    }
+
+    fn new(channel: C, handshake: &Handshake, shared: &[u8; 32]) -> Self {
+        Self {
             channel,
-            eid: welcome.eid,
-            keys: handshake.session_keys(&shared),
+            eid: handshake.eid,
+            keys: handshake.session_keys(shared),
             sequence: Sequence(0),
-            certificate: welcome.certificate,
+            certificate: handshake.certificate,
             is_over: false,
-        })
+        }
     }
 
     /// Which instance answers: what peers need to check its attestations.
@@ -139,7 +211,7 @@ impl<C: Channel> Client<C> {
     /// Ends the session, and gives the channel back.
     ///
     /// # Errors
-    /// [`CallError`]; the channel is closed then.
+    /// [`CallError`]; a channel that was not lent is closed then.
     pub fn bye(mut self) -> Result<C, CallError> {
         match self.call(&Call::Bye)? {
             Answer::Bye => Ok(self.channel),
@@ -212,7 +284,8 @@ impl<C: Channel> Client<C> {
     /// Plans an action. Nobody can take it back, this process included.
     ///
     /// # Errors
-    /// [`CallError`]; [`Refusal::TooFar`], or [`Refusal::NoResources`] if too many are planned.
+    /// [`CallError`]; [`Refusal::TooFar`]; [`Refusal::NoResources`] if too many are planned, or the
+    /// hardware counter must not be written to so soon; [`Refusal::Denied`].
     pub fn exec_at(&mut self, exec: ExecCall) -> Result<Tag, CallError> {
         self.call_for_tag(&Call::ExecAt(exec))
     }
@@ -231,9 +304,10 @@ impl<C: Channel> Client<C> {
     /// Binds a counter value.
     ///
     /// # Errors
-    /// [`CallError`]; [`Refusal::Conflict`], [`Refusal::Exhausted`] or [`Refusal::Locked`] if the
-    /// wormhole will not bind it. After any error but these, [`Self::last`] of a new session tells
-    /// whether it did.
+    /// [`CallError`]; [`Refusal::Conflict`], [`Refusal::Exhausted`], [`Refusal::Locked`] or
+    /// [`Refusal::Denied`] if the wormhole will not bind it, [`Refusal::NoResources`] if not now: where
+    /// each attestation is written to a hardware counter, those are few. After any error but a refusal,
+    /// [`Self::last`] of a new session tells whether it did.
     pub fn attest(&mut self, attest: AttestCall) -> Result<Attestation, CallError> {
         match self.call(&Call::Attest(attest))? {
             Answer::Attested(attestation) => Ok(attestation),
@@ -340,6 +414,21 @@ pub enum CallError {
     /// An earlier call ended the session.
     #[error("the session is over")]
     Over,
+}
+
+/// What a frame says to a hello; none if it is an answer of a session, or no answer at all.
+fn welcome_in(frame: &Frame) -> Option<Result<Welcome, Refusal>> {
+    match decode_answer(frame).ok().filter(|_| is_plain(frame))? {
+        Ok(Answer::Welcome(welcome)) => Some(Ok(welcome)),
+        Ok(_) => None,
+        Err(refusal) => Some(Err(refusal)),
+    }
+}
+
+/// Whether this wormhole signed it, and in answer to this very hello.
+fn check(wormhole: &Peer, handshake: &Handshake, signature: Signature) -> Result<(), Forged> {
+    wormhole.check_certificate(&handshake.certificate)?;
+    handshake.check(wormhole.provisioned, signature)
 }
 
 fn derive_secret(entropy: &Zeroizing<[u8; 32]>) -> StaticSecret {

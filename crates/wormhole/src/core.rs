@@ -15,27 +15,29 @@
 mod budget;
 mod counters;
 mod random;
+mod rights;
 mod services;
 mod sessions;
 mod slots;
 
 pub use counters::{Counters, Lock};
 pub use random::Seed;
+pub use rights::Rights;
 
 pub use crate::frame::{Action, Nanos};
 
 use x25519_dalek::{PublicKey, StaticSecret};
 
-use crate::attestation::RollbackProof;
+use crate::attestation::{ProcessId, RollbackProof};
 use crate::frame::{
     Answer, Call, EntityId, Frame, FrameError, Header, Hello, Kind, Refusal, Sequence, Welcome,
     decode_call, encode_answer, is_plain, is_sealed, seal,
 };
 use crate::keys::{Handshake, Keys, shared_secret};
 
-use budget::{Budget, HOST, work};
+use budget::{Budget, HOST, WRITE, work};
 use random::Random;
-use sessions::{Place, Session, Sessions};
+use sessions::{Connection, Place, Session, Sessions};
 
 /// Connections that a wormhole serves.
 pub const CONNECTIONS: usize = 4;
@@ -65,14 +67,19 @@ pub struct Config {
     pub lease: Lease,
     /// The protections of the process that are in force, as bits; handed on in `status`.
     pub protections: u64,
+    /// What the entities of each connection may do; what not, is refused as [`Refusal::Denied`].
+    pub rights: [Rights; CONNECTIONS],
 }
 
-/// When the counters of an instance are made durable, where it can resume at all.
+/// When the counters of an instance are made durable, where it can resume at all: for how long one
+/// step of the hardware counter lasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lease {
-    /// At a clean stop: a crash closes the instance.
+    /// For a whole run: a clean stop can be resumed, a crash closes the instance.
     Run,
-    /// Before every attestation is shown: a crash resumes too.
+    /// For one attestation: a crash can be resumed too. Each writes to the hardware counter's memory,
+    /// which is slow, holds up everybody meanwhile, and wears out: so a connection has 4 of them at
+    /// once and then one in 2,000 s. For counters that move rarely: checkpoints, not blocks.
     Every,
 }
 
@@ -192,6 +199,7 @@ pub struct Core {
     last_eid: u64,
     last_tag: u64,
     heartbeats: u64,
+    process: ProcessId,
     halted: Option<HaltReason>,
     calls: [u64; 16],
     refused: u64,
@@ -205,12 +213,14 @@ impl Core {
     /// instance cannot resume: going on would be an equivocation waiting to happen.
     #[must_use]
     pub fn new(config: Config, keys: Keys, random: Seed, resumed: Option<Counters>) -> Self {
+        let mut random = Random::new(random);
+        let process = ProcessId(random.draw());
         let may_resume = keys.certificate().rollback_proof == RollbackProof::Present;
         let halted = (resumed.is_some() && !may_resume).then_some(HaltReason::NotResumable);
         Self {
             config,
             keys,
-            random: Random::new(random),
+            random,
             counters: resumed.unwrap_or_default(),
             sessions: Sessions::new(),
             host: Budget::new(HOST),
@@ -218,6 +228,7 @@ impl Core {
             last_eid: 0,
             last_tag: 0,
             heartbeats: 0,
+            process,
             halted,
             calls: [0; 16],
             refused: 0,
@@ -232,12 +243,14 @@ impl Core {
         } else {
             self.now = now;
         }
+        if matches!(input, Input::StoreFailed) {
+            self.halt(HaltReason::Store, out); // what is due could not be stored either
+        }
         self.run_due(out); // first: no call is served past an action that was due before it
         match input {
             Input::Call { connection, frame } => self.on_call(connection, frame, out),
             Input::Closed { connection } => self.sessions.close(connection),
-            Input::Time => {}
-            Input::StoreFailed => self.halt(HaltReason::Store, out),
+            Input::Time | Input::StoreFailed => {}
         }
         self.run_due(out);
     }
@@ -284,8 +297,14 @@ impl Core {
 
     /// Answers what nobody authenticated: coarse, without MAC, and proof of nothing. A MAC here
     /// would let an intruder collect authentic refusals of calls that were served.
-    fn refuse(&mut self, connection: u8, refusal: Refusal, out: &mut Outputs) {
+    fn refuse(&mut self, connection: u8, mut refusal: Refusal, out: &mut Outputs) {
         self.refused = self.refused.saturating_add(1);
+        if let Some(entities) = self.sessions.connection(connection) {
+            let hello_free = entities.strangers.refuse(self.now, work(Some(Kind::Hello)));
+            if let Refusal::NoResources { next_free } = &mut refusal {
+                *next_free = hello_free.max(*next_free); // later by what this refusal costs
+            }
+        }
         let refusal = self.halted.map_or(refusal, |reason| Refusal::Halted { reason });
         let nobody = Header { kind: 0, code: 0, eid: EntityId(0), sequence: Sequence(0) };
         let frame = encode_answer(nobody, &Err(refusal));
@@ -339,13 +358,33 @@ impl Core {
         if let Some(reason) = self.halted {
             return Err(Refusal::Halted { reason });
         }
-        let now = self.now;
-        let Err(own_free) = self.place(caller)?.budget.admit(now, work(kind)) else {
+        let (now, work) = (self.now, work(kind));
+        if self.place(caller)?.budget.admit(now, work).is_ok() {
             return Ok(());
-        };
-        self.host
-            .admit(now, work(kind))
-            .map_err(|host_free| Refusal::NoResources { next_free: own_free.min(host_free) })
+        }
+        let Err(host_free) = self.host.admit(now, work) else { return Ok(()) };
+        let own_free = self.place(caller)?.budget.refuse(now, work);
+        Err(Refusal::NoResources { next_free: own_free.min(host_free) })
+    }
+
+    /// Charges a write to the hardware counter, where there will be one.
+    fn admit_write(
+        &mut self,
+        caller: Caller,
+        share: fn(&mut Connection) -> &mut Budget,
+    ) -> Result<(), Refusal> {
+        if self.config.lease == Lease::Run {
+            return Ok(());
+        }
+        let connection = self.sessions.connection(caller.connection);
+        let budget = share(connection.ok_or(Refusal::NotAuthenticated)?);
+        budget.admit(self.now, WRITE).map_err(|next_free| Refusal::NoResources { next_free })
+    }
+
+    fn permit(&self, caller: Caller, right: Rights) -> Result<(), Refusal> {
+        let rights = self.config.rights.get(usize::from(caller.connection));
+        let permitted = rights.is_some_and(|rights| rights.include(right));
+        permitted.then_some(()).ok_or(Refusal::Denied)
     }
 
     fn serve(&mut self, caller: Caller, call: &Call, out: &mut Outputs) -> Result<Answer, Refusal> {
@@ -360,7 +399,7 @@ impl Core {
             Call::End(tag) => self.end(caller, *tag).map(Answer::Ended),
             Call::ExecAt(exec) => self.exec_at(caller, exec, out),
             Call::Outcome(tag) => self.outcome(caller, *tag).map(Answer::Outcome),
-            Call::Attest(attest) => self.attest(attest, out).map(Answer::Attested),
+            Call::Attest(attest) => self.attest(caller, attest, out).map(Answer::Attested),
             Call::Last(counter) => Ok(Answer::Last(self.last(*counter))),
             Call::Status => self.status(caller).map(Answer::Status),
             Call::Propose | Call::Decide => Err(Refusal::NotDistributed),
@@ -384,7 +423,7 @@ impl Core {
             return Err(Refusal::NoResources { next_free: Nanos::NEVER });
         }
         let work = work(Some(Kind::Hello));
-        let admitted = entities.hellos.admit(now, work);
+        let admitted = entities.strangers.admit(now, work);
         admitted.map_err(|next_free| Refusal::NoResources { next_free })?;
         self.count(Some(Kind::Hello));
         let own = StaticSecret::from(self.random.draw());

@@ -11,7 +11,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::attestation::{
     Attestation, ClusterId, Forged, Heartbeat, Identity, InstanceCertificate, InstanceId,
-    ProvisionedId, ReplicaId, RollbackProof, Signature, Statement, check_signature,
+    ProcessId, ProvisionedId, ReplicaId, RollbackProof, Signature, Statement, check_signature,
 };
 use crate::frame::{EntityId, Writer};
 
@@ -100,10 +100,15 @@ impl Keys {
     }
 
     /// Signs a heartbeat; nothing once the key is erased.
-    pub(crate) fn heartbeat(&self, at_nanos: u64, number: u64) -> Option<Heartbeat> {
+    pub(crate) fn heartbeat(
+        &self,
+        process: ProcessId,
+        at_nanos: u64,
+        number: u64,
+    ) -> Option<Heartbeat> {
         let key = self.instance.as_ref()?;
         let instance = self.certificate.identity.instance;
-        let signature = sign(key, &Heartbeat::signed_bytes(instance, at_nanos, number));
+        let signature = sign(key, &Heartbeat::signed_bytes(instance, process, at_nanos, number));
         Some(Heartbeat { at_nanos, number, signature })
     }
 }

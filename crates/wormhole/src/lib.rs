@@ -19,7 +19,8 @@
 //! | attestation (added) | `attest`, `last` | Ed25519 over cluster, replica, instance, counter, epoch, old, new, digest |
 //! | trusted block agreement | `propose`, `decide` | not here: refused as [`frame::Refusal::NotDistributed`] |
 //!
-//! `status` says how the wormhole is.
+//! `status` says how the wormhole is. Attestations, locks and erasure are for connections with the
+//! right to them: the first one only, unless its configuration says otherwise.
 //!
 //! # What is trusted
 //!
@@ -40,8 +41,10 @@ pub mod frame;
 pub mod hex;
 pub mod keys;
 pub mod launcher;
+mod operator;
 pub mod os;
 pub mod sandbox;
 pub mod serve;
 pub mod state;
 pub mod tpm;
+mod words;

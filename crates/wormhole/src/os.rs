@@ -9,13 +9,14 @@
 use std::ffi::{c_int, c_long};
 use std::io;
 use std::ops::{Deref, DerefMut};
-use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 use std::ptr::NonNull;
 
 use rustix::io::FdFlags;
 use rustix::mm::{Advice, MapFlags, ProtFlags};
+use rustix::process::Signal;
 use rustix::thread::UnshareFlags;
 use zeroize::Zeroize;
 
@@ -32,15 +33,13 @@ unsafe extern "C" {
 /// One value in memory that the kernel itself does not map: other processes, `/proc/PID/mem`, core
 /// dumps, swap and hibernation cannot show it.
 ///
-/// Where the kernel has no `memfd_secret`, the memory is locked and left out of core dumps only;
-/// [`Secret::is_hidden`] tells.
+/// Where the kernel has no `memfd_secret`, the memory is locked and left out of core dumps only.
 ///
 /// # Security
 /// Dropping it drops the value, which erases its own secrets. The mapping stays until the process
 /// ends, so that no system call is needed for it.
 pub struct Secret<T> {
     value: NonNull<T>,
-    is_hidden: bool,
 }
 
 impl<T> Secret<T> {
@@ -63,14 +62,8 @@ impl<T> Secret<T> {
             // SAFETY: `value` is the start of a private, writable mapping of at least
             // `size_of::<T>()` bytes, aligned to a page; nothing else points into it.
             unsafe { value.write(made) };
-            Ok(Self { value, is_hidden })
+            Ok(Self { value })
         })
-    }
-
-    /// Whether the kernel hides the memory (`memfd_secret`), or has it locked only.
-    #[must_use]
-    pub fn is_hidden(&self) -> bool {
-        self.is_hidden
     }
 }
 
@@ -171,6 +164,45 @@ pub(crate) fn inherited(number: RawFd) -> io::Result<OwnedFd> {
     Ok(owned)
 }
 
+/// Closes every descriptor but the standard three and `kept`: whoever started this process may have
+/// left it more, and what a closed process writes to must be its own.
+///
+/// Contract: called before this process opened anything.
+///
+/// # Errors
+/// On a kernel before 5.9.
+pub(crate) fn close_others(kept: &[RawFd]) -> io::Result<()> {
+    let mut kept = kept.to_vec();
+    kept.sort_unstable();
+    let mut first = 3;
+    for end in kept.into_iter().chain([RawFd::MAX]) {
+        if first < end {
+            // SAFETY: it takes numbers; by the contract nothing in this process owns what it closes.
+            checked(unsafe { syscall(number::CLOSE_RANGE, first, end - 1, 0) })?;
+        }
+        first = end.saturating_add(1);
+    }
+    Ok(())
+}
+
+/// Has the kernel refuse every message to this Unix socket that carries descriptors. Whoever receives
+/// one without asking closes it, and a socket can be made to linger: the closing thread waits. What was
+/// sent before still comes.
+///
+/// # Errors
+/// On a kernel before 6.16.
+pub(crate) fn refuse_passed_files(socket: &OwnedFd) -> io::Result<()> {
+    const SOL_SOCKET: c_int = 1;
+    const SO_PASSRIGHTS: c_int = 83;
+    let (off, bytes): (c_int, usize) = (0, size_of::<c_int>());
+    let off = &raw const off;
+    // SAFETY: the value is one live integer of this size; read only.
+    let set = unsafe {
+        syscall(number::SETSOCKOPT, socket.as_raw_fd(), SOL_SOCKET, SO_PASSRIGHTS, off, bytes)
+    };
+    checked(set).map(drop)
+}
+
 /// Has the program that `command` starts inherit `descriptors`, and no other that is started meanwhile.
 pub fn hand_over(command: &mut Command, descriptors: Vec<OwnedFd>) {
     let keep_open = move || {
@@ -206,24 +238,26 @@ pub(crate) fn run_first(priority: c_int) -> io::Result<()> {
     checked(result).map(drop)
 }
 
-/// Turns SIGTERM and SIGINT into something to read: both are blocked, and the descriptor becomes
-/// readable when one is pending. Nothing runs in a signal handler.
+/// Turns SIGTERM, SIGINT and SIGHUP into something to read: the descriptor becomes readable when one
+/// is pending. Every other signal waits for ever: a terminal can neither stop this process nor end it
+/// without a record. What cannot be blocked, and what a fault brings about, still ends it; nothing runs
+/// in a signal handler.
 ///
 /// # Errors
 /// When the process has no descriptor left.
 pub fn termination_requests() -> io::Result<OwnedFd> {
-    const SIG_BLOCK: usize = 0;
+    const SIG_SETMASK: usize = 2;
     const MASK_BYTES: usize = size_of::<u64>();
     let close_on_exec_nonblocking = 0o2_004_000_usize;
-    let mask: u64 = bit(rustix::process::Signal::TERM) | bit(rustix::process::Signal::INT);
-    let at = std::ptr::from_ref(&mask);
+    let (all, stops) = (u64::MAX, bit(Signal::TERM) | bit(Signal::INT) | bit(Signal::HUP));
+    let (all, stops) = (&raw const all, &raw const stops);
     let no_old_mask = std::ptr::null_mut::<u64>();
-    // SAFETY: `at` points to a live kernel signal set of `MASK_BYTES`; read only. The old set is
+    // SAFETY: `all` points to a live kernel signal set of `MASK_BYTES`; read only. The old set is
     // not asked for.
-    checked(unsafe { syscall(number::RT_SIGPROCMASK, SIG_BLOCK, at, no_old_mask, MASK_BYTES) })?;
+    checked(unsafe { syscall(number::RT_SIGPROCMASK, SIG_SETMASK, all, no_old_mask, MASK_BYTES) })?;
     // SAFETY: as before; -1 asks for a new descriptor.
     let made = checked(unsafe {
-        syscall(number::SIGNALFD4, -1_isize, at, MASK_BYTES, close_on_exec_nonblocking)
+        syscall(number::SIGNALFD4, -1_isize, stops, MASK_BYTES, close_on_exec_nonblocking)
     })?;
     let raw = RawFd::try_from(made).map_err(io::Error::other)?;
     // SAFETY: the kernel just made this descriptor, so nobody else owns it.
@@ -231,7 +265,7 @@ pub fn termination_requests() -> io::Result<OwnedFd> {
 }
 
 /// The bit of `signal` in a kernel signal set.
-fn bit(signal: rustix::process::Signal) -> u64 {
+fn bit(signal: Signal) -> u64 {
     1 << (signal.as_raw() - 1)
 }
 
@@ -262,49 +296,34 @@ fn checked(result: c_long) -> io::Result<c_long> {
 }
 
 /// Numbers of the system calls that this process makes, by the kernel's tables.
-#[cfg(target_arch = "x86_64")]
 pub mod number {
     #![allow(missing_docs)] // their names are the kernel's
     use std::ffi::c_long;
-    pub const READ: c_long = 0;
-    pub const WRITE: c_long = 1;
-    pub const CLOSE: c_long = 3;
-    pub const RT_SIGPROCMASK: c_long = 14;
-    pub const PREAD64: c_long = 17;
-    pub const PWRITE64: c_long = 18;
-    pub const SENDTO: c_long = 44;
-    pub const RECVFROM: c_long = 45;
-    pub const FCNTL: c_long = 72;
-    pub const FDATASYNC: c_long = 75;
-    pub const SCHED_SETSCHEDULER: c_long = 144;
-    pub const CLOCK_GETTIME: c_long = 228;
-    pub const EXIT_GROUP: c_long = 231;
-    pub const PPOLL: c_long = 271;
-    pub const SIGNALFD4: c_long = 289;
-    pub const GETRANDOM: c_long = 318;
-    pub const MEMFD_SECRET: c_long = 447;
-}
 
-/// Numbers of the system calls that this process makes, by the kernel's tables.
-#[cfg(target_arch = "aarch64")]
-pub mod number {
-    #![allow(missing_docs)] // their names are the kernel's
-    use std::ffi::c_long;
-    pub const FCNTL: c_long = 25;
-    pub const CLOSE: c_long = 57;
-    pub const READ: c_long = 63;
-    pub const WRITE: c_long = 64;
-    pub const PREAD64: c_long = 67;
-    pub const PWRITE64: c_long = 68;
-    pub const PPOLL: c_long = 73;
-    pub const SIGNALFD4: c_long = 74;
-    pub const FDATASYNC: c_long = 83;
-    pub const EXIT_GROUP: c_long = 94;
-    pub const CLOCK_GETTIME: c_long = 113;
-    pub const SCHED_SETSCHEDULER: c_long = 119;
-    pub const RT_SIGPROCMASK: c_long = 135;
-    pub const SENDTO: c_long = 206;
-    pub const RECVFROM: c_long = 207;
-    pub const GETRANDOM: c_long = 278;
-    pub const MEMFD_SECRET: c_long = 447;
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    compile_error!("the numbers of this machine's system calls are not here");
+
+    const fn of(x86_64: c_long, aarch64: c_long) -> c_long {
+        if cfg!(target_arch = "x86_64") { x86_64 } else { aarch64 }
+    }
+
+    pub const READ: c_long = of(0, 63);
+    pub const WRITE: c_long = of(1, 64);
+    pub const CLOSE: c_long = of(3, 57);
+    pub const RT_SIGPROCMASK: c_long = of(14, 135);
+    pub const PREAD64: c_long = of(17, 67);
+    pub const PWRITE64: c_long = of(18, 68);
+    pub const SENDTO: c_long = of(44, 206);
+    pub const RECVFROM: c_long = of(45, 207);
+    pub const SETSOCKOPT: c_long = of(54, 208);
+    pub const FCNTL: c_long = of(72, 25);
+    pub const FDATASYNC: c_long = of(75, 83);
+    pub const SCHED_SETSCHEDULER: c_long = of(144, 119);
+    pub const CLOCK_GETTIME: c_long = of(228, 113);
+    pub const EXIT_GROUP: c_long = of(231, 94);
+    pub const PPOLL: c_long = of(271, 73);
+    pub const SIGNALFD4: c_long = of(289, 74);
+    pub const GETRANDOM: c_long = of(318, 278);
+    pub const CLOSE_RANGE: c_long = of(436, 436);
+    pub const MEMFD_SECRET: c_long = of(447, 447);
 }

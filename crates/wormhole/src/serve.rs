@@ -2,8 +2,9 @@
 //!
 //! **Guarantee:** outputs of the core are performed in their order, and nothing is shown that should
 //! have been stored and was not. Keys and state live in [`Secret`] memory, and what a step leaves on
-//! the stack is erased after it; only the session with a hardware counter is on the heap. No payload can make the loop wait: one that sends what is no frame,
-//! or does not take its answers, loses its connection. Every doubt ends in silence.
+//! the stack is erased after it; only the session with a hardware counter is on the heap. No payload
+//! can make the loop wait: one that sends what is no frame, or does not take its answers, loses its
+//! connection, and one that sends too many waits itself. Every doubt ends in silence.
 //!
 //! After the process is closed the loop allocates nothing and makes the system calls of
 //! [`crate::sandbox`]'s list only; both are enforced, by death.
@@ -12,39 +13,36 @@ pub mod arguments;
 mod doors;
 pub mod selftest;
 
-use std::error::Error;
-use std::fmt;
-use std::io::{self, Write as _};
+use std::io;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::time::Duration;
 
-use rustix::event::Timespec;
 use rustix::net::{AddressFamily, SocketType};
 use rustix::rand::GetRandomFlags;
 use rustix::time::ClockId;
-use zeroize::{Zeroize as _, Zeroizing};
+use zeroize::Zeroize as _;
 
 use crate::attestation::RollbackProof;
-use crate::core::{self, Action, Config, Core, Input, Nanos, Output, Outputs, Seed};
-use crate::counter::CounterError;
+use crate::core::{Action, Config, Core, HaltReason, Input, Nanos, Output, Outputs, Rights, Seed};
 use crate::frame::{Frame, REQUEST_BYTES};
-use crate::hex;
-use crate::keys::{InstanceSecret, Keys, ProvisionedKey};
+use crate::keys::{InstanceSecret, Keys};
+use crate::operator;
 use crate::os::{self, Secret};
-use crate::sandbox::{self, Kept, Protection, Protections, SandboxError, Store};
-use crate::state::{Continuity, ContinuityError, Lease, StateDir, StateError};
-use crate::tpm::{NvCounter, NvIndex, Transport};
+use crate::sandbox::{self, Kept, Protection, Protections, Store};
+use crate::state::{Continuity, ContinuityError, Lease, Origin, StateDir};
+use crate::tpm::{NvCounter, Transport};
+use crate::words::{self, complain};
 
-use arguments::{Command, Place, Serve, USAGE};
+pub use crate::words::ServeError;
+
+use arguments::{Command, Serve};
 use doors::{Arrival, Doors};
 
-/// The longest line for the operator.
-const LINE_BYTES: usize = 512;
 /// How much of the stack is erased after a step, in words of 8 bytes: four times as deep as the
 /// deepest goes, which signs.
 const WORDS_OF_STEP: usize = (32 << 10) / 8;
 
-/// Does what the command line says. Answers the exit status; see [`USAGE`].
+/// Does what the command line says. Answers the exit status; see [`arguments::USAGE`].
 pub fn main(arguments: impl Iterator<Item = std::ffi::OsString>) -> u8 {
     let command = match Command::parse(arguments) {
         Ok(command) => command,
@@ -55,11 +53,12 @@ pub fn main(arguments: impl Iterator<Item = std::ffi::OsString>) -> u8 {
         }
     };
     let done = match command {
-        Command::Help => show(USAGE),
-        Command::SelfTest => self_test(),
-        Command::Provision(place) => provision(&place),
-        Command::Anchor(place, index, tpm) => anchor(&place, index, tpm),
-        Command::Serve(options) => serve(options),
+        Command::Help => operator::help(),
+        Command::SelfTest => operator::self_test(),
+        Command::Provision(place) => operator::provision(&place),
+        Command::Public(place) => operator::public(&place),
+        Command::Anchor(place, index, tpm) => operator::anchor(&place, index, &tpm),
+        Command::Serve(options) => serve(&options),
     };
     match done {
         Ok(()) => 0,
@@ -70,81 +69,31 @@ pub fn main(arguments: impl Iterator<Item = std::ffi::OsString>) -> u8 {
     }
 }
 
-/// Writes the error and its causes to standard error.
-fn complain(error: &dyn Error) {
-    say(format_args!("{}", Causes(error)));
-}
-
-/// Writes one line to standard error, at once and without allocation; what is too long is cut. If
-/// nobody can read it there is nobody to tell.
-fn say(text: fmt::Arguments<'_>) {
-    let mut line = [b'\n'; LINE_BYTES];
-    let mut free = &mut line[..LINE_BYTES - 1];
-    let _ = write!(free, "ravelin-wormhole: {text}");
-    let written = LINE_BYTES - free.len();
-    let _ = io::stderr().write_all(line.get(..written).unwrap_or_default());
-}
-
-/// An error and what caused it.
-struct Causes<'a>(&'a dyn Error);
-
-impl fmt::Display for Causes<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
-        self.0.source().map_or(Ok(()), |cause| write!(f, ": {}", Causes(cause)))
-    }
-}
-
-fn provision(place: &Place) -> Result<(), ServeError> {
-    let mut seed = Zeroizing::new([0; 32]);
-    fill(&mut seed)?;
-    StateDir::provision(&place.state, user_of(place), &seed)?;
-    show(format_args!("{}\n", hex::encode(&ProvisionedKey::from_seed(&seed).id().0)))
-}
-
-fn self_test() -> Result<(), ServeError> {
-    show(selftest::measure(&std::env::current_exe()?)?)
-}
-
-/// Writes a result to standard output.
-fn show(result: impl fmt::Display) -> Result<(), ServeError> {
-    Ok(write!(io::stdout(), "{result}")?)
-}
-
-fn anchor(place: &Place, index: NvIndex, tpm: PathBuf) -> Result<(), ServeError> {
-    let mut state = StateDir::open(&place.state, user_of(place))?;
-    let anchor = state.new_anchor(index)?;
-    let no_owner_password = &[];
-    NvCounter::define(
-        Transport::open(&tpm)?,
-        index,
-        &state.auth_value(&anchor),
-        no_owner_password,
-    )?;
-    Ok(())
-}
-
-fn user_of(place: &Place) -> u32 {
-    place.owner.map_or_else(|| rustix::process::geteuid().as_raw(), |owner| owner.user())
-}
-
 /// Starts, serves and ends the process; returns only when it could not start.
-fn serve(options: Serve) -> Result<(), ServeError> {
-    let sockets = options.connections.iter().map(|fd| connection(*fd)).collect::<Result<_, _>>()?;
+fn serve(options: &Serve) -> Result<(), ServeError> {
+    os::close_others(&options.connections)?;
+    // No terminal's affair; who leads a group already, as a shell's job, stays in it.
+    let _ = rustix::process::setsid();
+    let sockets = options.connections.iter().map(|fd| connection(*fd));
+    let sockets = sockets.collect::<Result<Vec<_>, _>>()?;
+    let has_no_files = sockets.iter().all(|socket| os::refuse_passed_files(socket).is_ok());
     let transport = options.store.as_ref().map(|(tpm, _)| Transport::open(tpm)).transpose()?;
     let store = if transport.is_some() { Store::Present } else { Store::Absent };
     os::keep_heap();
-    let protections = sandbox::leave_privileges(options.place.owner)?;
+    let mut protections = sandbox::leave_privileges(options.place.owner)?;
+    if has_no_files {
+        protections = protections.with(Protection::NoPassedFiles);
+    }
     let mut doors = Doors::new(sockets, os::termination_requests()?);
     let mut service = Secret::new(|is_hidden| {
         let protections = match is_hidden {
             true => protections.with(Protection::HiddenMemory),
             false => protections,
         };
-        Service::open(&options, transport, protections)
+        Service::open(options, transport, protections)
     })?;
     sandbox::close(Kept { signals: doors.signals(), store })?;
-    report(service.protections);
+    words::report(service.protections, service.origin);
     let ending = service.run(&mut doors);
     drop(service);
     os::exit(ending)
@@ -163,18 +112,13 @@ fn connection(number: i32) -> Result<OwnedFd, ServeError> {
     }
 }
 
-fn report(protections: Protections) {
-    for one in protections.missing() {
-        say(format_args!("MISSING {}: {}", one.name(), one.stops()));
-    }
-}
-
 /// Everything that must not be seen or changed from outside, in one piece.
 struct Service {
     core: Core,
     /// `None` once the instance is stored as ended.
     continuity: Option<Continuity>,
     protections: Protections,
+    origin: Origin,
     outputs: Outputs,
     frame: Frame,
     started: Nanos,
@@ -187,7 +131,7 @@ impl Service {
         transport: Option<Transport>,
         protections: Protections,
     ) -> Result<Self, ServeError> {
-        let state = StateDir::open(&options.place.state, user_of(&options.place))?;
+        let state = StateDir::open(&options.place.state, options.place.user())?;
         let lease = options.store.as_ref().map(|(_, lease)| *lease);
         let mut continuity = match transport.zip(lease) {
             None => Continuity::volatile(),
@@ -204,20 +148,15 @@ impl Service {
         fill(&mut fresh.0)?;
         fill(&mut seed.0)?;
         let opened = continuity.open(fresh)?;
-        let rollback_proof = match lease {
-            None => RollbackProof::Absent,
-            Some(_) => RollbackProof::Present,
-        };
-        let keys = Keys::new(state.into_key(), &opened.secret, options.member, rollback_proof);
-        let lease = match lease {
-            None | Some(Lease::Run) => core::Lease::Run,
-            Some(Lease::Every) => core::Lease::Every,
-        };
-        let config = Config { lease, protections: protections.bits() };
+        let proof = lease.map_or(RollbackProof::Absent, |_| RollbackProof::Present);
+        let keys = Keys::new(state.into_key(), &opened.secret, options.member, proof);
+        let (lease, rights) = (lease.unwrap_or(Lease::Run), Rights::BY_DEFAULT);
+        let config = Config { lease, protections: protections.bits(), rights };
         Ok(Self {
             core: Core::new(config, keys, seed, opened.counters),
             continuity: Some(continuity),
             protections,
+            origin: opened.origin,
             outputs: Outputs::new(),
             frame: [0; REQUEST_BYTES],
             started: clock(),
@@ -227,10 +166,11 @@ impl Service {
     /// Serves until it is asked to end or nobody is left; answers the exit status.
     fn run(&mut self, doors: &mut Doors) -> u8 {
         loop {
-            let timeout = self.core.next_deadline().map(|at| timespec(at.since(self.now())));
-            let Ok(ready) = doors.wait(timeout.as_ref()) else { return STOPPED_IN_DOUBT };
+            let Ok(ready) = doors.wait(self.now(), self.core.next_deadline()) else {
+                return STOPPED_IN_DOUBT;
+            };
             if ready.is_end {
-                return os::without_trace::<WORDS_OF_STEP, _>(|| self.end());
+                return os::without_trace::<WORDS_OF_STEP, _>(|| self.end(doors));
             }
             os::without_trace::<WORDS_OF_STEP, _>(|| {
                 if !ready.connections.contains(&true) {
@@ -240,6 +180,10 @@ impl Service {
                     self.on_ready(number, doors);
                 }
             });
+            // Whoever waits for what is not shown any more learns it by the closed connection.
+            if self.core.halted() == Some(HaltReason::Store) {
+                return STOPPED_IN_DOUBT;
+            }
         }
     }
 
@@ -254,11 +198,15 @@ impl Service {
         }
     }
 
-    /// One step of the core and what it asks for. If the store fails, nothing after that is done,
-    /// and the core halts.
+    /// One step of the core and what it asks for.
     fn take(&mut self, input: Input<'_>, doors: &mut Doors) {
         let now = self.now();
         self.core.step(now, input, &mut self.outputs);
+        self.do_all(doors);
+    }
+
+    /// Does what the core asks for. If the store fails, nothing after that is done, and the core halts.
+    fn do_all(&mut self, doors: &mut Doors) {
         if let Err(error) = self.perform(doors) {
             complain(&error);
             self.core.step(self.now(), Input::StoreFailed, &mut self.outputs);
@@ -282,8 +230,11 @@ impl Service {
         Ok(())
     }
 
-    /// Stores the instance as stopped, unless it is in doubt.
-    fn end(&mut self) -> u8 {
+    /// Does what is still planned, and stores the instance as stopped, unless it is in doubt.
+    fn end(&mut self, doors: &mut Doors) -> u8 {
+        let now = self.now();
+        self.core.finish(now, &mut self.outputs);
+        self.do_all(doors);
         if self.core.halted().is_some() {
             return STOPPED_IN_DOUBT;
         }
@@ -314,53 +265,14 @@ const STOPPED_IN_DOUBT: u8 = 3;
 
 /// The clock that goes on while the machine is suspended.
 fn clock() -> Nanos {
-    let time = rustix::time::clock_gettime(ClockId::Boottime);
-    let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
-    let nanos = u64::try_from(time.tv_nsec).unwrap_or_default();
-    Nanos(seconds.saturating_mul(1_000_000_000).saturating_add(nanos))
-}
-
-fn timespec(span: Nanos) -> Timespec {
-    let nanos = i64::try_from(span.0).unwrap_or(i64::MAX);
-    Timespec { tv_sec: nanos / 1_000_000_000, tv_nsec: nanos % 1_000_000_000 }
+    let time = Duration::try_from(rustix::time::clock_gettime(ClockId::Boottime));
+    Nanos(time.map_or(0, |time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)))
 }
 
 /// Fills with random bytes of the system's, waiting for it to have any.
-fn fill(bytes: &mut [u8; 32]) -> io::Result<()> {
+pub(crate) fn fill(bytes: &mut [u8; 32]) -> io::Result<()> {
     match rustix::rand::getrandom(bytes.as_mut_slice(), GetRandomFlags::empty())? {
         32 => Ok(()),
         _ => Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
     }
-}
-
-/// Why the program could not do what it was asked to. Nothing was served.
-#[derive(Debug, thiserror::Error)]
-pub enum ServeError {
-    /// An inherited descriptor is not a payload's socket.
-    #[error("descriptor {number} is no connection")]
-    Connection {
-        /// Its number.
-        number: i32,
-        /// What is wrong with it.
-        #[source]
-        source: io::Error,
-    },
-    /// The state directory cannot be used.
-    #[error("cannot use the state directory")]
-    State(#[from] StateError),
-    /// The hardware counter cannot be used.
-    #[error("cannot use the counter")]
-    Counter(#[from] CounterError),
-    /// No instance could be opened.
-    #[error("cannot open an instance")]
-    Continuity(#[from] ContinuityError),
-    /// The process could not be closed.
-    #[error("cannot close the process")]
-    Sandbox(#[from] SandboxError),
-    /// Another call to the system failed.
-    #[error("the system refused")]
-    System(#[from] io::Error),
-    /// The self-test could not be done.
-    #[error("the self-test failed")]
-    SelfTest(#[from] selftest::SelfTestError),
 }

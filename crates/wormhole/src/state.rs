@@ -20,6 +20,7 @@ pub mod record;
 pub use continuity::{Continuity, ContinuityError, Lease, Opened, Origin};
 pub use record::{RECORD_BYTES, Slots};
 
+use std::fmt;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
@@ -27,6 +28,7 @@ use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, Uid};
 use rustix::io::Errno;
 use zeroize::Zeroizing;
 
+use crate::attestation::ProvisionedId;
 use crate::keys::ProvisionedKey;
 use crate::tpm::{AuthValue, NvIndex};
 use record::{FileSlots, RecordKey};
@@ -84,6 +86,20 @@ pub enum StateError {
     /// There is no `anchor`: no counter was made for this directory.
     #[error("no counter was made for this state directory")]
     NotAnchored,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Volatile => "a new instance: without a counter every start is one",
+            Self::Resumed => "the last instance goes on",
+            Self::AfterCrash => "a new instance: the last one did not stop cleanly",
+            Self::NoRecord => {
+                "a new instance: no record has the counter's number (the first start, or the files \
+                 were put back, copied or changed)"
+            }
+        })
+    }
 }
 
 /// An open, checked and locked state directory.
@@ -160,6 +176,18 @@ impl StateDir {
         Ok(Self { directory, owner, key, anchor, records: [first?, second?] })
     }
 
+    /// The public half of the key in the directory at `path`, whether or not a wormhole uses it now.
+    ///
+    /// # Errors
+    /// [`StateError`]
+    pub fn public(path: &Path, owner: u32) -> Result<ProvisionedId, StateError> {
+        let owner = Uid::from_raw(owner);
+        let directory = open_directory(path)?;
+        check_private(&directory, ".", FileType::Directory, owner)?;
+        let seed = read::<KEY_BYTES>(&directory, KEY, KEY_MAGIC, owner)?;
+        Ok(ProvisionedKey::from_seed(&seed).id())
+    }
+
     /// The key by which this wormhole is known. The directory stays locked as long as a
     /// [`Continuity`] that was made of it.
     #[must_use]
@@ -175,17 +203,27 @@ impl StateDir {
         self.anchor.ok_or(StateError::NotAnchored)
     }
 
-    /// Ties the directory to a counter still to be made at `index`, with an id drawn anew, and so
-    /// closes whatever instance it held. For an operator's command only, on a machine trusted at
-    /// that moment: the counter's secret goes to the TPM in clear when the counter is made.
+    /// Has `make` make a counter at `index` with a secret drawn anew, ties the directory to it, and
+    /// so closes whatever instance it held. If there is no new counter, the old tie stays as it is.
+    /// For an operator's command only, on a machine trusted at that moment: the counter's secret
+    /// goes to the TPM in clear when the counter is made.
     ///
     /// # Errors
-    /// [`StateError::Io`]
-    pub fn new_anchor(&mut self, index: NvIndex) -> Result<Anchor, StateError> {
+    /// [`StateError::Io`], and those of `make`.
+    pub fn new_anchor<E: From<StateError>>(
+        &mut self,
+        index: NvIndex,
+        make: impl FnOnce(&AuthValue) -> Result<(), E>,
+    ) -> Result<Anchor, E> {
         let id = crate::tpm::nonce().map_err(io(ANCHOR))?;
         let anchor = Anchor { index, id };
-        let names = [ANCHOR, "anchor.new"];
-        put(&self.directory, names, self.owner, &[ANCHOR_MAGIC, &anchor.to_bytes()])?;
+        // Durable before there is a counter: after that only a name has to change.
+        let draft = "anchor.new";
+        let parts: [&[u8]; 2] = [ANCHOR_MAGIC, &anchor.to_bytes()];
+        write_new(&self.directory, draft, self.owner, &parts)?;
+        sync(&self.directory, ".")?;
+        make(&self.auth_value(&anchor))?;
+        rename(&self.directory, [ANCHOR, draft])?;
         self.anchor = Some(anchor);
         Ok(anchor)
     }
@@ -332,6 +370,10 @@ fn put(
     parts: &[&[u8]],
 ) -> Result<(), StateError> {
     write_new(directory, temporary, owner, parts)?;
+    rename(directory, [file, temporary])
+}
+
+fn rename(directory: &OwnedFd, [file, temporary]: [&'static str; 2]) -> Result<(), StateError> {
     rustix::fs::renameat(directory, temporary, directory, file).map_err(io(file))?;
     sync(directory, ".")
 }

@@ -14,8 +14,8 @@ use std::cell::Cell;
 
 use host::{Chance, Insider, Start};
 use ravelin_wormhole::attestation::{
-    Attestation, Counter, CounterValue, Digest, Epoch, Heartbeat, RollbackProof, Signature,
-    Statement,
+    Attestation, Counter, CounterValue, Digest, Epoch, Heartbeat, ProcessId, RollbackProof,
+    Signature, Statement,
 };
 use ravelin_wormhole::client::{decode_answer, encode_call};
 use ravelin_wormhole::core::{
@@ -179,7 +179,8 @@ impl Rig {
             }
         }
         self.step(Input::Closed { connection: 0 });
-        self.now = self.now.after(RETENTION).after(RETENTION); // what was planned makes room
+        // What was planned makes room, and writes to a hardware counter are allowed again.
+        self.now = self.now.after(Nanos(100 * RETENTION.0));
     }
 }
 
@@ -345,6 +346,7 @@ fn answers() -> Vec<(Kind, Result<Answer, Refusal>)> {
     let status = Status {
         mode: Mode::Local,
         instance: identity.instance,
+        process: ProcessId([5; 32]),
         rollback_proof: RollbackProof::Present,
         lock: Lock::Locked,
         entities: 1,
@@ -393,6 +395,7 @@ fn answers() -> Vec<(Kind, Result<Answer, Refusal>)> {
         refused(Refusal::Halted { reason: HaltReason::NamesUsedUp }),
         refused(Refusal::Halted { reason: HaltReason::NotResumable }),
         refused(Refusal::NotSynchronised),
+        refused(Refusal::Denied),
     ]
 }
 

@@ -13,7 +13,7 @@ mod continuity {
 
 use std::cell::RefCell;
 use std::fs;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -77,7 +77,7 @@ fn me() -> u32 {
 fn provisioned(scratch: &Scratch) -> PathBuf {
     let path = scratch.path("state");
     StateDir::provision(&path, me(), &[7; 32]).unwrap();
-    StateDir::open(&path, me()).unwrap().new_anchor(INDEX).unwrap();
+    StateDir::open(&path, me()).unwrap().new_anchor::<StateError>(INDEX, |_| Ok(())).unwrap();
     path
 }
 
@@ -170,11 +170,11 @@ fn files_put_back_close_the_instance() {
 }
 
 #[test]
-fn a_copy_on_another_machine_or_under_another_lease_is_a_new_instance() {
+fn a_copy_on_another_machine_is_a_new_instance_and_another_lease_opens_none() {
     let scratch = Scratch::new("copies");
     let (state, counter) = (provisioned(&scratch), scratch.path("counter"));
-    let (continuity, _) = open(&state, &counter, Lease::Run, 1);
-    continuity.close(&counters(5, 1)).unwrap();
+    let (first, _) = open(&state, &counter, Lease::Run, 1);
+    first.close(&counters(5, 1)).unwrap();
     let copy = scratch.path("copy");
 
     copy_directory(&state, &copy);
@@ -183,13 +183,17 @@ fn a_copy_on_another_machine_or_under_another_lease_is_a_new_instance() {
 
     // Made anew, a counter may come by the very number: its tie is another all the same.
     copy_directory(&state, &copy);
-    StateDir::open(&copy, me()).unwrap().new_anchor(INDEX).unwrap();
+    StateDir::open(&copy, me()).unwrap().new_anchor::<StateError>(INDEX, |_| Ok(())).unwrap();
     fs::copy(&counter, scratch.path("third counter")).unwrap();
     let (_, opened) = open(&copy, &scratch.path("third counter"), Lease::Run, 3);
     check_new(&opened, 3, Origin::NoRecord);
 
-    let (_, opened) = open(&state, &counter, Lease::Every, 4);
-    check_new(&opened, 4, Origin::NoRecord);
+    let mut wrong = continuity(&state, &counter, Lease::Every);
+    let refused = wrong.open(InstanceSecret([4; 32]));
+    assert_eq!(refused.err(), Some(ContinuityError::OtherLease));
+    drop(wrong);
+    let (_, opened) = open(&state, &counter, Lease::Run, 5);
+    assert_eq!(opened.origin, Origin::Resumed, "nothing was lost by it");
 }
 
 #[test]
@@ -270,14 +274,17 @@ fn a_directory_is_provisioned_once_and_used_by_one_process_at_a_time() {
     if me() == 0 {
         let (for_another, other) = (scratch.path("for another"), 4242);
         StateDir::provision(&for_another, other, &[7; 32]).unwrap();
-        StateDir::open(&for_another, other).unwrap().new_anchor(INDEX).unwrap();
+        StateDir::open(&for_another, other)
+            .unwrap()
+            .new_anchor::<StateError>(INDEX, |_| Ok(()))
+            .unwrap();
         StateDir::open(&for_another, other).unwrap().anchor().unwrap();
     }
 
     let mut directory = StateDir::open(&path, me()).unwrap();
     assert_eq!(directory.anchor(), Err(StateError::NotAnchored));
     assert_eq!(StateDir::open(&path, me()).map(drop), Err(StateError::InUse));
-    directory.new_anchor(INDEX).unwrap();
+    directory.new_anchor::<StateError>(INDEX, |_| Ok(())).unwrap();
     let counter = Box::new(UnprotectedFileCounterForTestsOnly(scratch.path("counter")));
     let continuity = Continuity::anchored(&directory, counter, Lease::Run).unwrap();
     let key = directory.into_key();
@@ -314,6 +321,42 @@ fn an_erased_instance_leaves_the_disk_and_a_locked_one_stays_locked() {
         let mut continuity = Run::steady(&world, &disk).continuity(lease);
         let opened = continuity.open(InstanceSecret([3; 32])).unwrap();
         check_new(&opened, 3, Origin::AfterCrash);
+    }
+}
+
+/// Whether the memory of a continuity holds these bytes.
+fn remembers(continuity: &Continuity, secret: &[u8; 32]) -> bool {
+    let memory = fs::File::open("/proc/self/mem").unwrap();
+    let mut bytes = vec![0; size_of_val(continuity)];
+    memory.read_exact_at(&mut bytes, std::ptr::from_ref(continuity) as u64).unwrap();
+    bytes.windows(32).any(|part| part == secret)
+}
+
+#[test]
+fn an_erased_instance_leaves_the_memory_too_and_needs_no_counter_any_more() {
+    for lease in LEASES {
+        let disk = Rc::new(RefCell::new(Disk::default()));
+        let world = World::new();
+        let run = Run::steady(&world, &disk);
+        let mut continuity = run.continuity(lease);
+        continuity.open(InstanceSecret([0xA5; 32])).unwrap();
+        assert!(remembers(&continuity, &[0xA5; 32]));
+        continuity.keep(&erased(5, 1)).unwrap();
+        assert!(!remembers(&continuity, &[0xA5; 32]));
+        let trace = world.trace();
+        continuity.keep(&erased(5, 1)).unwrap();
+        assert_eq!(continuity.keep(&counters(6, 1)).is_ok(), lease == Lease::Run, "does nothing");
+        assert_eq!(world.trace(), trace);
+
+        let steps = trace.split(' ').count();
+        for step in 0..steps {
+            let run = Run::new(&World::new(), &Rc::new(RefCell::new(Disk::default())), step);
+            let mut continuity = run.continuity(lease);
+            if continuity.open(InstanceSecret([0xA5; 32])).is_ok() {
+                assert!(continuity.keep(&erased(5, 1)).is_err());
+                assert!(!remembers(&continuity, &[0xA5; 32]), "not even if step {step} fails");
+            }
+        }
     }
 }
 

@@ -126,10 +126,12 @@ fn counters_are_independent_and_last_gives_the_whole_attestation() {
 #[test]
 fn any_entity_sees_the_same_counters() {
     let host = Host::new();
-    let (mut one, mut other) = (host.client(0), host.client(1));
+    let (mut one, mut other) = (host.client(0), host.client(0));
     let attestation = attest(&mut one, wish(1, 0, 5, 1)).unwrap();
     assert_eq!(attest(&mut other, wish(1, 0, 5, 2)), Err(Refusal::Conflict));
-    assert_eq!(other.last(Counter::Ordering).unwrap(), Some(attestation));
+    for mut anybody in [other, host.client(1)] {
+        assert_eq!(anybody.last(Counter::Ordering).unwrap(), Some(attestation));
+    }
 }
 
 /// An attestation and its certificate, from a core.
@@ -334,6 +336,21 @@ fn failed_store_halts() {
 }
 
 #[test]
+fn store_that_failed_is_asked_for_nothing_more_and_the_reason_stays() {
+    let host = Host::start(Start { lease: Lease::Every, ..Start::default() });
+    let mut client = host.client(0);
+    let (action, not_before) = (Action::FailSafeLock, SECOND);
+    client.exec_at(ExecCall { action, not_before, within: SECOND }).unwrap();
+    host.sleep(SECOND); // the lock is due when the store fails
+    host.world().outputs.clear();
+    host.step(Input::StoreFailed);
+    assert_eq!(host.world().outputs.as_slice(), [Output::Halt(HaltReason::Store)]);
+    host.step(Input::Time);
+    assert_eq!(host.world().outputs.len(), 1);
+    assert_eq!(host.world().core.counters().lock(), Lock::Open);
+}
+
+#[test]
 fn resumed_instance_goes_on_where_it_was() {
     let host = Host::start(Start { rollback_proof: RollbackProof::Present, ..Start::default() });
     let mut client = host.client(0);
@@ -416,7 +433,7 @@ fn random_numbers_differ() {
             seen.push(number);
         }
     }
-    let other = Host::start(Start { secret: 2, ..Start::default() });
+    let other = Host::start(Start { seed: 2, ..Start::default() });
     assert!(!seen.contains(&other.client(0).random().unwrap()), "another seed");
 }
 

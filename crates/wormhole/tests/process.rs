@@ -18,6 +18,7 @@ use ravelin_wormhole::frame::{Action, AttestCall, ExecCall, Nanos, Outcome, Refu
 use ravelin_wormhole::launcher::{self, Launch, LaunchError, Launched};
 use ravelin_wormhole::os;
 use ravelin_wormhole::sandbox::{Owner, Protection, Protections};
+use ravelin_wormhole::serve::selftest::{self, SelfTestError};
 use ravelin_wormhole::state::Lease;
 use rustix::fs::Gid;
 use rustix::net::SendFlags;
@@ -288,7 +289,8 @@ fn as_root_it_leaves_root() {
     }
     let protections = Protections::from_bits(client.status().expect("it runs").protections);
     assert!(protections.has(Protection::OwnUser));
-    assert!(wormhole.proc("environ").is_empty(), "it inherits no environment");
+    // Nothing inherited, and the one thing that keeps a program with another allocator alive.
+    assert_eq!(wormhole.proc("environ"), "MIMALLOC_PURGE_DELAY=-1\0");
 }
 
 #[test]
@@ -358,8 +360,8 @@ fn one_payload_cannot_use_up_what_another_has() {
         assert!(value < 1_000_000, "there is no limit");
     };
     assert!(matches!(refusal, CallError::Refused(Refusal::NoResources { .. })), "{refusal}");
-    for more in 0..50 {
-        attest(&mut modest, value + more, value + more + 1).expect("it has its own share");
+    for _ in 0..50 {
+        modest.random().expect("it has its own share");
     }
 }
 
@@ -516,10 +518,215 @@ fn with_a_step_of_the_counter_each_a_crash_resumes_too() {
     attest(&mut resumed, 1, 2).expect("it is the next");
 }
 
+/// A plan cannot be taken back; that the process stops before is no way around it.
+#[test]
+fn a_stop_before_a_planned_lock_puts_it_on() {
+    for (action, resumes) in [(Action::FailSafeLock, true), (Action::EraseKey, false)] {
+        for end in [Some(Signal::TERM), None] {
+            let home = Home::new();
+            let Some((_tpm, socket)) = software_tpm(&home) else { return };
+            let (launch, mut wormhole) = anchored(&home, &socket, Lease::Run);
+            let mut client = wormhole.client();
+            attest(&mut client, 0, 1).expect("it is the first");
+            let not_before = Nanos::from_millis(3_600_000);
+            let plan = ExecCall { action, not_before, within: Nanos::from_millis(1_000) };
+            client.exec_at(plan).expect("there is room");
+            let before = instance(&client);
+            match end {
+                Some(signal) => wormhole.signal(signal),
+                None => drop(client),
+            }
+            assert_eq!(wormhole.ended(), 0);
+
+            let mut again = Running::again(&launch, wormhole.peer);
+            let mut resumed = again.client();
+            assert_eq!(instance(&resumed) == before, resumes, "{action:?}");
+            let result = attest(&mut resumed, 1, 2);
+            let is_locked = matches!(result, Err(CallError::Refused(Refusal::Locked)));
+            assert_eq!(is_locked, resumes, "{action:?}: {result:?}");
+        }
+    }
+}
+
+#[test]
+fn whoever_waits_when_the_store_fails_learns_it() {
+    let home = Home::new();
+    let Some((tpm, socket)) = software_tpm(&home) else { return };
+    let (_, mut wormhole) = anchored(&home, &socket, Lease::Every);
+    let mut client = wormhole.client();
+    attest(&mut client, 0, 1).expect("it is the first");
+    drop(tpm);
+    let start = Instant::now();
+    let result = attest(&mut client, 1, 2);
+    assert!(matches!(result, Err(CallError::Channel(_))), "{result:?}");
+    assert!(start.elapsed() < SOON / 2, "it waited for nothing");
+    assert_eq!(wormhole.ended(), 3, "stopped in doubt");
+}
+
+/// A program that is no wormhole and never ends.
+#[test]
+fn a_program_that_says_nothing_is_ended() {
+    let home = Home::new();
+    let mute = home.0.join("mute");
+    fs::write(&mute, "#!/bin/sh\nexec sleep 1000\n").expect("it is ours");
+    fs::set_permissions(&mute, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    let start = Instant::now();
+    let launch = Launch { program: mute, ..home.launch() };
+    let provisioned = loop {
+        // Another test may be forking with the script still open for writing.
+        match launch.provision() {
+            Err(LaunchError::Program(error)) if error.raw_os_error() == Some(26) => {}
+            other => break other,
+        }
+    };
+    assert!(matches!(provisioned, Err(LaunchError::Silent)), "{provisioned:?}");
+    assert!(start.elapsed() < 2 * launcher::COMMAND_MAX, "it took {:?}", start.elapsed());
+}
+
+#[test]
+fn the_public_key_is_printed_again() {
+    let home = Home::new();
+    let launch = home.launch();
+    assert!(matches!(launch.public(), Err(LaunchError::Refused { .. })), "there is none yet");
+    // Nobody reads what this prints: it says so, and the key is not lost.
+    let (reader, writer) = std::io::pipe().expect("a descriptor is left");
+    drop(reader);
+    let state = launch.state.to_str().expect("ASCII");
+    let mut provision = Command::new(PROGRAM);
+    provision.args(["--provision", "--state", state]).stdout(writer).stderr(Stdio::piped());
+    let output = provision.spawn().and_then(Child::wait_with_output).expect("it starts");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(errors(&output).contains("nobody reads"), "{}", errors(&output));
+
+    let public = launch.public().expect("there is a key");
+    let peer = Peer { cluster: MEMBER.0, replica: MEMBER.1, provisioned: public };
+    let mut wormhole = Running::again(&launch, peer);
+    wormhole.client();
+    assert_eq!(launch.public().expect("also while it runs"), public);
+}
+
+#[test]
+fn what_a_terminal_says_does_not_stop_it_and_a_hangup_ends_it_cleanly() {
+    let home = Home::new();
+    let mut wormhole = Running::new(&home.launch());
+    let mut client = wormhole.client();
+    for signal in [Signal::QUIT, Signal::TSTP, Signal::TTOU, Signal::TTIN, Signal::PIPE] {
+        wormhole.signal(signal);
+        client.random().expect("it goes on");
+    }
+    let session = rustix::process::getsid(Some(Pid::from_child(&wormhole.process)));
+    assert_eq!(session.expect("it runs"), Pid::from_child(&wormhole.process));
+    wormhole.signal(Signal::HUP);
+    assert_eq!(wormhole.ended(), 0);
+}
+
+#[test]
+fn it_closes_what_it_was_not_named() {
+    let home = Home::new();
+    let launch = home.launch();
+    let provisioned = launch.provision().expect("a new directory");
+    let peer = Peer { cluster: MEMBER.0, replica: MEMBER.1, provisioned };
+    let (reader, writer) = std::io::pipe().expect("a descriptor is left");
+    let (end, own) = rustix::net::socketpair(
+        rustix::net::AddressFamily::UNIX,
+        rustix::net::SocketType::SEQPACKET,
+        rustix::net::SocketFlags::CLOEXEC,
+        None,
+    )
+    .expect("two are left");
+    let mut command = Command::new(PROGRAM);
+    command
+        .args(["--cluster", &"09".repeat(32), "--replica", "2"])
+        .arg("--state")
+        .arg(&launch.state);
+    command.arg("--fd").arg(own.as_raw_fd().to_string());
+    os::hand_over(&mut command, vec![own, writer.into()]);
+    let process = command.spawn().expect("it starts");
+    drop(command);
+    let mut wormhole = Running { process, peer, ends: vec![end] };
+    let _client = wormhole.client();
+    let descriptors = fs::read_dir(format!("/proc/{}/fd", wormhole.process.id()));
+    // Three, a connection, the signals'. Only root may look.
+    assert!(descriptors.map_or(5, Iterator::count) <= 5);
+    let mut buffer = [0; 1];
+    rustix::io::ioctl_fionbio(&reader, true).expect("it is ours");
+    assert_eq!(rustix::io::read(&reader, &mut buffer), Ok(0), "it still holds the other end");
+}
+
+/// The directory is named from where it was started: a wormhole itself runs elsewhere.
+#[test]
+fn a_self_test_leaves_nothing_behind_even_when_it_fails() {
+    let home = Home::new();
+    let broken = home.0.join("ravelin-wormhole");
+    copy("/bin/true".as_ref(), &broken);
+    // What answers nothing is no wormhole; what was made for it is gone.
+    let output = Command::new(PROGRAM)
+        .arg("--selftest")
+        .env("TMPDIR", "scratch")
+        .current_dir(&home.0)
+        .output();
+    assert!(!output.expect("it starts").status.success(), "there is no such directory");
+    fs::create_dir(home.0.join("scratch")).expect("it is ours");
+    fs::set_permissions(home.0.join("scratch"), fs::Permissions::from_mode(0o755))
+        .expect("it is ours");
+    let mut command = Command::new(PROGRAM);
+    command.arg("--selftest").env("TMPDIR", "scratch").current_dir(&home.0);
+    let output = command.output().expect("it starts");
+    assert!(output.status.success(), "{}", errors(&output));
+    assert!(errors(&output).contains("a new instance"), "{}", errors(&output));
+    assert_eq!(fs::read_dir(home.0.join("scratch")).expect("it is ours").count(), 0);
+
+    let failed = selftest::measure(&broken);
+    assert!(failed.is_err(), "{failed:?}");
+}
+
+/// It provisions as it should, and then does not answer.
+#[test]
+fn a_self_test_ends_a_wormhole_that_does_not_answer() {
+    let home = Home::new();
+    let (program, pid) = (home.0.join("mute"), home.0.join("pid"));
+    let key = "0a".repeat(32);
+    let script = format!(
+        "#!/bin/sh\ncase \"$*\" in\n*--provision*) echo {key};;\n*) echo $$ > {}; exec sleep 1000;;\n\
+         esac\n",
+        pid.display()
+    );
+    fs::write(&program, script).expect("it is ours");
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    let start = Instant::now();
+    let error = loop {
+        match selftest::measure(&program).expect_err("it cannot be measured") {
+            // Another test may be forking with the script still open for writing.
+            SelfTestError::Launch(LaunchError::Program(error))
+                if error.raw_os_error() == Some(26) => {}
+            other => break other,
+        }
+    };
+    assert!(matches!(error, SelfTestError::Hello(HelloError::Channel(_))), "{error:?}");
+    assert!(start.elapsed() < 2 * SOON, "it took {:?}", start.elapsed());
+    let pid = fs::read_to_string(pid).expect("it ran");
+    assert!(!Path::new("/proc").join(pid.trim()).exists(), "it runs on");
+}
+
+/// Under the other lease nothing starts, and nothing is lost.
+#[test]
+fn the_other_lease_is_refused() {
+    let home = Home::new();
+    let Some((_tpm, socket)) = software_tpm(&home) else { return };
+    let (launch, mut wormhole) = anchored(&home, &socket, Lease::Run);
+    let client = wormhole.client();
+    wormhole.signal(Signal::TERM);
+    assert_eq!(wormhole.ended(), 0);
+    let other = Launch { store: Some((socket, Lease::Every)), ..launch.clone() };
+    assert_eq!(Running::again(&other, wormhole.peer).ended(), 1, "it does not start");
+    let mut again = Running::again(&launch, wormhole.peer);
+    assert_eq!(instance(&client), instance(&again.client()));
+}
+
 /// The tests' threads would keep what one of them drops.
 #[test]
 fn privileges_are_dropped_before_there_are_threads() {
-    let dropped = launcher::drop_payload_privileges(None, CapabilitySet::empty());
+    let dropped = launcher::drop_payload_privileges(None, None, CapabilitySet::empty());
     assert!(matches!(dropped, Err(LaunchError::Privileges(_))), "{dropped:?}");
 }
 

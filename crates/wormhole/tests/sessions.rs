@@ -11,18 +11,21 @@ mod host;
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
+use std::time::Duration;
 
-use host::{Chance, Host, Insider, attest, has_mac, peer, refusal, wish};
-use ravelin_wormhole::attestation::{Forged, Peer, ReplicaId};
+use host::{Chance, Host, Insider, Start, attest, has_mac, peer, refusal, wish};
+use ravelin_wormhole::attestation::{Counter, Forged, Peer, ReplicaId};
 use ravelin_wormhole::client::{
-    CallError, Channel as _, Client, HelloError, SeqPacket, decode_answer, encode_call,
+    CallError, Channel as _, Client, HelloError, LATE_FRAMES_MAX, SeqPacket, decode_answer,
+    encode_call,
 };
 use ravelin_wormhole::core::{
-    ARMED_PER_ENTITY, DURATIONS_PER_ENTITY, ENTITIES_PER_CONNECTION, HORIZON, HaltReason, Input,
-    Nanos, RETENTION,
+    ACTIONS_PER_ENTITY, ARMED_PER_ENTITY, CONNECTIONS, DURATIONS_PER_ENTITY,
+    ENTITIES_PER_CONNECTION, HORIZON, HaltReason, Input, Lease, Nanos, Output, RETENTION, Rights,
 };
 use ravelin_wormhole::frame::{
-    Action, Answer, Call, EntityId, ExecCall, Frame, Header, Hello, Kind, Refusal, Sequence, Tag,
+    Action, Answer, AttestCall, Call, EntityId, ExecCall, Frame, Header, Hello, Kind, Refusal,
+    Sequence, Tag,
 };
 use ravelin_wormhole::keys::ProvisionedKey;
 
@@ -35,7 +38,7 @@ fn claim(answer: &Frame) -> Refusal {
 }
 
 #[test]
-fn garbage_gets_one_coarse_answer_and_costs_nothing() {
+fn garbage_gets_one_coarse_answer_takes_no_slot_and_counts_as_no_call() {
     let (host, mut chance) = (Host::new(), Chance::new(1));
     let mut client = host.client(0);
     let before = client.status().unwrap();
@@ -326,7 +329,189 @@ fn socket_carries_frames_and_nothing_else() {
     assert_eq!(channel.send(&frame).unwrap_err().kind(), ErrorKind::BrokenPipe);
 }
 
+// A channel that is lent.
+
+#[test]
+fn session_that_timed_out_is_followed_by_another_over_the_same_channel() {
+    let host = Host::new();
+    let mut wire = host.wire(0);
+    let entropy = |byte| zeroize::Zeroizing::new([byte; 32]);
+    let timed_out = |error: &std::io::Error| error.kind() == ErrorKind::TimedOut;
+    let mut client = Client::hello(&mut wire, &peer(), &entropy(1)).unwrap();
+    host.world().is_slow = true;
+    assert!(matches!(client.random(), Err(CallError::Channel(error)) if timed_out(&error)));
+    let hello = Client::hello(&mut wire, &peer(), &entropy(2)).map(drop);
+    assert!(matches!(hello, Err(HelloError::Channel(error)) if timed_out(&error)));
+    host.world().is_slow = false;
+    // On the wire: the answer to `random`, the welcome nobody waited for, the one that is meant.
+    let mut client = Client::hello(&mut wire, &peer(), &entropy(3)).unwrap();
+    assert!(client.random().is_ok());
+    assert_eq!(client.status().unwrap().entities, 3, "those given up keep their places");
+}
+
+#[test]
+fn hello_passes_over_so_many_frames_and_no_more() {
+    for (late, is_welcome) in [(LATE_FRAMES_MAX, true), (LATE_FRAMES_MAX + 1, false)] {
+        let host = Host::new();
+        let mut wire = host.wire(0);
+        let mut client = Client::hello(&mut wire, &peer(), &[1; 32].into()).unwrap();
+        client.random().unwrap();
+        let answer = *host.world().answers.last().unwrap();
+        drop(client);
+        (0..late).for_each(|_| wire.arrives(answer));
+        let hello = Client::hello(&mut wire, &peer(), &[2; 32].into()).map(drop);
+        match hello {
+            Ok(()) => assert!(is_welcome),
+            Err(HelloError::NoWelcome) => assert!(!is_welcome),
+            Err(other) => panic!("{other}"),
+        }
+    }
+}
+
+#[test]
+fn wormhole_that_does_not_answer_is_not_waited_for_without_end() {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+    let (family, flags) = (AddressFamily::UNIX, SocketFlags::CLOEXEC);
+    let (end, _wormhole) = socketpair(family, SocketType::SEQPACKET, flags, None).unwrap();
+    let mut channel = SeqPacket::new(end).with_time_max(Duration::from_millis(20));
+    let Err(error) = Client::hello(&mut channel, &peer(), &[1; 32].into()) else {
+        panic!("nobody welcomes")
+    };
+    let HelloError::Channel(cause) = &error else { panic!("{error}") };
+    assert_eq!(cause.kind(), ErrorKind::TimedOut);
+    assert!(cause.to_string().contains("did not answer"), "{cause}");
+    // Nor for room to send.
+    let sent = (0..100_000).find_map(|_| channel.send(&[0; 512]).err());
+    assert_eq!(sent.map(|error| error.kind()), Some(ErrorKind::TimedOut));
+}
+
+// Rights.
+
+/// Whether a client may attest with each counter, and plan each action.
+fn powers(host: &Host, connection: u8) -> ([bool; 4], [bool; 3]) {
+    let mut client = host.client(connection);
+    let denied = Some(Refusal::Denied);
+    let attests = Counter::ALL.map(|counter| {
+        let before = host.stored();
+        let asked = AttestCall { counter, ..wish(u64::MAX - 1, 0, 1, 1) };
+        let is_denied = attest(&mut client, asked).err() == denied;
+        assert_eq!(host.stored() == before, is_denied);
+        !is_denied
+    });
+    let actions = [Action::FailSafeLock, Action::EraseKey, Action::SignedHeartbeat];
+    let plans = actions.map(|action| {
+        let exec = ExecCall { action, not_before: SECOND, within: SECOND };
+        refusal(client.exec_at(exec)).err() != denied
+    });
+    // What needs no right is for everybody.
+    client.random().unwrap();
+    client.timestamp().unwrap();
+    let (duration, armed) = (client.duration_start().unwrap(), client.arm(SECOND).unwrap());
+    client.duration_stop(duration).unwrap();
+    client.end(armed).unwrap();
+    client.last(Counter::Ordering).unwrap();
+    client.status().unwrap();
+    (attests, plans)
+}
+
+#[test]
+fn first_connection_has_all_rights_and_others_the_least() {
+    for connection in 1..4 {
+        let host = Host::new();
+        assert_eq!(powers(&host, connection), ([false; 4], [false, false, true]), "{connection}");
+        assert_eq!(powers(&host, 0), ([true; 4], [true; 3]), "nobody took anything from it");
+    }
+}
+
+#[test]
+fn rights_are_one_by_one() {
+    let mut rights = Rights::BY_DEFAULT;
+    rights[2] = Rights::to_attest(Counter::Checkpoint).and(Rights::to_plan(Action::FailSafeLock));
+    rights[3] = Rights::to_attest(Counter::Spare).and(Rights::LEAST);
+    let host = Host::start(Start { rights, ..Start::default() });
+    let checkpoint = [false, true, false, false];
+    assert_eq!(powers(&host, 2), (checkpoint, [true, false, false]));
+    assert_eq!(powers(&host, 3), ([false, false, false, true], [false, false, true]));
+    assert_eq!(powers(&host, 1), ([false; 4], [false, false, true]));
+}
+
 // Admission control.
+
+/// When the next write to a hardware counter is admitted, by the refusal of an attestation.
+fn attest_until_refused(client: &mut Client<host::Wire>, value: &mut u64) -> Nanos {
+    loop {
+        match attest(client, wish(0, *value, *value + 1, 1)) {
+            Ok(_) => *value += 1,
+            Err(Refusal::NoResources { next_free }) => return next_free,
+            Err(other) => panic!("{other}"),
+        }
+    }
+}
+
+#[test]
+fn attestations_that_are_written_are_few_and_each_connection_has_its_own() {
+    let (lease, rights) = (Lease::Every, [Rights::ALL; CONNECTIONS]);
+    let host = Host::start(Start { lease, rights, ..Start::default() });
+    let (mut one, mut twin, mut other) = (host.client(0), host.client(0), host.client(1));
+    let mut value = 0;
+    assert_eq!(attest(&mut one, wish(0, 7, 8, 1)), Err(Refusal::Conflict), "writes nothing");
+    let next_free = attest_until_refused(&mut one, &mut value);
+    assert_eq!((value, next_free), (4, Nanos(2_000 * SECOND.0)));
+    let before = host.stored();
+    host.world().outputs.clear();
+    assert_eq!(attest_until_refused(&mut twin, &mut value), next_free, "sessions share it");
+    assert_eq!(host.stored(), before, "what is not written is not bound");
+    assert!(!host.world().outputs.contains(&Output::Keep));
+    attest_until_refused(&mut other, &mut value);
+    assert_eq!(value, 8, "its own");
+    // A lock must not wait for attestations, nor take from them; but it is written, too.
+    let exec =
+        ExecCall { action: Action::FailSafeLock, not_before: Nanos(HORIZON.0), within: SECOND };
+    for _ in 0..ACTIONS_PER_ENTITY {
+        one.exec_at(exec).unwrap();
+    }
+    let refused = refusal(twin.exec_at(exec)).err();
+    assert_eq!(refused, Some(Refusal::NoResources { next_free }));
+    assert!(twin.exec_at(ExecCall { action: Action::SignedHeartbeat, ..exec }).is_ok());
+    host.world().now = next_free;
+    attest_until_refused(&mut one, &mut value);
+    assert_eq!(value, 9);
+}
+
+#[test]
+fn payload_cannot_wear_a_hardware_counter_out_within_six_years() {
+    let host = Host::start(Start { lease: Lease::Every, ..Start::default() });
+    let mut client = host.client(0);
+    let (mut value, minutes) = (0, 20_000);
+    for _ in 0..minutes {
+        host.sleep(Nanos(60 * SECOND.0));
+        attest_until_refused(&mut client, &mut value);
+    }
+    let writes = host.world().outputs.iter().filter(|output| **output == Output::Keep).count();
+    assert_eq!(writes as u64, 4 + (minutes - 1) * 60 / 2_000);
+    let (promised, year) = (100_000, 31_557_600);
+    assert!(promised * minutes * 60 / writes as u64 > 6 * year);
+}
+
+#[test]
+fn what_nobody_authenticated_is_paid_for_by_its_connection() {
+    let host = Host::new();
+    let (mut client, mut frame) = (host.client(0), [0; 512]);
+    for kind in 0..3_000_u16 {
+        frame[100..102].copy_from_slice(&kind.to_le_bytes());
+        claim(&host.send(0, &frame));
+    }
+    let Err(HelloError::Refused(refused)) = host.try_client(0) else { panic!("it is used up") };
+    let Refusal::NoResources { next_free } = refused else { panic!("{refused}") };
+    assert!(host.try_client(1).is_ok());
+    for value in 0..250 {
+        attest(&mut client, wish(0, value, value + 1, 1)).expect("its own share is untouched");
+    }
+    // No debt: the time is that of one hello, however much was sent.
+    assert_eq!(next_free, Nanos::from_millis(40));
+    host.world().now = next_free;
+    assert!(host.try_client(0).is_ok());
+}
 
 #[test]
 fn connection_takes_no_session_of_another() {
@@ -386,17 +571,24 @@ fn call_is_served_at_the_time_that_the_refusal_names_and_not_before() {
 }
 
 #[test]
-fn over_any_span_an_entity_gets_its_burst_and_its_rate() {
-    let host = Host::new();
-    let mut client = host.client(0);
-    flood(&mut client); // the bursts are gone
-    let mut served = 0;
-    for _ in 0..20_000 {
-        host.sleep(Nanos(3_333));
-        served += u64::from(client.random().is_ok());
-    }
+fn over_any_span_an_entity_gets_its_burst_and_its_rate_if_it_does_not_ask_for_more() {
+    let served_of = |calls, pause| {
+        let host = Host::new();
+        let mut client = host.client(0);
+        flood(&mut client); // the bursts are gone
+        let mut served = 0;
+        for _ in 0..calls {
+            host.sleep(Nanos(pause));
+            served += u64::from(client.random().is_ok());
+        }
+        served
+    };
     // 66.66 ms of (20 + 400) thousandths of a core, 10 us a call.
-    assert!((2_790..=2_800).contains(&served), "{served}");
+    let patient = served_of(2_789, 23_900);
+    assert!((2_780..=2_789).contains(&patient), "{patient}");
+    // Refusals are paid for: its own share goes for them, and what is common remains.
+    let impatient = served_of(20_000, 3_333);
+    assert!((2_660..=2_667).contains(&impatient), "{impatient}");
 }
 
 #[test]

@@ -8,8 +8,8 @@
 
 mod host;
 
-use host::{Host, attest, refusal, wish};
-use ravelin_wormhole::attestation::{Forged, Heartbeat, InstanceId};
+use host::{Host, Start, attest, refusal, wish};
+use ravelin_wormhole::attestation::{Forged, Heartbeat, InstanceId, ProcessId, RollbackProof};
 use ravelin_wormhole::client::Client;
 use ravelin_wormhole::core::{
     ACTIONS_PER_ENTITY, Action, HORIZON, Input, Lock, Nanos, Output, RETENTION,
@@ -189,6 +189,7 @@ fn heartbeat_says_when_and_which_and_cannot_be_forged() {
     let host = Host::new();
     let mut client = host.client(0);
     let instance = client.certificate().identity.instance;
+    let process = client.status().unwrap().process;
     for number in 1..=3 {
         let tag = plan(&mut client, Action::SignedHeartbeat, number * 10, 1);
         host.wake_at(nanos(number * 10));
@@ -197,16 +198,38 @@ fn heartbeat_says_when_and_which_and_cannot_be_forged() {
         };
         assert_eq!((at, heartbeat.at_nanos), (host.world().now, at.0));
         assert_eq!(heartbeat.number, number);
-        assert_eq!(heartbeat.check(instance), Ok(()));
+        assert_eq!(heartbeat.check(instance, process), Ok(()));
         let others = [
             Heartbeat { at_nanos: at.0 + 1, ..heartbeat },
             Heartbeat { number: number + 1, ..heartbeat },
         ];
         for other in others {
-            assert_eq!(other.check(instance), Err(Forged::BadSignature));
+            assert_eq!(other.check(instance, process), Err(Forged::BadSignature));
         }
-        assert_eq!(heartbeat.check(InstanceId([2; 32])), Err(Forged::BadSignature));
+        let forged = Err(Forged::BadSignature);
+        assert_eq!(heartbeat.check(InstanceId([2; 32]), process), forged);
+        assert_eq!(heartbeat.check(instance, ProcessId([2; 32])), forged);
     }
+}
+
+#[test]
+fn heartbeat_of_an_earlier_life_is_none_of_this_one() {
+    // One instance, resumed: its clock and the numbers of its heartbeats begin anew.
+    let beats = [1, 2].map(|seed| {
+        let rollback_proof = RollbackProof::Present;
+        let host = Host::start(Start { seed, rollback_proof, ..Start::default() });
+        let mut client = host.client(0);
+        let tag = plan(&mut client, Action::SignedHeartbeat, 10, 1);
+        host.wake_at(nanos(10));
+        let Outcome::Done { heartbeat: Some(heartbeat), .. } = client.outcome(tag).unwrap() else {
+            panic!("a heartbeat")
+        };
+        (client.certificate().identity.instance, client.status().unwrap().process, heartbeat)
+    });
+    let [(instance, earlier, old), (same, this, new)] = beats;
+    assert_eq!((instance, old.at_nanos, old.number), (same, new.at_nanos, new.number));
+    assert_eq!((old.check(instance, earlier), new.check(instance, this)), (Ok(()), Ok(())));
+    assert_eq!(old.check(instance, this), Err(Forged::BadSignature));
 }
 
 #[test]

@@ -108,9 +108,14 @@ fn open_state(path: &Path) -> StateDir {
 }
 
 fn tie(state: &Path, tpm: &Path) {
-    let mut directory = open_state(state);
-    let anchor = directory.new_anchor(INDEX).unwrap();
-    NvCounter::define(transport(tpm), INDEX, &directory.auth_value(&anchor), b"").unwrap();
+    try_to_tie(state, tpm).unwrap();
+}
+
+fn try_to_tie(state: &Path, tpm: &Path) -> Result<(), ContinuityError> {
+    open_state(state).new_anchor(INDEX, |auth| -> Result<(), ContinuityError> {
+        Ok(NvCounter::define(transport(tpm), INDEX, auth, b"")?)
+    })?;
+    Ok(())
 }
 
 fn nv_counter(state: &Path, tpm: &Path) -> Result<(StateDir, NvCounter), CounterError> {
@@ -292,6 +297,21 @@ impl MonotonicCounter for Interrupted {
         }
         self.0.increment()
     }
+}
+
+#[test]
+fn a_tie_that_cannot_be_made_leaves_the_old_one_and_its_instance() {
+    let scratch = Scratch::new("old-tie");
+    let Some(tpm) = SoftwareTpm::start(&scratch, "tpm") else { return };
+    let state = provisioned(&scratch, tpm.path());
+    let (continuity, _) = start(&state, tpm.path(), Lease::Run, 1).unwrap();
+    continuity.close(&counters(7)).unwrap();
+
+    // Its place is taken, by the old counter itself.
+    let taken = try_to_tie(&state, tpm.path());
+    assert_eq!(taken, Err(ContinuityError::Counter(CounterError::Taken)));
+    let (_, opened) = start(&state, tpm.path(), Lease::Run, 2).unwrap();
+    assert_eq!(origin_and_instance(&opened), (Origin::Resumed, 1));
 }
 
 #[test]

@@ -4,7 +4,8 @@ use ed25519_dalek::VerifyingKey;
 
 use super::{
     Attestation, ClusterId, Counter, CounterValue, Digest, Epoch, Heartbeat, Identity,
-    InstanceCertificate, InstanceId, ProvisionedId, ReplicaId, RollbackProof, Signature, Statement,
+    InstanceCertificate, InstanceId, ProcessId, ProvisionedId, ReplicaId, RollbackProof, Signature,
+    Statement,
 };
 use crate::frame::{FrameError, Reader};
 
@@ -95,12 +96,13 @@ pub(crate) fn check_signature(
 }
 
 impl Heartbeat {
-    /// Whether `instance` signed it.
+    /// Whether `instance` signed it in this very `process` of its lives: take that from the status, not
+    /// from who brings the heartbeat.
     ///
     /// # Errors
     /// [`Forged::BadSignature`] when it did not.
-    pub fn check(&self, instance: InstanceId) -> Result<(), Forged> {
-        let bytes = Self::signed_bytes(instance, self.at_nanos, self.number);
+    pub fn check(&self, instance: InstanceId, process: ProcessId) -> Result<(), Forged> {
+        let bytes = Self::signed_bytes(instance, process, self.at_nanos, self.number);
         check_signature(&instance.0, &bytes, self.signature)
     }
 }

@@ -1,7 +1,7 @@
 //! The payload's half of the frames: it writes calls and reads answers. No wormhole runs this.
 
 use crate::attestation::{
-    Attestation, Heartbeat, InstanceCertificate, InstanceId, RollbackProof, Signature,
+    Attestation, Heartbeat, InstanceCertificate, InstanceId, ProcessId, RollbackProof, Signature,
 };
 use crate::core::{HaltReason, Lock};
 use crate::frame::{
@@ -31,6 +31,30 @@ pub fn decode_answer(frame: &Frame) -> Result<Result<Answer, Refusal>, FrameErro
     };
     from.finish()?;
     Ok(answer)
+}
+
+impl Call {
+    /// Its kind.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Hello(_) => Kind::Hello,
+            Self::Bye => Kind::Bye,
+            Self::Random => Kind::Random,
+            Self::Timestamp => Kind::Timestamp,
+            Self::DurationStart => Kind::DurationStart,
+            Self::DurationStop(_) => Kind::DurationStop,
+            Self::Arm(_) => Kind::Arm,
+            Self::End(_) => Kind::End,
+            Self::ExecAt(_) => Kind::ExecAt,
+            Self::Outcome(_) => Kind::Outcome,
+            Self::Attest(_) => Kind::Attest,
+            Self::Last(_) => Kind::Last,
+            Self::Status => Kind::Status,
+            Self::Propose => Kind::Propose,
+            Self::Decide => Kind::Decide,
+        }
+    }
 }
 
 fn put(call: &Call, to: &mut Writer<'_>) {
@@ -122,6 +146,7 @@ fn take_status(from: &mut Reader<'_>) -> Result<Status, FrameError> {
         return Err(FrameError::UnknownCode);
     }
     let instance = InstanceId(from.bytes()?);
+    let process = ProcessId(from.bytes()?);
     let rollback_proof = RollbackProof::take(from)?;
     let lock = Lock::take(from)?;
     let [entities, durations, armed, actions] = from.bytes()?;
@@ -132,6 +157,7 @@ fn take_status(from: &mut Reader<'_>) -> Result<Status, FrameError> {
     Ok(Status {
         mode: Mode::Local,
         instance,
+        process,
         rollback_proof,
         lock,
         entities,
@@ -160,6 +186,7 @@ fn take_refusal(number: u8, from: &mut Reader<'_>) -> Result<Refusal, FrameError
         12 => Refusal::Locked,
         13 => Refusal::Halted { reason: take_halt_reason(from)? },
         14 => Refusal::NotSynchronised,
+        15 => Refusal::Denied,
         _ => return Err(FrameError::UnknownCode),
     })
 }

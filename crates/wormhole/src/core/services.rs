@@ -2,7 +2,7 @@
 
 use super::counters::{Bound, Lock};
 use super::sessions::{Armed, Planned};
-use super::{Caller, Core, HORIZON, Lease, Output, Outputs, RETENTION, next_name};
+use super::{Caller, Core, HORIZON, Input, Lease, Output, Outputs, RETENTION, Rights, next_name};
 use crate::attestation::{Attestation, Counter, Statement};
 use crate::frame::{
     Action, Answer, AttestCall, ExecCall, Mode, Nanos, Outcome, Refusal, Status, Tag, Timeliness,
@@ -82,8 +82,12 @@ impl Core {
         call: &ExecCall,
         out: &mut Outputs,
     ) -> Result<Answer, Refusal> {
+        self.permit(caller, Rights::to_plan(call.action))?;
         if call.not_before.since(self.now) > HORIZON || call.within > HORIZON {
             return Err(Refusal::TooFar);
+        }
+        if locks(call.action) {
+            self.admit_write(caller, |connection| &mut connection.locks)?;
         }
         let (now, tag) = (self.now, self.new_tag(out)?);
         let kept_until = window_end(call).max(now).after(RETENTION);
@@ -145,7 +149,7 @@ impl Core {
             }
             Action::SignedHeartbeat => {
                 let number = self.heartbeats.saturating_add(1);
-                let Some(heartbeat) = self.keys.heartbeat(at.0, number) else {
+                let Some(heartbeat) = self.keys.heartbeat(self.process, at.0, number) else {
                     return Outcome::Refused;
                 };
                 self.heartbeats = number;
@@ -166,11 +170,16 @@ impl Core {
 
     pub(super) fn attest(
         &mut self,
+        caller: Caller,
         call: &AttestCall,
         out: &mut Outputs,
     ) -> Result<Attestation, Refusal> {
+        self.permit(caller, Rights::to_attest(call.counter))?;
+        let mut counters = self.counters.clone();
+        counters.bind(call)?;
+        self.admit_write(caller, |connection| &mut connection.attestations)?;
         // Increment before exposure: the position is taken before any signature exists.
-        self.counters.bind(call)?;
+        self.counters = counters;
         let statement = self.bound(call.counter).ok_or(Refusal::Conflict)?;
         let attestation = self.keys.attest(statement).ok_or(Refusal::Locked)?;
         self.counters.keep_signature(call.counter, attestation.signature);
@@ -202,6 +211,7 @@ impl Core {
         Ok(Status {
             mode: Mode::Local,
             instance: certificate.identity.instance,
+            process: self.process,
             rollback_proof: certificate.rollback_proof,
             lock: self.counters.lock(),
             entities,
@@ -224,6 +234,25 @@ impl Core {
             out.push(Output::Keep);
         }
     }
+}
+
+impl Core {
+    /// The last step. No plan survives the process, so the tightest lock that is planned is put on at
+    /// once, early rather than never: an instance that goes on later must not have escaped it. One
+    /// that resumes after a crash has lost its plans.
+    pub fn finish(&mut self, now: Nanos, out: &mut Outputs) {
+        self.step(now, Input::Time, out);
+        let planned = self.sessions.planned().filter(|(_, one)| one.outcome == Outcome::Pending);
+        let locks = planned.map(|(_, one)| one.call).filter(|call| locks(call.action));
+        let tightest = locks.max_by_key(|call| call.action == Action::EraseKey);
+        if let Some(call) = tightest.filter(|_| self.halted.is_none()) {
+            self.execute(&call, out);
+        }
+    }
+}
+
+fn locks(action: Action) -> bool {
+    action != Action::SignedHeartbeat
 }
 
 fn window_end(call: &ExecCall) -> Nanos {

@@ -6,7 +6,7 @@
 
 use std::array;
 
-use super::budget::{Budget, ENTITY, HELLO};
+use super::budget::{Budget, ENTITY, STRANGERS, WRITES};
 use super::slots::Slots;
 use super::{
     ACTIONS_PER_ENTITY, ARMED_PER_ENTITY, CONNECTIONS, DURATIONS_PER_ENTITY,
@@ -55,16 +55,23 @@ pub(crate) struct Place {
     pub(crate) session: Option<Session>,
 }
 
-/// One connection: its entities, and its share for `hello`s.
+/// One connection: its entities, and the shares that these have in common.
 pub(crate) struct Connection {
-    pub(crate) hellos: Budget,
+    /// For `hello`s, and for what nobody authenticated.
+    pub(crate) strangers: Budget,
+    /// For attestations that must be durable.
+    pub(crate) attestations: Budget,
+    /// For plans to lock, which must be durable too.
+    pub(crate) locks: Budget,
     pub(crate) places: [Place; ENTITIES_PER_CONNECTION],
 }
 
 impl Connection {
     fn new() -> Self {
         let place = |_| Place { budget: Budget::new(ENTITY), actions: Slots::new(), session: None };
-        Self { hellos: Budget::new(HELLO), places: array::from_fn(place) }
+        let [attestations, locks] = [Budget::new(WRITES), Budget::new(WRITES)];
+        let places = array::from_fn(place);
+        Self { strangers: Budget::new(STRANGERS), attestations, locks, places }
     }
 
     pub(crate) fn has_room(&self) -> bool {

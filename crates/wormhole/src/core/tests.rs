@@ -11,7 +11,8 @@ fn core() -> Core {
     let provisioned = ProvisionedKey::from_seed(&[9; 32]);
     let member = (ClusterId([7; 32]), ReplicaId(2));
     let keys = Keys::new(provisioned, &InstanceSecret([1; 32]), member, RollbackProof::Absent);
-    Core::new(Config { lease: Lease::Run, protections: 0 }, keys, Seed([1; 32]), None)
+    let config = Config { lease: Lease::Run, protections: 0, rights: Rights::BY_DEFAULT };
+    Core::new(config, keys, Seed([1; 32]), None)
 }
 
 fn session_keys() -> SessionKeys {
@@ -80,5 +81,5 @@ fn erased_key_is_gone() {
         digest: Digest([0; 32]),
     };
     assert_eq!(core.keys.attest(statement), None);
-    assert_eq!(core.keys.heartbeat(0, 1), None);
+    assert_eq!(core.keys.heartbeat(core.process, 0, 1), None);
 }

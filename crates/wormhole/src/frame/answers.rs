@@ -2,7 +2,7 @@
 
 use super::{EntityId, Nanos, Tag, Writer};
 use crate::attestation::{
-    Attestation, Heartbeat, InstanceCertificate, InstanceId, RollbackProof, Signature,
+    Attestation, Heartbeat, InstanceCertificate, InstanceId, ProcessId, RollbackProof, Signature,
 };
 use crate::core::{HaltReason, Lock};
 
@@ -112,6 +112,8 @@ pub struct Status {
     pub mode: Mode,
     /// The instance that answers.
     pub instance: InstanceId,
+    /// The life of its process, which heartbeats name.
+    pub process: ProcessId,
     /// Whether it may outlive a process.
     pub rollback_proof: RollbackProof,
     /// Whether it attests.
@@ -132,57 +134,45 @@ pub struct Status {
     pub protections: u64,
 }
 
-/// Why a call is not served.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+/// Why a call is not served. (In words: [`client`](crate::client).)
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// No session of this connection; also everything that is no call at all.
-    #[error("not authenticated")]
     NotAuthenticated,
     /// The frame was not made with the session's key.
-    #[error("the MAC does not hold")]
     BadMac,
     /// The sequence number is not above the last.
-    #[error("replayed")]
     Replay,
     /// The frame is authentic and has no meaning.
-    #[error("malformed")]
     Malformed,
     /// The entity has nothing of this kind under this tag, or not any more.
-    #[error("unknown tag")]
     UnknownTag,
     /// The counter does not stand where the caller thinks, or would not rise.
-    #[error("conflicts with what is bound")]
     Conflict,
     /// The counter has no values left in this epoch.
-    #[error("counter exhausted")]
     Exhausted,
     /// Not now: the entity's slots or its share of time are used up.
-    #[error("no resources until {next_free:?}")]
     NoResources {
         /// When to ask again; [`Nanos::NEVER`] if that depends on others.
         next_free: Nanos,
     },
     /// This mode has no such service.
-    #[error("not in the local mode")]
     NotDistributed,
     /// No action is registered under this number.
-    #[error("unknown action")]
     UnknownAction,
     /// Further ahead than the wormhole plans.
-    #[error("too far ahead")]
     TooFar,
     /// The instance attests no more.
-    #[error("locked")]
     Locked,
     /// The wormhole stopped itself.
-    #[error("halted: {reason}")]
     Halted {
         /// Why.
         reason: HaltReason,
     },
     /// The clocks of the wormholes are not synchronised. Of the distributed mode.
-    #[error("not synchronised")]
     NotSynchronised,
+    /// The connection has no right to that, ever.
+    Denied,
 }
 
 impl Answer {
@@ -255,6 +245,7 @@ impl Status {
     fn put(&self, to: &mut Writer<'_>) {
         to.u8(self.mode as u8);
         to.bytes(&self.instance.0);
+        to.bytes(&self.process.0);
         to.u8(self.rollback_proof as u8);
         to.u8(self.lock as u8);
         to.bytes(&[self.entities, self.durations, self.armed, self.actions]);
@@ -283,6 +274,7 @@ impl Refusal {
             Self::Locked => 12,
             Self::Halted { .. } => 13,
             Self::NotSynchronised => 14,
+            Self::Denied => 15,
         }
     }
 

@@ -1,31 +1,23 @@
 //! Fields of fixed size, one after the other.
 
-/// Why bytes have no meaning.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+/// Why bytes have no meaning. (In words: [`client`](crate::client).)
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FrameError {
     /// Fewer bytes than the fields need.
-    #[error("too short")]
     Short,
     /// Bytes that must be zero are not.
-    #[error("padding is not zero")]
     Padding,
     /// A version that is not ours.
-    #[error("another version")]
     Version,
     /// No call has this number.
-    #[error("unknown kind")]
     UnknownKind,
     /// No meaning has this number.
-    #[error("unknown code")]
     UnknownCode,
     /// No registered action has this number.
-    #[error("unknown action")]
     UnknownAction,
     /// No counter has this number.
-    #[error("unknown counter")]
     UnknownCounter,
     /// A counter whose value is not above the one before.
-    #[error("the counter does not rise")]
     NotRising,
 }
 

@@ -162,28 +162,6 @@ impl Action {
 }
 
 impl Call {
-    /// Its kind.
-    #[must_use]
-    pub fn kind(&self) -> Kind {
-        match self {
-            Self::Hello(_) => Kind::Hello,
-            Self::Bye => Kind::Bye,
-            Self::Random => Kind::Random,
-            Self::Timestamp => Kind::Timestamp,
-            Self::DurationStart => Kind::DurationStart,
-            Self::DurationStop(_) => Kind::DurationStop,
-            Self::Arm(_) => Kind::Arm,
-            Self::End(_) => Kind::End,
-            Self::ExecAt(_) => Kind::ExecAt,
-            Self::Outcome(_) => Kind::Outcome,
-            Self::Attest(_) => Kind::Attest,
-            Self::Last(_) => Kind::Last,
-            Self::Status => Kind::Status,
-            Self::Propose => Kind::Propose,
-            Self::Decide => Kind::Decide,
-        }
-    }
-
     pub(super) fn take(kind: Kind, from: &mut Reader<'_>) -> Result<Self, FrameError> {
         Ok(match kind {
             Kind::Hello => Self::Hello(Hello { public: from.bytes()?, challenge: from.bytes()? }),

@@ -42,8 +42,9 @@ pub struct Kept {
 pub enum Store {
     /// It reads and writes nothing but frames.
     Absent,
-    /// It writes record files and talks to a hardware counter. Both are open already, and what else is
-    /// open is harmless: connections, the standard three.
+    /// It writes record files and talks to a hardware counter. The list does not say to which
+    /// descriptors: all that is open is these, the connections, the signals' and the standard three,
+    /// for what the process inherited beyond them was closed at its start.
     Present,
 }
 

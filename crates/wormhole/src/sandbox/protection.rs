@@ -26,11 +26,13 @@ pub enum Protection {
     NoFiles = 8,
     /// Seccomp: a handful of system calls; any other kills the process.
     FewCalls = 9,
+    /// The kernel takes no message to it that carries descriptors.
+    NoPassedFiles = 10,
 }
 
 impl Protection {
-    /// Every protection, in the order in which they come into force.
-    pub const ALL: [Self; 10] = [
+    /// Every protection, in the order of their bits.
+    pub const ALL: [Self; 11] = [
         Self::NotDumpable,
         Self::OwnNetwork,
         Self::LockedMemory,
@@ -41,6 +43,7 @@ impl Protection {
         Self::HiddenMemory,
         Self::NoFiles,
         Self::FewCalls,
+        Self::NoPassedFiles,
     ];
 
     /// Its name in reports.
@@ -80,6 +83,8 @@ impl Protection {
                 "A broken wormhole opens no file and signals no process."),
             Self::FewCalls => ("few system calls",
                 "A broken wormhole has little of the kernel to attack."),
+            Self::NoPassedFiles => ("no passed files",
+                "A payload cannot hand it a descriptor whose closing makes it wait."),
         }
     }
 
@@ -127,13 +132,14 @@ impl Protections {
     pub fn against(self, attacker: Attacker, restart: Restart) -> Verdict {
         let has = |one| self.has(one);
         match attacker {
-            Attacker::Unprivileged | Attacker::ReducedRoot if !has(Protection::OwnUser) => {
+            Attacker::Unprivileged if !has(Protection::OwnUser) => {
                 Verdict::Partly("shares the wormhole's user: can stop it and read its state files")
             }
             Attacker::Unprivileged => Verdict::Withstood,
-            Attacker::ReducedRoot => Verdict::Partly(
-                "cannot touch its process or state; but owns the files of the system, and what root \
-                 runs later is its way to every capability",
+            Attacker::ReducedRoot => Verdict::Lost(
+                "user 0 writes /proc/sys/kernel/core_pattern without any capability, and has full \
+                 root at the next crash of a process; only a payload with a user of its own is \
+                 withstood",
             ),
             Attacker::FullRoot if has(Protection::HiddenMemory) => Verdict::Lost(
                 "cannot read hidden memory from outside, but can trace the process and run code in it",
@@ -159,7 +165,8 @@ impl Protections {
 pub enum Attacker {
     /// A payload, or anyone else, without root.
     Unprivileged,
-    /// A payload with user id 0, its capabilities dropped by [`crate::launcher`].
+    /// A payload with user id 0, its capabilities dropped by [`crate::launcher`]. Its user still owns
+    /// the files of the system and the kernel's own settings.
     ReducedRoot,
     /// A payload with every capability.
     FullRoot,

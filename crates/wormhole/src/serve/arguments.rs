@@ -20,9 +20,12 @@ The trusted component of a server. It may stop, it never lies.
         Serves the payloads whose SEQPACKET sockets it inherits.
     ravelin-wormhole --provision --state DIR [--user UID:GID]
         Makes the state directory and its key, once; prints the public key.
+    ravelin-wormhole --public --state DIR [--user UID:GID]
+        Prints the public key again.
     ravelin-wormhole --anchor INDEX --tpm PATH --state DIR [--user UID:GID]
         Makes a counter in a TPM's NV memory (INDEX such as 0x1800001) and ties the state directory
-        to it. Whatever instance the directory held is closed.
+        to it. Whatever instance the directory held is closed; if no counter can be made, nothing
+        changes.
     ravelin-wormhole --selftest
         Starts one in a directory of its own, measures it, and says which protections are missing.
 
@@ -36,6 +39,8 @@ pub enum Command {
     Serve(Serve),
     /// Make the state directory.
     Provision(Place),
+    /// Print the public key.
+    Public(Place),
     /// Make a counter in hardware.
     Anchor(Place, NvIndex, PathBuf),
     /// Measure.
@@ -51,6 +56,14 @@ pub struct Place {
     pub state: PathBuf,
     /// The wormhole's own user; `None`: the one that starts it.
     pub owner: Option<Owner>,
+}
+
+impl Place {
+    /// Who must own the directory.
+    #[must_use]
+    pub fn user(&self) -> u32 {
+        self.owner.map_or_else(|| rustix::process::geteuid().as_raw(), Owner::user)
+    }
 }
 
 /// How to serve.
@@ -86,7 +99,7 @@ pub enum UsageError {
 /// The options as they stand, before anything is made of them; flags have an empty value.
 struct Options(Vec<(&'static str, OsString)>);
 
-const FLAGS: [&str; 3] = ["--provision", "--selftest", "--help"];
+const FLAGS: [&str; 4] = ["--provision", "--public", "--selftest", "--help"];
 const OPTIONS: [&str; 8] =
     ["--state", "--user", "--cluster", "--replica", "--fd", "--tpm", "--lease", "--anchor"];
 
@@ -103,6 +116,8 @@ impl Command {
             Self::SelfTest
         } else if options.take("--provision")?.is_some() {
             Self::Provision(options.place()?)
+        } else if options.take("--public")?.is_some() {
+            Self::Public(options.place()?)
         } else if let Some(index) = options.take("--anchor")? {
             let index = parsed("--anchor", &index, |text| {
                 u32::from_str_radix(text.strip_prefix("0x")?, 16).ok().and_then(NvIndex::new)

@@ -1,14 +1,24 @@
 //! The connections of a wormhole: fixed in number, never waited for one by one.
+//!
+//! Every frame costs time, whatever it says: a connection that brings more than its share is not
+//! listened to until it has a share again. Its payload waits in the meantime, and nobody else.
 
 use std::io;
 use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 
-use crate::core::CONNECTIONS;
+use crate::core::{CONNECTIONS, Nanos};
 use crate::frame::{Frame, REQUEST_BYTES};
+
+/// One frame in so much time is what a connection may bring for ever: all four together take about a
+/// third of a core.
+const FRAME_EVERY: Nanos = Nanos(200_000);
+/// What it may bring at once after a silence: 5,000 frames.
+const AT_ONCE: Nanos = Nanos(5_000 * FRAME_EVERY.0);
 
 /// The sockets of the payloads, and where a request to end arrives.
 pub(super) struct Doors {
@@ -17,7 +27,8 @@ pub(super) struct Doors {
 }
 
 enum Connection {
-    Open(OwnedFd),
+    /// With the instant at which its share will be whole again.
+    Open(OwnedFd, Nanos),
     /// Gone, and the core does not know it yet.
     Lost,
     Closed,
@@ -43,7 +54,7 @@ pub(super) enum Arrival {
 
 impl Doors {
     pub(super) fn new(sockets: Vec<OwnedFd>, signals: OwnedFd) -> Self {
-        let mut sockets = sockets.into_iter().map(Connection::Open);
+        let mut sockets = sockets.into_iter().map(|socket| Connection::Open(socket, Nanos(0)));
         let connections = std::array::from_fn(|_| sockets.next().unwrap_or(Connection::Closed));
         Self { connections, signals }
     }
@@ -53,24 +64,37 @@ impl Doors {
         self.signals.as_raw_fd()
     }
 
-    /// Waits until there is something to do, or for `timeout`.
-    pub(super) fn wait(&self, timeout: Option<&Timespec>) -> io::Result<Ready> {
+    /// Waits until there is something to do or the `deadline` has come. It may end early.
+    pub(super) fn wait(&mut self, now: Nanos, deadline: Option<Nanos>) -> io::Result<Ready> {
         let lost = self.connections.each_ref().map(|one| matches!(one, Connection::Lost));
         let is_empty = self.connections.iter().all(|one| matches!(one, Connection::Closed));
         if is_empty || lost.contains(&true) {
             return Ok(Ready { connections: lost, is_end: is_empty });
         }
         let nothing = PollFd::new(&self.signals, PollFlags::empty());
+        let mut until = deadline;
         let [a, b, c, d] = self.connections.each_ref().map(|one| match one {
-            Connection::Open(socket) => PollFd::new(socket, PollFlags::IN),
+            Connection::Open(_, whole_at) if whole_at.since(AT_ONCE) > now => {
+                let heard_from = whole_at.since(AT_ONCE);
+                until = Some(until.map_or(heard_from, |until| until.min(heard_from)));
+                nothing.clone()
+            }
+            Connection::Open(socket, _) => PollFd::new(socket, PollFlags::IN),
             Connection::Lost | Connection::Closed => nothing.clone(),
         });
         let mut all = [a, b, c, d, PollFd::new(&self.signals, PollFlags::IN)];
-        match rustix::event::poll(&mut all, timeout) {
+        let timeout = until.map(|until| Duration::from_nanos(until.since(now).0));
+        let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
+        match rustix::event::poll(&mut all, timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
         let [connections @ .., signals] = all.map(|one| !one.revents().is_empty());
+        for (one, _) in self.connections.iter_mut().zip(connections).filter(|(_, ready)| *ready) {
+            if let Connection::Open(_, whole_at) = one {
+                *whole_at = now.max(*whole_at).after(FRAME_EVERY);
+            }
+        }
         Ok(Ready { connections, is_end: signals })
     }
 
@@ -78,7 +102,7 @@ impl Doors {
     pub(super) fn receive(&mut self, connection: usize, frame: &mut Frame) -> Arrival {
         let Some(place) = self.connections.get_mut(connection) else { return Arrival::Nothing };
         let socket = match place {
-            Connection::Open(socket) => socket,
+            Connection::Open(socket, _) => socket,
             Connection::Closed => return Arrival::Nothing,
             Connection::Lost => {
                 *place = Connection::Closed;
@@ -100,10 +124,13 @@ impl Doors {
     /// Sends an answer. A payload that leaves no room for it loses its connection: nobody waits.
     pub(super) fn send(&mut self, connection: usize, frame: &Frame) {
         let Some(place) = self.connections.get_mut(connection) else { return };
-        let Connection::Open(socket) = &*place else { return };
+        let Connection::Open(socket, _) = &*place else { return };
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
         if rustix::net::send(socket, frame, flags).is_err() {
             *place = Connection::Lost;
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,15 +1,18 @@
 //! One wormhole in a directory of its own, measured from a payload's side: `--selftest`.
 
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::{DirBuilderExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use std::{fmt, fs, io};
+use std::{fmt, io};
 
 use zeroize::Zeroizing;
 
 use crate::attestation::{ClusterId, Counter, CounterValue, Digest, Epoch, Peer, ReplicaId};
 use crate::client::{CallError, Client, HelloError, SeqPacket};
 use crate::frame::{Action, AttestCall, ExecCall, Nanos, Outcome};
-use crate::launcher::{Launch, LaunchError, Launched};
+use crate::hex;
+use crate::launcher::{COMMAND_MAX, Ending, Launch, LaunchError, Launched};
 use crate::sandbox::{Attacker, Owner, Protection, Protections, Restart};
 
 /// Calls of each kind, attestations included: fewer than what an entity may make at once.
@@ -61,12 +64,27 @@ impl Times {
     }
 }
 
-/// A directory that is gone when this is dropped.
+/// A directory that nobody had before and nobody else can open; gone when this is dropped.
 struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(owner: Option<Owner>) -> io::Result<Self> {
+        let mut random = [0; 32];
+        super::fill(&mut random)?;
+        let name = format!("ravelin-wormhole-{}", hex::encode(&random));
+        let path = std::env::temp_dir().join(name);
+        DirBuilder::new().mode(0o700).create(&path)?;
+        let scratch = Self(path); // from here on it is ours to remove
+        if let Some(owner) = owner {
+            chown(&scratch.0, Some(owner.user()), Some(owner.group()))?;
+        }
+        Ok(scratch)
+    }
+}
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // What is left holds the key of a wormhole that nobody trusts.
+        // What is left, if anything, holds the key of a wormhole that nobody trusts.
         let _ = fs::remove_dir_all(&self.0);
     }
 }
@@ -77,14 +95,14 @@ impl Drop for Scratch {
 /// # Errors
 /// [`SelfTestError`]
 pub fn measure(program: &Path) -> Result<SelfTest, SelfTestError> {
-    let name = format!("ravelin-wormhole-{}", std::process::id());
-    let home = Scratch(std::env::temp_dir().join(name));
     let is_root = rustix::process::geteuid().is_root();
+    let owner = Owner::new(NOBODY_ELSE, NOBODY_ELSE).filter(|_| is_root);
+    let home = Scratch::new(owner)?;
     let member = (ClusterId([0; 32]), ReplicaId(0));
     let launch = Launch {
         program: program.to_owned(),
         state: home.0.clone(),
-        owner: Owner::new(NOBODY_ELSE, NOBODY_ELSE).filter(|_| is_root),
+        owner,
         connection_count: 1,
         member,
         store: None,
@@ -93,7 +111,8 @@ pub fn measure(program: &Path) -> Result<SelfTest, SelfTestError> {
     let peer = Peer { cluster: member.0, replica: member.1, provisioned };
 
     let start = Instant::now();
-    let Launched { mut process, mut ends } = launch.start()?;
+    let Launched { process, mut ends } = launch.start()?;
+    let mut process = Ending(process);
     let end = ends.pop().ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected))?;
     let mut entropy = Zeroizing::new([0; 32]);
     super::fill(&mut entropy)?;
@@ -106,10 +125,12 @@ pub fn measure(program: &Path) -> Result<SelfTest, SelfTestError> {
         attestations(&mut client)?,
     ];
     let wakeups = wakeups(&mut client)?;
-    let status = fs::read_to_string(format!("/proc/{}/status", process.id()))?;
+    let status = fs::read_to_string(format!("/proc/{}/status", process.0.id()))?;
     let protections = Protections::from_bits(client.status()?.protections);
     drop(client);
-    process.wait()?;
+    if process.wait(Instant::now() + COMMAND_MAX)?.is_none() {
+        return Err(LaunchError::Silent.into());
+    }
     Ok(SelfTest {
         start,
         calls,

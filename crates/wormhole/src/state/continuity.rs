@@ -17,7 +17,8 @@
 //!   after any error it is finished. It holds all that was bound so far, and nothing more is
 //!   exposed before `n + 1` is confirmed. So for each number there is at most one resumable record
 //!   in the world, and whoever finds it under the counter's number has the whole past.
-//! - An instance lives under one lease: another lease than that of its record closes it.
+//! - An instance lives under one lease: under another than that of its record, nothing starts. Who
+//!   wants the other gives the instance up, by making a counter anew.
 //!
 //! | | NV writes of a start | of a stop | of an attestation | a crash | a restored image of the running machine |
 //! |---|---|---|---|---|---|
@@ -31,27 +32,23 @@
 //! Whoever reads the provisioned key (full root, a backup) can forge records and answers of the
 //! counter alike.
 //!
+//! An erased instance's secret is overwritten in memory and in both slots. Underneath the files that
+//! may leave copies behind: a copy-on-write file system, a journal of data and a flash drive write
+//! elsewhere and free the old place some time later, and a snapshot keeps it. Where an erased key must
+//! be gone from the disk too, the directory belongs on an encrypted volume whose key can be destroyed.
+//!
 //! The instance's secret and the records' key are in ordinary memory here, not in hidden memory:
 //! who could read them there can read them in the state directory.
 
 use rustix::io::Errno;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize as _, Zeroizing};
 
 use super::record::{self, RECORD_BYTES, Record, RecordBytes, RecordKey, Slots};
 use super::{StateDir, StateError};
+pub use crate::core::Lease;
 use crate::core::{Counters, Lock};
 use crate::counter::{CounterError, MonotonicCounter};
 use crate::keys::InstanceSecret;
-
-/// For how long one step of the hardware counter lasts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lease {
-    /// For a whole run: a clean stop can be resumed, a crash closes the instance.
-    Run,
-    /// For one attestation: a crash can be resumed too. Slow, and wears the counter's memory out:
-    /// TPMs promise some 100,000 to a million writes.
-    Every,
-}
 
 /// Why an instance is the one it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,6 +97,10 @@ pub enum ContinuityError {
     /// The counter has no numbers left.
     #[error("the counter is at its end")]
     Exhausted,
+    /// The record can be resumed, but not under this lease. Nothing changed: a start under the other
+    /// one resumes.
+    #[error("the instance lives under the other lease")]
+    OtherLease,
     /// Not open: never opened, opened already, or failed before.
     #[error("no instance is open")]
     NotOpen,
@@ -114,16 +115,18 @@ struct Anchored {
     counter: Box<dyn MonotonicCounter>,
     lease: Lease,
     phase: Phase,
+    /// The instance's; zeros before there is one and once it is erased. It never moves: what is moved
+    /// leaves a copy behind.
+    secret: InstanceSecret,
     buffer: RecordBytes,
 }
 
 enum Phase {
     Before,
-    /// The counter was confirmed at `number`.
-    Open {
-        number: u64,
-        secret: InstanceSecret,
-    },
+    /// The counter was confirmed at this number.
+    Open(u64),
+    /// The secret is gone, here and in the slots: there is nothing left to keep.
+    Erased,
     /// Closed, or in doubt after an error.
     Ended,
 }
@@ -157,7 +160,8 @@ impl Continuity {
         lease: Lease,
     ) -> Self {
         let buffer = Zeroizing::new([0; RECORD_BYTES]);
-        Self(Some(Anchored { slots, key, counter, lease, phase: Phase::Before, buffer }))
+        let (phase, secret) = (Phase::Before, InstanceSecret([0; 32]));
+        Self(Some(Anchored { slots, key, counter, lease, phase, secret, buffer }))
     }
 
     /// Opens the instance that the record proves, or a new one with the secret `fresh`. Once, and
@@ -174,8 +178,9 @@ impl Continuity {
 
     /// Makes `counters` what a crash resumes from: to be called, and to have succeeded, before
     /// anything shows that depends on them. Only [`Lease::Every`] does anything here, and, under
-    /// any lease, counters that are [`Lock::Erased`]: they end the instance, and its secret leaves
-    /// the disk. Allocates nothing.
+    /// any lease, counters that are [`Lock::Erased`]: they end the instance, and its secret is
+    /// overwritten here and in its record (what that is worth on which disk: see *Security* above).
+    /// Allocates nothing.
     ///
     /// # Errors
     /// [`ContinuityError`]: what depends on `counters` must never be shown.
@@ -209,30 +214,32 @@ impl Anchored {
         };
         let seen = self.counter.read()?;
         let opened = self.find(seen, fresh)?;
+        self.secret.0.copy_from_slice(&opened.secret.0);
         let mut number = self.advance(seen, None)?;
         match self.lease {
             // The old record's number has passed: it is of no use but to a thief of its secret.
             Lease::Run => self.wipe(slot_of(seen))?,
             Lease::Every => {
                 let counters = opened.counters.clone().unwrap_or_default();
-                number = self.advance(number, Some((&opened.secret, &counters)))?;
+                number = self.advance(number, Some(&counters))?;
             }
         }
-        let secret = InstanceSecret(opened.secret.0);
-        self.phase = Phase::Open { number, secret };
+        self.phase = Phase::Open(number);
         Ok(opened)
     }
 
     fn keep(&mut self, counters: &Counters) -> Result<(), ContinuityError> {
-        let Phase::Open { number, secret } = self.take_phase() else {
-            return Err(ContinuityError::NotOpen);
+        self.phase = match (self.take_phase(), is_erased(counters)) {
+            (Phase::Open(number), false) => Phase::Open(self.advance(number, Some(counters))?),
+            (Phase::Open(number), true) => {
+                self.secret.zeroize(); // whatever comes of the rest
+                self.advance(number, None)?;
+                self.wipe(slot_of(number))?;
+                Phase::Erased
+            }
+            (Phase::Erased, true) => Phase::Erased,
+            _ => return Err(ContinuityError::NotOpen),
         };
-        let resumable = (!is_erased(counters)).then_some((&secret, counters));
-        let next = self.advance(number, resumable)?;
-        if resumable.is_none() {
-            self.wipe(slot_of(number))?;
-        }
-        self.phase = Phase::Open { number: next, secret };
         Ok(())
     }
 
@@ -246,19 +253,21 @@ impl Anchored {
                 Opened { secret, counters: Some(counters), origin: Origin::Resumed }
             }
             Some(Record::Open) => new(Origin::AfterCrash),
+            Some(Record::OtherLease) => return Err(ContinuityError::OtherLease),
             None => new(Origin::NoRecord),
         })
     }
 
     /// Takes the counter from `number` to the next, with a record that is durable before: open, or
-    /// resumable with this secret and these counters. The caller must be the one that confirmed
-    /// `number`, unless the record is open.
+    /// resumable with these counters. The caller must be the one that confirmed `number`, unless the
+    /// record is open.
     fn advance(
         &mut self,
         number: u64,
-        resumable: Option<(&InstanceSecret, &Counters)>,
+        resumable: Option<&Counters>,
     ) -> Result<u64, ContinuityError> {
         let next = number.checked_add(1).ok_or(ContinuityError::Exhausted)?;
+        let resumable = resumable.map(|counters| (&self.secret, counters));
         record::encode(&self.key, next, self.lease, resumable, &mut self.buffer);
         self.write(slot_of(next))?;
         self.counter.increment()?;

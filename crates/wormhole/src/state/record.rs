@@ -44,6 +44,8 @@ pub(super) enum Record {
     Open,
     /// It had bound exactly this, and exposed nothing more.
     Resumable(InstanceSecret, Counters),
+    /// It can go on, but under its own lease only.
+    OtherLease,
 }
 
 /// The bytes of a record. Erased on drop.
@@ -75,7 +77,7 @@ pub(super) fn encode(
     mac.copy_from_slice(blake3::keyed_hash(&key.0, body).as_bytes());
 }
 
-/// The record in `bytes`, if it is whole, made under `key`, and has this number and lease.
+/// The record in `bytes`, if it is whole, made under `key`, and has this number.
 pub(super) fn decode(
     key: &RecordKey,
     number: u64,
@@ -101,7 +103,7 @@ fn fields(number: u64, lease: Lease, body: &[u8]) -> Result<Option<Record>, Fram
         return Ok(Some(Record::Open));
     }
     if state != resumable_state(lease) {
-        return Ok(None);
+        return Ok([2, 3].contains(&state).then_some(Record::OtherLease));
     }
     let secret = InstanceSecret(from.bytes()?);
     Ok(Some(Record::Resumable(secret, Counters::from_bytes(&from.bytes()?)?)))

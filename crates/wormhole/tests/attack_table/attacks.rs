@@ -4,16 +4,19 @@
 
 use std::ffi::c_long;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, IoSlice, Write as _};
+use std::mem::MaybeUninit;
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ravelin_wormhole::frame::Frame;
+use ravelin_wormhole::frame::{Frame, REQUEST_BYTES};
 use rustix::fs::{CWD, FileType, Mode};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use rustix::net::{
+    AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
+};
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, Resource, Signal};
 use rustix::thread::LinkNameSpaceType;
 
@@ -58,6 +61,9 @@ pub(crate) enum Aim {
     Later,
 }
 
+/// What only some kernels refuse: the wormhole says whether its own does.
+pub(crate) const PASS: &str = "pass it a descriptor to close";
+
 pub(crate) struct Attack {
     pub(crate) name: &'static str,
     pub(crate) aim: Aim,
@@ -99,6 +105,8 @@ pub(crate) const ATTACKS: &[Attack] = &[
     attack("make it first to die of memory", Aim::Life, first_to_die),
     attack("replace its program file", Aim::Later, |t| create(parent(&t.program))),
     attack("write into /etc", Aim::Later, |_| create(Path::new("/etc"))),
+    attack("open core_pattern for writing", Aim::Later, core_pattern),
+    attack(PASS, Aim::Life, pass_descriptor),
     attack("enter its network namespace", Aim::Truth, enter_network),
     attack("kill", Aim::Life, kill),
 ];
@@ -387,6 +395,23 @@ fn limits(target: &Target) -> io::Result<String> {
 fn first_to_die(target: &Target) -> io::Result<String> {
     OpenOptions::new().write(true).open(proc(target, "oom_score_adj"))?.write_all(b"1000")?;
     Ok("set".into())
+}
+
+/// Names a program that runs as full root at the next crash. Opening it for writing changes nothing.
+fn core_pattern(_: &Target) -> io::Result<String> {
+    OpenOptions::new().write(true).open("/proc/sys/kernel/core_pattern").map(|_| "opened".into())
+}
+
+/// Any descriptor will do: one of a socket that lingers would hold up whoever closes it.
+fn pass_descriptor(_: &Target) -> io::Result<String> {
+    let own = io::stdin();
+    let descriptors = [own.as_fd()];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    control.push(SendAncillaryMessage::ScmRights(&descriptors));
+    let frame = [0; REQUEST_BYTES];
+    rustix::net::sendmsg(&own, &[IoSlice::new(&frame)], &mut control, SendFlags::NOSIGNAL)?;
+    Ok("sent".into())
 }
 
 fn enter_network(target: &Target) -> io::Result<String> {

@@ -8,6 +8,7 @@
 #![allow(dead_code, reason = "each test uses its part")]
 
 use std::cell::{RefCell, RefMut};
+use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
 
@@ -15,7 +16,9 @@ use ravelin_wormhole::attestation::{
     Attestation, ClusterId, Counter, CounterValue, Digest, Epoch, Peer, ReplicaId, RollbackProof,
 };
 use ravelin_wormhole::client::{CallError, Channel, Client, HelloError};
-use ravelin_wormhole::core::{Config, Core, Counters, Input, Lease, Nanos, Output, Outputs, Seed};
+use ravelin_wormhole::core::{
+    CONNECTIONS, Config, Core, Counters, Input, Lease, Nanos, Output, Outputs, Rights, Seed,
+};
 use ravelin_wormhole::frame::{AttestCall, Call, Frame, Refusal};
 use ravelin_wormhole::keys::{InstanceSecret, Keys, ProvisionedKey};
 use zeroize::Zeroizing;
@@ -35,6 +38,8 @@ pub(crate) struct World {
     pub(crate) outputs: Vec<Output>,
     /// What the host does to answers on their way.
     pub(crate) tamper: Option<Tamper>,
+    /// Whether answers come later than the clients wait.
+    pub(crate) is_slow: bool,
 }
 
 /// What a host does to an answer.
@@ -43,14 +48,23 @@ pub(crate) type Tamper = Box<dyn Fn(&mut Frame)>;
 /// What a host starts with.
 pub(crate) struct Start {
     pub(crate) secret: u8,
+    pub(crate) seed: u8,
     pub(crate) rollback_proof: RollbackProof,
     pub(crate) lease: Lease,
     pub(crate) resumed: Option<Counters>,
+    pub(crate) rights: [Rights; CONNECTIONS],
 }
 
 impl Default for Start {
     fn default() -> Self {
-        Self { secret: 1, rollback_proof: RollbackProof::Absent, lease: Lease::Run, resumed: None }
+        Self {
+            secret: 1,
+            seed: 1,
+            rollback_proof: RollbackProof::Absent,
+            lease: Lease::Run,
+            resumed: None,
+            rights: Rights::BY_DEFAULT,
+        }
     }
 }
 
@@ -70,8 +84,8 @@ pub(crate) fn peer() -> Peer {
 pub(crate) fn core(start: Start) -> Core {
     let secret = InstanceSecret([start.secret; 32]);
     let keys = Keys::new(provisioned(), &secret, (CLUSTER, REPLICA), start.rollback_proof);
-    let config = Config { lease: start.lease, protections: 0b101 };
-    Core::new(config, keys, Seed([start.secret; 32]), start.resumed)
+    let config = Config { lease: start.lease, protections: 0b101, rights: start.rights };
+    Core::new(config, keys, Seed([start.seed; 32]), start.resumed)
 }
 
 impl Host {
@@ -87,6 +101,7 @@ impl Host {
             answers: Vec::new(),
             outputs: Vec::new(),
             tamper: None,
+            is_slow: false,
         })))
     }
 
@@ -147,8 +162,8 @@ impl Host {
         Client::hello(self.wire(connection), wormhole, &Zeroizing::new([entropy; 32]))
     }
 
-    fn wire(&self, connection: u8) -> Wire {
-        Wire { host: self.clone(), connection, answer: None }
+    pub(crate) fn wire(&self, connection: u8) -> Wire {
+        Wire { host: self.clone(), connection, answers: VecDeque::new() }
     }
 
     pub(crate) fn last_call(&self) -> Frame {
@@ -165,7 +180,14 @@ impl Host {
 pub(crate) struct Wire {
     host: Host,
     connection: u8,
-    answer: Option<Frame>,
+    answers: VecDeque<Frame>,
+}
+
+impl Wire {
+    /// A frame comes that nobody sends now.
+    pub(crate) fn arrives(&mut self, frame: Frame) {
+        self.answers.push_back(frame);
+    }
 }
 
 impl Channel for Wire {
@@ -175,12 +197,15 @@ impl Channel for Wire {
         if let Some(tamper) = &self.host.world().tamper {
             tamper(&mut answer);
         }
-        self.answer = Some(answer);
+        self.answers.push_back(answer);
         Ok(())
     }
 
     fn receive(&mut self) -> io::Result<Frame> {
-        self.answer.take().ok_or_else(|| io::ErrorKind::WouldBlock.into())
+        if self.host.world().is_slow {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        self.answers.pop_front().ok_or_else(|| io::ErrorKind::WouldBlock.into())
     }
 }
 

@@ -24,12 +24,19 @@ fn every_command_has_its_options_and_no_others() {
     assert_eq!(parse("--help"), Ok(Command::Help));
     assert_eq!(parse("--selftest"), Ok(Command::SelfTest));
     assert_eq!(parse("--provision --state d"), Ok(Command::Provision(place(None))));
+    assert_eq!(parse("--public --state d"), Ok(Command::Public(place(None))));
     let index = NvIndex::new(0x0180_0001).unwrap();
     assert_eq!(
         parse("--anchor 0x1800001 --tpm t --state d"),
         Ok(Command::Anchor(place(None), index, "t".into()))
     );
-    for wrong in ["--selftest --state d", "--provision --state d --fd 4", "--help=yes", "state d"] {
+    for wrong in [
+        "--selftest --state d",
+        "--provision --state d --fd 4",
+        "--public",
+        "--help=yes",
+        "state d",
+    ] {
         assert!(parse(wrong).is_err(), "{wrong}");
     }
 }
