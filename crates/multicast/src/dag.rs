@@ -10,7 +10,7 @@ use ravelin_crypto::Verified;
 use ravelin_model::{Block, BlockRef, Digest, Group, ReplicaId, Round, SignedHeader};
 
 /// Bytes of delivered blocks that are held whole. The oldest give up their envelopes first.
-pub const CARRIED_BYTES_MAX: usize = 8 << 20;
+pub const CARRIED_BYTES_MAX: usize = 4 << 20;
 
 /// Blocks by reference, and each author's chain.
 #[derive(Clone, Debug)]

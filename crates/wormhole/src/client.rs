@@ -23,7 +23,7 @@ pub use frames::{decode_answer, encode_call};
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::retry_on_intr;
@@ -39,9 +39,9 @@ use crate::frame::{
 };
 use crate::keys::{Handshake, SessionKeys, shared_secret};
 
-/// Longest wait of a [`SeqPacket`] for the wormhole, unless it is told another: as long as that may
-/// wait for its hardware counter.
-pub const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
+/// Longest wait of a [`SeqPacket`] for the wormhole, unless it is told another: longer than that may
+/// take for the three exchanges with its hardware counter that one attestation may need.
+pub const ANSWER_TIME_MAX: Duration = Duration::from_secs(40);
 /// Frames of earlier sessions that [`Client::hello`] passes over.
 pub const LATE_FRAMES_MAX: usize = 16;
 
@@ -94,10 +94,15 @@ impl SeqPacket {
 
     /// Waits until the wormhole gives, or has taken, something.
     fn wait(&self, for_what: PollFlags) -> io::Result<()> {
-        let seconds = i64::try_from(self.time_max.as_secs()).unwrap_or(i64::MAX);
-        let limit = Timespec { tv_sec: seconds, tv_nsec: self.time_max.subsec_nanos().into() };
+        let start = Instant::now();
         let mut end = [PollFd::new(&self.end, for_what)];
-        match retry_on_intr(|| poll(&mut end, Some(&limit)))? {
+        let ready = retry_on_intr(|| {
+            let left = self.time_max.saturating_sub(start.elapsed());
+            let seconds = i64::try_from(left.as_secs()).unwrap_or(i64::MAX);
+            let left = Timespec { tv_sec: seconds, tv_nsec: left.subsec_nanos().into() };
+            poll(&mut end, Some(&left))
+        });
+        match ready? {
             0 => {
                 let what = format!("the wormhole did not answer within {:?}", self.time_max);
                 Err(io::Error::new(io::ErrorKind::TimedOut, what))

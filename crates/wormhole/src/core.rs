@@ -419,9 +419,6 @@ impl Core {
         }
         let now = self.now;
         let entities = self.sessions.connection(connection).ok_or(Refusal::NotAuthenticated)?;
-        if !entities.has_room() {
-            return Err(Refusal::NoResources { next_free: Nanos::NEVER });
-        }
         let work = work(Some(Kind::Hello));
         let admitted = entities.strangers.admit(now, work);
         admitted.map_err(|next_free| Refusal::NoResources { next_free })?;

@@ -21,6 +21,7 @@ use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::thread::CapabilitySet;
 
@@ -190,8 +191,11 @@ fn read_all(out: &ChildStdout, deadline: Instant) -> io::Result<Option<Vec<u8>>>
     while words.len() < WORDS_MAX {
         let left = deadline.saturating_duration_since(Instant::now());
         let left = Timespec::try_from(left).map_err(io::Error::other)?;
-        if rustix::event::poll(&mut [PollFd::new(out, PollFlags::IN)], Some(&left))? == 0 {
-            return Ok(None);
+        match rustix::event::poll(&mut [PollFd::new(out, PollFlags::IN)], Some(&left)) {
+            Ok(0) => return Ok(None),
+            Ok(_) => {}
+            Err(Errno::INTR) => continue,
+            Err(error) => return Err(error.into()),
         }
         let mut part = [0; WORDS_MAX];
         match rustix::io::read(out, &mut part)? {

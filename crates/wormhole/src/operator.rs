@@ -34,7 +34,7 @@ pub(crate) fn public(place: &Place) -> Result<(), ServeError> {
     show_key(StateDir::public(&place.state, place.user())?)
 }
 
-/// Makes a counter and ties the state directory to it; or changes nothing.
+/// Makes a counter and ties the state directory to it; without a counter the old tie stays.
 pub(crate) fn anchor(place: &Place, index: NvIndex, tpm: &Path) -> Result<(), ServeError> {
     let transport = Transport::open(tpm)?;
     let mut state = StateDir::open(&place.state, place.user())?;

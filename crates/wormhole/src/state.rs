@@ -203,8 +203,10 @@ impl StateDir {
         self.anchor.ok_or(StateError::NotAnchored)
     }
 
-    /// Has `make` make a counter at `index` with a secret drawn anew, ties the directory to it, and
-    /// so closes whatever instance it held. If there is no new counter, the old tie stays as it is.
+    /// Has `make` make a counter at `index` with a secret drawn anew, and ties the directory to it: the
+    /// instance that it held goes on nowhere but from copies of the old files, while the old counter is
+    /// there. If there is no new counter, the old tie stays as it is. Stopped between the counter and
+    /// the tie, this leaves a counter that is nobody's: undefine it, or take another index.
     /// For an operator's command only, on a machine trusted at that moment: the counter's secret
     /// goes to the TPM in clear when the counter is made.
     ///
@@ -217,7 +219,7 @@ impl StateDir {
     ) -> Result<Anchor, E> {
         let id = crate::tpm::nonce().map_err(io(ANCHOR))?;
         let anchor = Anchor { index, id };
-        // Durable before there is a counter: after that only a name has to change.
+        // Durable before there is a counter, whose secret nobody knows without it.
         let draft = "anchor.new";
         let parts: [&[u8]; 2] = [ANCHOR_MAGIC, &anchor.to_bytes()];
         write_new(&self.directory, draft, self.owner, &parts)?;

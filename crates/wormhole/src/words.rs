@@ -4,6 +4,8 @@ use std::error::Error;
 use std::fmt;
 use std::io::{self, Write as _};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
 use crate::counter::CounterError;
 use crate::sandbox::{Protections, SandboxError};
 use crate::serve::selftest::SelfTestError;
@@ -18,13 +20,18 @@ pub(crate) fn complain(error: &dyn Error) {
 }
 
 /// Writes one line to standard error, at once and without allocation; what is too long is cut. If
-/// nobody can read it there is nobody to tell.
+/// nobody can read it, or whoever reads does not, there is nobody to tell, and nobody to wait for.
 fn say(text: fmt::Arguments<'_>) {
     let mut line = [b'\n'; LINE_BYTES];
     let mut free = &mut line[..LINE_BYTES - 1];
     let _ = write!(free, "ravelin-wormhole: {text}");
     let written = LINE_BYTES - free.len();
-    let _ = io::stderr().write_all(line.get(..written).unwrap_or_default());
+    let stderr = io::stderr();
+    let mut out = [PollFd::new(&stderr, PollFlags::OUT)];
+    if poll(&mut out, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })) == Ok(0) {
+        return;
+    }
+    let _ = stderr.lock().write_all(line.get(..written).unwrap_or_default());
 }
 
 /// An error and what caused it.

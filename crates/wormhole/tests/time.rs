@@ -94,7 +94,7 @@ fn nothing_is_planned_beyond_the_horizon() {
 }
 
 #[test]
-fn action_is_executed_inside_its_window_or_not_at_all() {
+fn a_lock_is_put_on_inside_its_window_and_if_that_is_missed_after_it() {
     // Planned for 10 to 12 seconds; the wormhole wakes at the given time.
     for (wakes_at, expected) in [
         (nanos(9), Outcome::Pending),
@@ -111,7 +111,8 @@ fn action_is_executed_inside_its_window_or_not_at_all() {
         assert_eq!(host.world().core.next_deadline(), Some(nanos(10)));
         host.wake_at(wakes_at);
         assert_eq!(client.outcome(tag).unwrap(), expected, "woken at {wakes_at:?}");
-        let is_locked = matches!(expected, Outcome::Done { .. });
+        // Late is not never: whoever delays the wormhole must not escape the lock.
+        let is_locked = expected != Outcome::Pending;
         let lock = if is_locked { Lock::Locked } else { Lock::Open };
         assert_eq!(host.world().core.counters().lock(), lock);
         assert_eq!(attest(&mut client, wish(0, 0, 1, 1)).is_err(), is_locked);

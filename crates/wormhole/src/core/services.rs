@@ -86,13 +86,16 @@ impl Core {
         if call.not_before.since(self.now) > HORIZON || call.within > HORIZON {
             return Err(Refusal::TooFar);
         }
-        if locks(call.action) {
-            self.admit_write(caller, |connection| &mut connection.locks)?;
-        }
         let (now, tag) = (self.now, self.new_tag(out)?);
         let kept_until = window_end(call).max(now).after(RETENTION);
         let planned = Planned { eid: caller.eid, call: *call, outcome: Outcome::Pending };
         self.place(caller)?.actions.keep(now, tag, kept_until, planned).map_err(no_place)?;
+        if locks(call.action)
+            && let Err(refusal) = self.admit_write(caller, |connection| &mut connection.locks)
+        {
+            self.place(caller)?.actions.take(tag);
+            return Err(refusal);
+        }
         Ok(Answer::Tagged(tag))
     }
 
@@ -133,10 +136,7 @@ impl Core {
     }
 
     fn execute(&mut self, call: &ExecCall, out: &mut Outputs) -> Outcome {
-        let at = self.now;
-        if at > window_end(call) {
-            return Outcome::Missed;
-        }
+        let (at, is_late) = (self.now, self.now > window_end(call));
         let heartbeat = match call.action {
             Action::FailSafeLock => {
                 self.tighten(Lock::Locked, call.action, out);
@@ -147,6 +147,8 @@ impl Core {
                 self.tighten(Lock::Erased, call.action, out);
                 None
             }
+            // A lock is put on however late: who delays this process must not escape it.
+            Action::SignedHeartbeat if is_late => None,
             Action::SignedHeartbeat => {
                 let number = self.heartbeats.saturating_add(1);
                 let Some(heartbeat) = self.keys.heartbeat(self.process, at.0, number) else {
@@ -156,7 +158,7 @@ impl Core {
                 Some(heartbeat)
             }
         };
-        Outcome::Done { at, heartbeat }
+        if is_late { Outcome::Missed } else { Outcome::Done { at, heartbeat } }
     }
 
     fn tighten(&mut self, lock: Lock, action: Action, out: &mut Outputs) {

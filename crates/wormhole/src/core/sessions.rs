@@ -74,13 +74,10 @@ impl Connection {
         Self { strangers: Budget::new(STRANGERS), attestations, locks, places }
     }
 
-    pub(crate) fn has_room(&self) -> bool {
-        self.places.iter().any(|place| place.session.is_none())
-    }
-
-    /// Gives a session a free place; without one it is dropped.
+    /// Gives a session a free place, or that of the oldest: who gave one up could not say so.
     pub(crate) fn open(&mut self, session: Session) {
-        if let Some(place) = self.places.iter_mut().find(|place| place.session.is_none()) {
+        let age = |place: &&mut Place| place.session.as_ref().map(|session| session.eid.0);
+        if let Some(place) = self.places.iter_mut().min_by_key(age) {
             place.session = Some(session);
         }
     }

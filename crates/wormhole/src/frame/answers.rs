@@ -91,7 +91,7 @@ pub enum Outcome {
         /// What a [`SignedHeartbeat`](super::Action::SignedHeartbeat) made.
         heartbeat: Option<Heartbeat>,
     },
-    /// The wormhole woke after the window: it was not executed.
+    /// The wormhole woke after the window: no heartbeat was made; but a lock was put on all the same.
     Missed,
     /// Its time came when it was not allowed any more.
     Refused,

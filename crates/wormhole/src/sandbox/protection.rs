@@ -135,6 +135,9 @@ impl Protections {
             Attacker::Unprivileged if !has(Protection::OwnUser) => {
                 Verdict::Partly("shares the wormhole's user: can stop it and read its state files")
             }
+            Attacker::Unprivileged if !has(Protection::NoPassedFiles) => {
+                Verdict::Partly("can make it wait, by a descriptor that it passes to it")
+            }
             Attacker::Unprivileged => Verdict::Withstood,
             Attacker::ReducedRoot => Verdict::Lost(
                 "user 0 writes /proc/sys/kernel/core_pattern without any capability, and has full \

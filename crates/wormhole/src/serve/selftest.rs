@@ -21,6 +21,8 @@ const CALLS: usize = 1_000;
 const WAKEUPS: usize = 100;
 /// How far ahead each of them lies: the wormhole sleeps until then.
 const AHEAD: Nanos = Nanos::from_millis(2);
+/// Longest wait for an answer: it has no counter to wait for.
+const ANSWER_MAX: Duration = Duration::from_secs(10);
 /// A user that nobody is, for a test by root.
 const NOBODY_ELSE: u32 = 64_001;
 
@@ -116,7 +118,7 @@ pub fn measure(program: &Path) -> Result<SelfTest, SelfTestError> {
     let end = ends.pop().ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected))?;
     let mut entropy = Zeroizing::new([0; 32]);
     super::fill(&mut entropy)?;
-    let mut client = Client::hello(SeqPacket::new(end), &peer, &entropy)?;
+    let mut client = Client::hello(SeqPacket::new(end).with_time_max(ANSWER_MAX), &peer, &entropy)?;
     let start = start.elapsed();
 
     let calls = vec![

@@ -27,6 +27,8 @@ fn no_protection_of_a_process_withstands_root_or_the_kernel() {
         }
         assert_eq!(all.against(Attacker::Unprivileged, restart), Verdict::Withstood);
         assert_eq!(all.against(Attacker::DiskRestore, restart), Verdict::Withstood);
+        let old = Protections::from_bits(!Protection::NoPassedFiles.bit());
+        assert!(matches!(old.against(Attacker::Unprivileged, restart), Verdict::Partly(_)));
         let without = Protections::default().against(Attacker::Unprivileged, restart);
         assert!(matches!(without, Verdict::Partly(_)));
     }
