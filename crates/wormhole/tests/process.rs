@@ -654,7 +654,7 @@ fn it_closes_what_it_was_not_named() {
     let deadline = Instant::now() + Duration::from_secs(10);
     while rustix::io::read(&reader, &mut buffer) != Ok(0) {
         assert!(Instant::now() < deadline, "it still holds the other end");
-        std::thread::sleep(Duration::from_millis(5));
+        sleep(Duration::from_millis(5));
     }
 }
 
