@@ -30,8 +30,9 @@ Examples:
   ravelin wormhole selftest
   ravelin wormhole selftest --program /usr/libexec/ravelin-wormhole --output json
 
-It runs in a directory of its own, with a key that nobody trusts, and leaves nothing behind. As root it
-gets a user of its own. What is said holds for a wormhole that is started the same way on this host.";
+It runs in a directory of its own, with a key that nobody trusts, and leaves nothing behind.
+As root it gets a user of its own. What is said holds for a wormhole that is started the same
+way on this host.";
 
 /// Arguments of `wormhole selftest`.
 #[derive(Args)]
