@@ -78,7 +78,7 @@ pub enum StateError {
         file: &'static str,
     },
     /// There is a key already, and a key is never overwritten.
-    #[error("the state directory is provisioned already")]
+    #[error("the state directory is provisioned already: `--public` prints its key")]
     AlreadyProvisioned,
     /// Another process has it open.
     #[error("another process uses the state directory")]

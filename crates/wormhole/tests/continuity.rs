@@ -7,13 +7,14 @@
     reason = "a test that unwraps or indexes wrongly fails, as it should"
 )]
 
+mod scratch;
 mod continuity {
     pub(crate) mod world;
 }
 
 use std::cell::RefCell;
 use std::fs;
-use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -26,6 +27,7 @@ use ravelin_wormhole::state::{
     Continuity, ContinuityError, Lease, Opened, Origin, RECORD_BYTES, StateDir, StateError,
 };
 use ravelin_wormhole::tpm::NvIndex;
+use scratch::{Scratch, copy_directory, me};
 
 const LEASES: [Lease; 2] = [Lease::Run, Lease::Every];
 const FATES: [Fate; 3] = [Fate::Kept, Fate::Lost, Fate::Torn];
@@ -46,49 +48,11 @@ impl MonotonicCounter for UnprotectedFileCounterForTestsOnly {
     }
 }
 
-/// A directory for one test, removed at its end.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(name: &str) -> Self {
-        let path =
-            std::env::temp_dir().join(format!("ravelin-continuity-{}-{name}", std::process::id()));
-        drop(fs::remove_dir_all(&path));
-        fs::create_dir(&path).unwrap();
-        Self(path)
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        drop(fs::remove_dir_all(&self.0));
-    }
-}
-
-/// The user of this process.
-fn me() -> u32 {
-    fs::metadata("/proc/self").unwrap().uid()
-}
-
 fn provisioned(scratch: &Scratch) -> PathBuf {
     let path = scratch.path("state");
     StateDir::provision(&path, me(), &[7; 32]).unwrap();
     StateDir::open(&path, me()).unwrap().new_anchor::<StateError>(INDEX, |_| Ok(())).unwrap();
     path
-}
-
-fn copy_directory(from: &Path, to: &Path) {
-    drop(fs::remove_dir_all(to));
-    fs::create_dir(to).unwrap();
-    fs::set_permissions(to, fs::Permissions::from_mode(0o700)).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
-    }
 }
 
 fn continuity(state: &Path, counter: &Path, lease: Lease) -> Continuity {

@@ -7,14 +7,13 @@
     reason = "a test that unwraps or indexes wrongly fails, as it should"
 )]
 
+mod scratch;
 mod tpm {
     pub(crate) mod relay;
 }
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::{Cell, RefCell};
-use std::fs;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
@@ -27,9 +26,10 @@ use ravelin_wormhole::state::{
     Continuity, ContinuityError, Lease, Opened, Origin, StateDir, StateError,
 };
 use ravelin_wormhole::tpm::{AuthValue, NvCounter, NvIndex, Transport};
+use scratch::{Scratch, copy_directory, me};
 use tpm::relay::{
-    NV_DEFINE, NV_INCREMENT, NV_READ, NV_READ_PUBLIC, Relay, START_AUTH_SESSION, Scratch,
-    SoftwareTpm, code_of, define_counter, flush, owner_command, refusal, undefine,
+    NV_DEFINE, NV_INCREMENT, NV_READ, NV_READ_PUBLIC, Relay, START_AUTH_SESSION, SoftwareTpm,
+    code_of, define_counter, flush, owner_command, refusal, undefine,
 };
 use zeroize::Zeroizing;
 
@@ -76,10 +76,6 @@ fn tpm_with_counter(scratch: &Scratch) -> Option<SoftwareTpm> {
     let tpm = SoftwareTpm::start(scratch, "tpm")?;
     NvCounter::define(transport(tpm.path()), INDEX, &auth(1), b"").unwrap();
     Some(tpm)
-}
-
-fn me() -> u32 {
-    fs::metadata("/proc/self").unwrap().uid()
 }
 
 /// The first counter stands at `value`.
@@ -135,16 +131,6 @@ fn start(
     let mut continuity = Continuity::anchored(&directory, Box::new(counter), lease)?;
     let opened = continuity.open(InstanceSecret([fresh; 32]))?;
     Ok((continuity, opened))
-}
-
-fn copy_directory(from: &Path, to: &Path) {
-    drop(fs::remove_dir_all(to));
-    fs::create_dir(to).unwrap();
-    fs::set_permissions(to, fs::Permissions::from_mode(0o700)).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
-    }
 }
 
 fn origin_and_instance(opened: &Opened) -> (Origin, u8) {

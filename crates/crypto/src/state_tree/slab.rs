@@ -15,13 +15,12 @@ const PIECE: usize = 1024;
 pub(super) struct Slab<T> {
     /// All full but for the last.
     pieces: Vec<Vec<T>>,
-    len: usize,
     free: Vec<Id>,
 }
 
 impl<T> Default for Slab<T> {
     fn default() -> Self {
-        Self { pieces: Vec::new(), len: 0, free: Vec::new() }
+        Self { pieces: Vec::new(), free: Vec::new() }
     }
 }
 
@@ -35,16 +34,13 @@ impl<T> Slab<T> {
             *self.get_mut(id) = value;
             return id;
         }
-        match self.pieces.last_mut().filter(|last| last.len() < PIECE) {
-            Some(last) => last.push(value),
-            None => {
-                let mut piece = Vec::with_capacity(PIECE);
-                piece.push(value);
-                self.pieces.push(piece);
-            }
+        if self.pieces.last().is_none_or(|last| last.len() == PIECE) {
+            self.pieces.push(Vec::with_capacity(PIECE));
         }
-        self.len += 1;
-        let count = u32::try_from(self.len).ok().and_then(NonZeroU32::new);
+        let before = PIECE * (self.pieces.len() - 1);
+        let last = self.pieces.last_mut().expect("there is one with a place");
+        last.push(value);
+        let count = u32::try_from(before + last.len()).ok().and_then(NonZeroU32::new);
         Id(count.expect("a slab has fewer than 2^32 places"))
     }
 
@@ -70,7 +66,7 @@ impl<T> Slab<T> {
     /// How many places are in use.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
-        self.len - self.free.len()
+        self.pieces.iter().map(Vec::len).sum::<usize>() - self.free.len()
     }
 }
 

@@ -102,11 +102,8 @@ impl<P: Payload> Ordering<P> {
         }
         self.restore_last(last);
         // What the earlier ordering delivered and let go of, a later state has delivered too.
-        let is_usable = |block: &Verified<Block>, delivery: &Delivery| {
-            block.is_whole() || delivery.has(&block.reference())
-        };
         for block in blocks {
-            if is_usable(&block, &self.delivery) {
+            if block.is_whole() || self.delivery.has(&block.reference()) {
                 self.restore(block);
             }
         }

@@ -153,7 +153,7 @@ pub enum Refusal {
     Exhausted,
     /// Not now: the entity's slots or its share of time are used up.
     NoResources {
-        /// When to ask again; [`Nanos::NEVER`] if that depends on others.
+        /// When to ask again.
         next_free: Nanos,
     },
     /// This mode has no such service.

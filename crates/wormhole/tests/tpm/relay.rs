@@ -13,6 +13,8 @@ use hmac::{Hmac, Mac as _};
 use ravelin_wormhole::tpm::NvIndex;
 use sha2::{Digest as _, Sha256};
 
+use crate::scratch::Scratch;
+
 pub(crate) const NV_UNDEFINE: u32 = 0x122;
 pub(crate) const NV_DEFINE: u32 = 0x12A;
 pub(crate) const NV_INCREMENT: u32 = 0x134;
@@ -20,31 +22,6 @@ pub(crate) const NV_READ: u32 = 0x14E;
 pub(crate) const NV_READ_PUBLIC: u32 = 0x169;
 pub(crate) const START_AUTH_SESSION: u32 = 0x176;
 const OWNER: u32 = 0x4000_0001;
-
-/// A directory for one test, removed at its end.
-pub(crate) struct Scratch(PathBuf);
-
-impl Scratch {
-    pub(crate) fn new(name: &str) -> Self {
-        static NUMBER: AtomicUsize = AtomicUsize::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir()
-            .join(format!("ravelin-tpm-{}-{number}-{name}", std::process::id()));
-        drop(fs::remove_dir_all(&path));
-        fs::create_dir(&path).unwrap();
-        Self(path)
-    }
-
-    pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        drop(fs::remove_dir_all(&self.0));
-    }
-}
 
 /// A running `swtpm`, killed on drop; its memory stays in the scratch directory.
 pub(crate) struct SoftwareTpm {
