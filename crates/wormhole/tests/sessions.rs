@@ -472,6 +472,7 @@ fn attestations_that_are_written_are_few_and_each_connection_has_its_own() {
     }
     let refused = refusal(twin.exec_at(exec)).err();
     assert_eq!(refused, Some(Refusal::NoResources { next_free }));
+    assert_eq!(twin.status().unwrap().actions, 0, "what was refused is not planned");
     assert!(twin.exec_at(ExecCall { action: Action::SignedHeartbeat, ..exec }).is_ok());
     host.world().now = next_free;
     attest_until_refused(&mut one, &mut value);
