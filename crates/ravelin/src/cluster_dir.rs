@@ -14,6 +14,7 @@
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use ravelin_crypto::{plan_digest, sign_plan};
 use ravelin_model::limits::{CHECKPOINT_EVERY_DEFAULT, LEADERS_PER_ROUND_DEFAULT, REPLICAS_MAX};
@@ -44,6 +45,8 @@ const REKEY_INTERVAL_MIN_S: u64 = 10;
 /// Ports are chosen below those that systems hand out to outgoing connections: while a server is
 /// down, nobody gets its port by chance.
 const PORTS: std::ops::Range<u16> = 10_000..32_768;
+/// Ports between the beginnings of one process and the next: those of one cluster of seven.
+const PORTS_APART: u32 = 21;
 /// Ports that are tried before giving up.
 const PORT_ATTEMPTS_MAX: usize = 10_000;
 
@@ -320,14 +323,20 @@ fn write_shared(root: &Path, signed: &SignedPlan) -> Result<()> {
     disk::create(&root.join(MARK), &mark.finish(), Privacy::Public)
 }
 
-/// So many listeners on loopback, on ports that were free.
+/// Ports that this process has asked for.
+static ASKED: AtomicU32 = AtomicU32::new(0);
+
+/// So many listeners on loopback, on ports that were free. Each process begins elsewhere, and goes on
+/// where it was: who chooses ports now does not get those that another has chosen and not yet bound.
 pub(crate) fn free_listeners(count: usize) -> Result<Vec<TcpListener>> {
     let mut listeners = Vec::with_capacity(count);
     for _ in 0..PORT_ATTEMPTS_MAX {
         if listeners.len() == count {
             return Ok(listeners);
         }
-        let port = PORTS.start + u16::from_le_bytes(disk::random()?) % (PORTS.end - PORTS.start);
+        let asked = ASKED.fetch_add(1, Ordering::Relaxed);
+        let at = std::process::id().wrapping_mul(PORTS_APART).wrapping_add(asked);
+        let port = PORTS.start + (at % PORTS.len() as u32) as u16;
         listeners.extend(TcpListener::bind((Ipv4Addr::LOCALHOST, port)));
     }
     let cause = format!("there are no {count} free ports on 127.0.0.1");

@@ -8,9 +8,20 @@ use std::path::Path;
 /// Name of the file that carries the lock; it holds nothing.
 pub(crate) const LOCK_NAME: &str = "lock";
 
-/// Makes `dir` if need be, and locks it against every other opening, also by this process, until
-/// the file is dropped. `None`: it is locked already.
-pub(crate) fn lock(dir: &Path) -> io::Result<Option<File>> {
+/// A directory that nobody else opens until this is dropped.
+pub(crate) struct DirectoryLock(File);
+
+impl Drop for DirectoryLock {
+    /// Unlocks rather than only closing: a child that this process has begun and that does not run its
+    /// own program yet holds a copy of the file, and with it would keep the lock.
+    fn drop(&mut self) {
+        let _ = flock(&self.0, FlockOperation::Unlock); // closing it does the same, if later
+    }
+}
+
+/// Makes `dir` if need be, and locks it against every other opening, also by this process.
+/// `None`: it is locked already.
+pub(crate) fn lock(dir: &Path) -> io::Result<Option<DirectoryLock>> {
     if !dir.try_exists()? {
         std::fs::create_dir_all(dir)?;
         let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
@@ -19,7 +30,7 @@ pub(crate) fn lock(dir: &Path) -> io::Result<Option<File>> {
     let options = OpenOptions::new().write(true).create(true).truncate(false).clone();
     let file = options.open(dir.join(LOCK_NAME))?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Some(file)),
+        Ok(()) => Ok(Some(DirectoryLock(file))),
         Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
         Err(errno) => Err(errno.into()),
     }

@@ -31,14 +31,13 @@ mod tail;
 pub use archive::{Archive, Page, Position, Selection};
 pub use recover::LogEnd;
 
-use crate::directory;
+use crate::directory::{self, DirectoryLock};
 use archive::Index;
 use disk::{Disk, SystemDisk};
 use format::{HEADER_BYTES, MarkerKind, TagRange};
 use preparer::Preparer;
 use recover::Recovered;
 use segment::Segment;
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -229,7 +228,7 @@ pub struct Log {
     has_failed: bool,
     preparer: Preparer,
     /// Released last, when the helper thread is gone.
-    _lock: File,
+    _lock: DirectoryLock,
 }
 
 impl Log {
@@ -314,7 +313,7 @@ impl Log {
         dir: &Path,
         config: LogConfig,
         mut recovered: Recovered,
-        lock: File,
+        lock: DirectoryLock,
     ) -> Result<Self, LogError> {
         let io = |source| LogError::Io { doing: "start the log", source };
         let index = Arc::new(Index::default());

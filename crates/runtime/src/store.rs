@@ -21,7 +21,7 @@ mod mark;
 mod overlay;
 mod repair;
 
-use crate::directory;
+use crate::directory::{self, DirectoryLock};
 use cache::Cache;
 use engine::{ENGINE_DIR, Engine, OWN_KEY};
 use flusher::Flusher;
@@ -194,7 +194,7 @@ pub struct DiskState {
     flusher: Flusher,
     engine: Arc<Engine>,
     /// Released last, when the engine is closed.
-    _lock: File,
+    _lock: DirectoryLock,
 }
 
 impl DiskState {

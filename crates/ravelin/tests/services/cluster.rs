@@ -1,11 +1,12 @@
 //! Four servers as processes, made and started as a person would.
 
 use std::fs::{self, File};
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::net::TcpListener;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use ravelin_model::StateBackend as _;
@@ -237,15 +238,17 @@ impl Drop for Cluster {
     }
 }
 
+/// Ports that this process has asked for.
+static ASKED: AtomicU32 = AtomicU32::new(0);
+
 /// Listeners on ports below those of outgoing connections, so that nobody gets one by chance while
-/// a server is down.
+/// a server is down. As the product chooses them: other processes begin elsewhere.
 #[allow(dead_code, reason = "for the tests of floods, which share this")]
 pub(crate) fn free_listeners(count: usize) -> Vec<TcpListener> {
-    let mut seed = [0; 2];
-    File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut seed)).expect("random");
-    let first = 10_000 + u16::from_le_bytes(seed) % 20_000;
-    let listeners = (first..32_768).filter_map(|port| TcpListener::bind(("127.0.0.1", port)).ok());
-    listeners.take(count).collect()
+    let asked = std::iter::repeat_with(|| ASKED.fetch_add(1, Ordering::Relaxed));
+    let begin = std::process::id().wrapping_mul(21);
+    let ports = asked.map(|asked| 10_000 + (begin.wrapping_add(asked) % 22_768) as u16);
+    ports.filter_map(|port| TcpListener::bind(("127.0.0.1", port)).ok()).take(count).collect()
 }
 
 /// Waits for the end of a run.

@@ -6,10 +6,11 @@ mod full;
 
 use super::*;
 use format::{HEADER_BYTES, Header, MARKER_BYTES, Marker, Records};
+use std::fs::File;
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// A directory that goes when the test ends.
 pub(crate) struct Scratch(pub(crate) PathBuf);
@@ -66,22 +67,8 @@ fn try_open(dir: &Path, config: LogConfig) -> Result<(Log, Entries, Recovery), L
     Ok((log, entries, recovery))
 }
 
-/// Opens a log as soon as it is not locked. Other tests of this process start children, which hold a
-/// copy of each lock until they run their own program.
-fn open_unlocked<T>(mut open: impl FnMut() -> Result<T, LogError>) -> Result<T, LogError> {
-    let begun = Instant::now();
-    loop {
-        match open() {
-            Err(LogError::Locked { .. }) if begun.elapsed() < Duration::from_secs(10) => {
-                std::thread::sleep(Duration::from_millis(1));
-            }
-            opened => return opened,
-        }
-    }
-}
-
 fn open(dir: &Path) -> (Log, Entries, LogEnd) {
-    let (log, entries, recovery) = open_unlocked(|| try_open(dir, config())).unwrap();
+    let (log, entries, recovery) = try_open(dir, config()).unwrap();
     (log, entries, recovery.end)
 }
 

@@ -10,7 +10,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fjall::compaction::Leveled;
 use fjall::{
@@ -44,6 +44,8 @@ const RECORDS_BYTES_MAX: usize = 256 << 10;
 /// another one waits until there are fewer, and looks so often. (The engine cannot keep 256.)
 pub(super) const RUNS_MAX: usize = 8;
 const RUNS_PAUSE: Duration = Duration::from_millis(5);
+/// How long a child's copy of a lock is waited for: until it runs its own program.
+const COPIES_GO_AWAY_IN: Duration = Duration::from_secs(2);
 
 /// The open engine.
 pub(super) struct Engine {
@@ -181,7 +183,21 @@ impl Engine {
     }
 }
 
+/// Opens the engine, whose own lock is waited for: who calls this holds the store's lock, so only a
+/// child can hold it that was begun when the store was last open and does not run its own program yet.
 pub(super) fn open_database(dir: &Path, config: &StoreConfig) -> fjall::Result<Database> {
+    let begun = Instant::now();
+    loop {
+        match try_open_database(dir, config) {
+            Err(fjall::Error::Locked) if begun.elapsed() < COPIES_GO_AWAY_IN => {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            opened => return opened,
+        }
+    }
+}
+
+fn try_open_database(dir: &Path, config: &StoreConfig) -> fjall::Result<Database> {
     Database::builder(dir)
         .cache_size(config.cache_bytes)
         .manual_journal_persist(true)

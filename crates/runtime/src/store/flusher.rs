@@ -99,7 +99,7 @@ mod tests {
     use ravelin_model::StateBackend as _;
 
     use super::super::engine::RUNS_MAX;
-    use super::super::tests::{OWNER, Scratch, keys, put, record, try_open, try_open_as};
+    use super::super::tests::{OWNER, Scratch, keys, put, record, try_open};
     use super::super::{DiskState, ENGINE_DIR, StoreConfig, StoreError};
 
     type Model = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -122,7 +122,7 @@ mod tests {
     /// Overlays of 2 KiB, so that every few batches one is taken in.
     fn open_small(dir: &Path) -> DiskState {
         let config = StoreConfig { overlay_bytes: 2 << 10, ..StoreConfig::new(OWNER) };
-        try_open_as(dir, &config).unwrap()
+        DiskState::open(dir, &config).unwrap()
     }
 
     fn write(store: &mut DiskState, model: &mut Model, draw: &mut Draw, number: u64) {

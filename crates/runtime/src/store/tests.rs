@@ -32,28 +32,8 @@ impl Drop for Scratch {
 
 pub(super) const OWNER: [u8; 32] = [7; 32];
 
-/// Opens a store as soon as it is not locked. Other tests of this process start children, which hold a
-/// copy of each lock until they run their own program.
-pub(super) fn try_open_as(dir: &Path, config: &StoreConfig) -> Result<DiskState, StoreError> {
-    let begun = Instant::now();
-    loop {
-        let opened = DiskState::open(dir, config);
-        let is_locked = match &opened {
-            Err(StoreError::Locked { .. }) => true,
-            Err(StoreError::Io { source, .. }) => source
-                .get_ref()
-                .is_some_and(|cause| matches!(cause.downcast_ref(), Some(fjall::Error::Locked))),
-            _ => false,
-        };
-        if !is_locked || begun.elapsed() > Duration::from_secs(10) {
-            return opened;
-        }
-        std::thread::sleep(Duration::from_millis(1));
-    }
-}
-
 pub(super) fn try_open(dir: &Path) -> Result<DiskState, StoreError> {
-    try_open_as(dir, &StoreConfig::new(OWNER))
+    DiskState::open(dir, &StoreConfig::new(OWNER))
 }
 
 fn open(dir: &Path) -> DiskState {
@@ -105,7 +85,7 @@ fn what_was_written_is_read_scanned_in_order_and_there_after_reopening() {
 /// A store that keeps 8 pieces of 1 MiB of history.
 fn open_short(dir: &Path) -> DiskState {
     let config = StoreConfig { history_bytes: 8 << 20, ..StoreConfig::new(OWNER) };
-    try_open_as(dir, &config).unwrap()
+    DiskState::open(dir, &config).unwrap()
 }
 
 /// A record of 8 KiB.
@@ -149,7 +129,7 @@ fn of_a_history_that_may_be_shorter_the_oldest_go() {
     let bytes = write(open_short(&scratch.0), 1..=1500);
     assert!((7 << 20..=8 << 20).contains(&bytes), "{bytes}");
     let config = StoreConfig { history_bytes: 4 << 20, ..StoreConfig::new(OWNER) };
-    let bytes = write(try_open_as(&scratch.0, &config).unwrap(), 1501..=2000);
+    let bytes = write(DiskState::open(&scratch.0, &config).unwrap(), 1501..=2000);
     assert!((2 << 20..=4 << 20).contains(&bytes), "{bytes}");
     let bytes = write(open_short(&scratch.0), 2001..=3500);
     assert!((7 << 20..=8 << 20).contains(&bytes), "{bytes}");

@@ -1,6 +1,7 @@
 //! A seeded random life of a log against a `Vec`: appends, syncs, prunings, power losses.
 
 use super::*;
+use std::fs::File;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 
@@ -104,10 +105,8 @@ impl Life {
     fn open(&mut self) {
         let mut entries = Vec::new();
         let mut visit = |tag: Tag, payload: &[u8]| entries.push((tag.0, payload.to_vec()));
-        let opened = open_unlocked(|| {
-            let disk = Box::new(self.disk.clone());
-            Log::open_on(disk, &self.scratch.0, Self::config(), &mut visit)
-        });
+        let disk = Box::new(self.disk.clone());
+        let opened = Log::open_on(disk, &self.scratch.0, Self::config(), &mut visit);
         self.log = Some(opened.expect("no disk lost what it promised").0);
         let first = entries.first().map_or(self.synced, |first| {
             self.appended.iter().position(|entry| entry == first).expect("a record of ours")
@@ -124,10 +123,8 @@ impl Life {
     /// An opening that loses power before its end.
     fn fail_to_open(&mut self) {
         self.disk.is_failing.store(true, Ordering::Relaxed);
-        let failed = open_unlocked(|| {
-            let disk = Box::new(self.disk.clone());
-            Log::open_on(disk, &self.scratch.0, Self::config(), &mut |_, _| {})
-        });
+        let disk = Box::new(self.disk.clone());
+        let failed = Log::open_on(disk, &self.scratch.0, Self::config(), &mut |_, _| {});
         assert!(failed.is_err());
     }
 

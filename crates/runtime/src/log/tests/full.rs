@@ -1,6 +1,7 @@
 //! A real file system without room.
 
 use super::*;
+use std::fs::File;
 use std::process::{Command, Stdio};
 
 /// A small file system, unmounted when dropped; `None`: we may not mount.
