@@ -6,9 +6,10 @@ use ravelin_model::limits::{
     BLOCK_BYTES_MAX, BLOCK_ENVELOPES_MAX, BLOCK_VOTES_MAX, ENVELOPE_BYTES_MAX,
 };
 use ravelin_model::{
-    Block, BlockBody, BlockRef, ClusterId, CommitStatement, Digest, Encode as _, Envelope, Epoch,
-    Evidence, Group, Incarnation, PlanError, PublicKey, ReplicaId, SignedHeader, SignedPlan,
-    SignedStatement, Suspicion, Vote, mutants,
+    Block, BlockBody, BlockHeader, BlockRef, ClusterId, CommitStatement, Digest, Encode as _,
+    Envelope, Epoch, Evidence, FaultModel, Group, Incarnation, InstanceCertificate, PlanError,
+    PublicKey, ReplicaId, Signature, SignedHeader, SignedPlan, SignedStatement, Suspicion, Vote,
+    WormholeKeys, mutants,
 };
 
 use crate::{Claim, Domain, Scheme, SigningKey, Verified, domain_digest};
@@ -26,6 +27,30 @@ struct Keys {
     genesis: Digest,
     group: Group,
     members: Vec<PublicKey>,
+    /// In `hybrid`: the wormholes.
+    wormholes: Option<Vec<WormholeKeys>>,
+}
+
+/// A block of this replica that its wormhole has not attested.
+#[derive(Clone, Debug)]
+pub struct BlockDraft {
+    block: Block,
+    digest: Digest,
+    bytes: usize,
+}
+
+impl BlockDraft {
+    /// What the wormhole is to attest.
+    #[must_use]
+    pub fn header(&self) -> BlockHeader {
+        self.block.body.header(self.digest)
+    }
+
+    /// The block with [`Block::UNATTESTED`].
+    #[must_use]
+    pub fn block(&self) -> &Block {
+        &self.block
+    }
 }
 
 impl Keyring {
@@ -47,6 +72,8 @@ impl Keyring {
             genesis,
             group,
             members: plan.plan.members.iter().map(|member| member.block).collect(),
+            wormholes: (group.model() == FaultModel::Hybrid)
+                .then(|| plan.plan.members.iter().filter_map(|member| member.wormhole).collect()),
         })))
     }
 
@@ -90,6 +117,62 @@ impl Keyring {
     #[must_use]
     pub fn member(&self, replica: ReplicaId) -> Option<&PublicKey> {
         self.0.members.get(replica.index())
+    }
+
+    /// What is known of the wormhole of `replica`: in `hybrid`.
+    #[must_use]
+    pub fn wormhole(&self, replica: ReplicaId) -> Option<&WormholeKeys> {
+        self.0.wormholes.as_ref()?.get(replica.index())
+    }
+
+    /// Whether the wormhole of `replica` says that the instance is its own.
+    #[must_use]
+    pub fn certifies(&self, replica: ReplicaId, certificate: &InstanceCertificate) -> bool {
+        self.wormhole(replica).is_some_and(|wormhole| {
+            let bytes = certificate.signed_bytes(self.0.cluster, replica);
+            let signature = &certificate.signature;
+            self.0.scheme.verify(Domain::Instance, &wormhole.provisioned, &bytes, signature)
+        })
+    }
+
+    /// The claim that `signature` makes a block with this header its author's: by the block key or, in
+    /// `hybrid`, by the instance of its wormhole. `None`: that member makes no blocks in this epoch.
+    fn claim_of_block(&self, header: &BlockHeader, signature: Signature) -> Option<Claim> {
+        let author = header.reference.author;
+        if self.0.wormholes.is_none() {
+            let (key, message) = (*self.member(author)?, header.encode());
+            return Some(Claim { key, domain: Domain::Block, message, signature });
+        }
+        let key = self.wormhole(author)?.instance?;
+        let message = header.attested_bytes(&key);
+        Some(Claim { key, domain: Domain::Attestation, message, signature })
+    }
+
+    /// A block of this replica, for its wormhole to attest.
+    #[must_use]
+    pub fn draft_block(&self, body: BlockBody) -> BlockDraft {
+        let bytes = body.encode();
+        let digest = block_digest(&bytes);
+        let block = Block { body, authenticator: Block::UNATTESTED };
+        BlockDraft { block, digest, bytes: bytes.len() + 64 }
+    }
+
+    /// The block that this replica's wormhole attested.
+    ///
+    /// # Errors
+    /// The draft, where `attestation` is not one of it by the wormhole's instance of this epoch.
+    pub fn attest_block(
+        &self,
+        draft: BlockDraft,
+        attestation: Signature,
+    ) -> Result<Verified<Block>, BlockDraft> {
+        let signed = SignedHeader { header: draft.header(), signature: attestation };
+        if !self.is_header(&signed) {
+            return Err(draft);
+        }
+        let BlockDraft { mut block, digest, bytes } = draft;
+        block.authenticator = attestation;
+        Ok(Verified::seal(block, digest, bytes))
     }
 
     /// Signs a block that this replica made.
@@ -164,7 +247,6 @@ impl Keyring {
         if !is_ours && !mutants::is_active("epochs_not_told_apart") {
             return Err(Suspicion::Foreign);
         }
-        let author = self.member(body.author).ok_or(Suspicion::Foreign)?;
         let encoded = body.encode();
         if encoded.len() + 64 > BLOCK_BYTES_MAX
             || body.envelopes.len() > BLOCK_ENVELOPES_MAX
@@ -179,12 +261,8 @@ impl Keyring {
             return Err(Suspicion::BadSignature);
         }
         let digest = block_digest(&encoded);
-        claims.push(Claim {
-            key: *author,
-            domain: Domain::Block,
-            message: body.header(digest).encode(),
-            signature: block.authenticator,
-        });
+        let claim = self.claim_of_block(&body.header(digest), block.authenticator);
+        claims.push(claim.ok_or(Suspicion::Foreign)?);
         claims.extend(body.envelopes.iter().map(claim_of));
         Ok(Draft { block, digest, bytes: encoded.len() + 64 })
     }
@@ -260,8 +338,8 @@ impl Keyring {
         let header = &signed.header;
         (header.cluster, header.genesis, header.epoch)
             == (self.0.cluster, self.0.genesis, self.0.epoch)
-            && self.member(header.reference.author).is_some_and(|key| {
-                self.0.scheme.verify(Domain::Block, key, &header.encode(), &signed.signature)
+            && self.claim_of_block(header, signed.signature).is_some_and(|claim| {
+                self.0.scheme.verify(claim.domain, &claim.key, &claim.message, &claim.signature)
             })
     }
 

@@ -14,7 +14,7 @@ pub mod signing;
 pub mod state_tree;
 pub mod verified;
 
-pub use keyring::Keyring;
+pub use keyring::{BlockDraft, Keyring};
 pub use plans::{
     ChainError, check_first_plan, check_successor, is_handover, plan_digest, sign_handover,
     sign_plan,

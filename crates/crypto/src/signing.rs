@@ -27,6 +27,10 @@ const PART_MAX: usize = 32;
 pub enum Domain {
     /// A block's header, by its author's block key.
     Block,
+    /// A wormhole's attestation of a block's header, by its instance.
+    Attestation,
+    /// A wormhole's instance, by its provisioned key.
+    Instance,
     /// A client's envelope.
     Envelope,
     /// A replica's statement about a commit.
@@ -49,6 +53,8 @@ impl Domain {
     fn name(self) -> &'static str {
         match self {
             Self::Block => "ravelin/block/v1",
+            Self::Attestation => "ravelin attestation v1", // wormholes are in no need of ours
+            Self::Instance => "ravelin wormhole instance v1",
             Self::Envelope => "ravelin/envelope/v1",
             Self::Statement => "ravelin/statement/v1",
             Self::Plan => "ravelin/plan/v1",

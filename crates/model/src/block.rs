@@ -6,8 +6,8 @@
 use borsh::{BorshDeserialize, BorshSerialize};
 
 use crate::{
-    ClusterId, Digest, Envelope, Epoch, Evidence, Incarnation, PublicKey, ReplicaId, Round,
-    Signature, SignedStatement, Time,
+    ClusterId, Digest, Envelope, Epoch, Evidence, Incarnation, InstanceCertificate, PublicKey,
+    ReplicaId, Round, Signature, SignedStatement, Time,
 };
 
 /// Names one block.
@@ -37,7 +37,8 @@ pub struct Chain {
 pub struct Block {
     /// What is said.
     pub body: BlockBody,
-    /// The author's signature over the block's [`BlockHeader`].
+    /// The author's signature over the block's [`BlockHeader`]; in [`crate::FaultModel::Hybrid`] its
+    /// wormhole's attestation of that.
     pub authenticator: Signature,
 }
 
@@ -92,6 +93,9 @@ pub struct Rekey {
     pub member: ReplicaId,
     /// Its key for blocks and statements from then on.
     pub block: PublicKey,
+    /// The instance of its wormhole that attests its blocks from then on: in
+    /// [`crate::FaultModel::Hybrid`], and there only.
+    pub instance: Option<InstanceCertificate>,
 }
 
 /// An order with the signature of the member's identity key.
@@ -138,6 +142,16 @@ impl BlockRef {
 }
 
 impl Block {
+    /// Stands in a [draft](Self::is_draft) for the attestation. No key has it for a signature that holds.
+    pub const UNATTESTED: Signature = Signature([0; 64]);
+
+    /// Whether canonical bytes of a block are those of a draft: on its author's disk before the
+    /// wormhole is asked to attest it, and never sent.
+    #[must_use]
+    pub fn is_draft(bytes: &[u8]) -> bool {
+        bytes.ends_with(&Self::UNATTESTED.0)
+    }
+
     /// The author that canonical bytes of a block name, if they begin like one. Reads nothing else.
     #[must_use]
     pub fn author_in(mut bytes: &[u8]) -> Option<ReplicaId> {

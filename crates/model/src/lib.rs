@@ -10,6 +10,7 @@
 //! [`Misbehaviour`], the sign, apart from its diagnosis.
 
 pub mod answer;
+pub mod attestation;
 pub mod audit;
 pub mod block;
 pub mod codec;
@@ -31,6 +32,9 @@ pub mod wire;
 
 pub use answer::{
     Answer, AnswerBatch, CommitStatement, MerklePath, OperationResult, Refusal, SignedStatement,
+};
+pub use attestation::{
+    InstanceCertificate, LastAttested, NotAttested, SharedWormhole, Wormhole, WormholeKeys,
 };
 pub use audit::{
     AUDIT_HEAD_KEY, AuditHead, AuditList, AuditOutcome, AuditRecord, AuditedEnvelope,

@@ -10,11 +10,11 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use crate::limits::{CHECKPOINT_EVERY, NAME_BYTES_MAX, PLAN_ENTRIES_MAX};
 use crate::{
     CommitIndex, Digest, Epoch, FaultModel, Group, GroupError, Incarnation, Position, PublicKey,
-    Signature, Time,
+    Signature, Time, WormholeKeys,
 };
 
 /// Version of the plan's format.
-pub const PLAN_VERSION: u16 = 1;
+pub const PLAN_VERSION: u16 = 2;
 
 /// What a cluster is for: only local ones can be attacked on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
@@ -88,6 +88,8 @@ pub struct Member {
     pub block: PublicKey,
     /// Authenticates its connections.
     pub transport: PublicKey,
+    /// Its wormhole: in [`FaultModel::Hybrid`], and there only.
+    pub wormhole: Option<WormholeKeys>,
     /// Where other servers reach it, `host:port`.
     pub peer_address: String,
     /// Where clients reach it, `host:port`.
@@ -191,11 +193,13 @@ impl ClusterPlan {
     }
 
     fn check_keys(&self) -> Result<(), PlanError> {
+        let is_hybrid = self.fault_model == FaultModel::Hybrid;
+        if let Some(member) = self.members.iter().find(|it| it.wormhole.is_some() != is_hybrid) {
+            let (name, model) = (member.name.clone(), self.fault_model.name());
+            return Err(PlanError::Wormhole { name, model });
+        }
         let mut seen = BTreeSet::new();
-        let members = self
-            .members
-            .iter()
-            .flat_map(|member| [member.identity, member.block, member.transport]);
+        let members = self.members.iter().flat_map(Member::keys);
         let clients = self.clients.iter().map(|client| client.key);
         for key in members.chain(clients) {
             if !seen.insert(key) {
@@ -207,15 +211,19 @@ impl ClusterPlan {
         if administrators.len() != self.administrators.len() {
             return Err(PlanError::SameAdministrator);
         }
-        match self
-            .members
-            .iter()
-            .flat_map(|m| [m.identity, m.block, m.transport])
-            .find(|key| administrators.contains(key))
-        {
+        match self.members.iter().flat_map(Member::keys).find(|key| administrators.contains(key)) {
             Some(key) => Err(PlanError::SameKey { key }),
             None => Ok(()),
         }
+    }
+}
+
+impl Member {
+    /// All of its keys.
+    pub fn keys(&self) -> impl Iterator<Item = PublicKey> {
+        let wormhole = self.wormhole.into_iter();
+        let wormhole = wormhole.flat_map(|it| [Some(it.provisioned), it.instance]).flatten();
+        [self.identity, self.block, self.transport].into_iter().chain(wormhole)
     }
 }
 
@@ -299,6 +307,16 @@ pub enum PlanError {
     SameKey {
         /// The key.
         key: PublicKey,
+    },
+    /// A member without a wormhole in [`FaultModel::Hybrid`], or with one elsewhere.
+    #[error(
+        "the wormhole of `{name}` does not fit `{model}`: in `hybrid` each member has one, elsewhere none"
+    )]
+    Wormhole {
+        /// The member.
+        name: String,
+        /// The fault model.
+        model: &'static str,
     },
     /// One administrator named twice.
     #[error("an administrator is named twice; m of n needs n distinct keys")]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 
-use crate::{Block, Chain, Epoch, Group, Misbehaviour, ReplicaId, Round, Time};
+use crate::{Block, BlockHeader, Chain, Epoch, Group, Misbehaviour, ReplicaId, Round, Time};
 
 /// A deterministic state machine: inputs in, actions out; no I/O, no clock.
 pub trait Protocol {
@@ -43,6 +43,9 @@ pub enum Action<M, E> {
     Broadcast(M),
     /// To the host: an answer to a client, a change of status.
     Emit(E),
+    /// Have this replica's wormhole attest its own block, and hand the answer back as a message of its
+    /// own.
+    Attest(BlockHeader),
     /// A peer did what no correct replica does.
     Accuse(ReplicaId, Misbehaviour),
 }

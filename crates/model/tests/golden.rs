@@ -17,10 +17,10 @@ use ravelin_model::{
     Answer, AnswerBatch, AuditHead, AuditList, AuditOutcome, AuditRecord, AuditedEnvelope,
     AuditedOperation, Block, BlockBody, BlockHeader, BlockRef, Chain, Change, ClientEntry,
     ClusterId, ClusterPlan, CommitIndex, CommitStatement, Decode, Digest, Encode, Envelope, Epoch,
-    EpochMessage, Evidence, FaultModel, HandoverVote, Incarnation, Member, MerklePath, Operation,
-    OperationResult, Position, Previous, PublicKey, Purpose, Refusal, Rekey, ReleaseOrder,
-    ReplicaId, Round, Sequence, ServiceId, SessionId, Signature, SignedHeader, SignedPlan,
-    SignedRekey, SignedRelease, SignedStatement, Time, Vote,
+    EpochMessage, Evidence, FaultModel, HandoverVote, Incarnation, InstanceCertificate, Member,
+    MerklePath, Operation, OperationResult, Position, Previous, PublicKey, Purpose, Refusal, Rekey,
+    ReleaseOrder, ReplicaId, Round, Sequence, ServiceId, SessionId, Signature, SignedHeader,
+    SignedPlan, SignedRekey, SignedRelease, SignedStatement, Time, Vote,
 };
 
 fn digest(byte: u8) -> Digest {
@@ -93,12 +93,13 @@ fn plan() -> SignedPlan {
         identity: PublicKey([0xe1; 32]),
         block: PublicKey([0xe2; 32]),
         transport: PublicKey([0xe3; 32]),
+        wormhole: None,
         peer_address: "h:1".into(),
         client_address: "h:2".into(),
         labels: Default::default(),
     };
     let plan = ClusterPlan {
-        version: 1,
+        version: ravelin_model::plan::PLAN_VERSION,
         name: "demo".into(),
         purpose: Purpose::Local,
         incarnation: Incarnation(1),
@@ -143,6 +144,7 @@ fn rekey() -> SignedRekey {
         epoch: Epoch(1),
         member: ReplicaId(2),
         block: PublicKey([0xe5; 32]),
+        instance: None,
     };
     let (signature, possession) = (Signature([0x57; 64]), Signature([0x58; 64]));
     SignedRekey { rekey, signature, possession }
@@ -259,6 +261,13 @@ fn messages_about_epochs_are_golden() {
     check("peer_ask", EpochMessage::Ask(Epoch(1)));
     check("peer_began", EpochMessage::Began(Box::new(later_plan())));
     check("peer_rekey", EpochMessage::Rekey(rekey()));
+    let mut of_hybrid = rekey();
+    of_hybrid.rekey.instance = Some(InstanceCertificate {
+        instance: PublicKey([0xe6; 32]),
+        is_rollback_proof: true,
+        signature: Signature([0x59; 64]),
+    });
+    check("peer_rekey_instance", EpochMessage::Rekey(of_hybrid));
 }
 
 #[test]

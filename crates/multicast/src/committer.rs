@@ -11,6 +11,10 @@
 //! | direct skip | for each known block of the slot, blocks of the vote round that do not vote for it | `q` distinct authors |
 //! | indirect | first later slot, a wave or more on, that is not skipped: is a certificate in its history? | 1 |
 //!
+//! In `hybrid` nobody has two blocks in a round. So a parent is a vote and the vote a certificate, no slot
+//! is skipped directly, and indirectly a leader counts that is itself in the history: any two quorums
+//! share a member, whose one block of the round links the leader or does not.
+//!
 //! # Source
 //! After the uncertified-DAG rules of Mysticeti (2023); the paper's atomic multicast, section 8.2.
 
@@ -121,6 +125,12 @@ impl CommitRule {
         (0..self.leaders).map(move |index| self.leader(Slot { round, index }))
     }
 
+    /// Whether an author has one block a round.
+    #[must_use]
+    pub fn is_hybrid(&self) -> bool {
+        self.group.model() == FaultModel::Hybrid
+    }
+
     fn quorum(&self) -> usize {
         let lowered = usize::from(mutants::is_active("quorum_lowered"));
         self.group.quorum() - lowered
@@ -215,6 +225,9 @@ impl CommitRule {
                 return Decision::Commit(*proposal, Path::Direct);
             }
         }
+        if self.is_hybrid() && !mutants::is_active("hybrid_skips_directly") {
+            return Decision::Undecided;
+        }
         let needed = if mutants::is_active("skip_quorum_dropped") { 1 } else { self.quorum() };
         let is_refused = |proposal| self.authors(self.refusers(dag, slot, proposal)) >= needed;
         let is_skipped = proposals_or_none(&proposals).all(is_refused);
@@ -259,6 +272,11 @@ impl CommitRule {
         let from = Slot { round: self.anchor_round(slot.round), index: 0 };
         let anchor = later.range(from..).find(|(_, decision)| **decision != Decision::Skip);
         let Some((_, Decision::Commit(anchor, _))) = anchor else { return Decision::Undecided };
+        if self.is_hybrid() {
+            let history = dag.history([*anchor], slot.round);
+            let reached = self.proposals(dag, slot).into_iter().find(|it| history.contains(it));
+            return reached.map_or(Decision::Skip, |it| Decision::Commit(it, Path::Indirect));
+        }
         let certify_round = self.certify_round(slot.round);
         let history = dag.history([*anchor], certify_round);
         let leader = self.leader(slot);
@@ -276,9 +294,12 @@ impl CommitRule {
     }
 
     /// Whether `block`, of the certify round, is a certificate for `proposal`: its parents of the
-    /// vote round by a quorum of distinct authors vote for it.
+    /// vote round by a quorum of distinct authors vote for it. In `hybrid`: it is a parent.
     #[must_use]
     pub fn certifies(&self, dag: &Dag, block: &Verified<Block>, proposal: &BlockRef) -> bool {
+        if self.is_hybrid() {
+            return block.body.parents.contains(proposal);
+        }
         let vote_round = self.vote_round(proposal.round);
         let voters = dag
             .walk(block.body.parents.iter().copied(), |reference| reference.round >= vote_round)

@@ -26,7 +26,7 @@ pub mod validity;
 pub use committer::{CommitRule, Decision, Path, Slot};
 pub use dag::Dag;
 pub use delivery::{Committed, Delivery, OrderingState};
-pub use ordering::{Event, Message, Ordering, Payload, Start, Views};
+pub use ordering::{Authorship, Event, Message, Ordering, Payload, Start, Views};
 pub use pacing::{Pacing, SlotEnd};
 pub use parking::Parking;
 pub use recall::Standing;

@@ -14,6 +14,7 @@
 //! The paper, section 8.2 (atomic multicast as a service on which replication rests); uncertified
 //! block DAGs after Mysticeti (2023). Waiting, idling and restart: `docs/papers.md`.
 
+mod attesting;
 mod catching_up;
 mod ending;
 mod making;
@@ -23,13 +24,13 @@ pub use ending::Remains;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use ravelin_crypto::{Keyring, SigningKey, Verified};
+use ravelin_crypto::{BlockDraft, Keyring, SigningKey, Verified};
 use ravelin_model::limits::{FETCH_MAX, HEARTBEAT};
 use ravelin_model::transfer::TransferMessage;
 use ravelin_model::{
-    Action, Actions, Block, BlockBody, BlockRef, Chain, Encode as _, Envelope, EpochMessage,
-    Evidence, LogPart, LogRecord, Misbehaviour, Place, Protocol, ReplicaId, Round, SignedHeader,
-    Suspicion, Time, Vote, mutants,
+    Action, Actions, Block, BlockBody, BlockHeader, BlockRef, Chain, Encode as _, Envelope,
+    EpochMessage, Evidence, LastAttested, LogPart, LogRecord, Misbehaviour, Place, Protocol,
+    ReplicaId, Round, Signature, SignedHeader, Suspicion, Time, Vote, mutants,
 };
 
 use catching_up::Way;
@@ -91,7 +92,8 @@ pub enum Event {
     /// Causal view: a block entered the DAG, after all its parents.
     Entered(Verified<Block>),
     /// Reliable view: a certificate for the block is in the DAG, so every correct replica will have
-    /// it, and no other block of its author and round gets one.
+    /// it, and no other block of its author and round gets one. In `hybrid` the block itself is in the
+    /// DAG, and there is no other.
     Certified(BlockRef),
     /// Total view: a leader was committed with all that it brings into the order.
     Committed(Box<Committed>),
@@ -106,12 +108,22 @@ pub enum Event {
     Standing(Standing),
 }
 
+/// How a replica's own blocks become authentic.
+#[derive(Clone, Debug)]
+pub enum Authorship {
+    /// It signs them with its block key.
+    Key(Arc<SigningKey>),
+    /// Its wormhole attests them, each once it is durable here: then [`Action::Attest`] asks, and
+    /// [`Ordering::on_attested`] takes the answer. With what it attested last, in whatever epoch.
+    Wormhole(Option<LastAttested>),
+}
+
 /// What an [`Ordering`] needs to begin.
 pub struct Start<P> {
     /// The epoch's keys.
     pub keyring: Keyring,
-    /// This replica's key for blocks.
-    pub key: Arc<SigningKey>,
+    /// How this replica's blocks become authentic.
+    pub authorship: Authorship,
     /// This replica.
     pub own: ReplicaId,
     /// Leader slots of a round.
@@ -150,7 +162,9 @@ struct Fetched {
 /// One replica's part in ordering.
 pub struct Ordering<P> {
     keyring: Keyring,
-    key: Arc<SigningKey>,
+    authorship: Authorship,
+    /// The own block that the wormhole is to attest.
+    drafted: Option<BlockDraft>,
     own: ReplicaId,
     rule: CommitRule,
     payload: P,
@@ -185,7 +199,7 @@ pub struct Ordering<P> {
 impl<P: Payload> Ordering<P> {
     /// Begins, or goes on, with nothing in the DAG: [`Ordering::restore`] follows after a restart.
     pub fn new(start: Start<P>) -> Self {
-        let Start { keyring, key, own, leaders, checkpoint_every, .. } = start;
+        let Start { keyring, authorship, own, leaders, checkpoint_every, .. } = start;
         let Start { payload, state, delivered, nonce, views, .. } = start;
         let group = keyring.group();
         let rule = CommitRule::new(group, leaders);
@@ -216,7 +230,8 @@ impl<P: Payload> Ordering<P> {
             undelivered: BTreeSet::new(),
             restored: vec![],
             keyring,
-            key,
+            authorship,
+            drafted: None,
         }
     }
 
@@ -258,6 +273,9 @@ impl<P: Payload> Ordering<P> {
     pub fn resume(&mut self, now: Time, out: &mut Actions<Self>) {
         if self.is_over {
             return;
+        }
+        if let Authorship::Wormhole(_) = self.authorship {
+            self.compare_with_wormhole(out);
         }
         out.append(&mut self.restored);
         self.decide(now, out);
@@ -401,7 +419,10 @@ impl<P: Payload> Ordering<P> {
 
     fn insert_and_report(&mut self, block: Verified<Block>, out: &mut Actions<Self>) {
         self.insert(block.clone());
-        if self.views == Views::All {
+        if self.views == Views::All && self.rule.is_hybrid() {
+            out.push(Action::Emit(Event::Certified(block.reference())));
+            out.push(Action::Emit(Event::Entered(block)));
+        } else if self.views == Views::All {
             for certified in self.certified_by(&block) {
                 out.push(Action::Emit(Event::Certified(certified)));
             }
@@ -561,7 +582,9 @@ impl<P: Payload> Protocol for Ordering<P> {
         if self.is_over {
             return None;
         }
-        let may_speak = self.recall.standing() == Standing::Active && self.dag.has(&self.last);
+        let may_speak = self.recall.standing() == Standing::Active
+            && self.dag.has(&self.last)
+            && self.drafted.is_none();
         let block = self.base().filter(|_| may_speak).and_then(|base| match self.ready_since {
             Some(since) => Some(self.due(base, since)),
             None => self.dag.whole(&self.last).map(|_| self.said.after(HEARTBEAT)),

@@ -103,6 +103,13 @@ impl Recall {
         }
     }
 
+    /// Nobody need be asked: the replica's wormhole knows of all of its blocks.
+    pub(crate) fn on_whole(&mut self, out: &mut Out) {
+        if self.standing == Standing::Asking {
+            self.become_standing(Standing::Active, out);
+        }
+    }
+
     /// A block of this replica appeared that its log does not know.
     pub(crate) fn on_unknown_own_block(&mut self, out: &mut Out) {
         if self.standing != Standing::Learner && !mutants::is_active("amnesia_ignored") {

@@ -114,6 +114,7 @@ fn plan() -> SignedPlan {
         identity: public(1, number),
         block: public(2, number),
         transport: public(3, number),
+        wormhole: None,
         peer_address: format!("127.0.0.1:{}", 7000 + number),
         client_address: format!("127.0.0.1:{}", 8000 + number),
         labels: Default::default(),
@@ -121,7 +122,7 @@ fn plan() -> SignedPlan {
     let clients = (0..SERVERS)
         .map(|number| ClientEntry { name: format!("c{number}"), key: public(4, number) });
     let plan = ClusterPlan {
-        version: 1,
+        version: ravelin_model::plan::PLAN_VERSION,
         name: "counted".into(),
         purpose: Purpose::Local,
         incarnation: Incarnation(1),
@@ -215,6 +216,7 @@ impl Group {
                 keyring: keyring.clone(),
                 keys: vec![Arc::new(key(2, number))],
                 identity: Arc::new(key(1, number)),
+                wormhole: None,
                 own: ReplicaId(number),
                 application: Box::new(Services::new(scheme.clone())),
                 backend: Box::new(MemoryBackend::new()),
@@ -303,7 +305,7 @@ impl Group {
         let own = ReplicaId(u16::try_from(number).expect("few servers"));
         for action in actions {
             match action {
-                Action::Persist(_) => {}
+                Action::Persist(_) | Action::Attest(_) => {}
                 Action::Send(to, message) if to == own => {
                     self.under_way.push_back((own, own, Passing::Own(message)));
                 }

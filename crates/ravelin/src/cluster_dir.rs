@@ -300,6 +300,7 @@ fn create_server(root: &Path, id: usize, doors: &Doors) -> Result<Member> {
         identity: keys.identity,
         block: keys.block,
         transport: keys.transport,
+        wormhole: None,
         peer_address: peer,
         client_address: client,
         labels,

@@ -100,6 +100,7 @@ async fn run(config: &NodeConfig, mut seat: Seat, intruders: Option<&str>) -> Re
             peer_listener,
             client_listener,
             intruders: intruders.map(str::to_owned),
+            wormhole: None,
         };
         match server::serve(server, Arc::clone(&window), Arc::clone(&stop)).await? {
             Ending::Told => break,

@@ -20,15 +20,17 @@ use ravelin_model::limits::TRANSFER_LAG_DEFAULT;
 use ravelin_model::transfer::StateRequest;
 use ravelin_model::wire::{ServerMessage, StatusReport};
 use ravelin_model::{
-    Action, Actions, ClusterId, CommitIndex, Encode as _, Epoch, Group, LogPart, LogRecord,
-    Protocol, PublicKey, Purpose, ReplicaId, SignedPlan, Suspicion, Time,
+    Action, Actions, BlockHeader, ClusterId, CommitIndex, Encode as _, Epoch, Group, LogPart,
+    LogRecord, NotAttested, Protocol, PublicKey, Purpose, ReplicaId, SharedWormhole, SignedPlan,
+    Suspicion, Time,
 };
 use ravelin_multicast::Message;
 use ravelin_replication::{
-    ClientInput, ConnectionId, Event, HaltReason, Replica, Setup, Status, peer, recorded_plans,
+    ClientInput, ConnectionId, Event, HaltReason, OwnWormhole, Replica, Setup, Status, peer,
+    recorded_plans,
 };
 use ravelin_runtime::clock::Clock;
-use ravelin_runtime::driver::{self, Curb, Effect, Node, Totals, World};
+use ravelin_runtime::driver::{self, Curb, Effect, Node, RunError, Totals, World, WormholeGone};
 use ravelin_runtime::log::{Log, LogError};
 use ravelin_runtime::transport::clients::{ClientConfig, ClientLimits, ClientListener};
 use ravelin_runtime::transport::peers::{Peer, PeerConfig, PeerNetwork};
@@ -62,6 +64,8 @@ pub(crate) struct ServerConfig {
     pub(crate) client_limits: ClientLimits,
     /// Names of the intruders in whose hands it is, for drills.
     pub(crate) intruders: Option<String>,
+    /// Its wormhole, in `hybrid`, and what that said at this start.
+    pub(crate) wormhole: Option<(SharedWormhole, OwnWormhole)>,
 }
 
 /// What a halt means, and what to do.
@@ -171,23 +175,32 @@ pub(crate) async fn serve(
         window,
         intake,
         shared_keys: SharedKeys::default(),
+        wormhole: config.wormhole.map(|(wormhole, _)| wormhole),
         clock: Clock::start(),
         deeds: Vec::new(),
     };
     host.follow_room(host.room.view().stage);
     let ended = driver::run(host, world).await;
     bell.abort();
-    ended.map_err(of_log)?;
+    ended.map_err(of_run)?;
     Ok(stop.take().unwrap_or(Ending::Told))
 }
 
-fn of_log(error: LogError) -> Error {
+fn of_run(error: RunError) -> Error {
     let (exit, hint) = match &error {
-        LogError::Io { source, .. } => data::of_io(source),
-        _ => (Exit::Failed, LOOK),
+        RunError::Log(LogError::Io { source, .. }) => data::of_io(source),
+        RunError::Log(_) => (Exit::Failed, LOOK),
+        RunError::Wormhole(_) => (Exit::Failed, NO_WORMHOLE),
     };
-    Error::caused(exit, error, hint).context("the log failed; this server must not go on")
+    let what = match &error {
+        RunError::Log(_) => "the log failed; this server must not go on",
+        RunError::Wormhole(_) => "this server can say nothing more",
+    };
+    Error::caused(exit, error, hint).context(what)
 }
+
+/// What to do about a wormhole that stopped.
+const NO_WORMHOLE: &str = "start the server again, with a new wormhole; an epoch lets that in";
 
 /// What to do where the cause says it all.
 const LOOK: &str = "the log above says what happened; `ravelin doctor` looks further";
@@ -206,7 +219,10 @@ fn in_hands(config: &ServerConfig, replica: Replica) -> anyhow::Result<Server> {
     let seed = Clock::start().now().0;
     let plan = replica.plans().last().expect("there is a first plan").clone();
     let (keyring, key) = (replica.keyring().clone(), Arc::clone(replica.key()));
-    let means = Means::new(plan, keyring, key, config.own, (ring, seed));
+    let mut means = Means::new(plan, keyring, key, config.own, (ring, seed));
+    if let Some((wormhole, own)) = &config.wormhole {
+        means = means.with_wormhole(Arc::clone(wormhole), *own);
+    }
     tracing::warn!(%names, "this server is in the hands of an intruder");
     let intruded = Intruded::new(replica, means, intruders, intruder::Window::ALWAYS);
     Ok(Server::Intruded(Box::new(intruded)))
@@ -247,6 +263,7 @@ fn open(config: &mut ServerConfig, keyring: &Keyring) -> Result<(Replica, Log)> 
         keyring: keyring.clone(),
         keys,
         identity: Arc::new(SigningKey::ed25519(&config.identity.identity)),
+        wormhole: config.wormhole.as_ref().map(|(_, own)| *own),
         own: config.own,
         application: Box::new(services),
         backend: Box::new(state),
@@ -271,6 +288,7 @@ struct Host {
     /// What clients send.
     intake: Intake,
     shared_keys: SharedKeys,
+    wormhole: Option<SharedWormhole>,
     /// For the trace alone.
     clock: Clock,
     /// Used by one call at a time.
@@ -300,6 +318,7 @@ impl Host {
                 Action::Send(to, message) => Action::Send(to, Wire::Message(message)),
                 Action::Broadcast(message) => Action::Broadcast(Wire::Message(message)),
                 Action::Emit(event) => Action::Emit(event),
+                Action::Attest(header) => Action::Attest(header),
                 Action::Accuse(who, offence) => Action::Accuse(who, offence),
             },
         }));
@@ -572,6 +591,26 @@ impl Node for Host {
             self.act(out, |server, deeds| server.on_client(now, connection, input, deeds));
         }
         curbs
+    }
+
+    fn attest(
+        &mut self,
+        clock: &Clock,
+        header: &BlockHeader,
+        out: &mut Actions<Self>,
+    ) -> std::result::Result<(), WormholeGone> {
+        let wormhole =
+            self.wormhole.as_ref().map(|it| it.lock().unwrap_or_else(PoisonError::into_inner));
+        let attested = wormhole.map(|mut wormhole| wormhole.attest(header));
+        match attested.unwrap_or_else(|| Err(NotAttested::Gone("there is none".to_owned()))) {
+            Ok(attestation) => {
+                let now = clock.now();
+                self.act(out, |server, deeds| server.on_attested(now, header, attestation, deeds));
+                Ok(())
+            }
+            Err(_) if matches!(self.server, Server::Intruded(_)) => Ok(()), // it used the counter itself
+            Err(error) => Err(WormholeGone(error.into())),
+        }
     }
 
     fn show(&self, totals: &Totals) {

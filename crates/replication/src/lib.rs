@@ -22,8 +22,8 @@ pub mod transfer;
 
 pub use clients::ConnectionId;
 pub use replica::{
-    ClientInput, Event, Halt, HaltReason, Halted, ReleaseError, Replica, Setup, Status, question,
-    recorded_place, recorded_plans,
+    ClientInput, Event, Halt, HaltReason, Halted, OwnWormhole, ReleaseError, Replica, Setup,
+    Status, question, recorded_place, recorded_plans,
 };
 
 #[cfg(test)]

@@ -6,6 +6,9 @@
 //! epochs, and not while proof against it stands in the order: who was intruded is readmitted by
 //! administrators, who may at any time. An order is good in one epoch of one cluster only.
 //!
+//! In `hybrid` a member's order also names the instance of its wormhole that attests its blocks from then
+//! on, with the word of the wormhole's provisioned key: so a member whose wormhole began anew comes back.
+//!
 //! # Source
 //! The paper, section 4.5 on forward recovery and sections 5.4 and 5.5 on strategies that reconfigure
 //! and recover: who may have lost its key gets another one by an authority that the intruder of the
@@ -16,8 +19,8 @@ use std::time::Duration;
 use ravelin_crypto::{Domain, Keyring, plan_digest};
 use ravelin_model::plan::Previous;
 use ravelin_model::{
-    ClusterPlan, CommitIndex, Decode as _, Digest, Encode as _, Position, PublicKey, ReplicaId,
-    SignedRekey, Store, Time, View, mutants,
+    ClusterPlan, CommitIndex, Decode as _, Digest, Encode as _, InstanceCertificate, Position,
+    PublicKey, ReplicaId, SignedRekey, Store, Time, View, mutants,
 };
 
 /// First byte of the keys under which the times of members' own orders lie.
@@ -55,7 +58,7 @@ impl Members {
         if !self.takes(now, store, signed) {
             return false;
         }
-        self.successor = self.changed(rekey.member, rekey.block);
+        self.successor = self.changed(rekey.member, rekey.block, rekey.instance);
         store.put(&key(ORDERED_TAG, rekey.member), now.encode());
         true
     }
@@ -66,7 +69,7 @@ impl Members {
         let member = signed.rekey.member;
         !Self::is_convicted(store, member)
             && self.is_due(now, store, member)
-            && self.changed(member, signed.rekey.block).is_some()
+            && self.changed(member, signed.rekey.block, signed.rekey.instance).is_some()
             && self.is_authentic(signed)
     }
 
@@ -92,15 +95,21 @@ impl Members {
 
     /// Gives `member` another key for blocks, if that fits; whether it did.
     pub fn change(&mut self, store: &mut dyn Store, member: ReplicaId, block: PublicKey) -> bool {
-        let Some(next) = self.changed(member, block) else { return false };
+        let Some(next) = self.changed(member, block, None) else { return false };
         store.delete(&key(OFFENDER_TAG, member));
         self.successor = Some(next);
         self.readmitted = Some(member);
         true
     }
 
-    /// The next epoch's plan with another key of `member`, if that fits and this one has not ended.
-    fn changed(&self, member: ReplicaId, block: PublicKey) -> Option<ClusterPlan> {
+    /// The next epoch's plan with another key of `member`, and the instance of its wormhole that
+    /// attests from then on, if that fits and this one has not ended.
+    fn changed(
+        &self,
+        member: ReplicaId,
+        block: PublicKey,
+        instance: Option<InstanceCertificate>,
+    ) -> Option<ClusterPlan> {
         if self.successor.is_some() || self.keyring.scheme().is_weak(&block) {
             return None;
         }
@@ -121,6 +130,9 @@ impl Members {
             return None;
         }
         changed.block = block;
+        if let Some(certificate) = instance {
+            changed.wormhole.as_mut()?.instance = Some(certificate.instance);
+        }
         let fits = next.check().is_ok() || mutants::is_active("unfit_changes_taken");
         fits.then_some(next)
     }
@@ -135,8 +147,13 @@ impl Members {
         let Some(member) = self.plan.members.get(rekey.member.index()) else { return false };
         let bytes = rekey.encode();
         let scheme = self.keyring.scheme();
+        let is_certified = rekey.instance.is_none_or(|certificate| {
+            !scheme.is_weak(&certificate.instance)
+                && self.keyring.certifies(rekey.member, &certificate)
+        });
         scheme.verify(Domain::Rekey, &member.identity, &bytes, &signed.signature)
             && scheme.verify(Domain::Rekey, &rekey.block, &bytes, &signed.possession)
+            && (is_certified || mutants::is_active("instances_not_certified"))
     }
 
     /// Whether the interval since the member's last own order is over.

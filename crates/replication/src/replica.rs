@@ -25,9 +25,10 @@ use ravelin_crypto::{Keyring, SigningKey, VerifiedEnvelope};
 use ravelin_model::transfer::StateRequest;
 use ravelin_model::wire::{ClientMessage, ServerMessage};
 use ravelin_model::{
-    Action, Actions, Application, BlockRef, CommitIndex, CommitStatement, Decode as _, Digest,
-    Encode as _, Envelope, Evidence, LogPart, LogRecord, Place, Position, Protocol, ReplicaId,
-    Round, SignedPlan, SignedStatement, StateBackend, Suspicion, Time, Vote, mutants,
+    Action, Actions, Application, Block, BlockHeader, BlockRef, CommitIndex, CommitStatement,
+    Decode as _, Digest, Encode as _, Envelope, Evidence, InstanceCertificate, LastAttested,
+    LogPart, LogRecord, Place, Position, Protocol, ReplicaId, Round, Signature, SignedPlan,
+    SignedStatement, StateBackend, Suspicion, Time, Vote, mutants,
 };
 use ravelin_multicast::ordering::{self, Start, Views};
 use ravelin_multicast::{Committed, Message, Ordering, OrderingState, Payload as _, Standing};
@@ -113,6 +114,12 @@ pub enum HaltReason {
         /// The epoch.
         epoch: ravelin_model::Epoch,
     },
+    /// The wormhole of a member said two things where a sound one says one: in `hybrid` all agreement
+    /// rests on that.
+    BrokenWormhole {
+        /// Whose.
+        member: ReplicaId,
+    },
 }
 
 /// A client's message, with its signature checked where it has one.
@@ -135,6 +142,8 @@ pub struct Setup {
     pub keys: Vec<Arc<SigningKey>>,
     /// This replica's identity key, which never signs blocks.
     pub identity: Arc<SigningKey>,
+    /// What its wormhole said at this start: in `hybrid`.
+    pub wormhole: Option<OwnWormhole>,
     /// This replica.
     pub own: ReplicaId,
     /// The services.
@@ -147,6 +156,15 @@ pub struct Setup {
     pub transfer_lag: u64,
 }
 
+/// A replica's wormhole, as far as the replica need know it.
+#[derive(Clone, Copy, Debug)]
+pub struct OwnWormhole {
+    /// Its instance.
+    pub certificate: InstanceCertificate,
+    /// What that attested last of this replica's blocks.
+    pub last: Option<LastAttested>,
+}
+
 /// One server's part in the replicated service.
 pub struct Replica {
     /// From the first to the present one.
@@ -157,6 +175,7 @@ pub struct Replica {
     key: Arc<SigningKey>,
     speaks: bool,
     identity: Arc<SigningKey>,
+    wormhole: Option<OwnWormhole>,
     own: ReplicaId,
     nonce: u64,
     epochs: Epochs,
@@ -185,7 +204,7 @@ impl Replica {
     /// `log`: the records of this replica's own log, in order. Follow with [`Replica::resume`].
     pub fn new(setup: Setup, log: impl IntoIterator<Item = LogRecord>) -> Self {
         let Setup { plan, keyring, keys, identity, own, application, backend, .. } = setup;
-        let Setup { nonce, transfer_lag, .. } = setup;
+        let Setup { nonce, transfer_lag, wormhole, .. } = setup;
         let mut plans = vec![plan];
         plans.extend(recorded_plans(&*backend));
         let plan = plans.last().expect("the first one is there").plan.clone();
@@ -196,13 +215,14 @@ impl Replica {
         }
         let keyring = keyring_of(&keyring, &plans);
         let (key, speaks) = epochs::own_key(&keyring, own, &keys);
+        let (authorship, speaks) = epochs::authorship(&keyring, own, (&key, speaks), wormhole);
         let ended = execution::recorded_successor(&state);
         let (progress, delivered) = execution::progress(&state).unzip();
         let position = progress.as_ref().map_or(Position(0), |known| known.position);
         let ordering_state = progress.as_ref().map(|known| known.ordering.clone());
         let mut ordering = Ordering::new(Start {
             keyring: keyring.clone(),
-            key: Arc::clone(&key),
+            authorship,
             own,
             leaders: plan.leaders_per_round,
             checkpoint_every: plan.checkpoint_every,
@@ -235,6 +255,7 @@ impl Replica {
             key,
             speaks,
             identity,
+            wormhole,
             own,
             nonce,
             epochs: Epochs::default(),
@@ -283,6 +304,32 @@ impl Replica {
         self.advance_transfer(now, out);
     }
 
+    /// Takes what the wormhole answered to [`Action::Attest`].
+    pub fn on_attested(
+        &mut self,
+        now: Time,
+        header: &BlockHeader,
+        attestation: Signature,
+        out: &mut Out,
+    ) {
+        if let Some(wormhole) = &mut self.wormhole {
+            wormhole.last = Some(LastAttested {
+                epoch: header.epoch,
+                previous: header.previous,
+                round: header.reference.round,
+                digest: header.reference.digest,
+                signature: attestation,
+            });
+        }
+        if self.is_halted() {
+            return;
+        }
+        let mut inner = Vec::new();
+        self.ordering.on_attested(now, header, attestation, &mut inner);
+        self.carry_out(inner, out);
+        self.advance_others(now, out);
+    }
+
     /// What the replica is doing.
     pub fn status(&self) -> &Status {
         &self.status
@@ -318,6 +365,7 @@ impl Replica {
                 Action::Persist(record) => out.push(Action::Persist(record)),
                 Action::Send(to, message) => out.push(Action::Send(to, message)),
                 Action::Broadcast(message) => out.push(Action::Broadcast(message)),
+                Action::Attest(header) => out.push(Action::Attest(header)),
                 Action::Accuse(who, offence) => self.on_offence(who, offence, out),
                 Action::Emit(ordering::Event::Committed(committed)) => {
                     self.on_committed(&committed, out);
@@ -350,7 +398,7 @@ impl Replica {
             }
             Action::Send(to, message) => out.push(Action::Send(to, message)),
             Action::Accuse(who, offence) => self.on_offence(who, offence, out),
-            Action::Emit(_) | Action::Persist(_) | Action::Broadcast(_) => {}
+            Action::Emit(_) | Action::Persist(_) | Action::Broadcast(_) | Action::Attest(_) => {}
         }
     }
 
@@ -476,7 +524,10 @@ fn restore(
     log: impl IntoIterator<Item = LogRecord>,
 ) {
     for record in log {
-        if let Some(block) = crate::peer::recorded_block(keyring, ordering.dag(), &record) {
+        if Block::is_draft(&record.bytes) {
+            let draft = Block::decode("recorded draft", &record.bytes).ok();
+            draft.into_iter().for_each(|draft| ordering.restore_draft(draft));
+        } else if let Some(block) = crate::peer::recorded_block(keyring, ordering.dag(), &record) {
             ordering.restore(block);
         }
     }

@@ -66,6 +66,7 @@ impl World {
             identity: public(1, index),
             block: public(2, index),
             transport: public(3, index),
+            wormhole: None,
             peer_address: format!("127.0.0.1:{}", 7000 + index),
             client_address: format!("127.0.0.1:{}", 8000 + index),
             labels: Default::default(),
@@ -73,7 +74,7 @@ impl World {
         let client =
             |index: u8| ClientEntry { name: format!("c{index}"), key: public(4, u16::from(index)) };
         let plan = ClusterPlan {
-            version: 1,
+            version: ravelin_model::plan::PLAN_VERSION,
             name: "test".into(),
             purpose: Purpose::Local,
             incarnation: Incarnation(1),

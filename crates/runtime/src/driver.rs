@@ -19,8 +19,8 @@ use std::time::{Duration, Instant};
 
 use ravelin_model::transfer::StateRequest;
 use ravelin_model::{
-    Action, Actions, LogPart, LogRecord, Misbehaviour, Place, Protocol, PublicKey, ReplicaId,
-    Suspicion,
+    Action, Actions, BlockHeader, LogPart, LogRecord, Misbehaviour, Place, Protocol, PublicKey,
+    ReplicaId, Suspicion,
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -89,6 +89,17 @@ pub trait Node: Protocol {
         out: &mut Actions<Self>,
     ) -> Vec<(u64, Curb)>;
 
+    /// Has the wormhole of this host attest a block, which is durable, and takes the answer.
+    ///
+    /// # Errors
+    /// [`WormholeGone`]: this server can say nothing more.
+    fn attest(
+        &mut self,
+        clock: &Clock,
+        header: &BlockHeader,
+        out: &mut Actions<Self>,
+    ) -> Result<(), WormholeGone>;
+
     /// Shows how things stand, for monitors.
     fn show(&self, totals: &Totals);
 
@@ -141,6 +152,22 @@ pub enum Effect {
     None,
 }
 
+/// The wormhole of this host stopped, or refused what only it can attest.
+#[derive(Debug, thiserror::Error)]
+#[error("the wormhole of this server attests nothing more")]
+pub struct WormholeGone(#[source] pub Box<dyn std::error::Error + Send + Sync>);
+
+/// Why a run ended that was not asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The log failed.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The wormhole stopped.
+    #[error(transparent)]
+    Wormhole(#[from] WormholeGone),
+}
+
 /// The world around a node.
 pub struct World {
     /// This replica.
@@ -158,8 +185,8 @@ pub struct World {
 /// Runs `node` until asked to stop.
 ///
 /// # Errors
-/// [`LogError`]: the log failed, and the process must end.
-pub async fn run<N: Node>(node: N, world: World) -> Result<(), LogError> {
+/// [`RunError`]: the process must end.
+pub async fn run<N: Node>(node: N, world: World) -> Result<(), RunError> {
     let World { own, peers, clients, log, stop } = world;
     let (network, network_events) = peers;
     let (listener, client_events) = clients;
@@ -172,6 +199,7 @@ pub async fn run<N: Node>(node: N, world: World) -> Result<(), LogError> {
         log,
         clock: Clock::start(),
         actions: Vec::new(),
+        is_behind_log: false,
         own_messages: VecDeque::new(),
         replays,
         serving: Serving::default(),
@@ -181,7 +209,7 @@ pub async fn run<N: Node>(node: N, world: World) -> Result<(), LogError> {
     driver.carry_out()?;
     driver.turn_until_stopped(network_events, client_events, stop).await?;
     driver.node.close();
-    driver.log.close()
+    Ok(driver.log.close()?)
 }
 
 struct Driver<N: Node> {
@@ -192,6 +220,8 @@ struct Driver<N: Node> {
     log: Log,
     clock: Clock,
     actions: Actions<N>,
+    /// Whether anything was appended to the log since it was last synced.
+    is_behind_log: bool,
     /// Own broadcasts on their way back: a replica counts its own vote by the same code path.
     own_messages: VecDeque<N::Message>,
     replays: Replays,
@@ -213,7 +243,7 @@ impl<N: Node> Driver<N> {
         mut network: mpsc::Receiver<PeerEvent>,
         mut clients: mpsc::Receiver<ClientEvent>,
         mut stop: oneshot::Receiver<()>,
-    ) -> Result<(), LogError> {
+    ) -> Result<(), RunError> {
         loop {
             let mut arrived = Arrived::default();
             let pause = self.pause();
@@ -240,7 +270,7 @@ impl<N: Node> Driver<N> {
     }
 
     fn pause(&self) -> Duration {
-        if !self.own_messages.is_empty() {
+        if !self.own_messages.is_empty() || !self.actions.is_empty() {
             return Duration::ZERO;
         }
         let deadline = self.node.next_deadline().map(|time| self.clock.until(time));
@@ -249,7 +279,7 @@ impl<N: Node> Driver<N> {
         deadline.into_iter().chain(dues).fold(SNAPSHOT_EVERY, Duration::min)
     }
 
-    fn turn(&mut self, arrived: Arrived) -> Result<(), LogError> {
+    fn turn(&mut self, arrived: Arrived) -> Result<(), RunError> {
         self.trace_deadline();
         while let Some(message) = self.own_messages.pop_front() {
             self.node.on_message(self.clock.now(), self.own, message, &mut self.actions);
@@ -322,39 +352,60 @@ impl<N: Node> Driver<N> {
         }
     }
 
-    /// Performs the core's actions: appends what it persists, syncs once, then lets the rest out in
-    /// order. Everything persisted in the turn is covered, which is more than each needs.
-    fn carry_out(&mut self) -> Result<(), LogError> {
+    /// Performs the core's actions in order, with one sync of the log: everything persisted in the turn
+    /// is covered, which is more than each needs. What an attestation brings goes out at once as far as
+    /// nothing of it must be durable first; the rest waits for the next turn's sync.
+    fn carry_out(&mut self) -> Result<(), RunError> {
         let actions = std::mem::take(&mut self.actions);
         let mut held = Vec::with_capacity(actions.len());
-        let mut appended = false;
         for action in actions {
             match action {
                 Action::Persist(record) => {
                     self.log.append(Tag(record.place.number()), &record.bytes)?;
-                    appended = true;
+                    self.is_behind_log = true;
                 }
                 shows => held.push(shows),
             }
         }
         if !held.is_empty() {
-            let begun = self.clock.now();
-            self.log.sync()?;
-            let at = self.clock.now();
-            let took_us = at.0.saturating_sub(begun.0);
-            tracing::trace!(target: HOPS, at_us = at.0, hop = "durable", appended, took_us);
+            self.sync()?;
         }
+        let mut attested = Vec::new();
         for action in held {
             match action {
-                Action::Persist(_) => {}
-                Action::Send(to, message) if to == self.own => self.own_messages.push_back(message),
-                Action::Send(to, message) => self.send(to, &message),
-                Action::Broadcast(message) => self.broadcast(message),
-                Action::Emit(event) => self.on_event(event),
-                Action::Accuse(who, offence) => report(who, &offence),
+                Action::Attest(header) => {
+                    self.node.attest(&self.clock, &header, &mut attested)?;
+                }
+                shows => self.show(shows),
             }
         }
+        let must_wait = attested.iter().position(|action| matches!(action, Action::Persist(_)));
+        let rest = attested.split_off(must_wait.unwrap_or(attested.len()));
+        attested.into_iter().for_each(|action| self.show(action));
+        self.actions = rest;
         Ok(())
+    }
+
+    fn sync(&mut self) -> Result<(), LogError> {
+        let begun = self.clock.now();
+        self.log.sync()?;
+        let at = self.clock.now();
+        let (took_us, appended) = (at.0.saturating_sub(begun.0), self.is_behind_log);
+        self.is_behind_log = false;
+        tracing::trace!(target: HOPS, at_us = at.0, hop = "durable", appended, took_us);
+        Ok(())
+    }
+
+    /// Lets out what has nothing to wait for.
+    fn show(&mut self, action: Action<N::Message, N::Event>) {
+        match action {
+            Action::Persist(_) | Action::Attest(_) => {}
+            Action::Send(to, message) if to == self.own => self.own_messages.push_back(message),
+            Action::Send(to, message) => self.send(to, &message),
+            Action::Broadcast(message) => self.broadcast(message),
+            Action::Emit(event) => self.on_event(event),
+            Action::Accuse(who, offence) => report(who, &offence),
+        }
     }
 
     fn send(&mut self, to: ReplicaId, message: &N::Message) {

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use ravelin_model::reading::Readings;
-use ravelin_model::{CommitIndex, Epoch, LogPart, LogRecord, Place, ReplicaId, Round};
+use ravelin_model::{
+    BlockHeader, CommitIndex, Epoch, LogPart, LogRecord, Place, ReplicaId, Round, Signature,
+};
 use ravelin_multicast::parking::{PARKED_BLOCKS_MAX, PARKED_BYTES_MAX};
 use ravelin_replication::{ConnectionId, Replica, Setup, Status};
 use ravelin_services::Services;
@@ -18,6 +20,7 @@ use crate::network::Micros;
 use crate::options::Options;
 use crate::watched::{Watched, Witness};
 use crate::world::World;
+use crate::wormhole::Shared;
 
 /// Records in one page of a log: few beside what a run writes, so that runs meet with pages that end
 /// too early.
@@ -40,6 +43,10 @@ pub(crate) struct Host {
     /// How often it was started: what concerns an earlier life is void.
     pub(crate) life: u64,
     pub(crate) disk: Disk,
+    /// Its wormhole, in `hybrid`.
+    wormhole: Option<Shared>,
+    /// How many of them there were before.
+    wormholes_before: u64,
     pub(crate) clock: Clock,
     pub(crate) connections: BTreeMap<ConnectionId, u16>,
     /// When its timer rings.
@@ -80,6 +87,8 @@ impl Host {
             epoch: Epoch::FIRST,
             life: 0,
             disk: Disk::default(),
+            wormhole: None,
+            wormholes_before: 0,
             clock: Clock::new(options, &format!("server {id}")),
             connections: BTreeMap::new(),
             timer: None,
@@ -99,12 +108,17 @@ impl Host {
         self.life += 1;
         self.readings = Readings::default();
         self.witness.take();
+        if self.wormhole.is_none() {
+            self.wormhole = world.wormhole(self.id, self.wormholes_before, options);
+            self.wormholes_before += 1;
+        }
         let services = Services::new(world.keyring.scheme().clone());
         let setup = Setup {
             plan: world.plan.clone(),
             keyring: world.keyring.clone(),
             keys: (0..KEYS_MAX).map(|turn| world.block_key(self.id, turn)).collect(),
             identity: world.identity_key(self.id),
+            wormhole: self.wormhole.as_ref().map(Shared::as_own),
             own: self.id,
             application: Box::new(Watched { services, witness: self.witness.clone() }),
             backend: Box::new(self.disk.backend()),
@@ -116,7 +130,8 @@ impl Host {
         self.server = Some(match options.intruders.get(&self.id) {
             None => Server::Correct(Box::new(replica)),
             Some(names) => {
-                let intruded = intruded(options, world, (self.id, replica), names);
+                let seat = (self.id, replica, self.wormhole.as_ref());
+                let intruded = intruded(options, world, seat, names);
                 Server::Intruded(Box::new(intruded))
             }
         });
@@ -143,9 +158,17 @@ impl Host {
         page
     }
 
+    /// Has its wormhole attest a block; `None`: it refuses, for good.
+    pub(crate) fn attest(&self, header: &BlockHeader) -> Option<Signature> {
+        self.wormhole.as_ref()?.attest(header).ok()
+    }
+
     /// Power goes.
-    pub(crate) fn crash(&mut self, dice: &mut Dice, is_torn: bool) {
+    pub(crate) fn crash(&mut self, options: &Options, dice: &mut Dice, is_torn: bool) {
         self.server = None;
+        if !options.are_rollback_proof {
+            self.wormhole = None;
+        }
         self.life += 1;
         self.disk.crash(dice, is_torn);
         self.held.clear();
@@ -256,7 +279,7 @@ impl Host {
 fn intruded(
     options: &Options,
     world: &World,
-    (own, replica): (ReplicaId, Replica),
+    (own, replica, wormhole): (ReplicaId, Replica, Option<&Shared>),
     names: &[&'static str],
 ) -> Intruded {
     let ring = Dice::new(options.seed, "ring").draw();
@@ -273,6 +296,10 @@ fn intruded(
     };
     let (plan, keyring) = (world.plan.clone(), world.keyring.clone());
     let means = Means::new(plan, keyring, world.block_key(own, 0), own, (ring, dice.draw()));
+    let means = match wormhole {
+        Some(wormhole) => means.with_wormhole(wormhole.as_shared(), wormhole.as_own()),
+        None => means,
+    };
     let intruders = names.iter().filter_map(|name| intruder::by_name(name)).collect();
     Intruded::new(replica, means, intruders, window)
 }

@@ -29,6 +29,7 @@ mod trace;
 mod watched;
 mod workload;
 mod world;
+mod wormhole;
 
 pub use checker::Violation;
 pub use dice::Dice;

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use ravelin_model::ReplicaId;
 use ravelin_model::limits::CHECKPOINT_EVERY_DEFAULT;
+use ravelin_model::{FaultModel, ReplicaId};
 
 use crate::dice::Dice;
 use crate::intruder::{self, Blocks};
@@ -178,6 +178,13 @@ pub struct Options {
     pub n: u16,
     /// Intrusions to tolerate.
     pub f: u16,
+    /// What is assumed of intruded servers.
+    pub model: FaultModel,
+    /// In `hybrid`: whether wormholes outlive their servers' crashes, because no host can bring back an old
+    /// state of them. Otherwise each start is a new instance, let in by an epoch.
+    pub are_rollback_proof: bool,
+    /// In `hybrid`: whose wormhole attests whatever it is asked to. One is enough to break all promises.
+    pub broken_wormhole: Option<ReplicaId>,
     /// Leader slots of a round.
     pub leaders: u16,
     /// Clients.
@@ -205,6 +212,10 @@ pub struct Options {
 pub struct Settings {
     /// Servers and intrusions tolerated, instead of drawn ones.
     pub group: Option<(u16, u16)>,
+    /// What is assumed of intruded servers; `arbitrary` unless said.
+    pub model: Option<FaultModel>,
+    /// In `hybrid`, whether wormholes outlive crashes, instead of drawn.
+    pub are_rollback_proof: Option<bool>,
     /// The only intruder, on one server.
     pub intruder: Option<&'static str>,
 }
@@ -214,17 +225,29 @@ impl Options {
     #[must_use]
     pub fn draw(seed: u64, mode: Mode, settings: Settings) -> Self {
         let mut dice = Dice::new(seed, "options");
-        let (n, f) = settings.group.unwrap_or_else(|| match dice.below(20) {
-            0 => (7, 2),
-            1 | 2 => (5, 1),
+        let model = settings.model.unwrap_or(FaultModel::Arbitrary);
+        let drawn = dice.below(20);
+        let (n, f) = settings.group.unwrap_or(match (model, drawn) {
+            (FaultModel::Hybrid, 0..4) => (5, 2),
+            (FaultModel::Hybrid, _) => (3, 1),
+            (_, 0) => (7, 2),
+            (_, 1 | 2) => (5, 1),
             _ => (4, 1),
         });
+        let is_hybrid = model == FaultModel::Hybrid;
+        let are_rollback_proof = is_hybrid
+            && settings
+                .are_rollback_proof
+                .unwrap_or_else(|| Dice::new(seed, "wormholes").once_in(2));
         let weight = *dice.pick(&[0, 80, 200, 350]).unwrap_or(&0);
         let mut classes: BTreeSet<FaultClass> =
             Self::drawn_by_weight().filter(|_| dice.per_mille(weight)).collect();
         let mut logs = Dice::new(seed, "logs");
         if logs.once_in(3) {
             classes.insert(FaultClass::ShortLogs);
+        }
+        if is_hybrid && !are_rollback_proof {
+            classes.retain(|class| !ENDS_INSTANCES.contains(class));
         }
         let mut victims = victims(n, f, &mut dice);
         let mut wiped = None;
@@ -244,7 +267,9 @@ impl Options {
         let must_fetch = intruders.values().flatten().any(|name| NEED_SHORT_LOGS.contains(name));
         if must_fetch {
             let absences = [FaultClass::Crash, FaultClass::RestartStorm, FaultClass::Pause];
-            classes.extend(absences);
+            let are_lasting = !is_hybrid || are_rollback_proof;
+            let fits = |class: &FaultClass| are_lasting || !ENDS_INSTANCES.contains(class);
+            classes.extend(absences.into_iter().filter(fits));
             classes.insert(FaultClass::ShortLogs);
         }
         let are_short = classes.contains(&FaultClass::ShortLogs);
@@ -253,6 +278,9 @@ impl Options {
             mode,
             n,
             f,
+            model,
+            are_rollback_proof,
+            broken_wormhole: None,
             leaders: dice.pick(&[1, 2, 2, 2, 2, 2, 2, 3]).map_or(2, |drawn| (f + 1).min(*drawn)),
             clients: u16::try_from(dice.between(2, 4)).unwrap_or(2),
             classes,
@@ -288,6 +316,9 @@ impl Options {
             mode,
             n,
             f,
+            model: FaultModel::Arbitrary,
+            are_rollback_proof: false,
+            broken_wormhole: None,
             leaders: ravelin_model::limits::LEADERS_PER_ROUND_DEFAULT,
             clients: 2,
             classes: BTreeSet::new(),
@@ -352,6 +383,14 @@ impl Options {
             ("mode", "liveness") => self.mode = Mode::Liveness,
             ("n", _) => self.n = value.parse().ok()?,
             ("f", _) => self.f = value.parse().ok()?,
+            ("model", _) => {
+                let mut all = [FaultModel::Arbitrary, FaultModel::Hybrid].into_iter();
+                self.model = all.find(|model| model.name() == value)?;
+            }
+            ("rollback-proof", _) => self.are_rollback_proof = value.parse().ok()?,
+            ("broken-wormhole", _) => {
+                self.broken_wormhole = Some(ReplicaId(value.parse().ok()?));
+            }
             ("leaders", _) => self.leaders = value.parse().ok()?,
             ("clients", _) => self.clients = value.parse().ok()?,
             ("commits", _) => self.commits = value.parse().ok()?,
@@ -391,6 +430,10 @@ fn victims(n: u16, f: u16, dice: &mut Dice) -> Vec<ReplicaId> {
     victims
 }
 
+/// Trouble that ends an instance of a wormhole which is not rollback-proof, within the budget of nobody:
+/// with more than `n - q` servers without one the cluster stops.
+const ENDS_INSTANCES: [FaultClass; 3] =
+    [FaultClass::Crash, FaultClass::CrashPoint, FaultClass::RestartStorm];
 /// Intruders that act when somebody fetches the state, and never otherwise.
 const NEED_SHORT_LOGS: [&str; 1] = ["false-state"];
 /// Intruders that act when an epoch ends, and never otherwise.
@@ -424,6 +467,13 @@ impl fmt::Display for Options {
         writeln!(out, "seed = {}", self.seed)?;
         writeln!(out, "mode = {}", self.mode.name())?;
         writeln!(out, "n = {}\nf = {}\nleaders = {}", self.n, self.f, self.leaders)?;
+        if self.model == FaultModel::Hybrid {
+            writeln!(out, "model = {}", self.model.name())?;
+            writeln!(out, "rollback-proof = {}", self.are_rollback_proof)?;
+        }
+        if let Some(broken) = self.broken_wormhole {
+            writeln!(out, "broken-wormhole = {broken}")?;
+        }
         writeln!(out, "clients = {}", self.clients)?;
         writeln!(out, "commits = {}", self.commits)?;
         writeln!(out, "checkpoint-every = {}", self.checkpoint_every)?;
@@ -480,6 +530,16 @@ mod tests {
         for seed in 0..200 {
             let mode = if seed % 2 == 0 { Mode::Safety } else { Mode::Liveness };
             let options = Options::draw(seed, mode, Settings::default());
+            assert_eq!(Options::parse(&options.to_string()), Ok(options), "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn a_hybrid_run_is_read_back() {
+        let settings = Settings { model: Some(FaultModel::Hybrid), ..Settings::default() };
+        for seed in 0..200 {
+            let drawn = Options::draw(seed, Mode::Liveness, settings);
+            let options = Options { broken_wormhole: Some(ReplicaId(1)), ..drawn };
             assert_eq!(Options::parse(&options.to_string()), Ok(options), "seed {seed}");
         }
     }

@@ -413,6 +413,7 @@ impl Sim {
             }
             Deed::Bytes(to, bytes) => self.post(id, to, &Letter::Bytes(Arc::new(bytes))),
             Deed::Act(Action::Emit(event)) => self.emitted(id, event),
+            Deed::Act(Action::Attest(header)) => self.attest(id, &header),
             Deed::Act(Action::Persist(_) | Action::Accuse(..)) => {}
         }
     }
@@ -427,7 +428,7 @@ impl Sim {
             *self.faults.entry(FaultClass::TornDisk).or_default() += 1;
         }
         self.trace.note(self.now, b'x', (id.0, 0), &[]);
-        host.crash(&mut self.dice, is_torn);
+        host.crash(&self.options, &mut self.dice, is_torn);
         self.queue.push(self.now + down, Event::Start(id, host.life));
         for (connection, client) in std::mem::take(&mut host.connections) {
             let at = self.now + self.dice.between(500, 50_000);

@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use ravelin_crypto::{Keyring, Registry, Scheme, SigningKey, plan_digest, sign_plan};
+use ravelin_crypto::{Domain, Keyring, Registry, Scheme, SigningKey, plan_digest, sign_plan};
 use ravelin_model::plan::{Labels, PLAN_VERSION};
 use ravelin_model::{
-    ClientEntry, ClusterId, ClusterPlan, Epoch, FaultModel, Incarnation, Member, Purpose,
-    ReplicaId, SignedPlan,
+    ClientEntry, ClusterId, ClusterPlan, Epoch, FaultModel, Incarnation, InstanceCertificate,
+    Member, Purpose, ReplicaId, Signature, SignedPlan, WormholeKeys,
 };
 
 use crate::dice::Dice;
 use crate::options::{Options, Signatures};
+use crate::wormhole::{Shared, Soundness};
 
 /// Who there is, and by which keys they are known.
 pub(crate) struct World {
@@ -45,6 +46,10 @@ impl World {
             identity: public("identity", index),
             block: public("block", index),
             transport: public("transport", index),
+            wormhole: (options.model == FaultModel::Hybrid).then(|| WormholeKeys {
+                provisioned: public("wormhole", index),
+                instance: Some(public(&instance(0), index)),
+            }),
             peer_address: format!("10.0.0.{index}:7000"),
             client_address: format!("10.0.0.{index}:7001"),
             labels: Labels::default(),
@@ -56,7 +61,7 @@ impl World {
             incarnation: Incarnation(1),
             epoch: Epoch(1),
             previous: None,
-            fault_model: FaultModel::Arbitrary,
+            fault_model: options.model,
             f: options.f,
             leaders_per_round: options.leaders,
             members: members.collect(),
@@ -91,11 +96,41 @@ impl World {
         Arc::new(key(self.seed, self.registry.as_ref(), "identity", replica.0))
     }
 
+    /// A server's wormhole in its life of this number; none outside `hybrid`.
+    #[must_use]
+    pub(crate) fn wormhole(
+        &self,
+        replica: ReplicaId,
+        life: u64,
+        options: &Options,
+    ) -> Option<Shared> {
+        self.keyring.wormhole(replica)?;
+        let key = |kind: &str| key(self.seed, self.registry.as_ref(), kind, replica.0);
+        let instance = key(&instance(life));
+        let mut certificate = InstanceCertificate {
+            instance: instance.public(),
+            is_rollback_proof: options.are_rollback_proof,
+            signature: Signature([0; 64]),
+        };
+        let bytes = certificate.signed_bytes(self.keyring.cluster(), replica);
+        certificate.signature = key("wormhole").sign(Domain::Instance, &bytes);
+        let soundness = match options.broken_wormhole == Some(replica) {
+            true => Soundness::Broken,
+            false => Soundness::Sound,
+        };
+        Some(Shared::new(Arc::new(instance), certificate, soundness))
+    }
+
     /// A client's key.
     #[must_use]
     pub(crate) fn client_key(&self, client: u16) -> SigningKey {
         key(self.seed, self.registry.as_ref(), "client", client)
     }
+}
+
+/// What the key of a wormhole is drawn for in its life of this number.
+fn instance(life: u64) -> String {
+    format!("instance {life}")
 }
 
 fn key(seed: u64, registry: Option<&Registry>, kind: &str, index: u16) -> SigningKey {
@@ -108,8 +143,6 @@ fn key(seed: u64, registry: Option<&Registry>, kind: &str, index: u16) -> Signin
 
 #[cfg(test)]
 mod tests {
-    use ravelin_crypto::Domain;
-
     use super::*;
     use crate::options::{Mode, Settings};
 

@@ -114,12 +114,13 @@ fn world() -> &'static World {
             identity: key(100 + index).public(),
             block: members[usize::from(index)].public(),
             transport: key(150 + index).public(),
+            wormhole: None,
             peer_address: format!("127.0.0.1:700{index}"),
             client_address: format!("127.0.0.1:800{index}"),
             labels: Default::default(),
         };
         let plan = ClusterPlan {
-            version: 1,
+            version: ravelin_model::plan::PLAN_VERSION,
             name: "fuzz".into(),
             purpose: Purpose::Local,
             incarnation: Incarnation(1),

@@ -623,6 +623,7 @@ fn members_that_join_are_spoken_to_once_connected() {
             identity,
             block,
             transport,
+            wormhole: None,
             peer_address,
             client_address,
             labels,

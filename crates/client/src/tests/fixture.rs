@@ -15,7 +15,7 @@ use ravelin_model::{
     Answer, AnswerBatch, ClientEntry, ClusterId, ClusterPlan, CommitIndex, CommitStatement, Digest,
     Encode as _, Envelope, Epoch, Evidence, FaultModel, Group, Incarnation, Member, Misbehaviour,
     Operation, OperationResult, Position, Previous, PublicKey, Purpose, ReplicaId, Sequence,
-    ServiceId, SessionId, SignedPlan, SignedStatement, Time,
+    ServiceId, SessionId, SignedPlan, SignedStatement, Time, WormholeKeys,
 };
 
 use crate::event::{ClientAction, Event};
@@ -120,6 +120,8 @@ pub(super) fn keys(n: u16, f: u16, fault_model: FaultModel) -> Keys {
         identity: key(1, index).public(),
         block: key(2, index).public(),
         transport: key(3, index).public(),
+        wormhole: (fault_model == FaultModel::Hybrid)
+            .then(|| WormholeKeys { provisioned: key(6, index).public(), instance: None }),
         peer_address: format!("server-{index}:1"),
         client_address: format!("server-{index}:2"),
         labels: Labels::default(),

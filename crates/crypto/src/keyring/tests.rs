@@ -18,7 +18,7 @@ fn public(seed: u8) -> PublicKey {
 
 fn plan(scheme_key: impl Fn(u8) -> PublicKey) -> ClusterPlan {
     ClusterPlan {
-        version: 1,
+        version: ravelin_model::plan::PLAN_VERSION,
         name: "test".into(),
         purpose: Purpose::Local,
         incarnation: Incarnation(1),
@@ -33,6 +33,7 @@ fn plan(scheme_key: impl Fn(u8) -> PublicKey) -> ClusterPlan {
                 identity: public(100 + index),
                 block: scheme_key(index),
                 transport: public(150 + index),
+                wormhole: None,
                 peer_address: format!("127.0.0.1:{}", 7000 + u16::from(index)),
                 client_address: format!("127.0.0.1:{}", 8000 + u16::from(index)),
                 labels: Default::default(),

@@ -24,6 +24,7 @@ fn first() -> ClusterPlan {
         identity: public(100 + index),
         block: block_key(index).public(),
         transport: public(150 + index),
+        wormhole: None,
         peer_address: format!("127.0.0.1:{}", 7000 + u16::from(index)),
         client_address: format!("127.0.0.1:{}", 8000 + u16::from(index)),
         labels: Default::default(),

@@ -38,6 +38,8 @@ pub struct Remains<P> {
     pub blocks: Vec<Verified<Block>>,
     /// Whether this replica may make blocks.
     pub standing: Standing,
+    /// The own block that the wormhole is to attest.
+    pub drafted: Option<BlockDraft>,
 }
 
 impl<P: Payload> Ordering<P> {
@@ -57,7 +59,8 @@ impl<P: Payload> Ordering<P> {
 
     /// Ends this ordering, for another that goes on from a later state of the same epoch.
     #[must_use]
-    pub fn into_remains(self, horizon: Round) -> Remains<P> {
+    pub fn into_remains(mut self, horizon: Round) -> Remains<P> {
+        let drafted = self.drafted.take();
         let (last, standing) = (self.last, self.recall.standing());
         let headers = self.rule.group.members().filter_map(|member| self.newest_of(member));
         let headers = headers.collect();
@@ -70,7 +73,7 @@ impl<P: Payload> Ordering<P> {
         blocks.extend(self.made.clone().filter(|made| !self.dag.has(&made.reference())));
         let proofs = self.rule.group.members().filter_map(|member| self.forks.of(member).cloned());
         let proofs = proofs.collect();
-        Remains { payload: self.into_payload(), last, headers, proofs, blocks, standing }
+        Remains { payload: self.into_payload(), last, headers, proofs, blocks, standing, drafted }
     }
 
     /// Ends this ordering: gives up where blocks got their contents from, with the envelopes of own
@@ -85,7 +88,8 @@ impl<P: Payload> Ordering<P> {
             made.body.round >= self.dag.horizon() && !self.dag.has(&made.reference())
         };
         let coming = self.made.iter().filter(is_coming);
-        for block in void.chain(coming) {
+        let drafted = self.drafted.iter().map(BlockDraft::block);
+        for block in void.chain(coming).map(|block| &**block).chain(drafted) {
             if !mutants::is_active("void_envelopes_lost") {
                 self.payload.give_back(&block.body.envelopes);
             }
@@ -95,7 +99,7 @@ impl<P: Payload> Ordering<P> {
 
     /// Takes over what an earlier ordering of the epoch left, but for its payload.
     pub fn take_over<Q>(&mut self, left: Remains<Q>) -> Q {
-        let Remains { payload, last, headers, proofs, blocks, standing } = left;
+        let Remains { payload, last, headers, proofs, blocks, standing, drafted } = left;
         headers.iter().for_each(|signed| self.dag.remember_header(signed));
         for proof in &proofs {
             self.forks.learn(proof);
@@ -111,6 +115,7 @@ impl<P: Payload> Ordering<P> {
             // Who knew of the forgotten blocks may not be among those who answer the next time.
             self.recall.on_unknown_own_block(&mut self.restored);
         }
+        self.drafted = drafted;
         payload
     }
 

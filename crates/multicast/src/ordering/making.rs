@@ -25,8 +25,11 @@ impl<P: Payload> Ordering<P> {
     }
 
     fn make_if_due(&mut self, now: Time, out: &mut Actions<Self>) {
-        if self.recall.standing() != Standing::Active || !self.dag.has(&self.last) {
-            return; // its last block has yet to come back from its own disk
+        if self.recall.standing() != Standing::Active
+            || !self.dag.has(&self.last)
+            || self.drafted.is_some()
+        {
+            return; // its last block has yet to come back from its own disk, or its wormhole
         }
         let Some(base) = self.base() else { return };
         if self.builders(base) < self.builders_needed() {
@@ -38,8 +41,9 @@ impl<P: Payload> Ordering<P> {
             // The others have moved on: nobody waits for this vote, and the next block need not wait
             // for this one to come back from the disk. Whatever it decides is asked for after its
             // `Persist`, so nothing of it shows before it is durable.
-            let block = self.make_block(now, base.next(), out);
-            self.insert_and_report(block, out);
+            if let Some(block) = self.make_block(now, base.next(), out) {
+                self.insert_and_report(block, out);
+            }
         } else if self.is_due(now, base, since) {
             self.make_block(now, base.next(), out);
         }
@@ -120,6 +124,7 @@ impl<P: Payload> Ordering<P> {
         let slots = |round| (0..self.rule.leaders).map(move |index| Slot { round, index });
         let leaders = slots(base).filter(|slot| !self.has_leader(*slot));
         let votes = slots(base.minus(1))
+            .filter(|_| !self.rule.is_hybrid()) // the votes of whoever is slow count all the same
             .filter(|slot| !mutants::is_active("votes_not_awaited") && !self.has_votes(*slot));
         leaders.chain(votes).filter(|slot| self.is_awaited(*slot)).collect()
     }
@@ -190,7 +195,13 @@ impl<P: Payload> Ordering<P> {
         voters.len() >= self.rule.group.quorum() || others.len() >= self.rule.group.blocking()
     }
 
-    fn make_block(&mut self, now: Time, round: Round, out: &mut Actions<Self>) -> Verified<Block> {
+    /// Makes the block of `round`; `None`: it has to be attested first.
+    fn make_block(
+        &mut self,
+        now: Time,
+        round: Round,
+        out: &mut Actions<Self>,
+    ) -> Option<Verified<Block>> {
         self.judge_waiting(round);
         // What stands in rounds that decide nothing is kept by all until some are decided.
         let room = match self.decides_nothing(round.minus(1)) {
@@ -215,16 +226,20 @@ impl<P: Payload> Ordering<P> {
             envelopes,
             votes,
         };
-        let block = self.keyring.sign_block(&self.key, body);
-        self.last = block.reference();
-        self.made = Some(block.clone());
         self.last_made = now;
         self.said = now;
         self.ready_since = None;
         self.pacing.on_made(now, round);
+        let Authorship::Key(key) = &self.authorship else {
+            self.ask_to_attest(body, out);
+            return None;
+        };
+        let block = self.keyring.sign_block(key, body);
+        self.last = block.reference();
+        self.made = Some(block.clone());
         out.push(record(&block));
         out.push(Action::Broadcast(Message::Block(block.clone())));
-        block
+        Some(block)
     }
 
     /// The own last block, then the newest block before `round` of every member not exposed.

@@ -58,7 +58,7 @@ impl Wrapped {
                     wanted.extend(others().map(|to| (to, message.clone())));
                     own.push(message);
                 }
-                Action::Persist(_) | Action::Emit(_) | Action::Accuse(..) => {}
+                Action::Persist(_) | Action::Attest(_) | Action::Emit(_) | Action::Accuse(..) => {}
             }
         }
         for (to, message) in wanted {

@@ -230,7 +230,9 @@ impl Cluster {
     pub(crate) fn start(&self, id: u16, nonce: u64) -> Start<Requests> {
         Start {
             keyring: self.keys.keyring.clone(),
-            key: std::sync::Arc::new(self.keys.key(ReplicaId(id))),
+            authorship: ravelin_multicast::Authorship::Key(std::sync::Arc::new(
+                self.keys.key(ReplicaId(id)),
+            )),
             own: ReplicaId(id),
             leaders: self.leaders,
             checkpoint_every: CHECKPOINT_EVERY_DEFAULT,
@@ -464,6 +466,7 @@ impl Cluster {
                     }
                 }
                 Action::Emit(event) => self.on_event(id, event),
+                Action::Attest(_) => {}
                 Action::Accuse(whom, what) => self.checker.on_accused(id, whom, &what),
             }
         }

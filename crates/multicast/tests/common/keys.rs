@@ -1,10 +1,10 @@
 //! A group's keys with simulated signatures, and blocks signed with them.
 
-use ravelin_crypto::{Keyring, Registry, Scheme, SigningKey, Verified, plan_digest};
+use ravelin_crypto::{Domain, Keyring, Registry, Scheme, SigningKey, Verified, plan_digest};
 use ravelin_model::{
-    Block, BlockBody, BlockRef, ClusterId, ClusterPlan, Digest, Envelope, Epoch, Evidence,
-    FaultModel, Incarnation, Member, Operation, PublicKey, Purpose, ReplicaId, Round, Sequence,
-    ServiceId, SessionId, SignedPlan, Time, Vote,
+    Block, BlockBody, BlockHeader, BlockRef, ClusterId, ClusterPlan, Digest, Envelope, Epoch,
+    Evidence, FaultModel, Incarnation, Member, Operation, PublicKey, Purpose, ReplicaId, Round,
+    Sequence, ServiceId, SessionId, Signature, SignedPlan, Time, Vote, WormholeKeys,
 };
 
 pub(crate) struct Keys {
@@ -38,12 +38,16 @@ impl Keys {
             identity: public(2, index),
             block: public(1, index),
             transport: public(3, index),
+            wormhole: (model == FaultModel::Hybrid).then(|| WormholeKeys {
+                provisioned: public(4, index),
+                instance: Some(public(5, index)),
+            }),
             peer_address: format!("127.0.0.1:{}", 7000 + index),
             client_address: format!("127.0.0.1:{}", 8000 + index),
             labels: Default::default(),
         });
         ClusterPlan {
-            version: 1,
+            version: ravelin_model::plan::PLAN_VERSION,
             name: "test".into(),
             purpose: Purpose::Local,
             incarnation: Incarnation(1),
@@ -63,7 +67,11 @@ impl Keys {
 
     /// The block key of `member`.
     pub(crate) fn key(&self, member: ReplicaId) -> SigningKey {
-        let mut seed = [1; 32];
+        self.key_of_kind(1, member)
+    }
+
+    fn key_of_kind(&self, kind: u8, member: ReplicaId) -> SigningKey {
+        let mut seed = [kind; 32];
         if let Some(first) = seed.first_mut() {
             *first = u8::try_from(member.0).expect("small groups");
         }
@@ -99,8 +107,19 @@ impl Keys {
         self.sign(body)
     }
 
-    /// The body with its author's signature.
+    /// The attestation of a block, as a wormhole would sign it that attests anything.
+    pub(crate) fn attest(&self, header: &BlockHeader) -> Signature {
+        let instance = self.key_of_kind(5, header.reference.author);
+        instance.sign(Domain::Attestation, &header.attested_bytes(&instance.public()))
+    }
+
+    /// The body with its author's signature, or the attestation of its wormhole.
     pub(crate) fn sign(&self, body: BlockBody) -> Verified<Block> {
+        if self.keyring.group().model() == FaultModel::Hybrid {
+            let draft = self.keyring.draft_block(body);
+            let attestation = self.attest(&draft.header());
+            return self.keyring.attest_block(draft, attestation).expect("by the plan's instance");
+        }
         let key = self.key(body.author);
         self.keyring.sign_block(&key, body)
     }
@@ -115,7 +134,7 @@ impl Keys {
             session: SessionId(1),
             first: Sequence(number),
             operations: vec![Operation { service: ServiceId::KV, request: vec![0; bytes] }],
-            signature: ravelin_model::Signature([0; 64]),
+            signature: Signature([0; 64]),
         };
         Keyring::sign_envelope(&client, envelope)
     }

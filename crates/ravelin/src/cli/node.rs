@@ -200,6 +200,7 @@ fn print_card(invocation: &Invocation, node: Node) -> Result<()> {
         identity: keys.identity,
         block: keys.block,
         transport: keys.transport,
+        wormhole: None,
         peer_address: config.peer_address,
         client_address: config.client_address,
         labels: config.labels,

@@ -121,7 +121,7 @@ fn known_intruder(name: &str) -> Result<&'static str> {
 
 fn run_seeds(invocation: &Invocation, arguments: &Run) -> Result<()> {
     let intruder = arguments.intruder.as_deref().map(known_intruder).transpose()?;
-    let settings = Settings { group: arguments.group, intruder };
+    let settings = Settings { group: arguments.group, intruder, ..Settings::default() };
     let mode = match arguments.mode {
         ModeName::Safety => Mode::Safety,
         ModeName::Liveness => Mode::Liveness,

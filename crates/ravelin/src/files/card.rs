@@ -5,7 +5,7 @@ use std::path::Path;
 
 use ravelin_model::limits::NAME_BYTES_MAX;
 use ravelin_model::plan::Labels;
-use ravelin_model::{Member, PlanError, PublicKey};
+use ravelin_model::{Member, PlanError, PublicKey, WormholeKeys};
 use serde::{Deserialize, Serialize};
 
 use super::disk;
@@ -32,6 +32,12 @@ pub(crate) struct RawMember {
     identity: Hex<32>,
     block: Hex<32>,
     transport: Hex<32>,
+    /// The provisioned key of its wormhole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    wormhole: Option<Hex<32>>,
+    /// The wormhole's instance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    instance: Option<Hex<32>>,
     peer_address: String,
     client_address: String,
     #[serde(default)]
@@ -64,6 +70,10 @@ impl From<RawMember> for Member {
             identity: PublicKey(raw.identity.0),
             block: PublicKey(raw.block.0),
             transport: PublicKey(raw.transport.0),
+            wormhole: raw.wormhole.map(|provisioned| WormholeKeys {
+                provisioned: PublicKey(provisioned.0),
+                instance: raw.instance.map(|instance| PublicKey(instance.0)),
+            }),
             peer_address: raw.peer_address,
             client_address: raw.client_address,
             labels: Labels { zone: raw.zone, os: raw.os, administrator: raw.administrator },
@@ -78,6 +88,8 @@ impl From<&Member> for RawMember {
             identity: Hex(member.identity.0),
             block: Hex(member.block.0),
             transport: Hex(member.transport.0),
+            wormhole: member.wormhole.map(|wormhole| Hex(wormhole.provisioned.0)),
+            instance: member.wormhole.and_then(|it| it.instance).map(|instance| Hex(instance.0)),
             peer_address: member.peer_address.clone(),
             client_address: member.client_address.clone(),
             zone: member.labels.zone.clone(),
@@ -119,6 +131,12 @@ pub(super) fn set_member(text: &mut Text, member: &Member) {
     text.set("identity", member.identity.to_string());
     text.set("block", member.block.to_string());
     text.set("transport", member.transport.to_string());
+    if let Some(wormhole) = &member.wormhole {
+        text.set("wormhole", wormhole.provisioned.to_string());
+        if let Some(instance) = &wormhole.instance {
+            text.set("instance", instance.to_string());
+        }
+    }
     text.set("peer_address", member.peer_address.as_str());
     text.set("client_address", member.client_address.as_str());
     let labels = &member.labels;

@@ -228,10 +228,10 @@ pub(crate) fn check_fit(plan: &ClusterPlan) -> Result<Group> {
 
 /// Refuses a plan with a key in whose name anybody could sign.
 fn check_keys(plan: &ClusterPlan) -> Result<()> {
-    let members = plan.members.iter().flat_map(|member| {
-        let keys = [member.identity, member.block, member.transport];
-        keys.map(|key| (format!("server `{}`", member.name), key))
-    });
+    let members = plan
+        .members
+        .iter()
+        .flat_map(|member| member.keys().map(|key| (format!("server `{}`", member.name), key)));
     let clients =
         plan.clients.iter().map(|client| (format!("client `{}`", client.name), client.key));
     let administrators =
@@ -331,5 +331,6 @@ fn remedy(error: &PlanError) -> &'static str {
         PlanError::SameAddress { .. } => "give every listener an address of its own",
         PlanError::SameKey { .. } => "is one card there twice, or one identity on two servers?",
         PlanError::SameAdministrator => "name each administrator once",
+        PlanError::Wormhole { .. } => "make the cards of all servers for one fault model",
     }
 }

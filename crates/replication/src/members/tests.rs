@@ -66,6 +66,7 @@ fn unsigned(world: &World, member: ReplicaId, block: PublicKey) -> Rekey {
         epoch: world.keyring.epoch(),
         member,
         block,
+        instance: None,
     }
 }
 

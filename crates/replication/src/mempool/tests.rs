@@ -394,6 +394,7 @@ fn one_order_of_a_new_key_goes_into_a_block_and_one_of_each_member_waits() {
             epoch: world.keyring.epoch(),
             member,
             block: world.block_key_of(member, turn).public(),
+            instance: None,
         };
         let key = world.identity_key(member);
         let signature = key.sign(ravelin_crypto::Domain::Rekey, &rekey.encode());

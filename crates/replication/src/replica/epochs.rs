@@ -16,8 +16,10 @@
 use std::time::Duration;
 
 use ravelin_crypto::{Domain, check_successor, domain_digest, plan_digest};
-use ravelin_model::{ClusterPlan, Epoch, EpochMessage, HandoverVote, Place, Rekey, SignedRekey};
-use ravelin_multicast::CommitRule;
+use ravelin_model::{
+    ClusterPlan, Epoch, EpochMessage, FaultModel, HandoverVote, Place, Rekey, SignedRekey,
+};
+use ravelin_multicast::{Authorship, CommitRule};
 
 use super::*;
 use crate::handover::Handover;
@@ -300,12 +302,12 @@ impl Replica {
         let members = Members::new(keyring.clone(), signed.plan.clone(), None);
         self.execution.begin_epoch(members, ordering.clone(), writes);
         self.offering.on_epoch(self.execution.state_mut());
-        (self.key, self.speaks) = own_key(&keyring, self.own, &self.keys);
+        let authorship = self.take_key(&keyring);
         self.keyring = keyring;
         self.statements = Statements::new(self.keyring.clone(), self.own);
         let next = Ordering::new(Start {
             keyring: self.keyring.clone(),
-            key: Arc::clone(&self.key),
+            authorship,
             own: self.own,
             leaders: signed.plan.leaders_per_round,
             checkpoint_every: signed.plan.checkpoint_every,
@@ -366,6 +368,7 @@ impl Replica {
             epoch: self.keyring.epoch(),
             member: self.own,
             block: spare.public(),
+            instance: self.wormhole.map(|wormhole| wormhole.certificate),
         };
         let bytes = rekey.encode();
         let signature = self.identity.sign(Domain::Rekey, &bytes);
@@ -373,6 +376,14 @@ impl Replica {
         let order = EpochMessage::Rekey(SignedRekey { rekey, signature, possession });
         self.epochs.rekey_at = Some(now.after(REKEY_PAUSE));
         out.push(Action::Broadcast(Message::Epoch(order)));
+    }
+
+    /// Takes the keys that are in force in the epoch of `keyring`.
+    pub(super) fn take_key(&mut self, keyring: &Keyring) -> Authorship {
+        let (key, speaks) = own_key(keyring, self.own, &self.keys);
+        let (authorship, speaks) = authorship(keyring, self.own, (&key, speaks), self.wormhole);
+        (self.key, self.speaks) = (key, speaks);
+        authorship
     }
 
     /// An own key that no plan has named.
@@ -419,6 +430,22 @@ pub(super) fn own_key(
     let in_force = keys.iter().find(|key| Some(&key.public()) == keyring.member(own));
     let any = in_force.or_else(|| keys.first()).expect("a replica has a key");
     (Arc::clone(any), in_force.is_some())
+}
+
+/// How this replica's blocks become authentic in this epoch, and whether they can: `speaks` if its
+/// block key is in force.
+pub(super) fn authorship(
+    keyring: &Keyring,
+    own: ReplicaId,
+    (key, speaks): (&Arc<SigningKey>, bool),
+    wormhole: Option<OwnWormhole>,
+) -> (Authorship, bool) {
+    if keyring.group().model() != FaultModel::Hybrid {
+        return (Authorship::Key(Arc::clone(key)), speaks);
+    }
+    let named = keyring.wormhole(own).and_then(|wormhole| wormhole.instance);
+    let is_named = wormhole.is_some_and(|it| Some(it.certificate.instance) == named);
+    (Authorship::Wormhole(wormhole.and_then(|it| it.last)), speaks && is_named)
 }
 
 /// The plans of later epochs than the first that `backend` holds, in order.

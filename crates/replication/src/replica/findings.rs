@@ -4,7 +4,7 @@
 //! written with the commit that brought them. The reason to halt is written at once and durably,
 //! before anything that was decided after it can show.
 
-use ravelin_model::{Misbehaviour, ServiceId};
+use ravelin_model::{FaultModel, Misbehaviour, ServiceId};
 
 use super::release::{Released, recorded_proofs};
 use super::*;
@@ -159,12 +159,21 @@ impl Replica {
         forgotten.chain(self.released.on_new_key(member)).collect()
     }
 
-    /// More than `f` proven offenders: nothing this replica could say is sure to be right. Those whom
-    /// administrators called repaired do not count.
+    /// More than `f` proven offenders, or in `hybrid` one whose wormhole attested both branches of a fork:
+    /// nothing this replica could say is sure to be right. Those whom administrators called repaired do
+    /// not count.
     fn judge_group(&mut self, out: &mut Out) {
         let accused = self.evidence.keys().copied();
         let members: Vec<ReplicaId> =
             accused.filter(|member| !self.released.excuses(*member)).collect();
+        let is_forker =
+            |member: &&ReplicaId| self.evidence.get(member).into_iter().flatten().any(is_fork);
+        if self.keyring.group().model() == FaultModel::Hybrid
+            && let Some(member) = members.iter().find(is_forker).copied()
+            && !mutants::is_active("broken_wormhole_ignored")
+        {
+            return self.halt(HaltReason::BrokenWormhole { member }, out);
+        }
         if members.len() > self.keyring.group().faults() {
             self.halt(HaltReason::TooManyOffenders { members }, out);
         }
@@ -184,6 +193,10 @@ impl Replica {
         self.status = Status::FailSafe(reason);
         out.push(Action::Emit(Event::Status(self.status.clone())));
     }
+}
+
+fn is_fork(evidence: &Evidence) -> bool {
+    matches!(evidence, Evidence::Equivocation { .. })
 }
 
 fn evidence_key(who: ReplicaId, evidence: &Evidence) -> Vec<u8> {

@@ -73,7 +73,7 @@ impl HaltReason {
     /// Why they cannot.
     pub fn check_mendable(&self) -> Result<(), ReleaseError> {
         match self {
-            Self::TooManyOffenders { .. } => Ok(()),
+            Self::TooManyOffenders { .. } | Self::BrokenWormhole { .. } => Ok(()),
             Self::Diverged { commit } => Err(ReleaseError::Diverged { commit: *commit }),
             Self::TwoPlans { epoch } => Err(ReleaseError::TwoPlans { epoch: *epoch }),
         }
@@ -87,6 +87,11 @@ impl fmt::Display for HaltReason {
                 out,
                 "there is proof against servers {}, more than are tolerated",
                 listed(members)
+            ),
+            Self::BrokenWormhole { member } => write!(
+                out,
+                "the wormhole of server {member} attested two blocks where a sound one attests one, so \
+                 the servers may disagree"
             ),
             Self::Diverged { commit } => {
                 write!(out, "others know the result of commit {} otherwise", commit.0)

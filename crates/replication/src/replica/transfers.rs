@@ -249,7 +249,7 @@ impl Replica {
         let members = Members::new(keyring.clone(), plan.clone(), None);
         let progress = execution::Progress { position, ordering: ordering.clone() };
         self.execution.install(members, (commit, root), (progress, &delivered), also);
-        (self.key, self.speaks) = epochs::own_key(&keyring, self.own, &self.keys);
+        let authorship = self.take_key(&keyring);
         self.keyring = keyring;
         self.statements = Statements::new(self.keyring.clone(), self.own);
         self.offering = Offering::default();
@@ -258,7 +258,7 @@ impl Replica {
         let nonce = question(self.nonce, plan.epoch).wrapping_add(self.transfers.count);
         let next = Ordering::new(Start {
             keyring: self.keyring.clone(),
-            key: Arc::clone(&self.key),
+            authorship,
             own: self.own,
             leaders: plan.leaders_per_round,
             checkpoint_every: plan.checkpoint_every,

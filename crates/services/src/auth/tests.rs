@@ -38,12 +38,13 @@ impl Cluster {
             identity: key(100, index),
             block: key(120, index),
             transport: key(140, index),
+            wormhole: None,
             peer_address: format!("127.0.0.1:{}", 7000 + u16::from(index)),
             client_address: format!("127.0.0.1:{}", 8000 + u16::from(index)),
             labels: Default::default(),
         });
         let plan = ClusterPlan {
-            version: 1,
+            version: ravelin_model::plan::PLAN_VERSION,
             name: "test".into(),
             purpose: Purpose::Local,
             incarnation: Incarnation(1),

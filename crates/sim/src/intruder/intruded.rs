@@ -1,7 +1,8 @@
 //! A replica in the hands of an intruder, with the interface of a replica.
 
 use ravelin_model::{
-    Action, Actions, Block, Decode as _, Protocol as _, ReplicaId, Round, Suspicion, Time,
+    Action, Actions, Block, BlockHeader, Decode as _, Protocol as _, ReplicaId, Round, Signature,
+    Suspicion, Time,
 };
 use ravelin_multicast::Message;
 use ravelin_replication::{ClientInput, ConnectionId, Event, Replica};
@@ -142,6 +143,19 @@ impl Intruded {
         core.into_iter().chain(put_off).chain(theirs).min()
     }
 
+    /// As [`Replica::on_attested`].
+    pub fn on_attested(
+        &mut self,
+        now: Time,
+        header: &BlockHeader,
+        attestation: Signature,
+        out: &mut Vec<Deed>,
+    ) {
+        let mut actions = Vec::new();
+        self.replica.on_attested(self.told(now), header, attestation, &mut actions);
+        self.pass(now, actions, out);
+    }
+
     /// As [`Replica::on_client_opened`].
     pub fn on_client_opened(&mut self, connection: ConnectionId, key: ravelin_model::PublicKey) {
         self.means.clients.insert(connection, key);
@@ -274,6 +288,9 @@ impl Intruded {
     fn in_single_steps(&mut self, action: Action<Message, Event>) -> Vec<Deed> {
         if self.means.makes_blocks && self.is_own_record(&action) {
             return Vec::new(); // what its replica would have said is never shown to laggards either
+        }
+        if self.means.makes_blocks && matches!(action, Action::Attest(_)) {
+            return Vec::new(); // the counter is the intruder's now
         }
         let Action::Broadcast(message) = action else { return vec![Deed::Act(action)] };
         if let Message::Block(block) = &message

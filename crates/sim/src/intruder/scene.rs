@@ -1,16 +1,17 @@
 //! What an intruder sees of the server it owns, and how it acts.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use ravelin_crypto::{Keyring, SigningKey, Verified};
 use ravelin_model::wire::{PeerFrame, PeerMessage, ServerMessage};
 use ravelin_model::{
-    Action, Block, BlockBody, BlockRef, Encode as _, PublicKey, ReplicaId, SignedPlan, Time,
+    Action, Block, BlockBody, BlockHeader, BlockRef, Encode as _, PublicKey, ReplicaId,
+    SharedWormhole, Signature, SignedPlan, Time,
 };
 use ravelin_multicast::{Dag, Message};
-use ravelin_replication::{ConnectionId, Event, Replica};
+use ravelin_replication::{ConnectionId, Event, OwnWormhole, Replica};
 
 use super::Deed;
 use crate::dice::Dice;
@@ -28,6 +29,10 @@ pub struct Means {
     pub keyring: Keyring,
     /// The server's key for blocks and statements.
     pub key: Arc<SigningKey>,
+    /// The server's wormhole, in `hybrid`: the intruder may call it, and that is all.
+    pub wormhole: Option<SharedWormhole>,
+    /// What that said when the server started.
+    pub own_wormhole: Option<OwnWormhole>,
     /// The server.
     pub own: ReplicaId,
     /// What colluding intruders share: equal numbers split and lie alike.
@@ -60,6 +65,8 @@ impl Means {
             plan,
             keyring,
             key,
+            wormhole: None,
+            own_wormhole: None,
             own,
             ring,
             dice: Dice::new(seed, "intruder"),
@@ -72,6 +79,12 @@ impl Means {
             hidden: BTreeSet::new(),
             put_off: 0,
         }
+    }
+
+    /// The same with the server's wormhole.
+    #[must_use]
+    pub fn with_wormhole(self, wormhole: SharedWormhole, own_wormhole: OwnWormhole) -> Self {
+        Self { wormhole: Some(wormhole), own_wormhole: Some(own_wormhole), ..self }
     }
 
     /// A number that all colluders draw alike for `what`.
@@ -205,10 +218,26 @@ impl Scene<'_> {
         }
     }
 
-    /// Signs a block with the server's key.
+    /// Has the server's wormhole attest a block; `None`: there is none, or it refuses.
+    #[must_use]
+    pub fn attest(&self, header: &BlockHeader) -> Option<Signature> {
+        let wormhole = self.means.wormhole.as_ref()?;
+        wormhole.lock().unwrap_or_else(PoisonError::into_inner).attest(header).ok()
+    }
+
+    /// Signs a block with the server's key. In `hybrid` its wormhole is to attest it; where that
+    /// refuses, the signature stands in the attestation's place, for what it is worth.
     #[must_use]
     pub fn sign(&self, body: BlockBody) -> Verified<Block> {
-        self.means.keyring.sign_block(&self.means.key, body)
+        let Means { keyring, key, wormhole, .. } = &*self.means;
+        if wormhole.is_some() {
+            let draft = keyring.draft_block(body.clone());
+            let attestation = self.attest(&draft.header());
+            if let Some(block) = attestation.and_then(|it| keyring.attest_block(draft, it).ok()) {
+                return block;
+            }
+        }
+        keyring.sign_block(key, body)
     }
 
     /// Keeps a block for those who fetch it.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ravelin_crypto::SigningKey;
-use ravelin_model::{Protocol as _, PublicKey, ReplicaId, Suspicion, Time};
+use ravelin_model::{BlockHeader, Protocol as _, PublicKey, ReplicaId, Signature, Suspicion, Time};
 use ravelin_multicast::Message;
 use ravelin_replication::{ClientInput, ConnectionId, Replica};
 
@@ -89,6 +89,22 @@ impl Server {
         match self {
             Self::Correct(replica) => replica.next_deadline(),
             Self::Intruded(intruded) => intruded.next_deadline(),
+        }
+    }
+
+    /// As [`Replica::on_attested`].
+    pub fn on_attested(
+        &mut self,
+        now: Time,
+        header: &BlockHeader,
+        attestation: Signature,
+        out: &mut Vec<Deed>,
+    ) {
+        match self {
+            Self::Correct(replica) => {
+                collect(out, |actions| replica.on_attested(now, header, attestation, actions));
+            }
+            Self::Intruded(intruded) => intruded.on_attested(now, header, attestation, out),
         }
     }
 

@@ -13,6 +13,7 @@ fn replica(world: &World, own: ReplicaId) -> Replica {
         keyring: world.keyring.clone(),
         keys: vec![world.block_key(own, 0)],
         identity: world.identity_key(own),
+        wormhole: None,
         own,
         application: Box::new(Services::new(world.keyring.scheme().clone())),
         backend: Box::new(MemoryBackend::new()),

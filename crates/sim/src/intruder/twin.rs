@@ -34,6 +34,7 @@ impl Twin {
                 keyring: means.keyring.clone(),
                 keys: vec![std::sync::Arc::clone(&means.key)],
                 identity: std::sync::Arc::clone(&means.key),
+                wormhole: means.own_wormhole,
                 own: means.own,
                 application: Box::new(Services::new(means.keyring.scheme().clone())),
                 backend: Box::new(MemoryBackend::new()),
@@ -56,7 +57,7 @@ impl Twin {
     fn perform(&mut self, scene: &mut Scene<'_>, mut actions: Actions<Replica>) {
         let own = scene.means.own;
         for _ in 0..OWN_MAX {
-            let mut to_itself = Vec::new();
+            let (mut to_itself, mut asked) = (Vec::new(), Vec::new());
             for action in actions {
                 match action {
                     Action::Broadcast(message) => {
@@ -66,10 +67,17 @@ impl Twin {
                         half.into_iter().for_each(|to| scene.send(to, message.clone()));
                     }
                     Action::Send(to, message) if to != own => scene.send(to, message),
+                    Action::Attest(header) => asked.push(header),
                     _ => {}
                 }
             }
             actions = Vec::new();
+            for header in asked {
+                let (now, attested) = (scene.now, scene.attest(&header));
+                if let (Some(second), Some(attestation)) = (self.second(scene), attested) {
+                    second.on_attested(now, &header, attestation, &mut actions);
+                }
+            }
             for message in to_itself {
                 let now = scene.now;
                 if let Some(second) = self.second(scene) {

@@ -1,8 +1,25 @@
 //! Puts what servers say into the network, and what they tell their hosts where it belongs.
 
+use ravelin_model::BlockHeader;
+
 use super::*;
 
 impl Sim {
+    /// Has a server's wormhole attest a block, which is durable by now.
+    pub(super) fn attest(&mut self, id: ReplicaId, header: &BlockHeader) {
+        let Some(host) = self.hosts.get(id.index()) else { return };
+        match host.attest(header) {
+            Some(attestation) => {
+                self.feed(id, |server, now, out| server.on_attested(now, header, attestation, out));
+            }
+            None if self.options.intruders.contains_key(&id) => {}
+            None => {
+                let what = format!("the wormhole of correct replica {id} refused {header:?}");
+                self.judge(Err(Violation::new("attestation", what)));
+            }
+        }
+    }
+
     pub(super) fn letter(&self, from: ReplicaId, message: &Message) -> Letter {
         let epoch = self.hosts.get(from.index()).map_or(Epoch::FIRST, |host| host.epoch);
         match self.options.travel {

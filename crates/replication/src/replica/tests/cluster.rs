@@ -114,6 +114,7 @@ impl Cluster {
             keyring: self.world.keyring.clone(),
             keys: (0..self.keys).map(|turn| Arc::new(self.world.block_key_of(own, turn))).collect(),
             identity: Arc::new(self.world.identity_key(own)),
+            wormhole: None,
             own,
             application: Box::new(Services::new(self.world.keyring.scheme().clone())),
             backend: Box::new(backend.handle()),
@@ -184,7 +185,7 @@ impl Cluster {
                 assert_eq!(evidence.accused(), who);
                 self.node(id).accused.insert(who);
             }
-            Action::Accuse(..) => {}
+            Action::Accuse(..) | Action::Attest(_) => {}
             Action::Emit(Event::ToClient(connection, message)) => {
                 self.node(id).heard.entry(connection).or_default().push(message);
             }

@@ -149,6 +149,7 @@ fn nobody_takes_anothers_next_key() {
         epoch: ravelin_model::Epoch(1),
         member: ReplicaId(3),
         block: cluster.world.block_key_of(ReplicaId(2), 1).public(), // seen in 2's own order
+        instance: None,
     };
     let identity = cluster.world.identity_key(ReplicaId(3));
     let signature = identity.sign(ravelin_crypto::Domain::Rekey, &rekey.encode());
@@ -235,7 +236,7 @@ fn one_liar_cannot_keep_a_laggard_and_so_the_cluster_in_place() {
         epoch: ravelin_model::Epoch(1),
         commit: CommitIndex(u64::MAX),
         plan: Digest([7; 32]),
-        signature: ravelin_model::Signature([7; 64]),
+        signature: Signature([7; 64]),
     };
     let until = cluster.now.after(20 * SECOND); // honestly it takes 1 to 3
     let mut round = 1 << 20;

@@ -209,7 +209,7 @@ fn a_laggard_is_not_held_up_by_one_who_answers_with_nothing() {
             epoch: ravelin_model::Epoch::FIRST,
             commit: CommitIndex(1_000_000),
             plan: Digest([7; 32]),
-            signature: ravelin_model::Signature([7; 64]),
+            signature: Signature([7; 64]),
         };
         cluster.node(3).is_cut_off = false;
         let until = cluster.now.after(30 * SECOND);
@@ -234,7 +234,7 @@ fn those_who_say_that_the_epoch_ended_are_followed_in_turn() {
         epoch: ravelin_model::Epoch::FIRST,
         commit: CommitIndex(1_000_000),
         plan: Digest([7; 32]),
-        signature: ravelin_model::Signature([7; 64]),
+        signature: Signature([7; 64]),
     };
     cluster.act(3, |replica, now, out| {
         assert_eq!(replica.next_to_follow(), None, "nobody says so");
@@ -270,6 +270,7 @@ fn an_order_counts_in_its_epoch_for_its_own_member_and_with_its_signature_only()
         epoch: ravelin_model::Epoch(epoch),
         member: ReplicaId(member),
         block: cluster.world.block_key_of(ReplicaId(1), 1).public(),
+        instance: None,
     };
     let sign = |rekey: ravelin_model::Rekey, by: u16, cluster: &Cluster| {
         let key = cluster.world.identity_key(ReplicaId(by));
@@ -323,7 +324,7 @@ fn tales_of_an_epochs_end_have_no_effect() {
         epoch: ravelin_model::Epoch(epoch),
         commit: far,
         plan: Digest([7; 32]),
-        signature: ravelin_model::Signature([7; 64]),
+        signature: Signature([7; 64]),
     };
     let mut next = cluster.world.plan.clone();
     next.plan.epoch = ravelin_model::Epoch(2);
