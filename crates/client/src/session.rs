@@ -246,6 +246,8 @@ impl Session {
             ServerMessage::Audit { id, records } => {
                 self.on_audit(now, from, Ticket(id), records, out);
             }
+            // What administrators ask, and no session.
+            ServerMessage::Wormhole { .. } | ServerMessage::Reopening { .. } => {}
         }
     }
 

@@ -10,6 +10,7 @@ pub mod keyring;
 pub mod merkle;
 pub mod plans;
 pub mod releases;
+pub mod reopenings;
 pub mod signing;
 pub mod state_tree;
 pub mod verified;
@@ -20,6 +21,7 @@ pub use plans::{
     sign_plan,
 };
 pub use releases::{ApprovalError, check_release, sign_release};
+pub use reopenings::{check_reopening, sign_reopening};
 pub use signing::{Claim, Domain, Registry, Scheme, SigningKey};
 pub use verified::{Verified, VerifiedEnvelope};
 

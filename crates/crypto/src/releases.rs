@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use ravelin_model::{ClusterPlan, Encode as _, PublicKey, SignedRelease};
+use ravelin_model::{ClusterPlan, Encode as _, PublicKey, Signature, SignedRelease};
 
 use crate::{Domain, Scheme, SigningKey};
 
@@ -26,15 +26,26 @@ pub fn check_release(
     scheme: &Scheme,
 ) -> Result<(), ApprovalError> {
     let bytes = signed.order.encode();
+    check_approvals(Domain::Release, &bytes, &signed.approvals, plan, scheme)
+}
+
+/// Checks the approvals of an order with these canonical bytes.
+pub(crate) fn check_approvals(
+    domain: Domain,
+    bytes: &[u8],
+    approvals: &[(PublicKey, Signature)],
+    plan: &ClusterPlan,
+    scheme: &Scheme,
+) -> Result<(), ApprovalError> {
     let mut signers: BTreeSet<PublicKey> = BTreeSet::new();
-    for (key, signature) in &signed.approvals {
+    for (key, signature) in approvals {
         if !plan.administrators.contains(key) {
             return Err(ApprovalError::Stranger { key: *key });
         }
         if signers.contains(key) {
             continue;
         }
-        if !scheme.verify(Domain::Release, key, &bytes, signature) {
+        if !scheme.verify(domain, key, bytes, signature) {
             return Err(ApprovalError::BadSignature { key: *key });
         }
         signers.insert(*key);

@@ -47,6 +47,8 @@ pub enum Domain {
     Backup,
     /// An administrators' order to a server that halted to go on.
     Release,
+    /// An administrators' order that reopens a cluster.
+    Reopening,
 }
 
 impl Domain {
@@ -63,6 +65,7 @@ impl Domain {
             Self::Rekey => "ravelin/rekey/v1",
             Self::Backup => "ravelin/backup/v1",
             Self::Release => "ravelin/release/v1",
+            Self::Reopening => "ravelin/reopening/v1",
         }
     }
 

@@ -2,7 +2,10 @@
 
 use borsh::{BorshDeserialize, BorshSerialize};
 
-use crate::{CommitIndex, Digest, Epoch, LogPart, ReplicaId, Signature, SignedPlan, SignedRekey};
+use crate::{
+    Closing, CommitIndex, Digest, Epoch, LogPart, ReplicaId, Signature, SignedPlan, SignedRekey,
+    SignedReopening,
+};
 
 /// A member's signature to the plan that follows its epoch, by which it also vouches for the state in
 /// which the epoch ended.
@@ -31,6 +34,10 @@ pub enum EpochMessage {
     Began(Box<SignedPlan>),
     /// The sender wants another key; whoever hears it puts the order into a block.
     Rekey(SignedRekey),
+    /// Administrators end the sender's epoch, to let new instances of wormholes in.
+    Reopen(Box<SignedReopening>),
+    /// What the sender holds of the epoch that they end.
+    Closed(Closing),
     /// Not sent: stands for a message of another epoch than the receiver's.
     Elsewhen {
         /// The sender's epoch.

@@ -25,6 +25,7 @@ pub mod plan;
 pub mod protocol;
 pub mod reading;
 pub mod release;
+pub mod reopening;
 pub mod requests;
 pub mod service;
 pub mod transfer;
@@ -55,6 +56,7 @@ pub use ids::{
 pub use plan::{ClientEntry, ClusterPlan, Member, PlanError, Previous, Purpose, SignedPlan};
 pub use protocol::{Action, Actions, LogPart, LogRecord, Place, Protocol};
 pub use release::{ReleaseOrder, SignedRelease};
+pub use reopening::{Closing, Reopening, ReopeningVerdict, SignedReopening};
 pub use service::{
     Application, Change, Context, Outcome, QueryContext, Service, ServiceStores, StateBackend,
     Store, View, scan_over,

@@ -5,8 +5,8 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use crate::transfer::TransferMessage;
 use crate::{
     AnswerBatch, AuditRecord, Block, Chain, Change, CommitIndex, Digest, Envelope, Epoch,
-    EpochMessage, MerklePath, Position, Round, ServiceId, SessionId, SignedHeader, SignedPlan,
-    SignedStatement, Time,
+    EpochMessage, InstanceCertificate, MerklePath, Position, ReopeningVerdict, Round, ServiceId,
+    SessionId, SignedHeader, SignedPlan, SignedReopening, SignedStatement, Time,
 };
 
 /// Between replicas, as it travels.
@@ -110,6 +110,18 @@ pub enum ClientMessage {
         /// The number of the last list wanted.
         last: u64,
     },
+    /// Asks for the instance of the server's wormhole.
+    Wormhole {
+        /// Ties the answer to the question.
+        id: u64,
+    },
+    /// Brings an order of administrators to reopen the cluster.
+    Reopen {
+        /// Ties the answer to the question.
+        id: u64,
+        /// The order.
+        order: Box<SignedReopening>,
+    },
 }
 
 /// From a replica to a client.
@@ -194,6 +206,24 @@ pub enum ServerMessage {
         id: u64,
         /// Consecutive lists up to the one asked for; none if the replica does not have that.
         records: Vec<AuditRecord>,
+    },
+    /// The answer to `Wormhole`.
+    Wormhole {
+        /// The question's.
+        id: u64,
+        /// The epoch in which the replica is.
+        epoch: Epoch,
+        /// The instance of its wormhole, if it has one.
+        certificate: Option<InstanceCertificate>,
+        /// Whether that is the one that the plan names.
+        is_open: bool,
+    },
+    /// The answer to `Reopen`.
+    Reopening {
+        /// The question's.
+        id: u64,
+        /// What becomes of the order.
+        verdict: ReopeningVerdict,
     },
 }
 

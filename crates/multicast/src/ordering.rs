@@ -16,6 +16,7 @@
 
 mod attesting;
 mod catching_up;
+mod closing;
 mod ending;
 mod making;
 
@@ -179,6 +180,7 @@ pub struct Ordering<P> {
     fetched: Vec<Fetched>,
     /// Whether the epoch has ended.
     is_over: bool,
+    closing: closing::Closing,
     end: ending::End,
     /// The last block that this replica made; its next one begins with it.
     last: BlockRef,
@@ -220,6 +222,7 @@ impl<P: Payload> Ordering<P> {
             following: Following::default(),
             fetched: vec![Fetched::default(); group.size()],
             is_over: false,
+            closing: closing::Closing::Open,
             end: ending::End::new(group),
             last: BlockRef::genesis(own, keyring.genesis()),
             made: None,
@@ -485,7 +488,7 @@ impl<P: Payload> Ordering<P> {
 
     /// Decides what can be decided and delivers what is committed.
     fn decide(&mut self, now: Time, out: &mut Actions<Self>) {
-        while !self.is_over {
+        while !self.is_over && self.closing != closing::Closing::Held {
             let decisions = self.rule.decide(&self.dag, self.delivery.state().next);
             if decisions.is_empty() {
                 return;
@@ -584,7 +587,8 @@ impl<P: Payload> Protocol for Ordering<P> {
         }
         let may_speak = self.recall.standing() == Standing::Active
             && self.dag.has(&self.last)
-            && self.drafted.is_none();
+            && self.drafted.is_none()
+            && self.is_open();
         let block = self.base().filter(|_| may_speak).and_then(|base| match self.ready_since {
             Some(since) => Some(self.due(base, since)),
             None => self.dag.whole(&self.last).map(|_| self.said.after(HEARTBEAT)),

@@ -149,6 +149,7 @@ impl Guest {
             Some(
                 question @ (ClientMessage::Plans
                 | ClientMessage::Status { .. }
+                | ClientMessage::Wormhole { .. }
                 | ClientMessage::File(_)),
             ) => {
                 self.questions += 1;

@@ -22,6 +22,9 @@ use ravelin_model::{
     ClusterPlan, CommitIndex, Decode as _, Digest, Encode as _, InstanceCertificate, Position,
     PublicKey, ReplicaId, SignedRekey, Store, Time, View, mutants,
 };
+use ravelin_multicast::OrderingState;
+
+use crate::replica::epoch_start;
 
 /// First byte of the keys under which the times of members' own orders lie.
 const ORDERED_TAG: u8 = b't';
@@ -102,6 +105,31 @@ impl Members {
         true
     }
 
+    /// Ends the epoch so that `instances`, certified, count in the next one and no others; whether that
+    /// fits.
+    pub fn reopen(&mut self, instances: &[(ReplicaId, InstanceCertificate)]) -> bool {
+        if self.successor.is_some() {
+            return false;
+        }
+        let mut next = self.following();
+        for (member, id) in next.members.iter_mut().zip(0..) {
+            let named = instances.iter().find(|(of, _)| *of == ReplicaId(id));
+            let Some(wormhole) = &mut member.wormhole else { return false };
+            wormhole.instance = named.map(|(_, certificate)| certificate.instance);
+        }
+        if next.check().is_err() {
+            return false;
+        }
+        self.successor = Some(next);
+        true
+    }
+
+    /// Where the order of the epoch begins.
+    #[must_use]
+    pub fn epoch_start(&self) -> OrderingState {
+        epoch_start(&self.keyring, &self.plan)
+    }
+
     /// The next epoch's plan with another key of `member`, and the instance of its wormhole that
     /// attests from then on, if that fits and this one has not ended.
     fn changed(
@@ -113,18 +141,7 @@ impl Members {
         if self.successor.is_some() || self.keyring.scheme().is_weak(&block) {
             return None;
         }
-        let mut next = ClusterPlan {
-            epoch: self.plan.epoch.next(),
-            previous: Some(Previous {
-                plan: plan_digest(&self.plan),
-                commit: CommitIndex(0),
-                time: Time(0),
-                position: Position(0),
-                state: Digest::default(),
-                ordering: Digest::default(),
-            }),
-            ..self.plan.clone()
-        };
+        let mut next = self.following();
         let changed = next.members.get_mut(member.index())?;
         if changed.block == block {
             return None;
@@ -135,6 +152,22 @@ impl Members {
         }
         let fits = next.check().is_ok() || mutants::is_active("unfit_changes_taken");
         fits.then_some(next)
+    }
+
+    /// The next epoch's plan, as yet with nothing changed.
+    fn following(&self) -> ClusterPlan {
+        ClusterPlan {
+            epoch: self.plan.epoch.next(),
+            previous: Some(Previous {
+                plan: plan_digest(&self.plan),
+                commit: CommitIndex(0),
+                time: Time(0),
+                position: Position(0),
+                state: Digest::default(),
+                ordering: Digest::default(),
+            }),
+            ..self.plan.clone()
+        }
     }
 
     fn is_authentic(&self, signed: &SignedRekey) -> bool {

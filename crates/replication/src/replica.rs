@@ -15,6 +15,7 @@ mod clients;
 mod epochs;
 mod findings;
 mod release;
+mod reopening;
 mod report;
 mod transfers;
 
@@ -288,6 +289,7 @@ impl Replica {
         self.repeat_findings();
         self.repeat_findings();
         let mut inner = Vec::new();
+        self.hold_again();
         self.ordering.resume(now, &mut inner);
         if !self.speaks {
             self.ordering.mute(&mut inner);
@@ -358,6 +360,12 @@ impl Replica {
                 return;
             }
             if self.has_ended() && !mutants::is_active("epoch_goes_on") {
+                self.on_void(action, out);
+                continue;
+            }
+            if let Action::Emit(ordering::Event::Committed(committed)) = &action
+                && self.epochs.known_end().is_some_and(|end| committed.state.commit > end)
+            {
                 self.on_void(action, out);
                 continue;
             }

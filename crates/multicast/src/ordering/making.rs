@@ -14,6 +14,9 @@ const BLOCK_OVERHEAD: usize = 64 << 10;
 impl<P: Payload> Ordering<P> {
     /// Makes the next block if it may and should be made now; a laggard, a run of them.
     pub(super) fn advance(&mut self, now: Time, out: &mut Actions<Self>) {
+        if !self.is_open() {
+            return;
+        }
         for _ in 0..RUN_MAX {
             let before = self.last;
             self.make_if_due(now, out);

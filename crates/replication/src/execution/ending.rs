@@ -1,7 +1,7 @@
 //! The end of an epoch, as execution sees it: the order that ends it, the plan that follows, and the
 //! state in which the next one begins.
 
-use ravelin_model::{ClusterPlan, CommitIndex, SignedRekey, Vote};
+use ravelin_model::{ClusterPlan, CommitIndex, InstanceCertificate, ReplicaId, SignedRekey, Vote};
 
 use super::*;
 
@@ -47,7 +47,7 @@ impl Execution {
     #[must_use]
     pub fn successor(&self) -> Option<ClusterPlan> {
         let mut next = self.members.successor()?.clone();
-        let (progress, delivered) = progress(&self.state).expect("a commit ended the epoch");
+        let (progress, delivered) = self.progress();
         let previous = next.previous.as_mut().expect("a successor follows");
         previous.commit = self.state.commit();
         previous.time = self.time;
@@ -64,12 +64,31 @@ impl Execution {
     #[must_use]
     pub fn stands_before(&self, next: &ClusterPlan) -> bool {
         let Some(previous) = &next.previous else { return false };
-        let Some((progress, delivered)) = progress(&self.state) else { return false };
+        let (progress, delivered) = self.progress();
         previous.commit == self.state.commit()
             && previous.time == self.time
             && previous.position == self.position
             && previous.state == self.state.root()
             && previous.ordering == progress.ordering.digest(&delivered)
+    }
+
+    /// Ends the epoch with the last commit by an order of administrators, which is fit; whether it did.
+    /// Durable.
+    pub fn reopen(&mut self, instances: &[(ReplicaId, InstanceCertificate)]) -> bool {
+        if !self.members.reopen(instances) {
+            return false;
+        }
+        let plan = self.members.successor().map(ravelin_model::Encode::encode);
+        self.state.private_write(vec![(SUCCESSOR.to_vec(), plan)]);
+        true
+    }
+
+    /// How far the order is executed: nowhere, before the first commit of all.
+    fn progress(&self) -> (Progress, BTreeSet<BlockRef>) {
+        progress(&self.state).unwrap_or_else(|| {
+            let ordering = self.members.epoch_start();
+            (Progress { position: self.position, ordering }, BTreeSet::new())
+        })
     }
 
     pub(super) fn write_successor(&mut self) {
@@ -108,7 +127,7 @@ impl Execution {
         ordering: OrderingState,
         also: Vec<(Vec<u8>, Option<Vec<u8>>)>,
     ) {
-        let (_, delivered) = progress(&self.state).unwrap_or_else(|| unreachable!("it has ended"));
+        let (_, delivered) = self.progress();
         let mut batch = also;
         batch.extend(delivered.iter().map(|reference| (delivered_key(reference), None)));
         batch.push((SUCCESSOR.to_vec(), None));

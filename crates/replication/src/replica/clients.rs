@@ -54,6 +54,11 @@ impl Replica {
                 let report = Box::new(self.report());
                 return say(ServerMessage::Status { id, report });
             }
+            ClientInput::Other(ClientMessage::Wormhole { id }) => {
+                let certificate = self.wormhole.map(|wormhole| wormhole.certificate);
+                let (epoch, is_open) = (self.keyring.epoch(), self.speaks);
+                return say(ServerMessage::Wormhole { id, epoch, certificate, is_open });
+            }
             _ => {}
         }
         let (session, first) = named(&input);
@@ -169,7 +174,16 @@ impl Replica {
             }
             ClientMessage::Unwatch { id } => self.clients.unwatch(connection, id),
             ClientMessage::File(evidence) => self.on_filed(evidence, out),
-            ClientMessage::Submit(_) | ClientMessage::Plans | ClientMessage::Status { .. } => {}
+            ClientMessage::Reopen { id, order } => {
+                self.read_quota.charge(client, PROOF_WORK);
+                let verdict = self.on_reopening(now, *order, out);
+                let answer = ServerMessage::Reopening { id, verdict };
+                out.push(Action::Emit(Event::ToClient(connection, answer)));
+            }
+            ClientMessage::Submit(_)
+            | ClientMessage::Plans
+            | ClientMessage::Wormhole { .. }
+            | ClientMessage::Status { .. } => {}
         }
     }
 }
@@ -190,6 +204,7 @@ impl Replica {
         let (ClientMessage::Read { id, .. }
         | ClientMessage::Prove { id, .. }
         | ClientMessage::Audit { id, .. }
+        | ClientMessage::Reopen { id, .. }
         | ClientMessage::Watch { id, .. }) = *question
         else {
             return None;
@@ -218,6 +233,7 @@ fn named(input: &ClientInput) -> (SessionId, u64) {
             ClientMessage::Read { id, .. }
             | ClientMessage::Prove { id, .. }
             | ClientMessage::Audit { id, .. }
+            | ClientMessage::Reopen { id, .. }
             | ClientMessage::Watch { id, .. },
         ) => (SessionId(0), *id),
         ClientInput::Other(_) => (SessionId(0), 0),

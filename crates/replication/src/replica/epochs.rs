@@ -21,6 +21,7 @@ use ravelin_model::{
 };
 use ravelin_multicast::{Authorship, CommitRule};
 
+use super::reopening::{Reopens, forget_held};
 use super::*;
 use crate::handover::Handover;
 use crate::members::Members;
@@ -41,13 +42,15 @@ pub(super) struct Epochs {
     /// Members' signatures to the plan that follows the present epoch, from before its end here.
     early: BTreeMap<ReplicaId, HandoverVote>,
     /// The plan that follows, with a quorum's signatures, from before the epoch's end here.
-    known: Option<SignedPlan>,
+    pub(super) known: Option<SignedPlan>,
     /// Who is followed next, while the present epoch has ended elsewhere.
     turn: u16,
     /// When each peer was last told something.
     hinted: BTreeMap<ReplicaId, Time>,
     /// When to ask for a new key, again.
     rekey_at: Option<Time>,
+    /// The order of administrators that ends the present epoch.
+    pub(super) reopens: Option<Reopens>,
     /// Whether the key is to be changed for no other reason than that it is wanted.
     is_wanted: bool,
 }
@@ -138,6 +141,8 @@ impl Replica {
         {
             self.begin(now, plan, out);
         }
+        self.end_where_others_did(now, out);
+        self.advance_reopening(now, out);
         if self.ordering.may_follow()
             && let Some(member) = self.next_to_follow()
         {
@@ -164,7 +169,8 @@ impl Replica {
     /// When [`Self::advance_epoch`] has something to do.
     pub(super) fn next_of_epochs(&self) -> Option<Time> {
         let handover = self.epochs.handover.as_ref().map(Handover::next);
-        handover.into_iter().chain(self.epochs.rekey_at).min()
+        let reopens = self.epochs.reopens.as_ref().map(Reopens::next);
+        handover.or(reopens).into_iter().chain(self.epochs.rekey_at).min()
     }
 
     /// Takes what is said about epochs.
@@ -176,8 +182,14 @@ impl Replica {
         out: &mut Out,
     ) {
         match message {
-            EpochMessage::Handover(_) | EpochMessage::Began(_) | EpochMessage::Rekey(_)
+            EpochMessage::Handover(_)
+            | EpochMessage::Began(_)
+            | EpochMessage::Rekey(_)
+            | EpochMessage::Reopen(_)
+            | EpochMessage::Closed(_)
                 if self.is_fetching() => {} // the state that it goes on from brings the plans
+            EpochMessage::Reopen(signed) => drop(self.on_reopening(now, *signed, out)),
+            EpochMessage::Closed(closing) => self.on_closed(now, from, closing, out),
             EpochMessage::Handover(vote) => self.on_handover(now, from, vote, out),
             EpochMessage::Began(plan) => self.on_began(now, from, *plan, out),
             EpochMessage::Ask(epoch) => self.hint(now, from, epoch, out),
@@ -254,7 +266,7 @@ impl Replica {
     }
 
     /// Reads the rest of the epoch from `member`, which holds its end.
-    fn follow(&mut self, now: Time, member: ReplicaId, out: &mut Out) {
+    pub(super) fn follow(&mut self, now: Time, member: ReplicaId, out: &mut Out) {
         let mut inner = Vec::new();
         self.ordering.follow(now, member, &mut inner);
         self.carry_out(inner, out);
@@ -285,13 +297,14 @@ impl Replica {
     }
 
     /// Begins the epoch of `signed`, in which the last commit put the state.
-    fn begin(&mut self, now: Time, signed: SignedPlan, out: &mut Out) {
+    pub(super) fn begin(&mut self, now: Time, signed: SignedPlan, out: &mut Out) {
         let old = self.plans.last().map(|signed| signed.plan.clone()).expect("there is a first");
         let keyring = Keyring::new(self.keyring.cluster(), &signed, self.keyring.scheme().clone());
         let keyring = keyring.expect("the plan was checked before members signed it");
         let ordering = epoch_start(&keyring, &signed.plan);
         let mut writes =
             vec![(plan_key(signed.plan.epoch), Some(signed.encode())), (LAST_BLOCK.to_vec(), None)];
+        writes.push(forget_held());
         let by_itself: BTreeSet<_> = keyring
             .group()
             .members()

@@ -1,0 +1,78 @@
+//! The order by which administrators open a cluster whose members' wormholes are not those of the plan:
+//! at its very first start, and when more than `n - q` of them began anew at once.
+//!
+//! In [`crate::FaultModel::Hybrid`] only instances that the plan names count, and an instance that is gone
+//! cannot come back. The order closes all instances of the epoch, ends it at what the union of the logs
+//! of all members decides, but for those declared lost, and names the instances that count in the next.
+//! Blocks prove themselves, so a liar can only withhold; what it withholds was shown to no correct
+//! member, or is in that one's log.
+
+use borsh::{BorshDeserialize, BorshSerialize};
+
+use crate::{
+    BlockRef, ClusterId, Digest, Epoch, Incarnation, InstanceCertificate, PublicKey, ReplicaId,
+    Round, Signature,
+};
+
+/// What administrators sign.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Reopening {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// Its incarnation.
+    pub incarnation: Incarnation,
+    /// The epoch that this ends; the order is void in any other.
+    pub epoch: Epoch,
+    /// The instances that count from then on, ascending by member. A member that is missing here makes
+    /// no blocks until it has its own instance let in.
+    pub instances: Vec<(ReplicaId, InstanceCertificate)>,
+    /// Members whose logs are not waited for, ascending: at most `f`. What is declared lost counts as
+    /// intruded: of the others, only `f` less so many may be.
+    pub lost: Vec<ReplicaId>,
+}
+
+/// An order with administrators' signatures over its canonical bytes.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct SignedReopening {
+    /// What is signed.
+    pub order: Reopening,
+    /// Who signed it.
+    pub approvals: Vec<(PublicKey, Signature)>,
+}
+
+/// What a member holds of the epoch that an order ends.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Closing {
+    /// The epoch.
+    pub epoch: Epoch,
+    /// Digest of the order.
+    pub order: Digest,
+    /// Up to this round the member knows no single blocks any more.
+    pub horizon: Round,
+    /// The newest block of each member above it, ascending by member.
+    pub tips: Vec<BlockRef>,
+    /// Whether the member holds all that it has heard of, and decides nothing beyond this until the order
+    /// is carried out, or more is heard.
+    pub is_complete: bool,
+}
+
+/// What a server made of an order that a client brought it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub enum ReopeningVerdict {
+    /// It carries it out, together with the other servers.
+    Taken,
+    /// Not in this fault model.
+    NotHybrid,
+    /// It is for another cluster, or another epoch than this one.
+    OtherEpoch(Epoch),
+    /// The epoch has ended already.
+    Ended,
+    /// Too few administrators signed it, or somebody who is none.
+    NotApproved,
+    /// An instance is not certified by the wormhole of that member, or named twice.
+    NotCertified(ReplicaId),
+    /// Too few instances for a quorum, or too many members declared lost.
+    NoQuorum,
+    /// The server is halted, or fetches its state first.
+    NotNow,
+}

@@ -1,0 +1,60 @@
+//! Ending an epoch from outside its order: everybody stops speaking, shows what it holds, and decides
+//! what the union of that decides.
+//!
+//! Who plans what follows an epoch must know that nobody decides more in it. So a replica that says what
+//! it holds decides nothing beyond that until it is told to go on.
+
+use super::*;
+
+/// How far an epoch is on its way to an end that its order does not know.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Closing {
+    /// It is not.
+    #[default]
+    Open,
+    /// No more blocks are made here.
+    Closing,
+    /// Nor is anything decided.
+    Held,
+}
+
+impl<P: Payload> Ordering<P> {
+    /// Makes no more blocks. What arrives is taken, and decided.
+    pub fn close(&mut self) {
+        if self.closing == Closing::Open {
+            self.closing = Closing::Closing;
+        }
+    }
+
+    /// Decides nothing more, and makes no more blocks, until [`Self::go_on`].
+    pub fn hold(&mut self) {
+        self.closing = Closing::Held;
+    }
+
+    /// Decides what can be decided, and goes on to.
+    pub fn go_on(&mut self, now: Time, out: &mut Actions<Self>) {
+        self.close();
+        if self.closing == Closing::Held {
+            self.closing = Closing::Closing;
+        }
+        self.decide(now, out);
+    }
+
+    /// The newest blocks that are here with their histories, of each member that has any above the
+    /// horizon.
+    #[must_use]
+    pub fn tips(&self) -> Vec<BlockRef> {
+        let members = self.rule.group.members();
+        let newest = members.filter_map(|member| self.dag.newest(member));
+        newest.filter(|tip| tip.round > self.dag.horizon() && tip.round > Round(0)).collect()
+    }
+
+    /// Takes note of a member's own newest block, by its own word.
+    pub fn on_tip(&mut self, tip: BlockRef) {
+        self.catch_up.on_seen(tip);
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.closing == Closing::Open
+    }
+}
