@@ -337,6 +337,11 @@ impl Replica {
         &self.status
     }
 
+    /// Whether the plan in force names a key of it and, in `hybrid`, its wormhole.
+    pub fn speaks(&self) -> bool {
+        self.speaks
+    }
+
     /// Its part in ordering.
     pub fn ordering(&self) -> &Ordering<Mempool> {
         &self.ordering

@@ -44,6 +44,14 @@ pub(crate) fn schedule(options: &Options, end: Micros) -> Vec<(Micros, FaultClas
                     faults.extend(all);
                     dice.between(300_000, 2_000_000)
                 }
+                FaultClass::Blackout => {
+                    let all = (0..options.n).map(ReplicaId).map(|who| {
+                        let down = dice.between(1_000, 300_000).min(left);
+                        (at, class, Fault::Crash(who, down))
+                    });
+                    faults.extend(all);
+                    dice.between(1_500_000, 4_000_000)
+                }
                 FaultClass::Crash => {
                     let down = dice.between(1_000, 1_500_000).min(left);
                     faults.push((at, class, Fault::Crash(who, down)));
@@ -115,11 +123,12 @@ mod tests {
             let options = Options::draw(seed, Mode::Liveness, Settings::default());
             let faults = schedule(&options, 2_000_000);
             assert!(faults.is_sorted_by_key(|(at, ..)| *at), "seed {seed}");
-            for (at, _, fault) in faults {
+            for (at, class, fault) in faults {
                 match fault {
                     Fault::Crash(who, down) | Fault::Wipe(who, down) | Fault::Pause(who, down) => {
                         assert!(at + down <= 2_000_000, "seed {seed}");
-                        assert!(!options.intruders.contains_key(&who), "seed {seed}");
+                        let is_spared = !options.intruders.contains_key(&who);
+                        assert!(is_spared || class == FaultClass::Blackout, "seed {seed}");
                     }
                     Fault::Jump(..) | Fault::Disconnect(..) | Fault::KeyChange(_) => {}
                 }

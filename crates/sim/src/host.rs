@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use ravelin_model::reading::Readings;
 use ravelin_model::{
-    BlockHeader, CommitIndex, Epoch, LogPart, LogRecord, Place, ReplicaId, Round, Signature,
+    BlockHeader, CommitIndex, Epoch, InstanceCertificate, LogPart, LogRecord, Place, ReplicaId,
+    Round, Signature,
 };
 use ravelin_multicast::parking::{PARKED_BLOCKS_MAX, PARKED_BYTES_MAX};
 use ravelin_replication::{ConnectionId, Replica, Setup, Status};
@@ -223,6 +224,16 @@ impl Host {
     pub(crate) fn takes_part(&self) -> bool {
         let replica = self.server.as_ref().map(Server::replica);
         replica.is_some_and(|replica| *replica.status() == Status::Active)
+    }
+
+    /// Whether the plan in force names its keys, and the instance of its wormhole.
+    pub(crate) fn is_open(&self) -> bool {
+        self.server.as_ref().is_some_and(|server| server.replica().speaks())
+    }
+
+    /// The instance of its wormhole.
+    pub(crate) fn certificate(&self) -> Option<InstanceCertificate> {
+        self.wormhole.as_ref().map(|wormhole| wormhole.as_own().certificate)
     }
 
     /// The last commit executed.

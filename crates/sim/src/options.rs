@@ -52,6 +52,9 @@ pub enum FaultClass {
     Adversary,
     /// Servers lose power and come back.
     Crash,
+    /// All do at once, those of intruders too; where wormholes do not outlive that, administrators open
+    /// the cluster again.
+    Blackout,
     /// They stop between two actions of one input.
     CrashPoint,
     /// One server restarts again and again.
@@ -82,7 +85,7 @@ pub enum FaultClass {
 
 impl FaultClass {
     /// All classes.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::Loss,
         Self::Duplication,
         Self::Reordering,
@@ -92,6 +95,7 @@ impl FaultClass {
         Self::Partition,
         Self::Adversary,
         Self::Crash,
+        Self::Blackout,
         Self::CrashPoint,
         Self::RestartStorm,
         Self::Pause,
@@ -120,6 +124,7 @@ impl FaultClass {
             Self::Partition => "partition",
             Self::Adversary => "adversary",
             Self::Crash => "crash",
+            Self::Blackout => "blackout",
             Self::CrashPoint => "crash-point",
             Self::RestartStorm => "restart-storm",
             Self::Pause => "pause",
@@ -246,6 +251,9 @@ impl Options {
         if logs.once_in(3) {
             classes.insert(FaultClass::ShortLogs);
         }
+        if Dice::new(seed, "blackouts").once_in(if is_hybrid { 4 } else { 16 }) {
+            classes.insert(FaultClass::Blackout);
+        }
         if is_hybrid && !are_rollback_proof {
             classes.retain(|class| !ENDS_INSTANCES.contains(class));
         }
@@ -333,7 +341,8 @@ impl Options {
     }
 
     fn drawn_by_weight() -> impl Iterator<Item = FaultClass> {
-        FaultClass::ALL.into_iter().filter(|class| *class != FaultClass::ShortLogs)
+        let apart = [FaultClass::ShortLogs, FaultClass::Blackout];
+        FaultClass::ALL.into_iter().filter(move |class| !apart.contains(class))
     }
 
     /// The same with one more kind of trouble.

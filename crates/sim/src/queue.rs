@@ -47,6 +47,8 @@ pub(crate) enum Event {
     Lost(u16, ReplicaId, ConnectionId),
     /// Someone looks whether all is well.
     Look,
+    /// Administrators look whether the cluster has to be opened.
+    Administer,
 }
 
 impl Event {

@@ -6,6 +6,7 @@
 
 mod judging;
 mod posting;
+mod reopening;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -32,6 +33,7 @@ use crate::trace::Trace;
 use crate::world::World;
 
 use judging::{is_faulty, mark_of, read_letter, travelled};
+use reopening::Administrators;
 
 /// After healing, every operation is answered and every correct replica caught up within this.
 pub const PATIENCE: Micros = 60_000_000;
@@ -71,6 +73,7 @@ pub struct Sim {
     suspicions: Suspicions,
     /// The plans of later epochs.
     epochs: BTreeMap<Epoch, ClusterPlan>,
+    administrators: Administrators,
     violation: Option<Violation>,
 }
 
@@ -159,6 +162,7 @@ impl Sim {
             slowest: 0,
             suspicions: Suspicions::default(),
             epochs: BTreeMap::new(),
+            administrators: Administrators::default(),
             violation: None,
             options,
             world,
@@ -180,6 +184,7 @@ impl Sim {
             }
         }
         self.queue.push(LOOK_EVERY, Event::Look);
+        self.queue.push(LOOK_EVERY, Event::Administer);
     }
 
     /// Runs to the end.
@@ -251,6 +256,7 @@ impl Sim {
             Event::Connect(client, id) => self.connect(client, id),
             Event::Lost(client, id, connection) => self.lose(client, id, connection),
             Event::Look => self.look(),
+            Event::Administer => self.administer(),
         }
     }
 

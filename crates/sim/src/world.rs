@@ -121,6 +121,12 @@ impl World {
         Some(Shared::new(Arc::new(instance), certificate, soundness))
     }
 
+    /// The administrator's key.
+    #[must_use]
+    pub(crate) fn administrator_key(&self) -> SigningKey {
+        key(self.seed, self.registry.as_ref(), "administrator", 0)
+    }
+
     /// A client's key.
     #[must_use]
     pub(crate) fn client_key(&self, client: u16) -> SigningKey {

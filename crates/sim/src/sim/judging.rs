@@ -1,7 +1,7 @@
 //! Looks at what correct servers did after every input, and decides when a run is over.
 
 use ravelin_crypto::{Keyring, plan_digest};
-use ravelin_model::{Encode as _, PublicKey, SignedPlan};
+use ravelin_model::{Encode as _, FaultModel, PublicKey, SignedPlan};
 
 use super::*;
 
@@ -98,7 +98,7 @@ impl Sim {
     }
 
     /// A correct replica never halts while at most `f` are faulty, and never loses its standing
-    /// without losing its disk.
+    /// without losing its disk, or in `hybrid` its wormhole.
     pub(super) fn changed(&mut self, id: ReplicaId, status: &Status) {
         let is_faulty = self.order.is_faulty(id);
         if *status == Status::Fetching {
@@ -106,7 +106,7 @@ impl Sim {
         }
         let is_wrong = match status {
             Status::FailSafe(_) => !self.options.intruders.contains_key(&id),
-            Status::Learner => !is_faulty,
+            Status::Learner => !is_faulty && !self.lost_its_wormhole(id),
             Status::Asking | Status::Active | Status::Fetching => false,
         };
         if is_wrong {
@@ -135,6 +135,12 @@ impl Sim {
             (Phase::Draining { since, target }, _) => self.drained(since, target),
             (Phase::Finished, _) => Phase::Finished,
         };
+    }
+
+    /// Whether a server's wormhole is another than the plan names, since it restarted.
+    fn lost_its_wormhole(&self, id: ReplicaId) -> bool {
+        let host = self.hosts.get(id.index());
+        self.options.model == FaultModel::Hybrid && host.is_some_and(|host| !host.is_open())
     }
 
     /// The shortest run in safety mode.

@@ -1,0 +1,57 @@
+//! Administrators who open the cluster again when too many servers are without the wormhole that the
+//! plan names.
+
+use ravelin_crypto::sign_reopening;
+use ravelin_model::{EpochMessage, FaultModel, Reopening, SignedReopening};
+
+use super::*;
+
+/// How often they look.
+const EVERY: Micros = 400_000;
+/// Looks in vain, with one order, after which they no longer wait for servers in an intruder's hands.
+const PATIENCE: u32 = 4;
+
+/// What administrators do and have done.
+#[derive(Debug, Default)]
+pub(super) struct Administrators {
+    /// The epoch that they are ending, and how often they looked since they began.
+    ending: Option<(Epoch, u32)>,
+}
+
+impl Sim {
+    /// Looks whether the cluster has to be opened, and brings all servers the order for it.
+    pub(super) fn administer(&mut self) {
+        if self.options.model != FaultModel::Hybrid || self.options.are_rollback_proof {
+            return;
+        }
+        self.queue.push(self.now + EVERY, Event::Administer);
+        let epoch = self.hosts.iter().map(|host| host.epoch).max().unwrap_or(Epoch::FIRST);
+        let is_up = |host: &&Host| {
+            host.server.as_ref().is_some_and(|it| it.replica().keyring().epoch() == epoch)
+        };
+        let up: Vec<&Host> = self.hosts.iter().filter(is_up).collect();
+        let open = up.iter().filter(|host| host.is_open()).count();
+        let quorum = self.rule.group.quorum();
+        let looks = match self.administrators.ending {
+            Some((ending, looks)) if ending == epoch => looks + 1,
+            _ if open < quorum && up.len() >= quorum => 0,
+            _ => return,
+        };
+        self.administrators.ending = Some((epoch, looks));
+        let lost = self.hosts.iter().map(|host| host.id).filter(|id| {
+            let is_up = up.iter().any(|host| host.id == *id);
+            looks >= PATIENCE && (self.options.intruders.contains_key(id) || !is_up)
+        });
+        let lost: Vec<ReplicaId> = lost.take(self.rule.group.faults()).collect();
+        let instances = up.iter().filter_map(|host| Some((host.id, host.certificate()?)));
+        let keyring = &self.world.keyring;
+        let (cluster, incarnation) = (keyring.cluster(), keyring.incarnation());
+        let order = Reopening { cluster, incarnation, epoch, instances: instances.collect(), lost };
+        let mut signed = SignedReopening { order, approvals: Vec::new() };
+        sign_reopening(&mut signed, &self.world.administrator_key());
+        for id in self.rule.group.members() {
+            let message = Message::Epoch(EpochMessage::Reopen(Box::new(signed.clone())));
+            self.feed(id, |server, now, out| server.on_message(now, id, message, out));
+        }
+    }
+}
