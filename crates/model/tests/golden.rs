@@ -15,12 +15,13 @@ use ravelin_model::wire::{
 };
 use ravelin_model::{
     Answer, AnswerBatch, AuditHead, AuditList, AuditOutcome, AuditRecord, AuditedEnvelope,
-    AuditedOperation, Block, BlockBody, BlockHeader, BlockRef, Chain, Change, ClientEntry,
+    AuditedOperation, Block, BlockBody, BlockHeader, BlockRef, Chain, Change, ClientEntry, Closing,
     ClusterId, ClusterPlan, CommitIndex, CommitStatement, Decode, Digest, Encode, Envelope, Epoch,
     EpochMessage, Evidence, FaultModel, HandoverVote, Incarnation, InstanceCertificate, Member,
     MerklePath, Operation, OperationResult, Position, Previous, PublicKey, Purpose, Refusal, Rekey,
-    ReleaseOrder, ReplicaId, Round, Sequence, ServiceId, SessionId, Signature, SignedHeader,
-    SignedPlan, SignedRekey, SignedRelease, SignedStatement, Time, Vote,
+    ReleaseOrder, Reopening, ReopeningVerdict, ReplicaId, Round, Sequence, ServiceId, SessionId,
+    Signature, SignedHeader, SignedPlan, SignedRekey, SignedRelease, SignedReopening,
+    SignedStatement, Time, Vote,
 };
 
 fn digest(byte: u8) -> Digest {
@@ -150,6 +151,25 @@ fn rekey() -> SignedRekey {
     SignedRekey { rekey, signature, possession }
 }
 
+fn certificate() -> InstanceCertificate {
+    InstanceCertificate {
+        instance: PublicKey([0xe6; 32]),
+        is_rollback_proof: true,
+        signature: Signature([0x59; 64]),
+    }
+}
+
+fn reopening() -> SignedReopening {
+    let order = Reopening {
+        cluster: ClusterId(digest(0xc1)),
+        incarnation: Incarnation(1),
+        epoch: Epoch(1),
+        instances: vec![(ReplicaId(0), certificate())],
+        lost: vec![ReplicaId(2)],
+    };
+    SignedReopening { order, approvals: vec![(PublicKey([0xad; 32]), Signature([0x5a; 64]))] }
+}
+
 fn batch() -> AnswerBatch {
     let answer = |sequence: u64, result| Answer {
         sequence: Sequence(sequence),
@@ -262,12 +282,17 @@ fn messages_about_epochs_are_golden() {
     check("peer_began", EpochMessage::Began(Box::new(later_plan())));
     check("peer_rekey", EpochMessage::Rekey(rekey()));
     let mut of_hybrid = rekey();
-    of_hybrid.rekey.instance = Some(InstanceCertificate {
-        instance: PublicKey([0xe6; 32]),
-        is_rollback_proof: true,
-        signature: Signature([0x59; 64]),
-    });
+    of_hybrid.rekey.instance = Some(certificate());
     check("peer_rekey_instance", EpochMessage::Rekey(of_hybrid));
+    check("peer_reopen", EpochMessage::Reopen(Box::new(reopening())));
+    let closing = Closing {
+        epoch: Epoch(1),
+        order: digest(0xd3),
+        horizon: Round(3),
+        tips: vec![BlockRef { round: Round(9), author: ReplicaId(1), digest: digest(0xb1) }],
+        is_complete: true,
+    };
+    check("peer_closed", EpochMessage::Closed(closing));
 }
 
 #[test]
@@ -313,6 +338,8 @@ fn messages_of_clients_are_golden() {
     check("client_plans", ClientMessage::Plans);
     check("client_status", ClientMessage::Status { id: 24 });
     check("client_audit", ClientMessage::Audit { id: 25, last: 4 });
+    check("client_wormhole", ClientMessage::Wormhole { id: 26 });
+    check("client_reopen", ClientMessage::Reopen { id: 27, order: Box::new(reopening()) });
 }
 
 #[test]
@@ -425,6 +452,11 @@ fn the_audit_log_is_golden() {
     let records = vec![AuditRecord { before: digest(0x64), list, requests }];
     check("server_audit", ServerMessage::Audit { id: 25, records });
     check("server_audit_none", ServerMessage::Audit { id: 25, records: vec![] });
+    let (epoch, certificate) = (Epoch(2), Some(certificate()));
+    let wormhole = ServerMessage::Wormhole { id: 26, epoch, certificate, is_open: true };
+    check("server_wormhole", wormhole);
+    let verdict = ReopeningVerdict::NotCertified(ReplicaId(1));
+    check("server_reopening", ServerMessage::Reopening { id: 27, verdict });
 }
 
 #[test]

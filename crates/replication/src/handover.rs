@@ -1,8 +1,8 @@
 //! From one epoch to the next: members of the old one sign the plan of the new one, which names the
 //! state in which the old one ended. A quorum's signatures put it in force.
 //!
-//! **Guarantee:** at most one plan follows an epoch, since correct members sign what they executed
-//! and any two quorums share one. Who comes late needs nobody's word: the signatures tell.
+//! **Guarantee:** at most one plan follows an epoch, since correct members sign what they executed,
+//! all the same, and each quorum has one. Who comes late needs nobody's word: the signatures tell.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

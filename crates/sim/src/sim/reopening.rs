@@ -38,11 +38,9 @@ impl Sim {
             _ => return,
         };
         self.administrators.ending = Some((epoch, looks));
-        let lost = self.hosts.iter().map(|host| host.id).filter(|id| {
-            let is_up = up.iter().any(|host| host.id == *id);
-            looks >= PATIENCE && (self.options.intruders.contains_key(id) || !is_up)
-        });
-        let lost: Vec<ReplicaId> = lost.take(self.rule.group.faults()).collect();
+        // Who is not in an intruder's hands comes back; declared lost, it would count as intruded, too.
+        let intruders = self.options.intruders.keys().filter(|_| looks >= PATIENCE);
+        let lost: Vec<ReplicaId> = intruders.copied().collect();
         let instances = up.iter().filter_map(|host| Some((host.id, host.certificate()?)));
         let keyring = &self.world.keyring;
         let (cluster, incarnation) = (keyring.cluster(), keyring.incarnation());
