@@ -54,6 +54,17 @@ impl<P: Payload> Ordering<P> {
         self.catch_up.on_seen(tip);
     }
 
+    /// Asks `member` by name for those of its tips that are not here. Reading its log does not bring them
+    /// all: that begins at the last commit, and a block that nobody refers to may lie before it.
+    pub fn ask_for(&self, member: ReplicaId, tips: &[BlockRef], out: &mut Actions<Self>) {
+        let lacking = tips.iter().filter(|tip| !self.dag.has(tip));
+        let chain = |tip: &BlockRef| Chain { tip: *tip, after: self.dag.newest_held(tip.author) };
+        let wanted: Vec<Chain> = lacking.take(FETCH_MAX).map(chain).collect();
+        if !wanted.is_empty() {
+            out.push(Action::Send(member, Message::Fetch(wanted)));
+        }
+    }
+
     pub(super) fn is_open(&self) -> bool {
         self.closing == Closing::Open
     }

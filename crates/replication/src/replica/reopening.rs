@@ -166,6 +166,9 @@ impl Replica {
         if closing.is_complete {
             self.hold();
         }
+        if self.epochs.reopens.as_ref().is_some_and(|reopens| now >= reopens.next) {
+            self.ask_for_tips(&lacking, out);
+        }
         self.tell(now, closing, out);
         self.read_from(now, &lacking, out);
         if is_agreed {
@@ -200,6 +203,18 @@ impl Replica {
         for message in [order, EpochMessage::Closed(closing)] {
             out.push(Action::Broadcast(Message::Epoch(message)));
         }
+    }
+
+    /// Asks by name for what others hold and this replica lacks.
+    fn ask_for_tips(&mut self, lacking: &[ReplicaId], out: &mut Out) {
+        let Some(reopens) = &self.epochs.reopens else { return };
+        let mut inner = Vec::new();
+        for member in lacking {
+            if let Some(closing) = reopens.heard.get(member) {
+                self.ordering.ask_for(*member, &closing.tips, &mut inner);
+            }
+        }
+        self.carry_out(inner, out);
     }
 
     /// Reads the log of one who holds what this replica lacks; they take turns.
