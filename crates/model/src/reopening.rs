@@ -23,6 +23,9 @@ pub struct Reopening {
     pub incarnation: Incarnation,
     /// The epoch that this ends; the order is void in any other.
     pub epoch: Epoch,
+    /// Of several orders for one epoch the one with the highest number counts, unless a member has carried
+    /// out another one.
+    pub number: u64,
     /// The instances that count from then on, ascending by member. A member that is missing here makes
     /// no blocks until it has its own instance let in.
     pub instances: Vec<(ReplicaId, InstanceCertificate)>,
@@ -45,7 +48,7 @@ pub struct SignedReopening {
 pub struct Closing {
     /// The epoch.
     pub epoch: Epoch,
-    /// Digest of the order.
+    /// Digest of the order that the member carries out.
     pub order: Digest,
     /// Up to this round the member knows no single blocks any more.
     pub horizon: Round,
@@ -54,6 +57,8 @@ pub struct Closing {
     /// Whether the member holds all that it has heard of, and decides nothing beyond this until the order
     /// is carried out, or more is heard.
     pub is_complete: bool,
+    /// Whether it has signed the plan that follows by this order: it never signs another one.
+    pub is_signed: bool,
 }
 
 /// What a server made of an order that a client brought it.
@@ -75,4 +80,6 @@ pub enum ReopeningVerdict {
     NoQuorum,
     /// The server is halted, or fetches its state first.
     NotNow,
+    /// The plan that would follow does not hold together.
+    Unfit,
 }

@@ -164,6 +164,7 @@ fn reopening() -> SignedReopening {
         cluster: ClusterId(digest(0xc1)),
         incarnation: Incarnation(1),
         epoch: Epoch(1),
+        number: 7,
         instances: vec![(ReplicaId(0), certificate())],
         lost: vec![ReplicaId(2)],
     };
@@ -291,6 +292,7 @@ fn messages_about_epochs_are_golden() {
         horizon: Round(3),
         tips: vec![BlockRef { round: Round(9), author: ReplicaId(1), digest: digest(0xb1) }],
         is_complete: true,
+        is_signed: true,
     };
     check("peer_closed", EpochMessage::Closed(closing));
 }

@@ -369,7 +369,7 @@ impl Replica {
                 continue;
             }
             if let Action::Emit(ordering::Event::Committed(committed)) = &action
-                && self.epochs.known_end().is_some_and(|end| committed.state.commit > end)
+                && self.epochs.end_elsewhere().is_some_and(|end| committed.state.commit > end)
             {
                 self.on_void(action, out);
                 continue;

@@ -46,7 +46,22 @@ impl Execution {
     /// If the state was not written by this program.
     #[must_use]
     pub fn successor(&self) -> Option<ClusterPlan> {
-        let mut next = self.members.successor()?.clone();
+        Some(self.following(self.members.successor()?.clone()))
+    }
+
+    /// The plan of the next epoch if this one ended with the last commit by an order of administrators
+    /// that names `instances`, if that fits.
+    #[must_use]
+    pub fn reopened(&self, instances: &[(ReplicaId, InstanceCertificate)]) -> Option<ClusterPlan> {
+        let mut members = self.members.clone();
+        members
+            .reopen(instances)
+            .then(|| members.successor().cloned())?
+            .map(|next| self.following(next))
+    }
+
+    /// The plan with what it follows: the state as it stands.
+    fn following(&self, mut next: ClusterPlan) -> ClusterPlan {
         let (progress, delivered) = self.progress();
         let previous = next.previous.as_mut().expect("a successor follows");
         previous.commit = self.state.commit();
@@ -54,7 +69,7 @@ impl Execution {
         previous.position = self.position;
         previous.state = self.state.root();
         previous.ordering = progress.ordering.digest(&delivered);
-        Some(next)
+        next
     }
 
     /// Whether the last commit left all as it was, says `next`, when the epoch before it ended.
@@ -72,15 +87,16 @@ impl Execution {
             && previous.ordering == progress.ordering.digest(&delivered)
     }
 
-    /// Ends the epoch with the last commit by an order of administrators, which is fit; whether it did.
-    /// Durable.
-    pub fn reopen(&mut self, instances: &[(ReplicaId, InstanceCertificate)]) -> bool {
-        if !self.members.reopen(instances) {
-            return false;
+    /// Ends the epoch as [`Self::reopened`] says; also sets `also`. Durable.
+    pub fn reopen(
+        &mut self,
+        instances: &[(ReplicaId, InstanceCertificate)],
+        also: (Vec<u8>, Option<Vec<u8>>),
+    ) {
+        if self.members.reopen(instances) {
+            let plan = self.members.successor().map(ravelin_model::Encode::encode);
+            self.state.private_write(vec![(SUCCESSOR.to_vec(), plan), also]);
         }
-        let plan = self.members.successor().map(ravelin_model::Encode::encode);
-        self.state.private_write(vec![(SUCCESSOR.to_vec(), plan)]);
-        true
     }
 
     /// How far the order is executed: nowhere, before the first commit of all.

@@ -21,7 +21,7 @@ use ravelin_model::{
 };
 use ravelin_multicast::{Authorship, CommitRule};
 
-use super::reopening::{Reopens, forget_held};
+use super::reopening::{Reopens, forget_reopening};
 use super::*;
 use crate::handover::Handover;
 use crate::members::Members;
@@ -40,7 +40,7 @@ pub(super) struct Epochs {
     /// The end of the present one, while the next has not begun.
     handover: Option<Handover>,
     /// Members' signatures to the plan that follows the present epoch, from before its end here.
-    early: BTreeMap<ReplicaId, HandoverVote>,
+    pub(super) early: BTreeMap<ReplicaId, HandoverVote>,
     /// The plan that follows, with a quorum's signatures, from before the epoch's end here.
     pub(super) known: Option<SignedPlan>,
     /// Who is followed next, while the present epoch has ended elsewhere.
@@ -49,13 +49,20 @@ pub(super) struct Epochs {
     hinted: BTreeMap<ReplicaId, Time>,
     /// When to ask for a new key, again.
     rekey_at: Option<Time>,
-    /// The order of administrators that ends the present epoch.
+    /// Orders of administrators that end the present epoch.
     pub(super) reopens: Option<Reopens>,
+    /// The last commit of the present epoch, if enough others say so.
+    pub(super) until: Option<CommitIndex>,
     /// Whether the key is to be changed for no other reason than that it is wanted.
     is_wanted: bool,
 }
 
 impl Epochs {
+    /// The last commit that may be executed here, as far as others ended the epoch.
+    pub(super) fn end_elsewhere(&self) -> Option<CommitIndex> {
+        self.known_end().into_iter().chain(self.until).min()
+    }
+
     /// The last commit of the present epoch, if that has ended elsewhere and not here.
     pub(super) fn known_end(&self) -> Option<CommitIndex> {
         let known = self.known.as_ref().filter(|_| self.handover.is_none())?;
@@ -170,7 +177,7 @@ impl Replica {
     pub(super) fn next_of_epochs(&self) -> Option<Time> {
         let handover = self.epochs.handover.as_ref().map(Handover::next);
         let reopens = self.epochs.reopens.as_ref().map(Reopens::next);
-        handover.or(reopens).into_iter().chain(self.epochs.rekey_at).min()
+        handover.into_iter().chain(reopens).chain(self.epochs.rekey_at).min()
     }
 
     /// Takes what is said about epochs.
@@ -304,7 +311,7 @@ impl Replica {
         let ordering = epoch_start(&keyring, &signed.plan);
         let mut writes =
             vec![(plan_key(signed.plan.epoch), Some(signed.encode())), (LAST_BLOCK.to_vec(), None)];
-        writes.push(forget_held());
+        writes.extend(forget_reopening());
         let by_itself: BTreeSet<_> = keyring
             .group()
             .members()

@@ -8,9 +8,13 @@
 //!
 //! **Guarantee:** with at most `f` members intruded or declared lost, the plan that follows names a state
 //! in which all is executed that any correct member ever showed, and only one such plan gets a quorum's
-//! signatures. For a correct member signs only what all correct members hold and decide nothing beyond
-//! of, and only once; one that holds more since then said so before it decided it, and signs no other
-//! plan than what the rest signed. A crash in between: that a member holds is durable before it says so.
+//! signatures. For a correct member signs once, and only what all correct members hold and decide nothing
+//! beyond of; that it holds, and what it signed, is durable before it says so.
+//!
+//! **Several orders.** Administrators give another one when servers restarted meanwhile, or one must be
+//! declared lost. Who has signed stays with the order by which it did; the others join it. A liar that
+//! let some sign and not the rest can be declared lost: then of those that are left, so few can lie that
+//! a few signatures are to be believed, and the rest sign the same.
 //!
 //! # Source
 //! Sections 4.5 and 5.5 of the paper: forward recovery by an authority outside the intruder's reach.
@@ -19,21 +23,28 @@ use std::time::Duration;
 
 use ravelin_crypto::{check_reopening, domain_digest};
 use ravelin_model::{
-    Closing, EpochMessage, FaultModel, Reopening, ReopeningVerdict, SignedReopening,
+    Closing, Epoch, EpochMessage, FaultModel, HandoverVote, Reopening, ReopeningVerdict,
+    SignedReopening,
 };
 
 use super::*;
 
 /// Key of the epoch in which this replica holds, in the private state.
-const HELD: &[u8] = b"c";
+const HELD: &[u8] = b"H";
+/// Key of the order by which it signed what follows.
+const SIGNED: &[u8] = b"S";
 /// Pause before a member tells again what it holds.
 const TELL_PAUSE: Duration = Duration::from_millis(200);
+/// Orders for one epoch that are remembered: the latest.
+const ORDERS_MAX: usize = 4;
 
-/// An order under way.
-#[derive(Debug)]
+/// Orders under way.
+#[derive(Debug, Default)]
 pub(super) struct Reopens {
-    signed: SignedReopening,
-    digest: Digest,
+    /// By number, the latest last.
+    orders: Vec<(Digest, SignedReopening)>,
+    /// By which of them this replica signed what follows.
+    signed: Option<Digest>,
     /// What the others hold.
     heard: BTreeMap<ReplicaId, Closing>,
     /// What was said last.
@@ -48,6 +59,35 @@ impl Reopens {
     pub(super) fn next(&self) -> Time {
         self.next
     }
+
+    fn knows(&self, digest: &Digest) -> bool {
+        self.orders.iter().any(|(known, _)| known == digest)
+    }
+
+    fn latest(&self) -> Option<&Reopening> {
+        self.orders.last().map(|(_, signed)| &signed.order)
+    }
+
+    /// The order to carry out: that by which this replica signed; or else one by which another member
+    /// did, who is not declared lost; or else the latest.
+    fn chosen(&self) -> Option<&(Digest, SignedReopening)> {
+        let lost = &self.latest()?.lost;
+        let signers = self.heard.iter().filter(|(who, it)| it.is_signed && !lost.contains(who));
+        let joined = signers.map(|(_, it)| it.order).filter(|order| self.knows(order)).min();
+        match self.signed.or(joined) {
+            Some(digest) => self.orders.iter().find(|(known, _)| *known == digest),
+            None => self.orders.last(),
+        }
+    }
+
+    fn take(&mut self, digest: Digest, signed: SignedReopening) {
+        self.orders.push((digest, signed));
+        self.orders.sort_by_key(|(digest, signed)| (signed.order.number, *digest));
+        if self.orders.len() > ORDERS_MAX {
+            let oldest = self.orders.iter().position(|(known, _)| Some(*known) != self.signed);
+            oldest.into_iter().for_each(|at| drop(self.orders.remove(at)));
+        }
+    }
 }
 
 impl Replica {
@@ -59,14 +99,17 @@ impl Replica {
         out: &mut Out,
     ) -> ReopeningVerdict {
         let digest = digest_of(&signed.order);
-        if self.epochs.reopens.as_ref().is_some_and(|known| known.digest == digest) {
+        if self.epochs.reopens.as_ref().is_some_and(|known| known.knows(&digest)) {
             return ReopeningVerdict::Taken;
         }
         let verdict = self.judge_reopening(&signed);
         if verdict == ReopeningVerdict::Taken {
-            let (heard, said, turn) = (BTreeMap::new(), None, 0);
-            self.epochs.reopens = Some(Reopens { signed, digest, heard, said, next: now, turn });
-            self.ordering.close();
+            let reopens = self.epochs.reopens.get_or_insert_default();
+            reopens.take(digest, signed);
+            reopens.next = now;
+            if !self.has_ended() {
+                self.ordering.close();
+            }
             self.advance_reopening(now, out);
         }
         verdict
@@ -87,7 +130,7 @@ impl Replica {
         if (order.cluster, order.incarnation, order.epoch) != here {
             return ReopeningVerdict::OtherEpoch(keyring.epoch());
         }
-        if self.has_ended() {
+        if self.has_ended() && self.epochs.reopens.is_none() {
             return ReopeningVerdict::Ended;
         }
         let are_lost_few = order.lost.len() <= group.faults()
@@ -110,7 +153,10 @@ impl Replica {
             }
             before = Some(*member);
         }
-        ReopeningVerdict::Taken
+        match self.has_ended() || self.execution.reopened(&order.instances).is_some() {
+            true => ReopeningVerdict::Taken,
+            false => ReopeningVerdict::Unfit,
+        }
     }
 
     /// Takes what a member holds of the epoch.
@@ -121,7 +167,8 @@ impl Replica {
         closing: Closing,
         out: &mut Out,
     ) {
-        if closing.epoch < self.keyring.epoch() || self.has_ended() {
+        let is_other_end = self.has_ended() && self.epochs.reopens.is_none();
+        if closing.epoch < self.keyring.epoch() || is_other_end {
             return self.hint(now, from, closing.epoch, out);
         }
         let group = self.keyring.group();
@@ -129,7 +176,7 @@ impl Replica {
             && closing.tips.iter().all(|tip| group.has(tip.author));
         let own = closing.tips.iter().find(|tip| tip.author == from).copied();
         let Some(reopens) = &mut self.epochs.reopens else { return };
-        if from == self.own || closing.order != reopens.digest || !are_tips {
+        if from == self.own || closing.epoch > self.keyring.epoch() || !are_tips {
             return;
         }
         reopens.heard.insert(from, closing);
@@ -139,13 +186,18 @@ impl Replica {
 
     /// Does what the time and what was heard demand.
     pub(super) fn advance_reopening(&mut self, now: Time, out: &mut Out) {
-        if self.has_ended() || self.is_fetching() || self.is_halted() {
+        if self.is_fetching() || self.is_halted() {
             return;
         }
         let Some(reopens) = &self.epochs.reopens else { return };
-        let lost = &reopens.signed.order.lost;
+        if self.has_ended() && reopens.signed.is_none() {
+            self.epochs.reopens = None; // the epoch had an end of its own
+            return;
+        }
+        let Some((digest, chosen)) = reopens.chosen() else { return };
         let others = self.keyring.group().members().filter(|it| *it != self.own);
-        let awaited: Vec<ReplicaId> = others.filter(|it| !lost.contains(it)).collect();
+        let awaited: Vec<ReplicaId> =
+            others.filter(|member| !chosen.order.lost.contains(member)).collect();
         let lacks = |member: &ReplicaId| {
             let closing = reopens.heard.get(member);
             closing.is_none_or(|it| it.tips.iter().any(|tip| !self.ordering.dag().has(tip)))
@@ -153,26 +205,39 @@ impl Replica {
         let lacking: Vec<ReplicaId> = awaited.iter().copied().filter(lacks).collect();
         let closing = Closing {
             epoch: self.keyring.epoch(),
-            order: reopens.digest,
+            order: *digest,
             horizon: self.ordering.dag().horizon(),
             tips: self.ordering.tips(),
-            is_complete: lacking.is_empty() || mutants::is_active("reopening_without_union"),
+            is_complete: lacking.is_empty()
+                || self.has_ended()
+                || mutants::is_active("reopening_without_union"),
+            is_signed: self.has_ended(),
         };
         let is_same = |member: &ReplicaId| {
-            reopens.heard.get(member).is_some_and(|it| it.is_complete && are_same(it, &closing))
+            let heard = reopens.heard.get(member);
+            heard.is_some_and(|it| {
+                it.is_complete && it.order == closing.order && are_same(it, &closing)
+            })
         };
         let is_agreed = closing.is_complete
             && (awaited.iter().all(is_same) || mutants::is_active("reopening_without_union"));
-        if closing.is_complete {
+        let (is_due, digest) = (now >= reopens.next, *digest);
+        if closing.is_complete && !self.has_ended() {
             self.hold();
         }
-        if self.epochs.reopens.as_ref().is_some_and(|reopens| now >= reopens.next) {
+        self.tell(now, closing, out);
+        if self.has_ended() {
+            return;
+        }
+        if is_due {
             self.ask_for_tips(&lacking, out);
         }
-        self.tell(now, closing, out);
         self.read_from(now, &lacking, out);
         if is_agreed {
-            self.reopen(now, out);
+            self.execute_until(None, now, out);
+            self.sign_by(&digest, None, out);
+        } else {
+            self.join_signers(now, out);
         }
     }
 
@@ -185,11 +250,22 @@ impl Replica {
         self.ordering.hold();
     }
 
-    /// Holds again if an earlier life did.
+    /// Holds again if an earlier life did, and stays with the order by which that signed.
     pub(super) fn hold_again(&mut self) {
-        if held(self.execution.state()) == Some(self.keyring.epoch()) {
-            self.ordering.hold();
+        let state = self.execution.state();
+        if held(state) != Some(self.keyring.epoch()) {
+            return;
         }
+        let bytes = state.private_get(SIGNED).filter(|_| self.epochs.reopens.is_none());
+        if let Some(bytes) = bytes {
+            let signed = SignedReopening::decode("order", &bytes);
+            let signed = signed.expect("the state holds what this replica wrote");
+            let digest = digest_of(&signed.order);
+            let mut reopens = Reopens { signed: Some(digest), ..Reopens::default() };
+            reopens.take(digest, signed);
+            self.epochs.reopens = Some(reopens);
+        }
+        self.ordering.hold();
     }
 
     fn tell(&mut self, now: Time, closing: Closing, out: &mut Out) {
@@ -199,8 +275,9 @@ impl Replica {
         }
         reopens.next = now.after(TELL_PAUSE);
         reopens.said = Some(closing.clone());
-        let order = EpochMessage::Reopen(Box::new(reopens.signed.clone()));
-        for message in [order, EpochMessage::Closed(closing)] {
+        let chosen = reopens.orders.iter().find(|(known, _)| *known == closing.order);
+        let order = chosen.map(|(_, signed)| EpochMessage::Reopen(Box::new(signed.clone())));
+        for message in order.into_iter().chain([EpochMessage::Closed(closing)]) {
             out.push(Action::Broadcast(Message::Epoch(message)));
         }
     }
@@ -229,51 +306,86 @@ impl Replica {
         }
     }
 
-    /// All hold the same: executes what that decides, and ends the epoch there.
-    fn reopen(&mut self, now: Time, out: &mut Out) {
+    /// Executes what is decided by what is here, but for what comes after the commit `end`.
+    fn execute_until(&mut self, end: Option<CommitIndex>, now: Time, out: &mut Out) {
+        self.epochs.until = end;
         let mut inner = Vec::new();
         self.ordering.go_on(now, &mut inner);
         self.carry_out(inner, out);
-        let Some(reopens) = self.epochs.reopens.take() else { return };
+    }
+
+    /// Ends the epoch with the last commit, by an order, if what follows is the plan of this digest, or no
+    /// digest is asked for.
+    fn sign_by(&mut self, order: &Digest, plan: Option<Digest>, out: &mut Out) -> bool {
         if self.has_ended() || self.is_halted() {
-            return; // what was decided had an end of its own
+            return false; // what was decided had an end of its own
         }
-        if self.execution.reopen(&reopens.signed.order.instances)
-            && let Some(next) = self.execution.successor()
-        {
-            self.on_end(next, out);
+        let Some(reopens) = &mut self.epochs.reopens else { return false };
+        let chosen = reopens.orders.iter().find(|(known, _)| known == order);
+        let Some((_, signed)) = chosen.cloned() else { return false };
+        let instances = &signed.order.instances;
+        let Some(next) = self.execution.reopened(instances) else { return false };
+        if plan.is_some_and(|plan| plan != ravelin_crypto::plan_digest(&next)) {
+            return false;
+        }
+        reopens.signed = Some(*order);
+        self.execution.reopen(instances, (SIGNED.to_vec(), Some(signed.encode())));
+        self.on_end(next, out);
+        true
+    }
+
+    /// Signs what members signed who are not declared lost, if they are more than can lie among those.
+    fn join_signers(&mut self, now: Time, out: &mut Out) {
+        let Some(reopens) = &self.epochs.reopens else { return };
+        let Some(latest) = reopens.latest() else { return };
+        let liars = self.keyring.group().faults().saturating_sub(latest.lost.len());
+        let is_good = |vote: &&HandoverVote| {
+            !latest.lost.contains(&vote.replica)
+                && self.keyring.member(vote.replica).is_some_and(|key| {
+                    let scheme = self.keyring.scheme();
+                    ravelin_crypto::is_handover(&vote.plan, key, &vote.signature, scheme)
+                })
+        };
+        let mut ends: BTreeMap<(CommitIndex, Digest, Digest), usize> = BTreeMap::new();
+        for vote in self.epochs.early.values().filter(is_good) {
+            let closing = reopens.heard.get(&vote.replica).filter(|it| it.is_signed);
+            if let Some(order) = closing.map(|it| it.order).filter(|order| reopens.knows(order)) {
+                *ends.entry((vote.commit, vote.plan, order)).or_default() += 1;
+            }
+        }
+        let joined = ends.into_iter().find(|(_, count)| *count > liars);
+        let here = self.execution.state().commit();
+        let Some(((commit, plan, order), _)) = joined.filter(|((commit, ..), _)| *commit >= here)
+        else {
+            return;
+        };
+        self.execute_until(Some(commit), now, out);
+        if !self.has_ended() && !self.sign_by(&order, Some(plan), out) {
+            self.halt(HaltReason::Diverged { commit: self.execution.state().commit() }, out);
         }
     }
 
     /// The epoch has ended elsewhere, at a commit that says nothing of it: executes up to there.
     pub(super) fn end_where_others_did(&mut self, now: Time, out: &mut Out) {
-        if self.epochs.known_end().is_none() || self.is_fetching() {
-            return;
-        }
-        let mut inner = Vec::new();
+        let Some(end) = self.epochs.known_end().filter(|_| !self.is_fetching()) else { return };
         if held(self.execution.state()) == Some(self.keyring.epoch()) {
-            self.ordering.go_on(now, &mut inner);
+            self.execute_until(Some(end), now, out);
         }
-        self.carry_out(inner, out);
-        if let Some(known) =
-            self.epochs.known.take_if(|known| self.execution.stands_before(&known.plan))
-        {
+        let stands = |known: &mut SignedPlan| self.execution.stands_before(&known.plan);
+        if let Some(known) = self.epochs.known.take_if(stands) {
             self.begin(now, known, out);
         }
     }
 }
 
-/// What is left of [`Reopens`] in the state of the next epoch: nothing.
-pub(super) fn forget_held() -> (Vec<u8>, Option<Vec<u8>>) {
-    (HELD.to_vec(), None)
+/// What the next epoch's state holds of the reopening: nothing.
+pub(super) fn forget_reopening() -> [(Vec<u8>, Option<Vec<u8>>); 2] {
+    [HELD, SIGNED].map(|key| (key.to_vec(), None))
 }
 
-fn held(state: &State) -> Option<ravelin_model::Epoch> {
+fn held(state: &State) -> Option<Epoch> {
     let bytes = state.private_get(HELD)?;
-    Some(
-        ravelin_model::Epoch::decode("held epoch", &bytes)
-            .expect("the state holds what was written"),
-    )
+    Some(Epoch::decode("held epoch", &bytes).expect("the state holds what was written"))
 }
 
 /// Whether two members hold the same: what one's horizon has passed does not count.

@@ -44,7 +44,14 @@ impl Sim {
         let instances = up.iter().filter_map(|host| Some((host.id, host.certificate()?)));
         let keyring = &self.world.keyring;
         let (cluster, incarnation) = (keyring.cluster(), keyring.incarnation());
-        let order = Reopening { cluster, incarnation, epoch, instances: instances.collect(), lost };
+        let order = Reopening {
+            cluster,
+            incarnation,
+            epoch,
+            number: self.now,
+            instances: instances.collect(),
+            lost,
+        };
         let mut signed = SignedReopening { order, approvals: Vec::new() };
         sign_reopening(&mut signed, &self.world.administrator_key());
         for id in self.rule.group.members() {
