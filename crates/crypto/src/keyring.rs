@@ -165,10 +165,10 @@ impl Keyring {
         &self,
         draft: BlockDraft,
         attestation: Signature,
-    ) -> Result<Verified<Block>, BlockDraft> {
+    ) -> Result<Verified<Block>, Box<BlockDraft>> {
         let signed = SignedHeader { header: draft.header(), signature: attestation };
         if !self.is_header(&signed) {
-            return Err(draft);
+            return Err(Box::new(draft));
         }
         let BlockDraft { mut block, digest, bytes } = draft;
         block.authenticator = attestation;

@@ -13,7 +13,7 @@ pub(super) enum Closing {
     #[default]
     Open,
     /// No more blocks are made here.
-    Closing,
+    Silent,
     /// Nor is anything decided.
     Held,
 }
@@ -22,7 +22,7 @@ impl<P: Payload> Ordering<P> {
     /// Makes no more blocks. What arrives is taken, and decided.
     pub fn close(&mut self) {
         if self.closing == Closing::Open {
-            self.closing = Closing::Closing;
+            self.closing = Closing::Silent;
         }
     }
 
@@ -35,7 +35,7 @@ impl<P: Payload> Ordering<P> {
     pub fn go_on(&mut self, now: Time, out: &mut Actions<Self>) {
         self.close();
         if self.closing == Closing::Held {
-            self.closing = Closing::Closing;
+            self.closing = Closing::Silent;
         }
         self.decide(now, out);
     }
