@@ -2,7 +2,7 @@
 //! slot differently from one who sees another part.
 //!
 //! DAGs are drawn at random with gaps, older parents, several leaders and up to `f` members that
-//! fork as they like; every block passes the product's own validity rules, and decisions are the
+//! fork as they like, in `hybrid` only where that is asked for; every block passes the product's own validity rules, and decisions are the
 //! product's own [`CommitRule`] and [`Delivery`]. The number of runs is [`RUNS`], or the environment
 //! variable `RAVELIN_VIEW_RUNS`.
 
@@ -39,6 +39,14 @@ struct Setting {
     f: u16,
     model: FaultModel,
     rounds: u64,
+    /// Whether hostile members fork their chains: in `hybrid` a sound wormhole keeps them from it.
+    may_fork: bool,
+}
+
+impl Setting {
+    fn new(n: u16, f: u16, model: FaultModel, rounds: u64) -> Self {
+        Self { n, f, model, rounds, may_fork: model != FaultModel::Hybrid }
+    }
 }
 
 /// A DAG in the making.
@@ -46,6 +54,7 @@ struct World {
     keys: Keys,
     dag: Dag,
     hostile: BTreeSet<ReplicaId>,
+    may_fork: bool,
     /// How likely, in percent, others link a member's block in the next round.
     popularity: Vec<u64>,
 }
@@ -59,6 +68,7 @@ impl World {
         let mut world = Self {
             dag: Dag::new(group, keys.keyring.genesis(), Round(0)),
             hostile: members.into_iter().take(hostile_count).collect(),
+            may_fork: setting.may_fork,
             popularity: group
                 .members()
                 .map(|_| if dice.chance(30) { dice.below(40) } else { 50 + dice.below(51) })
@@ -68,7 +78,7 @@ impl World {
         let gaps = dice.below(15);
         for round in (1..=setting.rounds).map(Round) {
             for author in dice.shuffle(group.members().collect()) {
-                let copies = if world.hostile.contains(&author) { 1 + dice.below(3) } else { 1 };
+                let copies = if world.forks(author) { 1 + dice.below(3) } else { 1 };
                 for copy in 0..copies {
                     if !dice.chance(gaps) {
                         world.speak(dice, author, round, copy);
@@ -77,6 +87,10 @@ impl World {
             }
         }
         world
+    }
+
+    fn forks(&self, author: ReplicaId) -> bool {
+        self.may_fork && self.hostile.contains(&author)
     }
 
     /// Adds a block of `author`, if one that keeps the rules is found in a few tries.
@@ -117,10 +131,10 @@ impl World {
         verdict
     }
 
-    /// Its last block; for a hostile author any of its blocks.
+    /// Its last block; for an author that forks any of its blocks.
     fn own_parent(&self, dice: &mut Dice, author: ReplicaId, round: Round) -> BlockRef {
         let genesis = self.keys.genesis(author);
-        if !self.hostile.contains(&author) {
+        if !self.forks(author) {
             return self.dag.newest_until(author, round.minus(1)).unwrap_or(genesis);
         }
         let back = if dice.chance(75) { 1 } else { 1 + dice.below(4) };
@@ -256,7 +270,7 @@ fn runs() -> u64 {
 }
 
 fn check(n: u16, f: u16, model: FaultModel, rounds: u64) {
-    let tally = search(&Setting { n, f, model, rounds });
+    let tally = search(&Setting::new(n, f, model, rounds));
     println!("({n},{f}) {}: {tally:?} in {} runs", model.name(), runs());
     assert!(
         tally.conflicts.is_empty(),
@@ -266,8 +280,9 @@ fn check(n: u16, f: u16, model: FaultModel, rounds: u64) {
         runs(),
         tally.conflicts[0],
     );
-    let reached = [tally.committed, tally.skipped, tally.exposed];
+    let reached = [tally.committed, tally.skipped];
     assert!(reached.iter().all(|count| *count > 0), "a case that is never reached: {tally:?}");
+    assert_eq!(tally.exposed > 0, model != FaultModel::Hybrid, "who forks is exposed: {tally:?}");
     // With five rounds to a wave nearly everything is decided directly.
     assert!(tally.indirect > 0 || model == FaultModel::Asynchronous, "never reached: {tally:?}");
 }
@@ -293,12 +308,39 @@ fn votes_through_several_rounds_never_disagree_whatever_is_seen() {
 }
 
 #[test]
+fn three_replicas_with_wormholes_never_disagree_whatever_they_see() {
+    check(3, 1, FaultModel::Hybrid, 10);
+}
+
+#[test]
+fn four_replicas_with_wormholes_never_disagree_whatever_they_see() {
+    check(4, 1, FaultModel::Hybrid, 10);
+}
+
+#[test]
+fn five_replicas_with_wormholes_and_two_intruders_never_disagree_whatever_they_see() {
+    check(5, 2, FaultModel::Hybrid, 9);
+}
+
+#[test]
+fn one_broken_wormhole_makes_replicas_disagree() {
+    for (n, f) in [(3, 1), (5, 2), (4, 1)] {
+        let sound = Setting::new(n, f, FaultModel::Hybrid, 10);
+        let tally = search(&Setting { may_fork: true, ..sound });
+        println!("({n},{f}) without a counter: {} of {} runs", tally.conflicts.len(), runs());
+        assert!(!tally.conflicts.is_empty(), "forks split decisions: {tally:?}");
+    }
+}
+
+#[test]
 fn who_is_shown_the_deciders_decides_the_same() {
     let mut shown = 0;
     let settings = [
-        Setting { n: 4, f: 1, model: FaultModel::Arbitrary, rounds: 9 },
-        Setting { n: 7, f: 2, model: FaultModel::Arbitrary, rounds: 9 },
-        Setting { n: 4, f: 1, model: FaultModel::Asynchronous, rounds: 14 },
+        Setting::new(4, 1, FaultModel::Arbitrary, 9),
+        Setting::new(7, 2, FaultModel::Arbitrary, 9),
+        Setting::new(4, 1, FaultModel::Asynchronous, 14),
+        Setting::new(3, 1, FaultModel::Hybrid, 9),
+        Setting::new(5, 2, FaultModel::Hybrid, 9),
     ];
     for setting in &settings {
         for seed in 0..runs() / 2 {
@@ -330,7 +372,7 @@ fn who_is_shown_the_deciders_decides_the_same() {
 fn a_history_holds_one_chain_of_every_member_that_it_does_not_expose() {
     for seed in 0..runs() / 2 {
         let mut dice = Dice::new(seed);
-        let setting = Setting { n: 7, f: 2, model: FaultModel::Arbitrary, rounds: 7 };
+        let setting = Setting::new(7, 2, FaultModel::Arbitrary, 7);
         let world = World::draw(&mut dice, &setting);
         for tip in world.tips() {
             let history = world.dag.history([tip], Round(0));

@@ -160,3 +160,46 @@ fn an_undecided_slot_holds_its_successors_back() {
     assert!(rule.is_committed_directly(&dag, third));
     assert!(decided(&drawing, &dag).is_empty());
 }
+
+fn three(text: &str) -> Drawing {
+    Drawing::new(3, 1, FaultModel::Hybrid, text)
+}
+
+#[test]
+fn in_hybrid_a_quorum_of_parents_commits_a_leader_and_no_fewer() {
+    //  With three members C leads round 2.
+    let drawing = three("A1 B1 C1 A2 B2 C2 A3:ABC B3:AB C3:BC A4:AB");
+    assert_eq!(decided(&drawing, &dag(&drawing)), ["C2"], "linked by A3 and C3");
+    assert!(decided(&drawing, &view(&drawing, &["A3", "B3"])).is_empty());
+    assert_eq!(decided(&drawing, &view(&drawing, &["A3", "C3"])), ["C2"]);
+    let rule = rule(&drawing);
+    assert!(rule.certifies(&dag(&drawing), drawing.block("A3"), &drawing.at("C2")));
+    assert!(!rule.certifies(&dag(&drawing), drawing.block("B3"), &drawing.at("C2")));
+}
+
+#[test]
+fn in_hybrid_no_slot_is_skipped_before_a_later_leader_is_committed() {
+    //  Nobody links C2, which A alone has; A3 is committed by round 4, but two rounds on is B4.
+    let text = "A1 B1 C1 A2 B2 C2 A3:AB B3:AB A4:AB B4:AB";
+    assert!(decided(&three(text), &dag(&three(text))).is_empty(), "C2 may yet count somewhere");
+    let longer = three(&format!("{text} A5:AB B5:AB"));
+    assert_eq!(decided(&longer, &dag(&longer)), ["-", "A3", "B4"], "C2 is not below B4");
+}
+
+#[test]
+fn in_hybrid_a_leader_below_a_later_one_is_committed_however_few_linked_it() {
+    let drawing = three("A1 B1 C1 A2 B2 C2 A3:ABC B3:AB A4:AB B4:AB A5:AB B5:AB");
+    assert_eq!(decided(&drawing, &dag(&drawing)), ["C2~", "A3", "B4"]);
+    assert!(decided(&drawing, &view(&drawing, &["A4", "B4"])).is_empty(), "B4 is not committed");
+}
+
+#[test]
+fn in_hybrid_a_leader_a_round_later_decides_nothing() {
+    //  A3 is committed and does not link C2, which a quorum links: it is committed all the same.
+    let drawing = three("A1 B1 C1 A2 B2 C2 A3:AB B3:BC C3:BC A4:ABC B4:ABC C4:ABC");
+    assert_eq!(decided(&drawing, &dag(&drawing)), ["C2", "A3"]);
+    let without = view(&drawing, &["A4", "B4"]);
+    assert_eq!(decided(&drawing, &without), ["C2", "A3"]);
+    let one_vote = three("A1 B1 C1 A2 B2 C2 A3:AB B3:BC A4:AB B4:AB");
+    assert!(decided(&one_vote, &dag(&one_vote)).is_empty(), "C3 may link C2, or not");
+}

@@ -46,6 +46,7 @@ impl<P: Payload> Ordering<P> {
         };
         self.last = block.reference();
         self.made = Some(block.clone());
+        self.said = now;
         out.push(Action::Broadcast(Message::Block(block.clone())));
         out.push(record(&block));
         self.insert_and_report(block, out);
@@ -92,3 +93,6 @@ impl<P: Payload> Ordering<P> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -42,6 +42,18 @@ pub struct Remains<P> {
     pub drafted: Option<BlockDraft>,
 }
 
+impl<P: Payload> Remains<P> {
+    /// What the next epoch's blocks get their contents from, where this one's are void: the own block
+    /// that the wormhole was to attest is never said.
+    #[must_use]
+    pub fn into_void_payload(mut self) -> P {
+        if let Some(draft) = &self.drafted {
+            self.payload.give_back(&draft.block().body.envelopes);
+        }
+        self.payload
+    }
+}
+
 impl<P: Payload> Ordering<P> {
     /// Learns that the epoch is over at `member`, which must hold what decided that: this replica asks it
     /// for everything from its own last commit on, until [`Self::into_payload`] ends this ordering. Cost

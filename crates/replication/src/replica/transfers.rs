@@ -270,7 +270,10 @@ impl Replica {
         });
         let ended = std::mem::replace(&mut self.ordering, next);
         let left = ended.into_remains(horizon);
-        let payload = if is_same { self.ordering.take_over(left) } else { left.payload };
+        let payload = match is_same {
+            true => self.ordering.take_over(left),
+            false => left.into_void_payload(),
+        };
         *self.ordering.payload_mut() = payload;
         if !is_same {
             self.ordering.payload_mut().begin_epoch();
