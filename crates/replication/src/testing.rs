@@ -2,16 +2,16 @@
 //! executes commits.
 
 use ravelin_crypto::{
-    Keyring, Registry, Scheme, SigningKey, Verified, VerifiedEnvelope, plan_digest,
+    Domain, Keyring, Registry, Scheme, SigningKey, Verified, VerifiedEnvelope, plan_digest,
 };
 use ravelin_model::limits::CHECKPOINT_EVERY_DEFAULT;
 use ravelin_model::requests::session::{SessionReply, SessionRequest};
 use ravelin_model::{
     Answer, Application, Block, BlockBody, BlockRef, Change, ClientEntry, ClusterId, ClusterPlan,
     CommitIndex, Context, Decode as _, Digest, Encode as _, Envelope, Epoch, FaultModel,
-    Incarnation, Member, Operation, OperationResult, Outcome, PublicKey, Purpose, QueryContext,
-    Refusal, ReplicaId, Round, Sequence, ServiceId, ServiceStores, SessionId, Signature,
-    SignedPlan, StateBackend, Store, Time, Vote,
+    Incarnation, InstanceCertificate, Member, Operation, OperationResult, Outcome, PublicKey,
+    Purpose, QueryContext, Refusal, ReplicaId, Round, Sequence, ServiceId, ServiceStores,
+    SessionId, Signature, SignedPlan, StateBackend, Store, Time, Vote, WormholeKeys,
 };
 use ravelin_multicast::{Committed, OrderingState, Slot};
 
@@ -59,6 +59,15 @@ impl World {
     }
 
     pub(crate) fn with_checkpoints(n: u16, f: u16, checkpoint_every: u64) -> Self {
+        Self::of((n, f, FaultModel::Arbitrary), checkpoint_every)
+    }
+
+    /// A group whose members have wormholes.
+    pub(crate) fn hybrid(n: u16, f: u16) -> Self {
+        Self::of((n, f, FaultModel::Hybrid), CHECKPOINT_EVERY_DEFAULT)
+    }
+
+    fn of((n, f, model): (u16, u16, FaultModel), checkpoint_every: u64) -> Self {
         let registry = Registry::default();
         let public = |kind: u8, index: u16| key(kind, index, &registry).public();
         let members = (0..n).map(|index| Member {
@@ -66,7 +75,10 @@ impl World {
             identity: public(1, index),
             block: public(2, index),
             transport: public(3, index),
-            wormhole: None,
+            wormhole: (model == FaultModel::Hybrid).then(|| WormholeKeys {
+                provisioned: public(6, index),
+                instance: Some(public(7, index)),
+            }),
             peer_address: format!("127.0.0.1:{}", 7000 + index),
             client_address: format!("127.0.0.1:{}", 8000 + index),
             labels: Default::default(),
@@ -80,7 +92,7 @@ impl World {
             incarnation: Incarnation(1),
             epoch: Epoch(1),
             previous: None,
-            fault_model: FaultModel::Arbitrary,
+            fault_model: model,
             f,
             leaders_per_round: 1,
             members: members.collect(),
@@ -104,6 +116,25 @@ impl World {
     /// A member's key for blocks, before its change of this number.
     pub(crate) fn block_key_of(&self, member: ReplicaId, turn: u8) -> SigningKey {
         key(if turn == 0 { 2 } else { 10 + turn }, member.0, &self.registry)
+    }
+
+    /// What a member's wormhole attests with.
+    pub(crate) fn instance_key(&self, member: ReplicaId) -> SigningKey {
+        key(7, member.0, &self.registry)
+    }
+
+    /// The word of a member's wormhole that `instance` is its own.
+    pub(crate) fn certificate(
+        &self,
+        member: ReplicaId,
+        instance: PublicKey,
+    ) -> InstanceCertificate {
+        let signature = Signature([0; 64]);
+        let mut certificate = InstanceCertificate { instance, is_rollback_proof: false, signature };
+        let bytes = certificate.signed_bytes(self.keyring.cluster(), member);
+        let provisioned = key(6, member.0, &self.registry);
+        certificate.signature = provisioned.sign(Domain::Instance, &bytes);
+        certificate
     }
 
     pub(crate) fn identity_key(&self, member: ReplicaId) -> SigningKey {

@@ -7,6 +7,8 @@
 //! The disk holds a *draft*, the block without its attestation, until it also holds the block: what
 //! comes after that in the order of actions, answers to clients too, waits for both.
 
+use std::cmp;
+
 use super::*;
 
 impl<P: Payload> Ordering<P> {
@@ -73,18 +75,22 @@ impl<P: Payload> Ordering<P> {
         let digest = attested.map(|last| last.digest);
         let is_said = |draft: &mut BlockDraft| Some(draft.header().reference.digest) == digest;
         if let (Some(draft), Some(last)) = (self.drafted.take_if(is_said), attested)
-            && !self.dag.has(&draft.header().reference)
+            && draft.header().reference.round > self.last.round
             && let Ok(block) = self.keyring.attest_block(draft, last.signature)
         {
             out.push(record(&block));
+            if block.body.round <= self.dag.horizon() {
+                self.payload.give_back(&block.body.envelopes); // nobody will ever order it
+            }
             self.restore(block);
         }
-        let attested = attested.filter(|last| last.epoch == self.keyring.epoch());
-        let is_last = match attested {
-            Some(attested) => {
+        let is_last = match attested.map(|last| (last.epoch.cmp(&self.keyring.epoch()), last)) {
+            Some((cmp::Ordering::Equal, attested)) => {
                 (attested.round, attested.digest) == (self.last.round, self.last.digest)
             }
-            None => self.last.round == Round(0),
+            // It spoke in an epoch of which this replica has forgotten the beginning.
+            Some((cmp::Ordering::Greater, _)) => false,
+            Some((cmp::Ordering::Less, _)) | None => self.last.round == Round(0),
         };
         if is_last || mutants::is_active("amnesia_ignored") {
             self.recall.on_whole(out);

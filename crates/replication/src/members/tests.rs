@@ -277,3 +277,95 @@ fn who_was_just_readmitted_is_not_convicted_by_old_proof() {
     let order = signed(&next, unsigned(&next, WHO, fresh(&next, WHO, 2)), &next.identity_key(WHO));
     assert!(members.takes(START, &table, &order));
 }
+
+/// An order of `WHO` that names an instance of its wormhole.
+fn naming(world: &World, instance: Option<InstanceCertificate>) -> SignedRekey {
+    let rekey = Rekey { instance, ..unsigned(world, WHO, fresh(world, WHO, 1)) };
+    signed(world, rekey, &world.identity_key(WHO))
+}
+
+/// The instance that a wormhole made at its next start.
+fn next_instance(world: &World) -> PublicKey {
+    world.block_key_of(WHO, 7).public()
+}
+
+#[test]
+fn a_members_order_lets_in_the_instance_that_its_wormhole_certified() {
+    let world = World::hybrid(3, 1);
+    let instance = next_instance(&world);
+    let (mut members, mut table) = (members(&world), Table::default());
+    let certificate = world.certificate(WHO, instance);
+    assert!(members.order(START, &mut table, &naming(&world, Some(certificate))));
+    let mut expected = world.plan.plan.members.clone();
+    expected[WHO.index()].block = fresh(&world, WHO, 1);
+    expected[WHO.index()].wormhole.as_mut().unwrap().instance = Some(instance);
+    assert_eq!(members.successor().unwrap().members, expected);
+}
+
+#[test]
+fn an_order_that_names_no_instance_leaves_the_present_one() {
+    let world = World::hybrid(3, 1);
+    let (mut members, mut table) = (members(&world), Table::default());
+    assert!(members.order(START, &mut table, &naming(&world, None)));
+    let plan = members.successor().unwrap();
+    assert_eq!(plan.members[WHO.index()].wormhole, world.plan.plan.members[WHO.index()].wormhole);
+    // So do administrators.
+    let mut members = self::members(&world);
+    assert!(members.change(&mut table, WHO, fresh(&world, WHO, 1)));
+    let plan = members.successor().unwrap();
+    assert_eq!(plan.members[WHO.index()].wormhole, world.plan.plan.members[WHO.index()].wormhole);
+}
+
+#[test]
+fn no_instance_gets_in_that_the_members_own_wormhole_did_not_certify() {
+    let world = World::hybrid(3, 1);
+    let instance = next_instance(&world);
+    let good = world.certificate(WHO, instance);
+    let bad = [
+        InstanceCertificate { signature: Signature([0; 64]), ..good },
+        InstanceCertificate { instance: fresh(&world, WHO, 6), ..good },
+        InstanceCertificate { is_rollback_proof: true, ..good },
+        world.certificate(OTHER, instance),
+        world.certificate(OTHER, world.instance_key(OTHER).public()),
+    ];
+    for certificate in bad {
+        check_refused(&world, START, &naming(&world, Some(certificate)));
+    }
+    // An instance that signs for itself is nobody's.
+    let bytes = good.signed_bytes(world.keyring.cluster(), WHO);
+    let signature = world.block_key_of(WHO, 7).sign(Domain::Instance, &bytes);
+    check_refused(&world, START, &naming(&world, Some(InstanceCertificate { signature, ..good })));
+}
+
+#[test]
+fn an_instance_that_anybody_could_sign_for_is_refused() {
+    let mut world = World::hybrid(3, 1);
+    let [identity, provisioned, block] = [1, 2, 3].map(|seed| SigningKey::ed25519(&[seed; 32]));
+    let member = &mut world.plan.plan.members[WHO.index()];
+    member.identity = identity.public();
+    member.wormhole.as_mut().unwrap().provisioned = provisioned.public();
+    let scheme = ravelin_crypto::Scheme::ed25519([9; 32]);
+    world.keyring = Keyring::new(world.keyring.cluster(), &world.plan, scheme).unwrap();
+    let naming = |instance: PublicKey| {
+        let signature = Signature([0; 64]);
+        let mut certificate = InstanceCertificate { instance, is_rollback_proof: false, signature };
+        let bytes = certificate.signed_bytes(world.keyring.cluster(), WHO);
+        certificate.signature = provisioned.sign(Domain::Instance, &bytes);
+        let rekey = Rekey { instance: Some(certificate), ..unsigned(&world, WHO, block.public()) };
+        let bytes = rekey.encode();
+        let signature = identity.sign(Domain::Rekey, &bytes);
+        SignedRekey { rekey, signature, possession: block.sign(Domain::Rekey, &bytes) }
+    };
+    let mut neutral = [0; 32];
+    neutral[0] = 1;
+    check_refused(&world, START, &naming(PublicKey(neutral)));
+    let sound = SigningKey::ed25519(&[4; 32]).public();
+    assert!(members(&world).order(START, &mut Table::default(), &naming(sound)));
+}
+
+#[test]
+fn where_there_are_no_wormholes_an_order_names_no_instance() {
+    let world = world();
+    let certificate = World::hybrid(4, 1).certificate(WHO, next_instance(&world));
+    check_refused(&world, START, &naming(&world, Some(certificate)));
+}

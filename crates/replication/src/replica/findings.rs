@@ -195,7 +195,8 @@ impl Replica {
     }
 }
 
-fn is_fork(evidence: &Evidence) -> bool {
+/// Whether it shows two branches of one chain: in `hybrid`, two attestations for one value.
+pub(super) fn is_fork(evidence: &Evidence) -> bool {
     matches!(evidence, Evidence::Equivocation { .. })
 }
 

@@ -21,13 +21,13 @@ use std::ops::ControlFlow;
 use borsh::{BorshDeserialize, BorshSerialize};
 use ravelin_crypto::{ApprovalError, Scheme, check_release, domain_digest};
 use ravelin_model::{
-    ClusterId, CommitIndex, Decode as _, Digest, Encode as _, Epoch, Evidence, ReleaseOrder,
-    ReplicaId, SignedPlan, SignedRelease, StateBackend, mutants,
+    ClusterId, CommitIndex, Decode as _, Digest, Encode as _, Epoch, Evidence, FaultModel,
+    ReleaseOrder, ReplicaId, SignedPlan, SignedRelease, StateBackend, mutants,
 };
 
 use super::HaltReason;
 use super::epochs::recorded_plans;
-use super::findings::{EVIDENCE, HALTED};
+use super::findings::{EVIDENCE, HALTED, is_fork};
 use crate::state::State;
 
 /// Key of what was released so far, in the private state.
@@ -213,7 +213,11 @@ impl Halted {
         }
         let left: Vec<ReplicaId> =
             offenders.into_iter().filter(|member| !repaired.contains(member)).collect();
-        if left.len() > usize::from(self.plan.plan.f) {
+        let is_broken = |member: &ReplicaId| {
+            self.plan.plan.fault_model == FaultModel::Hybrid
+                && self.proofs().iter().any(|it| it.accused() == *member && is_fork(it))
+        };
+        if left.len() > usize::from(self.plan.plan.f) || left.iter().any(is_broken) {
             return Err(ReleaseError::TooManyLeft { members: left });
         }
         Ok(())

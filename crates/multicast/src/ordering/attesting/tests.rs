@@ -274,6 +274,19 @@ fn what_the_wormhole_attested_in_an_earlier_epoch_is_no_hindrance() {
 }
 
 #[test]
+fn who_forgot_that_it_spoke_in_a_later_epoch_does_not_speak_in_this_one() {
+    let mut server = Server::new();
+    let digest = ravelin_model::Digest([3; 32]);
+    let signature = Signature([3; 64]);
+    let (previous, round) = (Round(0), Round(1));
+    server.attested =
+        Some(LastAttested { epoch: ravelin_model::Epoch(2), previous, round, digest, signature });
+    let out = server.restart(); // with the disk it lost the plan of epoch 2
+    assert_eq!(server.core.standing(), Standing::Learner);
+    assert!(asked(&out).is_none(), "the wormhole would refuse");
+}
+
+#[test]
 fn an_epoch_that_ends_with_a_draft_under_way_gives_its_envelopes_back() {
     let (mut server, out) = Server::new().resumed();
     let header = asked(&out).expect("its first block");
@@ -294,12 +307,39 @@ fn an_ordering_that_goes_on_from_a_later_state_keeps_the_draft_under_way() {
     let later = core(&server.keys, None, Some(state));
     let left = std::mem::replace(&mut server.core, later).into_remains(Round(0));
     assert!(left.payload.0.is_empty(), "its envelopes are under way");
-    let payload = server.core.take_over(left);
-    *server.core.payload_mut() = payload;
+    *server.core.payload_mut() = server.core.take_over(left);
     let out = server.resume();
     assert!(asked(&out).is_none(), "one block at a time");
     let signature = server.attest(&header);
     assert_eq!(said(&server.on_attested(&header, signature)), [header.reference]);
+}
+
+/// The state after which rounds up to 72 are behind the horizon.
+fn far_ahead(keys: &Keys) -> OrderingState {
+    let group = keys.keyring.group();
+    let first_slot = CommitRule::new(group, 1).first_slot();
+    let first = OrderingState::first(group, keys.keyring.genesis(), first_slot);
+    let next = Slot { round: Round(201), index: 0 };
+    OrderingState { leader_round: Round(200), next, ..first }
+}
+
+#[test]
+fn what_was_attested_while_a_state_was_fetched_counts_though_it_lies_behind_the_horizon() {
+    let (mut server, out) = Server::new().resumed();
+    let header = asked(&out).expect("its first block");
+    server.core.end(); // it fetches, and takes part in nothing
+    let signature = server.attest(&header);
+    assert!(server.on_attested(&header, signature).is_empty());
+    let later = core(&server.keys, server.attested, Some(far_ahead(&server.keys)));
+    let horizon = later.dag().horizon();
+    assert!(horizon > header.reference.round);
+    let left = std::mem::replace(&mut server.core, later).into_remains(horizon);
+    *server.core.payload_mut() = server.core.take_over(left);
+    let mut out = vec![];
+    server.core.resume(server.now, &mut out);
+    assert_eq!((server.core.standing(), server.core.last()), (Standing::Active, header.reference));
+    assert_eq!(persisted(&out).len(), 1);
+    assert_eq!(server.core.payload().0.len(), 1, "nobody will order what it carried");
 }
 
 #[test]

@@ -24,6 +24,8 @@ pub(super) struct Node {
     pub(super) epoch: Epoch,
     /// Whom the replica accused, with proof.
     pub(super) accused: BTreeSet<ReplicaId>,
+    /// What its wormhole attested last, in `hybrid`.
+    attested: Option<LastAttested>,
     lives: u64,
     /// Reached by nobody and reaching nobody.
     pub(super) is_cut_off: bool,
@@ -40,6 +42,7 @@ impl Node {
             prunable: Vec::new(),
             epoch: Epoch::FIRST,
             accused: BTreeSet::new(),
+            attested: None,
             lives: 0,
             is_cut_off: false,
         }
@@ -80,6 +83,11 @@ impl Cluster {
         Self::of(World::with_checkpoints(4, 1, 16), seed, (keys, transfer_lag))
     }
 
+    /// The same where each server has a wormhole that outlives crashes.
+    pub(super) fn hybrid(seed: u64) -> Self {
+        Self::of(World::hybrid(4, 1), seed, (1, u64::MAX))
+    }
+
     fn of(world: World, seed: u64, (keys, transfer_lag): (u8, u64)) -> Self {
         let mut cluster = Self {
             keys,
@@ -114,7 +122,10 @@ impl Cluster {
             keyring: self.world.keyring.clone(),
             keys: (0..self.keys).map(|turn| Arc::new(self.world.block_key_of(own, turn))).collect(),
             identity: Arc::new(self.world.identity_key(own)),
-            wormhole: None,
+            wormhole: self.world.keyring.wormhole(own).map(|_| OwnWormhole {
+                certificate: self.world.certificate(own, self.world.instance_key(own).public()),
+                last: self.nodes[usize::from(id)].attested,
+            }),
             own,
             application: Box::new(Services::new(self.world.keyring.scheme().clone())),
             backend: Box::new(backend.handle()),
@@ -185,7 +196,14 @@ impl Cluster {
                 assert_eq!(evidence.accused(), who);
                 self.node(id).accused.insert(who);
             }
-            Action::Accuse(..) | Action::Attest(_) => {}
+            Action::Accuse(..) => {}
+            Action::Attest(header) => {
+                let last = self.attest(&header);
+                self.node(id).attested = Some(last);
+                self.act(id, |replica, now, out| {
+                    replica.on_attested(now, &header, last.signature, out);
+                });
+            }
             Action::Emit(Event::ToClient(connection, message)) => {
                 self.node(id).heard.entry(connection).or_default().push(message);
             }
@@ -197,6 +215,19 @@ impl Cluster {
             Action::Emit(Event::Prunable(round)) => self.node(id).prunable.push(round),
             Action::Emit(Event::Epoch(plan)) => self.node(id).epoch = plan.plan.epoch,
             Action::Emit(Event::Status(status)) => self.node(id).statuses.push(status),
+        }
+    }
+
+    /// As the author's wormhole would that attests anything.
+    fn attest(&self, header: &BlockHeader) -> LastAttested {
+        let instance = self.world.instance_key(header.reference.author);
+        let bytes = header.attested_bytes(&instance.public());
+        LastAttested {
+            epoch: header.epoch,
+            previous: header.previous,
+            round: header.reference.round,
+            digest: header.reference.digest,
+            signature: instance.sign(ravelin_crypto::Domain::Attestation, &bytes),
         }
     }
 
@@ -371,8 +402,13 @@ impl Cluster {
                 envelopes: vec![],
                 votes: vec![],
             };
-            let block = self.world.keyring.sign_block(&self.world.block_key(author), body);
-            Message::Block(block)
+            let keyring = &self.world.keyring;
+            if keyring.wormhole(author).is_none() {
+                return Message::Block(keyring.sign_block(&self.world.block_key(author), body));
+            }
+            let draft = keyring.draft_block(body);
+            let attestation = self.attest(&draft.header()).signature;
+            Message::Block(keyring.attest_block(draft, attestation).expect("by its instance"))
         })
     }
 }

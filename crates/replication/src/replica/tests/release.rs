@@ -279,3 +279,62 @@ fn a_halted_replica_says_who_the_members_are_and_how_it_stands_and_nothing_of_th
         assert_eq!(cluster.take(0, client), [denied(7, Refusal::Halted)]);
     }
 }
+
+/// A server sees two attestations of server 3's wormhole for one value of its counter.
+fn halt_on_two_attestations(cluster: &mut Cluster, id: u16) {
+    for message in cluster.fork(3) {
+        cluster.act(id, |replica, now, out| replica.on_message(now, ReplicaId(3), message, out));
+    }
+}
+
+#[test]
+fn two_attestations_for_one_value_stop_whoever_sees_them() {
+    let mut cluster = Cluster::hybrid(30);
+    let reason = HaltReason::BrokenWormhole { member: ReplicaId(3) };
+    let [first, _] = cluster.fork(3);
+    cluster.act(0, |replica, now, out| replica.on_message(now, ReplicaId(3), first, out));
+    assert_eq!(*cluster.replica(0).status(), Status::Active, "one attestation proves nothing");
+    halt_on_two_attestations(&mut cluster, 0);
+    assert_eq!(*cluster.replica(0).status(), Status::FailSafe(reason.clone()));
+    assert!(cluster.nodes[0].accused.contains(&ReplicaId(3)));
+    // It stays so, also where power fails at once.
+    cluster.crash(0);
+    cluster.node(0).backend.crash(0);
+    cluster.start(0);
+    assert_eq!(*cluster.replica(0).status(), Status::FailSafe(reason.clone()));
+    // Nobody else saw the second one, or need believe it of the halted.
+    let others = [1, 2].map(|id| cluster.replica(id).status().clone());
+    assert_eq!(others, [Status::Active, Status::Active]);
+    halt_on_two_attestations(&mut cluster, 1);
+    assert_eq!(*cluster.replica(1).status(), Status::FailSafe(reason));
+}
+
+#[test]
+fn without_wormholes_one_fork_stops_nobody() {
+    let mut cluster = Cluster::new(31);
+    halt_on_two_attestations(&mut cluster, 0);
+    assert!(!matches!(cluster.replica(0).status(), Status::FailSafe(_)));
+}
+
+#[test]
+fn who_halted_on_two_attestations_goes_on_once_the_wormhole_is_called_repaired() {
+    let mut cluster = Cluster::hybrid(32);
+    let session = cluster.open_session();
+    halt_on_two_attestations(&mut cluster, 0);
+    cluster.crash(0);
+    cluster.node(0).backend.crash(0);
+    let halt = halted(&cluster, 0).halt().expect("it halted");
+    assert_eq!(halt.reason, HaltReason::BrokenWormhole { member: ReplicaId(3) });
+    let nobody = signed(&cluster, 0, Some(vec![]));
+    let left = ReleaseError::TooManyLeft { members: vec![ReplicaId(3)] };
+    assert_eq!(release(&cluster, 0, &nobody), Err(left), "it would halt again at once");
+    let repaired = signed(&cluster, 0, None);
+    assert_eq!(repaired.order.repaired, [ReplicaId(3)]);
+    assert_eq!(release(&cluster, 0, &repaired), Ok(()));
+    cluster.start(0);
+    let connection = cluster.connect(0, 9, cluster.world.client(0));
+    let envelope = cluster.write(session, 2, b"k2");
+    cluster.submit(0, connection, &envelope);
+    cluster.run_until("an answer", |cluster| cluster.nodes[0].heard.contains_key(&connection));
+    assert_eq!(*cluster.replica(0).status(), Status::Active);
+}
