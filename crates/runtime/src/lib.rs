@@ -11,3 +11,4 @@ pub mod driver;
 pub mod log;
 pub mod store;
 pub mod transport;
+pub mod wormhole;
