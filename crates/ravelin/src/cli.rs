@@ -28,7 +28,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
+use ravelin_model::FaultModel;
 
 use crate::exit::{Error, Exit, Result};
 use crate::files::contexts::Contexts;
@@ -101,6 +102,24 @@ pub(crate) enum Command {
     Man(tools::Man),
     /// Print versions
     Version,
+}
+
+/// Fault models that this release can run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ModelName {
+    /// Nothing is assumed of an intruded server: 3f+1 servers
+    Arbitrary,
+    /// Wormholes only stop, whatever becomes of their servers: 2f+1 servers
+    Hybrid,
+}
+
+impl From<ModelName> for FaultModel {
+    fn from(name: ModelName) -> Self {
+        match name {
+            ModelName::Arbitrary => Self::Arbitrary,
+            ModelName::Hybrid => Self::Hybrid,
+        }
+    }
 }
 
 /// What every command takes.

@@ -5,7 +5,7 @@
 //! plan.toml client.toml   what clients need; `ravelin --config D/client.toml ...`
 //! keys/                   administrator.key, client.key
 //! identities/             0.toml ...: outside every data directory
-//! servers/0/              node.toml, data/
+//! servers/0/              node.toml, data/; in `hybrid` wormhole/
 //! ```
 //!
 //! **Guarantee:** the directory appears complete or not at all, and nothing foreign is touched. All
@@ -17,11 +17,11 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use ravelin_crypto::{plan_digest, sign_plan};
-use ravelin_model::limits::{CHECKPOINT_EVERY_DEFAULT, LEADERS_PER_ROUND_DEFAULT, REPLICAS_MAX};
+use ravelin_model::limits::{CHECKPOINT_EVERY_DEFAULT, REPLICAS_MAX};
 use ravelin_model::plan::{Labels, PLAN_VERSION};
 use ravelin_model::{
     ClientEntry, ClusterId, ClusterPlan, Epoch, FaultModel, Group, Incarnation, Member, Purpose,
-    ReplicaId, SignedPlan,
+    ReplicaId, SignedPlan, WormholeKeys,
 };
 use serde::Deserialize;
 
@@ -30,9 +30,10 @@ use crate::files::client::{ClientFile, Whereabouts};
 use crate::files::disk::{self, DraftDir, Privacy, create_dir};
 use crate::files::identity::Identity;
 use crate::files::key::KeyFile;
-use crate::files::node::{NewNode, NodeConfig};
+use crate::files::node::{NewNode, NewWormhole, NodeConfig};
 use crate::files::syntax::{Text, parse};
 use crate::files::{date, plan};
+use crate::wormhole;
 
 /// Version of the layout.
 const LAYOUT: u16 = 1;
@@ -135,7 +136,8 @@ impl LocalCluster {
         let mut members = Vec::new();
         for (id, &[peer, client, admin]) in addresses.iter().enumerate() {
             let front = fronts.get(id).copied().unwrap_or(Front { peer, client });
-            members.push(create_server(root, id, &Doors { peer, client, admin, front })?);
+            let doors = Doors { peer, client, admin, front };
+            members.push(create_server(root, id, &doors, fault_model)?);
         }
         let administrator = KeyFile::generate()?;
         administrator.create(&root.join("keys/administrator.key"))?;
@@ -150,7 +152,7 @@ impl LocalCluster {
             previous: None,
             fault_model,
             f: u16::try_from(group.faults()).unwrap_or(u16::MAX),
-            leaders_per_round: LEADERS_PER_ROUND_DEFAULT,
+            leaders_per_round: plan::leaders_default(fault_model),
             members,
             administrators: vec![administrator.public()],
             administrators_needed: 1,
@@ -264,7 +266,8 @@ fn largest_group(servers: u16, fault_model: FaultModel) -> Result<Group> {
     fits.map_or_else(
         || {
             let why = Group::new(servers, most.max(1), fault_model);
-            let hint = format!("choose from 4 to {REPLICAS_MAX} servers");
+            let least = if fault_model == FaultModel::Hybrid { 3 } else { 4 };
+            let hint = format!("choose from {least} to {REPLICAS_MAX} servers");
             why.map_err(|error| Error::caused(Exit::Usage, error, hint))
         },
         Ok,
@@ -272,7 +275,7 @@ fn largest_group(servers: u16, fault_model: FaultModel) -> Result<Group> {
 }
 
 /// Makes one server's identity, directory and node file.
-fn create_server(root: &Path, id: usize, doors: &Doors) -> Result<Member> {
+fn create_server(root: &Path, id: usize, doors: &Doors, fault_model: FaultModel) -> Result<Member> {
     let home = root.join(format!("servers/{id}"));
     let identity_file = format!("../../identities/{id}.toml");
     let identity = Identity::generate(&root.join(format!("identities/{id}.toml")))?;
@@ -281,6 +284,12 @@ fn create_server(root: &Path, id: usize, doors: &Doors) -> Result<Member> {
     let name = format!("server-{id}");
     let (peer, client) = (doors.front.peer.to_string(), doors.front.client.to_string());
     let labels = Labels::default();
+    // Of our own user: nobody who runs this cluster need be root.
+    let new_wormhole = (fault_model == FaultModel::Hybrid).then(|| NewWormhole {
+        state: "wormhole".to_owned(),
+        user: None,
+        server_user: None,
+    });
     let node = NewNode {
         name: &name,
         plan: Path::new("../../plan.toml"),
@@ -292,15 +301,19 @@ fn create_server(root: &Path, id: usize, doors: &Doors) -> Result<Member> {
         client_listen: Some(doors.client),
         admin_listen: &doors.admin.to_string(),
         labels: &labels,
+        wormhole: new_wormhole.as_ref(),
     };
-    disk::create(&home.join("node.toml"), &node.text()?, Privacy::Public)?;
+    let (node_file, text) = (home.join("node.toml"), node.text()?);
+    disk::create(&node_file, &text, Privacy::Public)?;
+    let wormhole = NodeConfig::checked(&node_file, &text)?.wormhole;
+    let provisioned = wormhole.as_ref().map(wormhole::provision).transpose()?;
     let keys = identity.public_keys();
     Ok(Member {
         name,
         identity: keys.identity,
         block: keys.block,
         transport: keys.transport,
-        wormhole: None,
+        wormhole: provisioned.map(|provisioned| WormholeKeys { provisioned, instance: None }),
         peer_address: peer,
         client_address: client,
         labels,

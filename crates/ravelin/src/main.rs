@@ -39,6 +39,7 @@ mod server;
 mod settings;
 mod shared_keys;
 mod suggest;
+mod wormhole;
 
 use cli::{Command, Invocation, Parsed};
 use exit::{Exit, Result};

@@ -1,6 +1,7 @@
 //! `ravelin node start`: one server, until it is told to stop.
 
-use std::sync::{Arc, Mutex};
+use std::process::Child;
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use ravelin_model::Purpose;
@@ -19,9 +20,12 @@ use crate::files::node::{LogFormat, LogLevel, NodeConfig};
 use crate::room::{self, Room};
 use crate::seat::Seat;
 use crate::server::{self, Ending, ServerConfig, Stop};
+use crate::wormhole::{self, Own, Started};
 
 /// How long connections of a server that stopped may take to end.
 const LISTEN_AGAIN_MAX: Duration = Duration::from_secs(10);
+/// How long its wormhole may take to end once this server has.
+const WORMHOLE_END_MAX: Duration = Duration::from_secs(5);
 /// Time between two attempts.
 const LISTEN_RETRY: Duration = Duration::from_millis(20);
 
@@ -32,6 +36,8 @@ pub(crate) fn start(config: &NodeConfig, intruders: Option<&str>) -> Result<()> 
     if let Some(names) = intruders {
         check_drill(&seat, names)?;
     }
+    // Before there is any thread: see `ravelin_wormhole::launcher`.
+    let wormhole = start_wormhole(config, &seat)?;
     start_logging(config);
     if let Some(warning) = &seat.warning {
         tracing::warn!("{warning}");
@@ -40,7 +46,47 @@ pub(crate) fn start(config: &NodeConfig, intruders: Option<&str>) -> Result<()> 
         .enable_all()
         .build()
         .map_err(|error| Error::caused(Exit::Failed, error, "check the limit of open files"))?;
-    runtime.block_on(run(config, seat, intruders))
+    let stop = Arc::new(Stop::default());
+    let Some(Started { process, wormhole }) = wormhole else {
+        return runtime.block_on(run(config, seat, Means { intruders, wormhole: None, stop }));
+    };
+    let end = watch(process, Arc::clone(&stop));
+    let means = Means { intruders, wormhole: Some(wormhole), stop };
+    let outcome = runtime.block_on(run(config, seat, means));
+    // Nobody here has a connection to it any more.
+    if end.recv_timeout(WORMHOLE_END_MAX).is_err() {
+        tracing::warn!("the wormhole has not ended: the next start waits for it a little");
+    }
+    outcome
+}
+
+/// What a server has beside its seat.
+struct Means<'a> {
+    intruders: Option<&'a str>,
+    wormhole: Option<Own>,
+    /// Stops it.
+    stop: Arc<Stop>,
+}
+
+/// Starts the wormhole that the plan names for this server, if it names one.
+fn start_wormhole(config: &NodeConfig, seat: &Seat) -> Result<Option<Started>> {
+    let member = seat.plan.plan.members.get(seat.replica.index());
+    let (Some(keys), Some(wormhole)) = (member.and_then(|it| it.wormhole), &config.wormhole) else {
+        return Ok(None); // the seat's checks demand both or neither
+    };
+    Started::start(wormhole, (seat.cluster, seat.replica), keys.provisioned).map(Some)
+}
+
+/// Has the server stop once its wormhole has ended, whatever for; says when.
+fn watch(mut process: Child, stop: Arc<Stop>) -> mpsc::Receiver<()> {
+    let (ended, end) = mpsc::channel();
+    std::thread::spawn(move || {
+        let status = process.wait();
+        tracing::info!(?status, "the wormhole ended");
+        stop.ask(Ending::NoWormhole);
+        let _ = ended.send(()); // nobody may wait for it
+    });
+    end
 }
 
 /// Makes the identity ready for another key; if that fails, the server runs with those that it has.
@@ -50,7 +96,8 @@ fn prepare(identity: &mut Identity) {
     }
 }
 
-async fn run(config: &NodeConfig, mut seat: Seat, intruders: Option<&str>) -> Result<()> {
+async fn run(config: &NodeConfig, mut seat: Seat, means: Means<'_>) -> Result<()> {
+    let Means { intruders, wormhole, stop } = means;
     let client_limits = descriptors::provide(config.client_limits, seat.group.size())?;
     let mut listeners =
         Some((listen(config.peer_listen).await?, listen(config.client_listen).await?));
@@ -70,7 +117,6 @@ async fn run(config: &NodeConfig, mut seat: Seat, intruders: Option<&str>) -> Re
     );
     // Whoever has the listeners is alone in running as this server.
     prepare(&mut seat.identity);
-    let stop = Arc::new(Stop::default());
     let told = Arc::clone(&stop);
     tokio::spawn(async move {
         wait_for_signal().await;
@@ -100,11 +146,12 @@ async fn run(config: &NodeConfig, mut seat: Seat, intruders: Option<&str>) -> Re
             peer_listener,
             client_listener,
             intruders: intruders.map(str::to_owned),
-            wormhole: None,
+            wormhole: wormhole.as_ref().map(Own::presented).transpose()?,
         };
         match server::serve(server, Arc::clone(&window), Arc::clone(&stop)).await? {
             Ending::Told => break,
             Ending::NoSpace => return Err(stopped_for_room(config)),
+            Ending::NoWormhole => return Err(wormhole::gone()),
             Ending::Diverged(commit) => {
                 let mut known = reread(config)?;
                 data::give_up_diverged(&data, &mut known, commit)?;

@@ -17,6 +17,7 @@ use crate::exit::{Error, Exit, Result};
 use crate::files::identity::{Identity, READ_ONLY};
 use crate::files::node::NodeConfig;
 use crate::files::{disk, plan};
+use crate::wormhole;
 
 /// How long an address may still be in use at a start: a server that was killed a moment ago holds its
 /// sockets until all of its threads have ended.
@@ -128,6 +129,9 @@ impl Seat {
             let owned = data::check_owner(&config.data_dir, &owner);
             checks.note("owner of the data", owned, |()| "this server, or nobody yet".to_owned());
         }
+        if let Some((signed, (_, member))) = signed.as_ref().zip(replica.as_ref()) {
+            check_wormhole(&mut checks, config, signed, member);
+        }
         let until = Instant::now() + LISTEN_PATIENCE;
         for (name, address) in config.listeners() {
             checks.note(name, check_free(name, address, until), |()| format!("{address} is free"));
@@ -238,6 +242,31 @@ fn find(
         return Err(named(&what, "make the plan again from this server's present card"));
     }
     Ok((ReplicaId(id), member.clone()))
+}
+
+/// In `hybrid`: that this host has the wormhole that the plan names.
+fn check_wormhole(checks: &mut Checks, config: &NodeConfig, signed: &SignedPlan, member: &Member) {
+    let model = signed.plan.fault_model.name();
+    let found = match (&member.wormhole, &config.wormhole) {
+        (None, None) => return,
+        (Some(_), None) => {
+            let cause = format!("the plan is `{model}`, and the node file names no wormhole");
+            Err(Error::usage(cause, "add the table [wormhole]: `ravelin config example node`"))
+        }
+        (None, Some(_)) => {
+            let cause = format!("the node file names a wormhole, and the plan is `{model}`");
+            Err(Error::usage(cause, "remove the table [wormhole], or get the right plan"))
+        }
+        (Some(keys), Some(own)) => wormhole::public(own).and_then(|public| {
+            if public == keys.provisioned {
+                return Ok(public);
+            }
+            let cause = format!("the wormhole here has the key {public}, not the plan's");
+            let hint = "was the plan made from this server's card, and is it its state directory?";
+            Err(Error::new(Exit::Conflict, cause, hint))
+        }),
+    };
+    checks.note("wormhole", found, |public| format!("provisioned key {public}"));
 }
 
 /// Both block keys, for people.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
 use ravelin_crypto::{plan_digest, sign_plan};
-use ravelin_model::limits::{CHECKPOINT_EVERY_DEFAULT, LEADERS_PER_ROUND_DEFAULT};
+use ravelin_model::limits::CHECKPOINT_EVERY_DEFAULT;
 use ravelin_model::plan::PLAN_VERSION;
 use ravelin_model::{
     ClientEntry, ClusterPlan, Epoch, FaultModel, Incarnation, PublicKey, Purpose, SignedPlan,
@@ -40,7 +40,8 @@ Example:
   ravelin cluster plan --name prod --administrator PUBLIC_KEY a.card b.card c.card d.card
 
 Servers print their cards with `ravelin node card`, keys come from `ravelin auth keygen`. f
-intrusions need 3f+1 servers. Administrators then sign with `ravelin cluster sign-plan`.";
+intrusions need 3f+1 servers; with `--fault-model hybrid`, where each has a wormhole, 2f+1.
+Administrators then sign with `ravelin cluster sign-plan`.";
 
 /// Arguments of `cluster plan`.
 #[derive(Args)]
@@ -71,9 +72,9 @@ pub(crate) struct Plan {
     /// the incarnation is the one after its own
     #[arg(long, value_name = "FILE")]
     backup: Option<PathBuf>,
-    /// Leader slots of a round, at most f+1
-    #[arg(long, value_name = "N", default_value_t = LEADERS_PER_ROUND_DEFAULT)]
-    leaders_per_round: u16,
+    /// Leader slots of a round, at most f+1 [default: 2, with `hybrid` 1]
+    #[arg(long, value_name = "N")]
+    leaders_per_round: Option<u16>,
     /// The file to write
     #[arg(long, value_name = "FILE", default_value = "plan.toml")]
     out: PathBuf,
@@ -109,7 +110,7 @@ pub(crate) struct Which {
 enum Model {
     /// Nothing: 3f+1 servers
     Arbitrary,
-    /// Their wormholes only stop: not in this release
+    /// Their wormholes only stop: 2f+1 servers
     Hybrid,
     /// Nothing, not even of time: not in this release
     Asynchronous,
@@ -138,6 +139,11 @@ fn make_plan(invocation: &Invocation, arguments: Plan) -> Result<()> {
     };
     let majority = arguments.administrator.len() / 2 + 1;
     let majority = u16::try_from(majority).unwrap_or(u16::MAX);
+    let fault_model = match arguments.fault_model {
+        Model::Arbitrary => FaultModel::Arbitrary,
+        Model::Hybrid => FaultModel::Hybrid,
+        Model::Asynchronous => FaultModel::Asynchronous,
+    };
     let plan = ClusterPlan {
         version: PLAN_VERSION,
         name: arguments.name,
@@ -145,13 +151,11 @@ fn make_plan(invocation: &Invocation, arguments: Plan) -> Result<()> {
         incarnation,
         epoch: Epoch(1),
         previous: None,
-        fault_model: match arguments.fault_model {
-            Model::Arbitrary => FaultModel::Arbitrary,
-            Model::Hybrid => FaultModel::Hybrid,
-            Model::Asynchronous => FaultModel::Asynchronous,
-        },
+        fault_model,
         f: arguments.f,
-        leaders_per_round: arguments.leaders_per_round,
+        leaders_per_round: arguments
+            .leaders_per_round
+            .unwrap_or_else(|| plan::leaders_default(fault_model)),
         members,
         administrators: arguments.administrator,
         administrators_needed: arguments.administrators_needed.unwrap_or(majority),

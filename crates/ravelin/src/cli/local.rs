@@ -7,11 +7,11 @@ use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use ravelin_model::{FaultModel, ReplicaId};
 use serde::Serialize;
 
-use super::Invocation;
+use super::{Invocation, ModelName};
 use crate::cluster_dir::LocalCluster;
 use crate::exit::{Error, Exit, Result};
 use crate::processes::{Hands, Processes, log_file};
@@ -62,7 +62,7 @@ pub(crate) struct Dir {
 pub(crate) struct Up {
     #[command(flatten)]
     dir: Dir,
-    /// Servers of a new cluster [default: 4]
+    /// Servers of a new cluster [default: 4, with `hybrid` 3]
     #[arg(long, value_name = "N")]
     servers: Option<u16>,
     /// Fault model of a new cluster [default: arbitrary]
@@ -78,13 +78,6 @@ const STATUS_HELP: &str = "\
 Exit codes: 0 whatever the servers' states are, for there is a cluster to look at; 4 there is
 none. `ravelin status` asks the servers as a client does, and ends with 7 when degraded, 8 after
 a fail-safe stop and 5 when none answers.";
-
-/// Fault models that this release can run.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum ModelName {
-    /// Nothing is assumed of an intruded server
-    Arbitrary,
-}
 
 /// Arguments of `local logs`.
 #[derive(Args)]
@@ -118,8 +111,9 @@ fn up(invocation: &Invocation, arguments: &Up) -> Result<()> {
         check_same(&cluster, arguments)?;
         cluster
     } else {
-        let servers = arguments.servers.unwrap_or(4);
-        LocalCluster::create(dir, servers, FaultModel::Arbitrary)?
+        let model = arguments.fault_model.map_or(FaultModel::Arbitrary, FaultModel::from);
+        let default = if model == FaultModel::Hybrid { 3 } else { 4 };
+        LocalCluster::create(dir, arguments.servers.unwrap_or(default), model)?
     };
     let processes = Processes::of(&cluster)?;
     for server in &cluster.servers {
@@ -142,13 +136,17 @@ fn up(invocation: &Invocation, arguments: &Up) -> Result<()> {
 /// A cluster that exists is not changed by the arguments of its making.
 fn check_same(cluster: &LocalCluster, arguments: &Up) -> Result<()> {
     let count = cluster.servers.len();
-    match arguments.servers {
-        Some(asked) if usize::from(asked) != count => {
-            let cause = format!("the cluster in {} has {count} servers", cluster.dir.display());
-            Err(Error::new(Exit::Conflict, cause, "leave out --servers, or choose another --dir"))
-        }
-        _ => Ok(()),
-    }
+    let model = cluster.group.model();
+    let (has, flag) = if arguments.servers.is_some_and(|asked| usize::from(asked) != count) {
+        (format!("has {count} servers"), "--servers")
+    } else if arguments.fault_model.is_some_and(|asked| FaultModel::from(asked) != model) {
+        (format!("is `{}`", model.name()), "--fault-model")
+    } else {
+        return Ok(());
+    };
+    let cause = format!("the cluster in {} {has}", cluster.dir.display());
+    let hint = format!("leave out {flag}, or choose another --dir");
+    Err(Error::new(Exit::Conflict, cause, hint))
 }
 
 /// How the servers stand once `is_enough`, or after `most`.

@@ -6,19 +6,22 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use ravelin_model::Member;
 use ravelin_model::plan::Labels;
+use ravelin_model::{Member, WormholeKeys};
 use serde::Serialize;
 
-use super::Invocation;
+use super::{Invocation, ModelName};
 use crate::exit::{Error, Result};
 use crate::files::card::{self, RawMember, check_address, check_name};
 use crate::files::disk::{self, Privacy};
 use crate::files::identity::Identity;
-use crate::files::node::{ADMIN_LISTEN_DEFAULT, AdminListen, NewNode, NodeConfig, NodeOverrides};
-use crate::node_start;
+use crate::files::node::{
+    ADMIN_LISTEN_DEFAULT, AdminListen, NewNode, NewWormhole, NodeConfig, NodeOverrides, User,
+};
+use crate::files::syntax::path_text;
 use crate::output::Format;
 use crate::seat::{Check, Seat};
+use crate::{node_start, wormhole};
 
 /// The verbs.
 #[derive(Subcommand)]
@@ -67,6 +70,18 @@ pub(crate) struct Init {
     /// Who administers it, for judging diversity
     #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
     administrator: String,
+    /// What the cluster will assume of intruded servers; `hybrid` makes a wormhole too
+    #[arg(long, value_name = "MODEL", default_value = "arbitrary")]
+    fault_model: ModelName,
+    /// Where the wormhole keeps its key [default: DIR/wormhole]
+    #[arg(long, value_name = "DIR")]
+    wormhole_state: Option<PathBuf>,
+    /// The wormhole's own user, by number; needs root, now and at each start
+    #[arg(long, value_name = "UID:GID")]
+    wormhole_user: Option<User>,
+    /// Whom the server becomes once its wormhole runs; needs root at each start
+    #[arg(long, value_name = "UID:GID")]
+    server_user: Option<User>,
 }
 
 /// Arguments of verbs about a server that was initialised. The node file is that of `--config`.
@@ -92,7 +107,7 @@ What is damaged or missing of log and state is moved to `quarantine/` in the dat
 with a note why; the server gives up the block keys that it used, learns from the others what was
 agreed, and asks for another key. `ravelin doctor` lists what lies there.
 
-Exit codes: 0 stopped by a signal; 1 the log or the network failed; 3 files that others can
+Exit codes: 0 stopped by a signal; 1 the log, the network or the wormhole failed; 3 files that others can
 change; 9 the data are another server's, or in use; 10 the disk is full; 74 the state store
 failed. After 1 and 74 start it again: what was acknowledged is there, and what is damaged is
 found then.
@@ -141,6 +156,7 @@ fn init(invocation: &Invocation, arguments: &Init) -> Result<()> {
         os: arguments.os.clone(),
         administrator: arguments.administrator.clone(),
     };
+    let new_wormhole = arguments.wormhole(&dir)?;
     let node = NewNode {
         name: &arguments.name,
         plan: Path::new("plan.toml"),
@@ -152,6 +168,7 @@ fn init(invocation: &Invocation, arguments: &Init) -> Result<()> {
         client_listen: None,
         admin_listen: &arguments.admin_listen,
         labels: &labels,
+        wormhole: new_wormhole.as_ref(),
     };
     let text = node.text()?;
     let config = NodeConfig::checked(&node_file, &text)?;
@@ -161,6 +178,7 @@ fn init(invocation: &Invocation, arguments: &Init) -> Result<()> {
     for dir in [&config.data_dir, disk::parent(&identity_file)] {
         disk::create_dir(dir)?;
     }
+    let provisioned = config.wormhole.as_ref().map(wormhole::provision).transpose()?;
     identity.create()?;
     disk::create(&node_file, &text, Privacy::Public)?;
     invocation.output.note(format_args!(
@@ -168,7 +186,13 @@ fn init(invocation: &Invocation, arguments: &Init) -> Result<()> {
         node_file.display(),
         arguments.name
     ));
-    let made = Made { node_file, identity: identity_file, data_dir: config.data_dir };
+    let made = Made {
+        node_file,
+        identity: identity_file,
+        data_dir: config.data_dir,
+        wormhole: config.wormhole.map(|wormhole| wormhole.state),
+        wormhole_key: provisioned.map(|key| key.to_string()),
+    };
     invocation.output.print(&made)
 }
 
@@ -178,6 +202,33 @@ struct Made {
     node_file: PathBuf,
     identity: PathBuf,
     data_dir: PathBuf,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wormhole: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wormhole_key: Option<String>,
+}
+
+impl Init {
+    /// The wormhole that is asked for; `dir` is that of the node file.
+    fn wormhole(&self, dir: &Path) -> Result<Option<NewWormhole>> {
+        if self.fault_model != ModelName::Hybrid {
+            let given = [
+                ("--wormhole-state", self.wormhole_state.is_some()),
+                ("--wormhole-user", self.wormhole_user.is_some()),
+                ("--server-user", self.server_user.is_some()),
+            ];
+            let Some((flag, _)) = given.iter().find(|(_, is_given)| *is_given) else {
+                return Ok(None);
+            };
+            let cause = format!("{flag} is for servers that have a wormhole");
+            return Err(Error::usage(cause, "add --fault-model hybrid, or leave it out"));
+        }
+        let state =
+            self.wormhole_state.as_deref().map_or_else(|| dir.join("wormhole"), disk::plain);
+        let state = path_text(state.strip_prefix(dir).unwrap_or(&state))?;
+        let (user, server_user) = (self.wormhole_user, self.server_user);
+        Ok(Some(NewWormhole { state, user, server_user }))
+    }
 }
 
 impl fmt::Display for Made {
@@ -188,19 +239,28 @@ impl fmt::Display for Made {
             "identity   {}  (secret: keep it apart from the data)",
             self.identity.display()
         )?;
-        write!(out, "data       {}", self.data_dir.display())
+        write!(out, "data       {}", self.data_dir.display())?;
+        if let Some(wormhole) = &self.wormhole {
+            write!(
+                out,
+                "\nwormhole   {}  (secret: whoever reads it is that wormhole)",
+                wormhole.display()
+            )?;
+        }
+        Ok(())
     }
 }
 
 fn print_card(invocation: &Invocation, node: Node) -> Result<()> {
     let config = configuration(invocation, node)?;
     let keys = Identity::read(&config.identity)?.public_keys();
+    let wormhole = config.wormhole.as_ref().map(wormhole::public).transpose()?;
     let member = Member {
         name: config.name,
         identity: keys.identity,
         block: keys.block,
         transport: keys.transport,
-        wormhole: None,
+        wormhole: wormhole.map(|provisioned| WormholeKeys { provisioned, instance: None }),
         peer_address: config.peer_address,
         client_address: config.client_address,
         labels: config.labels,

@@ -17,6 +17,7 @@ use serde::Serialize;
 
 use super::Invocation;
 use crate::exit::{Error, Exit, Result};
+use crate::wormhole;
 
 /// The verbs.
 #[derive(Subcommand)]
@@ -62,21 +63,13 @@ fn self_test(invocation: &Invocation, arguments: Selftest) -> Result<()> {
             std::fs::metadata(&program).map_err(|error| Error::system("run", &program, &error))?;
             (program, true)
         }
-        None => program()?,
+        None => wormhole::program()?,
     };
     let measured = selftest::measure(&program).map_err(|error| {
         let hint = "run `ravelin doctor`, or name a `ravelin-wormhole` with --program";
         Error::caused(Exit::Failed, error, hint)
     })?;
     invocation.output.print(&Report::new(program, is_small, measured))
-}
-
-/// The program that acts as the wormhole, and whether it is nothing else.
-fn program() -> Result<(PathBuf, bool)> {
-    let own = std::env::current_exe();
-    let own = own.map_err(|error| Error::system("find", Path::new("/proc/self/exe"), &error))?;
-    let small = own.with_file_name(PROGRAM_NAME);
-    Ok(if small.is_file() { (small, true) } else { (own, false) })
 }
 
 #[derive(Serialize)]

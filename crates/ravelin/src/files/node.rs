@@ -1,5 +1,7 @@
 //! The node file: what a server's host must know. Who the others are stands in the plan.
 
+mod wormhole;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -15,6 +17,8 @@ use super::syntax::{Text, parse, path_text};
 use crate::exit::{Error, Result};
 use crate::room::BALLAST_BYTES_DEFAULT;
 use crate::settings::{Layers, Origin, Setting, Shown, Sources};
+
+pub(crate) use wormhole::{NewWormhole, User, WormholeConfig};
 
 /// Where health and metrics are served, unless the file says otherwise.
 pub(crate) const ADMIN_LISTEN_DEFAULT: &str = "127.0.0.1:7703";
@@ -60,6 +64,8 @@ pub(crate) struct NodeConfig {
     pub(crate) client_limits: ClientLimits,
     /// Bytes kept free on the data directory's disk for when it is full.
     pub(crate) ballast_bytes: u64,
+    /// How its wormhole is started: in `hybrid`.
+    pub(crate) wormhole: Option<WormholeConfig>,
     /// Least importance of what is logged.
     pub(crate) log_level: LogLevel,
     /// Form of the log on stderr.
@@ -144,6 +150,7 @@ struct RawNode {
     labels: RawLabels,
     #[serde(default)]
     limits: RawLimits,
+    wormhole: Option<wormhole::RawWormhole>,
     #[serde(default)]
     log: RawLog,
 }
@@ -242,6 +249,7 @@ impl NodeConfig {
         let ballast = raw.limits.ballast_bytes;
         let ballast_bytes =
             layers.pick("limits.ballast_bytes", None, ballast, BALLAST_BYTES_DEFAULT);
+        let wormhole = raw.wormhole.map(|raw| wormhole::checked(path, raw, &mut layers));
         let log_level =
             layers.pick("log.level", overrides.log_level, raw.log.level, LogLevel::Info);
         let log_format =
@@ -264,6 +272,7 @@ impl NodeConfig {
             audit_retention_bytes,
             client_limits,
             ballast_bytes,
+            wormhole: wormhole.transpose()?,
             log_level,
             log_format,
         };
@@ -280,6 +289,14 @@ impl NodeConfig {
                 self.data_dir.display()
             );
             let hint = "move it out: whoever copies the data must not get the server's keys";
+            return Err(Error::usage(cause, hint));
+        }
+        if let Some(state) = self.wormhole.as_ref().map(|it| &it.state)
+            && (state.starts_with(&self.data_dir) || self.identity.starts_with(state))
+        {
+            let cause = format!("the wormhole's state directory {} is not apart", state.display());
+            let hint = "keep it outside the data directory, and the identity outside of it: whoever \
+                        reads it is that wormhole";
             return Err(Error::usage(cause, hint));
         }
         let listeners = self.listeners();
@@ -366,6 +383,8 @@ pub(crate) struct NewNode<'a> {
     /// An address, or `off`.
     pub(crate) admin_listen: &'a str,
     pub(crate) labels: &'a Labels,
+    /// In `hybrid`.
+    pub(crate) wormhole: Option<&'a NewWormhole>,
 }
 
 impl NewNode<'_> {
@@ -396,6 +415,9 @@ impl NewNode<'_> {
             text.set("zone", labels.zone.as_str());
             text.set("os", labels.os.as_str());
             text.set("administrator", labels.administrator.as_str());
+        }
+        if let Some(wormhole) = self.wormhole {
+            wormhole.put(&mut text);
         }
         Ok(text.finish())
     }

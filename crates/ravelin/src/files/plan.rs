@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use ravelin_crypto::{ChainError, Scheme, check_first_plan, plan_digest};
+use ravelin_model::limits::LEADERS_PER_ROUND_DEFAULT;
 use ravelin_model::{
     ClientEntry, ClusterId, ClusterPlan, CommitIndex, Digest, Epoch, FaultModel, Group,
     Incarnation, Member, PlanError, Position, Previous, PublicKey, Purpose, Signature, SignedPlan,
@@ -215,14 +216,25 @@ pub(crate) fn check_fit(plan: &ClusterPlan) -> Result<Group> {
         }
     }
     check_keys(plan)?;
-    if plan.fault_model == FaultModel::Arbitrary {
-        Ok(group)
-    } else {
-        let cause = format!(
-            "the fault model `{}` is not available in this release",
-            plan.fault_model.name()
-        );
-        Err(Error::usage(cause, "use `arbitrary`, with at least 3f+1 servers"))
+    match plan.fault_model {
+        FaultModel::Arbitrary | FaultModel::Hybrid => Ok(group),
+        FaultModel::Asynchronous => {
+            let cause = format!(
+                "the fault model `{}` is not available in this release",
+                plan.fault_model.name()
+            );
+            let hint = "use `arbitrary`, with at least 3f+1 servers, or `hybrid`, with 2f+1";
+            Err(Error::usage(cause, hint))
+        }
+    }
+}
+
+/// Leader slots of a round, unless the plan says otherwise.
+pub(crate) fn leaders_default(fault_model: FaultModel) -> u16 {
+    match fault_model {
+        // A dead leader's slot holds up those after it: there is no direct skip.
+        FaultModel::Hybrid => 1,
+        FaultModel::Arbitrary | FaultModel::Asynchronous => LEADERS_PER_ROUND_DEFAULT,
     }
 }
 
@@ -331,6 +343,8 @@ fn remedy(error: &PlanError) -> &'static str {
         PlanError::SameAddress { .. } => "give every listener an address of its own",
         PlanError::SameKey { .. } => "is one card there twice, or one identity on two servers?",
         PlanError::SameAdministrator => "name each administrator once",
-        PlanError::Wormhole { .. } => "make the cards of all servers for one fault model",
+        PlanError::Wormhole { .. } => {
+            "make all servers and their plan for one fault model: `ravelin node init --fault-model`"
+        }
     }
 }

@@ -88,6 +88,24 @@ fn examples_stay_valid_with_what_they_comment_out() {
 }
 
 #[test]
+fn a_wormhole_is_configured_in_a_table_of_its_own() {
+    let path = Path::new("/etc/ravelin/node.toml");
+    let absent = NodeConfig::checked(path, Kind::Node.example()).expect("valid");
+    assert_eq!(absent.wormhole, None);
+    let example = Kind::Node.example().replace("# [wormhole]", "[wormhole]");
+    let defaults = NodeConfig::checked(path, &example).expect("valid").wormhole.expect("a table");
+    assert_eq!(defaults.state, Path::new("/etc/ravelin/wormhole"));
+    assert_eq!((defaults.user, defaults.store), (None, None));
+    let mut all = example;
+    for key in ["state", "program", "user", "server_user", "tpm", "lease"] {
+        all = all.replace(&format!("# {key} = "), &format!("{key} = "));
+    }
+    let all = NodeConfig::checked(path, &all).expect("valid").wormhole.expect("a table");
+    assert_eq!(all.user.map(|user| user.to_string()).as_deref(), Some("990:990"));
+    assert!(all.store.is_some() && all.program.is_some() && all.server_user.is_some());
+}
+
+#[test]
 fn a_plan_keeps_its_canonical_bytes() {
     let mut signed = example_plan();
     let administrator = KeyFile::generate().expect("a key");
@@ -239,6 +257,15 @@ fn errors_name_the_line_and_the_nearest_key() {
             "from 1 to 65536",
         ),
         ("# ballast_bytes = 67108864", "ballast_bytes = 1", "limits.ballast_bytes is 1", "from "),
+        ("# [wormhole]", "[wormhole]\nuser = \"0:990\"", "not UID:GID", "config example"),
+        ("# [wormhole]", "[wormhole]\nlease = \"run\"", "without wormhole.tpm", "name the TPM"),
+        ("# [wormhole]", "[wormhole]\nstate = \"data/w\"", "is not apart", "outside"),
+        (
+            "# [wormhole]",
+            "[wormhole]\nuser = \"9:9\"\nserver_user = \"9:9\"",
+            "are the same",
+            "give the server another",
+        ),
         ("s1.example.org:7701", "s1.example.org", "it has no port", "write host:port"),
         ("s1.example.org:7701", "0.0.0.0:7701", "unspecified host", "write host:port"),
         ("s1.example.org:7701", "[::1:7701", "makes no sense", "write host:port"),

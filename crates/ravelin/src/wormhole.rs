@@ -1,0 +1,124 @@
+//! A server's wormhole, started as its node file says.
+//!
+//! **Guarantee:** what a server calls is the wormhole that the plan names for it; where the node file
+//! names a user for the server, that is who it is from then on, without a capability.
+
+use std::path::{Path, PathBuf};
+use std::process::Child;
+
+use ravelin_model::{ClusterId, Digest, PublicKey, ReplicaId};
+use ravelin_replication::OwnWormhole;
+use ravelin_runtime::wormhole::{LocalWormhole, answer_max, member_of};
+use ravelin_wormhole::launcher::{Launch, PROGRAM_NAME, drop_payload_privileges};
+use rustix::thread::CapabilitySet;
+
+use crate::exit::{Error, Exit, Result};
+use crate::files::node::WormholeConfig;
+use crate::server::OwnInstance;
+
+/// What to do about a wormhole that stopped.
+pub(crate) const GONE: &str = "start the server again, with a new wormhole; an epoch lets that in";
+
+/// The program that acts as a wormhole, and whether it is nothing else.
+pub(crate) fn program() -> Result<(PathBuf, bool)> {
+    let own = std::env::current_exe();
+    let own = own.map_err(|error| Error::system("find", Path::new("/proc/self/exe"), &error))?;
+    let small = own.with_file_name(PROGRAM_NAME);
+    Ok(if small.is_file() { (small, true) } else { (own, false) })
+}
+
+/// Makes the key of a new wormhole; gives its public half.
+pub(crate) fn provision(config: &WormholeConfig) -> Result<PublicKey> {
+    let key = launch(config, nobody())?.provision().map_err(|error| {
+        let hint = "what it wrote above says why; an own user needs root, and a directory is \
+                    provisioned once";
+        Error::caused(Exit::Failed, error, hint).context("cannot provision the wormhole")
+    })?;
+    Ok(PublicKey(key.0))
+}
+
+/// The public half of the key that was made before.
+pub(crate) fn public(config: &WormholeConfig) -> Result<PublicKey> {
+    let key = launch(config, nobody())?.public().map_err(|error| {
+        let hint =
+            "what it wrote above says why; the directory is its user's alone, so ask as root";
+        Error::caused(Exit::Failed, error, hint)
+            .context(format_args!("cannot read the wormhole's key in {}", config.state.display()))
+    })?;
+    Ok(PublicKey(key.0))
+}
+
+/// What became of a server whose wormhole stopped.
+pub(crate) fn gone() -> Error {
+    let cause = "this server can say nothing more: its wormhole stopped";
+    Error::new(Exit::Failed, cause, GONE)
+}
+
+/// A wormhole that was started for this server.
+pub(crate) struct Started {
+    pub(crate) wormhole: Own,
+    /// Its process, to wait for.
+    pub(crate) process: Child,
+}
+
+/// This server's wormhole. It ends with its last caller.
+pub(crate) struct Own(LocalWormhole);
+
+impl Started {
+    /// Starts the wormhole of `member`, whose provisioned key is this, and becomes whom the server is to
+    /// be. Nothing else may run in this process yet.
+    pub(crate) fn start(
+        config: &WormholeConfig,
+        member: (ClusterId, ReplicaId),
+        provisioned: PublicKey,
+    ) -> Result<Self> {
+        let launch = launch(config, member)?;
+        let started = LocalWormhole::start(&launch, provisioned, answer_max(&launch));
+        let (wormhole, process) = started.map_err(|error| {
+            let hint = "what it wrote above says why; `ravelin wormhole selftest` tries one apart, \
+                        `ravelin node check` compares its key with the plan's";
+            Error::caused(Exit::Failed, error, hint)
+        })?;
+        if config.server_user.is_some() {
+            let users = (config.server_user.map(|user| user.0), config.user.map(|user| user.0));
+            drop_payload_privileges(users.0, users.1, CapabilitySet::empty()).map_err(|error| {
+                Error::caused(
+                    Exit::Denied,
+                    error,
+                    "start as root, or leave out wormhole.server_user",
+                )
+            })?;
+        }
+        Ok(Self { wormhole: Own(wormhole), process })
+    }
+}
+
+impl Own {
+    /// The wormhole, and what it says now.
+    pub(crate) fn presented(&self) -> Result<OwnInstance> {
+        let (wormhole, certificate, last) = self.0.presented().map_err(|error| {
+            Error::caused(Exit::Failed, error, GONE).context("this server's wormhole stopped")
+        })?;
+        Ok((wormhole, OwnWormhole { certificate, last }))
+    }
+}
+
+fn launch(config: &WormholeConfig, (cluster, replica): (ClusterId, ReplicaId)) -> Result<Launch> {
+    let program = match &config.program {
+        Some(program) => program.clone(),
+        None => program()?.0,
+    };
+    Ok(Launch {
+        program,
+        state: config.state.clone(),
+        owner: config.user.map(|user| user.0),
+        connection_count: 1,
+        member: member_of(cluster, replica),
+        store: config.store.as_ref().map(|(tpm, keeping)| (tpm.clone(), keeping.lease())),
+    })
+}
+
+/// For commands that serve no member.
+fn nobody() -> (ClusterId, ReplicaId) {
+    (ClusterId(Digest::default()), ReplicaId(0))
+}
