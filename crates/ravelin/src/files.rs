@@ -17,6 +17,7 @@ pub(crate) mod kind;
 pub(crate) mod node;
 pub(crate) mod plan;
 pub(crate) mod release;
+pub(crate) mod reopening;
 pub(crate) mod syntax;
 pub(crate) mod tokens;
 

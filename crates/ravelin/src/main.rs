@@ -33,6 +33,7 @@ mod output;
 mod plan_source;
 mod processes;
 mod quarantine;
+mod reopening;
 mod room;
 mod seat;
 mod server;

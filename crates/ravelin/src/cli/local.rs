@@ -15,6 +15,7 @@ use super::{Invocation, ModelName};
 use crate::cluster_dir::LocalCluster;
 use crate::exit::{Error, Exit, Result};
 use crate::processes::{Hands, Processes, log_file};
+use crate::{client_command, reopening};
 
 pub(crate) use servers::{Servers, look};
 
@@ -121,6 +122,9 @@ fn up(invocation: &Invocation, arguments: &Up) -> Result<()> {
             processes.start(server.id, Hands::Own)?;
         }
     }
+    if cluster.group.model() == FaultModel::Hybrid {
+        open(invocation, &cluster)?;
+    }
     let servers = wait(&cluster, READY_MAX, Servers::is_settled)?;
     if !servers.is_served() {
         return Err(servers.trouble(Exit::Failed));
@@ -131,6 +135,20 @@ fn up(invocation: &Invocation, arguments: &Up) -> Result<()> {
     ));
     invocation.output.print(&servers)?;
     if servers.are_all_correct() { Ok(()) } else { Err(servers.trouble(Exit::Degraded)) }
+}
+
+/// In `hybrid`: lets in the wormholes of servers that were all down.
+fn open(invocation: &Invocation, cluster: &LocalCluster) -> Result<()> {
+    let opened = client_command::runtime()?.block_on(reopening::open_local(cluster, READY_MAX))?;
+    if let Some(opened) = opened {
+        invocation.output.note(format_args!(
+            "opened the cluster, whose wormholes all began anew, by an order that the administrator's key \
+             in {} signed: epoch {}",
+            cluster.dir.display(),
+            opened.epoch.0
+        ));
+    }
+    Ok(())
 }
 
 /// A cluster that exists is not changed by the arguments of its making.

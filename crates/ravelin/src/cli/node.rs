@@ -1,6 +1,7 @@
 //! `ravelin node`: prepare, check and run a server.
 
 mod release;
+mod reopen;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -36,6 +37,8 @@ pub(crate) enum Verb {
     Start(Start),
     /// Let a server go on that halted, by administrators' signatures
     Release(release::Release),
+    /// Open a cluster whose wormholes are not those of its plan, by administrators' signatures
+    Reopen(reopen::Reopen),
     /// Write down what a stopped server can prove of others' misbehaviour
     Evidence(release::Export),
 }
@@ -125,6 +128,7 @@ pub(crate) fn run(invocation: &Invocation, verb: Verb) -> Result<()> {
             node_start::start(&config, start.intruder.as_deref())
         }
         Verb::Release(arguments) => release::run(invocation, arguments),
+        Verb::Reopen(arguments) => reopen::run(invocation, &arguments),
         Verb::Evidence(arguments) => release::export(invocation, arguments),
     }
 }

@@ -1,0 +1,204 @@
+//! `ravelin node reopen`: administrators open a cluster whose wormholes are not those of its plan.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use ravelin_crypto::sign_reopening;
+use ravelin_model::{ReplicaId, SignedReopening};
+use ravelin_runtime::transport::TransportKey;
+use serde::Serialize;
+
+use super::Invocation;
+use crate::client_command::{no_key, runtime};
+use crate::client_settings::ClientSettings;
+use crate::exit::{Error, Exit, Result};
+use crate::files::disk::{self, Privacy};
+use crate::files::key::KeyFile;
+use crate::files::reopening as file;
+use crate::plan_source;
+use crate::reopening::{Picture, Reopened, Servers, Words};
+
+const HELP: &str = "\
+Examples, with the client file of somebody who is enrolled:
+  ravelin node reopen --config client.toml --key admin.key
+  ravelin node reopen --config client.toml --key admin.key --lost 2
+
+Where several administrators must sign:
+  ravelin node reopen --config client.toml --draft reopen.toml
+  ravelin node reopen --approve reopen.toml --key admin.key
+  ravelin node reopen --config client.toml --signed reopen.toml
+
+In the fault model `hybrid` only those instances of wormholes count that the plan in force names,
+and without a TPM each start is a new instance. A server that starts again while a quorum runs is let
+in by the others. After all were down, and at the very first start, administrators open the cluster by
+such an order: the epoch ends at what the logs of all servers decide, and the next one names the
+instances that are there now. Nothing that was acknowledged is lost, as long as at most f servers
+are intruded or declared lost. All others must run; one that starts again in between needs
+another order.
+
+Exit codes: 0 open, or open already; 2 no hybrid cluster, or no such server; 3 too few administrators
+signed, or somebody who is none; 5 servers are missing, or the epoch did not begin in time; 9 the
+order is for another epoch.";
+
+/// Arguments of `node reopen`.
+#[derive(Args)]
+#[command(after_long_help = HELP)]
+#[group(id = "reopening", multiple = false, args = ["draft", "approve", "signed"])]
+pub(crate) struct Reopen {
+    /// An administrator's key file; several times for several
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["draft", "signed"], conflicts_with_all = ["draft", "signed"])]
+    key: Vec<PathBuf>,
+    /// A server whose disk is gone for good, by its number; several times for several
+    #[arg(long, value_name = "SERVER", conflicts_with_all = ["approve", "signed"])]
+    lost: Vec<u16>,
+    /// Open the cluster even if its plan names the instances of a quorum: they may not be what they say
+    #[arg(long, conflicts_with_all = ["approve", "signed"])]
+    anyway: bool,
+    /// Write the order, for administrators to sign
+    #[arg(long, value_name = "FILE")]
+    draft: Option<PathBuf>,
+    /// Add administrators' signatures to an order
+    #[arg(long, value_name = "FILE")]
+    approve: Option<PathBuf>,
+    /// Bring the servers the order that administrators signed
+    #[arg(long, value_name = "FILE")]
+    signed: Option<PathBuf>,
+}
+
+/// Does one step of a reopening, or all at once.
+pub(super) fn run(invocation: &Invocation, arguments: &Reopen) -> Result<()> {
+    let keys = arguments.key.iter().map(|path| KeyFile::read(path)).collect::<Result<Vec<_>>>()?;
+    if let Some(path) = &arguments.approve {
+        return approve(invocation, path, &keys);
+    }
+    if let Some(path) = &arguments.draft {
+        disk::refuse_existing(path)?;
+    }
+    let settings = ClientSettings::load(invocation)?;
+    let client = settings.cluster()?;
+    let own = client.key.as_deref().ok_or_else(|| no_key(&settings))?;
+    let key = TransportKey::from_seed(&KeyFile::read(own)?.seed);
+    runtime()?.block_on(async {
+        let plan = plan_source::find(client, &key, settings.timeout).await?;
+        let servers = Servers { cluster: client.fingerprint, plan, key };
+        servers.check_model()?;
+        let signed = match &arguments.signed {
+            Some(path) => file::read(path)?,
+            None => {
+                let picture = servers.look().await?;
+                if picture.open_count() >= picture.group.quorum() && !arguments.anyway {
+                    return invocation.output.print(&Told::open(&picture));
+                }
+                let lost: Vec<ReplicaId> = arguments.lost.iter().copied().map(ReplicaId).collect();
+                let order = picture.order(servers.cluster, &lost)?;
+                SignedReopening { order, approvals: Vec::new() }
+            }
+        };
+        if let Some(path) = &arguments.draft {
+            disk::create(path, &file::text(&signed), Privacy::Public)?;
+            invocation.output.note(format_args!(
+                "next: ravelin node reopen --approve {} --key FILE",
+                path.display()
+            ));
+            return invocation.output.print(&Told::step("drafted", &signed));
+        }
+        let signed = signed_by(signed, &keys);
+        let reopened = servers.bring(&signed, settings.timeout).await?;
+        invocation.output.print(&Told::done(&signed, &reopened))
+    })
+}
+
+fn approve(invocation: &Invocation, path: &Path, keys: &[KeyFile]) -> Result<()> {
+    if keys.is_empty() {
+        return Err(Error::new(Exit::Usage, "no key signs", "name one: --key FILE"));
+    }
+    let signed = signed_by(file::read(path)?, keys);
+    disk::replace(path, &file::text(&signed), Privacy::Public)?;
+    invocation.output.print(&Told::step("approved", &signed))
+}
+
+fn signed_by(mut signed: SignedReopening, keys: &[KeyFile]) -> SignedReopening {
+    keys.iter().for_each(|key| sign_reopening(&mut signed, &key.signing_key()));
+    signed
+}
+
+/// A reopening, as a step left it.
+#[derive(Serialize)]
+struct Told {
+    step: &'static str,
+    /// The epoch in force.
+    epoch: u64,
+    /// The servers whose wormholes' instances count then.
+    open: Vec<u16>,
+    lost: Vec<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signatures: Option<usize>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    verdicts: Vec<Verdict>,
+}
+
+#[derive(Serialize)]
+struct Verdict {
+    server: u16,
+    verdict: String,
+}
+
+impl Told {
+    fn open(picture: &Picture) -> Self {
+        let open = picture.present.keys().filter(|id| picture.is_open(**id));
+        Self {
+            step: "open",
+            epoch: picture.plan.plan.epoch.0,
+            open: open.map(|id| id.0).collect(),
+            lost: Vec::new(),
+            signatures: None,
+            verdicts: Vec::new(),
+        }
+    }
+
+    fn step(step: &'static str, signed: &SignedReopening) -> Self {
+        let order = &signed.order;
+        Self {
+            step,
+            epoch: order.epoch.0,
+            open: order.instances.iter().map(|(id, _)| id.0).collect(),
+            lost: order.lost.iter().map(|id| id.0).collect(),
+            signatures: Some(signed.approvals.len()),
+            verdicts: Vec::new(),
+        }
+    }
+
+    fn done(signed: &SignedReopening, reopened: &Reopened) -> Self {
+        let verdicts = reopened
+            .verdicts
+            .iter()
+            .map(|(id, verdict)| Verdict { server: id.0, verdict: Words(*verdict).to_string() });
+        Self {
+            epoch: reopened.epoch.0,
+            verdicts: verdicts.collect(),
+            ..Self::step("reopened", signed)
+        }
+    }
+}
+
+impl fmt::Display for Told {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |ids: &[u16]| ids.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
+        match self.step {
+            "open" => write!(out, "open      already")?,
+            step => write!(out, "order     {step}")?,
+        }
+        write!(out, "\nepoch     {}\nwormholes of servers {}", self.epoch, list(&self.open))?;
+        if !self.lost.is_empty() {
+            write!(out, "\nlost      servers {}", list(&self.lost))?;
+        }
+        for Verdict { server, verdict } in &self.verdicts {
+            write!(out, "\nserver {server}  {verdict}")?;
+        }
+        match self.signatures {
+            Some(count) => write!(out, "\nsigned    by {count}"),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,335 @@
+//! Opening a cluster of the fault model `hybrid` whose wormholes are not those that its plan names: at its
+//! very first start, and after more than `n - q` of them began anew at once.
+//!
+//! **Guarantee:** whose word a plan or an instance is was checked: plans lead from the trusted
+//! fingerprint, and instances are certified by the provisioned keys that plans name. What was asked of
+//! the servers changes nothing; only an order does that administrators signed.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use ravelin_client::chain::follow;
+use ravelin_crypto::{Keyring, sign_reopening};
+use ravelin_model::wire::{ClientMessage, ServerMessage};
+use ravelin_model::{
+    ClusterId, Decode as _, Encode as _, Epoch, FaultModel, Group, InstanceCertificate, Member,
+    Reopening, ReopeningVerdict, ReplicaId, SignedPlan, SignedReopening,
+};
+use ravelin_runtime::transport::TransportKey;
+use ravelin_runtime::transport::ask::ask;
+use tokio::task::JoinSet;
+
+use crate::cluster_dir::LocalCluster;
+use crate::exit::{Error, Exit, Result};
+use crate::files::key::KeyFile;
+use crate::files::plan;
+
+/// How long a server may take to answer one question.
+const ANSWER_MAX: Duration = Duration::from_secs(3);
+/// Pause between two rounds of questions.
+const ASK_EVERY: Duration = Duration::from_millis(100);
+/// Rounds of questions after which an order is brought again to those who did not take it.
+const BRING_EVERY: u32 = 10;
+
+/// Whom to ask, and as whom.
+pub(crate) struct Servers {
+    pub(crate) cluster: ClusterId,
+    /// Any plan of the cluster: addresses, provisioned keys and administrators are the same in all.
+    pub(crate) plan: SignedPlan,
+    /// A client's, who is enrolled: others may ask, and give no orders.
+    pub(crate) key: TransportKey,
+}
+
+/// What the servers showed.
+pub(crate) struct Picture {
+    /// The newest plan.
+    pub(crate) plan: SignedPlan,
+    pub(crate) group: Group,
+    /// The servers that answered, each with the instance of its wormhole.
+    pub(crate) present: BTreeMap<ReplicaId, Option<InstanceCertificate>>,
+}
+
+impl Picture {
+    /// Whether the instance that this server has now counts in the present epoch.
+    pub(crate) fn is_open(&self, id: ReplicaId) -> bool {
+        let named = self.plan.plan.members.get(id.index()).and_then(|member| member.wormhole);
+        let has = self.present.get(&id).copied().flatten().map(|certificate| certificate.instance);
+        has.is_some() && named.and_then(|keys| keys.instance) == has
+    }
+
+    /// How many have such an instance.
+    pub(crate) fn open_count(&self) -> usize {
+        self.present.keys().filter(|id| self.is_open(**id)).count()
+    }
+
+    /// The servers that have none to name, and must be started or declared lost.
+    pub(crate) fn absent(&self) -> Vec<ReplicaId> {
+        let has = |id: &ReplicaId| self.present.get(id).is_some_and(Option::is_some);
+        self.group.members().filter(|id| !has(id)).collect()
+    }
+
+    /// The order that lets in every instance that was seen, but those of servers declared lost.
+    ///
+    /// # Errors
+    /// When a server is neither there nor declared lost, or too few are there.
+    pub(crate) fn order(&self, cluster: ClusterId, lost: &[ReplicaId]) -> Result<Reopening> {
+        let mut lost = lost.to_vec();
+        lost.sort_unstable();
+        lost.dedup();
+        if let Some(stranger) = lost.iter().find(|id| !self.group.has(**id)) {
+            let hint = format!("the cluster has servers 0 to {}", self.group.size() - 1);
+            return Err(Error::usage(format!("there is no server {stranger}"), hint));
+        }
+        if lost.len() > self.group.faults() {
+            let (count, most) = (lost.len(), self.group.faults());
+            let cause =
+                format!("{count} servers cannot be declared lost: the cluster tolerates {most}");
+            let hint = "start more of them: what only lost servers held would be forgotten";
+            return Err(Error::usage(cause, hint));
+        }
+        let absent: Vec<String> =
+            self.absent().iter().filter(|id| !lost.contains(id)).map(named).collect();
+        if !absent.is_empty() {
+            let cause = format!("without an answer, or without a wormhole: {}", absent.join(", "));
+            let hint = "start them: what they hold may be what only they hold. One whose disk is gone \
+                        for good is declared lost, by --lost N, and takes one of the f faults";
+            return Err(Error::new(Exit::NoQuorum, cause, hint));
+        }
+        let instances = self.present.iter().filter(|(id, _)| !lost.contains(id));
+        let plan = &self.plan.plan;
+        Ok(Reopening {
+            cluster,
+            incarnation: plan.incarnation,
+            epoch: plan.epoch,
+            instances: instances.filter_map(|(id, one)| Some((*id, (*one)?))).collect(),
+            lost,
+        })
+    }
+}
+
+fn named(id: &ReplicaId) -> String {
+    format!("server {id}")
+}
+
+/// What became of an order.
+pub(crate) struct Reopened {
+    /// The epoch that it began.
+    pub(crate) epoch: Epoch,
+    /// What each server said of it.
+    pub(crate) verdicts: BTreeMap<ReplicaId, ReopeningVerdict>,
+}
+
+impl Servers {
+    /// Refuses a cluster that has no wormholes.
+    pub(crate) fn check_model(&self) -> Result<()> {
+        let model = self.plan.plan.fault_model;
+        if model == FaultModel::Hybrid {
+            return Ok(());
+        }
+        let cause = format!("the cluster is `{}`: it has no wormholes", model.name());
+        let hint = "its servers come back by themselves; `ravelin status` says how they fare";
+        Err(Error::usage(cause, hint))
+    }
+
+    /// Asks all servers at once for the plans and for their wormholes' instances.
+    pub(crate) async fn look(&self) -> Result<Picture> {
+        let keyring = Keyring::new(self.cluster, &self.plan, plan::scheme()?).map_err(|error| {
+            Error::caused(Exit::Usage, error, "`ravelin cluster show` judges it")
+        })?;
+        let mut picture =
+            Picture { plan: self.plan.clone(), group: keyring.group(), present: BTreeMap::new() };
+        let answers =
+            self.ask_all(|_| vec![ClientMessage::Plans, ClientMessage::Wormhole { id: 0 }]);
+        for (id, answers) in answers.await {
+            for answer in answers {
+                match answer {
+                    ServerMessage::Plans(chain) => {
+                        let followed = follow(self.cluster.0, &chain, keyring.scheme());
+                        let newer = followed.ok().map(|(_, signed)| signed);
+                        let newer = newer.filter(|it| it.plan.epoch > picture.plan.plan.epoch);
+                        picture.plan = newer.cloned().unwrap_or(picture.plan);
+                    }
+                    ServerMessage::Wormhole { certificate, .. } => {
+                        let fits = |one: &InstanceCertificate| keyring.certifies(id, one);
+                        picture.present.insert(id, certificate.filter(fits));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Ok(picture)
+    }
+
+    /// Brings an order to all servers, and waits for the epoch that it begins.
+    ///
+    /// # Errors
+    /// When no server takes it, or the epoch does not begin within `patience`.
+    pub(crate) async fn bring(
+        &self,
+        signed: &SignedReopening,
+        patience: Duration,
+    ) -> Result<Reopened> {
+        let until = Instant::now() + patience;
+        let mut verdicts = BTreeMap::new();
+        for round in 0.. {
+            if round % BRING_EVERY == 0 {
+                self.bring_once(signed, &mut verdicts).await;
+                if !verdicts.is_empty() && !verdicts.values().any(is_under_way) {
+                    return Err(refused(&verdicts));
+                }
+            }
+            let picture = self.look().await?;
+            let epoch = picture.plan.plan.epoch;
+            if epoch > signed.order.epoch {
+                return Ok(Reopened { epoch, verdicts });
+            }
+            if Instant::now() > until {
+                break;
+            }
+            tokio::time::sleep(ASK_EVERY).await;
+        }
+        let cause = format!("the epoch did not begin within {patience:?}; {}", told(&verdicts));
+        let hint = "all servers that are not declared lost must run and reach each other: `ravelin \
+                    status` says how they fare; bring the order again once they do";
+        Err(Error::new(Exit::NoQuorum, cause, hint))
+    }
+
+    async fn bring_once(
+        &self,
+        signed: &SignedReopening,
+        verdicts: &mut BTreeMap<ReplicaId, ReopeningVerdict>,
+    ) {
+        let order = |_| vec![ClientMessage::Reopen { id: 0, order: Box::new(signed.clone()) }];
+        for (id, answers) in self.ask_all(order).await {
+            for answer in answers {
+                match answer {
+                    ServerMessage::Reopening { verdict, .. } => verdicts.insert(id, verdict),
+                    // It fetches its state, or is halted.
+                    _ => verdicts.insert(id, ReopeningVerdict::NotNow),
+                };
+            }
+        }
+    }
+
+    /// Puts questions to all servers; answers that are not of the plan's member do not count.
+    async fn ask_all(
+        &self,
+        questions: impl Fn(ReplicaId) -> Vec<ClientMessage>,
+    ) -> BTreeMap<ReplicaId, Vec<ServerMessage>> {
+        let mut asked = JoinSet::new();
+        for (id, member) in (0..).map(ReplicaId).zip(&self.plan.plan.members) {
+            let (member, key, questions) = (member.clone(), self.key.clone(), questions(id));
+            asked.spawn(async move { (id, ask_one(&member, &key, &questions).await) });
+        }
+        asked.join_all().await.into_iter().collect()
+    }
+}
+
+async fn ask_one(
+    member: &Member,
+    key: &TransportKey,
+    questions: &[ClientMessage],
+) -> Vec<ServerMessage> {
+    let mut answers = Vec::new();
+    for question in questions {
+        let asked = ask(key, &member.client_address, &question.encode(), ANSWER_MAX).await;
+        let Ok(answer) = asked else { break };
+        let message = ServerMessage::decode("server message", &answer.bytes);
+        if answer.server_key == member.transport {
+            answers.extend(message);
+        }
+    }
+    answers
+}
+
+/// Whether the order may yet be carried out, as far as this server knows.
+fn is_under_way(verdict: &ReopeningVerdict) -> bool {
+    matches!(verdict, ReopeningVerdict::Taken | ReopeningVerdict::Ended | ReopeningVerdict::NotNow)
+}
+
+/// Why no server takes an order.
+fn refused(verdicts: &BTreeMap<ReplicaId, ReopeningVerdict>) -> Error {
+    let (exit, hint) = match verdicts.values().next() {
+        Some(ReopeningVerdict::OtherEpoch(_)) => (
+            Exit::Conflict,
+            "it was written for another epoch, or another cluster: write another order",
+        ),
+        Some(ReopeningVerdict::NotApproved) => (
+            Exit::Denied,
+            "`ravelin cluster show` lists the administrators, and how many of them must sign",
+        ),
+        Some(ReopeningVerdict::NoQuorum) => (Exit::NoQuorum, "start more servers first"),
+        _ => (Exit::Failed, "write another order: wormholes may have begun anew since"),
+    };
+    Error::new(exit, format!("no server takes the order: {}", told(verdicts)), hint)
+}
+
+fn told(verdicts: &BTreeMap<ReplicaId, ReopeningVerdict>) -> String {
+    if verdicts.is_empty() {
+        return "no server answers".to_owned();
+    }
+    let told = |(id, verdict): (&ReplicaId, &ReopeningVerdict)| {
+        format!("server {id} says: {}", Words(*verdict))
+    };
+    verdicts.iter().map(told).collect::<Vec<_>>().join("; ")
+}
+
+/// A verdict, for people.
+pub(crate) struct Words(pub(crate) ReopeningVerdict);
+
+impl fmt::Display for Words {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            ReopeningVerdict::Taken => out.write_str("taken"),
+            ReopeningVerdict::NotHybrid => out.write_str("not in this fault model"),
+            ReopeningVerdict::OtherEpoch(epoch) => {
+                write!(out, "for another cluster or epoch than {}", epoch.0)
+            }
+            ReopeningVerdict::Ended => out.write_str("the epoch has ended already"),
+            ReopeningVerdict::NotApproved => {
+                out.write_str("too few administrators signed it, or somebody who is none")
+            }
+            ReopeningVerdict::NotCertified(member) => {
+                write!(out, "the instance named for server {member} is not its wormhole's")
+            }
+            ReopeningVerdict::NoQuorum => {
+                out.write_str("too few instances for a quorum, or too many servers lost")
+            }
+            ReopeningVerdict::NotNow => {
+                out.write_str("not now: it fetches its state, or is halted")
+            }
+        }
+    }
+}
+
+/// Opens a local cluster whose servers were all started, by its administrator's key, if it is not open.
+///
+/// # Errors
+/// When it does not open within `patience`.
+pub(crate) async fn open_local(
+    cluster: &LocalCluster,
+    patience: Duration,
+) -> Result<Option<Reopened>> {
+    let until = Instant::now() + patience;
+    let servers = Servers {
+        cluster: cluster.id,
+        plan: cluster.plan.clone(),
+        key: TransportKey::from_seed(&KeyFile::read(&cluster.client_key())?.seed),
+    };
+    let picture = loop {
+        let picture = servers.look().await?;
+        if picture.open_count() >= picture.group.quorum() {
+            return Ok(None);
+        }
+        if picture.absent().is_empty() || Instant::now() > until {
+            break picture;
+        }
+        tokio::time::sleep(ASK_EVERY).await;
+    };
+    let order = picture.order(cluster.id, &[])?;
+    let mut signed = SignedReopening { order, approvals: Vec::new() };
+    let administrator = KeyFile::read(&cluster.administrator_key())?;
+    sign_reopening(&mut signed, &administrator.signing_key());
+    servers.bring(&signed, until.saturating_duration_since(Instant::now())).await.map(Some)
+}
