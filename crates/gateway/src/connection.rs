@@ -11,11 +11,12 @@ use ravelin_client::{
     Voted,
 };
 use ravelin_crypto::{Keyring, SigningKey};
-use ravelin_model::limits::SERVER_MESSAGE_BYTES_MAX;
+use ravelin_model::limits::{CLIENT_PATIENCE, SERVER_MESSAGE_BYTES_MAX};
 use ravelin_model::wire::{ChangeItem, ServerMessage, StateProof, StatusReport};
 use ravelin_model::{
-    AuditHead, AuditRecord, CommitStatement, Decode as _, Encode as _, Misbehaviour, Operation,
-    Position, Refusal, ReplicaId, ServiceId, SessionId, SignedPlan, SignedStatement, Time,
+    AuditHead, AuditRecord, CommitStatement, Decode as _, Encode as _, Group, Misbehaviour,
+    Operation, Position, Refusal, ReplicaId, ServiceId, SessionId, SignedPlan, SignedStatement,
+    Time,
 };
 use ravelin_runtime::client::{self, ClientCore, ClientOut, Command};
 use ravelin_runtime::transport::connect::{Link, LinkConfig};
@@ -179,6 +180,15 @@ impl Connection {
     pub async fn connected(&self, count: usize) {
         // The task that tells ends with this connection only.
         let _ = self.connected.clone().wait_for(|servers| servers.len() >= count).await;
+    }
+
+    /// Waits until as many servers are connected as may answer a read without ordering. Where those are
+    /// more than a quorum, their rest is waited for as long as a client is patient: one that is down must
+    /// not hold reads up, which are ordered then.
+    pub async fn connected_to_read(&self, group: Group) {
+        self.connected(group.quorum()).await;
+        let rest = self.connected(group.fast_read());
+        let _ = tokio::time::timeout(CLIENT_PATIENCE, rest).await;
     }
 
     /// The servers that are connected now.

@@ -131,7 +131,7 @@ impl Customer {
     ) -> Result<R, Problem> {
         self.check_believed()?;
         let request = request.encode();
-        self.connection.connected(self.group.fast_read()).await;
+        self.connection.connected_to_read(self.group).await;
         let outcome = match self.connection.read(service, request.clone()).await {
             Err(CallError::NoSession) => {
                 self.session().await?;

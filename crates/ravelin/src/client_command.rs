@@ -174,7 +174,7 @@ impl Client {
     ) -> Result<R> {
         let request = request.encode();
         let fast = async {
-            self.connection.connected(self.group.fast_read()).await;
+            self.connection.connected_to_read(self.group).await;
             self.connection.read(service, request.clone()).await
         };
         let outcome = match self.within(fast).await {
