@@ -43,6 +43,8 @@ pub(crate) const NAMESPACE: &str = "namespace";
 const MARK: &str = "cluster.toml";
 /// Agreed seconds between two key changes: short, since local clusters are attacked for a minute.
 const REKEY_INTERVAL_MIN_S: u64 = 10;
+/// The same in `hybrid`, where each start takes one.
+const REKEY_INTERVAL_MIN_HYBRID_S: u64 = 2;
 /// Ports are chosen below those that systems hand out to outgoing connections: while a server is
 /// down, nobody gets its port by chance.
 const PORTS: std::ops::Range<u16> = 10_000..32_768;
@@ -157,7 +159,10 @@ impl LocalCluster {
             administrators: vec![administrator.public()],
             administrators_needed: 1,
             clients: vec![ClientEntry { name: "first-client".to_owned(), key: client.public() }],
-            rekey_interval_min_s: REKEY_INTERVAL_MIN_S,
+            rekey_interval_min_s: match fault_model {
+                FaultModel::Hybrid => REKEY_INTERVAL_MIN_HYBRID_S,
+                FaultModel::Arbitrary | FaultModel::Asynchronous => REKEY_INTERVAL_MIN_S,
+            },
             checkpoint_every: CHECKPOINT_EVERY_DEFAULT,
         };
         plan::check_fit(&plan)?;

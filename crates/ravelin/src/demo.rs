@@ -1,4 +1,4 @@
-//! `ravelin demo`: four real servers, a checked workload, real attacks, a computed verdict.
+//! `ravelin demo`: four real servers, or three with wormholes, a checked workload, real attacks, a computed verdict.
 //!
 //! The verdict comes from a checker over what the clients asked and were told: linearizability of
 //! everything answered, and every acknowledged receipt still there at the end. The last step, beyond
@@ -32,10 +32,14 @@ use crate::processes::{Hands, Processes};
 use beyond::Beyond;
 use timeline::{Attack, Timeline};
 
+/// Servers that have wormholes, of which one may be owned.
+const HYBRID_SERVERS: u16 = 3;
 /// Operations that a verdict needs to mean anything.
 const OPERATIONS_MIN: usize = 500;
 /// How long each attack lasts.
 const ATTACK: Duration = Duration::from_millis(3500);
+/// How long an intruder's server may take to be let in with its new wormhole: some are slow on purpose.
+const LET_IN_MAX: Duration = Duration::from_secs(4);
 /// How long the clients work undisturbed before the first attack.
 const WARM_UP: Duration = Duration::from_secs(2);
 /// Time between two looks at the servers, and how long one may take.
@@ -59,6 +63,8 @@ pub(crate) struct DemoOptions {
     pub(crate) keep: bool,
     /// Draw nothing on the terminal.
     pub(crate) is_headless: bool,
+    /// What is assumed of intruded servers.
+    pub(crate) fault_model: FaultModel,
 }
 
 #[derive(Serialize)]
@@ -106,16 +112,20 @@ struct Demo<'a> {
 
 impl Demo<'_> {
     async fn run(&self) -> Result<()> {
-        self.say("Four servers, one of which may be owned. Watch it happen.");
-        let cluster = LocalCluster::create(
-            &self.workplace.root.join("cluster"),
-            SERVERS,
-            FaultModel::Arbitrary,
-        )?;
+        let (fault_model, servers) = (self.options.fault_model, self.servers());
+        self.say(match fault_model {
+            FaultModel::Hybrid => {
+                "Three servers, one of which may be owned, each with a wormhole that may not. Watch it \
+                 happen."
+            }
+            _ => "Four servers, one of which may be owned. Watch it happen.",
+        });
+        let root = self.workplace.root.join("cluster");
+        let cluster = LocalCluster::create(&root, servers, fault_model)?;
         let processes = Processes::of(&cluster)?;
         let pids = start_all(&cluster, &processes).await?;
         self.line(&Line::Started {
-            servers: SERVERS,
+            servers,
             pids: pids.clone(),
             dir: cluster.dir.display().to_string(),
         })?;
@@ -137,14 +147,16 @@ impl Demo<'_> {
         for server in &cluster.servers {
             processes.kill(server.id)?;
         }
-        self.line(&Line::BeyondBegun { servers: [2, 3], what: beyond::WHAT })?;
-        self.say("Beyond the promise: two of four servers owned, both lying.");
-        let beyond = beyond::run(&self.workplace.root.join("beyond")).await?;
+        let liars = beyond::liars(servers);
+        self.line(&Line::BeyondBegun { servers: liars.map(|liar| liar.0), what: beyond::WHAT })?;
+        self.say(&format!("Beyond the promise: two of {servers} servers owned, both lying."));
+        let root = self.workplace.root.join("beyond");
+        let beyond = beyond::run(&root, servers, fault_model).await?;
         self.say(&format!("  {}", beyond.in_words()));
         let longest_gap_ms = longest_gap_ms(&observed.latencies, verdict_at);
         let verdict = Verdict {
-            fault_model: FaultModel::Arbitrary.name(),
-            servers: SERVERS,
+            fault_model: fault_model.name(),
+            servers,
             operations: observed.history.answered_count(),
             unanswered: observed.unanswered,
             wrong: wrong.len(),
@@ -166,14 +178,21 @@ impl Demo<'_> {
         stage.processes.kill(killed)?;
         stage.watch_for(ATTACK, timeline).await;
         stage.processes.start(killed, Hands::Own)?;
-        let is_back = stage.wait_back(killed, timeline).await;
+        let is_back = stage.wait_back(killed, READY_MAX, timeline).await;
         let outcome = if is_back { Outcome::Recovered } else { Outcome::Failed };
         self.end(stage.observer, timeline, begun, outcome)?;
+        if self.options.fault_model == FaultModel::Hybrid {
+            self.kill_wormhole(stage, timeline, killed).await?;
+        }
         let owned = ReplicaId(2);
         for (name, what) in INTRUDERS {
             let begun = self.begin(stage.observer, name, owned, what)?;
             stage.processes.kill(owned)?;
             stage.processes.start(owned, Hands::Intruder(name))?;
+            if self.options.fault_model == FaultModel::Hybrid {
+                // Before its new wormhole is let in, nothing that it orders counts anyhow.
+                stage.wait_back(owned, LET_IN_MAX, timeline).await;
+            }
             let before = stage.refused_of(owned);
             stage.watch_for(ATTACK, timeline).await;
             let was_refused = stage.refused_of(owned) > before;
@@ -181,6 +200,33 @@ impl Demo<'_> {
             self.end(stage.observer, timeline, begun, outcome)?;
         }
         stage.processes.kill(owned)
+    }
+
+    /// Servers, of which one may be owned.
+    fn servers(&self) -> u16 {
+        match self.options.fault_model {
+            FaultModel::Hybrid => HYBRID_SERVERS,
+            FaultModel::Arbitrary | FaultModel::Asynchronous => SERVERS,
+        }
+    }
+
+    /// A server without its wormhole says nothing more, ends, and comes back with another one.
+    async fn kill_wormhole(
+        &self,
+        stage: &Stage<'_>,
+        timeline: &mut Timeline,
+        server: ReplicaId,
+    ) -> Result<()> {
+        let what = "kill -9 of its wormhole: it ends, and comes back with another one";
+        let begun = self.begin(stage.observer, "kill-wormhole", server, what)?;
+        let was_there = stage.processes.kill_wormhole(server)?;
+        stage.watch_for(ATTACK, timeline).await;
+        let has_ended = stage.processes.running(server)?.is_none();
+        stage.processes.start(server, Hands::Own)?;
+        let is_back = stage.wait_back(server, READY_MAX, timeline).await;
+        let is_right = was_there && has_ended && is_back;
+        let outcome = if is_right { Outcome::Recovered } else { Outcome::Failed };
+        self.end(stage.observer, timeline, begun, outcome)
     }
 
     fn begin(
@@ -338,10 +384,10 @@ impl Stage<'_> {
     }
 
     /// Waits until a restarted server serves and has executed what the others had by then.
-    async fn wait_back(&self, server: ReplicaId, timeline: &mut Timeline) -> bool {
+    async fn wait_back(&self, server: ReplicaId, most: Duration, timeline: &mut Timeline) -> bool {
         let begun = Instant::now();
         let mut comeback = Comeback::new(self.processes, server);
-        while begun.elapsed() < READY_MAX {
+        while begun.elapsed() < most {
             self.watch_for(Duration::from_millis(200), timeline).await;
             let Ok(reports) = self.monitor.status().await else { continue };
             if comeback.is_over(&reports) {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use ravelin_crypto::Keyring;
 use ravelin_model::wire::StatusReport;
-use ravelin_model::{CommitIndex, ReplicaId};
+use ravelin_model::{CommitIndex, FaultModel, ReplicaId};
 use serde::Serialize;
 use tokio::task::JoinSet;
 
@@ -22,6 +22,7 @@ use crate::exit::{Error, Exit, Result};
 use crate::files::key::KeyFile;
 use crate::files::plan;
 use crate::processes::{Hands, Processes};
+use crate::reopening;
 use workload::Observer;
 
 /// Servers, of which one may be owned.
@@ -137,10 +138,19 @@ pub(crate) async fn start_all(
     for server in &cluster.servers {
         pids.push(processes.start(server.id, Hands::Own)?);
     }
+    open(cluster).await?;
     for server in &cluster.servers {
         wait_ready(server, processes).await?;
     }
     Ok(pids)
+}
+
+/// Lets in the wormholes of a cluster whose servers were all started, where it has any.
+pub(crate) async fn open(cluster: &LocalCluster) -> Result<()> {
+    if cluster.group.model() == FaultModel::Hybrid {
+        reopening::open_local(cluster, READY_MAX).await?;
+    }
+    Ok(())
 }
 
 /// Waits until a server that was started serves.

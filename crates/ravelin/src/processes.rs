@@ -13,6 +13,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use ravelin_model::ReplicaId;
+use ravelin_wormhole::launcher::PROGRAM_NAME;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::cluster_dir::{LocalCluster, LocalServer, free_listeners};
@@ -224,6 +225,24 @@ impl<'a> Processes<'a> {
         }
         let cause = format!("server {id} does not end");
         Err(Error::new(Exit::Failed, cause, "its disk may hang: look at `dmesg`"))
+    }
+
+    /// Kills the wormhole of a running server, as an intruder with root's powers can; whether it had one.
+    pub(crate) fn kill_wormhole(&self, id: ReplicaId) -> Result<bool> {
+        let Some(running) = self.running(id)? else { return Ok(false) };
+        let list = format!("/proc/{0}/task/{0}/children", running.pid);
+        let children = fs::read_to_string(list).unwrap_or_default();
+        let children = children.split_whitespace().filter_map(|pid| pid.parse().ok());
+        let is_one = |pid: &u32| {
+            command_line(*pid)
+                .is_some_and(|words| words.first().is_some_and(|it| it == PROGRAM_NAME))
+        };
+        let pid = children.filter(is_one).find_map(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
+        let Some(pid) = pid else { return Ok(false) };
+        kill_process(pid, Signal::KILL).map(|()| true).map_err(|error| {
+            Error::caused(Exit::Denied, error, "use the account that started it")
+                .context(format!("cannot kill the wormhole of server {id}"))
+        })
     }
 
     /// The server that holds the near end of a connection between this machine's sockets `near` and

@@ -30,7 +30,7 @@ use std::time::Duration;
 use clap::{ArgGroup, Args, ValueEnum};
 use ravelin_model::ReplicaId;
 
-use super::Invocation;
+use super::{Invocation, ModelName};
 use crate::client_command::Interruption;
 use crate::exit::{Error, Exit, Result};
 use crate::files::disk;
@@ -40,7 +40,7 @@ use named::Named;
 use runs::Site;
 use survey::Attackers;
 use target::RunningCluster;
-use testbed::{Layout, SERVERS_DEFAULT, Storage};
+use testbed::{HYBRID_SERVERS_DEFAULT, Layout, SERVERS_DEFAULT, Storage};
 pub(crate) use usage::anonymous_mib;
 #[cfg(test)]
 pub(crate) use usage::cpu_seconds;
@@ -125,8 +125,12 @@ pub(crate) struct Bench {
     #[arg(long)]
     quick: bool,
     /// Servers of the cluster, which tolerates as many intrusions as fit
-    #[arg(long, value_name = "N", conflicts_with_all = ["against", "away"], default_value_t = SERVERS_DEFAULT, value_parser = clap::value_parser!(u16).range(4..=100))]
-    servers: u16,
+    /// [default: 4, with `hybrid` 3]
+    #[arg(long, value_name = "N", conflicts_with_all = ["against", "away"], value_parser = clap::value_parser!(u16).range(3..=100))]
+    servers: Option<u16>,
+    /// What is assumed of intruded servers
+    #[arg(long, value_name = "MODEL", conflicts_with_all = ["against", "away", "growth", "running"], default_value = "arbitrary")]
+    fault_model: ModelName,
     /// Let the cluster lie in memory (/dev/shm), where a sync costs nothing, and keeps nothing
     #[arg(long, conflicts_with_all = ["against", "idle", "away", "trace"])]
     not_durable: bool,
@@ -137,9 +141,9 @@ pub(crate) struct Bench {
     /// commas, make a table
     #[arg(long, value_name = "INTRUDER")]
     attack: Option<String>,
-    /// The server in its hands
-    #[arg(long, value_name = "SERVER", requires = "attack", default_value_t = 3, value_parser = clap::value_parser!(u16).range(0..=99))]
-    on: u16,
+    /// The server in its hands [default: the last]
+    #[arg(long, value_name = "SERVER", requires = "attack", value_parser = clap::value_parser!(u16).range(0..=99))]
+    on: Option<u16>,
     /// Compare with another system that is installed here, under the same load
     #[arg(long, value_name = "PEER", conflicts_with_all = ["attack", "rate"])]
     against: Option<Peer>,
@@ -202,9 +206,10 @@ pub(crate) fn run(invocation: &Invocation, arguments: &Bench) -> Result<()> {
     Shape { in_flight, ..shape }.check()?;
     arguments.layout().check()?;
     let attackers = arguments.attack.as_deref().map(Attackers::parse).transpose()?;
-    if arguments.on >= arguments.servers {
-        let cause = format!("there is no server {}", arguments.on);
-        let hint = format!("the cluster has servers 0 to {}", arguments.servers - 1);
+    let servers = arguments.layout().servers;
+    if arguments.attack.is_some() && arguments.on() >= servers {
+        let cause = format!("there is no server {}", arguments.on());
+        let hint = format!("the cluster has servers 0 to {}", servers - 1);
         return Err(Error::usage(cause, hint));
     }
     if arguments.growth && (arguments.keys as usize) < growth::KEYS_MIN {
@@ -247,8 +252,13 @@ impl Bench {
 
     fn layout(&self) -> Layout {
         let storage = if self.not_durable { Storage::Memory } else { Storage::Disk };
-        let servers = if self.growth { growth::SERVERS_MAX } else { self.servers };
-        Layout { servers, storage }
+        let default = match self.fault_model {
+            ModelName::Arbitrary => SERVERS_DEFAULT,
+            ModelName::Hybrid => HYBRID_SERVERS_DEFAULT,
+        };
+        let servers = self.servers.unwrap_or(default);
+        let servers = if self.growth { growth::SERVERS_MAX } else { servers };
+        Layout { servers, model: self.fault_model.into(), storage }
     }
 
     /// All files that are to be written: a report, and the plots beside it.
@@ -274,6 +284,11 @@ impl Bench {
     fn runs(&self) -> usize {
         let default = if self.named == Some(Named::All) { RUNS_OF_ALL } else { 1 };
         self.runs.unwrap_or(default).into()
+    }
+
+    /// The server in an intruder's hands: the last, if none is named.
+    fn on(&self) -> u16 {
+        self.on.unwrap_or_else(|| self.layout().servers.saturating_sub(1))
     }
 
     /// What an interruption leaves.
@@ -375,7 +390,7 @@ async fn against(invocation: &Invocation, arguments: &Bench) -> Result<()> {
 async fn attack(invocation: &Invocation, arguments: &Bench, attackers: Attackers) -> Result<()> {
     let output = invocation.output;
     let plan = attack::Plan {
-        on: ReplicaId(arguments.on),
+        on: ReplicaId(arguments.on()),
         pairs: arguments.pairs.unwrap_or(PAIRS_DEFAULT).into(),
         layout: arguments.layout(),
         shape: arguments.shape(),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::Invocation;
+use super::{Invocation, ModelName};
 use crate::demo::{self, DemoOptions};
 use crate::exit::Result;
 
@@ -20,10 +20,15 @@ pub(crate) struct Demo {
     /// Keep the servers' directories
     #[arg(long)]
     keep: bool,
+    /// What is assumed of intruded servers: `hybrid` has three, each with a wormhole
+    #[arg(long, value_name = "MODEL", default_value = "arbitrary")]
+    fault_model: ModelName,
 }
 
 /// Runs the demonstration.
 pub(crate) fn run(invocation: &Invocation, arguments: Demo) -> Result<()> {
-    let Demo { headless, report, keep } = arguments;
-    demo::run(invocation.output, &DemoOptions { report_dir: report, keep, is_headless: headless })
+    let Demo { headless, report, keep, fault_model } = arguments;
+    let fault_model = fault_model.into();
+    let options = DemoOptions { report_dir: report, keep, is_headless: headless, fault_model };
+    demo::run(invocation.output, &options)
 }

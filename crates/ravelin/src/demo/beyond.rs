@@ -1,4 +1,4 @@
-//! One step beyond `f`, shown honestly: two of four servers lie alike.
+//! One step beyond `f`, shown honestly: two servers lie alike.
 //!
 //! Outside every promise. What is measured: whether a client was ever told something wrong, and
 //! whether the correct servers saw the proof and halted.
@@ -18,8 +18,6 @@ use crate::processes::{Hands, Processes};
 
 /// What is done, in words.
 pub(super) const WHAT: &str = "two colluding servers sign the same wrong answers";
-/// The servers that lie.
-const LIARS: [ReplicaId; 2] = [ReplicaId(2), ReplicaId(3)];
 /// Operations tried.
 const TRIES: usize = 12;
 /// How long one may take.
@@ -56,12 +54,18 @@ impl Beyond {
     }
 }
 
-pub(super) async fn run(dir: &Path) -> Result<Beyond> {
-    let cluster = LocalCluster::create(dir, 4, FaultModel::Arbitrary)?;
+/// The servers that lie, of so many.
+pub(super) fn liars(servers: u16) -> [ReplicaId; 2] {
+    [2, 1].map(|from_end| ReplicaId(servers - from_end))
+}
+
+pub(super) async fn run(dir: &Path, servers: u16, model: FaultModel) -> Result<Beyond> {
+    let liars = liars(servers);
+    let cluster = LocalCluster::create(dir, servers, model)?;
     let processes = Processes::of(&cluster)?;
     start_all(&cluster, &processes).await?;
     let connection = connect(&cluster).await?;
-    for liar in LIARS {
+    for liar in liars {
         processes.kill(liar)?;
         processes.start(liar, Hands::Intruder("liar"))?;
         // Both must take part again, or the cluster is only short of servers.
@@ -94,8 +98,8 @@ pub(super) async fn run(dir: &Path) -> Result<Beyond> {
         let reports = connection.status().await.unwrap_or_default();
         let halted = reports
             .iter()
-            .filter(|(id, report)| !LIARS.contains(id) && report.state == "fail_safe");
-        if halted.count() >= cluster.servers.len() - LIARS.len() {
+            .filter(|(id, report)| !liars.contains(id) && report.state == "fail_safe");
+        if halted.count() >= cluster.servers.len() - liars.len() {
             beyond.halted = true;
             beyond.halted_after.get_or_insert(beyond.operations);
         }

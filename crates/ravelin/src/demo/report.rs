@@ -67,7 +67,7 @@ pub(super) fn html(latencies: &[(u64, u64)], timeline: &Timeline, facts: &Facts<
         facts.lost,
         facts.longest_gap_ms,
         table(&timeline.attacks),
-        beyond(facts.beyond),
+        beyond(facts.servers, facts.beyond),
     )
 }
 
@@ -214,9 +214,9 @@ fn table(attacks: &[Attack]) -> String {
     )
 }
 
-fn beyond(beyond: &Beyond) -> String {
+fn beyond(servers: u16, beyond: &Beyond) -> String {
     format!(
-        "<h2>One step beyond the promise</h2><p>Two of four servers owned, both lying alike. {}. \
+        "<h2>One step beyond the promise</h2><p>Two of {servers} servers owned, both lying alike. {}. \
          This is outside what is promised, and not part of the verdict.</p>",
         escape(&beyond.in_words())
     )

@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::Path;
 use std::time::Instant;
 
-use ravelin_model::ReplicaId;
+use ravelin_model::{FaultModel, ReplicaId};
 use serde::Serialize;
 
 use super::away;
@@ -14,7 +14,7 @@ use super::load::{self, Running, Shape};
 use super::page;
 use super::plot::{Line, Plot, Scale};
 use super::target::Target;
-use super::testbed::{Layout, SERVERS_DEFAULT, Storage, TestBed};
+use super::testbed::{Layout, Storage, TestBed};
 use crate::exit::Result;
 use crate::files::disk::{self, Privacy};
 use crate::output::Output;
@@ -79,7 +79,7 @@ pub(super) async fn measure(output: Output, plan: Plan) -> Result<Growth> {
     let mut groups = Vec::new();
     for servers in GROUPS {
         output.note(format_args!("a group of {servers} servers"));
-        let layout = Layout { servers, storage: plan.storage };
+        let layout = Layout { servers, model: FaultModel::Arbitrary, storage: plan.storage };
         let bed = TestBed::start(layout, None, Logging::AsFiled).await?;
         let figures = load::measure(Target::Own(&bed), plan.shape).await?;
         let cpu = of_own(figures.measured.cpu_us_per_op) / f64::from(servers);
@@ -95,7 +95,7 @@ pub(super) async fn measure(output: Output, plan: Plan) -> Result<Growth> {
 }
 
 async fn state(plan: Plan, keys: usize) -> Result<OfState> {
-    let layout = Layout { servers: SERVERS_DEFAULT, storage: plan.storage };
+    let layout = Layout { storage: plan.storage, ..Layout::DEFAULT };
     let mut bed = TestBed::start(layout, None, Logging::AsFiled).await?;
     load::fill(Target::Own(&bed), keys, plan.shape.value_bytes).await?;
     let shape = Shape { keys: Some(keys), ..plan.shape };

@@ -16,6 +16,8 @@ use crate::processes::{Hands, Logging, Processes};
 
 /// Servers, unless asked otherwise: one may be owned.
 pub(super) const SERVERS_DEFAULT: u16 = 4;
+/// The same in `hybrid`.
+pub(super) const HYBRID_SERVERS_DEFAULT: u16 = 3;
 /// Where control groups are mounted.
 const CONTROL_GROUPS: &str = "/sys/fs/cgroup";
 /// Where Linux has a file system in memory.
@@ -29,6 +31,7 @@ const SERVER_BYTES: u64 = 512 << 20;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Layout {
     pub(super) servers: u16,
+    pub(super) model: FaultModel,
     pub(super) storage: Storage,
 }
 
@@ -43,7 +46,8 @@ pub(super) enum Storage {
 
 impl Layout {
     /// Four servers that keep what they promise.
-    pub(super) const DEFAULT: Self = Self { servers: SERVERS_DEFAULT, storage: Storage::Disk };
+    pub(super) const DEFAULT: Self =
+        Self { servers: SERVERS_DEFAULT, model: FaultModel::Arbitrary, storage: Storage::Disk };
 
     /// Refuses what this machine has no place for.
     pub(super) fn check(self) -> Result<()> {
@@ -179,7 +183,7 @@ impl TestBed {
             Storage::Disk => TestDir::new("bench"),
             Storage::Memory => TestDir::below(Path::new(MEMORY), "bench"),
         };
-        let cluster = LocalCluster::create(dir.path(), layout.servers, FaultModel::Arbitrary)?;
+        let cluster = LocalCluster::create(dir.path(), layout.servers, layout.model)?;
         let mut bed = Self { cluster, layout, pids: Vec::new(), quotas: Vec::new(), _dir: dir };
         let processes = Processes::of(&bed.cluster)?.logging(logging);
         for server in &bed.cluster.servers {
@@ -189,6 +193,7 @@ impl TestBed {
             };
             bed.pids.push(processes.start(server.id, hands)?);
         }
+        drill::open(&bed.cluster).await?;
         for server in &bed.cluster.servers {
             if owned.is_none_or(|owned| owned.server != server.id) {
                 drill::wait_ready(server, &processes).await?;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 use ravelin_crypto::sign_reopening;
 use ravelin_model::{ReplicaId, SignedReopening};
 use ravelin_runtime::transport::TransportKey;
@@ -43,8 +43,10 @@ order is for another epoch.";
 
 /// Arguments of `node reopen`.
 #[derive(Args)]
-#[command(after_long_help = HELP)]
-#[group(id = "reopening", multiple = false, args = ["draft", "approve", "signed"])]
+#[command(
+    after_long_help = HELP,
+    group = ArgGroup::new("by_file").args(["draft", "approve", "signed"]),
+)]
 pub(crate) struct Reopen {
     /// An administrator's key file; several times for several
     #[arg(long, value_name = "FILE", required_unless_present_any = ["draft", "signed"], conflicts_with_all = ["draft", "signed"])]
