@@ -21,6 +21,15 @@ pub(crate) struct Cluster {
     peer_addresses: Vec<String>,
 }
 
+/// What a cluster is made of.
+struct Sort<'a> {
+    servers: usize,
+    /// What `node init` is told besides.
+    init: &'a str,
+    /// And `cluster plan`.
+    plan: &'a str,
+}
+
 /// What a run printed, and how it ended.
 #[derive(Debug)]
 pub(crate) struct Run {
@@ -47,6 +56,16 @@ impl Cluster {
         Self { dir, servers: Vec::new(), client_addresses: Vec::new(), peer_addresses: Vec::new() }
     }
 
+    /// Starts three servers with a wormhole each, and two administrators who must both sign. Nobody has
+    /// opened it yet.
+    #[allow(dead_code, reason = "for the tests of floods, which share this")]
+    pub(crate) fn start_hybrid(name: &str) -> Self {
+        let told = "--fault-model hybrid";
+        let mut cluster = Self::make(name, 2, Sort { servers: 3, init: told, plan: told });
+        cluster.servers = (0..3).map(|id| Some(cluster.serve(id))).collect();
+        cluster
+    }
+
     /// Starts a cluster with two administrators, of whom `needed` must sign.
     pub(crate) fn start(name: &str, needed: usize) -> Self {
         Self::start_with(name, needed, "")
@@ -55,7 +74,8 @@ impl Cluster {
     /// The same, where `cluster plan` is told something else besides.
     pub(crate) fn start_with(name: &str, needed: usize, told: &str) -> Self {
         for _ in 0..5 {
-            let mut cluster = Self::make(name, needed, told);
+            let sort = Sort { servers: 4, init: "", plan: told };
+            let mut cluster = Self::make(name, needed, sort);
             cluster.servers = (0..4).map(|id| Some(cluster.serve(id))).collect();
             if cluster.is_served() {
                 return cluster;
@@ -65,30 +85,32 @@ impl Cluster {
     }
 
     /// Makes a cluster on ports that are free now.
-    fn make(name: &str, needed: usize, told: &str) -> Self {
+    fn make(name: &str, needed: usize, sort: Sort<'_>) -> Self {
+        let Sort { servers, init, plan } = sort;
         let mut cluster = Self::empty(name);
         // Held until all are known, so that none is chosen twice.
-        let listeners = free_listeners(8);
+        let listeners = free_listeners(2 * servers);
         let address = |index: usize| listeners[index].local_addr().expect("bound").to_string();
-        for id in 0..4 {
+        for id in 0..servers {
             let (peer, client) = (address(2 * id), address(2 * id + 1));
             let addresses = format!("--peer-address {peer} --client-address {client}");
-            cluster.type_in(&format!("node init --dir s{id} --name s{id} {addresses}"));
+            cluster.type_in(&format!("node init --dir s{id} --name s{id} {addresses} {init}"));
             cluster.write_card(id);
             cluster.client_addresses.push(client);
             cluster.peer_addresses.push(peer);
         }
         let keygen = |file: &str| cluster.type_in(&format!("auth keygen --out {file}"));
         let keys = ["admin0.key", "admin1.key", "client.key"].map(keygen);
+        let cards: Vec<String> = (0..servers).map(|id| format!("s{id}.card")).collect();
+        let cards = cards.join(" ");
         let [first, second, client] = keys.each_ref().map(|key| key.trim());
         cluster.type_in(&format!(
             "cluster plan --name test --administrator {first} --administrator {second} \
-             --administrators-needed {needed} --client first={client} {told} \
-             s0.card s1.card s2.card s3.card"
+             --administrators-needed {needed} --client first={client} {plan} {cards}"
         ));
         cluster.type_in("cluster sign-plan plan.toml --key admin0.key");
         cluster.type_in("cluster sign-plan plan.toml --key admin1.key");
-        for id in 0..4 {
+        for id in 0..servers {
             let to = cluster.path(&format!("s{id}/plan.toml"));
             fs::copy(cluster.path("plan.toml"), to).expect("copied");
         }
@@ -267,8 +289,13 @@ pub(crate) struct Local(Cluster);
 impl Local {
     /// Makes and starts it.
     pub(crate) fn up(name: &str) -> Self {
+        Self::up_with(name, &[])
+    }
+
+    /// The same, told something else besides.
+    pub(crate) fn up_with(name: &str, told: &[&str]) -> Self {
         let local = Self(Cluster::empty(name));
-        local.done(&["local", "up"]);
+        local.done(&[&["local", "up"], told].concat());
         local
     }
 

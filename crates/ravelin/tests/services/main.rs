@@ -7,6 +7,7 @@ mod clients;
 mod cluster;
 mod disks;
 mod gateway;
+mod hybrid;
 mod kv;
 mod locks;
 mod operations;

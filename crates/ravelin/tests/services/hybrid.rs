@@ -1,0 +1,274 @@
+//! Clusters of the fault model `hybrid`: real servers, each with a real wormhole.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::cluster::{Cluster, Local, Run, free_listeners};
+
+const HYBRID: [&str; 2] = ["--fault-model", "hybrid"];
+const REOPEN: [&str; 6] =
+    ["--config", "D/client.toml", "node", "reopen", "--key", "D/keys/administrator.key"];
+
+/// The epoch in force.
+fn epoch(cluster: &Local) -> u64 {
+    let told = cluster.json(&REOPEN);
+    assert_eq!(told["step"], "open", "{told}");
+    told["epoch"].as_u64().expect("a number")
+}
+
+/// The process of a server, and that of its wormhole.
+fn pids(cluster: &Local, id: usize) -> (String, String) {
+    let pid = cluster.json(&["local", "status"])["servers"][id]["pid"].to_string();
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).expect("it runs");
+    let wormhole = children.split_whitespace().next().expect("it has a wormhole").to_owned();
+    (pid, wormhole)
+}
+
+fn kill(pid: &str) {
+    assert!(Command::new("kill").args(["-9", pid]).status().expect("kill").success());
+}
+
+/// Waits until a process is gone, or dead.
+fn wait_gone(pid: &str) {
+    let until = Instant::now() + Duration::from_secs(10);
+    let is_there = || {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with(['Z', 'X']))
+    };
+    while is_there() {
+        assert!(Instant::now() < until, "process {pid} goes on");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn a_server_comes_back_with_a_new_wormhole_by_an_epoch() {
+    let cluster = Local::up_with("hybrid", &HYBRID);
+    let status = cluster.json(&["local", "status"]);
+    assert_eq!(status["fault_model"], "hybrid");
+    assert_eq!(status["servers"].as_array().map(Vec::len), Some(3));
+    assert_eq!(epoch(&cluster), 2, "the administrator opened it");
+    cluster.client(&["kv", "put", "a", "1"]);
+
+    // A server is killed, and its wormhole ends with it.
+    let (server, wormhole) = pids(&cluster, 1);
+    kill(&server);
+    [&server, &wormhole].iter().for_each(|pid| wait_gone(pid));
+    cluster.client(&["kv", "put", "b", "2"]);
+    let begun = Instant::now();
+    assert_eq!(cluster.client(&["kv", "get", "b"]), "2\n", "without the third it is ordered");
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    let run = cluster.run(&["local", "up"]);
+    assert!(run.exit == 0 && !run.stderr.contains("opened"), "the others let it in: {run:?}");
+    assert_eq!(epoch(&cluster), 3);
+    assert_eq!(cluster.client(&["kv", "get", "b"]), "2\n");
+
+    // A wormhole is killed, and its server says nothing more.
+    let (server, wormhole) = pids(&cluster, 2);
+    kill(&wormhole);
+    wait_gone(&server);
+    let log = cluster.log(2);
+    assert!(log.contains("this server can say nothing more"), "{log}");
+    cluster.client(&["kv", "put", "c", "3"]);
+    cluster.done(&["local", "up"]);
+    assert_eq!(epoch(&cluster), 4);
+
+    // With two wormholes gone, administrators are needed, and nothing else helps.
+    [0, 1].iter().for_each(|id| cluster.kill(*id));
+    let run = cluster.run(&["local", "up"]);
+    assert!(run.exit == 0 && run.stderr.contains("opened the cluster"), "{run:?}");
+    assert_eq!(epoch(&cluster), 5);
+    for (key, value) in [("a", "1\n"), ("b", "2\n"), ("c", "3\n")] {
+        assert_eq!(cluster.client(&["kv", "get", key]), value);
+    }
+    let other = ["local", "up", "--fault-model", "arbitrary"];
+    cluster.fails(&other, 9, "is `hybrid`");
+    assert!(cluster.done(&["local", "down"]).contains("down"));
+    cluster.done(&["local", "up", "--fault-model", "hybrid"]);
+    cluster.wait_until_all_are_correct();
+}
+
+/// Writes one key after the other until told to stop; what was acknowledged, and how often it was not.
+fn write(cluster: &Local, name: &str, stop: &AtomicBool) -> (BTreeMap<String, String>, usize) {
+    let mut written = BTreeMap::new();
+    let mut refused = 0;
+    for count in 0.. {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        let (key, value) = (format!("{name}{count}"), format!("{count}"));
+        let put = ["--config", "D/client.toml", "kv", "put", &key, &value, "--timeout", "2s"];
+        match cluster.run(&put).exit {
+            0 => drop(written.insert(key, value)),
+            _ => refused += 1,
+        }
+    }
+    (written, refused)
+}
+
+#[test]
+fn what_was_acknowledged_is_there_after_all_were_down() {
+    let cluster = Local::up_with("hybrid-down", &HYBRID);
+    let stop = AtomicBool::new(false);
+    let written = std::thread::scope(|threads| {
+        let writers: Vec<_> = ["x", "y", "z"]
+            .map(|name| threads.spawn(|| write(&cluster, name, &stop)))
+            .into_iter()
+            .collect();
+        for round in 0..4 {
+            std::thread::sleep(Duration::from_millis(700));
+            match round {
+                // In good order; killed at once; killed one after the other, which leaves each with
+                // another end of its log; only the wormholes.
+                0 => drop(cluster.done(&["local", "down"])),
+                3 => (0..3).map(|id| pids(&cluster, id)).for_each(|(_, wormhole)| kill(&wormhole)),
+                _ => (0..3).map(|id| pids(&cluster, id)).for_each(|(server, _)| {
+                    kill(&server);
+                    std::thread::sleep(Duration::from_millis(150 * (round - 1)));
+                }),
+            }
+            std::thread::sleep(Duration::from_millis(600));
+            let run = cluster.run(&["local", "up"]);
+            assert!(run.exit == 0 && run.stderr.contains("opened the cluster"), "{run:?}");
+        }
+        stop.store(true, Ordering::Relaxed);
+        let written = writers.into_iter().map(|writer| writer.join().expect("it writes"));
+        written.collect::<Vec<_>>()
+    });
+    let count: usize = written.iter().map(|(written, _)| written.len()).sum();
+    assert!(count > 10, "only {count} were acknowledged");
+    for (key, value) in written.iter().flat_map(|(written, _)| written) {
+        assert_eq!(cluster.client(&["kv", "get", key]), format!("{value}\n"), "{key}");
+    }
+    cluster.wait_until_all_are_correct();
+}
+
+/// A copy of a server, with its keys and its wormhole's, as whoever has its disk can start it.
+struct Copy(Child);
+
+impl Copy {
+    fn of(cluster: &Local, id: usize) -> Self {
+        let (from, to) = (format!("D/servers/{id}"), "D/servers/copy");
+        copy_dir(&cluster.path(&from), &cluster.path(to));
+        let listeners = free_listeners(2);
+        let [peer, client] = [0, 1].map(|at: usize| listeners[at].local_addr().expect("bound"));
+        drop(listeners);
+        let (peer, client) = (peer.to_string(), client.to_string());
+        let file = format!("{to}/node.toml");
+        let start = ["node", "start", "--config", &file, "--peer-listen", &peer];
+        let listens = ["--client-listen", &client, "--admin-listen", "off"];
+        let mut command = cluster.command(&[&start[..], &listens].concat());
+        Self(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("started"))
+    }
+}
+
+impl Drop for Copy {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn copy_dir(from: &Path, to: &Path) {
+    fs::create_dir(to).expect("made");
+    fs::set_permissions(to, fs::metadata(from).expect("there").permissions()).expect("ours");
+    for entry in fs::read_dir(from).expect("listed") {
+        let path: PathBuf = entry.expect("listed").path();
+        let target = to.join(path.file_name().expect("a name"));
+        match path.is_dir() {
+            true => copy_dir(&path, &target),
+            false => drop(fs::copy(&path, &target).expect("copied")),
+        }
+    }
+}
+
+#[test]
+fn a_copy_of_a_server_and_its_wormhole_is_another_instance() {
+    let cluster = Local::up_with("hybrid-copy", &HYBRID);
+    cluster.client(&["kv", "put", "a", "1"]);
+    // The state of the wormhole, too, is that of a moment ago: what it then attested is not in it.
+    cluster.kill(1);
+    let copy = Copy::of(&cluster, 1);
+    for count in 0..10 {
+        cluster.client(&["kv", "put", "b", &count.to_string()]);
+    }
+    let run = cluster.run(&["local", "up"]);
+    assert!(run.exit == 0 || run.exit == 7, "one of two is let in: {run:?}");
+    let until = Instant::now() + Duration::from_secs(8);
+    while Instant::now() < until {
+        cluster.client(&["kv", "put", "c", "3"]);
+        assert_eq!(cluster.client(&["kv", "get", "b"]), "9\n");
+    }
+    drop(copy);
+    let run = cluster.run(&["--config", "D/client.toml", "status"]);
+    assert!(!run.stdout.contains("hold proof"), "neither can contradict itself: {run:?}");
+    cluster.done(&["local", "up"]);
+    assert_eq!(cluster.client(&["kv", "get", "c"]), "3\n");
+}
+
+/// Types `node reopen` until the servers listen.
+fn reopen(cluster: &Cluster, arguments: &[&str]) -> Run {
+    let until = Instant::now() + Duration::from_secs(20);
+    loop {
+        let run = cluster.run(&[&["node", "reopen"], arguments].concat());
+        if !run.stderr.contains("without an answer") || Instant::now() > until {
+            return run;
+        }
+    }
+}
+
+#[test]
+fn administrators_open_a_cluster_by_as_many_signatures_as_the_plan_says() {
+    let mut cluster = Cluster::start_hybrid("hybrid-reopen");
+    let run = reopen(&cluster, &["--key", "admin0.key"]);
+    assert!(run.exit == 3 && run.stderr.contains("too few administrators signed"), "{run:?}");
+    let run = reopen(&cluster, &["--key", "admin0.key", "--key", "client.key"]);
+    assert_eq!(run.exit, 3, "{run:?}");
+    cluster.fails(&["kv", "put", "a", "1", "--timeout", "2s"], 5, "");
+    let two = ["node", "reopen", "--key", "admin0.key", "--key", "admin1.key"];
+    cluster.fails(&[&two[..], &["--lost", "3"]].concat(), 2, "there is no server 3");
+    cluster.fails(
+        &[&two[..], &["--lost", "1", "--lost", "2"]].concat(),
+        2,
+        "cannot be declared lost",
+    );
+
+    // One after the other, by a file.
+    cluster.done(&["node", "reopen", "--draft", "r.toml"]);
+    cluster.fails(&["node", "reopen", "--draft", "r.toml"], 9, "exists already");
+    cluster.done(&["node", "reopen", "--approve", "r.toml", "--key", "admin0.key"]);
+    cluster.fails(&["node", "reopen", "--signed", "r.toml"], 3, "too few administrators");
+    cluster.done(&["node", "reopen", "--approve", "r.toml", "--key", "admin1.key"]);
+    let told = cluster.json(&["node", "reopen", "--signed", "r.toml"]);
+    assert_eq!((&told["step"], &told["epoch"]), (&"reopened".into(), &2.into()), "{told}");
+    assert_eq!(told["open"], serde_json::json!([0, 1, 2]));
+    cluster.done(&["kv", "put", "a", "1"]);
+    assert_eq!(cluster.json(&two)["step"], "open", "there is nothing to do");
+    cluster.fails(&["node", "reopen", "--signed", "r.toml"], 9, "another epoch");
+
+    // A disk is gone for good, and all others lose their wormholes.
+    (0..3).for_each(|id| cluster.kill(id));
+    (0..2).for_each(|id| cluster.restart(id));
+    let until = Instant::now() + Duration::from_secs(20);
+    let words = "without an answer, or without a wormhole: server 2";
+    while !cluster.run(&two).stderr.contains(words) {
+        assert!(Instant::now() < until, "it waits for server 2, and for no other");
+    }
+    let told = cluster.json(&[&two[..], &["--lost", "2"]].concat());
+    assert_eq!((&told["epoch"], &told["lost"]), (&3.into(), &serde_json::json!([2])), "{told}");
+    assert_eq!(cluster.done(&["kv", "get", "a"]), "1\n");
+    cluster.done(&["kv", "put", "a", "2"]);
+
+    // It comes back after all, as any server does whose wormhole began anew.
+    let check = cluster.run(&["node", "check", "--config", "s2/node.toml"]);
+    assert!(check.stdout.contains("ok       wormhole: provisioned key"), "{check:?}");
+    fs::remove_dir_all(cluster.path("s2/wormhole")).expect("ours");
+    let check = cluster.run(&["node", "check", "--config", "s2/node.toml"]);
+    assert!(check.exit == 1 && check.stdout.contains("REFUSED  wormhole"), "{check:?}");
+    let card = cluster.run(&["node", "card", "--config", "s2/node.toml"]);
+    assert!(card.exit == 1 && card.stderr.contains("cannot read the wormhole's key"), "{card:?}");
+}
