@@ -16,6 +16,7 @@ use ravelin_model::{
     ClusterId, Decode as _, Encode as _, Epoch, FaultModel, Group, InstanceCertificate, Member,
     Reopening, ReopeningVerdict, ReplicaId, SignedPlan, SignedReopening,
 };
+use ravelin_runtime::clock::Clock;
 use ravelin_runtime::transport::TransportKey;
 use ravelin_runtime::transport::ask::ask;
 use tokio::task::JoinSet;
@@ -102,6 +103,7 @@ impl Picture {
             cluster,
             incarnation: plan.incarnation,
             epoch: plan.epoch,
+            number: Clock::start().now().0,
             instances: instances.filter_map(|(id, one)| Some((*id, (*one)?))).collect(),
             lost,
         })
@@ -295,6 +297,9 @@ impl fmt::Display for Words {
             }
             ReopeningVerdict::NoQuorum => {
                 out.write_str("too few instances for a quorum, or too many servers lost")
+            }
+            ReopeningVerdict::Unfit => {
+                out.write_str("the plan that would follow does not hold together")
             }
             ReopeningVerdict::NotNow => {
                 out.write_str("not now: it fetches its state, or is halted")

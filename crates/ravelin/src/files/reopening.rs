@@ -25,6 +25,7 @@ struct RawReopening {
     cluster: Hex<32>,
     incarnation: u32,
     epoch: u64,
+    number: u64,
     lost: Vec<u16>,
     #[serde(default)]
     instances: Vec<RawInstance>,
@@ -77,6 +78,7 @@ pub(crate) fn checked(path: &Path, text: &str) -> Result<SignedReopening> {
         cluster: ClusterId(Digest(raw.cluster.0)),
         incarnation: Incarnation(raw.incarnation),
         epoch: Epoch(raw.epoch),
+        number: raw.number,
         instances: raw.instances.into_iter().map(instance).collect(),
         lost: raw.lost.into_iter().map(ReplicaId).collect(),
     };
@@ -94,6 +96,10 @@ pub(crate) fn text(signed: &SignedReopening) -> String {
     text.set("cluster", order.cluster.0.to_string());
     text.number("incarnation", order.incarnation.0.into());
     text.number("epoch", order.epoch.0);
+    text.line(
+        "# Of several orders for one epoch the highest number counts: microseconds since 1970.",
+    );
+    text.number("number", order.number);
     text.line("# Servers whose disks are gone: what only they held is forgotten.");
     let lost: Vec<String> = order.lost.iter().map(ToString::to_string).collect();
     text.line(&format!("lost = [{}]", lost.join(", ")));
@@ -127,6 +133,7 @@ mod tests {
             cluster: ClusterId(Digest([2; 32])),
             incarnation: Incarnation(3),
             epoch: Epoch(4),
+            number: 5,
             instances: vec![(ReplicaId(0), certificate(0)), (ReplicaId(1), certificate(1))],
             lost: vec![ReplicaId(2), ReplicaId(4)],
         };
