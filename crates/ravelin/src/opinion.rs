@@ -13,6 +13,7 @@ use ravelin_model::wire::{ClientMessage, ServerMessage};
 use ravelin_model::{CommitIndex, Decode as _, Encode as _, Group, Member, ReplicaId};
 use ravelin_runtime::transport::TransportKey;
 use ravelin_runtime::transport::ask::ask;
+use ravelin_runtime::transport::peers::Peer;
 use tokio::task::JoinSet;
 
 use crate::room;
@@ -32,6 +33,16 @@ pub(crate) struct Others {
 }
 
 impl Others {
+    /// How they are reached as servers.
+    pub(crate) fn peers(&self) -> impl Iterator<Item = Peer> {
+        let members = (0..).map(ReplicaId).zip(&*self.members);
+        members.filter(|(id, _)| *id != self.own).map(|(id, member)| Peer {
+            id,
+            address: member.peer_address.clone(),
+            key: member.transport,
+        })
+    }
+
     /// Returns once a quorum of others serves beyond `commit`.
     pub(crate) async fn wait_for_quorum(&self, commit: CommitIndex) {
         let mut told = None;

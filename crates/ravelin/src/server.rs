@@ -15,7 +15,7 @@ use ravelin_runtime::clock::Clock;
 use ravelin_runtime::driver::{self, RunError, World};
 use ravelin_runtime::log::{Log, LogError};
 use ravelin_runtime::transport::clients::{ClientConfig, ClientLimits, ClientListener};
-use ravelin_runtime::transport::peers::{Peer, PeerConfig, PeerNetwork};
+use ravelin_runtime::transport::peers::{PeerConfig, PeerNetwork};
 use ravelin_runtime::transport::{ChannelLimits, Timing, TransportKey};
 use ravelin_services::Services;
 use ravelin_sim::intruder::{self, Intruded, Means, Server};
@@ -124,15 +124,7 @@ pub(crate) async fn serve(
         group: config.group,
         key: transport.clone(),
     };
-    let members = config.plan.plan.members.iter().enumerate();
-    let peers = members
-        .map(|(index, member)| Peer {
-            id: ReplicaId(u16::try_from(index).unwrap_or(u16::MAX)),
-            address: member.peer_address.clone(),
-            key: member.transport,
-        })
-        .filter(|peer| peer.id != config.own)
-        .collect();
+    let peers = others.peers().collect();
     let network = PeerNetwork::start(PeerConfig {
         me: config.own,
         key: transport.clone(),

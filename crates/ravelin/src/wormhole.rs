@@ -13,6 +13,7 @@ use ravelin_wormhole::launcher::{Launch, PROGRAM_NAME, drop_payload_privileges};
 use rustix::thread::CapabilitySet;
 
 use crate::exit::{Error, Exit, Result};
+use crate::files::disk;
 use crate::files::node::WormholeConfig;
 use crate::server::OwnInstance;
 
@@ -27,8 +28,27 @@ pub(crate) fn program() -> Result<(PathBuf, bool)> {
     Ok(if small.is_file() { (small, true) } else { (own, false) })
 }
 
-/// Makes the key of a new wormhole; gives its public half.
+/// The file of a state directory that holds the key.
+const KEY: &str = "key";
+
+/// Makes the key of a new wormhole, and the directories above its own; gives the public half. If that
+/// fails, nothing of it is left.
 pub(crate) fn provision(config: &WormholeConfig) -> Result<PublicKey> {
+    let state = &config.state;
+    if state.exists() && !state.is_dir() {
+        let cause = format!("{} is no directory", state.display());
+        return Err(Error::new(Exit::Failed, cause, "name one for the wormhole's key alone"));
+    }
+    disk::refuse_existing(&state.join(KEY))?;
+    let above: Vec<PathBuf> = disk::parent(state).ancestors().map(Path::to_owned).collect();
+    let made: Vec<PathBuf> = above.into_iter().take_while(|dir| !dir.exists()).collect();
+    disk::create_dir(disk::parent(state))?;
+    make_key(config).inspect_err(|_| {
+        made.iter().for_each(|dir| drop(std::fs::remove_dir(dir))); // only what is empty goes
+    })
+}
+
+fn make_key(config: &WormholeConfig) -> Result<PublicKey> {
     let key = launch(config, nobody())?.provision().map_err(|error| {
         let hint = "what it wrote above says why; an own user needs root, and a directory is \
                     provisioned once";
@@ -39,6 +59,16 @@ pub(crate) fn provision(config: &WormholeConfig) -> Result<PublicKey> {
 
 /// The public half of the key that was made before.
 pub(crate) fn public(config: &WormholeConfig) -> Result<PublicKey> {
+    let missing = |path: &Path| {
+        std::fs::symlink_metadata(path)
+            .is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+    };
+    if missing(&config.state.join(KEY)) {
+        let cause = format!("there is no wormhole's key in {}", config.state.display());
+        let hint =
+            "check `wormhole.state` in the node file; `node init --fault-model hybrid` makes one";
+        return Err(Error::new(Exit::NotFound, cause, hint));
+    }
     let key = launch(config, nobody())?.public().map_err(|error| {
         let hint =
             "what it wrote above says why; the directory is its user's alone, so ask as root";

@@ -62,7 +62,8 @@ const IMPURE: &[(&str, &str)] = &[
 const DRIVERS: [&str; 3] =
     ["crates/runtime/src/driver.rs", "crates/runtime/src/client.rs", "crates/sim/src/sim.rs"];
 /// They only give a core the codec or the face that its driver asks for: one call becomes one call.
-const ADAPTERS: [&str; 2] = ["crates/ravelin/src/server.rs", "crates/gateway/src/connection.rs"];
+const ADAPTERS: [&str; 2] =
+    ["crates/ravelin/src/server/host.rs", "crates/gateway/src/connection.rs"];
 /// What protocols execute is counted there: no network, no disk and no clock of the world is in it.
 const COUNTED: &str = "crates/ravelin/examples/instructions.rs";
 /// An intruder is a protocol around another one: it may hand it messages.

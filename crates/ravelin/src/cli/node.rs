@@ -179,10 +179,11 @@ fn init(invocation: &Invocation, arguments: &Init) -> Result<()> {
     disk::refuse_existing(&node_file)?;
     disk::refuse_existing(&identity_file)?;
     let identity = Identity::generate(&identity_file)?;
+    // First, for it may be refused, and then leaves nothing.
+    let provisioned = config.wormhole.as_ref().map(wormhole::provision).transpose()?;
     for dir in [&config.data_dir, disk::parent(&identity_file)] {
         disk::create_dir(dir)?;
     }
-    let provisioned = config.wormhole.as_ref().map(wormhole::provision).transpose()?;
     identity.create()?;
     disk::create(&node_file, &text, Privacy::Public)?;
     invocation.output.note(format_args!(

@@ -250,6 +250,7 @@ impl NodeConfig {
         let ballast_bytes =
             layers.pick("limits.ballast_bytes", None, ballast, BALLAST_BYTES_DEFAULT);
         let wormhole = raw.wormhole.map(|raw| wormhole::checked(path, raw, &mut layers));
+        let wormhole = wormhole.transpose()?;
         let log_level =
             layers.pick("log.level", overrides.log_level, raw.log.level, LogLevel::Info);
         let log_format =
@@ -261,10 +262,7 @@ impl NodeConfig {
             data_dir,
             peer_listen,
             client_listen,
-            admin_listen: match admin_listen {
-                AdminListen::Off => None,
-                AdminListen::At(address) => Some(address),
-            },
+            admin_listen: admin_listen.address(),
             peer_address,
             client_address,
             labels: raw.labels.into(),
@@ -272,7 +270,7 @@ impl NodeConfig {
             audit_retention_bytes,
             client_limits,
             ballast_bytes,
-            wormhole: wormhole.transpose()?,
+            wormhole,
             log_level,
             log_format,
         };
@@ -436,6 +434,15 @@ fn listen_default(address: &str) -> SocketAddr {
         _ => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
     };
     SocketAddr::new(ip, port.parse().unwrap_or_default())
+}
+
+impl AdminListen {
+    fn address(self) -> Option<SocketAddr> {
+        match self {
+            Self::Off => None,
+            Self::At(address) => Some(address),
+        }
+    }
 }
 
 impl From<RawLabels> for Labels {

@@ -78,6 +78,36 @@ const NODE: &[Case] = &[
         FAILED,
         "cannot create",
     ),
+    (
+        "node init --dir new --name n --peer-address a:1 --client-address a:2 --wormhole-state w",
+        USAGE,
+        "--wormhole-state is for servers that have a wormhole",
+    ),
+    (
+        "node init --dir new --name n --peer-address a:1 --client-address a:2 --fault-model hybrid \
+         --wormhole-user root",
+        USAGE,
+        "not UID:GID",
+    ),
+    (
+        "node init --dir new --name n --peer-address a:1 --client-address a:2 --fault-model hybrid \
+         --wormhole-user 9:9 --server-user 9:9",
+        USAGE,
+        "are the same",
+    ),
+    (
+        "node init --dir new --name n --peer-address a:1 --client-address a:2 --fault-model hybrid \
+         --wormhole-state new/data/w",
+        USAGE,
+        "is not apart",
+    ),
+    (
+        "node init --dir new --name n --peer-address a:1 --client-address a:2 --fault-model hybrid \
+         --wormhole-state plan.toml",
+        FAILED,
+        "plan.toml is no directory",
+    ),
+    ("node card --config no_wormhole.toml", ABSENT, "there is no wormhole's key in"),
     ("node card", USAGE, "no node file was named"),
     ("node card --config nowhere.toml", ABSENT, "it does not exist"),
     ("node card --config s0", USAGE, "not a regular file"),
@@ -106,14 +136,14 @@ const NODE: &[Case] = &[
     ("node check --config plan_orphan.toml", USAGE, "must say what it follows"),
     ("node check --config plan_greedy.toml", USAGE, "4 replicas cannot tolerate f = 2"),
     ("node check --config plan_idle.toml", USAGE, "f = 0 tolerates no intrusion"),
-    ("node check --config plan_hybrid.toml", USAGE, "`hybrid` is not available"),
+    ("node check --config plan_hybrid.toml", USAGE, "the wormhole of `s0` does not fit `hybrid`"),
     ("node check --config plan_asynchronous.toml", USAGE, "`asynchronous` is not available"),
     ("node check --config plan_twice.toml", USAGE, "stands in two places"),
     ("node check --config plan_namesake.toml", USAGE, "two entries are named `s0`"),
     ("node check --config plan_crowded.toml", USAGE, "two listeners share"),
     ("node check --config plan_leaders.toml", USAGE, "3 leaders per round"),
     ("node check --config plan_needy.toml", USAGE, "2 of 1 administrators"),
-    ("node check --config plan_new.toml", USAGE, "plan format 2"),
+    ("node check --config plan_new.toml", USAGE, "plan format 3"),
     ("node check --config plan_chaos.toml", USAGE, "unknown value `chaotic`"),
     ("node check --config stranger.toml", USAGE, "is the identity of no server"),
     ("node check --config stale.toml", USAGE, "has another transport key than server 0"),
@@ -139,7 +169,7 @@ const CLUSTER: &[Case] = &[
     (
         "cluster plan --name c --administrator KEY --fault-model hybrid CARDS",
         USAGE,
-        "not available",
+        "the wormhole of `s0` does not fit `hybrid`",
     ),
     (
         "cluster plan --name c --administrator KEY --fault-model asynchronous CARDS",
@@ -375,6 +405,9 @@ fn damage(fixture: &Fixture) {
     fixture.write("empty.toml", "");
     fixture.change("s0/node.toml", "typo.toml", "peer_listen", "peer_lisetn");
     relative("bare.toml", "signed.toml", "nowhere.toml");
+    relative("no_wormhole.toml", "signed.toml", "s0/identity.toml");
+    let with_table = fixture.read("no_wormhole.toml") + "[wormhole]\n";
+    fixture.write("no_wormhole.toml", &with_table);
     relative("open.toml", "signed.toml", "open-identity.toml");
     fixture.change("s0/identity.toml", "open-identity.toml", "SECRET", "secret");
     fixture.chmod("open-identity.toml", 0o644);
@@ -475,7 +508,7 @@ fn damage_plans(fixture: &Fixture) {
         ("crowded", ":6101", ":6100"),
         ("leaders", "leaders_per_round = 2", "leaders_per_round = 3"),
         ("needy", "administrators_needed = 1", "administrators_needed = 2"),
-        ("new", "version = 1", "version = 2"),
+        ("new", "version = 2", "version = 3"),
     ] {
         fixture.change("signed.toml", &format!("{name}.toml"), old, new);
     }

@@ -26,7 +26,7 @@ const NO_TEXT: &[u8] = b"\xff\xfe";
 /// that is made in a directory that is there, `+` one that is made with all above it, `^` one that is written anew, `%` a file or
 /// stream that is read, `@` a directory that is there, `~` any text at all, `*` any path at all.
 const SOUND: &[(&str, &str, &str)] = &[
-    ("demo", "", "--headless | --report=+new | --keep"),
+    ("demo", "", "--headless | --report=+new | --keep | --fault-model=hybrid"),
     ("local up", "", "--dir=+new | --servers=4 | --fault-model=arbitrary"),
     ("local down", "", "--dir=@c"),
     ("local status", "", "--dir=@c"),
@@ -35,7 +35,9 @@ const SOUND: &[(&str, &str, &str)] = &[
     (
         "node init",
         "--dir=+new --name=n --peer-address=a:1 --client-address=a:2",
-        "--admin-listen=off | --identity=+new | --zone=~z | --os=~o | --administrator=~a",
+        "--admin-listen=off | --identity=+new | --zone=~z | --os=~o | --administrator=~a \
+         | --fault-model=hybrid | --fault-model=hybrid --wormhole-state=+new \
+         | --fault-model=hybrid --wormhole-user=1:1 | --fault-model=hybrid --server-user=1:1",
     ),
     (
         "node card",
@@ -46,6 +48,7 @@ const SOUND: &[(&str, &str, &str)] = &[
     ("node check", "--config=<s1/node.toml", NODE),
     ("node start", "--config=<s1/node.toml", NODE_START),
     ("node release", "--config=<s0/node.toml --signed=<release.toml", RELEASE),
+    ("node reopen", "--key=<admin.key", REOPEN),
     ("node evidence", "--config=<s0/node.toml --out=^new", NODE),
     (
         "cluster plan",
@@ -135,7 +138,7 @@ const SOUND: &[(&str, &str, &str)] = &[
          | --attack=mute --report=^new \
          | --against=etcd | --against=etcd --pairs=1 | --against=etcd --report=^new \
          | --named=default | --named=default --report=^new | --runs=1 | --reads=50 | --servers=4 \
-         | --not-durable | --running \
+         | --fault-model=hybrid | --not-durable | --running \
          | --rate=32 | --away=5 | --away=5 --lost | --away=5 --keys=1 | --away=5 --no-quota \
          | --away=5 --rate=32 | --offer=2 | --offer=2 --report=^new | --growth --keys=10000 \
          | --against=etcd --reads=100",
@@ -157,6 +160,8 @@ const NODE_START: &str = "--data-dir=@d | --peer-listen=127.0.0.1:1 | --client-l
 const RELEASE: &str = "--data-dir=@d | --peer-listen=127.0.0.1:1 | --client-listen=127.0.0.1:2 \
     | --admin-listen=off | --log-level=info | --log-format=text | --draft=>new | --repaired=1 \
     | --approve=<release.toml | --key=<admin.key";
+const REOPEN: &str = "--lost=0 | --anyway | --draft=>new | --signed=<reopen.toml \
+    | --approve=<reopen.toml";
 const CONFIG_SHOW: &str = "--config=<s1/node.toml \
     | --config=s1/node.toml --data-dir=*d | --peer-listen=127.0.0.1:1 \
     | --client-listen=127.0.0.1:2 | --admin-listen=off | --log-level=info | --log-format=text";
@@ -288,6 +293,12 @@ fn release() -> String {
     )
 }
 
+/// An order to open a cluster that is nowhere.
+fn reopening() -> String {
+    let digest = "0".repeat(64);
+    format!("version = 1\ncluster = \"{digest}\"\nincarnation = 1\nepoch = 1\nlost = []\n")
+}
+
 fn outcome(mut child: Child) -> Option<Run> {
     let started = Instant::now();
     while child.try_wait().expect("ours").is_none() {
@@ -316,6 +327,7 @@ fn no_argument_of_any_command_takes_what_it_should_not() {
     let fixture = Fixture::cluster("hostile");
     fixture.write("large", &"x".repeat(524_289));
     fixture.write("release.toml", &release());
+    fixture.write("reopen.toml", &reopening());
     fixture.write("bad.txn", "then\n  move a b\n");
     hold_port();
     let traps = Traps::new();

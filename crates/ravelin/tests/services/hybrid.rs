@@ -268,7 +268,7 @@ fn administrators_open_a_cluster_by_as_many_signatures_as_the_plan_says() {
     assert!(check.stdout.contains("ok       wormhole: provisioned key"), "{check:?}");
     fs::remove_dir_all(cluster.path("s2/wormhole")).expect("ours");
     let check = cluster.run(&["node", "check", "--config", "s2/node.toml"]);
-    assert!(check.exit == 1 && check.stdout.contains("REFUSED  wormhole"), "{check:?}");
+    assert!(check.exit == 4 && check.stdout.contains("REFUSED  wormhole"), "{check:?}");
     let card = cluster.run(&["node", "card", "--config", "s2/node.toml"]);
-    assert!(card.exit == 1 && card.stderr.contains("cannot read the wormhole's key"), "{card:?}");
+    assert!(card.exit == 4 && card.stderr.contains("there is no wormhole's key"), "{card:?}");
 }
