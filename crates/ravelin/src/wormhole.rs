@@ -1,7 +1,8 @@
 //! A server's wormhole, started as its node file says.
 //!
 //! **Guarantee:** what a server calls is the wormhole that the plan names for it; where the node file
-//! names a user for the server, that is who it is from then on, without a capability.
+//! names a user for the wormhole or for the server, the server has no capability from then on, and is
+//! another user than the wormhole.
 
 use std::path::{Path, PathBuf};
 use std::process::Child;
@@ -10,6 +11,8 @@ use ravelin_model::{ClusterId, Digest, PublicKey, ReplicaId};
 use ravelin_replication::OwnWormhole;
 use ravelin_runtime::wormhole::{LocalWormhole, answer_max, member_of};
 use ravelin_wormhole::launcher::{Launch, PROGRAM_NAME, drop_payload_privileges};
+use rustix::fs::Access;
+use rustix::io::Errno;
 use rustix::thread::CapabilitySet;
 
 use crate::exit::{Error, Exit, Result};
@@ -57,6 +60,12 @@ fn make_key(config: &WormholeConfig) -> Result<PublicKey> {
     Ok(PublicKey(key.0))
 }
 
+/// Whether this process may look into the state directory, or would learn that it is not there.
+pub(crate) fn is_readable(config: &WormholeConfig) -> bool {
+    let looked = rustix::fs::access(&config.state, Access::READ_OK | Access::EXEC_OK);
+    looked != Err(Errno::ACCESS)
+}
+
 /// The public half of the key that was made before.
 pub(crate) fn public(config: &WormholeConfig) -> Result<PublicKey> {
     let missing = |path: &Path| {
@@ -102,6 +111,12 @@ impl Started {
         member: (ClusterId, ReplicaId),
         provisioned: PublicKey,
     ) -> Result<Self> {
+        if config.user.is_some() && config.server_user.is_none() && is_root() {
+            let cause = "root would serve beside a wormhole with a user of its own";
+            let hint = "name wormhole.server_user: root without capabilities still owns the host's files, \
+                        and with them the next program that root runs";
+            return Err(Error::usage(cause, hint));
+        }
         let launch = launch(config, member)?;
         let started = LocalWormhole::start(&launch, provisioned, answer_max(&launch));
         let (wormhole, process) = started.map_err(|error| {
@@ -109,7 +124,7 @@ impl Started {
                         `ravelin node check` compares its key with the plan's";
             Error::caused(Exit::Failed, error, hint)
         })?;
-        if config.server_user.is_some() {
+        if config.user.is_some() || config.server_user.is_some() {
             let users = (config.server_user.map(|user| user.0), config.user.map(|user| user.0));
             drop_payload_privileges(users.0, users.1, CapabilitySet::empty()).map_err(|error| {
                 Error::caused(
@@ -131,6 +146,10 @@ impl Own {
         })?;
         Ok((wormhole, OwnWormhole { certificate, last }))
     }
+}
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
 }
 
 fn launch(config: &WormholeConfig, (cluster, replica): (ClusterId, ReplicaId)) -> Result<Launch> {
