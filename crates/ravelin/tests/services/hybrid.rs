@@ -250,6 +250,11 @@ fn administrators_open_a_cluster_by_as_many_signatures_as_the_plan_says() {
     assert_eq!(cluster.json(&two)["step"], "open", "there is nothing to do");
     cluster.fails(&["node", "reopen", "--signed", "r.toml"], 9, "another epoch");
 
+    // A cluster that is open can be opened once more, for whoever is not let in otherwise.
+    let told = cluster.json(&[&two[..], &["--anyway"]].concat());
+    assert_eq!((&told["step"], &told["epoch"]), (&"reopened".into(), &3.into()), "{told}");
+    cluster.done(&["kv", "put", "a", "1"]);
+
     // A disk is gone for good, and all others lose their wormholes.
     (0..3).for_each(|id| cluster.kill(id));
     (0..2).for_each(|id| cluster.restart(id));
@@ -259,7 +264,7 @@ fn administrators_open_a_cluster_by_as_many_signatures_as_the_plan_says() {
         assert!(Instant::now() < until, "it waits for server 2, and for no other");
     }
     let told = cluster.json(&[&two[..], &["--lost", "2"]].concat());
-    assert_eq!((&told["epoch"], &told["lost"]), (&3.into(), &serde_json::json!([2])), "{told}");
+    assert_eq!((&told["epoch"], &told["lost"]), (&4.into(), &serde_json::json!([2])), "{told}");
     assert_eq!(cluster.done(&["kv", "get", "a"]), "1\n");
     cluster.done(&["kv", "put", "a", "2"]);
 
