@@ -29,6 +29,7 @@ pub mod reopening;
 pub mod requests;
 pub mod service;
 pub mod transfer;
+pub mod ttcb;
 pub mod wire;
 
 pub use answer::{

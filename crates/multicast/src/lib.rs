@@ -11,6 +11,7 @@
 //! The paper, section 8: multicast with reliability, causal and total order as the layers of
 //! Rampart, SecureRing and MAFTIA. Here one structure serves all three.
 
+pub mod brm;
 mod catch_up;
 pub mod committer;
 pub mod dag;

@@ -9,6 +9,7 @@
 //! The paper, section 5.1: verification by injecting the faults and intrusions that are to be
 //! tolerated.
 
+pub mod brm;
 pub mod checker;
 pub mod intruder;
 pub mod mutants;

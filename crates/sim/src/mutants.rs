@@ -52,6 +52,8 @@ const OFFERING: &str = "crates/replication/src/offering/tests.rs";
 const EPOCH_ATTACKS: &str = "crates/replication/src/replica/tests/epoch_attacks.rs";
 const LOG_DAMAGE: &str = "crates/runtime/src/log/tests/damage.rs";
 const HANDOVERS: &str = "models/tests/epochs.rs";
+const BRM: &str = "crates/multicast/src/brm/tests.rs";
+const BRM_ATTACKS: &str = "crates/multicast/src/brm/tests/attacks.rs";
 
 const FORKING_LEADER: (&str, &str) = (DECISIONS, "a_forking_leader_splits_no_decision");
 
@@ -91,6 +93,46 @@ pub const ALL: &[Planted] = &[
         "audit_entry_dropped",
         "only the first operation of an envelope is recorded",
         &[(AUDIT, "every_operation_executed_stands_in_the_log_once")],
+    ),
+    planted(
+        "brm_copies_unauthenticated",
+        "a copy that was corrupted on its way opens an instance, and takes a right one's place",
+        &[(BRM_ATTACKS, "a_copy_made_for_another_or_changed_on_its_way_does_not_exist")],
+    ),
+    planted(
+        "brm_delivered_forgotten",
+        "what was delivered is not remembered",
+        &[(BRM_ATTACKS, "a_replay_delivers_nothing_twice_however_late")],
+    ),
+    planted(
+        "brm_forwarding_dropped",
+        "who has a message delivers it and hands it on to nobody",
+        &[(BRM_ATTACKS, "a_message_sent_to_one_only_and_after_the_decision_reaches_all")],
+    ),
+    planted(
+        "brm_hash_unchecked",
+        "the first copy is delivered, whatever hash was decided",
+        &[(BRM_ATTACKS, "a_sender_that_tells_two_messages_has_at_most_the_proposed_one_delivered")],
+    ),
+    planted(
+        "brm_old_copies_taken",
+        "a copy is looked at although its delivery may be forgotten",
+        &[(BRM_ATTACKS, "a_replay_delivers_nothing_twice_however_late")],
+    ),
+    planted(
+        "brm_proposal_taken_for_message",
+        "whoever took part in the agreement is supposed to have the message",
+        &[(BRM_ATTACKS, "a_sender_that_tells_two_messages_has_at_most_the_proposed_one_delivered")],
+    ),
+    planted(
+        "brm_refusal_ignored",
+        "a sender whose proposal was refused multicasts and delivers",
+        &[(BRM, "a_refused_proposal_sends_and_delivers_nothing")],
+    ),
+    planted(
+        "brm_sender_undecided",
+        "a sender delivers without asking whether the majority counted its proposal",
+        &[(BRM, "a_proposal_that_the_majority_missed_ends_without_a_delivery")],
     ),
     planted(
         "chains_fetched_block_by_block",

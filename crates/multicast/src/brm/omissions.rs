@@ -1,0 +1,64 @@
+//! How many copies a network loses: the omission degree, from what was measured.
+
+/// One of how many runs of losses is allowed for that were not seen: the rule of three, by which what
+/// never happened in `n` trials happens in fewer than `3/n` of all, with 95 % confidence.
+const UNSEEN: f64 = 3.0;
+
+/// The smallest omission degree with which one of `od + 1` copies arrives with probability `wanted`.
+///
+/// `arrived`: for each probe, in the order and at the distance in which copies are sent, whether it
+/// came through unharmed. Losses that come together count as they came: no independence is assumed.
+/// `None`: too few probes to tell, or a network that loses too much for it. Cost: linear for each
+/// degree tried.
+///
+/// # Source
+/// The paper, section 8.2: "tests can be made in concrete networks to determine Od with the desired
+/// probability".
+#[must_use]
+pub fn omission_degree(arrived: &[bool], wanted: f64) -> Option<u16> {
+    if !(0.0..1.0).contains(&wanted) {
+        return None;
+    }
+    (0..u16::MAX).take_while(|od| usize::from(*od) < arrived.len()).find(|od| {
+        let windows = arrived.windows(usize::from(*od) + 1);
+        let count = windows.len() as f64;
+        let failed = windows.filter(|copies| !copies.contains(&true)).count() as f64;
+        (failed + UNSEEN) / count <= 1.0 - wanted
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// So many probes of which each `every`-th begins a run of `run` losses.
+    fn probes(count: usize, every: usize, run: usize) -> Vec<bool> {
+        (0..count).map(|probe| probe % every >= run).collect()
+    }
+
+    #[test]
+    fn the_degree_covers_the_longest_runs_of_losses() {
+        for run in 1..6 {
+            let probes = probes(100_000, 1_000, run);
+            assert_eq!(omission_degree(&probes, 0.999_9), Some(run as u16), "runs of {run}");
+        }
+        assert_eq!(omission_degree(&vec![true; 100_000], 0.999_9), Some(0));
+    }
+
+    #[test]
+    fn a_rare_loss_needs_no_second_copy_when_little_is_wanted() {
+        let probes = probes(100_000, 1_000, 2);
+        assert_eq!(omission_degree(&probes, 0.99), Some(0));
+        assert_eq!(omission_degree(&probes, 0.998_5), Some(1));
+    }
+
+    #[test]
+    fn too_few_probes_tell_nothing() {
+        assert_eq!(omission_degree(&[], 0.9), None);
+        assert_eq!(omission_degree(&[true; 20], 0.999), None);
+        assert_eq!(omission_degree(&[false; 1_000], 0.9), None);
+        for unreal in [1.0, -0.5, f64::NAN] {
+            assert_eq!(omission_degree(&[true; 1_000], unreal), None);
+        }
+    }
+}
