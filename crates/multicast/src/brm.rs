@@ -319,7 +319,11 @@ impl Brm {
                 self.halt(error, out);
                 false
             }
-            Ok(stamp) if !stamp.is_synchronised || self.may_be_forgotten(header, stamp.latest) => {
+            Ok(stamp)
+                if !stamp.is_synchronised
+                    || self.is_too_far(header, stamp.latest)
+                    || self.may_be_forgotten(header, stamp.latest) =>
+            {
                 false
             }
             Ok(_) => {
@@ -327,6 +331,12 @@ impl Brm {
                 true
             }
         }
+    }
+
+    /// Whether nobody correct would multicast so far ahead. It loses no message: without this process,
+    /// nothing is decided before `tstart`, and then it is not far any more.
+    fn is_too_far(&self, header: &Header, latest: TrustedTime) -> bool {
+        header.tstart > latest.after(self.fixed.settings.t0.saturating_mul(2))
     }
 
     /// Whether it may have been delivered and forgotten by `latest`, and must not be looked at again.

@@ -6,10 +6,13 @@
 //! mutants hunt FROM COUNT    runs up to COUNT seeds from FROM on, each in both modes, until one
 //!                            breaks a promise: `killed SEEDS KIND`, or `survived SEEDS`
 //! ```
+//!
+//! Bugs of reliable multicast, whose names begin with `brm_`, are hunted in its own world.
 
 use std::panic::{self, AssertUnwindSafe};
 use std::process::ExitCode;
 
+use ravelin_sim::brm;
 use ravelin_sim::mutants::{self, Planted};
 use ravelin_sim::runner::replay;
 use ravelin_sim::{Mode, Options, Settings};
@@ -48,18 +51,32 @@ fn line(planted: &Planted) -> String {
 }
 
 fn hunt(from: u64, count: u64) -> String {
+    let is_brm = std::env::var("RAVELIN_MUTANT").is_ok_and(|name| name.starts_with("brm_"));
     // A panic is a kill like any other; its text is of no use here.
     panic::set_hook(Box::new(|_| {}));
     for seed in from..from.saturating_add(count) {
-        for mode in [Mode::Safety, Mode::Liveness] {
-            let options = Options::draw(seed, mode, Settings::default());
-            let seeds = seed - from + 1;
-            match panic::catch_unwind(AssertUnwindSafe(|| replay(&options).violation)) {
-                Ok(None) => {}
-                Ok(Some(violation)) => return format!("killed {seeds} {}", violation.kind),
-                Err(_) => return format!("killed {seeds} panic"),
-            }
+        let broken = panic::catch_unwind(AssertUnwindSafe(|| {
+            if is_brm { in_brm(seed) } else { in_both_modes(seed) }
+        }));
+        let seeds = seed - from + 1;
+        match broken {
+            Ok(None) => {}
+            Ok(Some(kind)) => return format!("killed {seeds} {kind}"),
+            Err(_) => return format!("killed {seeds} panic"),
         }
     }
     format!("survived {count}")
+}
+
+/// The promise that a seed breaks, if it does.
+fn in_both_modes(seed: u64) -> Option<&'static str> {
+    [Mode::Safety, Mode::Liveness].into_iter().find_map(|mode| {
+        let violation = replay(&Options::draw(seed, mode, Settings::default())).violation?;
+        Some(violation.kind)
+    })
+}
+
+fn in_brm(seed: u64) -> Option<&'static str> {
+    let report = brm::run_seed(seed, brm::Settings::default());
+    report.violations.first().map(|(_, violation)| violation.kind)
 }

@@ -53,6 +53,8 @@ const EPOCH_ATTACKS: &str = "crates/replication/src/replica/tests/epoch_attacks.
 const LOG_DAMAGE: &str = "crates/runtime/src/log/tests/damage.rs";
 const HANDOVERS: &str = "models/tests/epochs.rs";
 const BRM: &str = "crates/multicast/src/brm/tests.rs";
+const BRM_SEEDS: (&str, &str) =
+    ("crates/sim/tests/brm.rs", "every_promise_holds_whoever_is_intruded");
 const BRM_ATTACKS: &str = "crates/multicast/src/brm/tests/attacks.rs";
 
 const FORKING_LEADER: (&str, &str) = (DECISIONS, "a_forking_leader_splits_no_decision");
@@ -97,42 +99,57 @@ pub const ALL: &[Planted] = &[
     planted(
         "brm_copies_unauthenticated",
         "a copy that was corrupted on its way opens an instance, and takes a right one's place",
-        &[(BRM_ATTACKS, "a_copy_made_for_another_or_changed_on_its_way_does_not_exist")],
+        &[(BRM_ATTACKS, "a_copy_made_for_another_or_changed_on_its_way_does_not_exist"), BRM_SEEDS],
     ),
     planted(
         "brm_delivered_forgotten",
         "what was delivered is not remembered",
-        &[(BRM_ATTACKS, "a_replay_delivers_nothing_twice_however_late")],
+        &[(BRM_ATTACKS, "a_replay_delivers_nothing_twice_however_late"), BRM_SEEDS],
     ),
     planted(
         "brm_forwarding_dropped",
         "who has a message delivers it and hands it on to nobody",
-        &[(BRM_ATTACKS, "a_message_sent_to_one_only_and_after_the_decision_reaches_all")],
+        &[
+            (BRM_ATTACKS, "a_message_sent_to_one_only_and_after_the_decision_reaches_all"),
+            BRM_SEEDS,
+        ],
     ),
     planted(
         "brm_hash_unchecked",
         "the first copy is delivered, whatever hash was decided",
-        &[(BRM_ATTACKS, "a_sender_that_tells_two_messages_has_at_most_the_proposed_one_delivered")],
+        &[
+            (
+                BRM_ATTACKS,
+                "a_sender_that_tells_two_messages_has_at_most_the_proposed_one_delivered",
+            ),
+            BRM_SEEDS,
+        ],
     ),
     planted(
         "brm_old_copies_taken",
         "a copy is looked at although its delivery may be forgotten",
-        &[(BRM_ATTACKS, "a_replay_delivers_nothing_twice_however_late")],
+        &[(BRM_ATTACKS, "a_replay_delivers_nothing_twice_however_late"), BRM_SEEDS],
     ),
     planted(
         "brm_proposal_taken_for_message",
         "whoever took part in the agreement is supposed to have the message",
-        &[(BRM_ATTACKS, "a_sender_that_tells_two_messages_has_at_most_the_proposed_one_delivered")],
+        &[
+            (
+                BRM_ATTACKS,
+                "a_sender_that_tells_two_messages_has_at_most_the_proposed_one_delivered",
+            ),
+            BRM_SEEDS,
+        ],
     ),
     planted(
         "brm_refusal_ignored",
         "a sender whose proposal was refused multicasts and delivers",
-        &[(BRM, "a_refused_proposal_sends_and_delivers_nothing")],
+        &[(BRM, "a_refused_proposal_sends_and_delivers_nothing"), BRM_SEEDS],
     ),
     planted(
         "brm_sender_undecided",
         "a sender delivers without asking whether the majority counted its proposal",
-        &[(BRM, "a_proposal_that_the_majority_missed_ends_without_a_delivery")],
+        &[(BRM, "a_proposal_that_the_majority_missed_ends_without_a_delivery"), BRM_SEEDS],
     ),
     planted(
         "chains_fetched_block_by_block",

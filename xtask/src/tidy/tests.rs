@@ -172,6 +172,8 @@ fn protocols_are_fed_in_three_files() {
         ("crates/runtime/src/driver.rs", feeding),
         ("crates/sim/src/sim.rs", feeding),
         ("crates/sim/src/intruder/twin.rs", feeding),
+        ("crates/sim/src/brm/world.rs", feeding),
+        ("crates/sim/src/brm/intruder/heard.rs", feeding),
         ("crates/sim/tests/agreement.rs", feeding),
         ("crates/ravelin/examples/instructions.rs", feeding),
         ("crates/replication/src/replica.rs", feeding),

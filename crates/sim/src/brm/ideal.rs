@@ -103,6 +103,12 @@ impl Ideal {
         Port { wormholes: self, entity }
     }
 
+    /// How many of them run.
+    #[must_use]
+    pub fn running(&self) -> usize {
+        self.seats.values().filter(|seat| !seat.is_halted).count()
+    }
+
     /// What an instance ended with, as far as it has: the value.
     #[must_use]
     pub fn decided(&self, agreement: &Agreement) -> Option<Option<Value>> {
@@ -112,8 +118,7 @@ impl Ideal {
 
     /// Ends the instance if it is time.
     fn settle(&mut self, index: usize) {
-        let running = self.seats.values().filter(|seat| !seat.is_halted).count();
-        let (now, takes) = (self.now, self.takes);
+        let (now, takes, running) = (self.now, self.takes, self.running());
         let Some(instance) = self.instances.get_mut(index) else { return };
         if instance.ended.is_some() || running < self.needed {
             return;

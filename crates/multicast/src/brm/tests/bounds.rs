@@ -2,7 +2,7 @@
 
 use super::*;
 
-const FAR: Duration = Duration::from_millis(500);
+const FAR: Duration = Duration::from_millis(35);
 
 /// Instances that do not exist, in bulk: of everybody but the victim, past and to come.
 fn flood(group: &mut Group, count: u64) {
@@ -83,6 +83,21 @@ fn a_multicast_that_can_be_nobodys_is_refused() {
         let message = (recipients.as_slice(), vec![0; bytes]);
         let begun = group.processes[0].multicast(Time(0), &mut port, message, &mut vec![]);
         assert_eq!(begun, Err(error));
+    }
+}
+
+#[test]
+fn what_nobody_correct_would_plan_so_far_ahead_opens_nothing() {
+    for (variant, engine) in all_ways() {
+        let mut group = Group::new(variant, engine, 3);
+        let mut elist = entities(3);
+        elist.rotate_left(1);
+        for (ahead, opened) in [(Duration::MAX, 0), (Duration::from_millis(41), 0), (FAR, 1)] {
+            let header = Header { elist: elist.clone(), tstart: group.wormholes.now.after(ahead) };
+            let packet = group.forge(1, 0, &header, b"x");
+            group.bring(0, &packet);
+            assert_eq!(group.processes[0].sizes().0, opened, "{variant:?} {engine:?} {ahead:?}");
+        }
     }
 }
 
