@@ -1,5 +1,7 @@
 //! `cargo xtask campaign`: many seeds of the simulator, and the result file.
 
+mod brm;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::Path;
@@ -17,12 +19,14 @@ const KEPT: &str = "docs/results/campaign.md";
 const GROUPS: [(&str, u64, u64); 2] = [("4,1", 10_000, 40), ("7,2", 2_000, 10)];
 const MODES: [&str; 2] = ["safety", "liveness"];
 const USAGE: &str = "\
-`campaign` takes --quick, --seeds N (at 4,1; a fifth of it at 7,2), --from SEED, --output FILE";
+`campaign` takes --quick, --seeds N (at 4,1; a fifth of it at 7,2), --from SEED, --output FILE, and \
+--brm (reliable multicast alone)";
 
 /// What is to be run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Wanted<'a> {
     is_quick: bool,
+    is_brm: bool,
     seeds: Option<u64>,
     from: u64,
     output: Option<&'a str>,
@@ -44,6 +48,7 @@ impl<'a> Wanted<'a> {
                 || words.next().copied().with_context(|| format!("`{word}` of what? {USAGE}"));
             match *word {
                 "--quick" => wanted.is_quick = true,
+                "--brm" => wanted.is_brm = true,
                 "--seeds" => {
                     wanted.seeds = Some(value()?.parse().context("--seeds takes a number")?)
                 }
@@ -78,6 +83,9 @@ struct Cell {
 /// # Errors
 /// When a promise is broken; the world that shows it is then under `crates/sim/regressions/`.
 pub(crate) fn campaign(root: &Path, wanted: &Wanted) -> Result<()> {
+    if wanted.is_brm {
+        return brm::campaign(root, wanted);
+    }
     let mut cells = Vec::new();
     for group in GROUPS {
         for mode in MODES {
@@ -102,11 +110,17 @@ pub(crate) fn campaign(root: &Path, wanted: &Wanted) -> Result<()> {
 
 /// One call of the simulator. A broken promise is a result, not an error.
 fn simulate(root: &Path, (group, mode): (&str, &str), (from, seeds): (u64, u64)) -> Result<Value> {
-    let ravelin = ["run", "--release", "--quiet", "--package", "ravelin", "--", "sim", "run"];
     let (from, seeds) = (from.to_string(), seeds.to_string());
-    let what = ["--mode", mode, "--group", group, "--from", &from, "--seeds", &seeds];
+    let what = ["run", "--mode", mode, "--group", group, "--from", &from, "--seeds", &seeds];
+    let kept = ["--regressions", "crates/sim/regressions"];
+    told(root, &[&what[..], &kept].concat())
+}
+
+/// What `ravelin sim` with these arguments tells.
+fn told(root: &Path, arguments: &[&str]) -> Result<Value> {
+    let ravelin = ["run", "--release", "--quiet", "--package", "ravelin", "--", "sim"];
     let mut command = cargo(root, &ravelin);
-    command.args(what).args(["--regressions", "crates/sim/regressions", "--output", "json"]);
+    command.args(arguments).args(["--output", "json"]);
     let output = command.stderr(Stdio::inherit()).output().context("cannot start the simulator")?;
     let text = String::from_utf8_lossy(&output.stdout);
     let summary = text.lines().find_map(|line| serde_json::from_str::<Value>(line).ok());

@@ -391,6 +391,7 @@ mod tests {
             "attack take",
             "sim run",
             "sim replay",
+            "sim brm",
             "bench",
         ] {
             let path = format!("ravelin {command}");

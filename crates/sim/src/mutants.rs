@@ -53,6 +53,14 @@ const EPOCH_ATTACKS: &str = "crates/replication/src/replica/tests/epoch_attacks.
 const LOG_DAMAGE: &str = "crates/runtime/src/log/tests/damage.rs";
 const HANDOVERS: &str = "models/tests/epochs.rs";
 const BRM: &str = "crates/multicast/src/brm/tests.rs";
+const BRM_T_QUORUM: (&str, &str) =
+    ("models/tests/brm.rs", "brm_t_under_a_majority_keeps_its_promises");
+const BRM_M_QUORUM: (&str, &str) =
+    ("models/tests/brm.rs", "brm_m_under_a_majority_keeps_its_promises");
+const BRM_T_REAL_TIME: (&str, &str) =
+    ("models/tests/brm.rs", "brm_t_in_real_time_keeps_its_promises");
+const BRM_CHANGED: (&str, &str) =
+    ("models/tests/brm.rs", "a_lost_or_changed_copy_between_each_two_harms_nobody");
 const BRM_SEEDS: (&str, &str) =
     ("crates/sim/tests/brm.rs", "every_promise_holds_whoever_is_intruded");
 const BRM_ATTACKS: &str = "crates/multicast/src/brm/tests/attacks.rs";
@@ -99,12 +107,16 @@ pub const ALL: &[Planted] = &[
     planted(
         "brm_copies_unauthenticated",
         "a copy that was corrupted on its way opens an instance, and takes a right one's place",
-        &[(BRM_ATTACKS, "a_copy_made_for_another_or_changed_on_its_way_does_not_exist"), BRM_SEEDS],
+        &[
+            (BRM_ATTACKS, "a_copy_made_for_another_or_changed_on_its_way_does_not_exist"),
+            BRM_SEEDS,
+            BRM_CHANGED,
+        ],
     ),
     planted(
         "brm_delivered_forgotten",
         "what was delivered is not remembered",
-        &[(BRM_ATTACKS, "a_replay_delivers_nothing_twice_however_late"), BRM_SEEDS],
+        &[(BRM_ATTACKS, "a_replay_delivers_nothing_twice_however_late"), BRM_SEEDS, BRM_T_QUORUM],
     ),
     planted(
         "brm_forwarding_dropped",
@@ -112,6 +124,9 @@ pub const ALL: &[Planted] = &[
         &[
             (BRM_ATTACKS, "a_message_sent_to_one_only_and_after_the_decision_reaches_all"),
             BRM_SEEDS,
+            BRM_T_QUORUM,
+            BRM_T_REAL_TIME,
+            BRM_M_QUORUM,
         ],
     ),
     planted(
@@ -123,6 +138,9 @@ pub const ALL: &[Planted] = &[
                 "a_sender_that_tells_two_messages_has_at_most_the_proposed_one_delivered",
             ),
             BRM_SEEDS,
+            BRM_T_QUORUM,
+            BRM_T_REAL_TIME,
+            BRM_M_QUORUM,
         ],
     ),
     planted(
@@ -139,17 +157,22 @@ pub const ALL: &[Planted] = &[
                 "a_sender_that_tells_two_messages_has_at_most_the_proposed_one_delivered",
             ),
             BRM_SEEDS,
+            BRM_M_QUORUM,
         ],
     ),
     planted(
         "brm_refusal_ignored",
         "a sender whose proposal was refused multicasts and delivers",
-        &[(BRM, "a_refused_proposal_sends_and_delivers_nothing"), BRM_SEEDS],
+        &[(BRM, "a_refused_proposal_sends_and_delivers_nothing"), BRM_SEEDS, BRM_T_REAL_TIME],
     ),
     planted(
         "brm_sender_undecided",
         "a sender delivers without asking whether the majority counted its proposal",
-        &[(BRM, "a_proposal_that_the_majority_missed_ends_without_a_delivery"), BRM_SEEDS],
+        &[
+            (BRM, "a_proposal_that_the_majority_missed_ends_without_a_delivery"),
+            BRM_SEEDS,
+            BRM_T_QUORUM,
+        ],
     ),
     planted(
         "chains_fetched_block_by_block",

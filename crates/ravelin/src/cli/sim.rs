@@ -1,5 +1,6 @@
 //! `ravelin sim`: the product's own protocol objects in a hostile virtual world.
 
+mod brm;
 mod cores;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,6 +28,8 @@ pub(crate) enum Verb {
     Run(Run),
     /// Run one world again, from its file
     Replay(Replay),
+    /// Run many seeds of reliable multicast with wormholes
+    Brm(brm::Brm),
 }
 
 /// What is demanded of a run.
@@ -95,6 +98,7 @@ pub(crate) fn run(invocation: &Invocation, verb: Verb) -> Result<()> {
     match verb {
         Verb::Run(arguments) => run_seeds(invocation, &arguments),
         Verb::Replay(arguments) => replay(invocation, &arguments.file),
+        Verb::Brm(arguments) => brm::run(invocation, &arguments),
     }
 }
 
@@ -131,9 +135,7 @@ fn run_seeds(invocation: &Invocation, arguments: &Run) -> Result<()> {
         disk::create_dir(dir)?;
     }
     let bar = invocation.output.progress(arguments.seeds);
-    let threads = arguments
-        .threads
-        .unwrap_or_else(|| std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN));
+    let threads = arguments.threads.unwrap_or_else(cores::all);
     let one = |seed| runner::run_seed(seed, mode, settings);
     let report = cores::run((arguments.from, arguments.seeds), threads, &one, &|| bar.inc(1));
     bar.finish_and_clear();

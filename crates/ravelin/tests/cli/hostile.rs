@@ -131,6 +131,11 @@ const SOUND: &[(&str, &str, &str)] = &[
     ),
     ("sim replay", "<bad.txn", ""),
     (
+        "sim brm",
+        "",
+        "--seeds=1 | --from=0 | --variant=t | --engine=quorum | --intruder=mute | --threads=1",
+    ),
+    (
         "bench",
         "",
         "--value-bytes=1 | --in-flight=1 | --envelope=1 | --seconds=1 | --quick | --idle | --trace \

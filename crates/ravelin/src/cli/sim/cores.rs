@@ -9,19 +9,42 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::thread;
 
-use ravelin_sim::runner::Report;
+use ravelin_sim::{brm, runner};
 
 thread_local! {
     static SEED: Cell<Option<u64>> = const { Cell::new(None) };
 }
 
+/// What one run showed, or several: put together in the order of their seeds.
+pub(super) trait Report: Default + Send {
+    /// Takes in what the runs after these showed.
+    fn append(&mut self, next: Self);
+}
+
+impl Report for runner::Report {
+    fn append(&mut self, next: Self) {
+        self.append(next);
+    }
+}
+
+impl Report for brm::Report {
+    fn append(&mut self, next: Self) {
+        self.append(next);
+    }
+}
+
+/// As many threads as there are cores.
+pub(super) fn all() -> NonZeroUsize {
+    thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+}
+
 /// Runs `count` seeds from `from` on; `tell` hears of each.
-pub(super) fn run(
+pub(super) fn run<R: Report>(
     (from, count): (u64, u64),
     threads: NonZeroUsize,
-    one: &(dyn Fn(u64) -> Report + Sync),
+    one: &(dyn Fn(u64) -> R + Sync),
     tell: &dyn Fn(),
-) -> Report {
+) -> R {
     name_seeds_that_panic();
     let next = AtomicU64::new(0);
     let (done, finished) = mpsc::channel();
@@ -48,8 +71,8 @@ pub(super) fn run(
 }
 
 /// Puts together what finishes in any order.
-fn in_order(finished: mpsc::Receiver<(u64, Report)>, tell: &dyn Fn()) -> Report {
-    let mut report = Report::default();
+fn in_order<R: Report>(finished: mpsc::Receiver<(u64, R)>, tell: &dyn Fn()) -> R {
+    let mut report = R::default();
     let mut early = BTreeMap::new();
     let mut due = 0;
     for (index, run) in finished {
@@ -76,10 +99,14 @@ fn name_seeds_that_panic() {
 
 #[cfg(test)]
 mod tests {
-    use ravelin_sim::runner::{run_seed, run_seeds};
+    use std::cell::Cell;
+    use std::num::NonZeroUsize;
+    use std::sync::mpsc;
+
+    use ravelin_sim::runner::{Report, run_seed, run_seeds};
     use ravelin_sim::{Mode, Settings};
 
-    use super::*;
+    use super::{in_order, run};
 
     #[test]
     fn the_report_does_not_depend_on_the_number_of_threads() {
@@ -88,7 +115,7 @@ mod tests {
         for threads in [1, 2, 7] {
             let told = Cell::new(0);
             let threads = NonZeroUsize::new(threads).expect("not zero");
-            let report = run((3, 5), threads, &one, &|| told.set(told.get() + 1));
+            let report: Report = run((3, 5), threads, &one, &|| told.set(told.get() + 1));
             assert_eq!(told.get(), 5);
             assert_eq!(format!("{report:?}"), format!("{alone:?}"), "{threads} threads");
         }
