@@ -165,13 +165,16 @@ pub struct Brm {
     fixed: Arc<Fixed>,
     /// What has not ended.
     running: BTreeMap<Header, Instance>,
-    /// What must not be delivered again.
-    delivered: BTreeSet<Header>,
+    /// What must not be delivered again, by sender.
+    delivered: BTreeMap<Entity, BTreeSet<Header>>,
     /// Two multicasts must not have the same.
     last_tstart: TrustedTime,
     swept: Time,
     is_halted: bool,
 }
+
+/// How many instances the wormhole is being asked about, by who is charged.
+type Asking = BTreeMap<Entity, usize>;
 
 /// What never changes in a process.
 #[derive(Debug)]
@@ -190,7 +193,7 @@ impl Brm {
         Self {
             fixed: Arc::new(Fixed { own, variant, settings, keys }),
             running: BTreeMap::new(),
-            delivered: BTreeSet::new(),
+            delivered: BTreeMap::new(),
             last_tstart: TrustedTime(0),
             swept: Time(0),
             is_halted: false,
@@ -261,7 +264,7 @@ impl Brm {
         };
         let instance = Instance::of_sender(now, &self.fixed, (Arc::new(message), digest), tag);
         self.running.insert(header.clone(), instance);
-        self.advance(now, ttcb, &header, out);
+        self.advance((now, ttcb), &header, &mut Asking::new(), out);
         Ok(())
     }
 
@@ -274,7 +277,7 @@ impl Brm {
         out: &mut Vec<Action>,
     ) {
         let header = &packet.message.header;
-        if self.is_halted || self.delivered.contains(header) {
+        if self.is_halted || self.remembered_of(header).is_some_and(|it| it.contains(header)) {
             return;
         }
         let Some(digest) = self.authentic(packet) else { return };
@@ -285,7 +288,7 @@ impl Brm {
         let has_room = held.saturating_add(packet.message.data.len()) <= HELD_BYTES_PER_PEER_MAX;
         let Some(instance) = self.running.get_mut(header) else { return };
         instance.take(now, &self.fixed, (packet, digest), has_room);
-        self.advance(now, ttcb, header, out);
+        self.advance((now, ttcb), header, &mut self.asking(), out);
     }
 
     /// The digest of the packet's message, if a member of its list made it for this process.
@@ -306,11 +309,11 @@ impl Brm {
     /// Makes room for an instance that a packet brought up; false if there is none, or it is too old.
     fn open(&mut self, ttcb: &mut dyn Ttcb, packet: &Packet, out: &mut Vec<Action>) -> bool {
         let header = &packet.message.header;
-        let of_sender = |known: &&Header| known.sender() == header.sender();
+        let remembered = self.remembered_of(header).map_or(0, BTreeSet::len);
         let opened = self.running.values().filter(|it| it.charged_to() == packet.from).count();
         if header.sender() == Some(self.fixed.own)
             || opened >= OPENED_PER_PEER_MAX
-            || self.delivered.iter().filter(of_sender).count() >= REMEMBERED_PER_SENDER_MAX
+            || remembered >= REMEMBERED_PER_SENDER_MAX
         {
             return false;
         }
@@ -333,6 +336,11 @@ impl Brm {
         }
     }
 
+    /// What was delivered of the same sender.
+    fn remembered_of(&self, header: &Header) -> Option<&BTreeSet<Header>> {
+        self.delivered.get(&header.sender()?)
+    }
+
     /// Whether nobody correct would multicast so far ahead. It loses no message: without this process,
     /// nothing is decided before `tstart`, and then it is not far any more.
     fn is_too_far(&self, header: &Header, latest: TrustedTime) -> bool {
@@ -345,24 +353,39 @@ impl Brm {
             && !mutants::is_active("brm_old_copies_taken")
     }
 
-    /// How many instances the wormhole is being asked about for `peer`.
-    fn asking(&self, peer: Entity) -> usize {
-        self.running.values().filter(|it| it.charged_to() == peer && it.is_asking()).count()
+    /// For whom the wormhole is being asked about how many instances.
+    fn asking(&self) -> Asking {
+        let mut asking = Asking::new();
+        for instance in self.running.values().filter(|it| it.is_asking()) {
+            *asking.entry(instance.charged_to()).or_default() += 1;
+        }
+        asking
     }
 
     /// Does for one instance what is due.
-    fn advance(&mut self, now: Time, ttcb: &mut dyn Ttcb, header: &Header, out: &mut Vec<Action>) {
-        let Some(instance) = self.running.get(header) else { return };
-        // Who brings up much makes nobody else's multicasts wait: any of those who brought it pays.
-        let payer = instance.payers().find(|it| self.asking(*it) < ASKING_PER_PEER_MAX);
+    fn advance(
+        &mut self,
+        (now, ttcb): (Time, &mut dyn Ttcb),
+        header: &Header,
+        asking: &mut Asking,
+        out: &mut Vec<Action>,
+    ) {
         let Some(instance) = self.running.get_mut(header) else { return };
+        // Who brings up much makes nobody else's multicasts wait: any of those who brought it pays.
+        let count = |payer: &Entity| asking.get(payer).copied().unwrap_or(0);
+        let payer = instance.payers().find(|payer| count(payer) < ASKING_PER_PEER_MAX);
         let may_ask = payer.is_some_and(|payer| instance.charge(payer));
         let mut turn = Turn { now, ttcb, fixed: &self.fixed, header, may_ask };
         let advanced = instance.advance(&mut turn, out);
+        if may_ask && instance.is_asking() {
+            *asking.entry(instance.charged_to()).or_default() += 1;
+        }
         if instance.is_delivered() {
             self.running.remove(header);
-            if !mutants::is_active("brm_delivered_forgotten") {
-                self.delivered.insert(header.clone());
+            if let Some(sender) = header.sender()
+                && !mutants::is_active("brm_delivered_forgotten")
+            {
+                self.delivered.entry(sender).or_default().insert(header.clone());
             }
         } else if instance.is_over(now) {
             self.running.remove(header);
@@ -388,8 +411,9 @@ impl Brm {
             |(_, instance): &(&Header, &Instance)| instance.deadline().is_some_and(|it| it <= now);
         let due: Vec<Header> =
             self.running.iter().filter(due).map(|(header, _)| header.clone()).collect();
+        let mut asking = self.asking();
         for header in due {
-            self.advance(now, ttcb, &header, out);
+            self.advance((now, &mut *ttcb), &header, &mut asking, out);
         }
         if self.sweep_at().is_some_and(|at| at <= now) {
             self.sweep(now, ttcb, out);
@@ -409,7 +433,10 @@ impl Brm {
         };
         let retention = self.fixed.settings.retention;
         let is_kept = |header: &Header| header.tstart.after(retention) >= stamp.earliest;
-        self.delivered.retain(is_kept);
+        self.delivered.retain(|_, remembered| {
+            remembered.retain(is_kept);
+            !remembered.is_empty()
+        });
         let own = self.fixed.own;
         self.running.retain(|header, _| {
             let is_kept = is_kept(header);
@@ -434,7 +461,7 @@ impl Brm {
     /// Instances that have not ended here, and messages that are remembered.
     #[must_use]
     pub fn sizes(&self) -> (usize, usize) {
-        (self.running.len(), self.delivered.len())
+        (self.running.len(), self.delivered.values().map(BTreeSet::len).sum())
     }
 }
 

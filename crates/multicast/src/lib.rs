@@ -7,6 +7,8 @@
 //! *Reliable:* [`Event::Certified`], a certificate for the block is in the DAG. *Causal:*
 //! [`Event::Entered`], after all its parents. *Total (atomic):* [`Event::Committed`].
 //!
+//! Beside it, [`brm`]: reliable multicast with the help of wormholes, for any number of intruders.
+//!
 //! # Source
 //! The paper, section 8: multicast with reliability, causal and total order as the layers of
 //! Rampart, SecureRing and MAFTIA. Here one structure serves all three.

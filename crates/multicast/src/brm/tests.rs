@@ -361,6 +361,20 @@ fn what_travels_is_read_back() {
 }
 
 #[test]
+fn whatever_is_read_is_written_alike() {
+    let group = Group::new(T, Engine::Quorum, 3);
+    let header = Header { elist: entities(3), tstart: TrustedTime(9) };
+    let bytes = group.forge(0, 1, &header, b"data").encode();
+    for place in 0..8 * bytes.len() {
+        let mut changed = bytes.clone();
+        changed[place / 8] ^= 1 << (place % 8);
+        if let Ok(packet) = Packet::decode(&changed) {
+            assert_eq!(packet.encode(), changed, "bit {place}");
+        }
+    }
+}
+
+#[test]
 fn the_format_of_a_copy_stays() {
     let header = Header { elist: entities(2), tstart: TrustedTime(0x0102) };
     let group = Group::new(M, Engine::Quorum, 2);
