@@ -33,9 +33,9 @@ use zeroize::Zeroizing;
 
 use crate::attestation::{Attestation, Counter, Forged, InstanceCertificate, Peer, Signature};
 use crate::frame::{
-    ANSWER_BYTES, Answer, AttestCall, Call, EntityId, ExecCall, Frame, Header, Hello, Kind, Nanos,
-    Outcome, Refusal, Sequence, Status, Tag, Timeliness, Timestamp, Welcome, is_plain, is_sealed,
-    seal,
+    ANSWER_BYTES, Agreement, Answer, AttestCall, Call, Entity, EntityId, ExecCall, Frame, Header,
+    Hello, Kind, Nanos, Outcome, Progress, ProposeCall, Proposed, Refusal, Sequence, Status, Tag,
+    Timeliness, Timestamp, Value, Welcome, is_plain, is_sealed, seal,
 };
 use crate::keys::{Handshake, SessionKeys, shared_secret};
 
@@ -338,6 +338,46 @@ impl<C: Channel> Client<C> {
     pub fn status(&mut self) -> Result<Status, CallError> {
         match self.call(&Call::Status)? {
             Answer::Status(status) => Ok(status),
+            _ => Err(self.lost()),
+        }
+    }
+
+    /// The name of this process for processes of other hosts: who puts it into a list of an agreement
+    /// means it.
+    #[must_use]
+    pub fn entity(&self) -> Option<Entity> {
+        let local = u32::try_from(self.eid.0).ok()?;
+        Some(Entity { replica: self.certificate.identity.replica, local })
+    }
+
+    /// Takes part in an agreement: with a value, or with none, to learn what is decided. Whether the
+    /// proposal counts, [`Proposed::standing`] says for now, and the decision's masks in the end.
+    ///
+    /// # Errors
+    /// [`CallError`]; [`Refusal::NotDistributed`], [`Refusal::NotSynchronised`],
+    /// [`Refusal::NotInElist`], [`Refusal::Conflict`] if the list names a process of no member,
+    /// [`Refusal::TooFar`], [`Refusal::TstartExpired`] if it is over and forgotten,
+    /// [`Refusal::NoResources`] with the time of this wormhole's clock, not the common one, at which
+    /// there will be some.
+    pub fn propose(
+        &mut self,
+        agreement: Agreement,
+        value: Option<Value>,
+    ) -> Result<Proposed, CallError> {
+        match self.call(&Call::Propose(ProposeCall { agreement, value }))? {
+            Answer::Proposed(proposed) => Ok(proposed),
+            _ => Err(self.lost()),
+        }
+    }
+
+    /// What was agreed, or that nothing is yet.
+    ///
+    /// # Errors
+    /// [`CallError`]; [`Refusal::UnknownTag`] if the agreement is forgotten, or could not be decided in
+    /// [`AGREEMENT_RETENTION`](crate::core::AGREEMENT_RETENTION).
+    pub fn decide(&mut self, tag: Tag) -> Result<Progress, CallError> {
+        match self.call(&Call::Decide(tag))? {
+            Answer::Progress(progress) => Ok(progress),
             _ => Err(self.lost()),
         }
     }

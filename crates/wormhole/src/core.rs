@@ -10,10 +10,12 @@
 //!
 //! # Source
 //! Veríssimo, Neves and Correia, *Intrusion-Tolerant Architectures: Concepts and Design*, sections
-//! 7.5 and 8.2: the local part of the Trusted Timely Computing Base. Attestation is added.
+//! 7.5 and 8.2: the Trusted Timely Computing Base, local, and distributed after [`Core::join`].
+//! Attestation is added.
 
 mod budget;
 mod counters;
+mod distributed;
 mod random;
 mod rights;
 mod services;
@@ -21,6 +23,10 @@ mod sessions;
 mod slots;
 
 pub use counters::{Counters, Lock};
+pub use distributed::{
+    AGREEMENT_BOUND, AGREEMENT_RETENTION, AGREEMENTS_PER_ENTITY, AGREEMENTS_PER_HOST, ClusterError,
+    ENDED_PER_HOST, Member, TSTART_AHEAD_MAX,
+};
 pub use random::Seed;
 pub use rights::Rights;
 
@@ -28,7 +34,7 @@ pub use crate::frame::{Action, Nanos};
 
 use x25519_dalek::{PublicKey, StaticSecret};
 
-use crate::attestation::{ProcessId, RollbackProof};
+use crate::attestation::{ProcessId, ReplicaId, RollbackProof};
 use crate::frame::{
     Answer, Call, EntityId, Frame, FrameError, Header, Hello, Kind, Refusal, Sequence, Welcome,
     decode_call, encode_answer, is_plain, is_sealed, seal,
@@ -36,6 +42,7 @@ use crate::frame::{
 use crate::keys::{Handshake, Keys, shared_secret};
 
 use budget::{Budget, HOST, WRITE, work};
+use distributed::{Distributed, MESSAGES, Turn};
 use random::Random;
 use sessions::{Connection, Place, Session, Sessions};
 
@@ -56,9 +63,9 @@ pub const HORIZON: Nanos = Nanos::from_millis(24 * 60 * 60 * 1_000);
 /// How long a deadline or an outcome is kept, at least, for who comes late to ask.
 pub const RETENTION: Nanos = Nanos::from_millis(60_000);
 
-/// Outputs of one step at most: a halt, an answer, two for each of the two locks, and one for an
-/// attestation.
-const OUTPUTS: usize = 7;
+/// Outputs of one step at most: a halt, an answer, two for each of the two locks, one for an
+/// attestation, and messages to other wormholes.
+const OUTPUTS: usize = 7 + MESSAGES;
 
 /// What the core must know of its surroundings.
 #[derive(Clone, Copy, Debug)]
@@ -93,6 +100,12 @@ pub enum Input<'a> {
         /// What arrived.
         frame: &'a Frame,
     },
+    /// A frame arrived from the control channel. Who sent it, and whether it means anything, it says
+    /// itself.
+    Control {
+        /// What arrived.
+        frame: &'a Frame,
+    },
     /// A connection is gone: its sessions end. What they planned will still be executed.
     Closed {
         /// Which connection.
@@ -111,6 +124,13 @@ pub enum Output {
     Answer {
         /// On which connection.
         connection: u8,
+        /// What to send.
+        frame: Frame,
+    },
+    /// Send a frame over the control channel. It may be lost.
+    Control {
+        /// To which member's wormhole.
+        to: ReplicaId,
         /// What to send.
         frame: Frame,
     },
@@ -163,7 +183,9 @@ impl Outputs {
 
     /// Forgets them.
     pub fn clear(&mut self) {
-        self.outputs = [None; OUTPUTS];
+        for output in self.outputs.iter_mut().take(self.count) {
+            *output = None;
+        }
         self.count = 0;
     }
 
@@ -200,6 +222,8 @@ pub struct Core {
     last_tag: u64,
     heartbeats: u64,
     process: ProcessId,
+    /// None in the local mode.
+    distributed: Option<Distributed>,
     halted: Option<HaltReason>,
     calls: [u64; 16],
     refused: u64,
@@ -229,10 +253,26 @@ impl Core {
             last_tag: 0,
             heartbeats: 0,
             process,
+            distributed: None,
             halted,
             calls: [0; 16],
             refused: 0,
         }
+    }
+
+    /// Enters the distributed mode, with these wormholes and this one among them, in the same order
+    /// everywhere. To be called before the first step; it allocates what the mode needs.
+    ///
+    /// # Errors
+    /// [`ClusterError`]: the list is wrong.
+    pub fn join(&mut self, members: &[Member]) -> Result<(), ClusterError> {
+        let identity = self.keys.certificate().identity;
+        let (own, key) = ((identity.cluster, identity.replica), self.keys.provisioned());
+        self.distributed = Some(Distributed::new(members, own, key, &mut self.random)?);
+        // Processes are known to other wormholes by these names, which another life must not repeat.
+        let [a, b, c, d, ..] = self.random.draw();
+        self.last_eid = u64::from(u32::from_le_bytes([a, b, c, d]) >> 1);
+        Ok(())
     }
 
     /// Takes one input at time `now`, and replaces what `out` holds by what is to be done.
@@ -249,8 +289,14 @@ impl Core {
         self.run_due(out); // first: no call is served past an action that was due before it
         match input {
             Input::Call { connection, frame } => self.on_call(connection, frame, out),
+            Input::Control { frame } => {
+                self.together(out, |all, turn| all.on_control(frame, turn));
+            }
             Input::Closed { connection } => self.sessions.close(connection),
-            Input::Time | Input::StoreFailed => {}
+            Input::Time => {
+                self.together(out, Distributed::on_time);
+            }
+            Input::StoreFailed => {}
         }
         self.run_due(out);
     }
@@ -258,7 +304,9 @@ impl Core {
     /// When [`Input::Time`] is due next.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Nanos> {
-        self.earliest_planned().map(|(not_before, _)| not_before)
+        let planned = self.earliest_planned().map(|(not_before, _)| not_before);
+        let together = self.distributed.as_ref().filter(|_| self.halted.is_none());
+        planned.into_iter().chain(together.map(Distributed::next_deadline)).min()
     }
 
     /// What must survive for the instance to go on.
@@ -402,7 +450,8 @@ impl Core {
             Call::Attest(attest) => self.attest(caller, attest, out).map(Answer::Attested),
             Call::Last(counter) => Ok(Answer::Last(self.last(*counter))),
             Call::Status => self.status(caller).map(Answer::Status),
-            Call::Propose | Call::Decide => Err(Refusal::NotDistributed),
+            Call::Propose(propose) => self.propose(caller, propose, out).map(Answer::Proposed),
+            Call::Decide(tag) => self.decide(caller, *tag).map(Answer::Progress),
         }
     }
 
@@ -441,6 +490,16 @@ impl Core {
     }
 
     // Parts that the services share.
+
+    /// Has the distributed part do something, if there is one and nothing is in doubt.
+    fn together<R>(
+        &mut self,
+        out: &mut Outputs,
+        act: impl FnOnce(&mut Distributed, &mut Turn<'_>) -> R,
+    ) -> Option<R> {
+        let all = self.distributed.as_mut().filter(|_| self.halted.is_none())?;
+        Some(act(all, &mut Turn { now: self.now, random: &mut self.random, out }))
+    }
 
     fn halt(&mut self, reason: HaltReason, out: &mut Outputs) {
         if self.halted.is_none() {

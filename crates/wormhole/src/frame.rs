@@ -18,14 +18,26 @@
 //! zeros in `hello`, in its answer (which is signed), and in refusals of what was not
 //! authenticated: those prove nothing.
 
+mod agreement;
 mod answers;
 mod bytes;
 mod calls;
+mod control;
 
+pub(crate) use agreement::put_value;
+pub use agreement::{
+    Agreement, Decision, DecisionFunction, ELIST_MAX, Entity, Progress, ProposeCall, Proposed,
+    Standing, Value,
+};
 pub use answers::{Answer, Mode, Outcome, Refusal, Status, Timeliness, Timestamp, Welcome};
 pub use bytes::FrameError;
 pub(crate) use bytes::{Reader, Writer};
 pub use calls::{Action, AttestCall, Call, ExecCall, Hello, Kind};
+pub use control::WORMHOLES_MAX;
+pub(crate) use control::{
+    Ballot, ControlHeader, Greeting, Life, Lives, Message, Poll, Reading, Report, Wish,
+    control_header, decode_control, encode_control,
+};
 
 use subtle::ConstantTimeEq as _;
 

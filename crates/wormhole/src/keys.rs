@@ -5,7 +5,7 @@
 //! when dropped, have no `Clone`, and no `Debug` that shows them. What signing leaves on the stack
 //! for a moment is protected by the process alone, not by these types.
 
-use ed25519_dalek::{Signer as _, SigningKey};
+use ed25519_dalek::{Signer as _, SigningKey, VerifyingKey};
 use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
@@ -40,6 +40,13 @@ impl ProvisionedKey {
     #[must_use]
     pub fn derive(&self, context: &str) -> [u8; 32] {
         blake3::derive_key(context, self.0.as_bytes())
+    }
+
+    /// What only these two wormholes know, for as long as they have these keys; nothing if the other
+    /// key is none, or everybody would know it.
+    pub(crate) fn shared_with(&self, other: ProvisionedId) -> Option<Zeroizing<[u8; 32]>> {
+        let other = VerifyingKey::from_bytes(&other.0).ok()?.to_montgomery();
+        shared_secret(&StaticSecret::from(self.0.to_scalar_bytes()), other.to_bytes())
     }
 
     fn certify(&self, identity: Identity, rollback_proof: RollbackProof) -> InstanceCertificate {
@@ -81,6 +88,11 @@ impl Keys {
     #[must_use]
     pub fn certificate(&self) -> &InstanceCertificate {
         &self.certificate
+    }
+
+    /// The key made with the state directory.
+    pub(crate) fn provisioned(&self) -> &ProvisionedKey {
+        &self.provisioned
     }
 
     /// Forgets the instance key. What it signed stays valid; it signs nothing more.

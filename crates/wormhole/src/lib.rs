@@ -8,16 +8,16 @@
 //!
 //! # Services
 //!
-//! | service | calls | in the local mode |
+//! | service | calls | |
 //! |---|---|---|
 //! | local authentication | `hello`, `bye` | the provisioned key signs the exchange; then every frame has a MAC and a rising number |
 //! | random numbers | `random` | 32 bytes |
-//! | absolute timestamp | `timestamp` | an interval of the local clock, not synchronised |
+//! | absolute timestamp | `timestamp` | an interval of the wormholes' common time, or of the local clock |
 //! | duration measurement | `duration_start`, `duration_stop` | span with a bound of its error |
 //! | timing failure detection | `arm`, `end` | timely, or late by how much |
 //! | timely execution | `exec_at`, `outcome` | fail-safe lock, key erasure, signed heartbeat |
 //! | attestation (added) | `attest`, `last` | Ed25519 over cluster, replica, instance, counter, epoch, old, new, digest |
-//! | trusted block agreement | `propose`, `decide` | not here: refused as [`frame::Refusal::NotDistributed`] |
+//! | trusted block agreement | `propose`, `decide` | among the wormholes of a cluster: see [`core::Core::join`] |
 //!
 //! `status` says how the wormhole is. Attestations, locks and erasure are for connections with the
 //! right to them: the first one only, unless its configuration says otherwise.

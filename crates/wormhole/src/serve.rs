@@ -219,6 +219,7 @@ impl Service {
         for output in self.outputs.iter() {
             match output {
                 Output::Answer { connection, frame } => doors.send(usize::from(*connection), frame),
+                Output::Control { .. } => {}
                 Output::Keep | Output::Act(Action::EraseKey) => {
                     let continuity = self.continuity.as_mut().ok_or(ContinuityError::NotOpen)?;
                     continuity.keep(self.core.counters())?;

@@ -12,19 +12,22 @@ mod host;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use host::{Chance, Insider, Start};
+use host::{CLUSTER, Chance, Insider, REPLICA, Start};
 use ravelin_wormhole::attestation::{
-    Attestation, Counter, CounterValue, Digest, Epoch, Heartbeat, ProcessId, RollbackProof,
-    Signature, Statement,
+    Attestation, Counter, CounterValue, Digest, Epoch, Heartbeat, ProcessId, ReplicaId,
+    RollbackProof, Signature, Statement,
 };
 use ravelin_wormhole::client::{decode_answer, encode_call};
 use ravelin_wormhole::core::{
-    Action, Core, HaltReason, Input, Lease, Lock, Nanos, Output, Outputs, RETENTION,
+    Action, Config, Core, HaltReason, Input, Lease, Lock, Member, Nanos, Output, Outputs,
+    RETENTION, Rights, Seed,
 };
 use ravelin_wormhole::frame::{
-    Answer, AttestCall, Call, EntityId, ExecCall, Frame, FrameError, Header, Hello, Kind, Mode,
-    Outcome, Refusal, Sequence, Status, Tag, Timeliness, Timestamp, decode_call, encode_answer,
+    Agreement, Answer, AttestCall, Call, Decision, DecisionFunction, Entity, EntityId, ExecCall,
+    Frame, FrameError, Header, Hello, Kind, Mode, Outcome, Progress, ProposeCall, Proposed,
+    Refusal, Sequence, Standing, Status, Tag, Timeliness, Timestamp, decode_call, encode_answer,
 };
+use ravelin_wormhole::keys::{InstanceSecret, Keys, ProvisionedKey};
 
 /// Counts the allocations of one thread.
 struct Counting;
@@ -96,7 +99,7 @@ impl Rig {
             match output {
                 Output::Answer { frame, .. } => answer = *frame,
                 Output::Halt(reason) => panic!("halted: {reason}"),
-                Output::Keep | Output::Act(_) => {}
+                Output::Keep | Output::Act(_) | Output::Control { .. } => {}
             }
         }
         answer
@@ -220,6 +223,24 @@ fn action(chance: &mut Chance) -> Action {
     }
 }
 
+/// Of few agreements, so that some are proposed to again.
+fn any_proposal(now: Nanos, chance: &mut Chance) -> ProposeCall {
+    let entity = |local| Entity { replica: REPLICA, local };
+    let elist = [entity(1), entity(2), Entity { replica: ReplicaId(3), local: 1 }];
+    let count = 1 + usize::try_from(chance.below(3)).unwrap();
+    let decision = match chance.below(6) {
+        0 => DecisionFunction::ReliableMulticast,
+        1 => DecisionFunction::Plurality,
+        2 => DecisionFunction::MajorityOf(1),
+        3 => DecisionFunction::AllEqual,
+        4 => DecisionFunction::Min,
+        _ => DecisionFunction::Xor,
+    };
+    let tstart = Nanos(now.0 / 1_000_000 * 1_000_000).after(Nanos(number(chance)));
+    let agreement = Agreement::new(&elist[..count], tstart, decision).unwrap();
+    ProposeCall { agreement, value: (chance.below(2) == 0).then(|| digest(chance).0) }
+}
+
 /// Any call that does not end the session.
 fn any_call(now: Nanos, last_tag: Tag, chance: &mut Chance) -> Call {
     let tag = match chance.below(4) {
@@ -248,8 +269,8 @@ fn any_call(now: Nanos, last_tag: Tag, chance: &mut Chance) -> Call {
         }),
         9 => Call::Last(counter(chance)),
         10 => Call::Status,
-        11 => Call::Propose,
-        12 => Call::Decide,
+        11 => Call::Propose(any_proposal(now, chance)),
+        12 => Call::Decide(tag),
         _ => Call::Hello(Hello { public: digest(chance).0, challenge: digest(chance).0 }),
     }
 }
@@ -280,6 +301,134 @@ fn million_calls_neither_panic_nor_allocate() {
     }
 }
 
+/// Three wormholes, what is on its way between them, and a host that changes it.
+struct Channel {
+    cores: [Core; 3],
+    now: Nanos,
+    out: Outputs,
+    chance: Chance,
+    on_way: [(usize, Frame); 64],
+    input_count: u64,
+    /// Proposals that were taken, decisions that were told.
+    taken: u64,
+    decided: u64,
+}
+
+impl Channel {
+    fn new() -> Self {
+        let key = |one: u8| ProvisionedKey::from_seed(&[one; 32]);
+        let replica = |one: u8| ReplicaId(REPLICA.0 + u16::from(one));
+        let members =
+            [0, 1, 2].map(|one| Member { replica: replica(one), provisioned: key(one).id() });
+        let cores = [0, 1, 2].map(|one| {
+            let secret = InstanceSecret([one; 32]);
+            let member = (CLUSTER, replica(one));
+            let keys = Keys::new(key(one), &secret, member, RollbackProof::Absent);
+            let rights = Rights::BY_DEFAULT;
+            let config = Config { lease: Lease::Run, protections: 0, rights };
+            let mut core = Core::new(config, keys, Seed([one; 32]), None);
+            core.join(&members).unwrap();
+            core
+        });
+        Self {
+            cores,
+            now: Nanos(0),
+            out: Outputs::new(),
+            chance: Chance::new(9),
+            on_way: [(0, [0; 512]); 64],
+            input_count: 0,
+            taken: 0,
+            decided: 0,
+        }
+    }
+
+    /// Takes one input; what goes to others replaces something on its way. Gives the answer, or zeros.
+    fn step(&mut self, core: usize, input: Input<'_>) -> Frame {
+        self.input_count += 1;
+        self.cores[core].step(self.now, input, &mut self.out);
+        let mut answer = [0; 512];
+        for output in self.out.iter() {
+            match output {
+                Output::Answer { frame, .. } => answer = *frame,
+                Output::Control { to, frame } => {
+                    let place = usize::try_from(self.chance.below(64)).unwrap();
+                    self.on_way[place] = (usize::from(to.0 - REPLICA.0), *frame);
+                }
+                Output::Halt(reason) => panic!("halted: {reason}"),
+                Output::Keep | Output::Act(_) => {}
+            }
+        }
+        answer
+    }
+
+    /// Something arrives, changed in a third of all cases.
+    fn arrive(&mut self) {
+        let (mut to, mut frame) = self.on_way[usize::try_from(self.chance.below(64)).unwrap()];
+        match self.chance.below(9) {
+            0 => {
+                frame[usize::try_from(self.chance.below(512)).unwrap()] ^= 1 << self.chance.below(8)
+            }
+            1 => fill(&mut frame[16..], &mut self.chance),
+            2 => to = usize::try_from(self.chance.below(3)).unwrap(),
+            _ => {}
+        }
+        self.step(to, Input::Control { frame: &frame });
+    }
+
+    /// The first core's payload asks for the time, proposes, and asks what became of it.
+    fn call(&mut self, insider: &mut Insider, last: &mut Tag) {
+        let Ok(Answer::Timestamp(time)) = self.ask(insider, &Call::Timestamp) else { return };
+        let own: [u8; 4] = insider.eid[..4].try_into().unwrap();
+        let own = Entity { replica: REPLICA, local: u32::from_le_bytes(own) };
+        let other = Entity { replica: ReplicaId(REPLICA.0 + 1), local: 7 };
+        let mut call = any_proposal(self.now, &mut self.chance);
+        let grid = 20_000_000;
+        let tstart = Nanos((time.latest.0 / grid + self.chance.below(3)) * grid);
+        let decision = call.agreement.decision;
+        call.agreement = Agreement::new(&[own, other], tstart, decision).unwrap();
+        if let Ok(Answer::Proposed(proposed)) = self.ask(insider, &Call::Propose(call)) {
+            self.taken += u64::from(proposed.standing == Standing::Taken);
+            if self.chance.below(4) == 0 {
+                *last = proposed.tag;
+            }
+        }
+        if let Ok(Answer::Progress(Progress::Ended(_))) = self.ask(insider, &Call::Decide(*last)) {
+            self.decided += 1;
+        }
+    }
+
+    fn ask(&mut self, insider: &mut Insider, call: &Call) -> Result<Answer, Refusal> {
+        let mut frame = encode_call(EntityId(0), Sequence(0), call);
+        insider.seal(&mut frame);
+        let answer = self.step(0, Input::Call { connection: 0, frame: &frame });
+        assert!(insider.is_answered_by(&answer));
+        decode_answer(&answer).expect("every answer reads")
+    }
+}
+
+#[test]
+fn million_frames_of_the_control_channel_neither_panic_nor_allocate() {
+    let mut channel = Channel::new();
+    let send = |frame: &Frame| channel.step(0, Input::Call { connection: 0, frame });
+    let mut insider = Insider::hello([5; 32], send).expect("welcome");
+    let mut last = Tag(0);
+    let allocated = allocations(|| {
+        while channel.input_count < 1_000_000 {
+            channel.now = channel.now.after(Nanos(channel.chance.below(200_000)));
+            match channel.chance.below(100) {
+                0..70 => channel.arrive(),
+                70..98 => {
+                    let core = usize::try_from(channel.chance.below(3)).unwrap();
+                    channel.step(core, Input::Time);
+                }
+                _ => channel.call(&mut insider, &mut last),
+            }
+        }
+    });
+    assert_eq!(allocated, 0, "allocations");
+    assert!(channel.taken > 100 && channel.decided > 100, "{} {}", channel.taken, channel.decided);
+}
+
 #[test]
 fn frame_has_one_meaning_and_a_meaning_one_frame() {
     let mut chance = Chance::new(5);
@@ -294,9 +443,7 @@ fn frame_has_one_meaning_and_a_meaning_one_frame() {
             frame[84..480].fill(0);
         }
         let header = Header::take(&frame).unwrap();
-        if let Ok(call) = decode_call(&frame)
-            && !matches!(call, Call::Propose | Call::Decide)
-        {
+        if let Ok(call) = decode_call(&frame) {
             assert_eq!(encode_call(header.eid, header.sequence, &call), frame);
             understood += 1;
         }
@@ -324,10 +471,8 @@ fn every_call_comes_back_from_its_frame() {
             Header::take(&frame).unwrap(),
             Header { kind: call.kind() as u8, code: 0, eid, sequence }
         );
-        if !matches!(call, Call::Propose | Call::Decide) {
-            frame[479] = 1;
-            assert_eq!(decode_call(&frame), Err(FrameError::Padding));
-        }
+        frame[479] = 1;
+        assert_eq!(decode_call(&frame), Err(FrameError::Padding));
     }
 }
 
@@ -362,7 +507,9 @@ fn answers() -> Vec<(Kind, Result<Answer, Refusal>)> {
     };
     let (earliest, latest, synchronised) = (Nanos(1), Nanos(2), true);
     let outcome = |outcome| (Kind::Outcome, Ok(Answer::Outcome(outcome)));
-    let refused = |refusal| (Kind::Arm, Err(refusal));
+    let proposed =
+        |standing| (Kind::Propose, Ok(Answer::Proposed(Proposed { tag: Tag(4), standing })));
+    let progress = |progress| (Kind::Decide, Ok(Answer::Progress(progress)));
     vec![
         (Kind::Hello, Ok(Answer::Welcome(welcome))),
         (Kind::Bye, Ok(Answer::Bye)),
@@ -381,6 +528,24 @@ fn answers() -> Vec<(Kind, Result<Answer, Refusal>)> {
         (Kind::Last, Ok(Answer::Last(Some(attestation)))),
         (Kind::Last, Ok(Answer::Last(None))),
         (Kind::Status, Ok(Answer::Status(status))),
+        (Kind::Status, Ok(Answer::Status(Status { mode: Mode::Distributed, ..status }))),
+        proposed(Standing::Taken),
+        proposed(Standing::AlreadyProposed),
+        proposed(Standing::TstartExpired),
+        progress(Progress::Running { ends_by: Nanos(77) }),
+        progress(Progress::Ended(Decision { value: None, proposed_ok: 0, proposed_any: 3 })),
+        progress(Progress::Ended(Decision {
+            value: Some([1; 32]),
+            proposed_ok: 1,
+            proposed_any: 3,
+        })),
+    ]
+}
+
+/// One of each refusal.
+fn refusals() -> Vec<(Kind, Result<Answer, Refusal>)> {
+    let refused = |refusal| (Kind::Arm, Err(refusal));
+    vec![
         refused(Refusal::NotAuthenticated),
         refused(Refusal::BadMac),
         refused(Refusal::Replay),
@@ -399,12 +564,14 @@ fn answers() -> Vec<(Kind, Result<Answer, Refusal>)> {
         refused(Refusal::Halted { reason: HaltReason::NotResumable }),
         refused(Refusal::NotSynchronised),
         refused(Refusal::Denied),
+        refused(Refusal::NotInElist),
+        refused(Refusal::TstartExpired),
     ]
 }
 
 #[test]
 fn every_answer_comes_back_from_its_frame() {
-    for (kind, answer) in answers() {
+    for (kind, answer) in answers().into_iter().chain(refusals()) {
         let (eid, sequence) = (EntityId(77), Sequence(88));
         let header = Header { kind: kind as u8, code: 0, eid, sequence };
         let mut frame = encode_answer(header, &answer);

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use host::{Chance, Host, Insider, Start, attest, has_mac, peer, refusal, wish};
+use host::{Chance, Host, Insider, REPLICA, Start, attest, has_mac, peer, refusal, wish};
 use ravelin_wormhole::attestation::{Counter, Forged, Peer, ReplicaId};
 use ravelin_wormhole::client::{
     CallError, Channel as _, Client, HelloError, LATE_FRAMES_MAX, SeqPacket, decode_answer,
@@ -24,8 +24,8 @@ use ravelin_wormhole::core::{
     ENTITIES_PER_CONNECTION, HORIZON, HaltReason, Input, Lease, Nanos, Output, RETENTION, Rights,
 };
 use ravelin_wormhole::frame::{
-    Action, Answer, AttestCall, Call, EntityId, ExecCall, Frame, Header, Hello, Kind, Refusal,
-    Sequence, Tag,
+    Action, Agreement, Answer, AttestCall, Call, DecisionFunction, Entity, EntityId, ExecCall,
+    Frame, Header, Hello, Kind, ProposeCall, Refusal, Sequence, Tag,
 };
 use ravelin_wormhole::keys::ProvisionedKey;
 
@@ -716,7 +716,10 @@ fn malformed_calls_are_authentically_refused_and_paid_for() {
 #[test]
 fn distributed_mode_is_not_here() {
     let mut client = Host::new().client(0);
-    for call in [Call::Propose, Call::Decide] {
+    let elist = [Entity { replica: REPLICA, local: 1 }];
+    let agreement = Agreement::new(&elist, Nanos(9), DecisionFunction::Min).unwrap();
+    let propose = Call::Propose(ProposeCall { agreement, value: None });
+    for call in [propose, Call::Decide(Tag(1))] {
         assert_eq!(refusal(client.call(&call)).err(), Some(Refusal::NotDistributed));
     }
 }

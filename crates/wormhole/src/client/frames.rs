@@ -5,8 +5,9 @@ use crate::attestation::{
 };
 use crate::core::{HaltReason, Lock};
 use crate::frame::{
-    Answer, Call, EntityId, Frame, FrameError, Header, Kind, Mode, Nanos, Outcome, Reader, Refusal,
-    Sequence, Status, Tag, Timeliness, Timestamp, Welcome, Writer, body, frame_of,
+    Answer, Call, Decision, EntityId, Frame, FrameError, Header, Kind, Mode, Nanos, Outcome,
+    Progress, Proposed, Reader, Refusal, Sequence, Standing, Status, Tag, Timeliness, Timestamp,
+    Welcome, Writer, body, frame_of, put_value,
 };
 
 /// The frame of a call, without MAC.
@@ -51,8 +52,8 @@ impl Call {
             Self::Attest(_) => Kind::Attest,
             Self::Last(_) => Kind::Last,
             Self::Status => Kind::Status,
-            Self::Propose => Kind::Propose,
-            Self::Decide => Kind::Decide,
+            Self::Propose(_) => Kind::Propose,
+            Self::Decide(_) => Kind::Decide,
         }
     }
 }
@@ -79,7 +80,11 @@ fn put(call: &Call, to: &mut Writer<'_>) {
         }
         Call::Last(counter) => to.u8(*counter as u8),
         Call::Bye | Call::Random | Call::Timestamp | Call::DurationStart | Call::Status => {}
-        Call::Propose | Call::Decide => {}
+        Call::Propose(propose) => {
+            propose.agreement.put(to);
+            put_value(propose.value, to);
+        }
+        Call::Decide(tag) => to.u64(tag.0),
     }
 }
 
@@ -110,7 +115,14 @@ fn take_answer(kind: Kind, from: &mut Reader<'_>) -> Result<Answer, FrameError> 
             false => None,
         }),
         Kind::Status => Answer::Status(take_status(from)?),
-        Kind::Propose | Kind::Decide => return Err(FrameError::UnknownKind),
+        Kind::Propose => {
+            let tag = Tag(from.u64()?);
+            Answer::Proposed(Proposed { tag, standing: Standing::take(from)? })
+        }
+        Kind::Decide => Answer::Progress(match from.flag()? {
+            false => Progress::Running { ends_by: Nanos(from.u64()?) },
+            true => Progress::Ended(Decision::take(from)?),
+        }),
     })
 }
 
@@ -142,9 +154,7 @@ fn take_outcome(from: &mut Reader<'_>) -> Result<Outcome, FrameError> {
 }
 
 fn take_status(from: &mut Reader<'_>) -> Result<Status, FrameError> {
-    if from.u8()? != Mode::Local as u8 {
-        return Err(FrameError::UnknownCode);
-    }
+    let mode = if from.flag()? { Mode::Distributed } else { Mode::Local };
     let instance = InstanceId(from.bytes()?);
     let process = ProcessId(from.bytes()?);
     let rollback_proof = RollbackProof::take(from)?;
@@ -155,7 +165,7 @@ fn take_status(from: &mut Reader<'_>) -> Result<Status, FrameError> {
         *count = from.u64()?;
     }
     Ok(Status {
-        mode: Mode::Local,
+        mode,
         instance,
         process,
         rollback_proof,
@@ -187,6 +197,8 @@ fn take_refusal(number: u8, from: &mut Reader<'_>) -> Result<Refusal, FrameError
         13 => Refusal::Halted { reason: take_halt_reason(from)? },
         14 => Refusal::NotSynchronised,
         15 => Refusal::Denied,
+        16 => Refusal::NotInElist,
+        17 => Refusal::TstartExpired,
         _ => return Err(FrameError::UnknownCode),
     })
 }

@@ -27,6 +27,8 @@ impl fmt::Display for Refusal {
             Self::Halted { reason } => return write!(f, "halted: {reason}"),
             Self::NotSynchronised => "not synchronised",
             Self::Denied => "denied to this connection",
+            Self::NotInElist => "not in the list of who takes part",
+            Self::TstartExpired => "the agreement is over and forgotten",
         })
     }
 }
@@ -44,6 +46,7 @@ impl fmt::Display for FrameError {
             Self::UnknownAction => "unknown action",
             Self::UnknownCounter => "unknown counter",
             Self::NotRising => "the counter does not rise",
+            Self::NoAgreement => "no list of processes that could agree",
         })
     }
 }

@@ -33,6 +33,8 @@ pub(crate) const fn work(kind: Option<Kind>) -> Nanos {
         Some(Kind::Hello) => 400_000,
         // Signs, or plans what may sign.
         Some(Kind::Attest | Kind::ExecAt) => 80_000,
+        // Tells every other wormhole, twice, and takes part in what follows.
+        Some(Kind::Propose) => 300_000,
         _ => 10_000,
     })
 }

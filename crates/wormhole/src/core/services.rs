@@ -1,24 +1,30 @@
 //! The services, one by one, as section 8.2 of the paper has them; and attestation.
 
 use super::counters::{Bound, Lock};
+use super::distributed::Proposer;
 use super::sessions::{Armed, Planned};
 use super::{Caller, Core, HORIZON, Input, Lease, Output, Outputs, RETENTION, Rights, next_name};
 use crate::attestation::{Attestation, Counter, Statement};
 use crate::frame::{
-    Action, Answer, AttestCall, ExecCall, Mode, Nanos, Outcome, Refusal, Status, Tag, Timeliness,
-    Timestamp,
+    Action, Answer, AttestCall, ExecCall, Mode, Nanos, Outcome, Progress, ProposeCall, Proposed,
+    Refusal, Status, Tag, Timeliness, Timestamp,
 };
 
 /// How far a reading of the clock may be from the instant it stands for.
-const READING_ERROR: Nanos = Nanos(1_000);
+pub(super) const READING_ERROR: Nanos = Nanos(1_000);
 /// How wrong the clock's speed may be, as one part in so many: what the kernel corrects at most,
 /// and as much again for the oscillator.
 const DRIFT_ONE_IN: u64 = 1_000;
 
 impl Core {
-    // Trusted absolute timestamping: in the local mode, of the local clock.
+    // Trusted absolute timestamping: of the local clock where there is no common time.
 
     pub(super) fn timestamp(&self) -> Timestamp {
+        let common = self.distributed.as_ref().and_then(|all| all.time(self.now));
+        if let Some(common) = common {
+            let (earliest, latest) = (common.earliest, common.latest.after(READING_ERROR));
+            return Timestamp { earliest, latest, synchronised: true };
+        }
         let (earliest, latest) = (self.now, self.now.after(READING_ERROR));
         Timestamp { earliest, latest, synchronised: false }
     }
@@ -168,6 +174,31 @@ impl Core {
         }
     }
 
+    // Trusted block agreement.
+
+    pub(super) fn propose(
+        &mut self,
+        caller: Caller,
+        call: &ProposeCall,
+        out: &mut Outputs,
+    ) -> Result<Proposed, Refusal> {
+        let (tag, proposer) = (self.new_tag(out)?, self.proposer(caller)?);
+        let proposed = self.together(out, |all, turn| all.propose(proposer, call, tag, turn));
+        let standing = proposed.ok_or(Refusal::NotDistributed)??;
+        Ok(Proposed { tag, standing })
+    }
+
+    pub(super) fn decide(&self, caller: Caller, tag: Tag) -> Result<Progress, Refusal> {
+        let all = self.distributed.as_ref().ok_or(Refusal::NotDistributed)?;
+        all.progress(self.proposer(caller)?, tag)
+    }
+
+    fn proposer(&self, caller: Caller) -> Result<Proposer, Refusal> {
+        let Caller { connection, eid } = caller;
+        let place = self.sessions.number(connection, eid).ok_or(Refusal::NotAuthenticated)?;
+        Ok(Proposer { eid, place })
+    }
+
     // Attestation.
 
     pub(super) fn attest(
@@ -211,7 +242,7 @@ impl Core {
         let (durations, armed) = (session.durations.used(), session.armed.used());
         let certificate = self.keys.certificate();
         Ok(Status {
-            mode: Mode::Local,
+            mode: if self.distributed.is_some() { Mode::Distributed } else { Mode::Local },
             instance: certificate.identity.instance,
             process: self.process,
             rollback_proof: certificate.rollback_proof,

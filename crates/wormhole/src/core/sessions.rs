@@ -103,6 +103,14 @@ impl Sessions {
             .find(|place| place.session.as_ref().is_some_and(|session| session.eid == eid))
     }
 
+    /// The number of an entity's place, counted over all connections.
+    pub(crate) fn number(&self, connection: u8, eid: EntityId) -> Option<usize> {
+        let connection = usize::from(connection);
+        let places = &self.0.get(connection)?.places;
+        let is_there = |place: &Place| place.session.as_ref().is_some_and(|one| one.eid == eid);
+        Some(connection * ENTITIES_PER_CONNECTION + places.iter().position(is_there)?)
+    }
+
     /// Ends every session of a connection.
     pub(crate) fn close(&mut self, connection: u8) {
         if let Some(connection) = self.connection(connection) {

@@ -1,6 +1,6 @@
 //! What a wormhole answers. (How a payload reads it: [`client`](crate::client).)
 
-use super::{EntityId, Nanos, Tag, Writer};
+use super::{EntityId, Nanos, Progress, Proposed, Tag, Writer};
 use crate::attestation::{
     Attestation, Heartbeat, InstanceCertificate, InstanceId, ProcessId, RollbackProof, Signature,
 };
@@ -36,6 +36,10 @@ pub enum Answer {
     Last(Option<Attestation>),
     /// To `status`.
     Status(Status),
+    /// To `propose`.
+    Proposed(Proposed),
+    /// To `decide`.
+    Progress(Progress),
 }
 
 /// The wormhole's part of the local authentication.
@@ -103,6 +107,8 @@ pub enum Outcome {
 pub enum Mode {
     /// They do not: counters, random numbers, local time.
     Local = 0,
+    /// They do: agreement and a common time as well.
+    Distributed = 1,
 }
 
 /// How the wormhole is. (A halted one answers [`Refusal::Halted`] to this too.)
@@ -147,7 +153,8 @@ pub enum Refusal {
     Malformed,
     /// The entity has nothing of this kind under this tag, or not any more.
     UnknownTag,
-    /// The counter does not stand where the caller thinks, or would not rise.
+    /// The counter does not stand where the caller thinks, or would not rise; or an agreement names a
+    /// process of no member.
     Conflict,
     /// The counter has no values left in this epoch.
     Exhausted,
@@ -160,7 +167,7 @@ pub enum Refusal {
     NotDistributed,
     /// No action is registered under this number.
     UnknownAction,
-    /// Further ahead than the wormhole plans.
+    /// Further ahead than the wormhole plans, or than an agreement may start.
     TooFar,
     /// The instance attests no more.
     Locked,
@@ -173,6 +180,10 @@ pub enum Refusal {
     NotSynchronised,
     /// The connection has no right to that, ever.
     Denied,
+    /// The agreement's list does not name the caller.
+    NotInElist,
+    /// The agreement's time is so long over that nobody here may know what became of it.
+    TstartExpired,
 }
 
 impl Answer {
@@ -206,6 +217,26 @@ impl Answer {
                 }
             }
             Self::Status(status) => status.put(to),
+            Self::Proposed(proposed) => {
+                to.u64(proposed.tag.0);
+                to.u8(proposed.standing as u8);
+            }
+            Self::Progress(progress) => progress.put(to),
+        }
+    }
+}
+
+impl Progress {
+    fn put(self, to: &mut Writer<'_>) {
+        match self {
+            Self::Running { ends_by } => {
+                to.u8(0);
+                to.u64(ends_by.0);
+            }
+            Self::Ended(decision) => {
+                to.u8(1);
+                decision.put(to);
+            }
         }
     }
 }
@@ -275,6 +306,8 @@ impl Refusal {
             Self::Halted { .. } => 13,
             Self::NotSynchronised => 14,
             Self::Denied => 15,
+            Self::NotInElist => 16,
+            Self::TstartExpired => 17,
         }
     }
 

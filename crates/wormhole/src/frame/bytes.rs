@@ -19,6 +19,8 @@ pub enum FrameError {
     UnknownCounter,
     /// A counter whose value is not above the one before.
     NotRising,
+    /// A list of processes that is empty, too long, or names one twice; or a decision that needs more.
+    NoAgreement,
 }
 
 /// Takes fields from the front.
@@ -58,11 +60,6 @@ impl<'a> Reader<'a> {
     /// What is left must be zero: a frame has one encoding.
     pub(crate) fn finish(self) -> Result<(), FrameError> {
         if self.0.iter().all(|byte| *byte == 0) { Ok(()) } else { Err(FrameError::Padding) }
-    }
-
-    /// Whatever is left may be anything.
-    pub(crate) fn skip(&mut self) {
-        self.0 = &[];
     }
 }
 

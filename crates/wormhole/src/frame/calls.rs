@@ -1,6 +1,7 @@
 //! What an entity can ask for. (How a payload writes it: [`client`](crate::client).)
 
-use super::{FrameError, Nanos, Reader, Tag};
+use super::agreement::take_value;
+use super::{Agreement, FrameError, Nanos, ProposeCall, Reader, Tag};
 use crate::attestation::{Counter, CounterValue, Digest, Epoch};
 
 /// The calls by their numbers.
@@ -95,10 +96,10 @@ pub enum Call {
     Last(Counter),
     /// How are you?
     Status,
-    /// Reserved for the distributed mode; the body is not read.
-    Propose,
-    /// Reserved for the distributed mode; the body is not read.
-    Decide,
+    /// Take part in an agreement. Of the distributed mode.
+    Propose(ProposeCall),
+    /// What was agreed?
+    Decide(Tag),
 }
 
 /// The entity's part of the local authentication.
@@ -187,10 +188,11 @@ impl Call {
             }),
             Kind::Last => Self::Last(take_counter(from)?),
             Kind::Status => Self::Status,
-            Kind::Propose | Kind::Decide => {
-                from.skip();
-                if kind == Kind::Propose { Self::Propose } else { Self::Decide }
+            Kind::Propose => {
+                let agreement = Agreement::take(from)?;
+                Self::Propose(ProposeCall { agreement, value: take_value(from)? })
             }
+            Kind::Decide => Self::Decide(Tag(from.u64()?)),
         })
     }
 }

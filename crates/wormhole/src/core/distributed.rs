@@ -1,0 +1,293 @@
+//! The distributed mode: what the wormholes of a cluster do together.
+//!
+//! **Guarantee:** [`quorum`] decides each agreement once; [`clock`] keeps a common time, on which no
+//! decision rests; [`links`] lets nobody else take part. Whatever comes costs a bounded time and one
+//! bounded set of messages; nothing is allocated after the start.
+
+mod clock;
+mod decision;
+mod instances;
+mod links;
+mod quorum;
+
+pub use instances::{AGREEMENT_RETENTION, AGREEMENTS_PER_HOST, ENDED_PER_HOST};
+pub use links::{ClusterError, Member};
+
+use super::random::Random;
+use super::slots::Slots;
+use super::{ENTITIES_MAX, Outputs};
+use crate::attestation::{ClusterId, ReplicaId};
+use crate::frame::{
+    Agreement, Decision, Entity, EntityId, Frame, Message, Nanos, Progress, ProposeCall, Reading,
+    Refusal, Report, Standing, Tag, WORMHOLES_MAX,
+};
+use crate::keys::ProvisionedKey;
+
+use clock::{Clock, Estimate};
+use instances::{Instances, Unopened};
+use links::Links;
+
+/// How far ahead of the common time an agreement may start.
+pub const TSTART_AHEAD_MAX: Nanos = Nanos::from_millis(10_000);
+/// How long after its start an agreement should be decided, while a majority is up and no host is busy.
+pub const AGREEMENT_BOUND: Nanos = Nanos::from_millis(50);
+/// Agreements that an entity may have proposed to and still ask about.
+pub const AGREEMENTS_PER_ENTITY: usize = 32;
+
+/// Messages of one step at most: what was proposed and what follows from it, to each other wormhole.
+pub(super) const MESSAGES: usize = 2 * (WORMHOLES_MAX - 1) + 1;
+
+/// What a step has at hand.
+pub(super) struct Turn<'a> {
+    pub(super) now: Nanos,
+    pub(super) random: &'a mut Random,
+    pub(super) out: &'a mut Outputs,
+}
+
+/// An agreement that an entity may ask about.
+struct Held {
+    eid: EntityId,
+    name: [u8; 32],
+    ends_by: Nanos,
+}
+
+/// Who calls: the entity, and the number of its place among all.
+#[derive(Clone, Copy)]
+pub(super) struct Proposer {
+    pub(super) eid: EntityId,
+    pub(super) place: usize,
+}
+
+/// One wormhole's part in the cluster.
+pub(super) struct Distributed {
+    links: Links,
+    clock: Clock,
+    instances: Instances,
+    /// The start after which this life may vote; none before it has joined.
+    fence: Option<Nanos>,
+    held: Box<[Slots<Held, AGREEMENTS_PER_ENTITY>]>,
+}
+
+impl Distributed {
+    pub(super) fn new(
+        members: &[Member],
+        own: (ClusterId, ReplicaId),
+        key: &ProvisionedKey,
+        random: &mut Random,
+    ) -> Result<Self, ClusterError> {
+        let links = Links::new(members, own, key, random)?;
+        let clock = Clock::new(links.own, links.majority());
+        let instances = Instances::new(links.count());
+        let held = (0..ENTITIES_MAX).map(|_| Slots::new()).collect();
+        let mut new = Self { links, clock, instances, fence: None, held };
+        new.join();
+        Ok(new)
+    }
+
+    /// Takes a frame from the control channel. What is no link's next message is nothing.
+    pub(super) fn on_control(&mut self, frame: &Frame, turn: &mut Turn<'_>) {
+        let Some((from, message)) = self.links.open(frame, turn) else { return };
+        match message {
+            Message::Greeting(_) => {}
+            Message::Poll(poll) => {
+                let report = self.report();
+                let reading = self.clock.read(turn.now, from, &poll, report);
+                self.links.send(from, &Message::Reading(reading), turn);
+            }
+            Message::Reading(reading) => self.on_reading(from, &reading, turn.now),
+            Message::Proposal(agreement, place, value) => {
+                self.on_proposal(from, &agreement, (place, value), turn);
+            }
+            Message::Prepare(agreement, ballot, lives) => {
+                self.on_prepare(from, &agreement, (ballot, &lives), turn);
+            }
+            Message::Promise(agreement, ballot, voted) => {
+                self.on_promise(from, &agreement, (ballot, voted), turn);
+            }
+            Message::Accept(agreement, ballot, lives, decision) => {
+                self.on_accept(from, &agreement, (ballot, &lives), decision, turn);
+            }
+            Message::Accepted(agreement, ballot) => {
+                self.on_accepted(from, &agreement, ballot, turn);
+            }
+            Message::Decided(agreement, decision) => {
+                self.on_decided(&agreement, decision, turn.now);
+            }
+        }
+    }
+
+    /// Does one of the things that are due, if any is: the next is due at once.
+    pub(super) fn on_time(&mut self, turn: &mut Turn<'_>) {
+        if self.clock.next_poll() <= turn.now {
+            let poll = self.clock.poll(turn.now);
+            self.links.tick(&Message::Poll(poll), turn);
+        } else if let Some((due, instance)) = self.instances.next_due()
+            && due <= turn.now
+        {
+            self.on_due(instance, turn);
+        }
+    }
+
+    pub(super) fn next_deadline(&self) -> Nanos {
+        let due = self.instances.next_due().map_or(Nanos::NEVER, |(due, _)| due);
+        due.min(self.clock.next_poll())
+    }
+
+    /// The common time.
+    pub(super) fn time(&self, now: Nanos) -> Option<Estimate> {
+        self.clock.time(now)
+    }
+
+    /// Takes part in an agreement; `tag` is what the proposer asks by.
+    pub(super) fn propose(
+        &mut self,
+        proposer: Proposer,
+        call: &ProposeCall,
+        tag: Tag,
+        turn: &mut Turn<'_>,
+    ) -> Result<Standing, Refusal> {
+        let now = turn.now;
+        let time = self.time(now).ok_or(Refusal::NotSynchronised)?;
+        let agreement = &call.agreement;
+        let place = self.place_in(agreement, proposer.eid)?;
+        if agreement.tstart.since(time.earliest) > TSTART_AHEAD_MAX {
+            return Err(Refusal::TooFar);
+        }
+        let is_late = time.latest >= agreement.tstart;
+        let (name, starts_at) = (agreement.name(), self.starts_at(now, agreement));
+        self.hold(
+            proposer,
+            tag,
+            Held {
+                eid: proposer.eid,
+                name,
+                ends_by: agreement.tstart.max(time.latest).after(AGREEMENT_BOUND),
+            },
+            (now, starts_at),
+        )?;
+        if let Some(decision) = self.instances.ended(&name) {
+            let has_proposed = decision.proposed_any & (1 << place) != 0;
+            return Ok(if has_proposed {
+                Standing::AlreadyProposed
+            } else {
+                Standing::TstartExpired
+            });
+        }
+        let found = self.instances.find(&name).map(Ok);
+        let own = self.links.own;
+        let begun = || self.instances.open(now, own, agreement, starts_at);
+        let instance = found.unwrap_or_else(begun).map_err(|unopened| {
+            if let Some(held) = self.held.get_mut(proposer.place) {
+                held.take(tag);
+            }
+            match unopened {
+                Unopened::Forgotten => Refusal::TstartExpired,
+                Unopened::Full(next_free) => Refusal::NoResources { next_free },
+            }
+        })?;
+        let standing = self.stand(instance, (place, call.value), is_late, turn);
+        self.wait_for_start(instance, now);
+        Ok(standing)
+    }
+
+    fn stand(
+        &mut self,
+        instance: usize,
+        (place, value): (u8, Option<[u8; 32]>),
+        is_late: bool,
+        turn: &mut Turn<'_>,
+    ) -> Standing {
+        let Some(active) = self.instances.active(instance) else { return Standing::TstartExpired };
+        let proposal = active.proposals.get(usize::from(place));
+        if proposal.is_none_or(|proposal| *proposal != decision::Proposal::Missing) {
+            return Standing::AlreadyProposed;
+        }
+        if is_late || active.attempts > 0 {
+            return Standing::TstartExpired;
+        }
+        active.to_repeat |= 1 << place;
+        active.is_first |= place == 0;
+        let agreement = active.agreement;
+        self.links.broadcast(&Message::Proposal(agreement, place, value), turn);
+        self.put_proposal(instance, place, value, turn);
+        Standing::Taken
+    }
+
+    /// How far an agreement is that the entity proposed to.
+    pub(super) fn progress(&self, proposer: Proposer, tag: Tag) -> Result<Progress, Refusal> {
+        let held = self.held.get(proposer.place).and_then(|held| held.find(tag));
+        let held = held.filter(|held| held.eid == proposer.eid).ok_or(Refusal::UnknownTag)?;
+        let ended: Option<Decision> = self.instances.ended(&held.name);
+        let is_running = || self.instances.find(&held.name).is_some();
+        match ended {
+            Some(decision) => Ok(Progress::Ended(decision)),
+            None if is_running() => Ok(Progress::Running { ends_by: held.ends_by }),
+            None => Err(Refusal::UnknownTag),
+        }
+    }
+
+    fn hold(
+        &mut self,
+        proposer: Proposer,
+        tag: Tag,
+        held: Held,
+        (now, starts_at): (Nanos, Nanos),
+    ) -> Result<(), Refusal> {
+        let kept_until = starts_at.max(now).after(AGREEMENT_RETENTION);
+        let place = self.held.get_mut(proposer.place).ok_or(Refusal::NotAuthenticated)?;
+        let kept = place.keep(now, tag, kept_until, held);
+        kept.map_err(|next_free| Refusal::NoResources { next_free })
+    }
+
+    /// The caller's place in the list, all of whose hosts must be members.
+    fn place_in(&self, agreement: &Agreement, eid: EntityId) -> Result<u8, Refusal> {
+        let elist = agreement.elist();
+        if elist.iter().any(|entity| self.links.place(entity.replica).is_none()) {
+            return Err(Refusal::Conflict);
+        }
+        let is_caller = |entity: &Entity| {
+            self.links.place(entity.replica) == Some(self.links.own)
+                && u64::from(entity.local) == eid.0
+        };
+        let place = (0..).zip(elist).find(|(_, entity)| is_caller(entity));
+        place.map(|(place, _)| place).ok_or(Refusal::NotInElist)
+    }
+
+    /// When an agreement starts, by the own clock: once `tstart` may have come. Who does not know the time
+    /// leaves it to others.
+    fn starts_at(&self, now: Nanos, agreement: &Agreement) -> Nanos {
+        let ahead = self.time(now).map(|time| agreement.tstart.since(time.latest));
+        now.after(ahead.unwrap_or(TSTART_AHEAD_MAX).min(TSTART_AHEAD_MAX))
+    }
+
+    fn report(&self) -> Report {
+        let fence = self.fence.unwrap_or_default().max(self.instances.latest);
+        Report { has_joined: self.fence.is_some(), fence, lives: self.links.lives() }
+    }
+
+    fn on_reading(&mut self, from: usize, reading: &Reading, now: Nanos) {
+        self.clock.on_reading(now, from, reading);
+        if let Some(link) = self.links.link_mut(from) {
+            link.report = Some(reading.report);
+        }
+        if self.fence.is_none() {
+            self.join();
+        }
+    }
+
+    /// Joins, once enough is known of what earlier lives may have done.
+    fn join(&mut self) {
+        let (lives, own) = (self.links.lives(), self.links.own);
+        let reports = || {
+            let links = self.links.others().map(|number| self.links.link(number));
+            links.map(|link| link.and_then(|link| link.report))
+        };
+        let knows_me = |report: &Report| report.lives.get(own) == lives.get(own);
+        let joined = || reports().flatten().filter(|report| report.has_joined && knows_me(report));
+        let needed = self.links.count() - self.links.majority() + 1;
+        let all_agree = || reports().all(|report| report.is_some_and(|one| one.lives == lives));
+        if joined().count() >= needed || all_agree() {
+            self.fence = reports().flatten().map(|report| report.fence).max().or(Some(Nanos(0)));
+        }
+    }
+}

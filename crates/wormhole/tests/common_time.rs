@@ -1,0 +1,217 @@
+//! What the wormholes of a cluster promise about their common time: at every moment one instant lies in
+//! all synchronised intervals, and it goes on at the speed of a clock.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that is wrong fails, as it should"
+)]
+
+mod cluster;
+
+use cluster::{Chance, Cluster, MILLI, SECOND, Weather, Wire};
+use ravelin_wormhole::client::Client;
+
+/// Clocks are that much wrong at most, in millionths.
+const DRIFT_MAX: u64 = 1_000;
+
+/// The times that could be the common one, given all intervals so far: it runs at some clock's speed.
+struct Possible {
+    at: u64,
+    times: Option<(u64, u64)>,
+    /// The latest that was ever possible; a time that is founded anew is after it.
+    checked: u64,
+}
+
+impl Possible {
+    fn check(&mut self, now: u64, intervals: &[(u64, u64)], seed: u64) {
+        let span = now - self.at;
+        let (slow, fast) = (span - span / 999, span + span / 999 + 1);
+        self.at = now;
+        self.times = self.times.map(|(earliest, latest)| (earliest + slow, latest + fast));
+        for (earliest, latest) in intervals {
+            let (least, most) = self.times.unwrap_or((*earliest, *latest));
+            let cut = (least.max(*earliest), most.min(*latest));
+            assert!(cut.0 <= cut.1, "seed {seed} at {now}: {intervals:?} against {least}..{most}");
+            self.times = Some(cut);
+            self.checked += 1;
+        }
+    }
+}
+
+/// A client at each host, one a life.
+struct Watch {
+    cluster: Cluster,
+    clients: Vec<Option<(u64, Client<Wire>)>>,
+}
+
+impl Watch {
+    fn new(cluster: &Cluster) -> Self {
+        let clients = cluster.world().nodes.iter().map(|_| None).collect();
+        Self { cluster: cluster.clone(), clients }
+    }
+
+    /// The intervals that are synchronised now.
+    fn intervals(&mut self) -> Vec<(u64, u64)> {
+        let mut intervals = Vec::new();
+        for (node, client) in self.clients.iter_mut().enumerate() {
+            let (life, is_up) = {
+                let one = &self.cluster.world().nodes[node];
+                (one.lives, one.core.is_some())
+            };
+            if !is_up {
+                continue;
+            }
+            if client.as_ref().is_none_or(|(of, _)| *of != life) {
+                *client = Some((life, self.cluster.client_at(node, 1)));
+            }
+            let time = client.as_mut().unwrap().1.timestamp().unwrap();
+            intervals.extend(time.synchronised.then_some((time.earliest.0, time.latest.0)));
+        }
+        intervals
+    }
+}
+
+#[test]
+fn calm_cluster_agrees_on_the_time_within_little() {
+    let cluster = Cluster::new(4, 1);
+    let mut watch = Watch::new(&cluster);
+    for (node, drift) in [(0, 1_000), (1, -1_000), (2, 0), (3, 500)] {
+        cluster.world().nodes[node].drift = drift;
+    }
+    cluster.run(SECOND);
+    assert_eq!(watch.intervals(), [], "nobody can know yet that no time is led");
+    cluster.run(3 * SECOND);
+    let mut possible = Possible { at: cluster.world().now, times: None, checked: 0 };
+    for _ in 0..600 {
+        cluster.run(97 * MILLI);
+        let all = watch.intervals();
+        assert_eq!(all.len(), 4, "all are synchronised");
+        possible.check(cluster.world().now, &all, 1);
+        for (earliest, latest) in all {
+            assert!(latest - earliest < 2 * MILLI, "{} ns wide", latest - earliest);
+        }
+    }
+}
+
+#[test]
+fn time_goes_on_when_its_leader_stops_and_never_back() {
+    let cluster = Cluster::new(4, 2);
+    let mut watch = Watch::new(&cluster);
+    cluster.run(4 * SECOND);
+    let mut latest = 0;
+    for round in 0..12 {
+        let node = round % 4;
+        cluster.stop(node);
+        cluster.run(3 * SECOND);
+        let all = watch.intervals();
+        assert_eq!(all.len(), 3, "round {round}: a majority keeps the time");
+        assert!(all.iter().all(|(_, end)| *end > latest));
+        latest = all.iter().map(|(start, _)| *start).max().unwrap();
+        cluster.start(node);
+        cluster.run(3 * SECOND);
+        assert_eq!(watch.intervals().len(), 4);
+    }
+}
+
+#[test]
+fn who_hears_nobody_says_so_soon() {
+    let cluster = Cluster::new(4, 3);
+    let mut watch = Watch::new(&cluster);
+    cluster.run(4 * SECOND);
+    cluster.isolate(&[0]);
+    cluster.run(3 * SECOND);
+    let mut alone = cluster.client(0);
+    assert!(!alone.timestamp().unwrap().synchronised);
+    assert_eq!(watch.intervals().len(), 3);
+    cluster.heal();
+    cluster.run(SECOND);
+    assert!(alone.timestamp().unwrap().synchronised);
+}
+
+#[test]
+fn a_new_time_is_after_the_old_one() {
+    let cluster = Cluster::new(3, 4);
+    let mut watch = Watch::new(&cluster);
+    cluster.run(60 * SECOND);
+    let old = watch.intervals().iter().map(|(start, _)| *start).max().unwrap();
+    cluster.start(1);
+    cluster.start(2); // nobody but the first knows the time, and it stops
+    cluster.isolate(&[0]);
+    cluster.run(6 * SECOND);
+    let alone = watch.intervals();
+    assert_eq!(alone.len(), 2, "a majority founds a new one");
+    cluster.heal();
+    cluster.run(4 * SECOND);
+    assert_eq!(watch.intervals().len(), 3);
+    // Those that start with all others hear of it first.
+    let cluster = Cluster::new(3, 5);
+    let mut watch = Watch::new(&cluster);
+    cluster.run(60 * SECOND);
+    cluster.start(0);
+    cluster.start(1);
+    cluster.isolate(&[2]);
+    cluster.run(1_800 * MILLI);
+    cluster.heal();
+    cluster.run(5 * SECOND);
+    let new = watch.intervals();
+    assert_eq!(new.len(), 3);
+    assert!(new.iter().all(|(_, end)| *end > old), "{new:?} after {old}");
+}
+
+/// Drifts, delays, losses, cuts, stops: one time at most, ever. Majorities that forget are left out here,
+/// since they may found a new one.
+fn run_wild(seed: u64) -> u64 {
+    let mut chance = Chance::new(seed);
+    let count = 3 + usize::try_from(chance.below(3)).unwrap();
+    let cluster = Cluster::new(count, seed);
+    let mut watch = Watch::new(&cluster);
+    for node in &mut cluster.world().nodes {
+        node.drift = i64::try_from(chance.below(2 * DRIFT_MAX + 1)).unwrap()
+            - i64::try_from(DRIFT_MAX).unwrap();
+    }
+    cluster.run(4 * SECOND);
+    let mut possible = Possible { at: cluster.world().now, times: None, checked: 0 };
+    cluster.weather(Weather {
+        loss_permille: chance.below(300),
+        twice_permille: chance.below(200),
+        delay: (10_000, 50_000 + chance.below(400 * MILLI)),
+    });
+    let mut restarted = 0;
+    for _ in 0..150 {
+        match chance.below(12) {
+            0 => {
+                let (a, b) = (chance.below(count as u64), chance.below(count as u64));
+                cluster.isolate(&[usize::try_from(a).unwrap(), usize::try_from(b).unwrap()]);
+            }
+            1 | 2 => cluster.heal(),
+            // One at a time, and no other before it knows the time again.
+            3 if cluster.world().now > restarted + 6 * SECOND => {
+                cluster.heal();
+                cluster.run(2 * SECOND);
+                if watch.intervals().len() == count {
+                    cluster.start(usize::try_from(chance.below(count as u64)).unwrap());
+                }
+                restarted = cluster.world().now;
+            }
+            _ => {}
+        }
+        cluster.run(chance.below(300 * MILLI));
+        let now = cluster.world().now;
+        let all = watch.intervals();
+        if all.is_empty() {
+            possible.times = None; // from here on another may be founded
+        }
+        possible.check(now, &all, seed);
+    }
+    possible.checked
+}
+
+#[test]
+fn one_instant_lies_in_all_intervals_whatever_happens() {
+    let seeds = std::env::var("RAVELIN_SEEDS").ok().and_then(|seeds| seeds.parse().ok());
+    let seeds = seeds.unwrap_or(40);
+    let checked: u64 = (0..seeds).map(run_wild).sum();
+    println!("{checked} intervals checked in {seeds} runs");
+    assert!(checked > seeds * 100, "too little was synchronised: {checked}");
+}
