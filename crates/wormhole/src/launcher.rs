@@ -14,6 +14,7 @@
 //! runs with every capability at the next crash. Give the payload a user of its own.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
@@ -26,7 +27,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::thread::CapabilitySet;
 
 use crate::attestation::{ClusterId, ProvisionedId, ReplicaId};
-use crate::core::CONNECTIONS;
+use crate::core::{CONNECTIONS, Member};
 use crate::sandbox::{self, Owner};
 use crate::state::Lease;
 use crate::{hex, os};
@@ -57,6 +58,16 @@ pub struct Launch {
     pub store: Option<(PathBuf, Lease)>,
 }
 
+/// The control channel of a wormhole that is to agree with others.
+#[derive(Debug)]
+pub struct Control {
+    /// A UDP socket, bound to its own address. The network that it was made in is the one it reaches,
+    /// wherever the wormhole's process is.
+    pub socket: OwnedFd,
+    /// All wormholes of the cluster, itself included, in the same order everywhere; 16 at most.
+    pub members: Vec<(Member, SocketAddr)>,
+}
+
 /// A wormhole that was started. It is ready once it answers.
 #[derive(Debug)]
 pub struct Launched {
@@ -73,6 +84,18 @@ impl Launch {
     /// [`LaunchError`]. That the program ran and refused shows by its exit status and on standard
     /// error only.
     pub fn start(&self) -> Result<Launched, LaunchError> {
+        self.start_with(None)
+    }
+
+    /// Starts the wormhole with a control channel.
+    ///
+    /// # Errors
+    /// As those of [`Self::start`].
+    pub fn start_together(&self, control: Control) -> Result<Launched, LaunchError> {
+        self.start_with(Some(control))
+    }
+
+    fn start_with(&self, control: Option<Control>) -> Result<Launched, LaunchError> {
         if !(1..=CONNECTIONS).contains(&self.connection_count) {
             return Err(LaunchError::ConnectionCount(self.connection_count));
         }
@@ -88,12 +111,20 @@ impl Launch {
             command.arg("--tpm").arg(absolute(tpm)?).args(["--lease", lease]);
         }
         let mut ends = Vec::with_capacity(self.connection_count);
-        let mut handed_over = Vec::with_capacity(self.connection_count);
+        let mut handed_over = Vec::with_capacity(self.connection_count + 1);
         for _ in 0..self.connection_count {
             let (payload, wormhole) = pair().map_err(LaunchError::Connection)?;
             command.arg("--fd").arg(wormhole.as_raw_fd().to_string());
             ends.push(payload);
             handed_over.push(wormhole);
+        }
+        if let Some(Control { socket, members }) = control {
+            command.arg("--control-fd").arg(socket.as_raw_fd().to_string());
+            for (Member { replica, provisioned }, address) in members {
+                let key = hex::encode(&provisioned.0);
+                command.arg("--member").arg(format!("{},{key},{address}", replica.0));
+            }
+            handed_over.push(socket);
         }
         os::hand_over(&mut command, handed_over);
         let process = command.spawn().map_err(LaunchError::Program)?;

@@ -36,11 +36,13 @@ use crate::words::{self, complain};
 pub use crate::words::ServeError;
 
 use arguments::{Command, Serve};
-use doors::{Arrival, Doors};
+use doors::{Arrival, Control, Doors};
 
 /// How much of the stack is erased after a step, in words of 8 bytes: four times as deep as the
 /// deepest goes, which signs.
 const WORDS_OF_STEP: usize = (32 << 10) / 8;
+/// Frames of the control channel that are taken before payloads have their turn.
+const FRAMES_IN_A_ROW: usize = 16;
 
 /// Does what the command line says. Answers the exit status; see [`arguments::USAGE`].
 pub fn main(arguments: impl Iterator<Item = std::ffi::OsString>) -> u8 {
@@ -71,12 +73,15 @@ pub fn main(arguments: impl Iterator<Item = std::ffi::OsString>) -> u8 {
 
 /// Starts, serves and ends the process; returns only when it could not start.
 fn serve(options: &Serve) -> Result<(), ServeError> {
-    os::close_others(&options.connections)?;
+    let control = options.control.as_ref().map(|control| control.socket);
+    let inherited: Vec<_> = options.connections.iter().copied().chain(control).collect();
+    os::close_others(&inherited)?;
     // No terminal's affair; who leads a group already, as a shell's job, stays in it.
     let _ = rustix::process::setsid();
     let sockets = options.connections.iter().map(|fd| connection(*fd));
     let sockets = sockets.collect::<Result<Vec<_>, _>>()?;
     let has_no_files = sockets.iter().all(|socket| os::refuse_passed_files(socket).is_ok());
+    let control = options.control.as_ref().map(channel).transpose()?;
     let transport = options.store.as_ref().map(|(tpm, _)| Transport::open(tpm)).transpose()?;
     let store = if transport.is_some() { Store::Present } else { Store::Absent };
     os::keep_heap();
@@ -84,7 +89,7 @@ fn serve(options: &Serve) -> Result<(), ServeError> {
     if has_no_files {
         protections = protections.with(Protection::NoPassedFiles);
     }
-    let mut doors = Doors::new(sockets, os::termination_requests()?);
+    let mut doors = Doors::new(sockets, control, os::termination_requests()?);
     let mut service = Secret::new(|is_hidden| {
         let protections = match is_hidden {
             true => protections.with(Protection::HiddenMemory),
@@ -97,6 +102,21 @@ fn serve(options: &Serve) -> Result<(), ServeError> {
     let ending = service.run(&mut doors);
     drop(service);
     os::exit(ending)
+}
+
+/// Takes over the inherited socket of the control channel, if it is one.
+fn channel(control: &arguments::Control) -> Result<Control, ServeError> {
+    let number = control.socket;
+    let wrong = |source| ServeError::Control { number, source };
+    let socket = os::inherited(number).map_err(wrong)?;
+    let kind = rustix::net::sockopt::socket_type(&socket).map_err(|e| wrong(e.into()))?;
+    let family = rustix::net::sockopt::socket_domain(&socket).map_err(|e| wrong(e.into()))?;
+    let is_udp = kind == SocketType::DGRAM && family != AddressFamily::UNIX;
+    if !is_udp {
+        return Err(wrong(io::Error::other("not a UDP socket")));
+    }
+    let members = control.members.iter().map(|(member, address)| (member.replica, *address));
+    Ok(Control { socket, members: members.collect(), whole_at: Nanos(0) })
 }
 
 /// Takes over an inherited socket, if it is one.
@@ -152,8 +172,13 @@ impl Service {
         let keys = Keys::new(state.into_key(), &opened.secret, options.member, proof);
         let (lease, rights) = (lease.unwrap_or(Lease::Run), Rights::BY_DEFAULT);
         let config = Config { lease, protections: protections.bits(), rights };
+        let mut core = Core::new(config, keys, seed, opened.counters);
+        if let Some(control) = &options.control {
+            let members: Vec<_> = control.members.iter().map(|(member, _)| *member).collect();
+            core.join(&members)?;
+        }
         Ok(Self {
-            core: Core::new(config, keys, seed, opened.counters),
+            core,
             continuity: Some(continuity),
             protections,
             origin: opened.origin,
@@ -173,17 +198,31 @@ impl Service {
                 return os::without_trace::<WORDS_OF_STEP, _>(|| self.end(doors));
             }
             os::without_trace::<WORDS_OF_STEP, _>(|| {
-                if !ready.connections.contains(&true) {
-                    self.take(Input::Time, doors);
+                if ready.is_control {
+                    self.on_control(doors);
                 }
                 for (number, _) in (0..).zip(ready.connections).filter(|(_, is_ready)| *is_ready) {
                     self.on_ready(number, doors);
+                }
+                if self.core.next_deadline().is_some_and(|due| due <= self.now()) {
+                    self.take(Input::Time, doors);
                 }
             });
             // Whoever waits for what is not shown any more learns it by the closed connection.
             if self.core.halted() == Some(HaltReason::Store) {
                 return STOPPED_IN_DOUBT;
             }
+        }
+    }
+
+    /// Takes what came from other wormholes, and lets payloads wait for a few frames only.
+    fn on_control(&mut self, doors: &mut Doors) {
+        for _ in 0..FRAMES_IN_A_ROW {
+            if !doors.receive_control(self.now(), &mut self.frame) {
+                return;
+            }
+            let frame = self.frame;
+            self.take(Input::Control { frame: &frame }, doors);
         }
     }
 
@@ -219,7 +258,7 @@ impl Service {
         for output in self.outputs.iter() {
             match output {
                 Output::Answer { connection, frame } => doors.send(usize::from(*connection), frame),
-                Output::Control { .. } => {}
+                Output::Control { to, frame } => doors.send_control(*to, frame),
                 Output::Keep | Output::Act(Action::EraseKey) => {
                     let continuity = self.continuity.as_mut().ok_or(ContinuityError::NotOpen)?;
                     continuity.keep(self.core.counters())?;

@@ -6,6 +6,7 @@ use std::io::{self, Write as _};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use crate::core::ClusterError;
 use crate::counter::CounterError;
 use crate::sandbox::{Protections, SandboxError};
 use crate::serve::selftest::SelfTestError;
@@ -64,6 +65,18 @@ pub enum ServeError {
         #[source]
         source: io::Error,
     },
+    /// An inherited descriptor is not the socket of a control channel.
+    #[error("descriptor {number} is no control channel")]
+    Control {
+        /// Its number.
+        number: i32,
+        /// What is wrong with it.
+        #[source]
+        source: io::Error,
+    },
+    /// The wormholes that were named are no cluster of this one.
+    #[error("no such cluster")]
+    Cluster(#[from] ClusterError),
     /// The state directory cannot be used.
     #[error("cannot use the state directory")]
     State(#[from] StateError),

@@ -130,6 +130,39 @@ fn who_hears_nobody_says_so_soon() {
 }
 
 #[test]
+fn two_who_hear_only_each_other_do_not_keep_each_other_young() {
+    let cluster = Cluster::new(5, 6);
+    let mut watch = Watch::new(&cluster);
+    cluster.run(4 * SECOND);
+    assert_eq!(watch.intervals().len(), 5);
+    cluster.isolate(&[3, 4]);
+    (0..3).for_each(|node| cluster.start(node)); // they will found a new time
+    cluster.run(1_700 * MILLI);
+    assert_eq!(watch.intervals(), []);
+    cluster.run(4 * SECOND);
+    assert_eq!(watch.intervals().len(), 3);
+}
+
+/// Two that do not hear each other, and a third that hears both: one of them leads.
+#[test]
+fn a_lease_is_granted_to_one_at_a_time() {
+    let cluster = Cluster::new(3, 7);
+    let mut watch = Watch::new(&cluster);
+    for (node, drift) in [(0, 1_000), (1, -1_000)] {
+        cluster.world().nodes[node].drift = drift;
+    }
+    cluster.run(4 * SECOND);
+    cluster.world().cuts.extend([(0, 1), (1, 0)]);
+    let mut possible = Possible { at: cluster.world().now, times: None, checked: 0 };
+    for _ in 0..1_000 {
+        cluster.run(23 * MILLI);
+        let all = watch.intervals();
+        assert_eq!(all.len(), 3);
+        possible.check(cluster.world().now, &all, 7);
+    }
+}
+
+#[test]
 fn a_new_time_is_after_the_old_one() {
     let cluster = Cluster::new(3, 4);
     let mut watch = Watch::new(&cluster);

@@ -1,11 +1,13 @@
 //! The command line, read by hand.
 
 use std::ffi::{OsStr, OsString};
+use std::net::SocketAddr;
 use std::os::fd::RawFd;
 use std::path::PathBuf;
 
-use crate::attestation::{ClusterId, ReplicaId};
-use crate::core::CONNECTIONS;
+use crate::attestation::{ClusterId, ProvisionedId, ReplicaId};
+use crate::core::{CONNECTIONS, Member};
+use crate::frame::WORMHOLES_MAX;
 use crate::hex;
 use crate::sandbox::Owner;
 use crate::state::Lease;
@@ -17,7 +19,9 @@ The trusted component of a server. It may stop, it never lies.
 
     ravelin-wormhole --state DIR --cluster HEX --replica N --fd N [--fd N ...]
                      [--tpm PATH --lease run|every] [--user UID:GID]
-        Serves the payloads whose SEQPACKET sockets it inherits.
+                     [--control-fd N --member N,HEX,ADDRESS [--member N,HEX,ADDRESS ...]]
+        Serves the payloads whose SEQPACKET sockets it inherits. With a UDP socket that it inherits, it
+        agrees with the wormholes of these members, itself among them, by their keys and addresses.
     ravelin-wormhole --provision --state DIR [--user UID:GID]
         Makes the state directory and its key, once; prints the public key.
     ravelin-wormhole --public --state DIR [--user UID:GID]
@@ -77,6 +81,17 @@ pub struct Serve {
     pub connections: Vec<RawFd>,
     /// A TPM and what one step of its counter lasts for; `None`: every start is a new instance.
     pub store: Option<(PathBuf, Lease)>,
+    /// The control channel; `None`: the wormhole is a local one.
+    pub control: Option<Control>,
+}
+
+/// How to reach the other wormholes.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Control {
+    /// An inherited socket that is bound to the own address.
+    pub socket: RawFd,
+    /// All wormholes of the cluster, in the same order everywhere.
+    pub members: Vec<(Member, SocketAddr)>,
 }
 
 /// What is wrong with the command line.
@@ -100,8 +115,18 @@ pub enum UsageError {
 struct Options(Vec<(&'static str, OsString)>);
 
 const FLAGS: [&str; 4] = ["--provision", "--public", "--selftest", "--help"];
-const OPTIONS: [&str; 8] =
-    ["--state", "--user", "--cluster", "--replica", "--fd", "--tpm", "--lease", "--anchor"];
+const OPTIONS: [&str; 10] = [
+    "--state",
+    "--user",
+    "--cluster",
+    "--replica",
+    "--fd",
+    "--tpm",
+    "--lease",
+    "--anchor",
+    "--control-fd",
+    "--member",
+];
 
 impl Command {
     /// Reads the command line, the program's own name left out.
@@ -184,7 +209,26 @@ impl Options {
             None => None,
             Some(value) => Some((self.require("--tpm")?.into(), parsed("--lease", &value, lease)?)),
         };
-        Ok(Serve { place, member: (ClusterId(cluster), ReplicaId(replica)), connections, store })
+        let control = self.control(&connections)?;
+        let member = (ClusterId(cluster), ReplicaId(replica));
+        Ok(Serve { place, member, connections, store, control })
+    }
+
+    fn control(&mut self, others: &[RawFd]) -> Result<Option<Control>, UsageError> {
+        let Some(value) = self.take("--control-fd")? else { return Ok(None) };
+        let is_fit = |fd: &RawFd| *fd > 2 && !others.contains(fd);
+        let socket = parsed("--control-fd", &value, |text| text.parse().ok().filter(is_fit))?;
+        let mut members = Vec::new();
+        while let Some(value) = self.next("--member") {
+            if members.len() == WORMHOLES_MAX {
+                return Err(UsageError::Superfluous("--member"));
+            }
+            members.push(parsed("--member", &value, member)?);
+        }
+        match members.is_empty() {
+            true => Err(UsageError::Missing("--member")),
+            false => Ok(Some(Control { socket, members })),
+        }
     }
 
     /// The next connection, another one than those `before`.
@@ -210,6 +254,14 @@ fn parsed<T>(
 fn owner(text: &str) -> Option<Owner> {
     let (user, group) = text.split_once(':')?;
     Owner::new(user.parse().ok()?, group.parse().ok()?)
+}
+
+fn member(text: &str) -> Option<(Member, SocketAddr)> {
+    let mut parts = text.split(',');
+    let replica = ReplicaId(parts.next()?.parse().ok()?);
+    let provisioned = ProvisionedId(hex::decode(parts.next()?)?);
+    let address = parts.next()?.parse().ok()?;
+    parts.next().is_none().then_some((Member { replica, provisioned }, address))
 }
 
 fn lease(text: &str) -> Option<Lease> {

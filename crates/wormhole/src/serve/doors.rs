@@ -1,9 +1,11 @@
 //! The connections of a wormhole: fixed in number, never waited for one by one.
 //!
 //! Every frame costs time, whatever it says: a connection that brings more than its share is not
-//! listened to until it has a share again. Its payload waits in the meantime, and nobody else.
+//! listened to until it has a share again. Its payload waits in the meantime, and nobody else. The
+//! control channel has a share of its own; what it cannot take at once is lost.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
 use std::time::Duration;
 
@@ -11,6 +13,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 
+use crate::attestation::ReplicaId;
 use crate::core::{CONNECTIONS, Nanos};
 use crate::frame::{Frame, REQUEST_BYTES};
 
@@ -20,10 +23,25 @@ const FRAME_EVERY: Nanos = Nanos(200_000);
 /// What it may bring at once after a silence: 5,000 frames.
 const AT_ONCE: Nanos = Nanos(5_000 * FRAME_EVERY.0);
 
-/// The sockets of the payloads, and where a request to end arrives.
+/// The same for all frames of the control channel: a third of a core.
+const CONTROL_EVERY: Nanos = Nanos(25_000);
+/// What the control channel may bring at once.
+const CONTROL_AT_ONCE: Nanos = Nanos(8_000 * CONTROL_EVERY.0);
+
+/// The sockets of the payloads, that of the control channel, and where a request to end arrives.
 pub(super) struct Doors {
     connections: [Connection; CONNECTIONS],
+    control: Option<Control>,
     signals: OwnedFd,
+}
+
+/// The control channel.
+pub(super) struct Control {
+    /// Bound to the own address.
+    pub(super) socket: OwnedFd,
+    pub(super) members: Vec<(ReplicaId, SocketAddr)>,
+    /// When its share will be whole again.
+    pub(super) whole_at: Nanos,
 }
 
 enum Connection {
@@ -38,6 +56,8 @@ enum Connection {
 pub(super) struct Ready {
     /// Where something is to be received.
     pub(super) connections: [bool; CONNECTIONS],
+    /// Whether something came from other wormholes.
+    pub(super) is_control: bool,
     /// Somebody asked the process to end, or nobody is left to serve.
     pub(super) is_end: bool,
 }
@@ -53,10 +73,10 @@ pub(super) enum Arrival {
 }
 
 impl Doors {
-    pub(super) fn new(sockets: Vec<OwnedFd>, signals: OwnedFd) -> Self {
+    pub(super) fn new(sockets: Vec<OwnedFd>, control: Option<Control>, signals: OwnedFd) -> Self {
         let mut sockets = sockets.into_iter().map(|socket| Connection::Open(socket, Nanos(0)));
         let connections = std::array::from_fn(|_| sockets.next().unwrap_or(Connection::Closed));
-        Self { connections, signals }
+        Self { connections, control, signals }
     }
 
     /// The descriptor of the requests to end.
@@ -69,7 +89,7 @@ impl Doors {
         let lost = self.connections.each_ref().map(|one| matches!(one, Connection::Lost));
         let is_empty = self.connections.iter().all(|one| matches!(one, Connection::Closed));
         if is_empty || lost.contains(&true) {
-            return Ok(Ready { connections: lost, is_end: is_empty });
+            return Ok(Ready { connections: lost, is_control: false, is_end: is_empty });
         }
         let nothing = PollFd::new(&self.signals, PollFlags::empty());
         let mut until = deadline;
@@ -82,20 +102,32 @@ impl Doors {
             Connection::Open(socket, _) => PollFd::new(socket, PollFlags::IN),
             Connection::Lost | Connection::Closed => nothing.clone(),
         });
-        let mut all = [a, b, c, d, PollFd::new(&self.signals, PollFlags::IN)];
+        let control = match &self.control {
+            Some(Control { socket, whole_at, .. }) => {
+                let heard_from = whole_at.since(CONTROL_AT_ONCE);
+                if heard_from > now {
+                    until = Some(until.map_or(heard_from, |until| until.min(heard_from)));
+                    nothing.clone()
+                } else {
+                    PollFd::new(socket, PollFlags::IN)
+                }
+            }
+            None => nothing.clone(),
+        };
+        let mut all = [a, b, c, d, control, PollFd::new(&self.signals, PollFlags::IN)];
         let timeout = until.map(|until| Duration::from_nanos(until.since(now).0));
         let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
         match rustix::event::poll(&mut all, timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
-        let [connections @ .., signals] = all.map(|one| !one.revents().is_empty());
+        let [connections @ .., is_control, is_end] = all.map(|one| !one.revents().is_empty());
         for (one, _) in self.connections.iter_mut().zip(connections).filter(|(_, ready)| *ready) {
             if let Connection::Open(_, whole_at) = one {
                 *whole_at = now.max(*whole_at).after(FRAME_EVERY);
             }
         }
-        Ok(Ready { connections, is_end: signals })
+        Ok(Ready { connections, is_control, is_end })
     }
 
     /// Takes one frame of the connection. Whatever is no frame closes it.
@@ -118,6 +150,27 @@ impl Doors {
                 *place = Connection::Closed;
                 Arrival::Closed
             }
+        }
+    }
+
+    /// Takes one frame of the control channel, if there is one. Who sent it, it says itself.
+    pub(super) fn receive_control(&mut self, now: Nanos, frame: &mut Frame) -> bool {
+        let Some(control) = &mut self.control else { return false };
+        let flags = RecvFlags::DONTWAIT | RecvFlags::TRUNC;
+        let received = rustix::net::recv(&control.socket, frame.as_mut_slice(), flags);
+        if received != Err(Errno::AGAIN) {
+            control.whole_at = now.max(control.whole_at).after(CONTROL_EVERY);
+        }
+        matches!(received, Ok((_, REQUEST_BYTES)))
+    }
+
+    /// Sends to another wormhole. Whatever goes wrong, it is lost: nobody waits.
+    pub(super) fn send_control(&self, to: ReplicaId, frame: &Frame) {
+        let Some(control) = &self.control else { return };
+        let to = control.members.iter().find(|(replica, _)| *replica == to);
+        if let Some((_, address)) = to {
+            let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+            let _ = rustix::net::sendto(&control.socket, frame, flags, address);
         }
     }
 

@@ -14,8 +14,22 @@ fn a_full_command_line_is_read() {
         member: (ClusterId([10; 32]), ReplicaId(3)),
         connections: vec![7, 9],
         store: Some(("t".into(), Lease::Every)),
+        control: None,
     };
     assert_eq!(parse(text), Ok(Command::Serve(serve)));
+}
+
+#[test]
+fn a_cluster_is_read() {
+    let text = "--state d --cluster HEX --replica 3 --fd 7 --control-fd 8 \
+                --member 3,HEX,10.0.0.1:7 --member 9,HEX,[::1]:8";
+    let Ok(Command::Serve(serve)) = parse(text) else { panic!("{:?}", parse(text)) };
+    let provisioned = ProvisionedId([10; 32]);
+    let member = |replica, address: &str| {
+        (Member { replica: ReplicaId(replica), provisioned }, address.parse().expect("one"))
+    };
+    let members = vec![member(3, "10.0.0.1:7"), member(9, "[::1]:8")];
+    assert_eq!(serve.control, Some(Control { socket: 8, members }));
 }
 
 #[test]
@@ -61,5 +75,14 @@ fn wrong_command_lines_are_named() {
     check(&format!("{rest} --fd 4 --tpm t --lease x"), wrong("--lease", "x"));
     check("--cluster 0a --replica 3 --state d --fd 4", wrong("--cluster", "0a"));
     check("--cluster HEX --replica 65536 --state d --fd 4", wrong("--replica", "65536"));
+    check(&format!("{rest} --fd 4 --control-fd 5"), UsageError::Missing("--member"));
+    let member = "--member 1,HEX,10.0.0.1:7";
+    check(&format!("{rest} --fd 4 {member}"), UsageError::Superfluous("--member"));
+    check(&format!("{rest} --fd 4 --control-fd 4 {member}"), wrong("--control-fd", "4"));
+    let many = format!("{member} ").repeat(17);
+    check(&format!("{rest} --fd 4 --control-fd 5 {many}"), UsageError::Superfluous("--member"));
+    for value in ["1", "1,0a,10.0.0.1:7", "1,,10.0.0.1:7", "x,,"] {
+        check(&format!("{rest} --fd 4 --control-fd 5 --member {value}"), wrong("--member", value));
+    }
     check("--anchor 1 --tpm t --state d", wrong("--anchor", "1"));
 }

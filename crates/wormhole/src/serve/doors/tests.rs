@@ -22,7 +22,7 @@ fn heard(doors: &mut Doors, now: Nanos) -> [bool; 2] {
 fn whoever_brings_too_much_is_not_heard_for_a_while_and_everybody_else_is() {
     let ((greedy, own), (modest, other)) = (pair(), pair());
     let (signals, _never_written) = pair();
-    let mut doors = Doors::new(vec![own, other], signals);
+    let mut doors = Doors::new(vec![own, other], None, signals);
     let (now, mut frame) = (Nanos(7), [0; REQUEST_BYTES]);
     let mut count = 0;
     loop {
