@@ -13,6 +13,10 @@
 //! files of the system and the kernel's settings: `/proc/sys/kernel/core_pattern` names a program that
 //! runs with every capability at the next crash. Give the payload a user of its own.
 
+mod network;
+
+pub use network::{ControlNetwork, control_sockets};
+
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -61,7 +65,7 @@ pub struct Launch {
 /// The control channel of a wormhole that is to agree with others.
 #[derive(Debug)]
 pub struct Control {
-    /// A UDP socket, bound to its own address. The network that it was made in is the one it reaches,
+    /// A UDP socket, bound to its own address; on one host as [`control_sockets`] makes it. The network that it was made in is the one it reaches,
     /// wherever the wormhole's process is.
     pub socket: OwnedFd,
     /// All wormholes of the cluster, itself included, in the same order everywhere; 16 at most.
@@ -303,6 +307,9 @@ pub enum LaunchError {
     /// The program did not do a small thing within [`COMMAND_MAX`]; it was killed.
     #[error("the program did not answer within {COMMAND_MAX:?}: is it a wormhole?")]
     Silent,
+    /// There is no network for control channels, or no way back from it.
+    #[error("cannot make the network of the control channels")]
+    Network(#[source] io::Error),
     /// The payload would be the wormhole's user; it must end.
     #[error("user {0} is the wormhole's own: the payload must be another")]
     SameUser(u32),

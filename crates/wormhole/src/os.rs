@@ -225,6 +225,27 @@ pub(crate) fn leave_network() -> io::Result<()> {
     Ok(unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET) }?)
 }
 
+/// Raises the loopback interface of the network that `socket` was made in.
+///
+/// # Errors
+/// Without `CAP_NET_ADMIN` there.
+pub(crate) fn raise_loopback(socket: BorrowedFd<'_>) -> io::Result<()> {
+    const SIOCSIFFLAGS: usize = 0x8914;
+    const IFF_UP: u16 = 1;
+    /// `struct ifreq`: a name, then a union that begins with flags.
+    #[repr(C)]
+    struct Request {
+        name: [u8; 16],
+        flags: u16,
+        rest: [u8; 22],
+    }
+    let name = *b"lo\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+    let request = Request { name, flags: IFF_UP, rest: [0; 22] };
+    let request = std::ptr::from_ref(&request);
+    // SAFETY: the third argument points to a live `struct ifreq` of this size, which the kernel reads.
+    checked(unsafe { syscall(number::IOCTL, socket.as_raw_fd(), SIOCSIFFLAGS, request) }).map(drop)
+}
+
 /// Schedules this thread before every ordinary one (`SCHED_FIFO`).
 ///
 /// # Errors
@@ -311,6 +332,7 @@ pub mod number {
     pub const WRITE: c_long = of(1, 64);
     pub const CLOSE: c_long = of(3, 57);
     pub const RT_SIGPROCMASK: c_long = of(14, 135);
+    pub const IOCTL: c_long = of(16, 29);
     pub const PREAD64: c_long = of(17, 67);
     pub const PWRITE64: c_long = of(18, 68);
     pub const SENDTO: c_long = of(44, 206);

@@ -10,8 +10,10 @@
 mod scratch;
 
 use std::net::{SocketAddr, UdpSocket};
+use std::num::NonZero;
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -21,7 +23,8 @@ use ravelin_wormhole::core::{AGREEMENTS_PER_ENTITY, ENDED_PER_HOST, Member, Nano
 use ravelin_wormhole::frame::{
     Agreement, Decision, DecisionFunction, Entity, Mode, Progress, Standing, Tag,
 };
-use ravelin_wormhole::launcher::{Control, Launch, Launched};
+use ravelin_wormhole::launcher::{self, Control, ControlNetwork, Launch, Launched};
+use rustix::net::{AddressFamily, Protocol, RecvFlags, SocketType};
 use scratch::Scratch;
 use zeroize::Zeroizing;
 
@@ -62,6 +65,15 @@ struct Cluster {
 
 impl Cluster {
     fn start(name: &str) -> (Self, Vec<Running>) {
+        let sockets = (0..COUNT).map(|_| bound("127.0.0.1:0"));
+        let sockets = sockets.map(|socket| {
+            let address = socket.local_addr().expect("it is bound");
+            (socket.into(), address)
+        });
+        Self::start_with(name, sockets.collect())
+    }
+
+    fn start_with(name: &str, sockets: Vec<(OwnedFd, SocketAddr)>) -> (Self, Vec<Running>) {
         let home = Scratch::new(name);
         let launches: Vec<_> = (0..COUNT)
             .map(|number| Launch {
@@ -73,21 +85,19 @@ impl Cluster {
                 store: None,
             })
             .collect();
-        let sockets: Vec<_> = (0..COUNT).map(|_| bound("127.0.0.1:0")).collect();
-        let addresses = sockets.iter().map(|socket| socket.local_addr().expect("it is bound"));
-        let members = launches.iter().zip(addresses).map(|(launch, address)| {
+        let members = launches.iter().zip(&sockets).map(|(launch, (_, address))| {
             let provisioned = launch.provision().expect("a new directory");
-            (Member { replica: launch.member.1, provisioned }, address)
+            (Member { replica: launch.member.1, provisioned }, *address)
         });
         let members = members.collect();
         let cluster = Self { launches, members, _home: home };
         let running = sockets.into_iter().enumerate();
-        let running = running.map(|(number, socket)| cluster.run(number, socket)).collect();
+        let running = running.map(|(number, (socket, _))| cluster.run(number, socket)).collect();
         (cluster, running)
     }
 
-    fn run(&self, number: usize, socket: UdpSocket) -> Running {
-        let control = Control { socket: socket.into(), members: self.members.clone() };
+    fn run(&self, number: usize, socket: OwnedFd) -> Running {
+        let control = Control { socket, members: self.members.clone() };
         let Launched { process, ends } =
             self.launches[number].start_together(control).expect("the program starts");
         let Member { replica, provisioned } = self.members[number].0;
@@ -168,7 +178,7 @@ fn four_wormholes_agree_and_go_on_when_one_is_killed_and_started_again() {
 
     // It starts again: another life, another process of the list, the same time.
     let socket = bound(&cluster.members[2].1.to_string());
-    running[2] = cluster.run(2, socket);
+    running[2] = cluster.run(2, socket.into());
     clients[2] = running[2].client(77);
     let now = common(&mut clients[0]);
     assert!(common(&mut clients[2]) >= now);
@@ -177,6 +187,62 @@ fn four_wormholes_agree_and_go_on_when_one_is_killed_and_started_again() {
     let agreement = multicast(&[entity, elist[1]], common(&mut clients[2]).after(T0));
     let tag = clients[2].propose(agreement, Some([9; 32])).expect("it answers").tag;
     assert_eq!(decision(&mut clients[2], tag).value, Some([9; 32]));
+}
+
+/// Counts the frames between wormholes that pass any interface of this process's network, until `is_over`;
+/// as root only. Frames of a cluster are sent from and to known ports.
+fn capture(ports: &[u16], is_over: &AtomicBool) -> usize {
+    let every_protocol = Protocol::from_raw(NonZero::new(u32::from(3_u16.to_be())).unwrap());
+    let (family, kind) = (AddressFamily::PACKET, SocketType::RAW);
+    let socket = rustix::net::socket(family, kind, Some(every_protocol));
+    let socket = socket.expect("root may capture");
+    let (mut count, mut packet, start) = (0, [0; 2_048], Instant::now());
+    while !is_over.load(Ordering::Relaxed) && start.elapsed() < 2 * SOON {
+        let received = rustix::net::recv(&socket, &mut packet[..], RecvFlags::DONTWAIT);
+        let Ok((length, _)) = received else {
+            sleep(Duration::from_micros(200));
+            continue;
+        };
+        // Ethernet, IPv4 and UDP without options.
+        let port = |at| u16::from_be_bytes([packet[at], packet[at + 1]]);
+        let is_it = length == 14 + 20 + 8 + 512 && packet[23] == 17;
+        count += usize::from(is_it && ports.contains(&port(34)) && ports.contains(&port(36)));
+    }
+    count
+}
+
+/// As root: the same capture sees every frame on the loopback of the host, and none of the network that
+/// the wormholes have for themselves.
+#[test]
+fn nobody_else_sees_the_control_channel() {
+    if !rustix::process::geteuid().is_root() {
+        let (_, network) = launcher::control_sockets(1).expect("there is a loopback");
+        return assert_eq!(network, ControlNetwork::Shared);
+    }
+    let (private, network) = launcher::control_sockets(COUNT).expect("root may make one");
+    assert_eq!(network, ControlNetwork::Private);
+    let shared = (0..COUNT).map(|_| {
+        let socket = bound("127.0.0.1:0");
+        let address = socket.local_addr().expect("it is bound");
+        (OwnedFd::from(socket), address)
+    });
+    for (sockets, is_seen) in [(private, false), (shared.collect(), true)] {
+        let ports: Vec<_> = sockets.iter().map(|(_, address)| address.port()).collect();
+        let is_over = AtomicBool::new(false);
+        let seen = std::thread::scope(|scope| {
+            let counted = scope.spawn(|| capture(&ports, &is_over));
+            let (_cluster, mut running) = Cluster::start_with("together-seen", sockets);
+            let mut client = running[0].client(3);
+            let elist = [client.entity().expect("a name")];
+            let agreement = multicast(&elist, common(&mut client).after(T0));
+            let tag = client.propose(agreement, Some([1; 32])).expect("it answers").tag;
+            let value = decision(&mut client, tag).value;
+            is_over.store(true, Ordering::Relaxed);
+            assert_eq!(value, Some([1; 32]));
+            counted.join().expect("it counts")
+        });
+        assert_eq!(seen > 0, is_seen, "{seen} frames");
+    }
 }
 
 /// Prints how long it takes from a payload's proposal until it knows the decision. On a quiet machine
