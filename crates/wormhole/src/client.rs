@@ -382,6 +382,19 @@ impl<C: Channel> Client<C> {
         }
     }
 
+    /// A key that only this process and `other`, of another host, get, each once and only if it asks for
+    /// one with the other; `None` until then: ask again.
+    ///
+    /// # Errors
+    /// [`CallError`]; [`Refusal::NotDistributed`], [`Refusal::Conflict`] if `other` is of this host or of no
+    /// member, [`Refusal::NoResources`] if too many are asked for.
+    pub fn pair_key(&mut self, other: Entity) -> Result<Option<Zeroizing<[u8; 32]>>, CallError> {
+        match self.call(&Call::PairKey(other))? {
+            Answer::PairKey(key) => Ok(key.map(Zeroizing::new)),
+            _ => Err(self.lost()),
+        }
+    }
+
     fn call_for_tag(&mut self, call: &Call) -> Result<Tag, CallError> {
         match self.call(call)? {
             Answer::Tagged(tag) => Ok(tag),

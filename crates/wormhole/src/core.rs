@@ -225,7 +225,7 @@ pub struct Core {
     /// None in the local mode.
     distributed: Option<Distributed>,
     halted: Option<HaltReason>,
-    calls: [u64; 16],
+    calls: [u64; 17],
     refused: u64,
 }
 
@@ -255,7 +255,7 @@ impl Core {
             process,
             distributed: None,
             halted,
-            calls: [0; 16],
+            calls: [0; 17],
             refused: 0,
         }
     }
@@ -452,6 +452,7 @@ impl Core {
             Call::Status => self.status(caller).map(Answer::Status),
             Call::Propose(propose) => self.propose(caller, propose, out).map(Answer::Proposed),
             Call::Decide(tag) => self.decide(caller, *tag).map(Answer::Progress),
+            Call::PairKey(other) => self.pair_key(caller, *other, out).map(Answer::PairKey),
         }
     }
 

@@ -24,18 +24,18 @@ mod bytes;
 mod calls;
 mod control;
 
-pub(crate) use agreement::put_value;
 pub use agreement::{
     Agreement, Decision, DecisionFunction, ELIST_MAX, Entity, Progress, ProposeCall, Proposed,
     Standing, Value,
 };
+pub(crate) use agreement::{put_value, take_value};
 pub use answers::{Answer, Mode, Outcome, Refusal, Status, Timeliness, Timestamp, Welcome};
 pub use bytes::FrameError;
 pub(crate) use bytes::{Reader, Writer};
 pub use calls::{Action, AttestCall, Call, ExecCall, Hello, Kind};
 pub use control::WORMHOLES_MAX;
 pub(crate) use control::{
-    Ballot, ControlHeader, Greeting, Life, Lives, Message, Poll, Reading, Report, Wish,
+    Ballot, ControlHeader, Greeting, KeyWish, Life, Lives, Message, Poll, Reading, Report, Wish,
     control_header, decode_control, encode_control,
 };
 

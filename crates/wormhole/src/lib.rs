@@ -18,6 +18,7 @@
 //! | timely execution | `exec_at`, `outcome` | fail-safe lock, key erasure, signed heartbeat |
 //! | attestation (added) | `attest`, `last` | Ed25519 over cluster, replica, instance, counter, epoch, old, new, digest |
 //! | trusted block agreement | `propose`, `decide` | among the wormholes of a cluster: see [`core::Core::join`] |
+//! | key of two processes (section 7.5) | `pair_key` | of different hosts of a cluster |
 //!
 //! `status` says how the wormhole is. Attestations, locks and erasure are for connections with the
 //! right to them: the first one only, unless its configuration says otherwise.

@@ -216,7 +216,7 @@ fn counter(chance: &mut Chance) -> Counter {
 
 fn action(chance: &mut Chance) -> Action {
     // Few: after the first one nothing is attested.
-    match chance.below(20_000) {
+    match chance.below(12_000) {
         0 => Action::EraseKey,
         1 => Action::FailSafeLock,
         _ => Action::SignedHeartbeat,
@@ -247,7 +247,7 @@ fn any_call(now: Nanos, last_tag: Tag, chance: &mut Chance) -> Call {
         0 => Tag(number(chance)),
         _ => Tag(last_tag.0.saturating_sub(chance.below(6))),
     };
-    match chance.below(14) {
+    match chance.below(15) {
         0 => Call::Random,
         1 => Call::Timestamp,
         2 => Call::DurationStart,
@@ -271,6 +271,7 @@ fn any_call(now: Nanos, last_tag: Tag, chance: &mut Chance) -> Call {
         10 => Call::Status,
         11 => Call::Propose(any_proposal(now, chance)),
         12 => Call::Decide(tag),
+        13 => Call::PairKey(Entity { replica: ReplicaId(chance.below(5) as u16), local: 3 }),
         _ => Call::Hello(Hello { public: digest(chance).0, challenge: digest(chance).0 }),
     }
 }
@@ -319,7 +320,7 @@ impl Channel {
         let key = |one: u8| ProvisionedKey::from_seed(&[one; 32]);
         let replica = |one: u8| ReplicaId(REPLICA.0 + u16::from(one));
         let members =
-            [0, 1, 2].map(|one| Member { replica: replica(one), provisioned: key(one).id() });
+            [2, 1, 0].map(|one| Member { replica: replica(one), provisioned: key(one).id() });
         let cores = [0, 1, 2].map(|one| {
             let secret = InstanceSecret([one; 32]);
             let member = (CLUSTER, replica(one));
@@ -381,6 +382,7 @@ impl Channel {
         let own: [u8; 4] = insider.eid[..4].try_into().unwrap();
         let own = Entity { replica: REPLICA, local: u32::from_le_bytes(own) };
         let other = Entity { replica: ReplicaId(REPLICA.0 + 1), local: 7 };
+        let _ = self.ask(insider, &Call::PairKey(other)); // says its wish to a core of an earlier place
         let mut call = any_proposal(self.now, &mut self.chance);
         let grid = 20_000_000;
         let tstart = Nanos((time.latest.0 / grid + self.chance.below(3)) * grid);
@@ -532,6 +534,8 @@ fn answers() -> Vec<(Kind, Result<Answer, Refusal>)> {
         proposed(Standing::Taken),
         proposed(Standing::AlreadyProposed),
         proposed(Standing::TstartExpired),
+        (Kind::PairKey, Ok(Answer::PairKey(None))),
+        (Kind::PairKey, Ok(Answer::PairKey(Some([3; 32])))),
         progress(Progress::Running { ends_by: Nanos(77) }),
         progress(Progress::Ended(Decision { value: None, proposed_ok: 0, proposed_any: 3 })),
         progress(Progress::Ended(Decision {

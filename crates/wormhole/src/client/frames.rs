@@ -7,7 +7,7 @@ use crate::core::{HaltReason, Lock};
 use crate::frame::{
     Answer, Call, Decision, EntityId, Frame, FrameError, Header, Kind, Mode, Nanos, Outcome,
     Progress, Proposed, Reader, Refusal, Sequence, Standing, Status, Tag, Timeliness, Timestamp,
-    Welcome, Writer, body, frame_of, put_value,
+    Welcome, Writer, body, frame_of, put_value, take_value,
 };
 
 /// The frame of a call, without MAC.
@@ -54,6 +54,7 @@ impl Call {
             Self::Status => Kind::Status,
             Self::Propose(_) => Kind::Propose,
             Self::Decide(_) => Kind::Decide,
+            Self::PairKey(_) => Kind::PairKey,
         }
     }
 }
@@ -85,6 +86,7 @@ fn put(call: &Call, to: &mut Writer<'_>) {
             put_value(propose.value, to);
         }
         Call::Decide(tag) => to.u64(tag.0),
+        Call::PairKey(other) => other.put(to),
     }
 }
 
@@ -123,6 +125,7 @@ fn take_answer(kind: Kind, from: &mut Reader<'_>) -> Result<Answer, FrameError> 
             false => Progress::Running { ends_by: Nanos(from.u64()?) },
             true => Progress::Ended(Decision::take(from)?),
         }),
+        Kind::PairKey => Answer::PairKey(take_value(from)?),
     })
 }
 
@@ -160,7 +163,7 @@ fn take_status(from: &mut Reader<'_>) -> Result<Status, FrameError> {
     let rollback_proof = RollbackProof::take(from)?;
     let lock = Lock::take(from)?;
     let [entities, durations, armed, actions] = from.bytes()?;
-    let mut calls = [0; 16];
+    let mut calls = [0; 17];
     for count in &mut calls {
         *count = from.u64()?;
     }

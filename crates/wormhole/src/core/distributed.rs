@@ -8,6 +8,7 @@ mod clock;
 mod decision;
 mod instances;
 mod links;
+mod pairs;
 mod quorum;
 
 pub use instances::{AGREEMENT_RETENTION, AGREEMENTS_PER_HOST, ENDED_PER_HOST};
@@ -26,6 +27,7 @@ use crate::keys::ProvisionedKey;
 use clock::{Clock, Estimate};
 use instances::{Instances, Unopened};
 use links::Links;
+use pairs::Pairs;
 
 /// How far ahead of the common time an agreement may start.
 pub const TSTART_AHEAD_MAX: Nanos = Nanos::from_millis(10_000);
@@ -63,6 +65,7 @@ pub(super) struct Distributed {
     links: Links,
     clock: Clock,
     instances: Instances,
+    pairs: Pairs,
     /// The start after which this life may vote; none before it has joined.
     fence: Option<Nanos>,
     held: Box<[Slots<Held, AGREEMENTS_PER_ENTITY>]>,
@@ -78,8 +81,9 @@ impl Distributed {
         let links = Links::new(members, own, key, random)?;
         let clock = Clock::new(links.own, links.majority());
         let instances = Instances::new(links.count());
+        let pairs = Pairs::new(links.count());
         let held = (0..ENTITIES_MAX).map(|_| Slots::new()).collect();
-        let mut new = Self { links, clock, instances, fence: None, held };
+        let mut new = Self { links, clock, instances, pairs, fence: None, held };
         new.join();
         Ok(new)
     }
@@ -113,6 +117,8 @@ impl Distributed {
             Message::Decided(agreement, decision) => {
                 self.on_decided(&agreement, decision, turn.now);
             }
+            Message::KeyWish(wish) => self.on_key_wish(from, &wish, turn),
+            Message::KeyGiven(wish, nonce) => self.on_key_given(from, &wish, nonce),
         }
     }
 

@@ -6,8 +6,8 @@ use super::sessions::{Armed, Planned};
 use super::{Caller, Core, HORIZON, Input, Lease, Output, Outputs, RETENTION, Rights, next_name};
 use crate::attestation::{Attestation, Counter, Statement};
 use crate::frame::{
-    Action, Answer, AttestCall, ExecCall, Mode, Nanos, Outcome, Progress, ProposeCall, Proposed,
-    Refusal, Status, Tag, Timeliness, Timestamp,
+    Action, Answer, AttestCall, Entity, ExecCall, Mode, Nanos, Outcome, Progress, ProposeCall,
+    Proposed, Refusal, Status, Tag, Timeliness, Timestamp,
 };
 
 /// How far a reading of the clock may be from the instant it stands for.
@@ -191,6 +191,19 @@ impl Core {
     pub(super) fn decide(&self, caller: Caller, tag: Tag) -> Result<Progress, Refusal> {
         let all = self.distributed.as_ref().ok_or(Refusal::NotDistributed)?;
         all.progress(self.proposer(caller)?, tag)
+    }
+
+    // Distributed trust for low-level operations.
+
+    pub(super) fn pair_key(
+        &mut self,
+        caller: Caller,
+        other: Entity,
+        out: &mut Outputs,
+    ) -> Result<Option<[u8; 32]>, Refusal> {
+        let proposer = self.proposer(caller)?;
+        let key = self.together(out, |all, turn| all.pair_key(proposer, other, turn));
+        key.ok_or(Refusal::NotDistributed)?
     }
 
     fn proposer(&self, caller: Caller) -> Result<Proposer, Refusal> {

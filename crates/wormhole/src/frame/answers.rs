@@ -1,6 +1,6 @@
 //! What a wormhole answers. (How a payload reads it: [`client`](crate::client).)
 
-use super::{EntityId, Nanos, Progress, Proposed, Tag, Writer};
+use super::{EntityId, Nanos, Progress, Proposed, Tag, Writer, put_value};
 use crate::attestation::{
     Attestation, Heartbeat, InstanceCertificate, InstanceId, ProcessId, RollbackProof, Signature,
 };
@@ -40,6 +40,8 @@ pub enum Answer {
     Proposed(Proposed),
     /// To `decide`.
     Progress(Progress),
+    /// To `pair_key`: none, as long as the other has not asked.
+    PairKey(Option<[u8; 32]>),
 }
 
 /// The wormhole's part of the local authentication.
@@ -133,7 +135,7 @@ pub struct Status {
     /// Its planned actions, those whose outcome it has not asked for included.
     pub actions: u8,
     /// Authenticated calls and `hello`s by the number of their kind; at 0 those of no kind.
-    pub calls: [u64; 16],
+    pub calls: [u64; 17],
     /// Calls that were refused for whatever reason, unauthenticated ones included.
     pub refused: u64,
     /// The protections of the process that are in force, as bits.
@@ -222,6 +224,7 @@ impl Answer {
                 to.u8(proposed.standing as u8);
             }
             Self::Progress(progress) => progress.put(to),
+            Self::PairKey(key) => put_value(*key, to),
         }
     }
 }

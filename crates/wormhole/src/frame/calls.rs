@@ -1,7 +1,7 @@
 //! What an entity can ask for. (How a payload writes it: [`client`](crate::client).)
 
 use super::agreement::take_value;
-use super::{Agreement, FrameError, Nanos, ProposeCall, Reader, Tag};
+use super::{Agreement, Entity, FrameError, Nanos, ProposeCall, Reader, Tag};
 use crate::attestation::{Counter, CounterValue, Digest, Epoch};
 
 /// The calls by their numbers.
@@ -38,11 +38,13 @@ pub enum Kind {
     Propose = 14,
     /// Its result, of the distributed mode.
     Decide = 15,
+    /// A key with another process, of the distributed mode.
+    PairKey = 16,
 }
 
 impl Kind {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Hello,
         Self::Bye,
         Self::Random,
@@ -58,6 +60,7 @@ impl Kind {
         Self::Status,
         Self::Propose,
         Self::Decide,
+        Self::PairKey,
     ];
 
     /// The call with this number.
@@ -100,6 +103,8 @@ pub enum Call {
     Propose(ProposeCall),
     /// What was agreed?
     Decide(Tag),
+    /// Give me and that process of another host a key, as soon as it asks for one with me.
+    PairKey(Entity),
 }
 
 /// The entity's part of the local authentication.
@@ -193,6 +198,7 @@ impl Call {
                 Self::Propose(ProposeCall { agreement, value: take_value(from)? })
             }
             Kind::Decide => Self::Decide(Tag(from.u64()?)),
+            Kind::PairKey => Self::PairKey(Entity::take(from)?),
         })
     }
 }

@@ -16,7 +16,9 @@
 //! under the key of two of their processes in one direction.
 
 use super::agreement::{put_value, take_value};
-use super::{Agreement, Decision, Frame, FrameError, Nanos, REQUEST_BYTES, Reader, Value, Writer};
+use super::{
+    Agreement, Decision, Entity, Frame, FrameError, Nanos, REQUEST_BYTES, Reader, Value, Writer,
+};
 use crate::attestation::ReplicaId;
 
 /// Wormholes of one cluster.
@@ -111,6 +113,32 @@ pub(crate) struct Report {
     pub(crate) lives: Lives,
 }
 
+/// That a process wishes for a key with another one, of an earlier host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct KeyWish {
+    pub(crate) from: Entity,
+    pub(crate) to: Entity,
+    /// Above those of earlier wishes of this life.
+    pub(crate) number: u64,
+    pub(crate) nonce: [u8; 32],
+}
+
+impl KeyWish {
+    pub(crate) const BYTES: usize = 6 + 6 + 8 + 32;
+
+    pub(crate) fn put(&self, to: &mut Writer<'_>) {
+        self.from.put(to);
+        self.to.put(to);
+        to.u64(self.number);
+        to.bytes(&self.nonce);
+    }
+
+    fn take(from: &mut Reader<'_>) -> Result<Self, FrameError> {
+        let (own, to) = (Entity::take(from)?, Entity::take(from)?);
+        Ok(Self { from: own, to, number: from.u64()?, nonce: from.bytes()? })
+    }
+}
+
 /// One message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Message {
@@ -129,6 +157,10 @@ pub(crate) enum Message {
     Accepted(Agreement, Ballot),
     /// A majority voted for it.
     Decided(Agreement, Decision),
+    /// A wish, said again until it is answered.
+    KeyWish(KeyWish),
+    /// Its answer: the last part of the key.
+    KeyGiven(KeyWish, [u8; 32]),
 }
 
 impl Message {
@@ -143,6 +175,8 @@ impl Message {
             Self::Accept(..) => 7,
             Self::Accepted(..) => 8,
             Self::Decided(..) => 9,
+            Self::KeyWish(..) => 10,
+            Self::KeyGiven(..) => 11,
         }
     }
 
@@ -192,6 +226,11 @@ impl Message {
                 agreement.put(to);
                 decision.put(to);
             }
+            Self::KeyWish(wish) => wish.put(to),
+            Self::KeyGiven(wish, nonce) => {
+                wish.put(to);
+                to.bytes(nonce);
+            }
         }
     }
 
@@ -223,6 +262,8 @@ impl Message {
             ),
             8 => Self::Accepted(Agreement::take(from)?, Ballot::take(from)?),
             9 => Self::Decided(Agreement::take(from)?, Decision::take(from)?),
+            10 => Self::KeyWish(KeyWish::take(from)?),
+            11 => Self::KeyGiven(KeyWish::take(from)?, from.bytes()?),
             _ => return Err(FrameError::UnknownKind),
         })
     }

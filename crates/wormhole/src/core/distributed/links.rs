@@ -15,8 +15,8 @@ use crate::attestation::{ClusterId, ProvisionedId, ReplicaId};
 use crate::core::Output;
 use crate::core::random::Random;
 use crate::frame::{
-    ControlHeader, Frame, Greeting, Life, Lives, Message, Nanos, Report, WORMHOLES_MAX,
-    control_header, decode_control, encode_control, is_sealed, seal,
+    ControlHeader, Entity, EntityId, Frame, Greeting, KeyWish, Life, Lives, Message, Nanos, Report,
+    WORMHOLES_MAX, Writer, control_header, decode_control, encode_control, is_sealed, seal,
 };
 use crate::keys::{MacKey, ProvisionedKey};
 
@@ -152,6 +152,27 @@ impl Links {
 
     pub(super) fn link_mut(&mut self, number: usize) -> Option<&mut Link> {
         self.peers.get_mut(number)?.as_mut()?.link.as_mut()
+    }
+
+    /// The name of a process of this host.
+    pub(super) fn entity(&self, eid: EntityId) -> Option<Entity> {
+        let replica = self.members.get(self.own).copied()?;
+        Some(Entity { replica, local: u32::try_from(eid.0).ok()? })
+    }
+
+    /// The key of a wish of or for a process of that host, whose last part is `nonce`.
+    pub(super) fn pair_key(
+        &self,
+        host: usize,
+        wish: &KeyWish,
+        nonce: &[u8; 32],
+    ) -> Option<[u8; 32]> {
+        let peer = self.peers.get(host)?.as_ref()?;
+        let mut bytes = [0; KeyWish::BYTES];
+        wish.put(&mut Writer::new(&mut bytes));
+        let mut hasher = blake3::Hasher::new_derive_key("ravelin wormhole pair key v1");
+        hasher.update(&peer.secret[..]).update(&self.cluster.0).update(&bytes).update(nonce);
+        Some(*hasher.finalize().as_bytes())
     }
 
     /// Everybody but this one.
