@@ -23,7 +23,7 @@ use zeroize::Zeroize;
 /// The smallest page of any supported machine: what a mapping is aligned to at least.
 const PAGE_BYTES: usize = 4096;
 /// How much of the stack is erased after a value was made, in words: a start goes half as deep.
-const WORDS_OF_START: usize = (256 << 10) / size_of::<u64>();
+const WORDS_OF_START: usize = (384 << 10) / size_of::<u64>();
 
 unsafe extern "C" {
     fn syscall(number: c_long, ...) -> c_long;

@@ -77,6 +77,19 @@ fn nobody_gets_a_key_with_one_who_does_not_ask_for_it_or_one_of_others() {
 }
 
 #[test]
+fn a_wish_for_one_process_is_not_answered_to_another_of_its_host() {
+    let cluster = Cluster::synchronised(2, 5);
+    let (mut one, mut beside) = (cluster.client(0), cluster.client_at(0, 1));
+    let mut other = cluster.client(1);
+    let (of_beside, of_other) = (name(&beside), name(&other));
+    assert!(other.pair_key(of_beside).unwrap().is_none());
+    cluster.run(MILLI);
+    assert!(one.pair_key(of_other).unwrap().is_none());
+    let [first, second] = both(&cluster, &mut beside, &mut other);
+    assert_eq!(first, second);
+}
+
+#[test]
 fn what_passes_is_not_the_key() {
     let cluster = Cluster::synchronised(2, 3);
     let (mut one, mut other) = (cluster.client(0), cluster.client(1));
