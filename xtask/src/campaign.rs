@@ -113,14 +113,14 @@ fn simulate(root: &Path, (group, mode): (&str, &str), (from, seeds): (u64, u64))
     let (from, seeds) = (from.to_string(), seeds.to_string());
     let what = ["run", "--mode", mode, "--group", group, "--from", &from, "--seeds", &seeds];
     let kept = ["--regressions", "crates/sim/regressions"];
-    told(root, &[&what[..], &kept].concat())
+    told(root, &["--release"], &[&what[..], &kept].concat())
 }
 
-/// What `ravelin sim` with these arguments tells.
-fn told(root: &Path, arguments: &[&str]) -> Result<Value> {
-    let ravelin = ["run", "--release", "--quiet", "--package", "ravelin", "--", "sim"];
-    let mut command = cargo(root, &ravelin);
-    command.args(arguments).args(["--output", "json"]);
+/// What `ravelin sim` with these arguments tells, in a build with these flags.
+fn told(root: &Path, build: &[&str], arguments: &[&str]) -> Result<Value> {
+    let ravelin = ["--quiet", "--package", "ravelin", "--", "sim"];
+    let mut command = cargo(root, &["run"]);
+    command.args(build).args(ravelin).args(arguments).args(["--output", "json"]);
     let output = command.stderr(Stdio::inherit()).output().context("cannot start the simulator")?;
     let text = String::from_utf8_lossy(&output.stdout);
     let summary = text.lines().find_map(|line| serde_json::from_str::<Value>(line).ok());

@@ -18,6 +18,7 @@ mod release;
 mod reopening;
 mod report;
 mod transfers;
+mod wormhole;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -27,9 +28,9 @@ use ravelin_model::transfer::StateRequest;
 use ravelin_model::wire::{ClientMessage, ServerMessage};
 use ravelin_model::{
     Action, Actions, Application, Block, BlockHeader, BlockRef, CommitIndex, CommitStatement,
-    Decode as _, Digest, Encode as _, Envelope, Evidence, InstanceCertificate, LastAttested,
-    LogPart, LogRecord, Place, Position, Protocol, ReplicaId, Round, Signature, SignedPlan,
-    SignedStatement, StateBackend, Suspicion, Time, Vote, mutants,
+    Decode as _, Digest, Encode as _, Envelope, Evidence, LogPart, LogRecord, Place, Position,
+    Protocol, ReplicaId, Round, Signature, SignedPlan, SignedStatement, StateBackend, Suspicion,
+    Time, Vote, mutants,
 };
 use ravelin_multicast::ordering::{self, Start, Views};
 use ravelin_multicast::{Committed, Message, Ordering, OrderingState, Payload as _, Standing};
@@ -50,6 +51,7 @@ use transfers::Transfers;
 pub(crate) use epochs::epoch_start;
 pub use epochs::{question, recorded_place, recorded_plans};
 pub use release::{Halt, Halted, ReleaseError};
+pub use wormhole::OwnWormhole;
 
 /// Key of this replica's newest block, in the private state.
 const LAST_BLOCK: &[u8] = b"l";
@@ -155,15 +157,6 @@ pub struct Setup {
     pub nonce: u64,
     /// Rounds behind the others at which it fetches their state rather than the blocks.
     pub transfer_lag: u64,
-}
-
-/// A replica's wormhole, as far as the replica need know it.
-#[derive(Clone, Copy, Debug)]
-pub struct OwnWormhole {
-    /// Its instance.
-    pub certificate: InstanceCertificate,
-    /// What that attested last of this replica's blocks.
-    pub last: Option<LastAttested>,
 }
 
 /// One server's part in the replicated service.
@@ -306,40 +299,9 @@ impl Replica {
         self.advance_transfer(now, out);
     }
 
-    /// Takes what the wormhole answered to [`Action::Attest`].
-    pub fn on_attested(
-        &mut self,
-        now: Time,
-        header: &BlockHeader,
-        attestation: Signature,
-        out: &mut Out,
-    ) {
-        if let Some(wormhole) = &mut self.wormhole {
-            wormhole.last = Some(LastAttested {
-                epoch: header.epoch,
-                previous: header.previous,
-                round: header.reference.round,
-                digest: header.reference.digest,
-                signature: attestation,
-            });
-        }
-        if self.is_halted() {
-            return;
-        }
-        let mut inner = Vec::new();
-        self.ordering.on_attested(now, header, attestation, &mut inner);
-        self.carry_out(inner, out);
-        self.advance_others(now, out);
-    }
-
     /// What the replica is doing.
     pub fn status(&self) -> &Status {
         &self.status
-    }
-
-    /// Whether the plan in force names a key of it and, in `hybrid`, its wormhole.
-    pub fn speaks(&self) -> bool {
-        self.speaks
     }
 
     /// Its part in ordering.

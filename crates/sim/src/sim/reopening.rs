@@ -54,9 +54,11 @@ impl Sim {
         };
         let mut signed = SignedReopening { order, approvals: Vec::new() };
         sign_reopening(&mut signed, &self.world.administrator_key());
-        for id in self.rule.group.members() {
+        for host in &self.hosts {
             let message = Message::Epoch(EpochMessage::Reopen(Box::new(signed.clone())));
-            self.feed(id, |server, now, out| server.on_message(now, id, message, out));
+            let letter = Letter::Message(epoch, message);
+            let (to, life) = (host.id, host.life);
+            self.queue.push(self.now + 1, Event::Deliver { to, life, from: to, letter });
         }
     }
 }
