@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ravelin_model::requests::kv::{Condition, KvRequest, Write};
-use ravelin_model::{Envelope, Epoch, Misbehaviour, Operation, PublicKey, ServiceId};
+use ravelin_model::{Envelope, Epoch, LastAttested, Misbehaviour, Operation, PublicKey, ServiceId};
 use ravelin_services::Services;
 
 use super::super::*;
