@@ -4,7 +4,7 @@ use ravelin_model::ReplicaId;
 
 use crate::dice::Dice;
 use crate::network::Micros;
-use crate::options::{FaultClass, Options};
+use crate::options::{ENDS_INSTANCES, FaultClass, Options};
 
 /// One trouble.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +30,10 @@ pub(crate) fn schedule(options: &Options, end: Micros) -> Vec<(Micros, FaultClas
         (0..options.n).map(ReplicaId).filter(|id| !is_victim(id)).collect();
     let mut faults = Vec::new();
     for class in options.classes.iter().copied() {
+        let correct = match options.restarting {
+            Some(only) if ENDS_INSTANCES.contains(&class) => vec![only],
+            _ => correct.clone(),
+        };
         let mut dice = Dice::new(options.seed, class.name());
         let mut at = dice.between(10_000, 500_000);
         while at < end {

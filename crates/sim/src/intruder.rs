@@ -14,7 +14,9 @@
 //! The paper, section 4.1: an intrusion is an attack that succeeded, and what it does afterwards is
 //! arbitrary. The list: what the design promises to survive.
 
+mod attested_nonsense;
 mod bad_envelopes;
+mod burnt_counter;
 mod catalogue;
 mod censor;
 mod chain_gap;

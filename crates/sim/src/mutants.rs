@@ -51,6 +51,10 @@ const TRANSFER: &str = "crates/replication/src/transfer/tests.rs";
 const OFFERING: &str = "crates/replication/src/offering/tests.rs";
 const EPOCH_ATTACKS: &str = "crates/replication/src/replica/tests/epoch_attacks.rs";
 const LOG_DAMAGE: &str = "crates/runtime/src/log/tests/damage.rs";
+const REOPENING: &str = "crates/sim/tests/reopening.rs";
+const COMMITTER: &str = "crates/multicast/src/committer/tests.rs";
+const ATTESTING: &str = "crates/multicast/src/ordering/attesting/tests.rs";
+const MEMBERS: &str = "crates/replication/src/members/tests.rs";
 const HANDOVERS: &str = "models/tests/epochs.rs";
 const BRM: &str = "crates/multicast/src/brm/tests.rs";
 const BRM_T_QUORUM: (&str, &str) =
@@ -65,6 +69,8 @@ const BRM_SEEDS: (&str, &str) =
     ("crates/sim/tests/brm.rs", "every_promise_holds_whoever_is_intruded");
 const BRM_ATTACKS: &str = "crates/multicast/src/brm/tests/attacks.rs";
 
+const THREE_WITH_WORMHOLES: (&str, &str) =
+    (VIEWS, "three_replicas_with_wormholes_never_disagree_whatever_they_see");
 const FORKING_LEADER: (&str, &str) = (DECISIONS, "a_forking_leader_splits_no_decision");
 
 const fn planted(
@@ -97,7 +103,16 @@ pub const ALL: &[Planted] = &[
     core(
         "anchor_one_round_early",
         "a slot is decided through an anchor that is too near",
-        &[FORKING_LEADER, (VIEWS, "four_replicas_never_disagree_whatever_they_see")],
+        &[
+            FORKING_LEADER,
+            (VIEWS, "four_replicas_never_disagree_whatever_they_see"),
+            THREE_WITH_WORMHOLES,
+        ],
+    ),
+    planted(
+        "attested_before_durable",
+        "a wormhole is asked to attest a block that is on no disk",
+        &[(ATTESTING, "a_block_is_durable_before_it_is_attested_and_attested_before_it_is_said")],
     ),
     planted(
         "audit_entry_dropped",
@@ -175,6 +190,11 @@ pub const ALL: &[Planted] = &[
         ],
     ),
     planted(
+        "broken_wormhole_ignored",
+        "whoever sees two attestations of a wormhole for one value goes on",
+        &[(RELEASES, "two_attestations_for_one_value_stop_whoever_sees_them")],
+    ),
+    planted(
         "chains_fetched_block_by_block",
         "a long chain costs as many round trips as it has blocks",
         &[(WAITING, "one_that_hands_out_its_blocks_late_and_not_to_all_stops_nothing")],
@@ -204,6 +224,19 @@ pub const ALL: &[Planted] = &[
         "handover_quorum_lowered",
         "f+1 signatures put the next epoch in force",
         &[(HANDOVERS, "two_liars_hand_no_epoch_over_by_themselves")],
+    ),
+    core(
+        "hybrid_skips_directly",
+        "in `hybrid` a quorum that does not link a leader skips it",
+        &[
+            (COMMITTER, "in_hybrid_no_slot_is_skipped_before_a_later_leader_is_committed"),
+            THREE_WITH_WORMHOLES,
+        ],
+    ),
+    planted(
+        "instances_not_certified",
+        "a member's order lets any instance of a wormhole in",
+        &[(MEMBERS, "no_instance_gets_in_that_the_members_own_wormhole_did_not_certify")],
     ),
     planted("lag_of_one_believed", "one member's rounds show how far the others are", &[]),
     planted(
@@ -266,7 +299,11 @@ pub const ALL: &[Planted] = &[
     core(
         "quorum_lowered",
         "one vote less than a quorum decides",
-        &[FORKING_LEADER, (VIEWS, "four_replicas_never_disagree_whatever_they_see")],
+        &[
+            FORKING_LEADER,
+            (VIEWS, "four_replicas_never_disagree_whatever_they_see"),
+            THREE_WITH_WORMHOLES,
+        ],
     ),
     planted(
         "rekey_of_any_epoch",
@@ -280,6 +317,11 @@ pub const ALL: &[Planted] = &[
         "release_of_any_halt",
         "administrators' release lets a server go on from every halt",
         &[(RELEASES, "a_release_of_another_halt_has_no_effect")],
+    ),
+    planted(
+        "reopening_without_union",
+        "administrators reopen a cluster at what each server holds by itself",
+        &[(REOPENING, "administrators_open_a_cluster_again_and_nothing_acknowledged_is_lost")],
     ),
     planted(
         "rounds_without_quorum",

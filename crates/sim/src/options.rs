@@ -200,6 +200,9 @@ pub struct Options {
     pub intruders: BTreeMap<ReplicaId, Vec<&'static str>>,
     /// Who loses its disk, if anyone does.
     pub wiped: Option<ReplicaId>,
+    /// In `hybrid`, where crashes end instances of wormholes: who alone crashes, if anyone does. It is one
+    /// of the `f`, for until an epoch lets its new instance in it has no voice.
+    pub restarting: Option<ReplicaId>,
     /// How messages travel.
     pub travel: Travel,
     /// How they are signed.
@@ -231,32 +234,15 @@ impl Options {
     pub fn draw(seed: u64, mode: Mode, settings: Settings) -> Self {
         let mut dice = Dice::new(seed, "options");
         let model = settings.model.unwrap_or(FaultModel::Arbitrary);
-        let drawn = dice.below(20);
-        let (n, f) = settings.group.unwrap_or(match (model, drawn) {
-            (FaultModel::Hybrid, 0..4) => (5, 2),
-            (FaultModel::Hybrid, _) => (3, 1),
-            (_, 0) => (7, 2),
-            (_, 1 | 2) => (5, 1),
-            _ => (4, 1),
-        });
+        let drawn = group(model, &mut dice);
+        let (n, f) = settings.group.unwrap_or(drawn);
         let is_hybrid = model == FaultModel::Hybrid;
         let are_rollback_proof = is_hybrid
             && settings
                 .are_rollback_proof
                 .unwrap_or_else(|| Dice::new(seed, "wormholes").once_in(2));
-        let weight = *dice.pick(&[0, 80, 200, 350]).unwrap_or(&0);
-        let mut classes: BTreeSet<FaultClass> =
-            Self::drawn_by_weight().filter(|_| dice.per_mille(weight)).collect();
         let mut logs = Dice::new(seed, "logs");
-        if logs.once_in(3) {
-            classes.insert(FaultClass::ShortLogs);
-        }
-        if Dice::new(seed, "blackouts").once_in(if is_hybrid { 4 } else { 16 }) {
-            classes.insert(FaultClass::Blackout);
-        }
-        if is_hybrid && !are_rollback_proof {
-            classes.retain(|class| !ENDS_INSTANCES.contains(class));
-        }
+        let mut classes = Self::drawn_classes(is_hybrid, seed, &mut dice, &mut logs);
         let mut victims = victims(n, f, &mut dice);
         let mut wiped = None;
         if classes.contains(&FaultClass::Wipe) {
@@ -265,9 +251,18 @@ impl Options {
         if wiped.is_none() {
             classes.remove(&FaultClass::Wipe);
         }
+        let are_lasting = !is_hybrid || are_rollback_proof;
+        let ends_instances = |class: &FaultClass| !are_lasting && ENDS_INSTANCES.contains(class);
+        let mut restarting = None;
+        if classes.iter().any(ends_instances) {
+            restarting = wiped.or_else(|| victims.pop());
+        }
+        if restarting.is_none() {
+            classes.retain(|class| !ends_instances(class));
+        }
         let intruders: BTreeMap<_, _> = match settings.intruder {
             Some(name) => victims.into_iter().take(1).map(|who| (who, vec![name])).collect(),
-            None => victims.into_iter().map(|who| (who, composition(&mut dice))).collect(),
+            None => victims.into_iter().map(|who| (who, composition(model, &mut dice))).collect(),
         };
         if intruders.values().flatten().any(|name| NEED_KEY_CHANGES.contains(name)) {
             classes.insert(FaultClass::KeyChange);
@@ -275,8 +270,7 @@ impl Options {
         let must_fetch = intruders.values().flatten().any(|name| NEED_SHORT_LOGS.contains(name));
         if must_fetch {
             let absences = [FaultClass::Crash, FaultClass::RestartStorm, FaultClass::Pause];
-            let are_lasting = !is_hybrid || are_rollback_proof;
-            let fits = |class: &FaultClass| are_lasting || !ENDS_INSTANCES.contains(class);
+            let fits = |class: &FaultClass| restarting.is_some() || !ends_instances(class);
             classes.extend(absences.into_iter().filter(fits));
             classes.insert(FaultClass::ShortLogs);
         }
@@ -294,6 +288,7 @@ impl Options {
             classes,
             intruders,
             wiped,
+            restarting,
             travel: if seed % BYTES_ONCE_IN == 1 { Travel::Bytes } else { Travel::Verified },
             signatures: match seed % ED25519_ONCE_IN {
                 17 => Signatures::Ed25519,
@@ -332,12 +327,31 @@ impl Options {
             classes: BTreeSet::new(),
             intruders: BTreeMap::new(),
             wiped: None,
+            restarting: None,
             travel: Travel::Verified,
             signatures: Signatures::Simulated,
             commits: COMMITS_MIN,
             checkpoint_every: CHECKPOINT_EVERY_DEFAULT,
             transfer_lag: u64::MAX,
         }
+    }
+
+    fn drawn_classes(
+        is_hybrid: bool,
+        seed: u64,
+        dice: &mut Dice,
+        logs: &mut Dice,
+    ) -> BTreeSet<FaultClass> {
+        let weight = *dice.pick(&[0, 80, 200, 350]).unwrap_or(&0);
+        let mut classes: BTreeSet<FaultClass> =
+            Self::drawn_by_weight().filter(|_| dice.per_mille(weight)).collect();
+        if logs.once_in(3) {
+            classes.insert(FaultClass::ShortLogs);
+        }
+        if Dice::new(seed, "blackouts").once_in(if is_hybrid { 4 } else { 16 }) {
+            classes.insert(FaultClass::Blackout);
+        }
+        classes
     }
 
     fn drawn_by_weight() -> impl Iterator<Item = FaultClass> {
@@ -410,6 +424,7 @@ impl Options {
             ("signatures", "ed25519") => self.signatures = Signatures::Ed25519,
             ("signatures", "simulated") => self.signatures = Signatures::Simulated,
             ("wiped", _) => self.wiped = Some(ReplicaId(value.parse().ok()?)),
+            ("restarting", _) => self.restarting = Some(ReplicaId(value.parse().ok()?)),
             ("fault", _) => {
                 self.classes.insert(FaultClass::by_name(value)?);
             }
@@ -427,6 +442,17 @@ impl Options {
     }
 }
 
+/// A group's size and resilience, most often the smallest.
+fn group(model: FaultModel, dice: &mut Dice) -> (u16, u16) {
+    match (model, dice.below(20)) {
+        (FaultModel::Hybrid, 0..4) => (5, 2),
+        (FaultModel::Hybrid, _) => (3, 1),
+        (_, 0) => (7, 2),
+        (_, 1 | 2) => (5, 1),
+        _ => (4, 1),
+    }
+}
+
 /// Who is at fault: at most `f`, most often all of them.
 fn victims(n: u16, f: u16, dice: &mut Dice) -> Vec<ReplicaId> {
     let count = if dice.once_in(8) { dice.below(u64::from(f) + 1) } else { u64::from(f) };
@@ -439,9 +465,9 @@ fn victims(n: u16, f: u16, dice: &mut Dice) -> Vec<ReplicaId> {
     victims
 }
 
-/// Trouble that ends an instance of a wormhole which is not rollback-proof, within the budget of nobody:
-/// with more than `n - q` servers without one the cluster stops.
-const ENDS_INSTANCES: [FaultClass; 3] =
+/// Trouble that ends an instance of a wormhole which is not rollback-proof: with more than `n - q` servers
+/// without one the cluster stops.
+pub(crate) const ENDS_INSTANCES: [FaultClass; 3] =
     [FaultClass::Crash, FaultClass::CrashPoint, FaultClass::RestartStorm];
 /// Intruders that act when somebody fetches the state, and never otherwise.
 const NEED_SHORT_LOGS: [&str; 1] = ["false-state"];
@@ -449,12 +475,13 @@ const NEED_SHORT_LOGS: [&str; 1] = ["false-state"];
 const NEED_KEY_CHANGES: [&str; 2] = ["deserter", "old-orders"];
 
 /// One intruder, sometimes two at once that leave each other something to do.
-fn composition(dice: &mut Dice) -> Vec<&'static str> {
-    let all = intruder::all();
+fn composition(model: FaultModel, dice: &mut Dice) -> Vec<&'static str> {
+    let fits = |known: &&intruder::Description| known.acts_in(model);
+    let all: Vec<&intruder::Description> = intruder::all().iter().filter(fits).collect();
     let count = if dice.once_in(3) { 2 } else { 1 };
     let mut chosen: Vec<&intruder::Description> = Vec::new();
     for _ in 0..count {
-        let Some(next) = dice.pick(all) else { continue };
+        let Some(next) = dice.pick(&all).copied() else { continue };
         if chosen.iter().all(|other| fit_together(next, other)) {
             chosen.push(next);
         }
@@ -497,6 +524,9 @@ impl fmt::Display for Options {
         if let Some(wiped) = self.wiped {
             writeln!(out, "wiped = {wiped}")?;
         }
+        if let Some(restarting) = self.restarting {
+            writeln!(out, "restarting = {restarting}")?;
+        }
         for (who, names) in &self.intruders {
             writeln!(out, "intruder = {who} {}", names.join("+"))?;
         }
@@ -534,6 +564,8 @@ impl std::error::Error for OptionsError {}
 mod tests {
     use super::*;
 
+    const MODELS: [FaultModel; 2] = [FaultModel::Arbitrary, FaultModel::Hybrid];
+
     #[test]
     fn what_is_written_is_read_back() {
         for seed in 0..200 {
@@ -555,24 +587,32 @@ mod tests {
 
     #[test]
     fn at_most_f_are_at_fault() {
-        for seed in 0..500 {
-            let options = Options::draw(seed, Mode::Liveness, Settings::default());
-            let wiped = usize::from(options.wiped.is_some());
-            assert!(options.intruders.len() + wiped <= usize::from(options.f), "seed {seed}");
+        for (seed, model) in (0..500).flat_map(|seed| MODELS.map(|model| (seed, model))) {
+            let settings = Settings { model: Some(model), ..Settings::default() };
+            let options = Options::draw(seed, Mode::Liveness, settings);
+            let troubled = BTreeSet::from([options.wiped, options.restarting]);
+            let troubled = troubled.iter().flatten().count();
+            assert!(options.intruders.len() + troubled <= usize::from(options.f), "seed {seed}");
+            let crashes = ENDS_INSTANCES.iter().any(|class| options.has(*class));
+            let is_volatile = model == FaultModel::Hybrid && !options.are_rollback_proof;
+            assert_eq!(options.restarting.is_some(), is_volatile && crashes, "seed {seed}");
         }
     }
 
     #[test]
     fn every_class_and_every_intruder_is_drawn() {
-        let runs: Vec<Options> =
-            (0..2000).map(|seed| Options::draw(seed, Mode::Safety, Settings::default())).collect();
-        for class in FaultClass::ALL {
-            assert!(runs.iter().any(|run| run.has(class)), "{}", class.name());
-        }
-        for known in intruder::all() {
-            let is_drawn =
-                |run: &Options| run.intruders.values().flatten().any(|n| *n == known.name);
-            assert!(runs.iter().any(is_drawn), "{}", known.name);
+        for model in MODELS {
+            let settings = Settings { model: Some(model), ..Settings::default() };
+            let draw = |seed| Options::draw(seed, Mode::Safety, settings);
+            let runs: Vec<Options> = (0..2000).map(draw).collect();
+            for class in FaultClass::ALL {
+                assert!(runs.iter().any(|run| run.has(class)), "{}", class.name());
+            }
+            for known in intruder::all() {
+                let is_drawn =
+                    |run: &Options| run.intruders.values().flatten().any(|n| *n == known.name);
+                assert_eq!(runs.iter().any(is_drawn), known.acts_in(model), "{}", known.name);
+            }
         }
     }
 

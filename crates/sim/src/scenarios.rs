@@ -35,6 +35,8 @@ const RESTART: &str = "crates/multicast/tests/cluster/restart.rs";
 const WAITING: &str = "crates/multicast/tests/cluster/waiting.rs";
 const CLIENT_VOTES: &str = "crates/client/src/tests/votes.rs";
 const CLIENT_READS: &str = "crates/client/src/tests/reads.rs";
+const MEMBERS: &str = "crates/replication/src/members/tests.rs";
+const CONTINUITY: &str = "crates/wormhole/tests/continuity.rs";
 const SIGNING: &str = "crates/crypto/src/signing/tests.rs";
 
 /// All scenarios, by number.
@@ -216,6 +218,12 @@ pub const ALL: &[Scenario] = &[
         mutant: Planted("execution_not_deterministic"),
     },
     Scenario {
+        number: 39,
+        name: "a wormhole's counter is put back: two digests for one value",
+        tests: &[(SIM, "scenario_39_one_value_of_a_counter_twice")],
+        mutant: Planted("broken_wormhole_ignored"),
+    },
+    Scenario {
         number: 40,
         name: "replay across clusters and epochs",
         tests: &[
@@ -283,6 +291,17 @@ pub const ALL: &[Scenario] = &[
         mutant: Planted("wait_never_doubles"),
     },
     Scenario {
+        number: 63,
+        name: "what a wormhole left at a clean stop is copied and restored",
+        tests: &[
+            (MEMBERS, "no_instance_gets_in_that_the_members_own_wormhole_did_not_certify"),
+            (SIM, "scenario_63_each_start_is_an_instance_of_its_own"),
+            (CONTINUITY, "files_put_back_close_the_instance"),
+            (CONTINUITY, "without_a_counter_every_start_is_a_new_instance_and_nothing_is_written"),
+        ],
+        mutant: Planted("instances_not_certified"),
+    },
+    Scenario {
         number: 64,
         name: "a chain handed out late, in heaps, and to a bare quorum",
         tests: &[
@@ -303,7 +322,7 @@ mod tests {
     fn every_scenario_asked_for_is_there_with_tests_that_exist() {
         let asked = [
             1, 2, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 31, 32, 33, 34,
-            35, 40, 41, 56, 57, 58, 59, 60, 61, 64,
+            35, 39, 40, 41, 56, 57, 58, 59, 60, 61, 63, 64,
         ];
         let numbers: Vec<u32> = ALL.iter().map(|scenario| scenario.number).collect();
         assert_eq!(numbers, asked);

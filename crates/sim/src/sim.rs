@@ -8,7 +8,7 @@ mod judging;
 mod posting;
 mod reopening;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ravelin_client::ClientAction;
@@ -71,6 +71,8 @@ pub struct Sim {
     phase: Phase,
     slowest: Micros,
     suspicions: Suspicions,
+    /// Correct servers that saw two attestations of the broken wormhole for one value.
+    witnesses: BTreeSet<ReplicaId>,
     /// The plans of later epochs.
     epochs: BTreeMap<Epoch, ClusterPlan>,
     administrators: Administrators,
@@ -123,6 +125,8 @@ pub struct Outcome {
     pub slowest_us: u64,
     /// Epochs that correct replicas began after the first.
     pub epochs: usize,
+    /// Correct servers that saw two attestations of the broken wormhole, and halted.
+    pub halted: usize,
     /// What clients asked and were told.
     pub history: History,
 }
@@ -161,6 +165,7 @@ impl Sim {
             phase: Phase::Working,
             slowest: 0,
             suspicions: Suspicions::default(),
+            witnesses: BTreeSet::new(),
             epochs: BTreeMap::new(),
             administrators: Administrators::default(),
             violation: None,
@@ -201,6 +206,8 @@ impl Sim {
     }
 
     fn finish(mut self) -> Outcome {
+        let judged = self.look_at_witnesses();
+        self.judge(judged);
         let operations = self.history.operations();
         let judged = crate::checker::linear::check(operations)
             .and_then(|()| crate::checker::locks::check(operations));
@@ -227,6 +234,7 @@ impl Sim {
             maxima: self.maxima,
             slowest_us: self.slowest,
             epochs: self.epochs.len(),
+            halted: self.witnesses.len(),
             history: self.history,
         }
     }
@@ -349,7 +357,8 @@ impl Sim {
     }
 
     fn draw_crash_point(&mut self, id: ReplicaId, count: usize) -> Option<usize> {
-        let spared = self.options.intruders.contains_key(&id) || self.now >= self.heal;
+        let is_other = self.options.restarting.is_some_and(|only| only != id);
+        let spared = is_other || self.options.intruders.contains_key(&id) || self.now >= self.heal;
         let used = self.faults.get(&FaultClass::CrashPoint).copied().unwrap_or(0);
         if count == 0
             || spared

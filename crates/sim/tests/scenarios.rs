@@ -1,6 +1,7 @@
 //! Known bugs and attacks under their numbers: each runs the attack against the product's replicas.
 //! Which planted bug each of them finds: `ravelin_sim::scenarios`.
 
+use ravelin_model::{FaultModel, ReplicaId};
 use ravelin_sim::options::Travel;
 use ravelin_sim::runner::replay;
 use ravelin_sim::{FaultClass, Mode, Options, Outcome};
@@ -206,7 +207,7 @@ fn scenario_11_rounds_of_one_member_put_nobody_behind() {
 #[test]
 fn scenario_20_who_lost_its_promises_does_not_vote() {
     holds(4, |seed| Options {
-        wiped: Some(ravelin_model::ReplicaId((seed % 4) as u16)),
+        wiped: Some(ReplicaId((seed % 4) as u16)),
         ..Options::calm(seed, Mode::Liveness, SMALL).with(FaultClass::Wipe)
     });
 }
@@ -243,6 +244,29 @@ fn scenario_33_round_numbers_are_not_exhausted() {
 #[test]
 fn scenario_35_execution_is_deterministic() {
     holds(2, |seed| Options::calm(seed, Mode::Safety, SMALL).with(FaultClass::Skew));
+}
+
+/// A wormhole that attests two blocks for one value of its counter breaks agreement: whoever sees both
+/// halts. A sound one attests one, and the fork is nobody's.
+#[test]
+fn scenario_39_one_value_of_a_counter_twice() {
+    let forking = |seed, broken| Options {
+        model: FaultModel::Hybrid,
+        are_rollback_proof: true,
+        broken_wormhole: broken,
+        ..Options::calm(seed, Mode::Safety, (3, 1)).intruded(1, "equivocator")
+    };
+    let mut halted = 0;
+    for seed in 0..4 {
+        let outcome = replay(&forking(seed, Some(ReplicaId(1))));
+        let kind = outcome.violation.map(|violation| violation.kind);
+        assert_ne!(kind, Some("broken-wormhole"), "seed {seed}: it saw both, and goes on");
+        halted += outcome.halted;
+    }
+    assert!(halted > 0, "two attestations are seen");
+    let outcomes = holds(4, |seed| forking(seed, None));
+    assert!(outcomes.iter().all(|outcome| outcome.acts["equivocator"] > 0));
+    assert_eq!(proofs(&outcomes), 0, "a fork without attestation proves nothing");
 }
 
 /// What was signed for another epoch, beginning or cluster is refused, and noticed.
@@ -353,6 +377,18 @@ fn scenario_61_waits_grow_until_they_suffice() {
     for (seed, bad) in [(11, 2), (12, 0), (16, 0), (25, 0), (26, 2), (34, 2)] {
         replay_one(&never_votes_first_on_slow_links(seed, bad));
     }
+}
+
+/// Without a store that no host can roll back a server that starts again has another instance of its
+/// wormhole, whatever was copied: it is silent until an epoch lets that in, and then takes part.
+#[test]
+fn scenario_63_each_start_is_an_instance_of_its_own() {
+    let outcomes = holds(4, |seed| Options {
+        model: FaultModel::Hybrid,
+        restarting: Some(ReplicaId(u16::try_from(seed % 3).unwrap())),
+        ..Options::calm(seed, Mode::Liveness, (3, 1)).with(FaultClass::Crash)
+    });
+    assert!(outcomes.iter().all(|outcome| outcome.epochs > 0), "an epoch let it in");
 }
 
 /// One that hands its blocks out in late heaps, to a bare quorum, and to nobody for a while: whoever got

@@ -1,6 +1,7 @@
 //! Random runs: nothing wrong may ever happen, and everything asked must be answered once the world
 //! is well again. `cargo xtask sim` makes many more.
 
+use ravelin_model::{FaultModel, ReplicaId};
 use ravelin_sim::runner::{Report, replay, run_seeds};
 use ravelin_sim::{FaultClass, Mode, Options, Settings, intruder};
 
@@ -37,18 +38,99 @@ fn the_same_seed_gives_the_same_run() {
     }
 }
 
+/// Groups with wormholes that outlive crashes, and with ones that do not.
+fn with_wormholes() -> impl Iterator<Item = Settings> {
+    let groups = [(3, 1), (5, 2)].into_iter();
+    groups.flat_map(|group| {
+        [true, false].map(|are_rollback_proof| Settings {
+            group: Some(group),
+            model: Some(FaultModel::Hybrid),
+            are_rollback_proof: Some(are_rollback_proof),
+            intruder: None,
+        })
+    })
+}
+
+#[test]
+fn with_wormholes_nothing_wrong_happens_whatever_the_world_does() {
+    for settings in with_wormholes() {
+        let report = run_seeds(3_000, SEEDS / 4, Mode::Safety, settings);
+        clean(&report);
+        assert!(report.uncounted.len() as u64 <= 1 + SEEDS / 16, "{:?}", report.uncounted);
+    }
+}
+
+#[test]
+fn with_wormholes_everything_is_answered_once_the_world_is_well() {
+    for settings in with_wormholes() {
+        let report = run_seeds(4_000, SEEDS / 4, Mode::Liveness, settings);
+        clean(&report);
+        assert!(report.operations > 20 * (SEEDS / 4));
+    }
+}
+
+/// Server 1 forks its chain in both halves of a network that falls apart now and then.
+fn forking(seed: u64, group: (u16, u16), is_broken: bool) -> Options {
+    Options {
+        model: FaultModel::Hybrid,
+        are_rollback_proof: true,
+        broken_wormhole: is_broken.then_some(ReplicaId(1)),
+        ..Options::calm(seed, Mode::Safety, group)
+    }
+    .with(FaultClass::Partition)
+    .intruded(1, "equivocator")
+}
+
+#[test]
+fn one_broken_wormhole_breaks_agreement_and_whoever_sees_that_halts() {
+    let (mut acts, mut halted, mut kinds) = (0, 0, std::collections::BTreeMap::new());
+    for (seed, group) in (0..8).flat_map(|seed| [(3, 1), (5, 2)].map(|group| (seed, group))) {
+        let outcome = replay(&forking(seed, group, true));
+        acts += outcome.acts["equivocator"];
+        halted += outcome.halted;
+        let kind = outcome.violation.map_or("none", |violation| violation.kind);
+        assert_ne!(kind, "broken-wormhole", "{group:?} seed {seed}: it saw it and goes on");
+        *kinds.entry(kind).or_insert(0) += 1;
+        let sound = replay(&forking(seed, group, false));
+        assert_eq!((sound.violation, sound.halted, sound.proofs), (None, 0, 0), "seed {seed}");
+    }
+    assert!(acts > 0 && halted > 0, "{acts} acts, {halted} halted");
+    assert!(kinds.contains_key("agreement"), "{kinds:?}");
+}
+
+/// Intruders that live of two blocks in a round, or two branches of a chain.
+const BARRED: [&str; 6] =
+    ["chain-gap", "different-to-each", "equivocator", "future-flood", "offline-tree", "twin"];
+
+#[test]
+fn a_sound_wormhole_attests_no_fork() {
+    for name in BARRED {
+        let calm = Options::calm(7, Mode::Liveness, (3, 1)).intruded(1, name);
+        let outcome = replay(&Options { model: FaultModel::Hybrid, ..calm });
+        assert!(outcome.acts[name] > 0, "{name} did nothing");
+        assert_eq!((outcome.violation, outcome.proofs), (None, 0), "{name}");
+    }
+}
+
 #[test]
 fn every_intruder_acts_and_is_survived() {
     let seeds = if cfg!(debug_assertions) { 1 } else { 6 };
-    for known in intruder::all() {
+    for (known, model) in intruder::all()
+        .iter()
+        .flat_map(|known| [FaultModel::Arbitrary, FaultModel::Hybrid].map(|model| (known, model)))
+        .filter(|(known, model)| known.acts_in(*model))
+    {
+        let is_hybrid = model == FaultModel::Hybrid;
+        let group = if is_hybrid { (3, 1) } else { (4, 1) };
         let mut acts = 0;
         // Some must meet with an occasion: more seeds for those.
         for seed in 0..6 * seeds {
             if seed >= seeds && acts > 0 {
                 break;
             }
-            let who = u16::try_from(seed % 4).unwrap();
-            let calm = Options::calm(seed, Mode::Liveness, (4, 1)).intruded(who, known.name);
+            let who = u16::try_from(seed % u64::from(group.0)).unwrap();
+            let calm = Options::calm(seed, Mode::Liveness, group).intruded(who, known.name);
+            let calm = Options { model, are_rollback_proof: is_hybrid, ..calm };
             let options = match known.name {
                 "deserter" | "old-orders" => calm.with(FaultClass::KeyChange),
                 "false-state" => Options {
@@ -68,6 +150,6 @@ fn every_intruder_acts_and_is_survived() {
             }
             acts += outcome.acts.get(known.name).copied().unwrap_or(0);
         }
-        assert!(acts > 0, "{} did nothing", known.name);
+        assert!(acts > 0, "{} did nothing in {}", known.name, model.name());
     }
 }

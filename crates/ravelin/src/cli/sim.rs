@@ -9,6 +9,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
+use ravelin_model::{FaultModel, Group};
 use ravelin_sim::runner::{self, Failure, Report};
 use ravelin_sim::{Mode, Options, Settings, intruder};
 use serde::Serialize;
@@ -41,10 +42,20 @@ pub(crate) enum ModeName {
     Liveness,
 }
 
+/// What is assumed of intruded servers.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum ModelName {
+    /// They may do anything
+    Arbitrary,
+    /// Anything, but for their wormholes
+    Hybrid,
+}
+
 const RUN_HELP: &str = "\
 Examples:
   ravelin sim run --seeds 500 --mode safety
   ravelin sim run --seeds 1 --from 17 --group 7,2 --intruder equivocator
+  ravelin sim run --fault-model hybrid --rollback-proof false --group 3,1
   ravelin sim run --seeds 500 --regressions broken
 
 A world that breaks a promise is written to the directory of --regressions, for `ravelin sim
@@ -64,6 +75,12 @@ pub(crate) struct Run {
     /// What is demanded
     #[arg(long, default_value = "safety")]
     mode: ModeName,
+    /// What is assumed of intruded servers
+    #[arg(long, value_name = "MODEL", default_value = "arbitrary")]
+    fault_model: ModelName,
+    /// In `hybrid`, whether wormholes outlive their servers' crashes [default: drawn from the seed]
+    #[arg(long, value_name = "BOOL")]
+    rollback_proof: Option<bool>,
     /// Servers and intrusions tolerated, as 4,1 [default: drawn from the seed]
     #[arg(long, value_name = "N,F", value_parser = group)]
     group: Option<(u16, u16)>,
@@ -104,10 +121,36 @@ pub(crate) fn run(invocation: &Invocation, verb: Verb) -> Result<()> {
 
 fn group(text: &str) -> std::result::Result<(u16, u16), String> {
     let parsed = text.split_once(',').and_then(|(n, f)| Some((n.parse().ok()?, f.parse().ok()?)));
-    let (n, f) = parsed.ok_or("write it as 4,1")?;
-    ravelin_model::Group::new(n, f, ravelin_model::FaultModel::Arbitrary)
-        .map_err(|error| error.to_string())?;
-    Ok((n, f))
+    Ok(parsed.ok_or("write it as 4,1")?)
+}
+
+/// What is settled for all seeds.
+fn settings(arguments: &Run) -> Result<Settings> {
+    let model = match arguments.fault_model {
+        ModelName::Arbitrary => FaultModel::Arbitrary,
+        ModelName::Hybrid => FaultModel::Hybrid,
+    };
+    if let Some((n, f)) = arguments.group {
+        let told = |error: ravelin_model::group::GroupError| {
+            Error::usage(
+                format!("--group {n},{f}: {error}"),
+                "name more servers, or fewer intrusions",
+            )
+        };
+        Group::new(n, f, model).map_err(told)?;
+    }
+    if arguments.rollback_proof.is_some() && model != FaultModel::Hybrid {
+        return Err(Error::usage(
+            "--rollback-proof says something about wormholes",
+            "use it with `--fault-model hybrid`",
+        ));
+    }
+    Ok(Settings {
+        group: arguments.group,
+        model: Some(model),
+        are_rollback_proof: arguments.rollback_proof,
+        intruder: arguments.intruder.as_deref().map(known_intruder).transpose()?,
+    })
 }
 
 fn known_intruder(name: &str) -> Result<&'static str> {
@@ -124,8 +167,7 @@ fn known_intruder(name: &str) -> Result<&'static str> {
 }
 
 fn run_seeds(invocation: &Invocation, arguments: &Run) -> Result<()> {
-    let intruder = arguments.intruder.as_deref().map(known_intruder).transpose()?;
-    let settings = Settings { group: arguments.group, intruder, ..Settings::default() };
+    let settings = settings(arguments)?;
     let mode = match arguments.mode {
         ModeName::Safety => Mode::Safety,
         ModeName::Liveness => Mode::Liveness,

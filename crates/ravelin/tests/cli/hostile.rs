@@ -127,7 +127,7 @@ const SOUND: &[(&str, &str, &str)] = &[
         "sim run",
         "",
         "--seeds=1 | --from=0 | --mode=safety | --group=4,1 | --intruder=mute | --threads=1 \
-         | --regressions=+new",
+         | --fault-model=hybrid | --fault-model=hybrid --rollback-proof=true | --regressions=+new",
     ),
     ("sim replay", "<bad.txn", ""),
     (

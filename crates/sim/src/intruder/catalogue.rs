@@ -1,7 +1,23 @@
 //! The names of all intruders.
+//!
+//! In `hybrid` a sound wormhole attests one block a round, each after the last. So what some make has no
+//! attestation there, and nobody takes it: they are as loud as elsewhere, and harmless if everybody bears
+//! the noise. Those are all who fork (`chain-gap`, `different-to-each`, `equivocator`, `future-flood`,
+//! `offline-tree`; `twin`, whose two replicas share one counter), and the blocks that `bad-envelopes`,
+//! `false-accuser`, `giant`, `stale-epoch` and `wrong-parents` put beside those of their replica. The makers
+//! are believed, for they make blocks in their replica's place; and `attested-nonsense` shows what a block
+//! that breaks the rules does when it is its author's only one of the round.
+//!
+//! One promise is weaker in `hybrid`: a quorum may hold no more than one correct clock, so `f` slow ones hold
+//! agreed time back, and at a cluster's beginning its first times may be theirs. Sessions opened then are
+//! lost in the next moment if those clocks are an hour slow (`past-clock`): `slow-clock` stays below that.
+
+use ravelin_model::FaultModel;
 
 use super::Intruder;
+use super::attested_nonsense::AttestedNonsense;
 use super::bad_envelopes::BadEnvelopes;
+use super::burnt_counter::BurntCounter;
 use super::censor::Censor;
 use super::chain_gap::ChainGap;
 use super::clocks::Clock;
@@ -48,12 +64,29 @@ pub struct Description {
     /// Whether it signs what proves its server faulty, or what that server does not know of
     /// afterwards: the server's key is spent then, and it never takes part again.
     pub spends_key: bool,
+    /// What alone it is drawn for: it turns its server's wormhole against it, or breaks a promise that
+    /// other fault models do not make.
+    pub only_in: Option<FaultModel>,
     /// Whose blocks it works with; decides with whom it can be composed.
     pub blocks: Blocks,
     make: fn() -> Box<dyn Intruder>,
 }
 
 impl Description {
+    /// Whether it is for runs that assume `model`.
+    #[must_use]
+    pub fn acts_in(&self, model: FaultModel) -> bool {
+        self.only_in.is_none_or(|only| only == model)
+    }
+
+    const fn only_in(self, model: FaultModel) -> Self {
+        Self { only_in: Some(model), ..self }
+    }
+
+    const fn with_wormhole(self) -> Self {
+        self.simulated().only_in(FaultModel::Hybrid)
+    }
+
     const fn spending(self) -> Self {
         Self { spends_key: true, ..self }
     }
@@ -92,12 +125,21 @@ pub fn by_names(names: &str) -> Option<Vec<Box<dyn Intruder>>> {
     names.split('+').map(by_name).collect()
 }
 
+const fn described(
+    name: &'static str,
+    what: &'static str,
+    blocks: Blocks,
+    make: fn() -> Box<dyn Intruder>,
+) -> Description {
+    Description { name, what, is_live: true, spends_key: false, only_in: None, blocks, make }
+}
+
 const fn aside(
     name: &'static str,
     what: &'static str,
     make: fn() -> Box<dyn Intruder>,
 ) -> Description {
-    Description { name, what, is_live: true, spends_key: false, blocks: Blocks::Leaves, make }
+    described(name, what, Blocks::Leaves, make)
 }
 
 const fn alters(
@@ -105,7 +147,7 @@ const fn alters(
     what: &'static str,
     make: fn() -> Box<dyn Intruder>,
 ) -> Description {
-    Description { name, what, is_live: true, spends_key: false, blocks: Blocks::Alters, make }
+    described(name, what, Blocks::Alters, make)
 }
 
 const fn maker(
@@ -113,13 +155,23 @@ const fn maker(
     what: &'static str,
     make: fn() -> Box<dyn Intruder>,
 ) -> Description {
-    Description { name, what, is_live: true, spends_key: false, blocks: Blocks::Makes, make }
+    described(name, what, Blocks::Makes, make)
 }
 
 const ALL: &[Description] = &[
+    alters("attested-nonsense", "has its wormhole attest a block that breaks the rules", || {
+        Box::new(AttestedNonsense)
+    })
+    .spending()
+    .with_wormhole(),
     alters("bad-envelopes", "hides badly signed envelopes among good ones", || {
         Box::new(BadEnvelopes)
     }),
+    alters("burnt-counter", "has its wormhole's counter jump over all rounds to come", || {
+        Box::new(BurntCounter)
+    })
+    .spending()
+    .with_wormhole(),
     aside("censor", "neither hears nor answers some clients", || Box::new(Censor)),
     alters("chain-gap", "leaves own blocks out of its own chain", || Box::new(ChainGap::default()))
         .spending(),
@@ -174,24 +226,21 @@ const ALL: &[Description] = &[
         Box::new(OldOrders::default())
     })
     .simulated(),
-    alters("past-clock", "lives a day ago", || Box::new(Clock::past())),
+    alters("past-clock", "lives a day ago", || Box::new(Clock::past()))
+        .only_in(FaultModel::Arbitrary),
     maker("perjurer", "states wrong results in its blocks", || Box::new(Perjurer::signed()))
         .spending(),
     aside("replayer", "says again what was said before", || Box::new(Replayer::default())),
+    alters("slow-clock", "lives half an hour ago", || Box::new(Clock::slow())).with_wormhole(),
     alters("slow-leader", "is late with the blocks of rounds that it leads", || {
         Box::new(SlowLeader::default())
     }),
     alters("stale-epoch", "speaks for another epoch, beginning or cluster", || {
         Box::new(StaleEpoch::default())
     }),
-    Description {
-        name: "twin",
-        what: "runs a second replica with the same key",
-        is_live: false,
-        spends_key: true,
-        blocks: Blocks::Alters,
-        make: || Box::new(Twin::default()),
-    },
+    alters("twin", "runs a second replica with the same key", || Box::new(Twin::default()))
+        .spending()
+        .simulated(),
     maker("vote-poisoner", "puts badly signed statements into its blocks", || {
         Box::new(Perjurer::unsigned())
     }),

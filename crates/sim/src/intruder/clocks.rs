@@ -6,6 +6,8 @@ use super::{Deed, Intruder, Scene, Shift};
 
 /// How long ago the past is: a day.
 const PAST: Duration = Duration::from_secs(86_400);
+/// How long ago the near past is: half of what ends an idle session.
+const NEAR_PAST: Duration = Duration::from_secs(1_800);
 /// How far ahead the future is: ten years.
 const FUTURE: Duration = Duration::from_secs(315_360_000);
 
@@ -20,6 +22,11 @@ impl Clock {
     /// Long ago.
     pub(super) fn past() -> Self {
         Self { name: "past-clock", shift: Shift::Past(PAST) }
+    }
+
+    /// Not long ago.
+    pub(super) fn slow() -> Self {
+        Self { name: "slow-clock", shift: Shift::Past(NEAR_PAST) }
     }
 
     /// Far ahead.

@@ -151,6 +151,7 @@ impl Intruded {
         attestation: Signature,
         out: &mut Vec<Deed>,
     ) {
+        self.means.draft = None;
         let mut actions = Vec::new();
         self.replica.on_attested(self.told(now), header, attestation, &mut actions);
         self.pass(now, actions, out);
@@ -286,7 +287,12 @@ impl Intruded {
     /// Takes broadcasts apart, so that intruders decide for each recipient. Remembers the replica's
     /// own newest block.
     fn in_single_steps(&mut self, action: Action<Message, Event>) -> Vec<Deed> {
-        if self.means.makes_blocks && self.is_own_record(&action) {
+        let own_record = self.own_record(&action);
+        if let Some(block) = own_record.as_ref().filter(|it| it.authenticator == Block::UNATTESTED)
+        {
+            self.means.draft = Some(block.body.clone());
+        }
+        if self.means.makes_blocks && own_record.is_some() {
             return Vec::new(); // what its replica would have said is never shown to laggards either
         }
         if self.means.makes_blocks && matches!(action, Action::Attest(_)) {
@@ -305,11 +311,11 @@ impl Intruded {
         members.map(|to| Deed::Act(Action::Send(to, message.clone()))).collect()
     }
 
-    /// Whether the replica asks to keep a block of its own.
-    fn is_own_record(&self, action: &Action<Message, Event>) -> bool {
-        let Action::Persist(record) = action else { return false };
-        Block::decode("recorded block", &record.bytes)
-            .is_ok_and(|block| block.body.author == self.means.own)
+    /// The block of its own that the replica asks to keep.
+    fn own_record(&self, action: &Action<Message, Event>) -> Option<Block> {
+        let Action::Persist(record) = action else { return None };
+        let block = Block::decode("recorded block", &record.bytes).ok()?;
+        (block.body.author == self.means.own).then_some(block)
     }
 
     /// Whether the deed hands out a block that is being hidden.

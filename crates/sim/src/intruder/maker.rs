@@ -30,6 +30,9 @@ impl Maker {
     /// The round on which the next block can be built, if it can be built now.
     pub(super) fn base(&mut self, scene: &mut Scene<'_>) -> Option<Round> {
         if self.last.is_none() {
+            if scene.means.draft.is_some() {
+                return None; // the counter's next value is spoken for
+            }
             self.last = Some(scene.means.last.as_ref()?.reference());
             scene.means.makes_blocks = true;
         }

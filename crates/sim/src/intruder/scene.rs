@@ -43,6 +43,8 @@ pub struct Means {
     pub(super) makes_blocks: bool,
     /// The replica's own newest block that was let out.
     pub(super) last: Option<Verified<Block>>,
+    /// The replica's own block that its wormhole was asked to attest and has not.
+    pub(super) draft: Option<BlockBody>,
     pub(super) clients: BTreeMap<ConnectionId, PublicKey>,
     pub(super) later: BTreeMap<(Time, u64), Deed>,
     pub(super) acts: BTreeMap<&'static str, u64>,
@@ -72,6 +74,7 @@ impl Means {
             dice: Dice::new(seed, "intruder"),
             makes_blocks: false,
             last: None,
+            draft: None,
             clients: BTreeMap::new(),
             later: BTreeMap::new(),
             acts: BTreeMap::new(),
@@ -116,6 +119,7 @@ impl Means {
             self.key = Arc::clone(replica.key());
             self.plan = replica.plans().last().expect("there is a first plan").clone();
             self.last = None;
+            self.draft = None;
             self.crafted.clear();
             self.hidden.clear();
         }
@@ -223,6 +227,14 @@ impl Scene<'_> {
     pub fn attest(&self, header: &BlockHeader) -> Option<Signature> {
         let wormhole = self.means.wormhole.as_ref()?;
         wormhole.lock().unwrap_or_else(PoisonError::into_inner).attest(header).ok()
+    }
+
+    /// The replica's own block of this header, which its wormhole has not attested.
+    #[must_use]
+    pub fn draft(&self, header: &BlockHeader) -> Option<BlockBody> {
+        let body = self.means.draft.as_ref()?;
+        let drafted = self.means.keyring.draft_block(body.clone());
+        (drafted.header() == *header).then(|| body.clone())
     }
 
     /// Signs a block with the server's key. In `hybrid` its wormhole is to attest it; where that

@@ -1,7 +1,7 @@
 //! Looks at what correct servers did after every input, and decides when a run is over.
 
 use ravelin_crypto::{Keyring, plan_digest};
-use ravelin_model::{Encode as _, FaultModel, PublicKey, SignedPlan};
+use ravelin_model::{Encode as _, Evidence, FaultModel, PublicKey, SignedPlan};
 
 use super::*;
 
@@ -57,8 +57,27 @@ impl Sim {
             };
             *counts.entry(suspicion.kind()).or_default() += 1;
         }
+        if let Misbehaviour::Proven(Evidence::Equivocation { .. }) = offence
+            && self.options.broken_wormhole == Some(who)
+        {
+            self.witnesses.insert(by);
+        }
         let judged = self.order.on_accusation(who, offence);
         self.judge(judged);
+    }
+
+    /// Whoever saw two attestations of a wormhole for one value does nothing more.
+    pub(super) fn look_at_witnesses(&self) -> Result<(), Violation> {
+        let hosts = self.hosts.iter().filter(|host| self.witnesses.contains(&host.id));
+        let mut servers = hosts.filter_map(|host| Some((host.id, host.server.as_ref()?)));
+        let goes_on = |server: &Server| !matches!(server.replica().status(), Status::FailSafe(_));
+        match servers.find(|(_, server)| goes_on(server)) {
+            Some((id, _)) => {
+                let what = format!("replica {id} saw two attestations for one value, and goes on");
+                Err(Violation::new("broken-wormhole", what))
+            }
+            None => Ok(()),
+        }
     }
 
     /// A replica began an epoch: the same as all others that did.
@@ -97,15 +116,18 @@ impl Sim {
         changed.find(|(id, key)| has_been((*id, *key))).map(|(id, _)| id)
     }
 
-    /// A correct replica never halts while at most `f` are faulty, and never loses its standing
-    /// without losing its disk, or in `hybrid` its wormhole.
+    /// A correct replica never halts while at most `f` are faulty and wormholes are sound, and never loses
+    /// its standing without losing its disk or the instance of its wormhole.
     pub(super) fn changed(&mut self, id: ReplicaId, status: &Status) {
         let is_faulty = self.order.is_faulty(id);
         if *status == Status::Fetching {
             self.count(FaultClass::ShortLogs);
         }
         let is_wrong = match status {
-            Status::FailSafe(_) => !self.options.intruders.contains_key(&id),
+            // With a broken wormhole to halt is the best that one can do.
+            Status::FailSafe(_) => {
+                !self.options.intruders.contains_key(&id) && self.options.broken_wormhole.is_none()
+            }
             Status::Learner => !is_faulty && !self.lost_its_wormhole(id),
             Status::Asking | Status::Active | Status::Fetching => false,
         };
