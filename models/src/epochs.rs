@@ -265,6 +265,7 @@ fn endings() -> Vec<Ending> {
             epoch: plan.epoch,
             member: id(3),
             block: key(&registry, 4 + turn, 3).public(),
+            instance: None,
         };
         let possession = key(&registry, 4 + turn, 3).sign(Domain::Rekey, &rekey.encode());
         let signature = key(&registry, 2, 3).sign(Domain::Rekey, &rekey.encode());

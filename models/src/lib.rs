@@ -1,11 +1,11 @@
 //! Exhaustive models of rules, over the product's own code.
 //!
 //! [`decisions`]: whatever parents four servers choose over four rounds, and whatever a forking one
-//! adds, no two views decide a slot differently. [`waves`]: the same for votes that are walks
-//! through several rounds. [`bombs`]: what colluders can hang behind one block is bounded.
-//! [`epochs`]: whoever crashes, lies or is late while epochs change, one plan follows each, and all
-//! correct servers reach it. [`brm`]: whoever of three processes is intruded, a multicast is delivered
-//! by all correct ones or by none.
+//! adds, no two views decide a slot differently. [`hybrid`]: the same of three servers with wormholes,
+//! and what one that is broken does. [`waves`]: the same for votes that are walks through several rounds.
+//! [`bombs`]: what colluders can hang behind one block is bounded. [`epochs`]: whoever crashes, lies or
+//! is late while epochs change, one plan follows each, and all correct servers reach it. [`brm`]: whoever
+//! of three processes is intruded, a multicast is delivered by all correct ones or by none.
 //!
 //! Run with `cargo test --release --manifest-path models/Cargo.toml`; larger configurations with
 //! `-- --ignored`. Planted faults: `RUSTFLAGS="--cfg ravelin_mutants" RAVELIN_MUTANT=name`.
@@ -23,4 +23,5 @@ pub mod bombs;
 pub mod brm;
 pub mod decisions;
 pub mod epochs;
+pub mod hybrid;
 pub mod waves;
