@@ -71,6 +71,8 @@ const BRM_ATTACKS: &str = "crates/multicast/src/brm/tests/attacks.rs";
 
 const THREE_WITH_WORMHOLES: (&str, &str) =
     (VIEWS, "three_replicas_with_wormholes_never_disagree_whatever_they_see");
+const BAD_LEADER_WITH_A_WORMHOLE: (&str, &str) =
+    ("models/tests/hybrid.rs", "a_bad_leader_with_a_wormhole_splits_no_decision");
 const FORKING_LEADER: (&str, &str) = (DECISIONS, "a_forking_leader_splits_no_decision");
 
 const fn planted(
@@ -106,6 +108,7 @@ pub const ALL: &[Planted] = &[
         &[
             FORKING_LEADER,
             (VIEWS, "four_replicas_never_disagree_whatever_they_see"),
+            BAD_LEADER_WITH_A_WORMHOLE,
             THREE_WITH_WORMHOLES,
         ],
     ),
@@ -230,6 +233,7 @@ pub const ALL: &[Planted] = &[
         "in `hybrid` a quorum that does not link a leader skips it",
         &[
             (COMMITTER, "in_hybrid_no_slot_is_skipped_before_a_later_leader_is_committed"),
+            BAD_LEADER_WITH_A_WORMHOLE,
             THREE_WITH_WORMHOLES,
         ],
     ),
@@ -302,6 +306,7 @@ pub const ALL: &[Planted] = &[
         &[
             FORKING_LEADER,
             (VIEWS, "four_replicas_never_disagree_whatever_they_see"),
+            BAD_LEADER_WITH_A_WORMHOLE,
             THREE_WITH_WORMHOLES,
         ],
     ),
