@@ -192,8 +192,19 @@ impl Servers {
             tokio::time::sleep(ASK_EVERY).await;
         }
         let cause = format!("the epoch did not begin within {patience:?}; {}", told(&verdicts));
-        let hint = "all servers that are not declared lost must run and reach each other: `ravelin \
-                    status` says how they fare; bring the order again once they do";
+        let is_behind = |verdict: &ReopeningVerdict| matches!(verdict, ReopeningVerdict::OtherEpoch(other) if *other < signed.order.epoch);
+        let behind = verdicts.iter().find(|(_, verdict)| is_behind(verdict));
+        let hint = match behind {
+            Some((id, _)) => format!(
+                "server {id} does not know of this epoch: if its data are gone, declare it lost, and it \
+                 comes back afterwards: `ravelin node reopen --lost {id}`"
+            ),
+            None => {
+                "all servers that are not declared lost must run and reach each other: `ravelin \
+                     status` says how they fare; bring the order again once they do"
+                    .to_owned()
+            }
+        };
         Err(Error::new(Exit::NoQuorum, cause, hint))
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -144,6 +145,23 @@ fn what_was_acknowledged_is_there_after_all_were_down() {
     for (key, value) in written.iter().flat_map(|(written, _)| written) {
         assert_eq!(cluster.client(&["kv", "get", key]), format!("{value}\n"), "{key}");
     }
+    cluster.wait_until_all_are_correct();
+}
+
+#[test]
+fn a_disk_that_is_lost_while_all_are_down_is_declared_lost() {
+    let cluster = Local::up_with("hybrid-disk", &HYBRID);
+    cluster.client(&["kv", "put", "a", "1"]);
+    cluster.done(&["local", "down"]);
+    let data = cluster.path("D/servers/0/data");
+    fs::remove_dir_all(&data).expect("ours");
+    fs::create_dir(&data).expect("ours");
+    fs::set_permissions(&data, fs::Permissions::from_mode(0o700)).expect("ours");
+    cluster.fails(&["local", "up"], 5, "the epoch did not begin");
+    let told = cluster.json(&[&REOPEN[..], &["--lost", "0"]].concat());
+    assert_eq!((&told["step"], &told["lost"]), (&"reopened".into(), &serde_json::json!([0])));
+    assert_eq!(cluster.client(&["kv", "get", "a"]), "1\n");
+    cluster.done(&["local", "up"]);
     cluster.wait_until_all_are_correct();
 }
 
