@@ -301,7 +301,9 @@ fn release() -> String {
 /// An order to open a cluster that is nowhere.
 fn reopening() -> String {
     let digest = "0".repeat(64);
-    format!("version = 1\ncluster = \"{digest}\"\nincarnation = 1\nepoch = 1\nnumber = 1\nlost = []\n")
+    format!(
+        "version = 1\ncluster = \"{digest}\"\nincarnation = 1\nepoch = 1\nnumber = 1\nlost = []\n"
+    )
 }
 
 fn outcome(mut child: Child) -> Option<Run> {

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::cluster::{Cluster, Local, Run, free_listeners};
+use crate::cluster::{Cluster, Local, Run, free_listeners, tamper};
 
 const HYBRID: [&str; 2] = ["--fault-model", "hybrid"];
 const REOPEN: [&str; 6] =
@@ -163,6 +163,37 @@ fn a_disk_that_is_lost_while_all_are_down_is_declared_lost() {
     assert_eq!(cluster.client(&["kv", "get", "a"]), "1\n");
     cluster.done(&["local", "up"]);
     cluster.wait_until_all_are_correct();
+}
+
+#[test]
+fn a_server_that_begins_again_inside_its_process_keeps_its_wormhole() {
+    let cluster = Local::up_with("hybrid-diverged", &HYBRID);
+    cluster.client(&["kv", "put", "a", "innocent"]);
+    cluster.done(&["local", "down"]);
+    tamper(&cluster.path("D/servers/1/data/state"), b"innocent", b"tampered");
+    // The plan that follows names the state: who has another one is found out already here.
+    let run = cluster.run(&["local", "up"]);
+    assert!(run.exit == 0 || run.exit == 7, "{run:?}");
+    let before = pids(&cluster, 1);
+    cluster.client(&["kv", "cas", "a", "innocent", "changed"]);
+    let until = Instant::now() + Duration::from_secs(60);
+    let advice = "ravelin auth rekey 1 --block ";
+    let key = loop {
+        let log = cluster.log(1);
+        if let Some(key) = log.split(advice).nth(1).and_then(|rest| rest.get(..64)) {
+            break key.to_owned();
+        }
+        assert!(Instant::now() < until, "it does not say what to do: {log}");
+        std::thread::sleep(Duration::from_millis(100));
+    };
+    assert!(cluster.aside(1)[0].ends_with("-diverged"), "{:?}", cluster.aside(1));
+    cluster.client(&["auth", "rekey", "1", "--block", &key, "--key", "D/keys/administrator.key"]);
+    while cluster.run(&["--config", "D/client.toml", "status"]).exit != 0 {
+        assert!(Instant::now() < until, "it does not come back: {}", cluster.log(1));
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(pids(&cluster, 1), before, "neither process began anew");
+    assert_eq!(cluster.client(&["kv", "get", "a"]), "changed\n");
 }
 
 /// A copy of a server, with its keys and its wormhole's, as whoever has its disk can start it.
