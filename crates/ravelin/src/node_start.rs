@@ -81,8 +81,10 @@ fn start_wormhole(config: &NodeConfig, seat: &Seat) -> Result<Option<Started>> {
 fn watch(mut process: Child, stop: Arc<Stop>) -> mpsc::Receiver<()> {
     let (ended, end) = mpsc::channel();
     std::thread::spawn(move || {
-        let status = process.wait();
-        tracing::info!(?status, "the wormhole ended");
+        match process.wait() {
+            Ok(status) => tracing::info!(%status, "the wormhole ended"),
+            Err(error) => tracing::warn!(%error, "nobody knows whether the wormhole runs"),
+        }
         stop.ask(Ending::NoWormhole);
         let _ = ended.send(()); // nobody may wait for it
     });

@@ -285,7 +285,8 @@ impl ServerLine {
                 format!("server {id} does not serve: its key is spent, by proof of {held}")
             }
             State::Learner => format!(
-                "server {id} does not serve yet: it lost what it had promised, and asks for another key"
+                "server {id} does not serve yet: it lost what it had promised, or has another wormhole, and \
+                 asks for another key"
             ),
             State::FailSafe => format!("server {id} halted (fail-safe stop)"),
             State::CatchingUp => format!("server {id} runs but does not serve yet"),
