@@ -41,19 +41,12 @@ pub(crate) fn schedule(options: &Options, end: Micros) -> Vec<(Micros, FaultClas
             let Some(who) = dice.pick(&correct).copied() else { return faults };
             let pause = match class {
                 FaultClass::Crash if dice.once_in(5) => {
-                    let all = correct.iter().map(|who| {
-                        let down = dice.between(1_000, 300_000).min(left);
-                        (at, class, Fault::Crash(*who, down))
-                    });
-                    faults.extend(all);
+                    blackout(&mut faults, &mut dice, (at, left, class), correct.iter().copied());
                     dice.between(300_000, 2_000_000)
                 }
                 FaultClass::Blackout => {
-                    let all = (0..options.n).map(ReplicaId).map(|who| {
-                        let down = dice.between(1_000, 300_000).min(left);
-                        (at, class, Fault::Crash(who, down))
-                    });
-                    faults.extend(all);
+                    let all = (0..options.n).map(ReplicaId);
+                    blackout(&mut faults, &mut dice, (at, left, class), all);
                     dice.between(1_500_000, 4_000_000)
                 }
                 FaultClass::Crash => {
@@ -97,6 +90,19 @@ pub(crate) fn schedule(options: &Options, end: Micros) -> Vec<(Micros, FaultClas
     }
     faults.sort_by_key(|(at, ..)| *at);
     faults
+}
+
+/// Several servers lose power at once.
+fn blackout(
+    faults: &mut Vec<(Micros, FaultClass, Fault)>,
+    dice: &mut Dice,
+    (at, left, class): (Micros, Micros, FaultClass),
+    whom: impl Iterator<Item = ReplicaId>,
+) {
+    faults.extend(whom.map(|who| {
+        let down = dice.between(1_000, 300_000).min(left);
+        (at, class, Fault::Crash(who, down))
+    }));
 }
 
 /// One server restarts several times in a row.

@@ -248,9 +248,7 @@ impl Options {
         if classes.contains(&FaultClass::Wipe) {
             wiped = victims.pop();
         }
-        if wiped.is_none() {
-            classes.remove(&FaultClass::Wipe);
-        }
+        classes.retain(|class| *class != FaultClass::Wipe || wiped.is_some());
         let are_lasting = !is_hybrid || are_rollback_proof;
         let ends_instances = |class: &FaultClass| !are_lasting && ENDS_INSTANCES.contains(class);
         let mut restarting = None;
@@ -290,15 +288,8 @@ impl Options {
             wiped,
             restarting,
             travel: if seed % BYTES_ONCE_IN == 1 { Travel::Bytes } else { Travel::Verified },
-            signatures: match seed % ED25519_ONCE_IN {
-                17 => Signatures::Ed25519,
-                _ => Signatures::Simulated,
-            },
-            commits: match (must_fetch, seed % LONG_ONCE_IN) {
-                (true, _) => COMMITS_FETCHED,
-                (false, 33) => COMMITS_LONG,
-                (false, _) => COMMITS_MIN,
-            },
+            signatures: signatures(seed),
+            commits: commits(seed, must_fetch),
             checkpoint_every: match must_fetch {
                 true => 16,
                 false => *logs.pick(&[16, 32, 64]).filter(|_| are_short).unwrap_or(&1024),
@@ -439,6 +430,21 @@ impl Options {
             _ => return None,
         }
         Some(())
+    }
+}
+
+fn commits(seed: u64, must_fetch: bool) -> u64 {
+    match (must_fetch, seed % LONG_ONCE_IN) {
+        (true, _) => COMMITS_FETCHED,
+        (false, 33) => COMMITS_LONG,
+        (false, _) => COMMITS_MIN,
+    }
+}
+
+fn signatures(seed: u64) -> Signatures {
+    match seed % ED25519_ONCE_IN {
+        17 => Signatures::Ed25519,
+        _ => Signatures::Simulated,
     }
 }
 
