@@ -94,7 +94,7 @@ fn nothing_foreign_is_touched_and_nothing_half_made_is_left() {
     assert_eq!(refused(&foreign, 4, FaultModel::Arbitrary), Exit::Conflict);
     let free = scratch.path("free");
     assert_eq!(refused(&free, 3, FaultModel::Arbitrary), Exit::Usage);
-    assert_eq!(refused(&free, 3, FaultModel::Hybrid), Exit::Usage);
+    assert_eq!(refused(&free, 2, FaultModel::Hybrid), Exit::Usage);
     let entries = fs::read_dir(scratch.path("")).expect("listed").count();
     assert_eq!(entries, 1, "only the foreign directory is there");
     LocalCluster::create(&free, 4, FaultModel::Arbitrary).expect("made");

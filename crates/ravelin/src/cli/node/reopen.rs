@@ -29,17 +29,17 @@ Where several administrators must sign:
   ravelin node reopen --approve reopen.toml --key admin.key
   ravelin node reopen --config client.toml --signed reopen.toml
 
-In the fault model `hybrid` only those instances of wormholes count that the plan in force names,
-and without a TPM each start is a new instance. A server that starts again while a quorum runs is let
-in by the others. After all were down, and at the very first start, administrators open the cluster by
-such an order: the epoch ends at what the logs of all servers decide, and the next one names the
-instances that are there now. Nothing that was acknowledged is lost, as long as at most f servers
-are intruded or declared lost. All others must run; one that starts again in between needs
-another order.
+In the fault model `hybrid` only those instances of wormholes count that the plan in force
+names, and without a TPM each start is a new instance. A server that starts again while a quorum
+runs is let in by the others. After all were down, and at the very first start, administrators
+open the cluster by such an order: the epoch ends at what the logs of all servers decide, and the
+next one names the instances that are there now. Nothing that was acknowledged is lost, as long
+as at most f servers are intruded or declared lost. All others must run; one that starts again in
+between needs another order.
 
-Exit codes: 0 open, or open already; 2 no hybrid cluster, or no such server; 3 too few administrators
-signed, or somebody who is none; 5 servers are missing, or the epoch did not begin in time; 9 the
-order is for another epoch.";
+Exit codes: 0 open, or open already; 2 no hybrid cluster, or no such server; 3 too few
+administrators signed, or somebody who is none; 5 servers are missing, or the epoch did not begin
+in time; 9 the order is for another epoch.";
 
 /// Arguments of `node reopen`.
 #[derive(Args)]
