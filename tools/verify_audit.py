@@ -72,14 +72,15 @@ def signed(name, key, message, signature):
 class Plan:
     def __init__(self, data):
         it = Reader(data)
-        need(it.number(2) == 1, "a plan has an unknown format")
+        need(it.number(2) == 2, "a plan has an unknown format")
         it.text(), it.take(1)
         self.incarnation, self.epoch = it.number(4), it.number(8)
         previous = it.option(lambda: it.take(120))
         self.previous = previous and previous[:32]
         hybrid, self.f, _ = it.number(1) == 1, it.number(2), it.number(2)
+        wormhole = lambda: (it.take(32), it.option(lambda: it.take(32)))
         self.members = it.all(lambda: (it.text(), it.take(32), it.take(32), it.take(32),
-                                       [it.text() for _ in range(5)])[2])
+                                       it.option(wormhole), [it.text() for _ in range(5)])[2])
         self.administrators, self.needed = it.all(lambda: it.take(32)), it.number(2)
         it.all(lambda: (it.text(), it.take(32))), it.take(16)
         self.bytes = data[:it.at]
