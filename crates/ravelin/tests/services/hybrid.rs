@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::audit::verdicts;
 use crate::cluster::{Cluster, Local, Run, free_listeners, tamper};
 
 const HYBRID: [&str; 2] = ["--fault-model", "hybrid"];
@@ -86,6 +87,15 @@ fn a_server_comes_back_with_a_new_wormhole_by_an_epoch() {
     for (key, value) in [("a", "1\n"), ("b", "2\n"), ("c", "3\n")] {
         assert_eq!(cluster.client(&["kv", "get", key]), value);
     }
+    // What two of three signed, in each of these epochs, others can check: two programs of two hands.
+    let export = ["audit", "export", "--key", "D/keys/administrator.key", "--out", "log.jsonl"];
+    let until = Instant::now() + Duration::from_secs(20);
+    while cluster.run(&[&["--config", "D/client.toml"], &export[..]].concat()).exit != 0 {
+        assert!(Instant::now() < until, "no quorum signs a state");
+        cluster.client(&["kv", "put", "d", "4"]);
+    }
+    let fingerprint = cluster.done(&["cluster", "fingerprint", "D/plan.toml"]);
+    assert_eq!(verdicts(&cluster, "log.jsonl", fingerprint.trim()), [Some(0); 2]);
     let other = ["local", "up", "--fault-model", "arbitrary"];
     cluster.fails(&other, 9, "is `hybrid`");
     assert!(cluster.done(&["local", "down"]).contains("down"));
