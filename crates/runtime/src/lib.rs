@@ -11,4 +11,5 @@ pub mod driver;
 pub mod log;
 pub mod store;
 pub mod transport;
+pub mod ttcb;
 pub mod wormhole;

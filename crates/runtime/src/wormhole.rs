@@ -137,7 +137,7 @@ fn start_once(
 }
 
 /// Says hello over another descriptor of the same connection, so that it can be said again.
-fn greet(
+pub(crate) fn greet(
     end: &OwnedFd,
     peer: &Peer,
     answer_max: Duration,
