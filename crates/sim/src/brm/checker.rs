@@ -107,10 +107,17 @@ impl Checker {
     /// # Errors
     /// The first [`Violation`] found, by name.
     pub fn judge(&self, od: u16) -> Result<(), Violation> {
+        self.judged(od).into_iter().try_for_each(|(_, judged)| judged)
+    }
+
+    /// What became of each promise in a run that is over, by name.
+    pub fn judged(&self, od: u16) -> [(&'static str, Result<(), Violation>); 3] {
         let correct = self.correct(od);
-        self.integrity()?;
-        self.agreement(&correct)?;
-        self.validity(&correct)
+        [
+            ("integrity", self.integrity()),
+            ("agreement", self.agreement(&correct)),
+            ("validity", self.validity(&correct)),
+        ]
     }
 
     /// Nobody honest delivers twice, as a stranger, or what an honest sender did not multicast.
