@@ -27,6 +27,7 @@ mod files;
 mod hops;
 mod intake;
 mod machine;
+mod multicast_demo;
 mod node_start;
 mod opinion;
 mod output;

@@ -68,8 +68,10 @@ const ADAPTERS: [&str; 2] =
 const COUNTED: &str = "crates/ravelin/examples/instructions.rs";
 /// An intruder is a protocol around another one: it may hand it messages.
 const INTRUDERS: [&str; 2] = ["crates/sim/src/intruder/", "crates/sim/src/brm/intruder/"];
-/// The virtual world of reliable multicast, which no server runs.
-const BESIDE: &str = "crates/sim/src/brm/world.rs";
+/// The worlds of reliable multicast, which no server runs: the virtual one, and that of its
+/// demonstration.
+const BESIDE: [&str; 2] =
+    ["crates/sim/src/brm/world.rs", "crates/ravelin/src/multicast_demo/party.rs"];
 /// The calls that feed a protocol.
 const FEEDING: [&str; 2] = ["on_message(", "on_time("];
 
@@ -147,7 +149,7 @@ pub(crate) fn rule_three_drivers(tree: &Tree, _: &Exceptions) -> Vec<Finding> {
     for (path, text) in tree.files_ending(".rs") {
         let above = crate_of(path).is_some_and(|name| !PURE.contains(&name));
         let may_feed = DRIVERS.contains(&path) || ADAPTERS.contains(&path);
-        let may_feed = may_feed || path == COUNTED || path == BESIDE;
+        let may_feed = may_feed || path == COUNTED || BESIDE.contains(&path);
         if !above || may_feed || INTRUDERS.iter().any(|below| path.starts_with(below)) {
             continue;
         }

@@ -149,6 +149,7 @@ const SOUND: &[(&str, &str, &str)] = &[
          | --against=etcd --reads=100",
     ),
     ("wormhole selftest", "", "--program=<plan.toml"),
+    ("wormhole demo", "", "--svg=^new | --runs=1 | --seed=0"),
     ("doctor", "", "--dir=@c"),
     ("config show", "", CONFIG_SHOW),
     ("config validate", "<plan.toml", "--kind=plan"),

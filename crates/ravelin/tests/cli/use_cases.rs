@@ -76,6 +76,36 @@ fn a_wormhole_is_measured_and_says_whom_it_withstands() {
     }
 }
 
+/// The paper's figure 10 on real wormholes, and chance's variations of it.
+#[test]
+fn four_wormholes_carry_a_multicast_through_a_network_that_loses_and_lies() {
+    let fixture = Fixture::empty("multicast");
+    let demo = ["wormhole", "demo", "--output", "json", "--runs", "6", "--svg", "figure.svg"];
+    let printed = fixture.done(&demo);
+    let lines: Vec<serde_json::Value> = printed.lines().map(json).collect();
+    let (verdict, runs) = lines.split_last().expect("a verdict");
+    for promise in ["validity", "agreement", "integrity"] {
+        assert_eq!(verdict[promise], true, "{printed}");
+    }
+    for (field, count) in [("wormholes", 4), ("correct", 4), ("delivered", 4), ("runs", 7)] {
+        assert_eq!(verdict[field], count, "{field}: {printed}");
+    }
+    assert_eq!(runs.len(), 7);
+    assert!(verdict["malicious_runs"].as_u64().is_some_and(|count| count > 0), "{verdict}");
+    for run in runs.iter().filter(|run| run["undecided"] == false) {
+        assert_eq!(run["delivered"], run["correct"], "{run}");
+        let honest = if run.get("malicious").is_some() { 3 } else { 4 };
+        assert_eq!(run["correct"], honest, "{run}");
+    }
+    let events = |process: usize| runs[0]["timelines"][process]["events"].to_string();
+    assert!(events(2).contains("receives P1's copy 1, corrupted"), "{printed}");
+    assert!(!events(3).contains("receives P1's copy 1"), "P4 loses it: {printed}");
+    assert!(events(3).contains("receives P1's copy 2: M"), "{printed}");
+    assert!((0..4).all(|process| events(process).contains("DELIVERS M")), "{printed}");
+    let drawn = fixture.read("figure.svg");
+    assert_eq!(drawn.matches("<circle").count(), 4);
+}
+
 /// The checks of a server, by what they are about.
 fn checks(fixture: &Fixture, server: u16) -> impl Fn(&str) -> serde_json::Value + use<> {
     let node = format!("s{server}/node.toml");
