@@ -92,7 +92,7 @@ pub(crate) const DRILLS: &[Case] = &[
     ("sim brm --seeds 0", USAGE, "0 is not in 1.."),
     ("sim brm --variant x", USAGE, "invalid value 'x'"),
     ("sim brm --engine fast", USAGE, "invalid value 'fast'"),
-    ("sim brm --intruder to-two", USAGE, "did you mean `to-one`?"),
+    ("sim brm --intruder to-onn", USAGE, "there is no intruder `to-onn`"),
     ("sim brm --intruder nobody", USAGE, "there is no intruder `nobody`"),
     ("sim replay nowhere", ABSENT, "it does not exist"),
     ("sim replay junk.toml", USAGE, "junk.toml"),
