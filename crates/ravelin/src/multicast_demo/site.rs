@@ -38,7 +38,6 @@ pub(super) type Key = Zeroizing<[u8; 32]>;
 pub(super) struct Site {
     pub(super) parties: Vec<Party>,
     _wormholes: Vec<Running>,
-    _home: Home,
 }
 
 /// A wormhole's process.
@@ -82,7 +81,9 @@ impl Site {
         let parties = introduce(&mut ports)
             .and_then(|(entities, keys)| connect(ports, &entities, keys))
             .map_err(|error| failed(error, "the wormholes do not come together"))?;
-        Ok((Self { parties, _wormholes: wormholes, _home: home }, network))
+        // They have read what they need: who interrupts the demonstration leaves nothing behind.
+        drop(home);
+        Ok((Self { parties, _wormholes: wormholes }, network))
     }
 
     /// Who the processes are to each other.
