@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use ravelin_model::reading::Readings;
 use ravelin_model::{
     BlockHeader, CommitIndex, Epoch, InstanceCertificate, LogPart, LogRecord, Place, ReplicaId,
-    Round, Signature,
+    Round, Signature, Time,
 };
 use ravelin_multicast::parking::{PARKED_BLOCKS_MAX, PARKED_BYTES_MAX};
 use ravelin_replication::{ConnectionId, Replica, Setup, Status};
@@ -62,9 +62,20 @@ pub(crate) struct Host {
     pub(crate) is_faulty: bool,
     /// What shows once so many records are durable.
     held: VecDeque<(usize, Deed)>,
+    /// What was executed, and what must be durable before anyone can hear of it.
+    unheard: VecDeque<(usize, Executed)>,
     witness: Witness,
     shown: CommitIndex,
     spins: u32,
+}
+
+/// What a replica executed at one input.
+pub(crate) struct Executed {
+    pub(crate) operations: Vec<crate::watched::Execution>,
+    /// Where it stood then, if that was news.
+    pub(crate) progress: Option<Progress>,
+    /// The most that a correct clock showed.
+    pub(crate) latest: Time,
 }
 
 /// The most that any correct replica ever held.
@@ -98,6 +109,7 @@ impl Host {
             paused_until: 0,
             is_faulty: options.intruders.contains_key(&id) || options.wiped == Some(id),
             held: VecDeque::new(),
+            unheard: VecDeque::new(),
             witness: Witness::default(),
             shown: CommitIndex(0),
             spins: 0,
@@ -173,6 +185,7 @@ impl Host {
         self.life += 1;
         self.disk.crash(dice, is_torn);
         self.held.clear();
+        self.unheard.clear();
         self.timer = None;
         self.paused_until = 0;
         self.spins = 0;
@@ -194,13 +207,25 @@ impl Host {
         if is_due { self.held.pop_front().map(|(_, deed)| deed) } else { None }
     }
 
-    /// What was executed since the last call.
-    pub(crate) fn take_executed(&self) -> Vec<crate::watched::Execution> {
-        self.witness.take()
+    /// Takes note of what was executed since the last call; `latest`: the most that a correct clock shows.
+    pub(crate) fn note_executed(&mut self, latest: Time) {
+        let (operations, progress) = (self.witness.take(), self.take_progress());
+        if !operations.is_empty() || progress.is_some() {
+            let executed = Executed { operations, progress, latest };
+            self.unheard.push_back((self.disk.appended(), executed));
+        }
+    }
+
+    /// The next thing executed of which others may hear now. What rests on records that are not durable is
+    /// void with them: in `hybrid` an intruder need not give again what it said.
+    pub(crate) fn take_executed(&mut self) -> Option<Executed> {
+        let durable = self.disk.durable();
+        let is_due = self.unheard.front().is_some_and(|(needed, _)| *needed <= durable);
+        if is_due { self.unheard.pop_front().map(|(_, executed)| executed) } else { None }
     }
 
     /// Where the replica stands, if that is news.
-    pub(crate) fn take_progress(&mut self) -> Option<Progress> {
+    fn take_progress(&mut self) -> Option<Progress> {
         let replica = self.server.as_ref()?.replica();
         let state = replica.execution().state();
         if state.commit() == self.shown {

@@ -407,6 +407,7 @@ impl Sim {
             return;
         };
         host.disk.finish_sync();
+        self.inspect(id);
         while let Some(deed) = self.hosts.get_mut(id.index()).and_then(Host::release) {
             self.show(id, deed);
         }

@@ -4,6 +4,7 @@ use ravelin_crypto::{Keyring, plan_digest};
 use ravelin_model::{Encode as _, Evidence, FaultModel, PublicKey, SignedPlan};
 
 use super::*;
+use crate::host::Executed;
 
 impl Sim {
     pub(super) fn count(&mut self, class: FaultClass) {
@@ -16,21 +17,24 @@ impl Sim {
         }
     }
 
-    /// Compares what a correct replica did with what the others did.
+    /// Compares what a correct replica did with what the others did, as soon as anyone can hear of it.
     pub(super) fn inspect(&mut self, id: ReplicaId) {
+        let correct = self.hosts.iter().filter(|host| !host.is_faulty);
+        let latest = correct.map(|host| host.clock.show(self.now)).max().unwrap_or_default();
         let Some(host) = self.hosts.get_mut(id.index()) else { return };
-        let (executed, progress) = (host.take_executed(), host.take_progress());
-        if self.options.intruders.contains_key(&id) {
-            return;
+        host.note_executed(latest);
+        while let Some(executed) = self.hosts.get_mut(id.index()).and_then(Host::take_executed) {
+            if self.options.intruders.contains_key(&id) {
+                continue;
+            }
+            let Executed { operations, progress, latest } = executed;
+            let mut judged =
+                operations.iter().try_for_each(|operation| self.order.on_executed(id, operation));
+            if let Some(progress) = progress {
+                judged = judged.and_then(|()| self.order.on_progress(id, progress, latest));
+            }
+            self.judge(judged);
         }
-        let mut judged =
-            executed.iter().try_for_each(|execution| self.order.on_executed(id, execution));
-        if let Some(progress) = progress {
-            let correct = self.hosts.iter().filter(|host| !host.is_faulty);
-            let latest = correct.map(|host| host.clock.show(self.now)).max().unwrap_or_default();
-            judged = judged.and_then(|()| self.order.on_progress(id, progress, latest));
-        }
-        self.judge(judged);
     }
 
     /// Compares the statements of a correct replica's own block.

@@ -30,7 +30,9 @@ impl Sim {
             host.server.as_ref().is_some_and(|it| it.replica().keyring().epoch() == epoch)
         };
         let up: Vec<&Host> = self.hosts.iter().filter(is_up).collect();
-        let open = up.iter().filter(|host| host.is_open()).count();
+        // Whoever is in an intruder's hands may be silent for good.
+        let is_correct = |host: &Host| !self.options.intruders.contains_key(&host.id);
+        let open = up.iter().filter(|host| is_correct(host) && host.is_open()).count();
         let quorum = self.rule.group.quorum();
         let looks = match self.administrators.ending {
             Some((ending, looks)) if ending == epoch => looks + 1,
