@@ -4,6 +4,7 @@
 //! **Guarantee:** a run is a function of its [`Options`]. `Persist` is a barrier for what follows
 //! it: it shows once the sync that covers it has ended, while the replica takes further inputs.
 
+mod disks;
 mod judging;
 mod posting;
 mod reopening;
@@ -387,33 +388,6 @@ impl Sim {
         }
     }
 
-    fn sync(&mut self, id: ReplicaId) {
-        let Some(host) = self.hosts.get_mut(id.index()) else { return };
-        if host.disk.begin_sync() {
-            let is_slow = self.options.has(FaultClass::SlowDisk) && self.now < self.heal;
-            let takes = match is_slow && self.dice.once_in(4) {
-                true => {
-                    *self.faults.entry(FaultClass::SlowDisk).or_default() += 1;
-                    self.dice.between(5_000, 60_000)
-                }
-                false => self.dice.between(100, 400),
-            };
-            self.queue.push(self.now + takes, Event::Synced(id, host.life));
-        }
-    }
-
-    fn synced(&mut self, id: ReplicaId, life: u64) {
-        let Some(host) = self.hosts.get_mut(id.index()).filter(|host| host.life == life) else {
-            return;
-        };
-        host.disk.finish_sync();
-        self.inspect(id);
-        while let Some(deed) = self.hosts.get_mut(id.index()).and_then(Host::release) {
-            self.show(id, deed);
-        }
-        self.sync(id);
-    }
-
     /// Does what is seen outside the server.
     fn show(&mut self, id: ReplicaId, deed: Deed) {
         match deed {
@@ -431,24 +405,6 @@ impl Sim {
             Deed::Act(Action::Emit(event)) => self.emitted(id, event),
             Deed::Act(Action::Attest(header)) => self.attest(id, &header),
             Deed::Act(Action::Persist(_) | Action::Accuse(..)) => {}
-        }
-    }
-
-    fn crash(&mut self, id: ReplicaId, down: Micros) {
-        let is_torn = self.options.has(FaultClass::TornDisk);
-        let Some(host) = self.hosts.get_mut(id.index()) else { return };
-        if host.server.is_none() {
-            return;
-        }
-        if is_torn {
-            *self.faults.entry(FaultClass::TornDisk).or_default() += 1;
-        }
-        self.trace.note(self.now, b'x', (id.0, 0), &[]);
-        host.crash(&self.options, &mut self.dice, is_torn);
-        self.queue.push(self.now + down, Event::Start(id, host.life));
-        for (connection, client) in std::mem::take(&mut host.connections) {
-            let at = self.now + self.dice.between(500, 50_000);
-            self.queue.push(at, Event::Lost(client, id, connection));
         }
     }
 
