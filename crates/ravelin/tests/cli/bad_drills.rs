@@ -83,7 +83,7 @@ pub(crate) const DRILLS: &[Case] = &[
     ("sim run --group 3,1", USAGE, "at least 4 are needed"),
     ("sim run --fault-model hybrid --group 2,1", USAGE, "at least 3 are needed"),
     ("sim run --fault-model trusting", USAGE, "invalid value 'trusting'"),
-    ("sim run --rollback-proof true", USAGE, "use it with `--fault-model hybrid`"),
+    ("sim run --rollback-proof true", USAGE, "says something about wormholes"),
     ("sim run --fault-model hybrid --rollback-proof maybe", USAGE, "invalid value 'maybe'"),
     ("sim run --intruder nobody", USAGE, "there is no intruder `nobody`"),
     ("sim run --regressions plan.toml", CONFLICT, "cannot make the directory plan.toml"),
