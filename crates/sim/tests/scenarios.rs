@@ -254,11 +254,11 @@ fn scenario_39_one_value_of_a_counter_twice() {
         model: FaultModel::Hybrid,
         are_rollback_proof: true,
         broken_wormhole: broken,
-        ..Options::calm(seed, Mode::Safety, (3, 1)).intruded(1, "equivocator")
+        ..Options::calm(seed, Mode::Safety, (3, 1)).intruded(0, "equivocator")
     };
     let mut halted = 0;
     for seed in 0..4 {
-        let outcome = replay(&forking(seed, Some(ReplicaId(1))));
+        let outcome = replay(&forking(seed, Some(ReplicaId(0))));
         let kind = outcome.violation.map(|violation| violation.kind);
         assert_ne!(kind, Some("broken-wormhole"), "seed {seed}: it saw both, and goes on");
         halted += outcome.halted;

@@ -69,16 +69,16 @@ fn with_wormholes_everything_is_answered_once_the_world_is_well() {
     }
 }
 
-/// Server 1 forks its chain in both halves of a network that falls apart now and then.
+/// Server 0 forks its chain in both halves of a network that falls apart now and then.
 fn forking(seed: u64, group: (u16, u16), is_broken: bool) -> Options {
     Options {
         model: FaultModel::Hybrid,
         are_rollback_proof: true,
-        broken_wormhole: is_broken.then_some(ReplicaId(1)),
+        broken_wormhole: is_broken.then_some(ReplicaId(0)),
         ..Options::calm(seed, Mode::Safety, group)
     }
     .with(FaultClass::Partition)
-    .intruded(1, "equivocator")
+    .intruded(0, "equivocator")
 }
 
 #[test]
@@ -105,7 +105,7 @@ const BARRED: [&str; 6] =
 #[test]
 fn a_sound_wormhole_attests_no_fork() {
     for name in BARRED {
-        let calm = Options::calm(7, Mode::Liveness, (3, 1)).intruded(1, name);
+        let calm = Options::calm(7, Mode::Liveness, (3, 1)).intruded(0, name);
         let outcome = replay(&Options { model: FaultModel::Hybrid, ..calm });
         assert!(outcome.acts[name] > 0, "{name} did nothing");
         assert_eq!((outcome.violation, outcome.proofs), (None, 0), "{name}");
