@@ -58,6 +58,8 @@ pub(crate) struct Host {
     pub(crate) readings: Readings<usize>,
     /// Until when it stands still.
     pub(crate) paused_until: Micros,
+    /// Whether its disk was lost.
+    pub(crate) is_wiped: bool,
     /// Whether it may misbehave, or lost its promises with its disk.
     pub(crate) is_faulty: bool,
     /// What shows once so many records are durable.
@@ -107,6 +109,7 @@ impl Host {
             pruned: Place { epoch: Epoch::FIRST, round: Round(0) },
             readings: Readings::default(),
             paused_until: 0,
+            is_wiped: false,
             is_faulty: options.intruders.contains_key(&id) || options.wiped == Some(id),
             held: VecDeque::new(),
             unheard: VecDeque::new(),

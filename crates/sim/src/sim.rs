@@ -428,6 +428,7 @@ impl Sim {
                 self.crash(id, down);
                 if let Some(host) = self.hosts.get_mut(id.index()) {
                     host.disk.wipe();
+                    host.is_wiped = true;
                 }
             }
             Fault::Pause(id, span) => {

@@ -215,12 +215,15 @@ impl Replica {
                 out.extend(parts.map(|part| Action::Emit(Event::Archive { to: from, part })));
                 self.hint(now, from, epoch, out);
             }
-            EpochMessage::Elsewhen { .. } => {
-                if self.may_hint(now, from) {
-                    let ask = EpochMessage::Ask(self.keyring.epoch());
-                    out.push(Action::Send(from, Message::Epoch(ask)));
-                }
-            }
+            EpochMessage::Elsewhen { .. } => self.ask_how_it_ended(now, from, out),
+        }
+    }
+
+    /// Asks `member`, who is in a later epoch, how this one ended, but not too often.
+    pub(super) fn ask_how_it_ended(&mut self, now: Time, member: ReplicaId, out: &mut Out) {
+        if self.may_hint(now, member) {
+            let ask = EpochMessage::Ask(self.keyring.epoch());
+            out.push(Action::Send(member, Message::Epoch(ask)));
         }
     }
 

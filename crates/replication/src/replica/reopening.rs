@@ -171,12 +171,15 @@ impl Replica {
         if closing.epoch < self.keyring.epoch() || is_other_end {
             return self.hint(now, from, closing.epoch, out);
         }
+        if closing.epoch > self.keyring.epoch() {
+            return self.ask_how_it_ended(now, from, out); // nobody makes blocks that would show it
+        }
         let group = self.keyring.group();
         let are_tips = closing.tips.is_sorted_by(|one, other| one.author < other.author)
             && closing.tips.iter().all(|tip| group.has(tip.author));
         let own = closing.tips.iter().find(|tip| tip.author == from).copied();
         let Some(reopens) = &mut self.epochs.reopens else { return };
-        if from == self.own || closing.epoch > self.keyring.epoch() || !are_tips {
+        if from == self.own || !are_tips {
             return;
         }
         reopens.heard.insert(from, closing);

@@ -23,8 +23,12 @@ impl Sim {
         let latest = correct.map(|host| host.clock.show(self.now)).max().unwrap_or_default();
         let Some(host) = self.hosts.get_mut(id.index()) else { return };
         host.note_executed(latest);
+        // In `hybrid` a reopening holds to what the disks that are left decide, and a disk that is lost may
+        // have been the one that decided; its server counts among the `f`.
+        let is_hybrid = self.options.model == FaultModel::Hybrid;
+        let will_forget = is_hybrid && self.options.wiped == Some(id) && !host.is_wiped;
         while let Some(executed) = self.hosts.get_mut(id.index()).and_then(Host::take_executed) {
-            if self.options.intruders.contains_key(&id) {
+            if will_forget || self.options.intruders.contains_key(&id) {
                 continue;
             }
             let Executed { operations, progress, latest } = executed;

@@ -11,11 +11,16 @@ const EVERY: Micros = 400_000;
 /// Looks in vain, with one order, after which they no longer wait for servers in an intruder's hands.
 const PATIENCE: u32 = 4;
 
+/// Looks in a row that find too few servers with a voice, before they act.
+const DOUBTS: u32 = 2;
+
 /// What administrators do and have done.
 #[derive(Debug, Default)]
 pub(super) struct Administrators {
     /// The epoch that they are ending, and how often they looked since they began.
     ending: Option<(Epoch, u32)>,
+    /// How often in a row they found too few servers with a voice.
+    doubts: u32,
 }
 
 impl Sim {
@@ -36,9 +41,16 @@ impl Sim {
         let quorum = self.rule.group.quorum();
         let looks = match self.administrators.ending {
             Some((ending, looks)) if ending == epoch => looks + 1,
-            _ if open < quorum && up.len() >= quorum => 0,
-            _ => return,
+            _ if open < quorum && up.len() >= quorum => {
+                self.administrators.doubts += 1;
+                if self.administrators.doubts < DOUBTS {
+                    return; // some may be on their way into the epoch
+                }
+                0
+            }
+            _ => return self.administrators.doubts = 0,
         };
+        self.administrators.doubts = 0;
         self.administrators.ending = Some((epoch, looks));
         // Who is not in an intruder's hands comes back; declared lost, it would count as intruded, too.
         let intruders = self.options.intruders.keys().filter(|_| looks >= PATIENCE);
