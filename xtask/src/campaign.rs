@@ -1,6 +1,7 @@
 //! `cargo xtask campaign`: many seeds of the simulator, and the result file.
 
 mod brm;
+mod hybrid;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -20,13 +21,14 @@ const GROUPS: [(&str, u64, u64); 2] = [("4,1", 10_000, 40), ("7,2", 2_000, 10)];
 const MODES: [&str; 2] = ["safety", "liveness"];
 const USAGE: &str = "\
 `campaign` takes --quick, --seeds N (at 4,1; a fifth of it at 7,2), --from SEED, --output FILE, and \
---brm (reliable multicast alone)";
+--brm (reliable multicast alone) or --hybrid (servers with wormholes alone)";
 
 /// What is to be run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Wanted<'a> {
     is_quick: bool,
     is_brm: bool,
+    is_hybrid: bool,
     seeds: Option<u64>,
     from: u64,
     output: Option<&'a str>,
@@ -49,6 +51,7 @@ impl<'a> Wanted<'a> {
             match *word {
                 "--quick" => wanted.is_quick = true,
                 "--brm" => wanted.is_brm = true,
+                "--hybrid" => wanted.is_hybrid = true,
                 "--seeds" => {
                     wanted.seeds = Some(value()?.parse().context("--seeds takes a number")?)
                 }
@@ -86,6 +89,9 @@ pub(crate) fn campaign(root: &Path, wanted: &Wanted) -> Result<()> {
     if wanted.is_brm {
         return brm::campaign(root, wanted);
     }
+    if wanted.is_hybrid {
+        return hybrid::campaign(root, wanted);
+    }
     let mut cells = Vec::new();
     for group in GROUPS {
         for mode in MODES {
@@ -95,12 +101,22 @@ pub(crate) fn campaign(root: &Path, wanted: &Wanted) -> Result<()> {
             cells.push(Cell { group: group.0, mode, summary });
         }
     }
+    keep(root, wanted, (KEPT, "Simulator campaign"), &text(&cells, "n, f")?)?;
+    judge(&cells)
+}
+
+/// Writes the result, where it is wanted or kept.
+fn keep(root: &Path, wanted: &Wanted, (kept, title): (&str, &str), text: &str) -> Result<()> {
     let command = format!("cargo xtask campaign{}", wanted.given);
-    let text = format!("{}\n{}", results::heading("Simulator campaign", &command), text(&cells)?);
-    let file = wanted.output.unwrap_or(KEPT);
+    let text = format!("{}\n{text}", results::heading(title, &command));
+    let file = wanted.output.unwrap_or(kept);
     results::write(root, file, &text)?;
     eprintln!("written to {file}");
     print!("{text}");
+    Ok(())
+}
+
+fn judge(cells: &[Cell]) -> Result<()> {
     let violations: u64 = cells.iter().map(|cell| cell.count("violations")).sum::<Result<_>>()?;
     if violations > 0 {
         bail!("{violations} seeds break a promise; their worlds are in crates/sim/regressions");
@@ -109,11 +125,21 @@ pub(crate) fn campaign(root: &Path, wanted: &Wanted) -> Result<()> {
 }
 
 /// One call of the simulator. A broken promise is a result, not an error.
-fn simulate(root: &Path, (group, mode): (&str, &str), (from, seeds): (u64, u64)) -> Result<Value> {
+fn simulate(root: &Path, (group, mode): (&str, &str), seeds: (u64, u64)) -> Result<Value> {
+    simulate_with(root, mode, &["--group", group], seeds)
+}
+
+/// The same with arguments of its own.
+fn simulate_with(
+    root: &Path,
+    mode: &str,
+    what: &[&str],
+    (from, seeds): (u64, u64),
+) -> Result<Value> {
     let (from, seeds) = (from.to_string(), seeds.to_string());
-    let what = ["run", "--mode", mode, "--group", group, "--from", &from, "--seeds", &seeds];
+    let run = ["run", "--mode", mode, "--from", &from, "--seeds", &seeds];
     let kept = ["--regressions", "crates/sim/regressions"];
-    told(root, &["--release"], &[&what[..], &kept].concat())
+    told(root, &["--release"], &[&run[..], what, &kept].concat())
 }
 
 /// What `ravelin sim` with these arguments tells, in a build with these flags.
@@ -149,11 +175,11 @@ impl Cell {
     }
 }
 
-/// The result in Markdown.
-fn text(cells: &[Cell]) -> Result<String> {
-    let mut text = String::from(
+/// The result in Markdown; `of_what`: what tells groups apart.
+fn text(cells: &[Cell], of_what: &str) -> Result<String> {
+    let mut text = format!(
         "A seed counts if at least 200 commits were reached and each intruder acted.\n\n\
-         | n, f | mode | seeds | counted | violations | commits | operations | virtual hours | trace hash |\n\
+         | {of_what} | mode | seeds | counted | violations | commits | operations | virtual hours | trace hash |\n\
          |---|---|---:|---:|---:|---:|---:|---:|---|\n",
     );
     for cell in cells {
@@ -225,13 +251,14 @@ mod tests {
         let all = Wanted::parse(&[]).unwrap();
         assert_eq!((all.seeds(GROUPS[0]), all.seeds(GROUPS[1])), (10_000, 2_000));
         assert!(Wanted::parse(&["--quick"]).unwrap().seeds(GROUPS[0]) < 100);
+        assert!(Wanted::parse(&["--hybrid"]).unwrap().is_hybrid);
         assert!(Wanted::parse(&["--seeds"]).is_err());
         assert!(Wanted::parse(&["--sedes", "4"]).is_err());
     }
 
     #[test]
     fn the_result_has_every_number() {
-        let text = text(&[cell("4,1", "safety"), cell("7,2", "liveness")]).unwrap();
+        let text = text(&[cell("4,1", "safety"), cell("7,2", "liveness")], "n, f").unwrap();
         for line in [
             "| 4,1 | safety | 5 | 4 | 0 | 1000 | 900 | 2.00 | `abc` |",
             "| class | safety at 4,1 | liveness at 7,2 |",
@@ -248,6 +275,6 @@ mod tests {
     fn a_summary_without_a_number_is_an_error() {
         let mut bad = cell("4,1", "safety");
         bad.summary["violations"] = Value::Null;
-        assert!(text(&[bad]).is_err());
+        assert!(text(&[bad], "n, f").is_err());
     }
 }

@@ -24,7 +24,8 @@ usage: cargo xtask <command>
   sim [ARGS]       the simulator, release build; without ARGS 500 seeds in each mode
   campaign [ARGS]  10,000 seeds in each mode and more, kept in docs/results/campaign.md;
                    --quick, --seeds N, --from SEED, --output FILE; --brm: 10,000 seeds of
-                   reliable multicast alone, kept in docs/results/brm.md
+                   reliable multicast alone, kept in docs/results/brm.md; --hybrid: 10,000 with
+                   each kind of wormhole, in docs/results/hybrid.md
   mutants [ARGS]   every planted bug against the tests that must find it, kept in
                    docs/results/mutants.md; --core (of the commit rule alone), --seeds N, --output FILE
   instructions     what the hot paths execute, against docs/results/instructions.md; with --renew
