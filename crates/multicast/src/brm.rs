@@ -170,6 +170,8 @@ pub struct Brm {
     /// Two multicasts must not have the same.
     last_tstart: TrustedTime,
     swept: Time,
+    /// The latest time by which anything was forgotten: wormholes that found their time anew may be behind.
+    forgotten_by: TrustedTime,
     is_halted: bool,
 }
 
@@ -196,6 +198,7 @@ impl Brm {
             delivered: BTreeMap::new(),
             last_tstart: TrustedTime(0),
             swept: Time(0),
+            forgotten_by: TrustedTime(0),
             is_halted: false,
         }
     }
@@ -349,7 +352,7 @@ impl Brm {
 
     /// Whether it may have been delivered and forgotten by `latest`, and must not be looked at again.
     fn may_be_forgotten(&self, header: &Header, latest: TrustedTime) -> bool {
-        latest > header.tstart.after(self.fixed.settings.retention)
+        latest.max(self.forgotten_by) > header.tstart.after(self.fixed.settings.retention)
             && !mutants::is_active("brm_old_copies_taken")
     }
 
@@ -432,6 +435,7 @@ impl Brm {
             }
         };
         let retention = self.fixed.settings.retention;
+        self.forgotten_by = self.forgotten_by.max(stamp.earliest);
         let is_kept = |header: &Header| header.tstart.after(retention) >= stamp.earliest;
         self.delivered.retain(|_, remembered| {
             remembered.retain(is_kept);

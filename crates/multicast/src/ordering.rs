@@ -453,6 +453,9 @@ impl<P: Payload> Ordering<P> {
             for (slot, decision) in decisions {
                 self.apply(slot, decision, out);
             }
+            if self.is_sealed() {
+                continue;
+            }
             for (from, block) in self.parking.reexamine(&self.dag) {
                 self.enter_or_park(now, from, block, out);
             }

@@ -16,6 +16,8 @@ pub(super) enum Closing {
     Silent,
     /// Nor is anything decided.
     Held,
+    /// What is here is decided, and nothing enters any more.
+    Sealed,
 }
 
 impl<P: Payload> Ordering<P> {
@@ -31,13 +33,22 @@ impl<P: Payload> Ordering<P> {
         self.closing = Closing::Held;
     }
 
-    /// Decides what can be decided, and goes on to.
+    /// Decides what can be decided, and goes on to: whoever does so must know where to stop.
     pub fn go_on(&mut self, now: Time, out: &mut Actions<Self>) {
-        self.close();
-        if self.closing == Closing::Held {
-            self.closing = Closing::Silent;
-        }
+        self.closing = Closing::Silent;
         self.decide(now, out);
+    }
+
+    /// Decides what the blocks in the DAG decide, and nothing more ever. Those that wait for parents stay
+    /// out, although a commit may put the horizon above what they wait for: others do not have them.
+    pub fn seal(&mut self, now: Time, out: &mut Actions<Self>) {
+        self.closing = Closing::Sealed;
+        self.decide(now, out);
+        self.end();
+    }
+
+    pub(super) fn is_sealed(&self) -> bool {
+        self.closing == Closing::Sealed
     }
 
     /// The newest blocks that are here with their histories, of each member that has any above the
@@ -45,7 +56,8 @@ impl<P: Payload> Ordering<P> {
     #[must_use]
     pub fn tips(&self) -> Vec<BlockRef> {
         let members = self.rule.group.members();
-        let newest = members.filter_map(|member| self.dag.newest(member));
+        let held = |member| self.dag.newest_until(member, self.dag.newest_held(member));
+        let newest = members.filter_map(held);
         newest.filter(|tip| tip.round > self.dag.horizon() && tip.round > Round(0)).collect()
     }
 

@@ -84,7 +84,11 @@ impl Reopens {
         self.orders.push((digest, signed));
         self.orders.sort_by_key(|(digest, signed)| (signed.order.number, *digest));
         if self.orders.len() > ORDERS_MAX {
-            let oldest = self.orders.iter().position(|(known, _)| Some(*known) != self.signed);
+            // Those by which somebody signed are never given up: the others may have to join them.
+            let signed: BTreeSet<Digest> =
+                self.heard.values().filter(|it| it.is_signed).map(|it| it.order).collect();
+            let is_kept = |known: &Digest| Some(*known) == self.signed || signed.contains(known);
+            let oldest = self.orders.iter().position(|(known, _)| !is_kept(known));
             oldest.into_iter().for_each(|at| drop(self.orders.remove(at)));
         }
     }
@@ -197,10 +201,11 @@ impl Replica {
             self.epochs.reopens = None; // the epoch had an end of its own
             return;
         }
-        let Some((digest, chosen)) = reopens.chosen() else { return };
+        let Some((digest, _)) = reopens.chosen() else { return };
         let others = self.keyring.group().members().filter(|it| *it != self.own);
-        let awaited: Vec<ReplicaId> =
-            others.filter(|member| !chosen.order.lost.contains(member)).collect();
+        // Who was declared lost by an earlier order only is waited for all the same.
+        let lost = reopens.latest().map_or(&[][..], |latest| &latest.lost);
+        let awaited: Vec<ReplicaId> = others.filter(|member| !lost.contains(member)).collect();
         let lacks = |member: &ReplicaId| {
             let closing = reopens.heard.get(member);
             closing.is_none_or(|it| it.tips.iter().any(|tip| !self.ordering.dag().has(tip)))
@@ -236,8 +241,10 @@ impl Replica {
             self.ask_for_tips(&lacking, out);
         }
         self.read_from(now, &lacking, out);
-        if is_agreed {
-            self.execute_until(None, now, out);
+        if is_agreed && self.epochs.until.is_none() {
+            let mut inner = Vec::new();
+            self.ordering.seal(now, &mut inner);
+            self.carry_out(inner, out);
             self.sign_by(&digest, None, out);
         } else {
             self.join_signers(now, out);
@@ -309,9 +316,10 @@ impl Replica {
         }
     }
 
-    /// Executes what is decided by what is here, but for what comes after the commit `end`.
-    fn execute_until(&mut self, end: Option<CommitIndex>, now: Time, out: &mut Out) {
-        self.epochs.until = end;
+    /// Executes what is decided, but for what comes after the commit `end`: from then on the order is past
+    /// what is executed here, and nothing but that end can follow.
+    fn execute_until(&mut self, end: CommitIndex, now: Time, out: &mut Out) {
+        self.epochs.until = Some(end);
         let mut inner = Vec::new();
         self.ordering.go_on(now, &mut inner);
         self.carry_out(inner, out);
@@ -362,7 +370,13 @@ impl Replica {
         else {
             return;
         };
-        self.execute_until(Some(commit), now, out);
+        if self.epochs.until.is_some_and(|until| until != commit) {
+            return;
+        }
+        self.execute_until(commit, now, out);
+        if self.execution.state().commit() < commit {
+            return; // what it lacks is being read
+        }
         if !self.has_ended() && !self.sign_by(&order, Some(plan), out) {
             self.halt(HaltReason::Diverged { commit: self.execution.state().commit() }, out);
         }
@@ -372,7 +386,7 @@ impl Replica {
     pub(super) fn end_where_others_did(&mut self, now: Time, out: &mut Out) {
         let Some(end) = self.epochs.known_end().filter(|_| !self.is_fetching()) else { return };
         if held(self.execution.state()) == Some(self.keyring.epoch()) {
-            self.execute_until(Some(end), now, out);
+            self.execute_until(end, now, out);
         }
         let stands = |known: &mut SignedPlan| self.execution.stands_before(&known.plan);
         if let Some(known) = self.epochs.known.take_if(stands) {

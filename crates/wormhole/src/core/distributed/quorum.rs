@@ -92,13 +92,13 @@ impl Distributed {
         if !may_vote {
             return;
         }
-        let mut voted = None;
         if ballot >= active.promised {
             active.promised = ballot;
-            voted = active.voted;
             active.due = active.due.max(turn.now.after(wait)); // one at a time
         }
-        let promise = Message::Promise(*agreement, active.promised, voted);
+        // Also where it refuses: what it promised may be a later attempt of the very one that asks, whose
+        // answer to that this then is, once more.
+        let promise = Message::Promise(*agreement, active.promised, active.voted);
         self.links.send(from, &promise, turn);
     }
 
@@ -142,7 +142,7 @@ impl Distributed {
         let answer = if vote(active, ballot, decision) {
             Message::Accepted(*agreement, ballot)
         } else {
-            Message::Promise(*agreement, active.promised, None)
+            Message::Promise(*agreement, active.promised, active.voted)
         };
         self.links.send(from, &answer, turn);
     }
