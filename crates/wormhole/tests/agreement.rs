@@ -191,6 +191,62 @@ fn a_new_life_does_not_help_to_decide_what_an_earlier_one_may_have_decided() {
     }
 }
 
+/// One votes and the first decides, which nobody hears. Another one's first question to the voter comes
+/// late, after its second one, whose answer is lost: the refusal is taken for that answer.
+#[test]
+fn a_refusal_hides_no_vote() {
+    let (prepare, accepted) = (5, 8);
+    for (voter, asker) in [(1, 2), (2, 1)] {
+        let cluster = Cluster::synchronised(3, 21);
+        let mut clients: Vec<_> = (0..3).map(|node| cluster.client(node)).collect();
+        let tstart = cluster.common(&mut clients[0]).after(T0);
+        let agreement = agreement(&entities(&clients), tstart, MULTICAST);
+        let sent = |to: usize, kind: u8| {
+            let recorded = cluster.world().recorded.clone();
+            let frames = recorded.into_iter().filter(|(of, frame)| *of == to && frame[1] == kind);
+            frames.map(|(_, frame)| frame).collect::<Vec<_>>()
+        };
+        cluster.isolate(&[asker]);
+        cluster.record();
+        let first = propose_all(&mut clients[..1], agreement, &[Some([9; 32])])[0];
+        while sent(0, accepted).is_empty() {
+            cluster.run(MILLI / 10);
+        }
+        cluster.world().cuts.push((0, voter));
+        cluster.run(MILLI);
+        let decision = ended(&mut clients[0], first).expect("two of three decide");
+        cluster.world().cuts.push((voter, 0));
+        let asked = clients[asker].propose(agreement, None).unwrap();
+        let mut questions = 0;
+        // Each of its questions but the last comes late, until one does when it is of use.
+        while ended(&mut clients[asker], asked.tag).is_none() && questions < 8 {
+            while sent(voter, prepare).len() <= questions {
+                cluster.run(MILLI / 10);
+            }
+            let late = sent(voter, prepare)[questions];
+            questions += 1;
+            cluster.heal();
+            cluster.isolate(&[0]);
+            cluster.world().cuts.push((voter, asker));
+            while sent(voter, prepare).len() <= questions {
+                cluster.run(MILLI / 10);
+            }
+            questions += 1;
+            cluster.run(MILLI);
+            cluster.heal();
+            cluster.isolate(&[0]);
+            cluster.inject(voter, &late);
+            cluster.run(3 * MILLI);
+            cluster.isolate(&[asker]);
+        }
+        cluster.heal();
+        cluster.isolate(&[0]);
+        cluster.run(SECOND);
+        let other = ended(&mut clients[asker], asked.tag).expect("two of three decide");
+        assert_eq!(other, decision, "{voter} voted");
+    }
+}
+
 /// A vote of a life that is over by the time of another vote, whose voter told the next life that it knew
 /// of nothing: the two must not count together.
 #[test]

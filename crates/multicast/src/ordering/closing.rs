@@ -81,3 +81,6 @@ impl<P: Payload> Ordering<P> {
         self.closing == Closing::Open
     }
 }
+
+#[cfg(test)]
+mod tests;
