@@ -5,6 +5,7 @@
 //! says so. Unknown keys are errors.
 
 pub(crate) mod approval;
+mod approvals;
 pub(crate) mod card;
 pub(crate) mod client;
 pub(crate) mod contexts;

@@ -199,7 +199,6 @@ pub async fn run<N: Node>(node: N, world: World) -> Result<(), RunError> {
         log,
         clock: Clock::start(),
         actions: Vec::new(),
-        is_behind_log: false,
         own_messages: VecDeque::new(),
         replays,
         serving: Serving::default(),
@@ -220,8 +219,6 @@ struct Driver<N: Node> {
     log: Log,
     clock: Clock,
     actions: Actions<N>,
-    /// Whether anything was appended to the log since it was last synced.
-    is_behind_log: bool,
     /// Own broadcasts on their way back: a replica counts its own vote by the same code path.
     own_messages: VecDeque<N::Message>,
     replays: Replays,
@@ -358,17 +355,18 @@ impl<N: Node> Driver<N> {
     fn carry_out(&mut self) -> Result<(), RunError> {
         let actions = std::mem::take(&mut self.actions);
         let mut held = Vec::with_capacity(actions.len());
+        let mut appended = false;
         for action in actions {
             match action {
                 Action::Persist(record) => {
                     self.log.append(Tag(record.place.number()), &record.bytes)?;
-                    self.is_behind_log = true;
+                    appended = true;
                 }
                 shows => held.push(shows),
             }
         }
         if !held.is_empty() {
-            self.sync()?;
+            self.sync(appended)?;
         }
         let mut attested = Vec::new();
         for action in held {
@@ -386,12 +384,12 @@ impl<N: Node> Driver<N> {
         Ok(())
     }
 
-    fn sync(&mut self) -> Result<(), LogError> {
+    /// Makes durable what was `appended`, which the trace tells.
+    fn sync(&mut self, appended: bool) -> Result<(), LogError> {
         let begun = self.clock.now();
         self.log.sync()?;
         let at = self.clock.now();
-        let (took_us, appended) = (at.0.saturating_sub(begun.0), self.is_behind_log);
-        self.is_behind_log = false;
+        let took_us = at.0.saturating_sub(begun.0);
         tracing::trace!(target: HOPS, at_us = at.0, hop = "durable", appended, took_us);
         Ok(())
     }

@@ -6,22 +6,12 @@ use std::fmt;
 use ravelin_model::limits::CHECKPOINT_EVERY_DEFAULT;
 use ravelin_model::{FaultModel, ReplicaId};
 
-use crate::dice::Dice;
-use crate::intruder::{self, Blocks};
+use crate::intruder;
+
+mod drawing;
 
 /// Commits below which a run proves too little to be counted.
 pub const COMMITS_MIN: u64 = 200;
-/// One run in so many is long enough for a checkpoint.
-const LONG_ONCE_IN: u64 = 64;
-/// Commits of a long run: past the first checkpoint.
-const COMMITS_LONG: u64 = 1100;
-/// Commits of a run in which somebody is to fetch the state.
-const COMMITS_FETCHED: u64 = 800;
-/// One run in so many sends every message as bytes.
-const BYTES_ONCE_IN: u64 = 8;
-/// One run in so many signs with Ed25519.
-const ED25519_ONCE_IN: u64 = 50;
-
 /// What is demanded of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Mode {
@@ -229,79 +219,6 @@ pub struct Settings {
 }
 
 impl Options {
-    /// Draws a run.
-    #[must_use]
-    pub fn draw(seed: u64, mode: Mode, settings: Settings) -> Self {
-        let mut dice = Dice::new(seed, "options");
-        let model = settings.model.unwrap_or(FaultModel::Arbitrary);
-        let drawn = group(model, &mut dice);
-        let (n, f) = settings.group.unwrap_or(drawn);
-        let is_hybrid = model == FaultModel::Hybrid;
-        let are_rollback_proof = is_hybrid
-            && settings
-                .are_rollback_proof
-                .unwrap_or_else(|| Dice::new(seed, "wormholes").once_in(2));
-        let mut logs = Dice::new(seed, "logs");
-        let mut classes = Self::drawn_classes(is_hybrid, seed, &mut dice, &mut logs);
-        let mut victims = victims(n, f, &mut dice);
-        let mut wiped = None;
-        if classes.contains(&FaultClass::Wipe) {
-            wiped = victims.pop();
-        }
-        classes.retain(|class| *class != FaultClass::Wipe || wiped.is_some());
-        let are_lasting = !is_hybrid || are_rollback_proof;
-        let ends_instances = |class: &FaultClass| !are_lasting && ENDS_INSTANCES.contains(class);
-        let mut restarting = None;
-        if classes.iter().any(ends_instances) {
-            restarting = wiped.or_else(|| victims.pop());
-        }
-        if restarting.is_none() {
-            classes.retain(|class| !ends_instances(class));
-        }
-        let intruders: BTreeMap<_, _> = match settings.intruder {
-            Some(name) => victims.into_iter().take(1).map(|who| (who, vec![name])).collect(),
-            None => victims.into_iter().map(|who| (who, composition(model, &mut dice))).collect(),
-        };
-        if intruders.values().flatten().any(|name| NEED_KEY_CHANGES.contains(name)) {
-            classes.insert(FaultClass::KeyChange);
-        }
-        let must_fetch = intruders.values().flatten().any(|name| NEED_SHORT_LOGS.contains(name));
-        if must_fetch {
-            let absences = [FaultClass::Crash, FaultClass::RestartStorm, FaultClass::Pause];
-            let fits = |class: &FaultClass| restarting.is_some() || !ends_instances(class);
-            classes.extend(absences.into_iter().filter(fits));
-            classes.insert(FaultClass::ShortLogs);
-        }
-        let are_short = classes.contains(&FaultClass::ShortLogs);
-        Self {
-            seed,
-            mode,
-            n,
-            f,
-            model,
-            are_rollback_proof,
-            broken_wormhole: None,
-            leaders: dice.pick(&[1, 2, 2, 2, 2, 2, 2, 3]).map_or(2, |drawn| (f + 1).min(*drawn)),
-            clients: u16::try_from(dice.between(2, 4)).unwrap_or(2),
-            classes,
-            intruders,
-            wiped,
-            restarting,
-            travel: if seed % BYTES_ONCE_IN == 1 { Travel::Bytes } else { Travel::Verified },
-            signatures: signatures(seed),
-            commits: commits(seed, must_fetch),
-            checkpoint_every: match must_fetch {
-                true => 16,
-                false => *logs.pick(&[16, 32, 64]).filter(|_| are_short).unwrap_or(&1024),
-            },
-            transfer_lag: match (must_fetch, are_short) {
-                (true, _) => 8,
-                (false, true) => logs.between(8, 100),
-                (false, false) => u64::MAX,
-            },
-        }
-    }
-
     /// A run without any trouble, to which some is added by hand.
     #[must_use]
     pub fn calm(seed: u64, mode: Mode, (n, f): (u16, u16)) -> Self {
@@ -325,29 +242,6 @@ impl Options {
             checkpoint_every: CHECKPOINT_EVERY_DEFAULT,
             transfer_lag: u64::MAX,
         }
-    }
-
-    fn drawn_classes(
-        is_hybrid: bool,
-        seed: u64,
-        dice: &mut Dice,
-        logs: &mut Dice,
-    ) -> BTreeSet<FaultClass> {
-        let weight = *dice.pick(&[0, 80, 200, 350]).unwrap_or(&0);
-        let mut classes: BTreeSet<FaultClass> =
-            Self::drawn_by_weight().filter(|_| dice.per_mille(weight)).collect();
-        if logs.once_in(3) {
-            classes.insert(FaultClass::ShortLogs);
-        }
-        if Dice::new(seed, "blackouts").once_in(if is_hybrid { 4 } else { 16 }) {
-            classes.insert(FaultClass::Blackout);
-        }
-        classes
-    }
-
-    fn drawn_by_weight() -> impl Iterator<Item = FaultClass> {
-        let apart = [FaultClass::ShortLogs, FaultClass::Blackout];
-        FaultClass::ALL.into_iter().filter(move |class| !apart.contains(class))
     }
 
     /// The same with one more kind of trouble.
@@ -433,77 +327,10 @@ impl Options {
     }
 }
 
-fn commits(seed: u64, must_fetch: bool) -> u64 {
-    match (must_fetch, seed % LONG_ONCE_IN) {
-        (true, _) => COMMITS_FETCHED,
-        (false, 33) => COMMITS_LONG,
-        (false, _) => COMMITS_MIN,
-    }
-}
-
-fn signatures(seed: u64) -> Signatures {
-    match seed % ED25519_ONCE_IN {
-        17 => Signatures::Ed25519,
-        _ => Signatures::Simulated,
-    }
-}
-
-/// A group's size and resilience, most often the smallest.
-fn group(model: FaultModel, dice: &mut Dice) -> (u16, u16) {
-    match (model, dice.below(20)) {
-        (FaultModel::Hybrid, 0..4) => (5, 2),
-        (FaultModel::Hybrid, _) => (3, 1),
-        (_, 0) => (7, 2),
-        (_, 1 | 2) => (5, 1),
-        _ => (4, 1),
-    }
-}
-
-/// Who is at fault: at most `f`, most often all of them.
-fn victims(n: u16, f: u16, dice: &mut Dice) -> Vec<ReplicaId> {
-    let count = if dice.once_in(8) { dice.below(u64::from(f) + 1) } else { u64::from(f) };
-    let mut members: Vec<ReplicaId> = (0..n).map(ReplicaId).collect();
-    let mut victims = Vec::new();
-    for _ in 0..count {
-        let place = usize::try_from(dice.below(members.len() as u64)).unwrap_or(0);
-        victims.push(members.swap_remove(place));
-    }
-    victims
-}
-
 /// Trouble that ends an instance of a wormhole which is not rollback-proof: with more than `n - q` servers
 /// without one the cluster stops.
 pub(crate) const ENDS_INSTANCES: [FaultClass; 3] =
     [FaultClass::Crash, FaultClass::CrashPoint, FaultClass::RestartStorm];
-/// Intruders that act when somebody fetches the state, and never otherwise.
-const NEED_SHORT_LOGS: [&str; 1] = ["false-state"];
-/// Intruders that act when an epoch ends, and never otherwise.
-const NEED_KEY_CHANGES: [&str; 2] = ["deserter", "old-orders"];
-
-/// One intruder, sometimes two at once that leave each other something to do.
-fn composition(model: FaultModel, dice: &mut Dice) -> Vec<&'static str> {
-    let fits = |known: &&intruder::Description| known.acts_in(model);
-    let all: Vec<&intruder::Description> = intruder::all().iter().filter(fits).collect();
-    let count = if dice.once_in(3) { 2 } else { 1 };
-    let mut chosen: Vec<&intruder::Description> = Vec::new();
-    for _ in 0..count {
-        let Some(next) = dice.pick(&all).copied() else { continue };
-        if chosen.iter().all(|other| fit_together(next, other)) {
-            chosen.push(next);
-        }
-    }
-    chosen.sort_by_key(|description| description.blocks != Blocks::Makes);
-    chosen.into_iter().map(|description| description.name).collect()
-}
-
-fn fit_together(one: &intruder::Description, other: &intruder::Description) -> bool {
-    let is_crowded = one.blocks != Blocks::Leaves && other.blocks != Blocks::Leaves;
-    let is_makers = one.blocks == Blocks::Makes || other.blocks == Blocks::Makes;
-    one.name != other.name
-        && !(is_crowded && is_makers)
-        && ![one.name, other.name].contains(&"mute")
-}
-
 impl fmt::Display for Options {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(out, "seed = {}", self.seed)?;

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use ravelin_crypto::domain_digest;
 use ravelin_model::Digest;
 
 use crate::checker::Violation;
@@ -149,9 +148,7 @@ impl Report {
     /// Digest over the traces of all runs, in order.
     #[must_use]
     pub fn trace_hash(&self) -> Digest {
-        self.traces.iter().fold(Digest::default(), |hash, trace| {
-            domain_digest("ravelin simulator report v1", &[&hash.0, &trace.0])
-        })
+        crate::trace::hash_of(&self.traces)
     }
 
     fn pair(&mut self, options: &Options) {
@@ -176,7 +173,7 @@ impl Report {
     }
 }
 
-fn add_up<K: Ord>(sums: &mut BTreeMap<K, u64>, counts: BTreeMap<K, u64>) {
+pub(crate) fn add_up<K: Ord>(sums: &mut BTreeMap<K, u64>, counts: BTreeMap<K, u64>) {
     for (of_what, count) in counts {
         *sums.entry(of_what).or_default() += count;
     }

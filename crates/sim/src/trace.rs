@@ -14,6 +14,13 @@ pub(crate) struct Trace {
     pub(crate) events: u64,
 }
 
+/// Digest over the traces of several runs, in order.
+pub(crate) fn hash_of(traces: &[Digest]) -> Digest {
+    traces.iter().fold(Digest::default(), |hash, trace| {
+        domain_digest("ravelin simulator report v1", &[&hash.0, &trace.0])
+    })
+}
+
 impl Trace {
     /// Notes one event by what tells it apart.
     pub(crate) fn note(&mut self, at: u64, kind: u8, who: (u16, u16), what: &[u8]) {

@@ -4,11 +4,11 @@
 use std::path::Path;
 
 use ravelin_model::{
-    ClusterId, Digest, Epoch, Incarnation, PublicKey, ReleaseOrder, ReplicaId, Signature,
-    SignedRelease,
+    ClusterId, Digest, Epoch, Incarnation, ReleaseOrder, ReplicaId, SignedRelease,
 };
 use serde::Deserialize;
 
+use super::approvals::{RawApproval, approvals, set_approvals, set_servers};
 use super::disk;
 use super::hex::Hex;
 use super::key::check_version;
@@ -33,14 +33,7 @@ struct RawRelease {
     repaired: Vec<u16>,
     issued: String,
     #[serde(default)]
-    signatures: Vec<RawSignature>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawSignature {
-    administrator: Hex<32>,
-    signature: Hex<64>,
+    signatures: Vec<RawApproval>,
 }
 
 /// Reads a release. Its signatures are not judged.
@@ -71,9 +64,7 @@ pub(crate) fn checked(path: &Path, text: &str) -> Result<SignedRelease> {
         repaired: raw.repaired.into_iter().map(ReplicaId).collect(),
         issued: raw.issued,
     };
-    let signature =
-        |raw: RawSignature| (PublicKey(raw.administrator.0), Signature(raw.signature.0));
-    Ok(SignedRelease { order, approvals: raw.signatures.into_iter().map(signature).collect() })
+    Ok(SignedRelease { order, approvals: approvals(raw.signatures) })
 }
 
 /// The text of a release, with `why` the server halted as a comment.
@@ -89,20 +80,17 @@ pub(crate) fn text(signed: &SignedRelease, why: &str) -> String {
     text.number("server", order.server.0.into());
     text.set("halt", order.halt.to_string());
     text.number("serial", order.serial);
-    let repaired: Vec<String> = order.repaired.iter().map(ToString::to_string).collect();
     text.line("# Offenders that were repaired: they count no longer, until an epoch gives them other keys");
-    text.line(&format!("repaired = [{}]", repaired.join(", ")));
+    set_servers(&mut text, "repaired", &order.repaired);
     text.set("issued", order.issued.as_str());
-    for (administrator, signature) in &signed.approvals {
-        text.table("[[signatures]]");
-        text.set("administrator", administrator.to_string());
-        text.set("signature", Hex(signature.0).to_string());
-    }
+    set_approvals(&mut text, &signed.approvals);
     text.finish()
 }
 
 #[cfg(test)]
 mod tests {
+    use ravelin_model::{PublicKey, Signature};
+
     use super::*;
     use crate::exit::Exit;
 

@@ -9,6 +9,7 @@ use ravelin_model::{
 };
 use serde::Deserialize;
 
+use super::approvals::{RawApproval, approvals, set_approvals, set_servers};
 use super::disk;
 use super::hex::Hex;
 use super::key::check_version;
@@ -30,7 +31,7 @@ struct RawReopening {
     #[serde(default)]
     instances: Vec<RawInstance>,
     #[serde(default)]
-    signatures: Vec<RawSignature>,
+    signatures: Vec<RawApproval>,
 }
 
 #[derive(Deserialize)]
@@ -40,13 +41,6 @@ struct RawInstance {
     instance: Hex<32>,
     rollback_proof: bool,
     certificate: Hex<64>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawSignature {
-    administrator: Hex<32>,
-    signature: Hex<64>,
 }
 
 /// Reads an order. Its signatures are not judged.
@@ -72,8 +66,6 @@ pub(crate) fn checked(path: &Path, text: &str) -> Result<SignedReopening> {
         };
         (ReplicaId(raw.server), certificate)
     };
-    let signature =
-        |raw: RawSignature| (PublicKey(raw.administrator.0), Signature(raw.signature.0));
     let order = Reopening {
         cluster: ClusterId(Digest(raw.cluster.0)),
         incarnation: Incarnation(raw.incarnation),
@@ -82,7 +74,7 @@ pub(crate) fn checked(path: &Path, text: &str) -> Result<SignedReopening> {
         instances: raw.instances.into_iter().map(instance).collect(),
         lost: raw.lost.into_iter().map(ReplicaId).collect(),
     };
-    Ok(SignedReopening { order, approvals: raw.signatures.into_iter().map(signature).collect() })
+    Ok(SignedReopening { order, approvals: approvals(raw.signatures) })
 }
 
 /// The text of an order.
@@ -101,8 +93,7 @@ pub(crate) fn text(signed: &SignedReopening) -> String {
     );
     text.number("number", order.number);
     text.line("# Servers whose disks are gone: what only they held is forgotten.");
-    let lost: Vec<String> = order.lost.iter().map(ToString::to_string).collect();
-    text.line(&format!("lost = [{}]", lost.join(", ")));
+    set_servers(&mut text, "lost", &order.lost);
     for (server, certificate) in &order.instances {
         text.table("[[instances]]");
         text.number("server", server.0.into());
@@ -110,11 +101,7 @@ pub(crate) fn text(signed: &SignedReopening) -> String {
         text.set("rollback_proof", certificate.is_rollback_proof);
         text.set("certificate", Hex(certificate.signature.0).to_string());
     }
-    for (administrator, signature) in &signed.approvals {
-        text.table("[[signatures]]");
-        text.set("administrator", administrator.to_string());
-        text.set("signature", Hex(signature.0).to_string());
-    }
+    set_approvals(&mut text, &signed.approvals);
     text.finish()
 }
 

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use ravelin_crypto::domain_digest;
 use ravelin_model::Digest;
 
 use super::options::{Options, Settings};
 use super::world::{Outcome, World};
 use crate::checker::Violation;
+use crate::runner::add_up;
 
 /// What many runs showed.
 #[derive(Clone, Debug, Default)]
@@ -99,14 +99,6 @@ impl Report {
     /// Digest over the traces of all runs, in order.
     #[must_use]
     pub fn trace_hash(&self) -> Digest {
-        self.traces.iter().fold(Digest::default(), |hash, trace| {
-            domain_digest("ravelin simulator report v1", &[&hash.0, &trace.0])
-        })
-    }
-}
-
-fn add_up<K: Ord>(sums: &mut BTreeMap<K, u64>, counts: BTreeMap<K, u64>) {
-    for (of_what, count) in counts {
-        *sums.entry(of_what).or_default() += count;
+        crate::trace::hash_of(&self.traces)
     }
 }
