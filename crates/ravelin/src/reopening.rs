@@ -70,12 +70,12 @@ impl Picture {
         self.group.members().filter(|id| !has(id)).collect()
     }
 
-    /// The order that lets in every instance that was seen, but those of servers declared lost.
+    /// The servers declared lost, ascending.
     ///
     /// # Errors
-    /// When a server is neither there nor declared lost, or too few are there.
-    pub(crate) fn order(&self, cluster: ClusterId, lost: &[ReplicaId]) -> Result<Reopening> {
-        let mut lost = lost.to_vec();
+    /// When one of them is none, or they are more than the cluster tolerates.
+    pub(crate) fn lost(&self, declared: &[u16]) -> Result<Vec<ReplicaId>> {
+        let mut lost: Vec<ReplicaId> = declared.iter().copied().map(ReplicaId).collect();
         lost.sort_unstable();
         lost.dedup();
         if let Some(stranger) = lost.iter().find(|id| !self.group.has(**id)) {
@@ -89,6 +89,14 @@ impl Picture {
             let hint = "start more of them: what only lost servers held would be forgotten";
             return Err(Error::usage(cause, hint));
         }
+        Ok(lost)
+    }
+
+    /// The order that lets in every instance that was seen, but those of servers declared `lost`.
+    ///
+    /// # Errors
+    /// When a server is neither there nor declared lost.
+    pub(crate) fn order(&self, cluster: ClusterId, lost: Vec<ReplicaId>) -> Result<Reopening> {
         let absent: Vec<String> =
             self.absent().iter().filter(|id| !lost.contains(id)).map(named).collect();
         if !absent.is_empty() {
@@ -343,7 +351,7 @@ pub(crate) async fn open_local(
         }
         tokio::time::sleep(ASK_EVERY).await;
     };
-    let order = picture.order(cluster.id, &[])?;
+    let order = picture.order(cluster.id, Vec::new())?;
     let mut signed = SignedReopening { order, approvals: Vec::new() };
     let administrator = KeyFile::read(&cluster.administrator_key())?;
     sign_reopening(&mut signed, &administrator.signing_key());

@@ -54,6 +54,7 @@ fn a_server_comes_back_with_a_new_wormhole_by_an_epoch() {
     assert_eq!(status["fault_model"], "hybrid");
     assert_eq!(status["servers"].as_array().map(Vec::len), Some(3));
     assert_eq!(epoch(&cluster), 2, "the administrator opened it");
+    cluster.fails(&[&REOPEN[..], &["--lost", "3"]].concat(), 2, "there is no server 3");
     cluster.client(&["kv", "put", "a", "1"]);
 
     // A server is killed, and its wormhole ends with it.

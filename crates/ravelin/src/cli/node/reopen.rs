@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{ArgGroup, Args};
 use ravelin_crypto::sign_reopening;
-use ravelin_model::{ReplicaId, SignedReopening};
+use ravelin_model::SignedReopening;
 use ravelin_runtime::transport::TransportKey;
 use serde::Serialize;
 
@@ -89,11 +89,11 @@ pub(super) fn run(invocation: &Invocation, arguments: &Reopen) -> Result<()> {
             Some(path) => file::read(path)?,
             None => {
                 let picture = servers.look().await?;
+                let lost = picture.lost(&arguments.lost)?;
                 if picture.open_count() >= picture.group.quorum() && !arguments.anyway {
                     return invocation.output.print(&Told::open(&picture));
                 }
-                let lost: Vec<ReplicaId> = arguments.lost.iter().copied().map(ReplicaId).collect();
-                let order = picture.order(servers.cluster, &lost)?;
+                let order = picture.order(servers.cluster, lost)?;
                 SignedReopening { order, approvals: Vec::new() }
             }
         };
