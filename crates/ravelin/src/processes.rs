@@ -362,9 +362,15 @@ fn reap_in_background(mut child: std::process::Child) {
 
 /// The body of what a server answers to a question about its health, whatever the answer is.
 fn ask_health(address: SocketAddr, path: &str) -> Option<String> {
+    ask_admin(address, path, HEALTH_MAX)
+}
+
+/// The body of what a server answers on its admin listener, whatever the answer is; `None` if nothing comes for
+/// `most`.
+pub(crate) fn ask_admin(address: SocketAddr, path: &str, most: Duration) -> Option<String> {
     let ask = || -> std::io::Result<String> {
-        let mut stream = TcpStream::connect_timeout(&address, HEALTH_MAX)?;
-        stream.set_read_timeout(Some(HEALTH_MAX))?;
+        let mut stream = TcpStream::connect_timeout(&address, most)?;
+        stream.set_read_timeout(Some(most))?;
         write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
         let mut answer = String::new();
         stream.take(HEALTH_BYTES_MAX).read_to_string(&mut answer)?;

@@ -148,7 +148,14 @@ const SOUND: &[(&str, &str, &str)] = &[
          | --away=5 --rate=32 | --offer=2 | --offer=2 --report=^new | --growth --keys=10000 \
          | --against=etcd --reads=100",
     ),
+    ("wormhole status", "", "--dir=@c | --svg=^new"),
     ("wormhole selftest", "", "--program=<plan.toml"),
+    ("wormhole bench", "", "--runs=1 | --wormholes=4"),
+    (
+        "wormhole measure-od",
+        "--to=127.0.0.1:1",
+        "--wanted=0.9 | --probes=9 | --rate=9 | --bytes=99 | --listen=192.0.2.1:1 | --for=1s",
+    ),
     ("wormhole demo", "", "--svg=^new | --runs=1 | --seed=0"),
     ("doctor", "", "--dir=@c"),
     ("config show", "", CONFIG_SHOW),

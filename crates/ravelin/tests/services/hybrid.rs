@@ -56,12 +56,23 @@ fn a_server_comes_back_with_a_new_wormhole_by_an_epoch() {
     assert_eq!(epoch(&cluster), 2, "the administrator opened it");
     cluster.fails(&[&REOPEN[..], &["--lost", "3"]].concat(), 2, "there is no server 3");
     cluster.client(&["kv", "put", "a", "1"]);
+    let standing = cluster.json(&["wormhole", "status", "--svg", "servers.svg"]);
+    for server in standing["servers"].as_array().expect("servers") {
+        let wormhole = &server["wormhole"];
+        assert_eq!((&wormhole["mode"], &wormhole["attests"]), (&"local".into(), &true.into()));
+        let bound = &wormhole["counters"][0];
+        assert_eq!((&bound["counter"], &bound["epoch"]), (&"ordering".into(), &2.into()));
+        assert!(bound["value"].as_u64() > Some(0), "it attests blocks: {server}");
+    }
+    let drawn = fs::read_to_string(cluster.path("servers.svg")).expect("it is drawn");
+    assert_eq!(drawn.matches("wormhole, local").count(), 3);
 
     // A server is killed, and its wormhole ends with it.
     let (server, wormhole) = pids(&cluster, 1);
     kill(&server);
     [&server, &wormhole].iter().for_each(|pid| wait_gone(pid));
     cluster.client(&["kv", "put", "b", "2"]);
+    cluster.fails(&["wormhole", "status"], 7, "nothing is known of the wormhole of server-1");
     let begun = Instant::now();
     assert_eq!(cluster.client(&["kv", "get", "b"]), "2\n", "without the third it is ordered");
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
