@@ -116,7 +116,11 @@ const SOUND: &[(&str, &str, &str)] = &[
     ("attack run", "mute --on=0", "--dir=@c"),
     ("attack take", "--on=0 --exec=</bin/true", "--dir=@c | -- x"),
     ("attack stop", "--on=0", "--dir=@c"),
-    ("attack campaign", "", "--seed=0 | --seconds=60 | --full | --only=kill | --report=^new"),
+    (
+        "attack campaign",
+        "",
+        "--fault-model=hybrid | --seed=0 | --seconds=60 | --full | --only=kill | --report=^new",
+    ),
     (
         "attack machine",
         "",
@@ -146,7 +150,7 @@ const SOUND: &[(&str, &str, &str)] = &[
          | --fault-model=hybrid | --not-durable | --running \
          | --rate=32 | --away=5 | --away=5 --lost | --away=5 --keys=1 | --away=5 --no-quota \
          | --away=5 --rate=32 | --offer=2 | --offer=2 --report=^new | --growth --keys=10000 \
-         | --against=etcd --reads=100",
+         | --against=etcd --reads=100 | --against=arbitrary",
     ),
     ("wormhole status", "", "--dir=@c | --svg=^new"),
     ("wormhole selftest", "", "--program=<plan.toml"),
