@@ -312,6 +312,38 @@ fn who_knows_nothing_itself_does_not_tell_others_that_there_is_nothing() {
     assert_eq!(ended(&mut clients[1], late.tag), Some(decision));
 }
 
+/// Two of three decide and both forget; the third was away. All listen to the same lives then, and what
+/// the earlier ones decided nobody knows.
+#[test]
+fn where_all_who_decided_forgot_nobody_votes_before_the_rest_has_forgotten_too() {
+    let cluster = Cluster::synchronised(3, 14);
+    let mut clients: Vec<_> = [0, 2].map(|node| cluster.client(node)).into();
+    let tstart = cluster.common(&mut clients[0]).after(T0);
+    let agreement = agreement(&entities(&clients), tstart, MULTICAST);
+    cluster.isolate(&[2]);
+    let first = propose_all(&mut clients[..1], agreement, &[Some([9; 32])])[0];
+    cluster.run(T0.0 + 5 * MILLI);
+    assert!(ended(&mut clients[0], first).is_some(), "two of three decide");
+    cluster.heal();
+    cluster.start(0);
+    cluster.start(1);
+    cluster.run(400 * MILLI);
+    let late = clients[1].propose(agreement, None).unwrap();
+    for _ in 0..10 {
+        cluster.run(100 * MILLI);
+        assert_eq!(ended(&mut clients[1], late.tag), None);
+    }
+    // Once nobody's process is left who could take part in what was decided, all can go on.
+    cluster.start(2);
+    cluster.run(4 * SECOND);
+    let mut clients: Vec<_> = (0..3).map(|node| cluster.client(node)).collect();
+    let tstart = cluster.common(&mut clients[0]).after(T0);
+    let agreement = self::agreement(&entities(&clients), tstart, MULTICAST);
+    let tags = propose_all(&mut clients, agreement, &[Some([9; 32]), None, None]);
+    cluster.run(2 * MILLI);
+    assert!(ended(&mut clients[1], tags[1]).is_some());
+}
+
 #[test]
 fn what_is_forgotten_is_not_decided_again() {
     let cluster = Cluster::synchronised(3, 13);

@@ -19,8 +19,8 @@ use super::slots::Slots;
 use super::{ENTITIES_MAX, Outputs};
 use crate::attestation::{ClusterId, ReplicaId};
 use crate::frame::{
-    Agreement, Decision, Entity, EntityId, Frame, Message, Nanos, Progress, ProposeCall, Reading,
-    Refusal, Report, Standing, Tag, WORMHOLES_MAX,
+    Agreement, Decision, Entity, EntityId, Frame, Lives, Message, Nanos, Progress, ProposeCall,
+    Reading, Refusal, Report, Standing, Tag, WORMHOLES_MAX, Wish,
 };
 use crate::keys::ProvisionedKey;
 
@@ -68,6 +68,8 @@ pub(super) struct Distributed {
     pairs: Pairs,
     /// The start after which this life may vote; none before it has joined.
     fence: Option<Nanos>,
+    /// The lives that it listened to when it joined.
+    joined_with: Lives,
     held: Box<[Slots<Held, AGREEMENTS_PER_ENTITY>]>,
 }
 
@@ -83,7 +85,8 @@ impl Distributed {
         let instances = Instances::new(links.count());
         let pairs = Pairs::new(links.count());
         let held = (0..ENTITIES_MAX).map(|_| Slots::new()).collect();
-        let mut new = Self { links, clock, instances, pairs, fence: None, held };
+        let joined_with = links.lives();
+        let mut new = Self { links, clock, instances, pairs, fence: None, joined_with, held };
         new.join();
         Ok(new)
     }
@@ -125,7 +128,7 @@ impl Distributed {
     /// Does one of the things that are due, if any is: the next is due at once.
     pub(super) fn on_time(&mut self, turn: &mut Turn<'_>) {
         if self.clock.next_poll() <= turn.now {
-            let poll = self.clock.poll(turn.now);
+            let poll = self.clock.poll(turn.now, &self.links.lives());
             self.links.tick(&Message::Poll(poll), turn);
         } else if let Some((due, instance)) = self.instances.next_due()
             && due <= turn.now
@@ -268,11 +271,16 @@ impl Distributed {
 
     fn report(&self) -> Report {
         let fence = self.fence.unwrap_or_default().max(self.instances.latest);
-        Report { has_joined: self.fence.is_some(), fence, lives: self.links.lives() }
+        let (has_joined, lives) = (self.fence.is_some(), self.links.lives());
+        let is_elder = has_joined && self.joined_with != lives;
+        Report { has_joined, is_elder, fence, lives }
     }
 
     fn on_reading(&mut self, from: usize, reading: &Reading, now: Nanos) {
-        self.clock.on_reading(now, from, reading);
+        let knows_no_later = self.relies_on_present_lives(&reading.report.lives);
+        let granted = if knows_no_later { reading.granted } else { Wish::Nothing };
+        let reading = Reading { granted, ..*reading };
+        self.clock.on_reading(now, from, &reading, &self.links.lives());
         if let Some(link) = self.links.link_mut(from) {
             link.report = Some(reading.report);
         }
@@ -291,9 +299,13 @@ impl Distributed {
         let knows_me = |report: &Report| report.lives.get(own) == lives.get(own);
         let joined = || reports().flatten().filter(|report| report.has_joined && knows_me(report));
         let needed = self.links.count() - self.links.majority() + 1;
-        let all_agree = || reports().all(|report| report.is_some_and(|one| one.lives == lives));
-        if joined().count() >= needed || all_agree() {
+        // A first start: none of these lives has taken part in anything with one that is over.
+        let is_first = |report: &Report| report.lives == lives && !report.is_elder;
+        let are_all_new = || reports().all(|report| report.as_ref().is_some_and(is_first));
+        if joined().count() >= needed || are_all_new() {
             self.fence = reports().flatten().map(|report| report.fence).max().or(Some(Nanos(0)));
+            self.joined_with = lives;
+            self.clock.has_joined = true;
         }
     }
 }

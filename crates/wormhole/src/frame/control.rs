@@ -73,6 +73,8 @@ pub(crate) struct Poll {
     /// The asker's clock when it asked.
     pub(crate) sent: Nanos,
     pub(crate) wish: Wish,
+    /// The latest common time that the asker ever knew of; of a founding, where the new one is to begin.
+    pub(crate) known: Nanos,
 }
 
 /// What a poll asks for beyond the time.
@@ -107,6 +109,9 @@ pub(crate) struct Reading {
 pub(crate) struct Report {
     /// Whether the reporter may vote.
     pub(crate) has_joined: bool,
+    /// Whether it joined when it listened to others than now: then a life that is over may have decided
+    /// with it.
+    pub(crate) is_elder: bool,
     /// The latest `tstart` of any agreement that the reporter, or one it relies on, knew.
     pub(crate) fence: Nanos,
     /// Whom the reporter listens to.
@@ -191,6 +196,7 @@ impl Message {
             Self::Poll(poll) => {
                 to.u64(poll.sent.0);
                 to.u8(poll.wish as u8);
+                to.u64(poll.known.0);
             }
             Self::Reading(reading) => reading.put(to),
             Self::Proposal(agreement, place, value) => {
@@ -242,7 +248,11 @@ impl Message {
                 echo: from.bytes()?,
                 has_keys: from.flag()?,
             }),
-            2 => Self::Poll(Poll { sent: Nanos(from.u64()?), wish: Wish::take(from)? }),
+            2 => Self::Poll(Poll {
+                sent: Nanos(from.u64()?),
+                wish: Wish::take(from)?,
+                known: Nanos(from.u64()?),
+            }),
             3 => Self::Reading(Reading::take(from)?),
             4 => Self::Proposal(Agreement::take(from)?, from.u8()?, take_value(from)?),
             5 => Self::Prepare(Agreement::take(from)?, Ballot::take(from)?, take_lives(from)?),
@@ -291,6 +301,7 @@ impl Reading {
             to.u64(time.0);
         }
         to.u8(self.report.has_joined.into());
+        to.u8(self.report.is_elder.into());
         put_lives(&self.report.lives, to);
     }
 
@@ -301,7 +312,8 @@ impl Reading {
             *time = Nanos(from.u64()?);
         }
         let [earliest, latest, age, known, fence] = times;
-        let report = Report { has_joined: from.flag()?, fence, lives: take_lives(from)? };
+        let (has_joined, is_elder) = (from.flag()?, from.flag()?);
+        let report = Report { has_joined, is_elder, fence, lives: take_lives(from)? };
         let time = match has_time {
             true => Some((earliest, latest, age)),
             false if [earliest, latest, age] == [Nanos(0); 3] => None,

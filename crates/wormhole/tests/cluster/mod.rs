@@ -103,6 +103,8 @@ pub(crate) struct World {
     pub(crate) chance: Chance,
     /// Pairs, from and to, between which nothing passes.
     pub(crate) cuts: Vec<(usize, usize)>,
+    /// Senders, and kinds of frames of theirs that are lost.
+    pub(crate) muted: Vec<(usize, u8)>,
     /// Frames on their way, by their arrival.
     on_way: BTreeMap<(u64, u64), (usize, Frame)>,
     sent: u64,
@@ -150,6 +152,7 @@ impl Cluster {
             weather: Weather::CALM,
             chance: Chance::new(seed),
             cuts: Vec::new(),
+            muted: Vec::new(),
             on_way: BTreeMap::new(),
             sent: 0,
             recorded: Vec::new(),
@@ -297,7 +300,8 @@ impl World {
         if self.is_recording {
             self.recorded.push((to, *frame));
         }
-        if self.cuts.contains(&(from, to)) || self.chance.is(self.weather.loss_permille) {
+        let is_muted = self.muted.contains(&(from, frame[1]));
+        if is_muted || self.cuts.contains(&(from, to)) || self.chance.is(self.weather.loss_permille) {
             return;
         }
         let copies = 1 + u64::from(self.chance.is(self.weather.twice_permille));

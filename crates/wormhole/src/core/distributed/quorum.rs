@@ -309,7 +309,7 @@ impl Distributed {
     }
 
     /// Whether an attempt relies on no life of which this process knows a later one.
-    fn relies_on_present_lives(&self, lives: &Lives) -> bool {
+    pub(super) fn relies_on_present_lives(&self, lives: &Lives) -> bool {
         self.links.lives().iter().zip(lives).all(|(known, relied_on)| {
             *known == Life::UNKNOWN || *relied_on == Life::UNKNOWN || known == relied_on
         })
