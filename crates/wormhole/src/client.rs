@@ -370,11 +370,12 @@ impl<C: Channel> Client<C> {
         }
     }
 
-    /// What was agreed, or that nothing is yet.
+    /// What was agreed, or that nothing is yet, or that this wormhole could not learn it, or has forgotten
+    /// it, within [`AGREEMENT_RETENTION`](crate::core::AGREEMENT_RETENTION). Once told it may be forgotten
+    /// as soon as another agreement needs its place.
     ///
     /// # Errors
-    /// [`CallError`]; [`Refusal::UnknownTag`] if the agreement is forgotten, or could not be decided in
-    /// [`AGREEMENT_RETENTION`](crate::core::AGREEMENT_RETENTION).
+    /// [`CallError`]; [`Refusal::UnknownTag`] if the tag is forgotten, too.
     pub fn decide(&mut self, tag: Tag) -> Result<Progress, CallError> {
         match self.call(&Call::Decide(tag))? {
             Answer::Progress(progress) => Ok(progress),

@@ -121,9 +121,11 @@ fn take_answer(kind: Kind, from: &mut Reader<'_>) -> Result<Answer, FrameError> 
             let tag = Tag(from.u64()?);
             Answer::Proposed(Proposed { tag, standing: Standing::take(from)? })
         }
-        Kind::Decide => Answer::Progress(match from.flag()? {
-            false => Progress::Running { ends_by: Nanos(from.u64()?) },
-            true => Progress::Ended(Decision::take(from)?),
+        Kind::Decide => Answer::Progress(match from.u8()? {
+            0 => Progress::Running { ends_by: Nanos(from.u64()?) },
+            1 => Progress::Ended(Decision::take(from)?),
+            2 => Progress::GivenUp,
+            _ => return Err(FrameError::UnknownCode),
         }),
         Kind::PairKey => Answer::PairKey(take_value(from)?),
     })

@@ -25,7 +25,7 @@ use crate::frame::{
 use crate::keys::ProvisionedKey;
 
 use clock::{Clock, Estimate};
-use instances::{Instances, Unopened};
+use instances::{Instances, Payer, Unopened};
 use links::Links;
 use pairs::Pairs;
 
@@ -33,8 +33,9 @@ use pairs::Pairs;
 pub const TSTART_AHEAD_MAX: Nanos = Nanos::from_millis(10_000);
 /// How long after its start an agreement should be decided, while a majority is up and no host is busy.
 pub const AGREEMENT_BOUND: Nanos = Nanos::from_millis(50);
-/// Agreements that an entity may have proposed to and still ask about.
-pub const AGREEMENTS_PER_ENTITY: usize = 32;
+/// Agreements that an entity may have proposed to and still ask about: half of them led by processes of its
+/// own host, and the other half divided among all hosts that may have begun the rest.
+pub const AGREEMENTS_PER_ENTITY: usize = 64;
 
 /// Messages of one step at most: what was proposed and what follows from it, to each other wormhole.
 pub(super) const MESSAGES: usize = 2 * (WORMHOLES_MAX - 1) + 1;
@@ -50,6 +51,7 @@ pub(super) struct Turn<'a> {
 struct Held {
     eid: EntityId,
     name: [u8; 32],
+    payer: Payer,
     ends_by: Nanos,
 }
 
@@ -105,13 +107,15 @@ impl Distributed {
             Message::Proposal(agreement, place, value) => {
                 self.on_proposal(from, &agreement, (place, value), turn);
             }
-            Message::Prepare(agreement, ballot, lives) => {
+            Message::Prepare(agreement, charged, ballot, lives) => {
+                let from = (from, usize::from(charged));
                 self.on_prepare(from, &agreement, (ballot, &lives), turn);
             }
             Message::Promise(agreement, ballot, voted) => {
                 self.on_promise(from, &agreement, (ballot, voted), turn);
             }
-            Message::Accept(agreement, ballot, lives, decision) => {
+            Message::Accept(agreement, charged, ballot, lives, decision) => {
+                let from = (from, usize::from(charged));
                 self.on_accept(from, &agreement, (ballot, &lives), decision, turn);
             }
             Message::Accepted(agreement, ballot) => {
@@ -164,12 +168,15 @@ impl Distributed {
         }
         let is_late = time.latest >= agreement.tstart;
         let (name, starts_at) = (agreement.name(), self.starts_at(now, agreement));
+        let own = self.payer(self.links.own, agreement);
+        let payer = self.instances.payer(&name).unwrap_or(own);
         self.hold(
             proposer,
             tag,
             Held {
                 eid: proposer.eid,
                 name,
+                payer,
                 ends_by: agreement.tstart.max(time.latest).after(AGREEMENT_BOUND),
             },
             (now, starts_at),
@@ -183,7 +190,6 @@ impl Distributed {
             });
         }
         let found = self.instances.find(&name).map(Ok);
-        let own = self.links.own;
         let begun = || self.instances.open(now, own, agreement, starts_at);
         let instance = found.unwrap_or_else(begun).map_err(|unopened| {
             if let Some(held) = self.held.get_mut(proposer.place) {
@@ -223,16 +229,21 @@ impl Distributed {
     }
 
     /// How far an agreement is that the entity proposed to.
-    pub(super) fn progress(&self, proposer: Proposer, tag: Tag) -> Result<Progress, Refusal> {
-        let held = self.held.get(proposer.place).and_then(|held| held.find(tag));
-        let held = held.filter(|held| held.eid == proposer.eid).ok_or(Refusal::UnknownTag)?;
+    pub(super) fn progress(
+        &mut self,
+        now: Nanos,
+        proposer: Proposer,
+        tag: Tag,
+    ) -> Result<Progress, Refusal> {
+        let place = self.held.get_mut(proposer.place).ok_or(Refusal::UnknownTag)?;
+        let held = place.find(tag).filter(|held| held.eid == proposer.eid);
+        let held = held.ok_or(Refusal::UnknownTag)?;
         let ended: Option<Decision> = self.instances.ended(&held.name);
-        let is_running = || self.instances.find(&held.name).is_some();
-        match ended {
-            Some(decision) => Ok(Progress::Ended(decision)),
-            None if is_running() => Ok(Progress::Running { ends_by: held.ends_by }),
-            None => Err(Refusal::UnknownTag),
+        if ended.is_none() && self.instances.find(&held.name).is_some() {
+            return Ok(Progress::Running { ends_by: held.ends_by });
         }
+        place.release(now, tag); // it was told: another may have its place
+        Ok(ended.map_or(Progress::GivenUp, Progress::Ended))
     }
 
     fn hold(
@@ -243,7 +254,15 @@ impl Distributed {
         (now, starts_at): (Nanos, Nanos),
     ) -> Result<(), Refusal> {
         let kept_until = starts_at.max(now).after(AGREEMENT_RETENTION);
+        let of_rest = AGREEMENTS_PER_ENTITY / 2 / self.links.count();
+        let is_own = held.payer.is_first && held.payer.host == self.links.own;
+        let most = if is_own { AGREEMENTS_PER_ENTITY / 2 } else { of_rest };
         let place = self.held.get_mut(proposer.place).ok_or(Refusal::NotAuthenticated)?;
+        let of_payer = || place.kept(now).filter(|(_, one)| one.payer == held.payer);
+        if of_payer().count() >= most {
+            let next_free = of_payer().map(|(until, _)| until).min().unwrap_or(now);
+            return Err(Refusal::NoResources { next_free });
+        }
         let kept = place.keep(now, tag, kept_until, held);
         kept.map_err(|next_free| Refusal::NoResources { next_free })
     }
@@ -260,6 +279,12 @@ impl Distributed {
         };
         let place = (0..).zip(elist).find(|(_, entity)| is_caller(entity));
         place.map(|(place, _)| place).ok_or(Refusal::NotInElist)
+    }
+
+    /// Who pays if `host` begins it.
+    fn payer(&self, host: usize, agreement: &Agreement) -> Payer {
+        let first = agreement.elist().first().and_then(|first| self.links.place(first.replica));
+        Payer { host, is_first: first == Some(host) }
     }
 
     /// When an agreement starts, by the own clock: once `tstart` may have come. Who does not know the time

@@ -152,12 +152,12 @@ pub(crate) enum Message {
     Reading(Reading),
     /// What the process in a place of the list proposed.
     Proposal(Agreement, u8, Option<Value>),
-    /// Phase 1: take part in no attempt before this one.
-    Prepare(Agreement, Ballot, Lives),
+    /// Phase 1: take part in no attempt before this one. The agreement is charged to the host in that place.
+    Prepare(Agreement, u8, Ballot, Lives),
     /// Its answer: the attempt that the sender is bound to, and what it voted for last.
     Promise(Agreement, Ballot, Option<(Ballot, Decision)>),
-    /// Phase 2: vote.
-    Accept(Agreement, Ballot, Lives, Decision),
+    /// Phase 2: vote. Charged likewise.
+    Accept(Agreement, u8, Ballot, Lives, Decision),
     /// Its answer.
     Accepted(Agreement, Ballot),
     /// A majority voted for it.
@@ -204,8 +204,9 @@ impl Message {
                 to.u8(*place);
                 put_value(*value, to);
             }
-            Self::Prepare(agreement, ballot, lives) => {
+            Self::Prepare(agreement, charged, ballot, lives) => {
                 agreement.put(to);
+                to.u8(*charged);
                 ballot.put(to);
                 put_lives(lives, to);
             }
@@ -218,8 +219,9 @@ impl Message {
                     decision.put(to);
                 }
             }
-            Self::Accept(agreement, ballot, lives, decision) => {
+            Self::Accept(agreement, charged, ballot, lives, decision) => {
                 agreement.put(to);
+                to.u8(*charged);
                 ballot.put(to);
                 put_lives(lives, to);
                 decision.put(to);
@@ -255,7 +257,12 @@ impl Message {
             }),
             3 => Self::Reading(Reading::take(from)?),
             4 => Self::Proposal(Agreement::take(from)?, from.u8()?, take_value(from)?),
-            5 => Self::Prepare(Agreement::take(from)?, Ballot::take(from)?, take_lives(from)?),
+            5 => Self::Prepare(
+                Agreement::take(from)?,
+                from.u8()?,
+                Ballot::take(from)?,
+                take_lives(from)?,
+            ),
             6 => Self::Promise(
                 Agreement::take(from)?,
                 Ballot::take(from)?,
@@ -266,6 +273,7 @@ impl Message {
             ),
             7 => Self::Accept(
                 Agreement::take(from)?,
+                from.u8()?,
                 Ballot::take(from)?,
                 take_lives(from)?,
                 Decision::take(from)?,

@@ -30,7 +30,7 @@
 use super::decision::{Proposal, decide};
 use super::instances::{AGREEMENT_RETENTION, Active, Attempt};
 use super::{Distributed, Turn};
-use crate::frame::{Agreement, Ballot, Decision, Life, Lives, Message, Nanos, Value};
+use crate::frame::{Agreement, Ballot, Decision, Entity, Life, Lives, Message, Nanos, Value};
 
 /// How long an attempt is waited for before the next.
 const RETRY_EVERY: Nanos = Nanos::from_millis(5);
@@ -51,7 +51,7 @@ impl Distributed {
         if host != Some(from) {
             return;
         }
-        if let Some(instance) = self.known(from, agreement, turn) {
+        if let Some(instance) = self.known((from, from), agreement, turn) {
             self.put_proposal(instance, place, value, turn);
         }
     }
@@ -79,12 +79,12 @@ impl Distributed {
 
     pub(super) fn on_prepare(
         &mut self,
-        from: usize,
+        (from, charged): (usize, usize),
         agreement: &Agreement,
         (ballot, lives): (Ballot, &Lives),
         turn: &mut Turn<'_>,
     ) {
-        let Some(instance) = self.known(from, agreement, turn) else { return };
+        let Some(instance) = self.known((from, charged), agreement, turn) else { return };
         let may_vote = self.may_vote(agreement) && self.relies_on_present_lives(lives);
         let wait = self.wait(agreement, 0);
         let Some(active) = self.instances.active(instance) else { return };
@@ -126,13 +126,13 @@ impl Distributed {
 
     pub(super) fn on_accept(
         &mut self,
-        from: usize,
+        (from, charged): (usize, usize),
         agreement: &Agreement,
         (ballot, lives): (Ballot, &Lives),
         decision: Decision,
         turn: &mut Turn<'_>,
     ) {
-        let Some(instance) = self.known(from, agreement, turn) else { return };
+        let Some(instance) = self.known((from, charged), agreement, turn) else { return };
         let may_vote = self.may_vote(agreement) && self.relies_on_present_lives(lives);
         let Some(active) = self.instances.active(instance) else { return };
         active.highest = active.highest.max(ballot.number);
@@ -237,7 +237,8 @@ impl Distributed {
             *voted = active.voted;
             *from |= 1 << own;
         }
-        self.links.broadcast(&Message::Prepare(agreement, ballot, lives), turn);
+        let charged = active.payer.host as u8;
+        self.links.broadcast(&Message::Prepare(agreement, charged, ballot, lives), turn);
         self.propose_value(instance, turn);
     }
 
@@ -260,9 +261,9 @@ impl Distributed {
     fn ask_for_votes(&mut self, instance: usize, turn: &mut Turn<'_>) {
         let own = self.links.own;
         let Some(active) = self.instances.active(instance) else { return };
-        let agreement = active.agreement;
+        let (agreement, charged) = (active.agreement, active.payer.host as u8);
         let Attempt::Accepting { ballot, lives, decision, .. } = active.attempt else { return };
-        self.links.broadcast(&Message::Accept(agreement, ballot, lives, decision), turn);
+        self.links.broadcast(&Message::Accept(agreement, charged, ballot, lives, decision), turn);
         let may_vote = self.may_vote(&agreement);
         let Some(active) = self.instances.active(instance) else { return };
         if may_vote
@@ -287,8 +288,14 @@ impl Distributed {
         }
     }
 
-    /// The place of the agreement, which is begun if `from` may; one that ended is told instead.
-    fn known(&mut self, from: usize, agreement: &Agreement, turn: &mut Turn<'_>) -> Option<usize> {
+    /// The place of the agreement, which is begun if `charged` has room, and a process in its list; one
+    /// that ended is told instead.
+    fn known(
+        &mut self,
+        (from, charged): (usize, usize),
+        agreement: &Agreement,
+        turn: &mut Turn<'_>,
+    ) -> Option<usize> {
         let name = agreement.name();
         if let Some(instance) = self.instances.find(&name) {
             return Some(instance);
@@ -297,8 +304,13 @@ impl Distributed {
             self.links.send(from, &Message::Decided(*agreement, decision), turn);
             return None;
         }
-        let starts_at = self.starts_at(turn.now, agreement);
-        let instance = self.instances.open(turn.now, from, agreement, starts_at).ok()?;
+        let host_of = |entity: &Entity| self.links.place(entity.replica);
+        if !agreement.elist().iter().any(|entity| host_of(entity) == Some(charged)) {
+            return None;
+        }
+        let (payer, starts_at) =
+            (self.payer(charged, agreement), self.starts_at(turn.now, agreement));
+        let instance = self.instances.open(turn.now, payer, agreement, starts_at).ok()?;
         self.wait_for_start(instance, turn.now);
         Some(instance)
     }
