@@ -166,7 +166,7 @@ impl Multicasts {
                     }
                 }
                 Deed::Emit(Event::Delivered(message)) => state.delivered[at].push(message),
-                Deed::Emit(Event::Ended(_) | Event::Halted(_)) => {}
+                Deed::Emit(Event::Ended(_) | Event::Undecided(_) | Event::Halted(_)) => {}
             }
         }
     }

@@ -68,6 +68,8 @@ pub(super) enum What {
     Delivers(Arc<Message>),
     /// Its own multicast ended without a delivery.
     Ends,
+    /// Its wormhole gave up learning how its own multicast ended.
+    IsUntold,
     Halts(TtcbError),
 }
 
@@ -270,6 +272,10 @@ impl Party {
                 Action::Emit(Event::Ended(_)) => {
                     self.run.note(What::Ends);
                     scene.is_void.store(true, Ordering::SeqCst);
+                }
+                Action::Emit(Event::Undecided(_)) => {
+                    self.run.note(What::IsUntold);
+                    self.run.has_ended = true;
                 }
                 Action::Emit(Event::Halted(error)) => {
                     self.run.note(What::Halts(error));
