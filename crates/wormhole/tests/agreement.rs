@@ -15,8 +15,8 @@ use cluster::{Chance, Cluster, MILLI, SECOND, Weather, Wire, refusal};
 use ravelin_wormhole::attestation::ReplicaId;
 use ravelin_wormhole::client::Client;
 use ravelin_wormhole::core::{
-    AGREEMENT_BOUND, AGREEMENT_RETENTION, AGREEMENTS_PER_ENTITY, AGREEMENTS_PER_HOST, ENDED_PER_HOST,
-    Nanos, Output, TSTART_AHEAD_MAX,
+    AGREEMENT_BOUND, AGREEMENT_RETENTION, AGREEMENTS_PER_ENTITY, AGREEMENTS_PER_HOST,
+    ENDED_PER_HOST, Nanos, Output, TSTART_AHEAD_MAX,
 };
 use ravelin_wormhole::frame::{
     Agreement, Decision, DecisionFunction, Entity, Progress, Refusal, Standing, Tag, Value,
@@ -551,9 +551,13 @@ fn who_repeats_an_agreement_is_not_charged_for_it() {
 /// room for its own all the same; whether it asks what became of them or not.
 #[test]
 fn what_others_bring_up_leaves_room_for_own_agreements() {
-    for (is_begun, is_asked, ahead) in
-        [(false, false, 5), (false, true, 5), (true, false, 5), (true, true, 5), (false, false, 900)]
-    {
+    for (is_begun, is_asked, ahead) in [
+        (false, false, 5),
+        (false, true, 5),
+        (true, false, 5),
+        (true, true, 5),
+        (false, false, 900),
+    ] {
         let cluster = Cluster::synchronised(4, 16);
         let mut clients: Vec<_> = (0..4).map(|node| cluster.client(node)).collect();
         let elist = entities(&clients);

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use ravelin_wormhole::attestation::{ClusterId, Peer, ReplicaId};
 use ravelin_wormhole::client::{Client, SeqPacket};
-use ravelin_wormhole::core::{AGREEMENTS_PER_ENTITY, ENDED_PER_HOST, Member, Nanos};
+use ravelin_wormhole::core::{AGREEMENTS_PER_ENTITY, ENDED_PER_HOST, Engine, Member, Nanos};
 use ravelin_wormhole::frame::{
     Agreement, Decision, DecisionFunction, Entity, Mode, Progress, Standing, Tag,
 };
@@ -97,7 +97,7 @@ impl Cluster {
     }
 
     fn run(&self, number: usize, socket: OwnedFd) -> Running {
-        let control = Control { socket, members: self.members.clone() };
+        let control = Control { socket, members: self.members.clone(), engine: Engine::Quorum };
         let Launched { process, ends } =
             self.launches[number].start_together(control).expect("the program starts");
         let Member { replica, provisioned } = self.members[number].0;
@@ -319,14 +319,14 @@ fn what_is_no_cluster_is_refused() {
         let socket = bound("127.0.0.1:0");
         let address = socket.local_addr().expect("it is bound");
         let members = wrong.into_iter().map(|member| (member, address)).collect();
-        let control = Control { socket: socket.into(), members };
+        let control = Control { socket: socket.into(), members, engine: Engine::Quorum };
         let mut launched = launch.start_together(control).expect("the program starts");
         assert_eq!(launched.process.wait().expect("it ends").code(), Some(1));
     }
     // And a control channel must be one.
     let (socket, _other) = std::os::unix::net::UnixDatagram::pair().expect("a pair");
     let members = vec![(own, "127.0.0.1:1".parse().expect("an address"))];
-    let control = Control { socket: socket.into(), members };
+    let control = Control { socket: socket.into(), members, engine: Engine::Quorum };
     let mut launched = launch.start_together(control).expect("the program starts");
     assert_eq!(launched.process.wait().expect("it ends").code(), Some(1));
 }

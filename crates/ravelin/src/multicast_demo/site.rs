@@ -14,7 +14,7 @@ use ravelin_runtime::ttcb::LocalTtcb;
 use ravelin_runtime::wormhole::member_of;
 use ravelin_wormhole::attestation::Peer;
 use ravelin_wormhole::client::SeqPacket;
-use ravelin_wormhole::core::Member;
+use ravelin_wormhole::core::{Engine, Member};
 use ravelin_wormhole::launcher::{Control, ControlNetwork, Launch, Launched, control_sockets};
 use zeroize::Zeroizing;
 
@@ -116,7 +116,7 @@ fn start_wormholes(
     }
     let (mut wormholes, mut ports) = (Vec::new(), Vec::new());
     for ((launch, (socket, _)), (member, _)) in launches.iter().zip(sockets).zip(&members) {
-        let control = Control { socket, members: members.clone() };
+        let control = Control { socket, members: members.clone(), engine: Engine::Quorum };
         let Launched { process, ends } = launch.start_together(control)?;
         wormholes.push(Running(process));
         let Member { replica, provisioned } = *member;

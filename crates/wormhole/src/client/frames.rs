@@ -214,6 +214,7 @@ fn take_halt_reason(from: &mut Reader<'_>) -> Result<HaltReason, FrameError> {
         2 => Ok(HaltReason::Store),
         3 => Ok(HaltReason::NamesUsedUp),
         4 => Ok(HaltReason::NotResumable),
+        5 => Ok(HaltReason::WokeLate),
         _ => Err(FrameError::UnknownCode),
     }
 }

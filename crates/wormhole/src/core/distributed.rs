@@ -1,6 +1,6 @@
 //! The distributed mode: what the wormholes of a cluster do together.
 //!
-//! **Guarantee:** [`quorum`] decides each agreement once; [`clock`] keeps a common time, on which no
+//! **Guarantee:** [`quorum`], or [`rounds`] while its bound holds, decides each agreement once; [`clock`] keeps a common time, on which no
 //! decision rests; [`links`] lets nobody else take part. Whatever comes costs a bounded time and one
 //! bounded set of messages; nothing is allocated after the start.
 
@@ -10,6 +10,7 @@ mod instances;
 mod links;
 mod pairs;
 mod quorum;
+mod rounds;
 
 pub use instances::{AGREEMENT_RETENTION, AGREEMENTS_PER_HOST, ENDED_PER_HOST};
 pub use links::{ClusterError, Member};
@@ -28,6 +29,7 @@ use clock::{Clock, Estimate};
 use instances::{Instances, Payer, Unopened};
 use links::Links;
 use pairs::Pairs;
+use rounds::Rounds;
 
 /// How far ahead of the common time an agreement may start.
 pub const TSTART_AHEAD_MAX: Nanos = Nanos::from_millis(10_000);
@@ -39,6 +41,22 @@ pub const AGREEMENTS_PER_ENTITY: usize = 64;
 
 /// Messages of one step at most: what was proposed and what follows from it, to each other wormhole.
 pub(super) const MESSAGES: usize = 2 * (WORMHOLES_MAX - 1) + 1;
+
+/// How the wormholes of a cluster agree; the same for all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// By a majority: safe at any timing.
+    Quorum,
+    /// By rounds of the common clock: safe while the bound holds, and without a majority.
+    RealTime {
+        /// How late a wake-up may be, how long a frame may take, and how uncertain the time may be: above
+        /// 0, and [`REAL_TIME_BOUND_MAX`] at most.
+        bound: Nanos,
+    },
+}
+
+/// The longest bound by which rounds end before an agreement is given up.
+pub const REAL_TIME_BOUND_MAX: Nanos = Nanos::from_millis(20);
 
 /// What a step has at hand.
 pub(super) struct Turn<'a> {
@@ -70,26 +88,36 @@ pub(super) struct Distributed {
     pairs: Pairs,
     /// The start after which this life may vote; none before it has joined.
     fence: Option<Nanos>,
-    /// The lives that it listened to when it joined.
+    /// The lives that it listened to when it joined, and when that was.
     joined_with: Lives,
+    joined_at: Nanos,
+    /// None where a majority agrees.
+    rounds: Option<Rounds>,
     held: Box<[Slots<Held, AGREEMENTS_PER_ENTITY>]>,
 }
 
 impl Distributed {
     pub(super) fn new(
         members: &[Member],
+        engine: Engine,
         own: (ClusterId, ReplicaId),
         key: &ProvisionedKey,
         random: &mut Random,
     ) -> Result<Self, ClusterError> {
-        let links = Links::new(members, own, key, random)?;
+        let links = Links::new(members, engine, own, key, random)?;
+        let rounds = match engine {
+            Engine::Quorum => None,
+            Engine::RealTime { bound } => Some(Rounds::new(bound, links.count())),
+        };
         let clock = Clock::new(links.own, links.majority());
         let instances = Instances::new(links.count());
         let pairs = Pairs::new(links.count());
         let held = (0..ENTITIES_MAX).map(|_| Slots::new()).collect();
         let joined_with = links.lives();
-        let mut new = Self { links, clock, instances, pairs, fence: None, joined_with, held };
-        new.join();
+        let (fence, joined_at) = (None, Nanos(0));
+        let mut new =
+            Self { links, clock, instances, pairs, fence, joined_with, joined_at, rounds, held };
+        new.join(Nanos(0));
         Ok(new)
     }
 
@@ -106,6 +134,9 @@ impl Distributed {
             Message::Reading(reading) => self.on_reading(from, &reading, turn.now),
             Message::Proposal(agreement, place, value) => {
                 self.on_proposal(from, &agreement, (place, value), turn);
+            }
+            Message::Prepare(agreement, ..) if self.rounds.is_some() => {
+                self.tell(from, &agreement, turn);
             }
             Message::Prepare(agreement, charged, ballot, lives) => {
                 let from = (from, usize::from(charged));
@@ -126,12 +157,19 @@ impl Distributed {
             }
             Message::KeyWish(wish) => self.on_key_wish(from, &wish, turn),
             Message::KeyGiven(wish, nonce) => self.on_key_given(from, &wish, nonce),
+            Message::Round(agreement, charged, (round, place), value) => {
+                let from = (from, usize::from(charged));
+                self.on_round(from, &agreement, (round, place, value), turn);
+            }
         }
     }
 
     /// Does one of the things that are due, if any is: the next is due at once.
     pub(super) fn on_time(&mut self, turn: &mut Turn<'_>) {
         if self.clock.next_poll() <= turn.now {
+            if self.rounds.is_some() {
+                self.clock.majority = self.links.majority_of_present(turn.now);
+            }
             let poll = self.clock.poll(turn.now, &self.links.lives());
             self.links.tick(&Message::Poll(poll), turn);
         } else if let Some((due, instance)) = self.instances.next_due()
@@ -167,6 +205,7 @@ impl Distributed {
             return Err(Refusal::TooFar);
         }
         let is_late = time.latest >= agreement.tstart;
+        let bound = self.rounds.map_or(AGREEMENT_BOUND, |rounds| rounds.span());
         let (name, starts_at) = (agreement.name(), self.starts_at(now, agreement));
         let own = self.payer(self.links.own, agreement);
         let payer = self.instances.payer(&name).unwrap_or(own);
@@ -177,7 +216,7 @@ impl Distributed {
                 eid: proposer.eid,
                 name,
                 payer,
-                ends_by: agreement.tstart.max(time.latest).after(AGREEMENT_BOUND),
+                ends_by: agreement.tstart.max(time.latest).after(bound),
             },
             (now, starts_at),
         )?;
@@ -189,9 +228,9 @@ impl Distributed {
                 Standing::TstartExpired
             });
         }
-        let found = self.instances.find(&name).map(Ok);
+        let found = self.instances.find(&name);
         let begun = || self.instances.open(now, own, agreement, starts_at);
-        let instance = found.unwrap_or_else(begun).map_err(|unopened| {
+        let instance = found.map_or_else(begun, Ok).map_err(|unopened| {
             if let Some(held) = self.held.get_mut(proposer.place) {
                 held.take(tag);
             }
@@ -200,9 +239,10 @@ impl Distributed {
                 Unopened::Full(next_free) => Refusal::NoResources { next_free },
             }
         })?;
-        let standing = self.stand(instance, (place, call.value), is_late, turn);
-        self.wait_for_start(instance, now);
-        Ok(standing)
+        if found.is_none() {
+            self.begin(instance, turn);
+        }
+        Ok(self.stand(instance, (place, call.value), is_late, turn))
     }
 
     fn stand(
@@ -224,8 +264,21 @@ impl Distributed {
         active.is_first |= place == 0;
         let agreement = active.agreement;
         self.links.broadcast(&Message::Proposal(agreement, place, value), turn);
-        self.put_proposal(instance, place, value, turn);
+        if self.rounds.is_some() {
+            self.on_early_proposal(instance, place, value);
+        } else {
+            self.put_proposal(instance, place, value, turn);
+            self.wait_for_start(instance, turn.now);
+        }
         Standing::Taken
+    }
+
+    /// Plans what is to be done about an agreement that is new here.
+    fn begin(&mut self, instance: usize, turn: &Turn<'_>) {
+        match self.rounds {
+            Some(rounds) => self.enter(instance, rounds, turn),
+            None => self.wait_for_start(instance, turn.now),
+        }
     }
 
     /// How far an agreement is that the entity proposed to.
@@ -310,12 +363,12 @@ impl Distributed {
             link.report = Some(reading.report);
         }
         if self.fence.is_none() {
-            self.join();
+            self.join(now);
         }
     }
 
     /// Joins, once enough is known of what earlier lives may have done.
-    fn join(&mut self) {
+    fn join(&mut self, now: Nanos) {
         let (lives, own) = (self.links.lives(), self.links.own);
         let reports = || {
             let links = self.links.others().map(|number| self.links.link(number));
@@ -329,7 +382,7 @@ impl Distributed {
         let are_all_new = || reports().all(|report| report.as_ref().is_some_and(is_first));
         if joined().count() >= needed || are_all_new() {
             self.fence = reports().flatten().map(|report| report.fence).max().or(Some(Nanos(0)));
-            self.joined_with = lives;
+            (self.joined_with, self.joined_at) = (lives, now);
             self.clock.has_joined = true;
         }
     }

@@ -166,6 +166,8 @@ pub(crate) enum Message {
     KeyWish(KeyWish),
     /// Its answer: the last part of the key.
     KeyGiven(KeyWish, [u8; 32]),
+    /// By rounds: in this one, what the process in this place of the list proposed. Charged as above.
+    Round(Agreement, u8, (u8, u8), Option<Value>),
 }
 
 impl Message {
@@ -182,6 +184,7 @@ impl Message {
             Self::Decided(..) => 9,
             Self::KeyWish(..) => 10,
             Self::KeyGiven(..) => 11,
+            Self::Round(..) => 12,
         }
     }
 
@@ -239,6 +242,11 @@ impl Message {
                 wish.put(to);
                 to.bytes(nonce);
             }
+            Self::Round(agreement, charged, (round, place), value) => {
+                agreement.put(to);
+                to.bytes(&[*charged, *round, *place]);
+                put_value(*value, to);
+            }
         }
     }
 
@@ -282,6 +290,12 @@ impl Message {
             9 => Self::Decided(Agreement::take(from)?, Decision::take(from)?),
             10 => Self::KeyWish(KeyWish::take(from)?),
             11 => Self::KeyGiven(KeyWish::take(from)?, from.bytes()?),
+            12 => Self::Round(
+                Agreement::take(from)?,
+                from.u8()?,
+                (from.u8()?, from.u8()?),
+                take_value(from)?,
+            ),
             _ => return Err(FrameError::UnknownKind),
         })
     }

@@ -51,7 +51,8 @@ pub(crate) struct Estimate {
 /// The own part in keeping the time.
 pub(super) struct Clock {
     own: usize,
-    majority: usize,
+    /// How many must grant.
+    pub(super) majority: usize,
     estimate: Option<Estimate>,
     /// The latest common time that was ever known of, or that a founding was asked for.
     known: Nanos,
@@ -194,13 +195,7 @@ impl Clock {
     }
 
     /// Takes the answer to a poll, where `lives` are listened to.
-    pub(super) fn on_reading(
-        &mut self,
-        now: Nanos,
-        from: usize,
-        reading: &Reading,
-        lives: &Lives,
-    ) {
+    pub(super) fn on_reading(&mut self, now: Nanos, from: usize, reading: &Reading, lives: &Lives) {
         self.known = self.known.max(reading.known);
         let way = now.since(reading.sent);
         let way = way.after(growth(way));
@@ -229,13 +224,7 @@ impl Clock {
         }
     }
 
-    fn on_grant(
-        &mut self,
-        now: Nanos,
-        from: usize,
-        (sent, granted): (Nanos, Wish),
-        lives: &Lives,
-    ) {
+    fn on_grant(&mut self, now: Nanos, from: usize, (sent, granted): (Nanos, Wish), lives: &Lives) {
         let granted = match granted {
             Wish::Founding if sent != self.founding.0 => Wish::BareLease,
             granted => granted,

@@ -6,6 +6,7 @@
 //! host began for a process that is not the first of the list, as others can make it do.
 
 use super::decision::Proposal;
+use super::rounds::Progress;
 use crate::frame::{Agreement, Ballot, Decision, ELIST_MAX, Lives, Nanos};
 
 /// Agreements that are not decided, of those that one host began.
@@ -43,6 +44,8 @@ pub(super) struct Active {
     pub(super) attempts: u32,
     /// The highest number of any attempt heard of.
     pub(super) highest: u64,
+    /// Of the engine by rounds.
+    pub(super) progress: Progress,
     /// When to do something about it.
     pub(super) due: Nanos,
 }
@@ -91,6 +94,10 @@ impl Instances {
     pub(super) fn find(&self, name: &[u8; 32]) -> Option<usize> {
         let is_it = |one: &Option<Active>| one.as_ref().is_some_and(|one| one.name == *name);
         self.active.iter().position(is_it)
+    }
+
+    pub(super) fn all(&self) -> impl Iterator<Item = &Active> {
+        self.active.iter().flatten()
     }
 
     pub(super) fn active(&mut self, place: usize) -> Option<&mut Active> {
@@ -143,6 +150,7 @@ impl Instances {
             attempt: Attempt::None,
             attempts: 0,
             highest: 0,
+            progress: Progress::default(),
             due: starts_at,
         });
         Ok(place)

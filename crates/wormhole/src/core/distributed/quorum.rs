@@ -51,7 +51,10 @@ impl Distributed {
         if host != Some(from) {
             return;
         }
-        if let Some(instance) = self.known((from, from), agreement, turn) {
+        let Some(instance) = self.known((from, from), agreement, turn) else { return };
+        if self.rounds.is_some() {
+            self.on_early_proposal(instance, place, value);
+        } else {
             self.put_proposal(instance, place, value, turn);
         }
     }
@@ -174,6 +177,9 @@ impl Distributed {
 
     /// Does what is due for one agreement.
     pub(super) fn on_due(&mut self, instance: usize, turn: &mut Turn<'_>) {
+        if let Some(rounds) = self.rounds {
+            return self.on_round_due(instance, rounds, turn);
+        }
         let Some(active) = self.instances.active(instance) else { return };
         if turn.now >= active.starts_at.after(AGREEMENT_RETENTION) {
             return self.instances.give_up(instance);
@@ -290,7 +296,7 @@ impl Distributed {
 
     /// The place of the agreement, which is begun if `charged` has room, and a process in its list; one
     /// that ended is told instead.
-    fn known(
+    pub(super) fn known(
         &mut self,
         (from, charged): (usize, usize),
         agreement: &Agreement,
@@ -311,12 +317,12 @@ impl Distributed {
         let (payer, starts_at) =
             (self.payer(charged, agreement), self.starts_at(turn.now, agreement));
         let instance = self.instances.open(turn.now, payer, agreement, starts_at).ok()?;
-        self.wait_for_start(instance, turn.now);
+        self.begin(instance, turn);
         Some(instance)
     }
 
     /// Whether this life may bind itself: no earlier one knew the agreement.
-    fn may_vote(&self, agreement: &Agreement) -> bool {
+    pub(super) fn may_vote(&self, agreement: &Agreement) -> bool {
         self.fence.is_some_and(|fence| agreement.tstart > fence)
     }
 

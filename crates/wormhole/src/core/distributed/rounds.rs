@@ -1,0 +1,274 @@
+//! Agreement by rounds of the common clock: the paper's engine.
+//!
+//! **Guarantee:** no two wormholes tell different decisions, and each that takes part to the end tells one
+//! at a stated time, whichever stop, even all but one of them; as long as frames among those that run
+//! arrive within the bound and clocks keep their speed. No majority is needed.
+//!
+//! There is one round fewer than there are wormholes, so in one of them none stops, unless one is left. In
+//! each, everybody says the proposals of which it first heard in the round before, and a proposal
+//! counts for those alone who hear it in its round; at the end all know the same ones. With the bound as
+//! the unit, a round lasts six: frames are said two after its beginning, since a time is known to one and a
+//! wake-up is late by one; they are there within three more; and two times differ by one.
+//!
+//! Who wakes later than the bound while it takes part stops itself before it says anything more. Who is
+//! told what is of no present round, or does not know the time, may know less than others: it takes part
+//! in no agreement up to that one, and waits for others to tell the decision. To others it has stopped.
+//!
+//! # Source
+//! Veríssimo, Neves and Correia, section 8.2, for time-triggered agreement on a synchronous channel;
+//! N. Lynch, *Distributed Algorithms*, 1996, section 6.2, for flooding in `f + 1` rounds.
+
+use super::decision::{Proposal, decide};
+use super::instances::{AGREEMENT_RETENTION, Active};
+use super::{Distributed, Turn};
+use crate::core::HaltReason;
+use crate::core::services::READING_ERROR;
+use crate::frame::{Agreement, Ballot, Message, Nanos, Value};
+
+/// Bounds in a round.
+const ROUND: u64 = 6;
+/// Bounds from the beginning of a round until it is spoken in.
+const SILENCE: u64 = 2;
+/// How often others are asked for a decision.
+const ASK_EVERY: Nanos = Nanos::from_millis(100);
+
+/// How far an agreement by rounds is, here.
+#[derive(Default)]
+pub(super) struct Progress {
+    /// Whether this wormhole may come to the decision itself.
+    pub(super) takes_part: bool,
+    /// The last round in which it has said all.
+    spoken: u64,
+    /// The last round in which something new was heard, and from which places of the list that is.
+    heard_in: u64,
+    heard: u16,
+}
+
+/// When rounds are.
+#[derive(Clone, Copy)]
+pub(super) struct Rounds {
+    /// How late a wake-up may be, how long a frame may take, and how uncertain the time may be.
+    bound: Nanos,
+    count: u64,
+}
+
+impl Rounds {
+    pub(super) fn new(bound: Nanos, member_count: usize) -> Self {
+        Self { bound, count: member_count as u64 - 1 }
+    }
+
+    fn begins(&self, tstart: Nanos, round: u64) -> Nanos {
+        tstart.after(self.bounds(ROUND.saturating_mul(round.saturating_sub(1))))
+    }
+
+    fn is_spoken_in(&self, tstart: Nanos, round: u64) -> Nanos {
+        self.begins(tstart, round).after(self.bounds(SILENCE))
+    }
+
+    /// When all is known that counts.
+    fn end(&self, tstart: Nanos) -> Nanos {
+        self.begins(tstart, self.count.saturating_add(1))
+    }
+
+    /// From the start of an agreement until everybody has it.
+    pub(super) fn span(&self) -> Nanos {
+        self.end(Nanos(0)).after(self.bounds(ROUND))
+    }
+
+    fn bounds(&self, count: u64) -> Nanos {
+        Nanos(self.bound.0.saturating_mul(count))
+    }
+}
+
+impl Distributed {
+    /// Why this wormhole must stop, if it woke too late for a round.
+    pub(in crate::core) fn timing_fault(&self, now: Nanos) -> Option<HaltReason> {
+        let rounds = self.rounds?;
+        let is_overdue =
+            |one: &Active| one.progress.takes_part && one.due.after(rounds.bound) < now;
+        self.instances.all().any(is_overdue).then_some(HaltReason::WokeLate)
+    }
+
+    /// What another process proposed, before the rounds.
+    pub(super) fn on_early_proposal(&mut self, instance: usize, place: u8, value: Option<Value>) {
+        let Some(active) = self.instances.active(instance) else { return };
+        let proposal = active.proposals.get_mut(usize::from(place));
+        if let Some(proposal) = proposal.filter(|one| **one == Proposal::Missing)
+            && active.progress.spoken == 0
+        {
+            *proposal = Proposal::new(value);
+            active.to_repeat |= 1 << place;
+        }
+    }
+
+    /// Sets whether this wormhole takes part in what it begins now, and when to go on.
+    pub(super) fn enter(&mut self, instance: usize, rounds: Rounds, turn: &Turn<'_>) {
+        let Some(active) = self.instances.active(instance) else { return };
+        let agreement = active.agreement;
+        let first = rounds.is_spoken_in(agreement.tstart, 1);
+        let is_early = self.time(turn.now).is_some_and(|time| time.latest <= first);
+        let takes_part = is_early && self.was_here(&agreement, turn.now);
+        if let Some(active) = self.instances.active(instance) {
+            active.progress.takes_part = takes_part;
+        }
+        self.plan(instance, first, turn.now);
+    }
+
+    /// Whether this life has heard all that was said of an agreement.
+    fn was_here(&self, agreement: &Agreement, now: Nanos) -> bool {
+        let time = self.time(now).filter(|_| self.may_vote(agreement));
+        time.is_some_and(|time| self.joined_at <= now.since(time.latest.since(agreement.tstart)))
+    }
+
+    /// What was said in a round.
+    pub(super) fn on_round(
+        &mut self,
+        (from, charged): (usize, usize),
+        agreement: &Agreement,
+        (round, place, value): (u8, u8, Option<Value>),
+        turn: &mut Turn<'_>,
+    ) {
+        let Some(rounds) = self.rounds else { return };
+        let (round, tstart) = (u64::from(round), agreement.tstart);
+        if self.tell(from, agreement, turn) {
+            return;
+        }
+        let is_now = self.time(turn.now).is_some_and(|time| {
+            time.earliest >= rounds.begins(tstart, round)
+                && time.latest <= rounds.begins(tstart, round.saturating_add(1))
+        });
+        let is_round = (1..=rounds.count).contains(&round);
+        let is_new = self.instances.find(&agreement.name()).is_none();
+        let known = match is_now && is_round {
+            true => self.known((from, charged), agreement, turn),
+            false => None,
+        };
+        let Some(instance) = known else { return self.abstain(tstart) };
+        if is_new {
+            self.join_late(instance, rounds, round, turn.now);
+        }
+        let Some(active) = self.instances.active(instance) else { return };
+        let proposal = active.proposals.get_mut(usize::from(place));
+        if let Some(proposal) = proposal.filter(|one| **one == Proposal::Missing) {
+            *proposal = Proposal::new(value);
+            active.turn_to(round);
+            active.progress.heard |= 1 << place;
+        }
+    }
+
+    /// Takes part from a later round on, in what had been silent for this wormhole up to then: if it was
+    /// there from the start to hear it.
+    fn join_late(&mut self, instance: usize, rounds: Rounds, round: u64, now: Nanos) {
+        let Some(active) = self.instances.active(instance) else { return };
+        let agreement = active.agreement;
+        let takes_part = self.was_here(&agreement, now);
+        if let Some(active) = self.instances.active(instance) {
+            active.progress.takes_part = takes_part;
+            active.progress.spoken = round;
+        }
+        self.plan_next(instance, rounds, round, now);
+    }
+
+    /// Takes part in nothing that starts so early: others may know more of it.
+    fn abstain(&mut self, tstart: Nanos) {
+        self.fence = self.fence.map(|fence| fence.max(tstart));
+    }
+
+    /// Does what is due for one agreement.
+    pub(super) fn on_round_due(&mut self, instance: usize, rounds: Rounds, turn: &mut Turn<'_>) {
+        let time = self.time(turn.now);
+        let fence = self.fence;
+        let Some(active) = self.instances.active(instance) else { return };
+        if turn.now >= active.starts_at.after(AGREEMENT_RETENTION) {
+            return self.instances.give_up(instance);
+        }
+        let agreement = active.agreement;
+        active.progress.takes_part &= fence.is_some_and(|fence| agreement.tstart > fence);
+        let round = active.progress.spoken.saturating_add(1);
+        let is_end = round > rounds.count;
+        let due = match is_end {
+            true => rounds.end(agreement.tstart),
+            false => rounds.is_spoken_in(agreement.tstart, round),
+        };
+        let latest = due.after(rounds.bounds(SILENCE));
+        match time {
+            Some(time) if time.earliest < due => self.plan(instance, due, turn.now),
+            Some(_) if active.progress.takes_part && is_end => {
+                let decision = decide(&agreement, &active.proposals);
+                self.instances.end(turn.now, instance, decision);
+                self.links.broadcast(&Message::Decided(agreement, decision), turn);
+            }
+            Some(time) if active.progress.takes_part && time.latest <= latest => {
+                self.speak(instance, rounds, round, turn);
+            }
+            _ => self.ask(instance, turn),
+        }
+    }
+
+    /// Says one of the things that are to be said in a round; or, after that, that all was said in time.
+    fn speak(&mut self, instance: usize, rounds: Rounds, round: u64, turn: &mut Turn<'_>) {
+        let Some(active) = self.instances.active(instance) else { return };
+        active.turn_to(round);
+        if active.to_repeat == 0 {
+            active.progress.spoken = round;
+            return self.plan_next(instance, rounds, round, turn.now);
+        }
+        let place = active.to_repeat.trailing_zeros() as u8;
+        active.to_repeat &= active.to_repeat - 1;
+        let value = active.proposals.get(usize::from(place)).and_then(|one| one.value());
+        let (agreement, charged) = (active.agreement, active.payer.host as u8);
+        self.links
+            .broadcast(&Message::Round(agreement, charged, (round as u8, place), value), turn);
+    }
+
+    /// Asks the others how it ended, without a part in it.
+    fn ask(&mut self, instance: usize, turn: &mut Turn<'_>) {
+        let lives = self.links.lives();
+        let Some(active) = self.instances.active(instance) else { return };
+        active.progress.takes_part = false;
+        active.due = turn.now.after(ASK_EVERY);
+        let (agreement, charged) = (active.agreement, active.payer.host as u8);
+        let question = Message::Prepare(agreement, charged, Ballot::default(), lives);
+        self.links.broadcast(&question, turn);
+    }
+
+    /// Tells how an agreement ended, if that is known.
+    pub(super) fn tell(&mut self, to: usize, agreement: &Agreement, turn: &mut Turn<'_>) -> bool {
+        let ended = self.instances.ended(&agreement.name());
+        if let Some(decision) = ended {
+            self.links.send(to, &Message::Decided(*agreement, decision), turn);
+        }
+        ended.is_some()
+    }
+
+    fn plan_next(&mut self, instance: usize, rounds: Rounds, round: u64, now: Nanos) {
+        let Some(active) = self.instances.active(instance) else { return };
+        let (tstart, next) = (active.agreement.tstart, round.saturating_add(1));
+        let due = match next > rounds.count {
+            true => rounds.end(tstart),
+            false => rounds.is_spoken_in(tstart, next),
+        };
+        self.plan(instance, due, now);
+    }
+
+    /// Goes on once that common time has certainly come.
+    fn plan(&mut self, instance: usize, due: Nanos, now: Nanos) {
+        let time = self.time(now);
+        let Some(active) = self.instances.active(instance) else { return };
+        active.due = match time {
+            Some(time) if time.earliest >= due => now,
+            Some(time) => now.after(due.since(time.earliest)).after(READING_ERROR),
+            None => now.after(ASK_EVERY),
+        };
+    }
+}
+
+impl Active {
+    /// In a round, what was heard before it is to be said.
+    fn turn_to(&mut self, round: u64) {
+        if self.progress.heard_in < round {
+            self.to_repeat |= std::mem::take(&mut self.progress.heard);
+            self.progress.heard_in = round;
+        }
+    }
+}
