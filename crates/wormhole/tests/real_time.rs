@@ -207,6 +207,27 @@ fn who_comes_late_or_anew_learns_it_from_others() {
     assert_eq!(told(&mut clients[3..], &[late.tag]), [Some(decision)]);
 }
 
+/// In real time what was taken counts, so nothing is taken where this wormhole has no part.
+#[test]
+fn a_new_life_takes_no_proposal_that_would_not_count() {
+    let cluster = synchronised(4, 8);
+    let mut clients: Vec<_> = (0..4).map(|node| cluster.client(node)).collect();
+    let far = cluster.common(&mut clients[0]).after(Nanos(5 * SECOND));
+    let planned = Agreement::new(&entities(&clients), far, DecisionFunction::Plurality).unwrap();
+    propose_all(&mut clients, planned, &[Some([1; 32]); 4]);
+    cluster.run(100 * MILLI);
+    cluster.start(3);
+    cluster.run(SECOND);
+    clients[3] = cluster.client(3);
+    let agreement = named(&cluster, &mut clients, DecisionFunction::Plurality);
+    let proposed = clients[3].propose(agreement, Some([2; 32])).unwrap();
+    assert_eq!(proposed.standing, Standing::TstartExpired);
+    let tags = propose_all(&mut clients[..3], agreement, &[Some([1; 32]); 3]);
+    cluster.run(T0 + span(4) + 200 * MILLI);
+    let told = told(&mut clients, &[&tags[..], &[proposed.tag]].concat());
+    assert!(told.iter().all(|one| one.is_some_and(|it| it.proposed_any == 0b111)), "{told:?}");
+}
+
 /// Wormholes that agree in another way, or by another bound, are no cluster.
 #[test]
 fn others_do_not_hear_each_other() {
@@ -239,11 +260,13 @@ fn run_wild(seed: u64) -> (usize, usize) {
             continue;
         }
         let agreement = named(&cluster, &mut clients, DecisionFunction::Plurality);
-        let mut tags = vec![Tag(0); count];
+        let (mut tags, mut taken) = (vec![Tag(0); count], Vec::new());
         for (node, client) in clients.iter_mut().enumerate() {
             let value = [u8::try_from(chance.below(3)).unwrap(); 32];
             if chance.is(700) {
-                tags[node] = client.propose(agreement, Some(value)).unwrap().tag;
+                let proposed = client.propose(agreement, Some(value)).unwrap();
+                tags[node] = proposed.tag;
+                taken.extend((proposed.standing == Standing::Taken).then_some(node));
             }
             cluster.run(chance.below(10 * MILLI));
         }
@@ -255,7 +278,17 @@ fn run_wild(seed: u64) -> (usize, usize) {
             cluster.thaw(node);
         }
         cluster.run(T0 + span(count));
-        decided += usize::from(told(&mut clients, &tags).iter().any(Option::is_some));
+        let told = told(&mut clients, &tags);
+        if let Some(decision) = told.into_iter().flatten().next() {
+            decided += 1;
+            for node in taken.into_iter().filter(|node| cluster.world().halted(*node).is_none()) {
+                assert_ne!(
+                    decision.proposed_any & 1 << node,
+                    0,
+                    "seed {seed}: what is taken counts"
+                );
+            }
+        }
         for (node, client) in clients.iter_mut().enumerate() {
             if cluster.world().halted(node).is_some() {
                 halted += 1;

@@ -257,7 +257,8 @@ impl Distributed {
         if proposal.is_none_or(|proposal| *proposal != decision::Proposal::Missing) {
             return Standing::AlreadyProposed;
         }
-        if is_late || active.attempts > 0 {
+        let would_count = self.rounds.is_none() || active.progress.takes_part;
+        if is_late || active.attempts > 0 || !would_count {
             return Standing::TstartExpired;
         }
         active.to_repeat |= 1 << place;
