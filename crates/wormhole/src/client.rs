@@ -16,9 +16,11 @@
 //! session that was given up keeps its place at the wormhole until the connection is closed: after
 //! [`ENTITIES_PER_CONNECTION`](crate::core::ENTITIES_PER_CONNECTION) of them no hello is served.
 
+mod deadline;
 mod frames;
 mod words;
 
+pub use deadline::{Deadline, Verdict};
 pub use frames::{decode_answer, encode_call};
 
 use std::io;
