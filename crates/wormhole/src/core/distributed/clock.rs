@@ -64,7 +64,8 @@ pub(super) struct Clock {
     led_until: Nanos,
     /// Of each member, what it granted last, when that was asked for, and which life of it granted.
     grants: [(Wish, Nanos, Life); WORMHOLES_MAX],
-    /// When a founding was asked for last, and where the time is to begin: all grants must be of that.
+    /// When a founding was asked for last, and where the time is to begin. Grants of an earlier question
+    /// are over by the next one.
     founding: (Nanos, Nanos),
     /// Until when this wormhole leads, if ever.
     leads_until: Nanos,
@@ -225,10 +226,6 @@ impl Clock {
     }
 
     fn on_grant(&mut self, now: Nanos, from: usize, (sent, granted): (Nanos, Wish), lives: &Lives) {
-        let granted = match granted {
-            Wish::Founding if sent != self.founding.0 => Wish::BareLease,
-            granted => granted,
-        };
         if let Some(grant) = self.grants.get_mut(from).filter(|(_, last, _)| sent >= *last) {
             *grant = (granted, sent, lives.get(from).copied().unwrap_or_default());
         }
@@ -291,3 +288,6 @@ fn margin(span: Nanos) -> Nanos {
 fn by_place(own: usize) -> Nanos {
     Nanos(POLL_EVERY.0.saturating_mul(own as u64))
 }
+
+#[cfg(test)]
+mod tests;
