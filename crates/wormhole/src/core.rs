@@ -25,7 +25,7 @@ mod slots;
 pub use counters::{Counters, Lock};
 pub use distributed::{
     AGREEMENT_BOUND, AGREEMENT_RETENTION, AGREEMENTS_PER_ENTITY, AGREEMENTS_PER_HOST, ClusterError,
-    ENDED_PER_HOST, Engine, Member, REAL_TIME_BOUND_MAX, TSTART_AHEAD_MAX,
+    ENDED_PER_HOST, Engine, Member, REAL_TIME_BOUND_MAX, REAL_TIME_WORMHOLES_MAX, TSTART_AHEAD_MAX,
 };
 pub use random::Seed;
 pub use rights::Rights;

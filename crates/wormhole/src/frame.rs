@@ -35,8 +35,8 @@ pub(crate) use bytes::{Reader, Writer};
 pub use calls::{Action, AttestCall, Call, ExecCall, Hello, Kind};
 pub use control::WORMHOLES_MAX;
 pub(crate) use control::{
-    Ballot, ControlHeader, Greeting, KeyWish, Life, Lives, Message, Poll, Reading, Report, Wish,
-    control_header, decode_control, encode_control,
+    Ballot, ControlHeader, Greeting, KeyWish, Life, Lives, Message, Poll, Reading, Report, Said,
+    Wish, control_header, decode_control, encode_control,
 };
 
 use subtle::ConstantTimeEq as _;

@@ -228,6 +228,57 @@ fn a_new_life_takes_no_proposal_that_would_not_count() {
     assert!(told.iter().all(|one| one.is_some_and(|it| it.proposed_any == 0b111)), "{told:?}");
 }
 
+/// The most that can be said: as many agreements as there is room for, each of sixteen processes.
+#[test]
+fn all_that_may_be_said_in_a_round_finds_room_at_its_readers() {
+    let cluster = synchronised(4, 9);
+    let places = (0..16_u8).map(|place| (usize::from(place) % 4, place / 4));
+    let mut clients: Vec<_> =
+        places.map(|(node, connection)| cluster.client_at(node, connection)).collect();
+    let tstart = cluster.common(&mut clients[0]).after(Nanos(T0));
+    let mut agreements = Vec::new();
+    let full = 'full: loop {
+        for first in 0..4 {
+            let number = agreements.len() as u64;
+            let mut elist = entities(&clients);
+            elist.swap(0, first); // led by a process of each host in turn
+            let at = tstart.after(Nanos(number));
+            let agreement = Agreement::new(&elist, at, DecisionFunction::Plurality).unwrap();
+            match refusal(clients[first].propose(agreement, Some([9; 32]))) {
+                Ok(proposed) => agreements.push((agreement, first, proposed.tag)),
+                Err(refused) => break 'full refused,
+            }
+        }
+    };
+    assert!(matches!(full, Refusal::NoResources { .. }), "{full:?}");
+    assert_eq!(agreements.len(), 4 * 7);
+    cluster.run(MILLI);
+    for (agreement, ..) in &agreements {
+        for client in &mut clients {
+            let _ = client.propose(*agreement, Some([9; 32]));
+        }
+    }
+    cluster.record();
+    cluster.run(T0 / 2 + span(4));
+    let of_rounds = |round: u8| {
+        let recorded = cluster.world().recorded.clone();
+        let of_it = |(to, frame): &&(usize, _)| *to == 0 && is_of_round(frame, round);
+        recorded.iter().filter(of_it).count()
+    };
+    let frames: Vec<_> = (1..=3).map(of_rounds).collect();
+    assert!(frames.iter().all(|count| *count <= 168), "{frames:?}");
+    assert!(frames[0] > 100 && frames[1] > 0, "{frames:?}");
+    for (_, first, tag) in agreements {
+        let Ok(Progress::Ended(decision)) = clients[first].decide(tag) else { panic!("{first}") };
+        assert_eq!(decision.proposed_ok, u16::MAX, "all sixteen were heard");
+    }
+}
+
+/// Behind the name of the agreement stands who is charged, and then the round.
+fn is_of_round(frame: &[u8; 512], round: u8) -> bool {
+    frame[1] == ROUND && frame[16 + 107 + 1] == round
+}
+
 /// Wormholes that agree in another way, or by another bound, are no cluster.
 #[test]
 fn others_do_not_hear_each_other() {

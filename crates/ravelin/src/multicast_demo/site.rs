@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use ravelin_model::ttcb::{Entity, Ttcb as _};
 use ravelin_model::{ClusterId, Digest, ReplicaId};
+use ravelin_multicast::brm::Settings;
 use ravelin_runtime::ttcb::LocalTtcb;
 use ravelin_runtime::wormhole::member_of;
 use ravelin_wormhole::attestation::Peer;
@@ -22,7 +23,7 @@ use crate::exit::{Error, Result};
 use crate::wormhole;
 
 use super::party::Party;
-use super::{COUNT, failed};
+use super::{COUNT, failed, settings};
 
 /// How long wormholes may take to know the common time, and two processes to get their key.
 const READY_MAX: Duration = Duration::from_secs(30);
@@ -72,14 +73,14 @@ impl Drop for Home {
 }
 
 impl Site {
-    /// Starts it, and says where the control channels are.
-    pub(super) fn start() -> Result<(Self, ControlNetwork)> {
+    /// Starts it, with wormholes that agree in this way, and says where the control channels are.
+    pub(super) fn start(engine: Engine) -> Result<(Self, ControlNetwork)> {
         let home = Home::new()?;
         let program = wormhole::program()?.0;
-        let (wormholes, mut ports, network) = start_wormholes(&program, &home.0)
+        let (wormholes, mut ports, network) = start_wormholes(&program, &home.0, engine)
             .map_err(|error| failed(error, "cannot start the wormholes"))?;
         let parties = introduce(&mut ports)
-            .and_then(|(entities, keys)| connect(ports, &entities, keys))
+            .and_then(|(entities, keys)| connect(ports, &entities, keys, settings(engine)))
             .map_err(|error| failed(error, "the wormholes do not come together"))?;
         // They have read what they need: who interrupts the demonstration leaves nothing behind.
         drop(home);
@@ -95,6 +96,7 @@ impl Site {
 fn start_wormholes(
     program: &Path,
     home: &Path,
+    engine: Engine,
 ) -> anyhow::Result<(Vec<Running>, Vec<Port>, ControlNetwork)> {
     let launch = |replica: u16| Launch {
         program: program.to_owned(),
@@ -116,7 +118,7 @@ fn start_wormholes(
     }
     let (mut wormholes, mut ports) = (Vec::new(), Vec::new());
     for ((launch, (socket, _)), (member, _)) in launches.iter().zip(sockets).zip(&members) {
-        let control = Control { socket, members: members.clone(), engine: Engine::Quorum };
+        let control = Control { socket, members: members.clone(), engine };
         let Launched { process, ends } = launch.start_together(control)?;
         wormholes.push(Running(process));
         let Member { replica, provisioned } = *member;
@@ -167,6 +169,7 @@ fn connect(
     ports: Vec<Port>,
     entities: &[Entity],
     mut keys: Vec<(Entity, Entity, Key)>,
+    settings: Settings,
 ) -> anyhow::Result<Vec<Party>> {
     let bound: std::io::Result<Vec<UdpSocket>> =
         entities.iter().map(|_| UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))).collect();
@@ -179,7 +182,7 @@ fn connect(
         let own = entities.get(number).copied();
         let of_it = keys.extract_if(.., |(one, _, _)| Some(*one) == own);
         let of_it: Vec<_> = of_it.map(|(_, other, key)| (other, key)).collect();
-        parties.push(Party::new(number, port, (socket, peers.clone()), &of_it));
+        parties.push(Party::new(number, port, (socket, peers.clone()), &of_it, settings));
     }
     Ok(parties)
 }

@@ -57,6 +57,8 @@ pub enum Engine {
 
 /// The longest bound by which rounds end before an agreement is given up.
 pub const REAL_TIME_BOUND_MAX: Nanos = Nanos::from_millis(20);
+/// Wormholes that agree by rounds: with more, what they may say at once finds no room at a reader.
+pub const REAL_TIME_WORMHOLES_MAX: usize = 7;
 
 /// What a step has at hand.
 pub(super) struct Turn<'a> {
@@ -110,7 +112,8 @@ impl Distributed {
             Engine::RealTime { bound } => Some(Rounds::new(bound, links.count())),
         };
         let clock = Clock::new(links.own, links.majority());
-        let instances = Instances::new(links.count());
+        let at_once = rounds.map_or(AGREEMENTS_PER_HOST, |rounds| rounds.agreements_per_host());
+        let instances = Instances::new(links.count(), at_once);
         let pairs = Pairs::new(links.count());
         let held = (0..ENTITIES_MAX).map(|_| Slots::new()).collect();
         let joined_with = links.lives();
@@ -157,9 +160,9 @@ impl Distributed {
             }
             Message::KeyWish(wish) => self.on_key_wish(from, &wish, turn),
             Message::KeyGiven(wish, nonce) => self.on_key_given(from, &wish, nonce),
-            Message::Round(agreement, charged, (round, place), value) => {
+            Message::Round(agreement, charged, round, said) => {
                 let from = (from, usize::from(charged));
-                self.on_round(from, &agreement, (round, place, value), turn);
+                self.on_round(from, &agreement, (round, &said), turn);
             }
         }
     }

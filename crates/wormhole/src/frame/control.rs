@@ -144,6 +144,44 @@ impl KeyWish {
     }
 }
 
+/// What processes of a list proposed, so many of them as a frame has room for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Said {
+    /// Their places in the list, as bits.
+    places: u16,
+    values: [Option<Value>; Self::MAX],
+}
+
+impl Said {
+    const MAX: usize = 10;
+
+    fn count(&self) -> usize {
+        self.places.count_ones() as usize
+    }
+
+    /// Takes in the proposal of a place after those that it has; false if there is no room.
+    pub(crate) fn push(&mut self, place: u8, value: Option<Value>) -> bool {
+        let count = self.count();
+        let free = self.values.get_mut(count);
+        self.places |= u16::from(free.is_some()) << place;
+        free.map(|free| *free = value).is_some()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u8, Option<Value>)> {
+        let places = (0..16).filter(|place| self.places >> place & 1 == 1);
+        places.zip(self.values)
+    }
+
+    fn take(from: &mut Reader<'_>) -> Result<Self, FrameError> {
+        let mut said = Self { places: from.u16()?, ..Self::default() };
+        let count = said.count();
+        for value in said.values.get_mut(..count).ok_or(FrameError::NoAgreement)? {
+            *value = take_value(from)?;
+        }
+        Ok(said)
+    }
+}
+
 /// One message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Message {
@@ -166,8 +204,8 @@ pub(crate) enum Message {
     KeyWish(KeyWish),
     /// Its answer: the last part of the key.
     KeyGiven(KeyWish, [u8; 32]),
-    /// By rounds: in this one, what the process in this place of the list proposed. Charged as above.
-    Round(Agreement, u8, (u8, u8), Option<Value>),
+    /// By rounds: in this one, what was proposed. Charged as above.
+    Round(Agreement, u8, u8, Said),
 }
 
 impl Message {
@@ -242,10 +280,11 @@ impl Message {
                 wish.put(to);
                 to.bytes(nonce);
             }
-            Self::Round(agreement, charged, (round, place), value) => {
+            Self::Round(agreement, charged, round, said) => {
                 agreement.put(to);
-                to.bytes(&[*charged, *round, *place]);
-                put_value(*value, to);
+                to.bytes(&[*charged, *round]);
+                to.u16(said.places);
+                said.values.iter().take(said.count()).for_each(|value| put_value(*value, to));
             }
         }
     }
@@ -290,12 +329,10 @@ impl Message {
             9 => Self::Decided(Agreement::take(from)?, Decision::take(from)?),
             10 => Self::KeyWish(KeyWish::take(from)?),
             11 => Self::KeyGiven(KeyWish::take(from)?, from.bytes()?),
-            12 => Self::Round(
-                Agreement::take(from)?,
-                from.u8()?,
-                (from.u8()?, from.u8()?),
-                take_value(from)?,
-            ),
+            12 => {
+                let (agreement, [charged, round]) = (Agreement::take(from)?, from.bytes()?);
+                Self::Round(agreement, charged, round, Said::take(from)?)
+            }
             _ => return Err(FrameError::UnknownKind),
         })
     }

@@ -78,6 +78,8 @@ pub(super) enum Unopened {
 pub(super) struct Instances {
     active: Box<[Option<Active>]>,
     ended: Box<[Option<Ended>]>,
+    /// How many of the first a host may have: [`AGREEMENTS_PER_HOST`] at most.
+    at_once: usize,
     /// The latest start of any that was forgotten.
     forgotten: Nanos,
     /// The latest start of any that was ever known.
@@ -85,10 +87,10 @@ pub(super) struct Instances {
 }
 
 impl Instances {
-    pub(super) fn new(member_count: usize) -> Self {
+    pub(super) fn new(member_count: usize, at_once: usize) -> Self {
         let active = (0..member_count * AGREEMENTS_PER_HOST).map(|_| None).collect();
         let ended = (0..member_count * ENDED_PER_HOST).map(|_| None).collect();
-        Self { active, ended, forgotten: Nanos(0), latest: Nanos(0) }
+        Self { active, ended, at_once, forgotten: Nanos(0), latest: Nanos(0) }
     }
 
     pub(super) fn find(&self, name: &[u8; 32]) -> Option<usize> {
@@ -168,7 +170,7 @@ impl Instances {
         let (count, gives_up) = under_way.fold((0, Nanos::NEVER), |(count, gives_up), one| {
             (count + 1, gives_up.min(one.starts_at.after(AGREEMENT_RETENTION)))
         });
-        if count >= AGREEMENTS_PER_HOST / part {
+        if count >= self.at_once / part {
             return Err(Unopened::Full(gives_up));
         }
         let ended = self.ended_of(host).iter().flatten().filter(|one| is_of_kind(one.payer));

@@ -10,7 +10,7 @@
 
 use zeroize::Zeroizing;
 
-use super::{Engine, REAL_TIME_BOUND_MAX, Turn};
+use super::{Engine, REAL_TIME_BOUND_MAX, REAL_TIME_WORMHOLES_MAX, Turn};
 use crate::attestation::{ClusterId, ProvisionedId, ReplicaId};
 use crate::core::Output;
 use crate::core::random::Random;
@@ -78,8 +78,13 @@ pub enum ClusterError {
     /// This wormhole is not among them, or has another key.
     #[error("the cluster does not name this wormhole and its key")]
     Stranger,
-    /// A bound of real time that is 0, or above [`REAL_TIME_BOUND_MAX`].
-    #[error("the bound of real time is above 0, and {} ms at most", REAL_TIME_BOUND_MAX.0 / 1_000_000)]
+    /// A bound of real time that is 0, or above [`REAL_TIME_BOUND_MAX`]; or more wormholes than
+    /// [`REAL_TIME_WORMHOLES_MAX`] in real time.
+    #[error(
+        "in real time the bound is above 0, and {} ms at most, for {REAL_TIME_WORMHOLES_MAX} wormholes at \
+         most: name such a bound, or agree by majority",
+        REAL_TIME_BOUND_MAX.0 / 1_000_000
+    )]
     Bound,
     /// A key that is none.
     #[error("the key of a member is none")]
@@ -104,7 +109,8 @@ impl Links {
             Engine::Quorum => Nanos(0),
             Engine::RealTime { bound } => bound,
         };
-        let is_bound = (1..=REAL_TIME_BOUND_MAX.0).contains(&bound.0);
+        let is_bound = (1..=REAL_TIME_BOUND_MAX.0).contains(&bound.0)
+            && members.len() <= REAL_TIME_WORMHOLES_MAX;
         if engine != Engine::Quorum && !is_bound {
             return Err(ClusterError::Bound);
         }

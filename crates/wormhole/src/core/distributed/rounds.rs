@@ -19,16 +19,20 @@
 //! N. Lynch, *Distributed Algorithms*, 1996, section 6.2, for flooding in `f + 1` rounds.
 
 use super::decision::{Proposal, decide};
-use super::instances::{AGREEMENT_RETENTION, Active};
+use super::instances::{AGREEMENT_RETENTION, AGREEMENTS_PER_HOST, Active};
 use super::{Distributed, Turn};
 use crate::core::HaltReason;
 use crate::core::services::READING_ERROR;
-use crate::frame::{Agreement, Ballot, Message, Nanos, Value};
+use crate::frame::{Agreement, Ballot, Message, Nanos, Said, Value};
 
 /// Bounds in a round.
 const ROUND: u64 = 6;
 /// Bounds from the beginning of a round until it is spoken in.
 const SILENCE: u64 = 2;
+/// Frames that one wormhole says of an agreement in a round, at most.
+const FRAMES_OF_ROUND: u64 = 2;
+/// Frames that may come at once: what a socket holds unless the system is told another size.
+const FRAMES_MAX: u64 = 168;
 /// How often others are asked for a decision.
 const ASK_EVERY: Nanos = Nanos::from_millis(100);
 
@@ -55,6 +59,13 @@ pub(super) struct Rounds {
 impl Rounds {
     pub(super) fn new(bound: Nanos, member_count: usize) -> Self {
         Self { bound, count: member_count as u64 - 1 }
+    }
+
+    /// So many agreements of each host, all at once, keep a round's frames to one wormhole below
+    /// [`FRAMES_MAX`]; two at least.
+    pub(super) fn agreements_per_host(&self) -> usize {
+        let of_one = FRAMES_OF_ROUND.saturating_mul(self.count.saturating_mul(self.count + 1));
+        (FRAMES_MAX / of_one.max(1)).clamp(2, AGREEMENTS_PER_HOST as u64) as usize
     }
 
     fn begins(&self, tstart: Nanos, round: u64) -> Nanos {
@@ -125,7 +136,7 @@ impl Distributed {
         &mut self,
         (from, charged): (usize, usize),
         agreement: &Agreement,
-        (round, place, value): (u8, u8, Option<Value>),
+        (round, said): (u8, &Said),
         turn: &mut Turn<'_>,
     ) {
         let Some(rounds) = self.rounds else { return };
@@ -148,11 +159,13 @@ impl Distributed {
             self.join_late(instance, rounds, round, turn.now);
         }
         let Some(active) = self.instances.active(instance) else { return };
-        let proposal = active.proposals.get_mut(usize::from(place));
-        if let Some(proposal) = proposal.filter(|one| **one == Proposal::Missing) {
-            *proposal = Proposal::new(value);
-            active.turn_to(round);
-            active.progress.heard |= 1 << place;
+        active.turn_to(round);
+        for (place, value) in said.iter() {
+            let proposal = active.proposals.get_mut(usize::from(place));
+            if let Some(proposal) = proposal.filter(|one| **one == Proposal::Missing) {
+                *proposal = Proposal::new(value);
+                active.progress.heard |= 1 << place;
+            }
         }
     }
 
@@ -205,7 +218,7 @@ impl Distributed {
         }
     }
 
-    /// Says one of the things that are to be said in a round; or, after that, that all was said in time.
+    /// Says a frame of what is to be said in a round; or, after that, sees that all was said in time.
     fn speak(&mut self, instance: usize, rounds: Rounds, round: u64, turn: &mut Turn<'_>) {
         let Some(active) = self.instances.active(instance) else { return };
         active.turn_to(round);
@@ -213,12 +226,15 @@ impl Distributed {
             active.progress.spoken = round;
             return self.plan_next(instance, rounds, round, turn.now);
         }
-        let place = active.to_repeat.trailing_zeros() as u8;
-        active.to_repeat &= active.to_repeat - 1;
-        let value = active.proposals.get(usize::from(place)).and_then(|one| one.value());
+        let mut said = Said::default();
+        for (place, proposal) in (0..).zip(&active.proposals) {
+            let is_due = active.to_repeat >> place & 1 == 1;
+            if is_due && said.push(place, proposal.value()) {
+                active.to_repeat &= !(1 << place);
+            }
+        }
         let (agreement, charged) = (active.agreement, active.payer.host as u8);
-        self.links
-            .broadcast(&Message::Round(agreement, charged, (round as u8, place), value), turn);
+        self.links.broadcast(&Message::Round(agreement, charged, round as u8, said), turn);
     }
 
     /// Asks the others how it ended, without a part in it.
