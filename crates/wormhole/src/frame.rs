@@ -23,6 +23,7 @@ mod answers;
 mod bytes;
 mod calls;
 mod control;
+mod said;
 
 pub use agreement::{
     Agreement, Decision, DecisionFunction, ELIST_MAX, Entity, Progress, ProposeCall, Proposed,
@@ -35,9 +36,10 @@ pub(crate) use bytes::{Reader, Writer};
 pub use calls::{Action, AttestCall, Call, ExecCall, Hello, Kind};
 pub use control::WORMHOLES_MAX;
 pub(crate) use control::{
-    Ballot, ControlHeader, Greeting, KeyWish, Life, Lives, Message, Poll, Reading, Report, Said,
-    Wish, control_header, decode_control, encode_control,
+    Ballot, ControlHeader, Greeting, KeyWish, Life, Lives, Message, Poll, Reading, Report, Wish,
+    control_header, decode_control, encode_control,
 };
+pub(crate) use said::Said;
 
 use subtle::ConstantTimeEq as _;
 

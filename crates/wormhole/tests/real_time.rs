@@ -11,7 +11,7 @@ mod cluster;
 
 use cluster::{Chance, Cluster, MILLI, SECOND, Weather, Wire, refusal};
 use ravelin_wormhole::client::Client;
-use ravelin_wormhole::core::{Engine, HaltReason, Nanos};
+use ravelin_wormhole::core::{ClusterError, Engine, HaltReason, Nanos, REAL_TIME_BOUND_MAX};
 use ravelin_wormhole::frame::{
     Agreement, Decision, DecisionFunction, Entity, Progress, Refusal, Standing, Tag, Value,
 };
@@ -66,6 +66,15 @@ fn told(clients: &mut [Client<Wire>], tags: &[Tag]) -> Vec<Option<Decision>> {
         assert!(decisions.all(|other| other == first), "{told:?}");
     }
     told
+}
+
+#[test]
+fn a_bound_or_a_cluster_that_rounds_cannot_keep_is_refused() {
+    for (count, bound) in [(4, 0), (4, 20 * MILLI + 1), (8, BOUND)] {
+        let engine = Engine::RealTime { bound: Nanos(bound) };
+        assert_eq!(cluster::join(count, engine), Err(ClusterError::Bound), "{count} {bound}");
+    }
+    assert_eq!(cluster::join(7, Engine::RealTime { bound: REAL_TIME_BOUND_MAX }), Ok(()));
 }
 
 #[test]

@@ -106,11 +106,11 @@ impl Distributed {
         key: &ProvisionedKey,
         random: &mut Random,
     ) -> Result<Self, ClusterError> {
-        let links = Links::new(members, engine, own, key, random)?;
-        let rounds = match engine {
-            Engine::Quorum => None,
-            Engine::RealTime { bound } => Some(Rounds::new(bound, links.count())),
+        let (bound, rounds) = match engine {
+            Engine::Quorum => (Nanos(0), None),
+            Engine::RealTime { bound } => (bound, Some(Rounds::new(bound, members.len())?)),
         };
+        let links = Links::new(members, bound, own, key, random)?;
         let clock = Clock::new(links.own, links.majority());
         let at_once = rounds.map_or(AGREEMENTS_PER_HOST, |rounds| rounds.agreements_per_host());
         let instances = Instances::new(links.count(), at_once);

@@ -16,6 +16,7 @@
 //! under the key of two of their processes in one direction.
 
 use super::agreement::{put_value, take_value};
+use super::said::Said;
 use super::{
     Agreement, Decision, Entity, Frame, FrameError, Nanos, REQUEST_BYTES, Reader, Value, Writer,
 };
@@ -144,44 +145,6 @@ impl KeyWish {
     }
 }
 
-/// What processes of a list proposed, so many of them as a frame has room for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Said {
-    /// Their places in the list, as bits.
-    places: u16,
-    values: [Option<Value>; Self::MAX],
-}
-
-impl Said {
-    const MAX: usize = 10;
-
-    fn count(&self) -> usize {
-        self.places.count_ones() as usize
-    }
-
-    /// Takes in the proposal of a place after those that it has; false if there is no room.
-    pub(crate) fn push(&mut self, place: u8, value: Option<Value>) -> bool {
-        let count = self.count();
-        let free = self.values.get_mut(count);
-        self.places |= u16::from(free.is_some()) << place;
-        free.map(|free| *free = value).is_some()
-    }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (u8, Option<Value>)> {
-        let places = (0..16).filter(|place| self.places >> place & 1 == 1);
-        places.zip(self.values)
-    }
-
-    fn take(from: &mut Reader<'_>) -> Result<Self, FrameError> {
-        let mut said = Self { places: from.u16()?, ..Self::default() };
-        let count = said.count();
-        for value in said.values.get_mut(..count).ok_or(FrameError::NoAgreement)? {
-            *value = take_value(from)?;
-        }
-        Ok(said)
-    }
-}
-
 /// One message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Message {
@@ -283,8 +246,7 @@ impl Message {
             Self::Round(agreement, charged, round, said) => {
                 agreement.put(to);
                 to.bytes(&[*charged, *round]);
-                to.u16(said.places);
-                said.values.iter().take(said.count()).for_each(|value| put_value(*value, to));
+                said.put(to);
             }
         }
     }

@@ -15,7 +15,8 @@ use std::rc::Rc;
 use ravelin_wormhole::attestation::{ClusterId, Peer, ReplicaId, RollbackProof};
 use ravelin_wormhole::client::{CallError, Channel, Client};
 use ravelin_wormhole::core::{
-    Config, Core, Engine, HaltReason, Input, Lease, Member, Nanos, Output, Outputs, Rights, Seed,
+    ClusterError, Config, Core, Engine, HaltReason, Input, Lease, Member, Nanos, Output, Outputs,
+    Rights, Seed,
 };
 use ravelin_wormhole::frame::{Frame, Refusal};
 use ravelin_wormhole::keys::{InstanceSecret, Keys, ProvisionedKey};
@@ -128,18 +129,29 @@ fn replica(node: usize) -> ReplicaId {
     ReplicaId(u16::try_from(node).unwrap() * 10)
 }
 
+/// Whether a wormhole joins such a cluster.
+pub(crate) fn join(count: usize, engine: Engine) -> Result<(), ClusterError> {
+    local(0, 0).join(&members(count), engine)
+}
+
+fn members(count: usize) -> Vec<Member> {
+    let member = |node| Member { replica: replica(node), provisioned: key(node).id() };
+    (0..count).map(member).collect()
+}
+
 fn core(node: usize, (count, engine): (usize, Engine), life: u64) -> Core {
+    let mut core = local(node, life);
+    core.join(&members(count), engine).unwrap();
+    core
+}
+
+fn local(node: usize, life: u64) -> Core {
     let mut seed = [u8::try_from(node).unwrap(); 32];
     seed[..8].copy_from_slice(&life.to_le_bytes());
     let member = (CLUSTER, replica(node));
     let keys = Keys::new(key(node), &InstanceSecret(seed), member, RollbackProof::Absent);
     let config = Config { lease: Lease::Run, protections: 0, rights: Rights::BY_DEFAULT };
-    let mut core = Core::new(config, keys, Seed(seed), None);
-    let members: Vec<_> = (0..count)
-        .map(|node| Member { replica: replica(node), provisioned: key(node).id() })
-        .collect();
-    core.join(&members, engine).unwrap();
-    core
+    Core::new(config, keys, Seed(seed), None)
 }
 
 impl Cluster {

@@ -10,7 +10,7 @@
 
 use zeroize::Zeroizing;
 
-use super::{Engine, REAL_TIME_BOUND_MAX, REAL_TIME_WORMHOLES_MAX, Turn};
+use super::{REAL_TIME_BOUND_MAX, REAL_TIME_WORMHOLES_MAX, Turn};
 use crate::attestation::{ClusterId, ProvisionedId, ReplicaId};
 use crate::core::Output;
 use crate::core::random::Random;
@@ -94,7 +94,7 @@ pub enum ClusterError {
 impl Links {
     pub(super) fn new(
         members: &[Member],
-        engine: Engine,
+        bound: Nanos,
         (cluster, own): (ClusterId, ReplicaId),
         key: &ProvisionedKey,
         random: &mut Random,
@@ -104,15 +104,6 @@ impl Links {
         let mut place = None;
         if !(1..=WORMHOLES_MAX).contains(&members.len()) {
             return Err(ClusterError::Members);
-        }
-        let bound = match engine {
-            Engine::Quorum => Nanos(0),
-            Engine::RealTime { bound } => bound,
-        };
-        let is_bound = (1..=REAL_TIME_BOUND_MAX.0).contains(&bound.0)
-            && members.len() <= REAL_TIME_WORMHOLES_MAX;
-        if engine != Engine::Quorum && !is_bound {
-            return Err(ClusterError::Bound);
         }
         for (number, member) in members.iter().enumerate() {
             let before = members.get(..number).unwrap_or_default();

@@ -20,7 +20,7 @@
 
 use super::decision::{Proposal, decide};
 use super::instances::{AGREEMENT_RETENTION, AGREEMENTS_PER_HOST, Active};
-use super::{Distributed, Turn};
+use super::{ClusterError, Distributed, REAL_TIME_BOUND_MAX, REAL_TIME_WORMHOLES_MAX, Turn};
 use crate::core::HaltReason;
 use crate::core::services::READING_ERROR;
 use crate::frame::{Agreement, Ballot, Message, Nanos, Said, Value};
@@ -57,8 +57,12 @@ pub(super) struct Rounds {
 }
 
 impl Rounds {
-    pub(super) fn new(bound: Nanos, member_count: usize) -> Self {
-        Self { bound, count: member_count as u64 - 1 }
+    pub(super) fn new(bound: Nanos, member_count: usize) -> Result<Self, ClusterError> {
+        let is_bound = (1..=REAL_TIME_BOUND_MAX.0).contains(&bound.0);
+        if !is_bound || member_count > REAL_TIME_WORMHOLES_MAX {
+            return Err(ClusterError::Bound);
+        }
+        Ok(Self { bound, count: (member_count as u64).saturating_sub(1) })
     }
 
     /// So many agreements of each host, all at once, keep a round's frames to one wormhole below
