@@ -148,6 +148,11 @@ pub const ALL: &[Planted] = &[
         ],
     ),
     planted(
+        "brm_given_up_is_ended",
+        "a sender whose wormhole gave up says that nobody delivers its multicast",
+        &[(BRM, "what_the_wormhole_gave_up_is_not_called_ended"), BRM_SEEDS, BRM_T_QUORUM],
+    ),
+    planted(
         "brm_hash_unchecked",
         "the first copy is delivered, whatever hash was decided",
         &[

@@ -13,6 +13,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
+use ravelin_wormhole::core::{Engine, Nanos};
 use ravelin_wormhole::launcher::PROGRAM_NAME;
 
 use super::Invocation;
@@ -43,6 +44,7 @@ Examples:
   ravelin wormhole demo --svg figure10.svg
   ravelin wormhole demo --runs 100 --seed 7 --output json
   ravelin wormhole demo -v
+  ravelin wormhole demo --real-time 20
 
 Four wormholes, and beside each a process P1 to P4 that runs the reliable multicast BRM-T. First
 the paper's figure 10: P2 receives both copies of P1's message, P3 the first one corrupted and
@@ -65,6 +67,9 @@ pub(crate) struct Demo {
     /// What chance depends on
     #[arg(long, value_name = "S", default_value_t = 0)]
     seed: u64,
+    /// Let the wormholes agree by rounds of their common clock, with this bound
+    #[arg(long, value_name = "MILLISECONDS", value_parser = clap::value_parser!(u64).range(1..=20))]
+    real_time: Option<u64>,
 }
 
 /// Whether this process was started to be a wormhole.
@@ -80,8 +85,11 @@ pub(crate) fn run(invocation: &Invocation, verb: Verb) -> Result<()> {
         Verb::Selftest(arguments) => selftest::run(invocation, arguments),
         Verb::Bench(arguments) => bench::run(invocation, &arguments),
         Verb::MeasureOd(arguments) => measure_od::run(invocation, &arguments),
-        Verb::Demo(Demo { svg, runs, seed }) => {
-            multicast_demo::run(invocation.output, &multicast_demo::Options { svg, runs, seed })
+        Verb::Demo(Demo { svg, runs, seed, real_time }) => {
+            let bound = real_time.map(Nanos::from_millis);
+            let engine = bound.map_or(Engine::Quorum, |bound| Engine::RealTime { bound });
+            let options = multicast_demo::Options { svg, runs, seed, engine };
+            multicast_demo::run(invocation.output, &options)
         }
     }
 }

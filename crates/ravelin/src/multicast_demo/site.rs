@@ -5,7 +5,9 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 use ravelin_model::ttcb::Entity;
+use ravelin_multicast::brm::Settings;
 use ravelin_runtime::ttcb::LocalTtcb;
+use ravelin_wormhole::core::Engine;
 use ravelin_wormhole::launcher::ControlNetwork;
 use zeroize::Zeroizing;
 
@@ -14,7 +16,7 @@ use crate::wormhole::together::{READY_MAX, Running, Together, pause};
 use crate::wormhole::{self, together};
 
 use super::party::Party;
-use super::{COUNT, failed};
+use super::{COUNT, failed, settings};
 
 /// A process's name and connection.
 pub(super) type Port = together::Port;
@@ -28,14 +30,15 @@ pub(super) struct Site {
 }
 
 impl Site {
-    /// Starts it, and says where the control channels are.
-    pub(super) fn start() -> Result<(Self, ControlNetwork)> {
+    /// Starts it, with wormholes that agree in this way, and says where the control channels are.
+    pub(super) fn start(engine: Engine) -> Result<(Self, ControlNetwork)> {
         let program = wormhole::program()?.0;
         // The first is replica 1, so that P1 is its process, also in what the checker says.
-        let Together { mut ports, wormholes, network } = Together::start(&program, COUNT)
-            .map_err(|error| failed(error, "cannot start the wormholes"))?;
+        let Together { mut ports, wormholes, network } =
+            Together::start(&program, COUNT, engine)
+                .map_err(|error| failed(error, "cannot start the wormholes"))?;
         let parties = introduce(&mut ports)
-            .and_then(|(entities, keys)| connect(ports, &entities, keys))
+            .and_then(|(entities, keys)| connect(ports, &entities, keys, settings(engine)))
             .map_err(|error| failed(error, "the wormholes do not come together"))?;
         Ok((Self { parties, _wormholes: wormholes }, network))
     }
@@ -73,6 +76,7 @@ fn connect(
     ports: Vec<Port>,
     entities: &[Entity],
     mut keys: Vec<(Entity, Entity, Key)>,
+    settings: Settings,
 ) -> anyhow::Result<Vec<Party>> {
     let bound: std::io::Result<Vec<UdpSocket>> =
         entities.iter().map(|_| UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))).collect();
@@ -85,7 +89,7 @@ fn connect(
         let own = entities.get(number).copied();
         let of_it = keys.extract_if(.., |(one, _, _)| Some(*one) == own);
         let of_it: Vec<_> = of_it.map(|(_, other, key)| (other, key)).collect();
-        parties.push(Party::new(number, port, (socket, peers.clone()), &of_it));
+        parties.push(Party::new(number, port, (socket, peers.clone()), &of_it, settings));
     }
     Ok(parties)
 }

@@ -13,7 +13,7 @@ use ravelin_runtime::ttcb::LocalTtcb;
 use ravelin_runtime::wormhole::member_of;
 use ravelin_wormhole::attestation::Peer;
 use ravelin_wormhole::client::SeqPacket;
-use ravelin_wormhole::core::Member;
+use ravelin_wormhole::core::{Engine, Member};
 use ravelin_wormhole::launcher::{Control, ControlNetwork, Launch, Launched, control_sockets};
 
 /// How long wormholes may take to know the common time.
@@ -66,11 +66,11 @@ impl Drop for Home {
 }
 
 impl Together {
-    /// Starts `count` of them, the first as replica 1, and waits until all know the common time. To be
-    /// called before there are threads.
-    pub(crate) fn start(program: &Path, count: usize) -> anyhow::Result<Self> {
+    /// Starts `count` of them, the first as replica 1, which agree in this way, and waits until all know the
+    /// common time. To be called before there are threads.
+    pub(crate) fn start(program: &Path, count: usize, engine: Engine) -> anyhow::Result<Self> {
         let home = Home::new()?;
-        let mut together = start_in(program, &home.0, count)?;
+        let mut together = start_in(program, &home.0, count, engine)?;
         let deadline = Instant::now() + READY_MAX;
         for port in &mut together.ports {
             while !port.timestamp()?.is_synchronised {
@@ -83,7 +83,7 @@ impl Together {
     }
 }
 
-fn start_in(program: &Path, home: &Path, count: usize) -> anyhow::Result<Together> {
+fn start_in(program: &Path, home: &Path, count: usize, engine: Engine) -> anyhow::Result<Together> {
     let launch = |replica: u16| Launch {
         program: program.to_owned(),
         state: home.join(replica.to_string()),
@@ -103,7 +103,7 @@ fn start_in(program: &Path, home: &Path, count: usize) -> anyhow::Result<Togethe
     }
     let (mut wormholes, mut ports) = (Vec::new(), Vec::new());
     for ((launch, (socket, _)), (member, _)) in launches.iter().zip(sockets).zip(&members) {
-        let control = Control { socket, members: members.clone() };
+        let control = Control { socket, members: members.clone(), engine };
         let Launched { process, ends } = launch.start_together(control)?;
         wormholes.push(Running(process));
         let Member { replica, provisioned } = *member;

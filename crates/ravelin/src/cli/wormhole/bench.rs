@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use clap::Args;
 use ravelin_model::ttcb::{Agreement, DecisionFunction, Progress, TrustedTime, Ttcb as _};
-use ravelin_wormhole::core::AGREEMENTS_PER_ENTITY;
+use ravelin_wormhole::core::{AGREEMENTS_PER_ENTITY, Engine};
 use ravelin_wormhole::launcher::ControlNetwork;
 use ravelin_wormhole::serve::selftest::{self, Times};
 use serde::Serialize;
@@ -72,7 +72,8 @@ pub(super) fn run(invocation: &Invocation, arguments: &Bench) -> Result<()> {
         let measured = selftest::measure(&program).map_err(|error| failed(error.into()))?;
         starts.push(micros(measured.start) / 1e3);
         locked_kib = locked_kib.max(measured.locked_kib);
-        let together = Together::start(&program, arguments.wormholes.into()).map_err(failed)?;
+        let together = Together::start(&program, arguments.wormholes.into(), Engine::Quorum)
+            .map_err(failed)?;
         is_private &= together.network == ControlNetwork::Private;
         let agreements = agree(together).map_err(failed)?;
         for times in measured.calls.iter().chain([&agreements]) {
