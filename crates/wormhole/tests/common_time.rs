@@ -13,6 +13,7 @@ use std::collections::BTreeSet;
 
 use cluster::{Chance, Cluster, MILLI, SECOND, Weather, Wire};
 use ravelin_wormhole::client::Client;
+use ravelin_wormhole::core::{Engine, Nanos};
 
 /// Clocks are that much wrong at most, in millionths.
 const DRIFT_MAX: u64 = 1_000;
@@ -309,4 +310,22 @@ fn one_instant_lies_in_all_intervals_whatever_happens() {
     let checked: u64 = (0..seeds).map(run_wild).sum();
     println!("{checked} intervals checked in {seeds} runs");
     assert!(checked > seeds * 100, "too little was synchronised: {checked}");
+}
+
+/// Hosts are started one after the other: none is needed to be there first.
+#[test]
+fn a_first_start_may_take_long() {
+    for engine in [Engine::Quorum, Engine::RealTime { bound: Nanos(5 * MILLI) }] {
+        for between in [300 * MILLI, SECOND, 7 * SECOND] {
+            let cluster = Cluster::of(4, engine, 10);
+            (1..4).for_each(|node| cluster.stop(node));
+            for node in 1..4 {
+                cluster.run(between);
+                cluster.start(node);
+            }
+            cluster.run(6 * SECOND);
+            let mut watch = Watch::new(&cluster);
+            assert_eq!(watch.intervals().len(), 4, "{engine:?} {between}");
+        }
+    }
 }

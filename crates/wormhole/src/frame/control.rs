@@ -89,6 +89,8 @@ pub(crate) enum Wish {
     BareLease = 2,
     /// The same, to begin a common time where there is none any more.
     Founding = 3,
+    /// Never wished: a bare lease is granted, and so would a founding be.
+    Ready = 4,
 }
 
 /// The answer to a poll, and what the answering wormhole knows.
@@ -307,6 +309,7 @@ impl Wish {
             1 => Ok(Self::Lease),
             2 => Ok(Self::BareLease),
             3 => Ok(Self::Founding),
+            4 => Ok(Self::Ready),
             _ => Err(FrameError::UnknownCode),
         }
     }

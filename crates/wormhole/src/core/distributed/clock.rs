@@ -155,7 +155,8 @@ impl Clock {
         }
         match self.estimate {
             Some(_) => Wish::Lease,
-            None if self.held_until(Wish::BareLease, lives) > now
+            // One that fails keeps those who granted it from another for a while.
+            None if self.held_until(Wish::Ready, lives) > now
                 && now > self.founding.0.after(LEASE) =>
             {
                 Wish::Founding
@@ -171,17 +172,16 @@ impl Clock {
             return Wish::Nothing;
         }
         let last_led = self.led_until.after(AGE_MAX).after(margin(AGE_MAX));
-        let may_found = self.has_joined
-            && now > last_led
-            && self.time(now).is_none()
-            && poll.known >= self.latest_known(now).after(AHEAD);
+        let is_ready = self.has_joined && now > last_led && self.time(now).is_none();
+        let may_found = is_ready && poll.known >= self.latest_known(now).after(AHEAD);
         let granted = match poll.wish {
             Wish::Founding if !may_found => Wish::BareLease,
+            Wish::BareLease if is_ready => Wish::Ready,
             wish => wish,
         };
         self.granted_to = Some(to);
         self.granted_until = now.after(LEASE);
-        if granted != Wish::BareLease {
+        if matches!(granted, Wish::Lease | Wish::Founding) {
             self.led_until = self.granted_until;
             self.known = self.known.max(poll.known);
         }
@@ -250,7 +250,12 @@ impl Clock {
     fn held_until(&self, wish: Wish, lives: &Lives) -> Nanos {
         let mut sent = [Nanos(0); WORMHOLES_MAX];
         for ((place, (granted, of, by)), life) in sent.iter_mut().zip(&self.grants).zip(lives) {
-            let is_it = *granted == wish || (*granted, wish) == (Wish::Founding, Wish::BareLease);
+            let is_it = match wish {
+                Wish::BareLease => {
+                    matches!(granted, Wish::BareLease | Wish::Ready | Wish::Founding)
+                }
+                wish => *granted == wish,
+            };
             if is_it && by == life {
                 *place = *of;
             }

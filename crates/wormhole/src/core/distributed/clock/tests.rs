@@ -26,12 +26,7 @@ fn about_to_found(known: u64) -> (Clock, Nanos, Poll) {
     let poll = clock.poll(START, &all);
     assert_eq!(poll.wish, Wish::BareLease);
     for from in [1, 2] {
-        clock.on_reading(
-            START.after(Nanos(1)),
-            from,
-            &reading(START, Wish::BareLease, known),
-            &all,
-        );
+        clock.on_reading(START.after(Nanos(1)), from, &reading(START, Wish::Ready, known), &all);
     }
     let now = START.after(POLL_EVERY);
     let poll = clock.poll(now, &all);
