@@ -400,6 +400,14 @@ pub(super) fn forget_reopening() -> [(Vec<u8>, Option<Vec<u8>>); 2] {
     [HELD, SIGNED].map(|key| (key.to_vec(), None))
 }
 
+/// Has an ordering hold before it takes blocks back, if in `epoch` this replica did in an earlier life:
+/// some may have entered by a horizon that was only foreseen, and must not decide anything now.
+pub(super) fn hold_if_held(ordering: &mut Ordering<Mempool>, state: &State, epoch: Epoch) {
+    if held(state) == Some(epoch) && !mutants::is_active("log_taken_back_before_holding") {
+        ordering.hold();
+    }
+}
+
 fn held(state: &State) -> Option<Epoch> {
     let bytes = state.private_get(HELD)?;
     Some(Epoch::decode("held epoch", &bytes).expect("the state holds what was written"))
