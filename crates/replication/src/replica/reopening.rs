@@ -11,6 +11,11 @@
 //! signatures. For a correct member signs once, and only what all correct members hold and decide nothing
 //! beyond of; that it holds, and what it signed, is durable before it says so.
 //!
+//! **Nobody is kept waiting by what only one can take in.** What a member takes in depends on its horizon, and
+//! who holds decides nothing that would move it. So it judges by where its decisions would lead
+//! ([`Ordering::hold`]), and tells that horizon and the tips above it. All that it hears of later changes
+//! what it tells, never what it has decided; after a crash it holds again before it reads its log.
+//!
 //! **Several orders.** Administrators give another one when servers restarted meanwhile, or one must be
 //! declared lost. Who has signed stays with the order by which it did; the others join it. A liar that
 //! let some sign and not the rest can be declared lost: then of those that are left, so few can lie that
