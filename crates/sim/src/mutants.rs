@@ -205,6 +205,14 @@ pub const ALL: &[Planted] = &[
         &[(WAITING, "one_that_hands_out_its_blocks_late_and_not_to_all_stops_nothing")],
     ),
     planted(
+        "changes_told_at_once",
+        "who ends an epoch tells all others each time that one of them says something else",
+        &[(
+            ENDINGS,
+            "who_changes_what_a_member_lacks_with_each_message_makes_it_tell_no_more_often",
+        )],
+    ),
+    planted(
         "ends_without_forked_blocks",
         "what decided an epoch's end at one member is not taken from it where its author forked",
         &[(REGRESSIONS, "what_failed_once_holds")],

@@ -145,3 +145,35 @@ fn a_block_that_one_horizon_lets_in_does_not_keep_an_epoch_from_ending() {
         });
     }
 }
+
+#[test]
+fn who_changes_what_a_member_lacks_with_each_message_makes_it_tell_no_more_often() {
+    let mut cluster = Cluster::hybrid(1);
+    cluster.node(INTRUDER.0).replica = None;
+    let order = order(&cluster, 1, vec![]);
+    bring(&mut cluster, &order);
+    cluster.run(Duration::from_secs(1));
+    let tip = |salt| BlockRef { round: Round(9), author: INTRUDER, digest: Digest([salt; 32]) };
+    let mut told = 0;
+    for salt in 0..100 {
+        let closing = Closing {
+            epoch: Epoch::FIRST,
+            order: domain_digest("ravelin reopening v1", &[&order.order.encode()]),
+            horizon: Round(0),
+            tips: (salt % 2 == 0).then(|| tip(salt)).into_iter().collect(),
+            is_complete: false,
+            is_signed: false,
+        };
+        cluster.act(0, |replica, now, out| {
+            let message = Message::Epoch(EpochMessage::Closed(closing));
+            replica.on_message(
+                now.after(Duration::from_millis(u64::from(salt))),
+                INTRUDER,
+                message,
+                out,
+            );
+            told += out.iter().filter(|action| matches!(action, Action::Broadcast(_))).count();
+        });
+    }
+    assert!((2..=8).contains(&told), "{told}");
+}
