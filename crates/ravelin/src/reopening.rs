@@ -13,8 +13,8 @@ use ravelin_client::chain::follow;
 use ravelin_crypto::{Keyring, sign_reopening};
 use ravelin_model::wire::{ClientMessage, ServerMessage};
 use ravelin_model::{
-    ClusterId, Decode as _, Encode as _, Epoch, FaultModel, Group, InstanceCertificate, Member,
-    Reopening, ReopeningVerdict, ReplicaId, SignedPlan, SignedReopening,
+    ClusterId, Decode as _, Encode as _, FaultModel, Group, InstanceCertificate, Member, Reopening,
+    ReopeningVerdict, ReplicaId, SignedPlan, SignedReopening,
 };
 use ravelin_runtime::clock::Clock;
 use ravelin_runtime::transport::TransportKey;
@@ -124,8 +124,8 @@ fn named(id: &ReplicaId) -> String {
 
 /// What became of an order.
 pub(crate) struct Reopened {
-    /// The epoch that it began.
-    pub(crate) epoch: Epoch,
+    /// The plan of the epoch that it began, or another order did.
+    pub(crate) plan: SignedPlan,
     /// What each server said of it.
     pub(crate) verdicts: BTreeMap<ReplicaId, ReopeningVerdict>,
 }
@@ -174,7 +174,7 @@ impl Servers {
     /// Brings an order to all servers, and waits for the epoch that it begins.
     ///
     /// # Errors
-    /// When no server takes it, or the epoch does not begin within `patience`.
+    /// When no server takes it, in the words of more servers than may lie, or the epoch does not begin within `patience`.
     pub(crate) async fn bring(
         &self,
         signed: &SignedReopening,
@@ -185,14 +185,13 @@ impl Servers {
         for round in 0.. {
             if round % BRING_EVERY == 0 {
                 self.bring_once(signed, &mut verdicts).await;
-                if !verdicts.is_empty() && !verdicts.values().any(is_under_way) {
+                if is_refused(&verdicts, self.plan.plan.f) {
                     return Err(refused(&verdicts));
                 }
             }
             let picture = self.look().await?;
-            let epoch = picture.plan.plan.epoch;
-            if epoch > signed.order.epoch {
-                return Ok(Reopened { epoch, verdicts });
+            if picture.plan.plan.epoch > signed.order.epoch {
+                return Ok(Reopened { plan: picture.plan, verdicts });
             }
             if Instant::now() > until {
                 break;
@@ -269,9 +268,16 @@ fn is_under_way(verdict: &ReopeningVerdict) -> bool {
     matches!(verdict, ReopeningVerdict::Taken | ReopeningVerdict::Ended | ReopeningVerdict::NotNow)
 }
 
-/// Why no server takes an order.
+/// Whether no server takes the order: those are more that say so than the `faults` which may lie, and
+/// nobody says otherwise. Whoever of them lies the other way makes administrators wait, and no more.
+fn is_refused(verdicts: &BTreeMap<ReplicaId, ReopeningVerdict>, faults: u16) -> bool {
+    verdicts.len() > usize::from(faults) && !verdicts.values().any(is_under_way)
+}
+
+/// Why no server takes an order: what most of them say.
 fn refused(verdicts: &BTreeMap<ReplicaId, ReopeningVerdict>) -> Error {
-    let (exit, hint) = match verdicts.values().next() {
+    let said = |verdict: &&ReopeningVerdict| verdicts.values().filter(|it| it == verdict).count();
+    let (exit, hint) = match verdicts.values().max_by_key(said) {
         Some(ReopeningVerdict::OtherEpoch(_)) => (
             Exit::Conflict,
             "it was written for another epoch, or another cluster: write another order",
@@ -356,4 +362,40 @@ pub(crate) async fn open_local(
     let administrator = KeyFile::read(&cluster.administrator_key())?;
     sign_reopening(&mut signed, &administrator.signing_key());
     servers.bring(&signed, until.saturating_duration_since(Instant::now())).await.map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use ravelin_model::Epoch;
+
+    use super::*;
+
+    const TAKEN: ReopeningVerdict = ReopeningVerdict::Taken;
+    const WEAK: ReopeningVerdict = ReopeningVerdict::NotApproved;
+    const OTHER: ReopeningVerdict = ReopeningVerdict::OtherEpoch(Epoch(9));
+
+    fn said(verdicts: &[ReopeningVerdict]) -> BTreeMap<ReplicaId, ReopeningVerdict> {
+        (0..).map(ReplicaId).zip(verdicts.iter().copied()).collect()
+    }
+
+    #[test]
+    fn no_f_servers_make_an_order_refused() {
+        for (verdicts, expected) in [
+            (vec![], false),
+            (vec![WEAK], false),
+            (vec![WEAK, OTHER], true),
+            (vec![WEAK, OTHER, TAKEN], false),
+            (vec![WEAK, OTHER, ReopeningVerdict::NotNow], false),
+            (vec![OTHER, WEAK, WEAK], true),
+        ] {
+            assert_eq!(is_refused(&said(&verdicts), 1), expected, "{verdicts:?}");
+        }
+        assert!(!is_refused(&said(&[WEAK, OTHER]), 2));
+    }
+
+    #[test]
+    fn what_most_say_is_why() {
+        assert_eq!(refused(&said(&[OTHER, WEAK, WEAK])).exit(), Exit::Denied);
+        assert_eq!(refused(&said(&[WEAK, OTHER, OTHER])).exit(), Exit::Conflict);
+    }
 }
