@@ -13,8 +13,8 @@ use ravelin_client::chain::follow;
 use ravelin_crypto::{Keyring, sign_reopening};
 use ravelin_model::wire::{ClientMessage, ServerMessage};
 use ravelin_model::{
-    ClusterId, Decode as _, Encode as _, FaultModel, Group, InstanceCertificate, Member, Reopening,
-    ReopeningVerdict, ReplicaId, SignedPlan, SignedReopening,
+    ClusterId, Decode as _, Encode as _, FaultModel, Group, InstanceCertificate, Member, PublicKey,
+    Reopening, ReopeningVerdict, ReplicaId, SignedPlan, SignedReopening,
 };
 use ravelin_runtime::clock::Clock;
 use ravelin_runtime::transport::TransportKey;
@@ -128,6 +128,20 @@ pub(crate) struct Reopened {
     pub(crate) plan: SignedPlan,
     /// What each server said of it.
     pub(crate) verdicts: BTreeMap<ReplicaId, ReopeningVerdict>,
+}
+
+impl Reopened {
+    /// The instances that the new plan names, ascending by server.
+    pub(crate) fn instances(&self) -> Vec<(ReplicaId, PublicKey)> {
+        let members = (0..).map(ReplicaId).zip(&self.plan.plan.members);
+        members.filter_map(|(id, it)| Some((id, it.wormhole?.instance?))).collect()
+    }
+
+    /// Whether they are those of `order`; else another order was carried out, or the epoch ended by itself.
+    pub(crate) fn is_by(&self, order: &Reopening) -> bool {
+        let named = order.instances.iter().map(|(id, certificate)| (*id, certificate.instance));
+        named.eq(self.instances())
+    }
 }
 
 impl Servers {
@@ -366,7 +380,10 @@ pub(crate) async fn open_local(
 
 #[cfg(test)]
 mod tests {
-    use ravelin_model::Epoch;
+    use ravelin_model::plan::{Labels, PLAN_VERSION};
+    use ravelin_model::{
+        ClusterPlan, Digest, Epoch, Incarnation, Purpose, Signature, WormholeKeys,
+    };
 
     use super::*;
 
@@ -397,5 +414,65 @@ mod tests {
     fn what_most_say_is_why() {
         assert_eq!(refused(&said(&[OTHER, WEAK, WEAK])).exit(), Exit::Denied);
         assert_eq!(refused(&said(&[WEAK, OTHER, OTHER])).exit(), Exit::Conflict);
+    }
+
+    fn reopened(instances: &[Option<u8>]) -> Reopened {
+        let member = |instance: &Option<u8>| Member {
+            name: "s".into(),
+            identity: PublicKey([1; 32]),
+            block: PublicKey([2; 32]),
+            transport: PublicKey([3; 32]),
+            wormhole: Some(WormholeKeys {
+                provisioned: PublicKey([4; 32]),
+                instance: instance.map(|byte| PublicKey([byte; 32])),
+            }),
+            peer_address: String::new(),
+            client_address: String::new(),
+            labels: Labels::default(),
+        };
+        let plan = ClusterPlan {
+            version: PLAN_VERSION,
+            name: "test".into(),
+            purpose: Purpose::Local,
+            incarnation: Incarnation(1),
+            epoch: Epoch(2),
+            previous: None,
+            fault_model: FaultModel::Hybrid,
+            f: 1,
+            leaders_per_round: 1,
+            members: instances.iter().map(member).collect(),
+            administrators: Vec::new(),
+            administrators_needed: 1,
+            clients: Vec::new(),
+            rekey_interval_min_s: 1,
+            checkpoint_every: 1,
+        };
+        let plan = SignedPlan { plan, signatures: Vec::new() };
+        Reopened { plan, verdicts: BTreeMap::new() }
+    }
+
+    #[test]
+    fn what_the_plan_names_is_told_and_not_what_the_order_named() {
+        let certificate = |byte| InstanceCertificate {
+            instance: PublicKey([byte; 32]),
+            is_rollback_proof: false,
+            signature: Signature([0; 64]),
+        };
+        let order = Reopening {
+            cluster: ClusterId(Digest([0; 32])),
+            incarnation: Incarnation(1),
+            epoch: Epoch(1),
+            number: 1,
+            instances: vec![(ReplicaId(0), certificate(7)), (ReplicaId(2), certificate(9))],
+            lost: vec![ReplicaId(1)],
+        };
+        let by_this = reopened(&[Some(7), None, Some(9)]);
+        assert!(by_this.is_by(&order));
+        for other in [[Some(7), Some(8), Some(9)], [Some(7), None, Some(8)], [Some(7), None, None]]
+        {
+            assert!(!reopened(&other).is_by(&order), "{other:?}");
+        }
+        let all = reopened(&[Some(7), Some(8), Some(9)]).instances();
+        assert_eq!(all.iter().map(|(id, _)| id.0).collect::<Vec<_>>(), [0, 1, 2]);
     }
 }

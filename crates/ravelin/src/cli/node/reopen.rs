@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{ArgGroup, Args};
 use ravelin_crypto::sign_reopening;
-use ravelin_model::{PublicKey, ReplicaId, SignedReopening};
+use ravelin_model::SignedReopening;
 use ravelin_runtime::transport::TransportKey;
 use serde::Serialize;
 
@@ -192,21 +192,12 @@ impl Told {
             .verdicts
             .iter()
             .map(|(id, verdict)| Verdict { server: id.0, verdict: Words(*verdict).to_string() });
-        let plan = &reopened.plan.plan;
-        let counts = |member: &&(ReplicaId, Option<PublicKey>)| member.1.is_some();
-        let named: Vec<(ReplicaId, Option<PublicKey>)> = (0..)
-            .map(ReplicaId)
-            .zip(&plan.members)
-            .map(|(id, member)| (id, member.wormhole.and_then(|keys| keys.instance)))
-            .collect();
-        let ordered = signed.order.instances.iter();
-        let ordered = ordered.map(|(id, certificate)| (*id, Some(certificate.instance)));
-        let is_by_this = named.iter().filter(counts).copied().eq(ordered);
+        let is_by_this = reopened.is_by(&signed.order);
         let step = if is_by_this { "reopened" } else { "reopened by another order" };
         let told = Self::step(step, signed);
         Self {
-            epoch: plan.epoch.0,
-            open: named.iter().filter(counts).map(|(id, _)| id.0).collect(),
+            epoch: reopened.plan.plan.epoch.0,
+            open: reopened.instances().iter().map(|(id, _)| id.0).collect(),
             lost: if is_by_this { told.lost } else { Vec::new() },
             signatures: is_by_this.then_some(signed.approvals.len()),
             verdicts: verdicts.collect(),
