@@ -340,6 +340,7 @@ fn administrators_open_a_cluster_by_as_many_signatures_as_the_plan_says() {
     }
     let told = cluster.json(&[&two[..], &["--lost", "2"]].concat());
     assert_eq!((&told["epoch"], &told["lost"]), (&4.into(), &serde_json::json!([2])), "{told}");
+    assert_eq!(told["open"], serde_json::json!([0, 1]));
     assert_eq!(cluster.done(&["kv", "get", "a"]), "1\n");
     cluster.done(&["kv", "put", "a", "2"]);
 
