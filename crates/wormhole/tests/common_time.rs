@@ -329,3 +329,37 @@ fn a_first_start_may_take_long() {
         }
     }
 }
+
+/// However rough a cluster's first seconds are: once all run and hear each other, all know the time.
+#[test]
+fn who_is_up_and_heard_knows_the_time() {
+    let seeds = std::env::var("RAVELIN_SEEDS").ok().and_then(|seeds| seeds.parse().ok());
+    let mut stuck = Vec::new();
+    for seed in 0..seeds.unwrap_or(40) {
+        let mut chance = Chance::new(seed);
+        let count = 2 + usize::try_from(chance.below(3)).unwrap();
+        let cluster = Cluster::new(count, seed);
+        cluster.weather(Weather {
+            loss_permille: chance.below(600),
+            twice_permille: chance.below(200),
+            delay: (10_000, 50_000 + chance.below(1_500 * MILLI)),
+        });
+        for _ in 0..chance.below(20) {
+            let node = usize::try_from(chance.below(count as u64)).unwrap();
+            match chance.below(4) {
+                0 => cluster.freeze(node),
+                1 => cluster.thaw(node),
+                _ => {}
+            }
+            cluster.run(chance.below(700 * MILLI));
+        }
+        (0..count).for_each(|node| cluster.thaw(node));
+        cluster.weather(Weather::CALM);
+        cluster.run(15 * SECOND);
+        let mut watch = Watch::new(&cluster);
+        if watch.intervals().len() < count {
+            stuck.push(seed);
+        }
+    }
+    assert_eq!(stuck, [] as [u64; 0], "they never find a time");
+}

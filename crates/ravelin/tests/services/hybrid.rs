@@ -318,9 +318,17 @@ fn administrators_open_a_cluster_by_as_many_signatures_as_the_plan_says() {
     // One after the other, by a file.
     cluster.done(&["node", "reopen", "--draft", "r.toml"]);
     cluster.fails(&["node", "reopen", "--draft", "r.toml"], 9, "exists already");
-    cluster.done(&["node", "reopen", "--approve", "r.toml", "--key", "admin0.key"]);
+    // What is signed is shown first, whoever signed before.
+    let before = fs::read(cluster.path("r.toml")).expect("it was drafted");
+    for key in [&[][..], &["--key", "admin0.key"]] {
+        let shown = cluster.json(&[&["node", "reopen", "--approve", "r.toml"], key].concat());
+        assert_eq!((&shown["step"], &shown["signatures"]), (&"shown".into(), &0.into()), "{shown}");
+        assert_eq!(shown["open"], serde_json::json!([0, 1, 2]));
+        assert_eq!(fs::read(cluster.path("r.toml")).expect("it is there"), before);
+    }
+    cluster.done(&["node", "reopen", "--approve", "r.toml", "--key", "admin0.key", "--yes"]);
     cluster.fails(&["node", "reopen", "--signed", "r.toml"], 3, "too few administrators");
-    cluster.done(&["node", "reopen", "--approve", "r.toml", "--key", "admin1.key"]);
+    cluster.done(&["node", "reopen", "--approve", "r.toml", "--key", "admin1.key", "--yes"]);
     let told = cluster.json(&["node", "reopen", "--signed", "r.toml"]);
     assert_eq!((&told["step"], &told["epoch"]), (&"reopened".into(), &2.into()), "{told}");
     assert_eq!(told["open"], serde_json::json!([0, 1, 2]));
@@ -343,6 +351,7 @@ fn administrators_open_a_cluster_by_as_many_signatures_as_the_plan_says() {
     }
     let told = cluster.json(&[&two[..], &["--lost", "2"]].concat());
     assert_eq!((&told["epoch"], &told["lost"]), (&4.into(), &serde_json::json!([2])), "{told}");
+    assert_eq!(told["open"], serde_json::json!([0, 1]));
     assert_eq!(cluster.done(&["kv", "get", "a"]), "1\n");
     cluster.done(&["kv", "put", "a", "2"]);
 
