@@ -20,7 +20,7 @@ const ROUNDS: &[&str] = &["core/distributed/rounds", "frame/said"];
 /// these, comments and tests apart. Each is to be read on its own.
 const TRUSTED_PARTS: [(&str, &[&str], usize); 4] = [
     ("engine in real time of the trusted core", ROUNDS, 280),
-    ("distributed part of the trusted core", TOGETHER, 2_050),
+    ("distributed part of the trusted core", TOGETHER, 2_000),
     ("trusted core", &["attestation", "core", "frame", "keys"], 2_000),
     ("process around the trusted core", &["os", "sandbox", "serve"], 1_100),
 ];
