@@ -111,7 +111,7 @@ impl Site {
         loop {
             match self.ports[at].decide(tag).unwrap() {
                 Progress::Running { .. } => assert!(begun.elapsed() < SOON, "it does not end"),
-                ended => return ended,
+                ended @ (Progress::Ended { .. } | Progress::GivenUp) => return ended,
             }
             std::thread::sleep(Duration::from_millis(1));
         }
