@@ -384,7 +384,7 @@ mod tests {
     #[test]
     fn few_edges_cross() {
         // The two chains are listed in opposite orders.
-        let edges = vec![edge(0, 3, Look::Plain), edge(1, 2, Look::Plain)];
+        let edges = [edge(0, 3, Look::Plain), edge(1, 2, Look::Plain)];
         let all: Vec<&Edge> = edges.iter().collect();
         assert_eq!(layered(&layers(4, &all), &[(0, 3), (1, 2)]), [vec![0, 1], vec![3, 2]]);
     }

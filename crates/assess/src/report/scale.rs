@@ -84,7 +84,7 @@ impl Axis {
                 let powers: Vec<i32> =
                     powers.filter(|power| power.rem_euclid(every) == 0).collect();
                 let minor: &[f64] = if powers.len() < 3 { &[1.0, 2.0, 5.0] } else { &[1.0] };
-                let from = powers.first().map_or(low.floor() as i32, |power| power - 1);
+                let from = powers.first().map_or_else(|| low.floor() as i32, |power| power - 1);
                 let all = (from..=high.ceil() as i32).filter(|power| power.rem_euclid(every) == 0);
                 let all = all.flat_map(|power| minor.iter().map(move |m| m * 10_f64.powi(power)));
                 let inside = self.least * (1.0 - 1e-9)..=self.most * (1.0 + 1e-9);
