@@ -63,7 +63,7 @@ impl fmt::Display for Quantity {
 }
 
 /// `text` in lines of at most 88 letters, those after the first indented; line breaks stay.
-pub(crate) fn wrapped(text: &str, indent: usize) -> String {
+pub fn wrapped(text: &str, indent: usize) -> String {
     let gap = format!("\n{:indent$}", "");
     let paragraphs = text.lines().map(|line| {
         let (mut lines, mut room) = (String::new(), 0_usize);

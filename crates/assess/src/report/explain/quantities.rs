@@ -45,6 +45,17 @@ pub const QUANTITIES: &[Quantity] = &[
         ],
     },
     Quantity {
+        name: "intruded",
+        also: &["intruded-by", "p", "intrusion-probability"],
+        meaning: "The probability that one server is intruded at least once within a time.",
+        formula: "p = 1 - e^(-rate time)",
+        unit: "probability",
+        source: "paper, section 3.1 (an intrusion is a successful attack on a vulnerability); \
+                 exponential law",
+        assumes: &["a constant rate of intrusions, as in `intrusion-rate`"],
+        is_silent_on: &["for how long the intruder stays"],
+    },
+    Quantity {
         name: "no-repair",
         also: &["n-of-f", "binomial"],
         meaning: "The probability that more than f of n servers are intruded when nobody ever recovers \
