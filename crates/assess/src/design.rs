@@ -10,14 +10,22 @@
 //! vulnerabilities), 3.3 (coverage) and 5 (strategies).
 
 pub mod estimate;
+pub mod fault;
 pub mod host;
+pub mod limits;
+mod reading;
+mod schema;
+mod sections;
 pub mod service;
 pub mod threat;
 pub mod tree;
 pub mod trust;
+pub mod units;
 
 pub use estimate::{Estimate, Hours, Money, Origin, PerHour, Probability};
+pub use fault::{Fault, Mistake, ModelError};
 pub use host::{CommonMode, Host, LabelKind, Wormhole};
+pub use schema::schema;
 pub use service::{
     AtRest, FaultModel, Outages, Property, Recoverable, Rejuvenation, Repairers, Root, Service,
     State, Strategy,
@@ -29,6 +37,8 @@ pub use trust::{Component, Dependence};
 /// A model file, read and checked. Indices into its lists are positions in the same design.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Design {
+    /// Name of the file, for messages; empty for a design that was not read from one.
+    pub file: String,
     /// A name for people.
     pub name: String,
     /// What it is, for people.
@@ -59,6 +69,16 @@ pub struct Design {
     pub attack_trees: Vec<AttackTree>,
     /// What changes of the design cost.
     pub costs: Costs,
+}
+
+impl Design {
+    /// Reads and checks the text of a model file. `file` is its name, for messages.
+    ///
+    /// # Errors
+    /// [`ModelError`] with every mistake found, each with line and hint; retrying does not help.
+    pub fn parse(file: &str, text: &str) -> Result<Self, ModelError> {
+        reading::design(file, text)
+    }
 }
 
 /// What changes of the design cost over one mission. A change without a price is still advised,

@@ -9,6 +9,8 @@ use super::estimate::{Estimate, Hours, Money, PerHour, Probability};
 pub struct Service {
     /// A name for people.
     pub name: String,
+    /// Line in the model file, for messages; 0 if it does not stand in one.
+    pub line: usize,
     /// Its servers, as positions in [`super::Design::hosts`].
     pub hosts: Vec<usize>,
     /// Intrusions tolerated.
