@@ -8,8 +8,10 @@ const LARGEST: f64 = 1e300;
 /// How values become places on an axis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scale {
-    /// In even steps.
+    /// In even steps, from the least value; from zero where that is near.
     Linear,
+    /// In even steps, from zero.
+    FromZero,
     /// In powers of ten; zero lies at the lower end.
     Logarithmic,
 }
@@ -37,11 +39,13 @@ impl Axis {
         let least = values.iter().copied().fold(f64::INFINITY, f64::min);
         let (least, most) = match scale {
             _ if values.is_empty() => (0.0, 1.0),
+            Scale::FromZero => (least.min(0.0), if most > 0.0 { most } else { 1.0 }),
             Scale::Linear if least == most => (least.min(0.0), most.max(least + 1.0)),
             Scale::Linear => (least, most),
             Scale::Logarithmic => decades(&values, most),
         };
-        let scale = if least > 0.0 { scale } else { Scale::Linear };
+        let has_powers = scale == Scale::Logarithmic && least > 0.0;
+        let scale = if has_powers { scale } else { Scale::Linear };
         Self { scale, least, most, places }
     }
 
@@ -61,7 +65,7 @@ impl Axis {
     pub(crate) fn place(&self, value: f64) -> f64 {
         let value = value.clamp(self.least, self.most);
         let along = match self.scale {
-            Scale::Linear => (value - self.least) / (self.most - self.least),
+            Scale::Linear | Scale::FromZero => (value - self.least) / (self.most - self.least),
             Scale::Logarithmic => (value / self.least).log10() / (self.most / self.least).log10(),
         };
         self.places.0 + along.clamp(0.0, 1.0) * (self.places.1 - self.places.0)
@@ -70,7 +74,7 @@ impl Axis {
     /// Round values that are worth a mark, some three to nine.
     pub(crate) fn marks(&self) -> Vec<f64> {
         match self.scale {
-            Scale::Linear => {
+            Scale::Linear | Scale::FromZero => {
                 let step = step((self.most - self.least) / 5.0);
                 let (first, last) =
                     ((self.least / step - 1e-9).ceil(), (self.most / step + 1e-9).floor());
@@ -179,6 +183,8 @@ mod tests {
         let linear = Axis::over([30.0, 78.0].into_iter(), Scale::Linear, (256.0, 34.0)).rounded();
         assert_eq!((linear.place(0.0), linear.place(80.0)), (256.0, 34.0));
         assert_eq!(linear.marks(), [0.0, 20.0, 40.0, 60.0, 80.0]);
+        let zero = Axis::over([99.0, 100.0].into_iter(), Scale::FromZero, (0.0, 100.0)).rounded();
+        assert_eq!((zero.place(0.0), zero.place(100.0)), (0.0, 100.0));
         let powers = Axis::over([1e-7, 0.02].into_iter(), Scale::Logarithmic, (300.0, 0.0));
         assert_eq!((powers.place(1e-7), powers.place(0.1)), (300.0, 0.0));
         assert_eq!(powers.marks().len(), 7);
@@ -186,7 +192,7 @@ mod tests {
 
     #[test]
     fn odd_values_have_a_place_too() {
-        for scale in [Scale::Linear, Scale::Logarithmic] {
+        for scale in [Scale::Linear, Scale::FromZero, Scale::Logarithmic] {
             for values in [
                 vec![],
                 vec![0.0],

@@ -26,7 +26,7 @@ pub struct Bar {
 impl Bar {
     fn reach(&self, scale: Scale) -> f64 {
         let reach = match scale {
-            Scale::Linear => (self.high - self.low).abs(),
+            Scale::Linear | Scale::FromZero => (self.high - self.low).abs(),
             Scale::Logarithmic => {
                 let tiny = f64::MIN_POSITIVE;
                 (self.high.max(tiny) / self.low.max(tiny)).log10().abs()

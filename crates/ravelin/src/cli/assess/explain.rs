@@ -45,8 +45,7 @@ struct Explained(&'static Quantity);
 
 impl Serialize for Explained {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Quantity { name, also, meaning, formula, unit, source, assumes, is_silent_on } =
-            self.0;
+        let Quantity { name, also, meaning, formula, unit, source, assumes, is_silent_on } = self.0;
         let fields = serde_json::json!({
             "name": name,
             "also": also,
@@ -76,8 +75,7 @@ impl fmt::Display for List {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let lines = self.quantities.iter().map(|quantity| {
             let Quantity { name, meaning, .. } = quantity.0;
-            let shown = explain::wrapped(&format!("{name:<22}{meaning}"), 22);
-            shown
+            format!("{name:<22}{}", explain::wrapped(meaning, 22))
         });
         out.write_str(&lines.collect::<Vec<_>>().join("\n"))
     }

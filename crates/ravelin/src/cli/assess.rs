@@ -1,0 +1,27 @@
+//! `ravelin assess`: how far may a system be trusted, in numbers and pictures. Needs no cluster.
+
+mod closed_form;
+mod explain;
+
+use clap::Subcommand;
+
+use super::Invocation;
+use crate::exit::Result;
+
+/// The verbs.
+#[derive(Subcommand)]
+pub(crate) enum Verb {
+    /// Compute one number from a formula of a line
+    #[command(subcommand)]
+    ClosedForm(closed_form::Form),
+    /// Say what a quantity means, where it comes from, and what it does not say
+    Explain(explain::Explain),
+}
+
+/// Runs a verb.
+pub(crate) fn run(invocation: &Invocation, verb: Verb) -> Result<()> {
+    match verb {
+        Verb::ClosedForm(form) => closed_form::run(invocation, &form),
+        Verb::Explain(arguments) => explain::run(invocation, &arguments),
+    }
+}
