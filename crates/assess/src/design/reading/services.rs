@@ -113,7 +113,9 @@ fn rejuvenation(node: &Node) -> Rejuvenation {
 
 /// `n`, `f` and the fault model.
 fn check_tolerance(node: &Node, service: &Service, faults: &mut Faults<'_>) {
-    let (n, f, model) = (service.n(), service.f, service.fault_model);
+    // Hosts that are unknown are told as such, and count as servers here.
+    let n = node.names("hosts").map_or(0, <[_]>::len);
+    let (f, model) = (service.f, service.fault_model);
     let is_single = model == FaultModel::Single;
     if is_single != (f == 0) || (is_single && n != 1) {
         let hint = "`single` is one server with f = 0; all others tolerate at least 1".to_owned();

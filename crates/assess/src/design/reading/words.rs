@@ -9,7 +9,7 @@ pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
     known
         .into_iter()
         .map(|candidate| (distance(&letters, candidate), candidate))
-        .filter(|(edits, _)| *edits <= tolerated)
+        .filter(|(edits, _)| *edits <= tolerated && *edits < letters.len())
         .min()
         .map(|(_, candidate)| candidate)
 }
@@ -43,6 +43,7 @@ mod tests {
             ("raet", None),
             ("rat", Some("rate")),
             ("", None),
+            ("x", None),
             ("colour", None),
         ] {
             assert_eq!(nearest(word, known), near, "{word}");
