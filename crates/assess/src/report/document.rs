@@ -150,3 +150,6 @@ fn quantities(assessment: &Assessment) -> Table {
     }
     table
 }
+
+#[cfg(test)]
+mod tests;

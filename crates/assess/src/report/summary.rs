@@ -82,7 +82,11 @@ fn write_service(
         writeln!(out, "{}", sensitivity(service, &assessment.design.currency, ROWS_SHOWN))?;
         write_rest(out, service.tornado.len())?;
     }
-    writeln!(out, "  {}", wrapped(&economics(service, &assessment.design.currency), 2))?;
+    writeln!(
+        out,
+        "  {}",
+        wrapped(&plain_text(&economics(service, &assessment.design.currency)), 2)
+    )?;
     writeln!(out, "  {}", wrapped(&plain_text(&service.strategy_numbers.text), 2))
 }
 
@@ -213,7 +217,7 @@ pub(crate) fn economics(service: &ServiceResult, currency: &str) -> String {
         "Intruding more than {} costs {} ({}); the budget of {} {}, and assets of {} make that {}.",
         service.f,
         money(cost, currency),
-        plain_text(&listed(&economics.cheapest_way)),
+        listed(&economics.cheapest_way),
         money(economics.budget, currency),
         if economics.is_affordable { "pays it" } else { "does not pay it" },
         money(economics.value_of_assets, currency),

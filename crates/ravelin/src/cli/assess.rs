@@ -2,6 +2,7 @@
 
 mod closed_form;
 mod explain;
+mod model;
 
 use clap::Subcommand;
 
@@ -14,6 +15,10 @@ pub(crate) enum Verb {
     /// Compute one number from a formula of a line
     #[command(subcommand)]
     ClosedForm(closed_form::Form),
+    /// Print a model file to begin with
+    Example(model::ExampleArguments),
+    /// Print the JSON schema of model files, for editors
+    Schema,
     /// Say what a quantity means, where it comes from, and what it does not say
     Explain(explain::Explain),
 }
@@ -22,6 +27,8 @@ pub(crate) enum Verb {
 pub(crate) fn run(invocation: &Invocation, verb: Verb) -> Result<()> {
     match verb {
         Verb::ClosedForm(form) => closed_form::run(invocation, &form),
+        Verb::Example(arguments) => model::example(invocation, &arguments),
+        Verb::Schema => model::schema(invocation),
         Verb::Explain(arguments) => explain::run(invocation, &arguments),
     }
 }
