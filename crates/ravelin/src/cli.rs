@@ -396,6 +396,9 @@ mod tests {
             "sim run",
             "sim replay",
             "sim brm",
+            "assess closed-form",
+            "assess example",
+            "assess explain",
             "bench",
         ] {
             let path = format!("ravelin {command}");

@@ -157,6 +157,8 @@ const SOUND: &[(&str, &str, &str)] = &[
     ("assess closed-form recoverable", "--fall=1 --recover=1", ""),
     ("assess closed-form coverage", "--operational=1 --environmental=1", ""),
     ("assess closed-form intruded", "--rate=1 --time=1", ""),
+    ("assess example", "", "one-room"),
+    ("assess schema", "", ""),
     ("assess explain", "", "risk"),
     ("wormhole selftest", "", "--program=<plan.toml"),
     ("wormhole demo", "", "--svg=^new | --runs=1 | --seed=0"),
