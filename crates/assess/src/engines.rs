@@ -20,6 +20,6 @@ mod service;
 
 pub use error::EngineError;
 pub use service::{
-    Crew, Detection, Hit, Outage, Property, Recovery, Refresh, Rejuvenation, Schedule, ServerGroup,
-    Service, Shock,
+    Crew, Detection, Hit, Outage, Property, Recovery, Refresh, Rejuvenation, SERVICE_SERVERS_MAX,
+    SHOCKS_MAX, Schedule, ServerGroup, Service, Shock,
 };
