@@ -125,8 +125,8 @@ pub const QUANTITIES: &[Quantity] = &[
         name: "availability",
         also: &["up", "steady-state"],
         meaning: "The share of the time for which enough correct servers are up to answer.",
-        formula: "stationary probability of the states with at most f servers intruded or absent, where \
-                  a failed service is repaired; otherwise the mean share over the mission",
+        formula: "stationary probability of the states in which at least a quorum of servers is clean and \
+                  present",
         unit: "share of the time, between 0 and 1",
         source: "paper, sections 5.3 and 5.5; stationary solution of a Markov chain",
         assumes: &[
