@@ -12,6 +12,7 @@
 pub mod estimate;
 pub mod fault;
 pub mod host;
+pub mod inputs;
 pub mod limits;
 mod reading;
 mod schema;
@@ -25,6 +26,7 @@ pub mod units;
 pub use estimate::{Estimate, Hours, Money, Origin, PerHour, Probability};
 pub use fault::{Fault, Mistake, ModelError};
 pub use host::{CommonMode, Host, LabelKind, Wormhole};
+pub use inputs::{Input, InputUnit};
 pub use schema::schema;
 pub use service::{
     AtRest, FaultModel, Outages, Property, Recoverable, Rejuvenation, Repairers, Root, Service,

@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::threats;
-use crate::design::{
-    Design, FaultModel, LabelKind, Property, Repairers, Root, Service, State,
-};
+use crate::design::{Design, FaultModel, LabelKind, Property, Repairers, Root, Service, State};
 
 /// Kinds of label.
 const KINDS: usize = LabelKind::ALL.len();

@@ -24,7 +24,7 @@ const SWEPT_STATES_MAX: f64 = 400.0;
 
 /// How much a number is worth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Care {
+pub(super) enum Grade {
     /// A result.
     Result,
     /// One of many points.
@@ -73,19 +73,19 @@ impl Question {
 pub(super) fn by_mission(
     situation: &Situation,
     question: Question,
-    care: Care,
+    grade: Grade,
 ) -> Result<f64, EngineError> {
-    without(situation, question, care, Without::Nothing)
+    without(situation, question, grade, Without::Nothing)
 }
 
 /// The same were something absent.
 pub(super) fn without(
     situation: &Situation,
     question: Question,
-    care: Care,
+    grade: Grade,
     absent: Without,
 ) -> Result<f64, EngineError> {
-    let service = service(situation, question, care, absent);
+    let service = service(situation, question, grade, absent);
     if never(&service, question) {
         return Ok(0.0);
     }
@@ -99,7 +99,7 @@ pub(super) fn over_time(
     question: Question,
     times: &[f64],
 ) -> Result<Vec<f64>, EngineError> {
-    let service = service(situation, question, Care::Result, Without::Nothing);
+    let service = service(situation, question, Grade::Result, Without::Nothing);
     if never(&service, question) {
         return Ok(vec![0.0; times.len()]);
     }
@@ -111,7 +111,7 @@ pub(super) fn mean_time(
     situation: &Situation,
     question: Question,
 ) -> Result<Option<f64>, EngineError> {
-    let service = service(situation, question, Care::Result, Without::Nothing);
+    let service = service(situation, question, Grade::Result, Without::Nothing);
     if never(&service, question) {
         return Ok(None);
     }
@@ -132,7 +132,7 @@ pub(super) fn availability(
         return Ok(None);
     }
     let question = Question::Broken(property);
-    let service = service(situation, question, Care::Result, Without::Nothing);
+    let service = service(situation, question, Grade::Result, Without::Nothing);
     if never(&service, question) {
         return Ok(Some(1.0));
     }
@@ -142,8 +142,8 @@ pub(super) fn availability(
 
 /// Whether nothing can make it happen.
 fn never(service: &Service, question: Question) -> bool {
-    let is_attacked = service.groups.iter().any(|group| group.intrusion_rate > 0.0)
-        || !service.shocks.is_empty();
+    let is_attacked =
+        service.groups.iter().any(|group| group.intrusion_rate > 0.0) || !service.shocks.is_empty();
     let is_absent = service.groups.iter().any(|group| {
         group.outage.is_some() || group.rejuvenation.is_some_and(|turns| turns.downtime > 0.0)
     });
@@ -154,19 +154,16 @@ fn never(service: &Service, question: Question) -> bool {
 pub(super) fn service(
     situation: &Situation,
     question: Question,
-    care: Care,
+    grade: Grade,
     absent: Without,
 ) -> Service {
     let groups = groups(situation);
-    let most = match care {
-        Care::Result => EXACT_STATES_MAX,
-        Care::Swept => SWEPT_STATES_MAX,
+    let most = match grade {
+        Grade::Result => EXACT_STATES_MAX,
+        Grade::Swept => SWEPT_STATES_MAX,
     };
-    let groups = if states(&groups, question) <= most {
-        groups
-    } else {
-        vec![(0..situation.n()).collect()]
-    };
+    let groups =
+        if states(&groups, question) <= most { groups } else { vec![(0..situation.n()).collect()] };
     let mut shocks = shocks(situation, &groups, absent);
     shocks.retain(|shock| shock.rate > 0.0 && !shock.hits.is_empty());
     let tolerated = match question {
@@ -318,7 +315,8 @@ fn shocks(situation: &Situation, groups: &[Vec<usize>], absent: Without) -> Vec<
         }
     }
     if fallen > 0.0 {
-        let all = |(group, members): (usize, &Vec<usize>)| Hit { group, count: count(members.len()) };
+        let all =
+            |(group, members): (usize, &Vec<usize>)| Hit { group, count: count(members.len()) };
         let hits = groups.iter().enumerate().map(all).collect();
         shocks.push(Shock { rate: fallen, hits });
     }

@@ -273,7 +273,12 @@ fn circles_are_named() {
         "depend on each other in a circle: ordering -> ordering",
         "remove one of these steps",
     );
-    refused("children = [\"x\", \"y\"]", "children = [\"x\", \"goal\"]", "circle: goal -> goal", "remove");
+    refused(
+        "children = [\"x\", \"y\"]",
+        "children = [\"x\", \"goal\"]",
+        "circle: goal -> goal",
+        "remove",
+    );
     refused("children = [\"x\"]", "children = [\"y\"]", "circle: y -> y", "remove");
 }
 
