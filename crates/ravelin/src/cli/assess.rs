@@ -3,6 +3,7 @@
 mod closed_form;
 mod explain;
 mod model;
+mod run;
 
 use clap::Subcommand;
 
@@ -12,6 +13,8 @@ use crate::exit::Result;
 /// The verbs.
 #[derive(Subcommand)]
 pub(crate) enum Verb {
+    /// Compute all that a model file gives rise to
+    Run(run::Run),
     /// Compute one number from a formula of a line
     #[command(subcommand)]
     ClosedForm(closed_form::Form),
@@ -26,6 +29,7 @@ pub(crate) enum Verb {
 /// Runs a verb.
 pub(crate) fn run(invocation: &Invocation, verb: Verb) -> Result<()> {
     match verb {
+        Verb::Run(arguments) => run::run(invocation, &arguments),
         Verb::ClosedForm(form) => closed_form::run(invocation, &form),
         Verb::Example(arguments) => model::example(invocation, &arguments),
         Verb::Schema => model::schema(invocation),

@@ -70,3 +70,54 @@ fn every_quantity_is_explained_with_its_limits() {
     assert_eq!(run.exit, 4);
     assert!(run.stderr.contains("did you mean `crossover`?"), "{}", run.stderr);
 }
+
+/// A command of the guide, and what the guide says that it prints.
+struct Transcript {
+    command: String,
+    printed: Vec<String>,
+}
+
+fn transcripts(guide: &str) -> Vec<Transcript> {
+    let mut found: Vec<Transcript> = Vec::new();
+    let mut is_open = false;
+    for line in guide.lines() {
+        if line.starts_with("```") {
+            is_open = line == "```text";
+        } else if let (true, Some(command)) = (is_open, line.strip_prefix("$ ravelin ")) {
+            found.push(Transcript { command: command.to_owned(), printed: Vec::new() });
+        } else if let (true, Some(last)) = (is_open, found.last_mut()) {
+            last.printed.push(line.to_owned());
+        }
+    }
+    found
+}
+
+/// An empty directory with the example models.
+fn with_examples(name: &str) -> Fixture {
+    let fixture = Fixture::empty(name);
+    for example in ["one-room", "three-clouds", "hybrid-weak-isolation", "single-hsm"] {
+        let text = fixture.done(&["assess", "example", example]);
+        fixture.write(&format!("{example}.toml"), &text);
+    }
+    fixture
+}
+
+#[test]
+fn the_guide_shows_what_the_program_prints() {
+    let fixture = with_examples("assess_guide");
+    let guide = include_str!("../../../../docs/guide/assess.md");
+    let all = transcripts(guide);
+    assert!(all.len() > 5, "{} transcripts", all.len());
+    for Transcript { command, printed } in all {
+        let arguments: Vec<&str> = command.split(' ').collect();
+        let now = fixture.done(&arguments);
+        let now: Vec<&str> = now.trim_end().lines().collect();
+        let differing = now.iter().zip(&printed).find(|(now, printed)| now != printed);
+        assert!(
+            now.iter().eq(&printed),
+            "`{command}` prints {} lines, the guide has {}; the first that differ: {differing:?}",
+            now.len(),
+            printed.len()
+        );
+    }
+}

@@ -27,7 +27,7 @@ pub const QUANTITIES: &[Quantity] = &[
     },
     Quantity {
         name: "risk",
-        also: &["probability", "failure-probability", "by-mission-time"],
+        also: &["probability", "failure-probability", "risk-any", "by-mission-time"],
         meaning: "The probability that the service fails by the end of the mission: that at some \
                   moment more than f of its servers are intruded at once.",
         formula: "P(T) = probability that the number of servers intruded at once passes f before T; by \
@@ -199,8 +199,30 @@ pub const QUANTITIES: &[Quantity] = &[
         is_silent_on: &["harm: an over-trusted edge may never fail, and a justified one may"],
     },
     Quantity {
+        name: "importance",
+        also: &["birnbaum"],
+        meaning: "By how much the coverage of those on top falls when one component fails for certain.",
+        formula: "P(top | component holds) - P(top | component fails), exact by a decision diagram",
+        unit: "probability",
+        source: "paper, section 3.3 (chains of trust); Z. Birnbaum, On the importance of different \
+                 components in a multicomponent system, 1969",
+        assumes: &["independent components, as for `coverage`"],
+        is_silent_on: &["how likely the component fails: that is its coverage"],
+    },
+    Quantity {
+        name: "causes",
+        also: &["cause", "share-of-risk"],
+        meaning: "How much of the risk goes away when one cause alone is taken out of the model.",
+        formula: "share = (risk - risk without the cause) / risk; the cause is a shared label, the \
+                  intrusions of single servers, or wormholes that fall",
+        unit: "share, between 0 and 1",
+        source: "paper, section 4.2 (common-mode intrusions) and 3.1",
+        assumes: &["all else stays as it is"],
+        is_silent_on: &["sums: shares of causes that need each other add up to more than 1"],
+    },
+    Quantity {
         name: "cut-sets",
-        also: &["labels", "minimal-sets", "label-cut-sets"],
+        also: &["cuts", "labels", "minimal-sets", "label-cut-sets"],
         meaning: "The smallest sets of label values (a site, an administrator, an operating system) whose \
                   fall intrudes more than f servers.",
         formula: "all inclusion-minimal sets of label values whose hosts together carry more than f \
@@ -227,7 +249,7 @@ pub const QUANTITIES: &[Quantity] = &[
     },
     Quantity {
         name: "cheapest-attack",
-        also: &["attack-tree", "cost-of-intruding", "cheapest-path"],
+        also: &["attack-tree", "cheapest-path", "path-cost", "path-probability"],
         meaning: "The steps that reach the root of an attack tree at the least cost, what they cost, and \
                   how likely the root is reached.",
         formula: "least cost over all sets of leaves that satisfy the tree, a shared leaf paid once; \
@@ -237,6 +259,20 @@ pub const QUANTITIES: &[Quantity] = &[
                  trees, 1999",
         assumes: &["the intruder knows the tree and the prices", "leaves succeed independently"],
         is_silent_on: &["attacks that are not in the tree", "intruders who do not count costs"],
+    },
+    Quantity {
+        name: "cost-of-intruding",
+        also: &["economics", "cost-of-one", "cheapest-way"],
+        meaning: "The least that an intruder pays for exploits which together intrude more than f servers.",
+        formula: "least sum over sets of exploits that reach f + 1 servers: the first use of each at its \
+                  price, each further host at the price of using it again",
+        unit: "the currency of the model",
+        source: "paper, section 2.3 (cost of intruding)",
+        assumes: &["an exploit that works on one host works on all that have the vulnerability"],
+        is_silent_on: &[
+            "time: the vulnerabilities need not all be open at once",
+            "what a discovered attempt costs the intruder",
+        ],
     },
     Quantity {
         name: "acceptable-risk",
@@ -291,7 +327,7 @@ pub const QUANTITIES: &[Quantity] = &[
     },
     Quantity {
         name: "exhaustion",
-        also: &["exhaustion-safety", "rejuvenation", "schedule"],
+        also: &["exhaustion-safety", "rejuvenation", "schedule", "slack"],
         meaning: "Whether a schedule of rejuvenation leaves a moment at which more than f servers can be \
                   intruded or absent.",
         formula: "arbitrary: n >= 3f + 2k + 1, hybrid: n >= 2f + 2k + 1 for k servers rejuvenated at once \
@@ -309,7 +345,7 @@ pub const QUANTITIES: &[Quantity] = &[
     },
     Quantity {
         name: "confidence-interval",
-        also: &["monte-carlo", "ci"],
+        also: &["monte-carlo", "simulated", "ci"],
         meaning: "The range in which the true probability lies in the stated share of such experiments.",
         formula: "Wilson's interval for k failures in m missions; each mission is drawn from the seed, so \
                   that the same seed gives the same count on any machine",

@@ -59,7 +59,10 @@ pub(super) fn read(path: &Path) -> Result<Design> {
 /// The first mistake of a file with its hint, and where the others are.
 fn refused(error: &ModelError) -> Error {
     let Some(first) = error.faults.first() else {
-        return Error::usage(error, "`ravelin assess example one-room` prints a file that is right");
+        return Error::usage(
+            error,
+            "`ravelin assess example one-room` prints a file that is right",
+        );
     };
     let cause = format!("{}:{}: {}", error.file, first.line, first.mistake);
     let mut others: Vec<String> =
@@ -111,4 +114,3 @@ pub(super) fn schema(invocation: &Invocation) -> Result<()> {
     let text = serde_json::to_string_pretty(&design::schema()).expect("a schema has plain fields");
     invocation.output.write(&format!("{text}\n"))
 }
-
