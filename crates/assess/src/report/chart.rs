@@ -3,11 +3,11 @@
 use super::scale::{Axis, Scale, short};
 use super::svg::{Anchor, Drawing, KINDS, Picture, width_of};
 
-const WIDTH: f64 = 760.0;
+const WIDTH: f64 = 820.0;
 const HEIGHT: f64 = 340.0;
 /// Room for what stands beside the axes.
 const LEFT: f64 = 84.0;
-const RIGHT: f64 = 190.0;
+const RIGHT: f64 = 250.0;
 const ABOVE: f64 = 40.0;
 const BELOW: f64 = 52.0;
 /// Points of a line that are drawn at most; every so many stand for all.

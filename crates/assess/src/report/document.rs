@@ -35,6 +35,7 @@ pub fn html(assessment: &Assessment) -> String {
     if !assessment.avi.nodes.is_empty() {
         page.section("Attacks, vulnerabilities, intrusions");
         page.picture(&pictures::avi(&assessment.avi));
+        page.table(&summary::avi_edges(assessment));
     }
     if !assessment.trust.nodes.is_empty() {
         page.section("Trust");

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::svg::{Anchor, Drawing, Picture, width_of};
+use super::svg::{Anchor, Drawing, Picture, escaped, width_of};
 
 /// Nodes that are drawn at most: more are a table's, not a picture's.
 const NODES_DRAWN: usize = 120;
@@ -14,6 +14,8 @@ const LINE: f64 = 16.0;
 /// Room for the text of an edge.
 const LABEL_MAX: f64 = 200.0;
 const MARGIN: f64 = 14.0;
+/// Edges from one layer that have their texts beside them.
+const LABELS_DRAWN: usize = 8;
 /// Sweeps over the layers in which the nodes seek the middle of their neighbours.
 const SWEEPS: usize = 12;
 
@@ -107,7 +109,13 @@ impl Graph {
         for (node, place) in self.nodes.iter().zip(&places) {
             draw_node(&mut drawing, node, place);
         }
+        let layer = |id: usize| of.get(id).copied().unwrap_or_default();
         for (edge, route) in edges.iter().zip(&routes) {
+            let is_beside = |other: &&&Edge| layer(other.from) == layer(edge.from);
+            if edges.iter().filter(is_beside).count() > LABELS_DRAWN {
+                // They would hide one another; each shows when pointed at.
+                continue;
+            }
             let fan_out = edges.iter().filter(|other| other.from == edge.from).count() > 1;
             let fan_in = edges.iter().filter(|other| other.to == edge.to).count() > 1;
             let along = match (fan_out, fan_in) {
@@ -311,15 +319,16 @@ fn draw_edge(drawing: &mut Drawing, edge: &Edge, stops: &[(f64, f64)]) {
     }
     let ending = edge.look.ending();
     drawing.put(format_args!(
-        "<path class=\"edge{ending}\" d=\"{path}\"/><path class=\"tip{ending}\" d=\"M{:.1} \
-         {tip_y:.1}l{:.1} -4.5v9z\"/>",
+        "<path class=\"edge{ending}\" d=\"{path}\"><title>{}</title></path><path \
+         class=\"tip{ending}\" d=\"M{:.1} {tip_y:.1}l{:.1} -4.5v9z\"/>",
+        escaped(&edge.label),
         tip_x + 7.0 * sign,
         -8.0 * sign
     ));
 }
 
 /// Writes the text of an edge beside its first stretch, or its last where many begin at one place:
-/// `along` says how far on it.
+/// `along` says how far on it, as far as the text has room there.
 fn label_edge(drawing: &mut Drawing, edge: &Edge, stops: &[(f64, f64)], along: f64) {
     let stretches: Vec<_> = stops.iter().zip(stops.iter().skip(1)).collect();
     let stretch = if along > 0.6 { stretches.last() } else { stretches.first() };
@@ -329,8 +338,13 @@ fn label_edge(drawing: &mut Drawing, edge: &Edge, stops: &[(f64, f64)], along: f
         Look::Good => "good halo",
         Look::Bad => "bad halo",
     };
+    let half = width_of(&edge.label).min(LABEL_MAX) / 2.0;
+    let (left, right) = (x1.min(*x2) + half + 4.0, x1.max(*x2) - half - 8.0);
+    let wanted = x1 + (x2 - x1) * along;
+    let x = if left < right { wanted.clamp(left, right) } else { x1.midpoint(*x2) };
+    let along = if x1 == x2 { 0.5 } else { (x - x1) / (x2 - x1) };
     let eased = along * along * (3.0 - 2.0 * along);
-    let place = (x1 + (x2 - x1) * along, y1 + (y2 - y1) * eased - 6.0);
+    let place = (x, y1 + (y2 - y1) * eased - 6.0);
     drawing.clipped(place, Anchor::Middle, class, (&edge.label, LABEL_MAX));
 }
 

@@ -78,6 +78,11 @@ pub fn sweep(assessment: &Assessment, service: &ServiceResult, sweep: &Sweep) ->
         let points = line.points.iter().map(|point| (point.x / unit, point.y)).collect();
         Series::line(line.name.clone(), points)
     });
+    let xs = || sweep.series.iter().flat_map(|line| &line.points).map(|point| point.x);
+    let (least, most) = (xs().fold(f64::INFINITY, f64::min), xs().fold(0.0, f64::max));
+    // Periods from hours to years would crowd at one end.
+    let is_wide = sweep.unit == Unit::Hours && least > 0.0 && most / least > 20.0;
+    let scale = if is_wide { Scale::Logarithmic } else { Scale::Linear };
     let unit_word = match (sweep.unit, is_in_days) {
         (Unit::Hours, true) => ", days",
         (Unit::Hours, false) => ", hours",
@@ -88,7 +93,7 @@ pub fn sweep(assessment: &Assessment, service: &ServiceResult, sweep: &Sweep) ->
     Chart {
         title: format!("{}: {}", service.name, sweep.label),
         description: sweep.text.clone(),
-        across: Direction { label: format!("{}{unit_word}", sweep.label), scale: Scale::Linear },
+        across: Direction { label: format!("{}{unit_word}", sweep.label), scale },
         up: Direction { label: "risk within the mission".into(), scale: Scale::Logarithmic },
         series: series.collect(),
         markers,
@@ -118,7 +123,7 @@ pub fn tornado(service: &ServiceResult) -> Picture {
         ),
         label: "risk within the mission".into(),
         scale: Scale::Logarithmic,
-        base: service.risk,
+        base: service.risk_any,
         low_and_high: ("input halved".into(), "input doubled".into()),
         bars: bars.collect(),
     }

@@ -284,6 +284,32 @@ pub(crate) fn dependences(assessment: &Assessment) -> Table {
     table
 }
 
+/// What leads to what, and what lowers it.
+pub(crate) fn avi_edges(assessment: &Assessment) -> Table {
+    let mut table = Table::new(
+        "",
+        &[
+            ("leads", Align::Left),
+            ("lowered by", Align::Left),
+            ("without it", Align::Right),
+            ("rate", Align::Right),
+        ],
+    );
+    let label = |id: &str| {
+        let node = assessment.avi.nodes.iter().find(|node| node.id == id);
+        node.map_or_else(|| id.to_owned(), |node| node.label.clone())
+    };
+    for edge in &assessment.avi.edges {
+        table.row([
+            format!("{} -> {}", label(&edge.from), label(&edge.to)),
+            edge.technique.clone(),
+            if edge.technique.is_empty() { String::new() } else { rate(edge.rate_before) },
+            rate(edge.rate),
+        ]);
+    }
+    table
+}
+
 fn write_trees(out: &mut fmt::Formatter<'_>, assessment: &Assessment) -> fmt::Result {
     if assessment.attack_trees.is_empty() {
         return Ok(());

@@ -90,12 +90,34 @@ impl Drawing {
         class: &str,
         (text, width): (&str, f64),
     ) {
-        let short = clipped(text, width);
+        self.shortened(place, anchor, class, (text, &clipped(text, width)));
+    }
+
+    /// The same with the end of `text` rather than its beginning.
+    pub(crate) fn clipped_before(
+        &mut self,
+        place: (f64, f64),
+        anchor: Anchor,
+        class: &str,
+        (text, width): (&str, f64),
+    ) {
+        let backwards: String = text.chars().rev().collect();
+        let short: String = clipped(&backwards, width).chars().rev().collect();
+        self.shortened(place, anchor, class, (text, &short));
+    }
+
+    fn shortened(
+        &mut self,
+        place: (f64, f64),
+        anchor: Anchor,
+        class: &str,
+        (text, short): (&str, &str),
+    ) {
         if short == text {
             return self.text(place, anchor, class, text);
         }
         self.put(format_args!("<g><title>{}</title>", escaped(text)));
-        self.text(place, anchor, class, &short);
+        self.text(place, anchor, class, short);
         self.put(format_args!("</g>"));
     }
 

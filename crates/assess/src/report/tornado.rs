@@ -3,8 +3,8 @@
 use super::scale::{Axis, Scale, short};
 use super::svg::{Anchor, Drawing, Picture};
 
-const WIDTH: f64 = 760.0;
-const LEFT: f64 = 250.0;
+const WIDTH: f64 = 860.0;
+const LEFT: f64 = 360.0;
 const RIGHT: f64 = 80.0;
 const ABOVE: f64 = 46.0;
 const BELOW: f64 = 44.0;
@@ -101,7 +101,8 @@ impl Tornado {
 }
 
 fn draw_bar(drawing: &mut Drawing, x: &Axis, bar: &Bar, (y, base): (f64, f64)) {
-    drawing.clipped((LEFT - 10.0, y + 17.0), Anchor::End, "", (&bar.name, LEFT - 24.0));
+    // Names are paths: their ends tell them apart.
+    drawing.clipped_before((LEFT - 10.0, y + 17.0), Anchor::End, "", (&bar.name, LEFT - 24.0));
     for (value, class) in [(bar.low, "f0"), (bar.high, "f1")] {
         if !value.is_finite() {
             continue;

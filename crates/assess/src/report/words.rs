@@ -28,7 +28,7 @@ pub fn figure(value: f64) -> String {
 pub fn probability(value: f64) -> String {
     let missing = 1.0 - value;
     if value < 1.0 && missing < 5e-4 {
-        return format!("1 - {}", figure(missing));
+        return format!("1 - {missing:.1e}");
     }
     figure(value)
 }
@@ -39,7 +39,7 @@ pub fn time(hours: f64) -> String {
         return "for ever".to_owned();
     }
     let (value, unit) = match hours.abs() {
-        size if size >= 2.0 * HOURS_PER_YEAR => (hours / HOURS_PER_YEAR, "y"),
+        size if size >= HOURS_PER_YEAR => (hours / HOURS_PER_YEAR, "y"),
         size if size >= 3.0 * HOURS_PER_DAY => (hours / HOURS_PER_DAY, "d"),
         size if size >= 1.0 || size == 0.0 => (hours, "h"),
         size if size >= 1.0 / 60.0 => (hours * 60.0, "min"),
@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn what_is_all_but_certain_is_not_shown_as_certain() {
-        assert_eq!(probability(0.999_999), "1 - 1.00e-6");
+        assert_eq!(probability(0.999_999), "1 - 1.0e-6");
         assert_eq!(probability(1.0), "1");
         assert_eq!(probability(0.99), "0.99");
     }
