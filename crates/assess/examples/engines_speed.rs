@@ -12,18 +12,18 @@ use ravelin_assess::engines::{
     Service,
 };
 
-const YEAR: f64 = 8_760.0;
+const MONTH: f64 = 720.0;
 
 fn main() -> Result<(), EngineError> {
     chain()?;
     missions()
 }
 
-/// Nine servers in three places, each with latent and hidden intrusions, recovery, outages and
+/// Eleven servers in two places, each with latent and hidden intrusions, recovery, outages and
 /// rejuvenation.
 fn chain() -> Result<(), EngineError> {
-    let group = |intrusion_rate| ServerGroup {
-        count: 3,
+    let group = |count, intrusion_rate| ServerGroup {
+        count,
         intrusion_rate,
         detection: Detection { probability: 0.8, latency: 12.0 },
         recovery: Some(Recovery { rate: 0.5, crew: Crew::Parallel }),
@@ -34,16 +34,16 @@ fn chain() -> Result<(), EngineError> {
         }),
         outage: Some(Outage { rate: 0.001, duration: 4.0 }),
     };
-    let groups = vec![group(1e-4), group(2e-4), group(3e-4)];
-    let service = Service { groups, tolerated: 2, quorum: 6, shocks: Vec::new(), refresh: None };
+    let groups = vec![group(6, 1e-4), group(5, 2e-4)];
+    let service = Service { groups, tolerated: 3, quorum: 7, shocks: Vec::new(), refresh: None };
     let start = Instant::now();
     let chain = ServiceChain::with_repair(&service, Property::Integrity, 1)?;
     let transitions = chain.chain().transition_count();
     println!("chain of {} states, {transitions} transitions", chain.state_count());
     println!("  built                {:6.2} s", start.elapsed().as_secs_f64());
     let start = Instant::now();
-    let failed = chain.failed_at(YEAR)?;
-    println!("  failed after a year  {:6.2} s  {failed:.9e}", start.elapsed().as_secs_f64());
+    let failed = chain.failed_at(MONTH)?;
+    println!("  failed after a month {:6.2} s  {failed:.9e}", start.elapsed().as_secs_f64());
     let start = Instant::now();
     let share = chain.failed_share()?;
     println!("  failed in the long run {:4.2} s  {share:.9e}", start.elapsed().as_secs_f64());

@@ -6,6 +6,7 @@ pub mod attack_tree;
 pub mod cuts;
 pub mod diagram;
 mod error;
+mod graph;
 pub mod strategy;
 pub mod trust;
 

@@ -222,7 +222,7 @@ impl Chain {
             }
             earlier = later;
         }
-        uniform::check_work(self, earlier)?;
+        let mut patience = uniform::Patience::new(self, earlier)?;
         let mut state = vec![0.0; self.state_count()];
         if let Some(first) = state.get_mut(self.initial) {
             *first = 1.0;
@@ -231,7 +231,7 @@ impl Chain {
         let mut values = Vec::with_capacity(times.len());
         for &time in times {
             if time > now {
-                state = uniform::advance(self, &state, time - now)?;
+                state = uniform::advance(self, &state, time - now, &mut patience)?;
                 now = time;
             }
             values.push(read(&state));

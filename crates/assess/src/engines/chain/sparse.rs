@@ -57,6 +57,25 @@ impl Sparse {
         columns.iter().map(|column| index(*column)).zip(values.iter().copied())
     }
 
+    /// For each of the rows from `first` on: the sum of its values times those of `state`.
+    pub(super) fn products<'a>(
+        &'a self,
+        first: usize,
+        state: &'a [f64],
+    ) -> impl Iterator<Item = f64> + 'a {
+        let starts = self.starts.get(first..).unwrap_or_default();
+        let begin = starts.first().copied().unwrap_or_default();
+        let mut columns = self.columns.get(begin..).unwrap_or_default();
+        let mut values = self.values.get(begin..).unwrap_or_default();
+        let ends = starts.iter().zip(starts.iter().skip(1));
+        ends.map(move |(start, end)| {
+            let (own, others) = columns.split_at_checked(end - start).unwrap_or_default();
+            let (factors, next) = values.split_at_checked(end - start).unwrap_or_default();
+            (columns, values) = (others, next);
+            own.iter().zip(factors).map(|(column, factor)| factor * at(state, index(*column))).sum()
+        })
+    }
+
     /// Rows become columns, every value times `factor`.
     pub(super) fn transposed(&self, factor: f64) -> Self {
         let mut counts = vec![0_usize; self.rows()];

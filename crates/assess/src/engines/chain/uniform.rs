@@ -3,11 +3,15 @@
 //! The number of ticks by time `t` is Poisson with mean `q` = fastest exit rate x `t`; the distribution
 //! is the average of those after each number of ticks. All terms are positive.
 
+use std::thread;
+
 use super::sparse::{Sparse, at};
 use super::{Chain, EngineError, squaring};
 
-/// The most multiplications of one computation: about twenty seconds.
+/// The most multiplications of one question: about half a minute.
 const WORK: f64 = 2e10;
+/// The most ticks, as long as they are simply counted.
+const TICKS: f64 = 2e9;
 /// Weights below the largest one times this are left out on the side of few ticks.
 const TAIL_BELOW: f64 = 1e-22;
 /// And on the side of many, where rare events live: as long as they are numbers at all.
@@ -21,14 +25,41 @@ const ROUNDING: f64 = 8e-16;
 /// Below it, numbers lose their digits.
 const TINY: f64 = 1e-290;
 
-/// Refuses what would take too long, before anything is computed.
-pub(super) fn check_work(chain: &Chain, time: f64) -> Result<(), EngineError> {
-    let (fastest, ratio) = chain.fastest();
-    let steps = fastest * time;
-    if steps * size_of_step(chain) <= WORK || squaring::is_better(chain, steps) {
-        return Ok(());
+/// Transitions from which a tick is shared among threads: below, starting them takes longer.
+const SHARED_FROM: usize = 200_000;
+/// The most threads: memory is no faster for more.
+const THREADS: usize = 4;
+
+/// What one question may still cost.
+pub(super) struct Patience<'a> {
+    chain: &'a Chain,
+    /// Hours asked for.
+    time: f64,
+    work: f64,
+}
+
+impl<'a> Patience<'a> {
+    /// Refuses what takes too long however it is done.
+    pub(super) fn new(chain: &'a Chain, time: f64) -> Result<Self, EngineError> {
+        let patience = Self { chain, time, work: 0.0 };
+        let steps = chain.fastest().0 * time;
+        if steps <= TICKS || squaring::is_better(chain, steps) {
+            Ok(patience)
+        } else {
+            Err(patience.lost())
+        }
     }
-    Err(EngineError::Stiff { steps, transitions: chain.transition_count(), time, ratio })
+
+    fn tick(&mut self) -> Result<(), EngineError> {
+        self.work += size_of_step(self.chain);
+        if self.work <= WORK { Ok(()) } else { Err(self.lost()) }
+    }
+
+    fn lost(&self) -> EngineError {
+        let (fastest, ratio) = self.chain.fastest();
+        let transitions = self.chain.transition_count();
+        EngineError::Stiff { steps: fastest * self.time, transitions, time: self.time, ratio }
+    }
 }
 
 fn size_of_step(chain: &Chain) -> f64 {
@@ -42,7 +73,12 @@ pub(super) fn as_float(count: usize) -> f64 {
 }
 
 /// The distribution `time` hours after `state`.
-pub(super) fn advance(chain: &Chain, state: &[f64], time: f64) -> Result<Vec<f64>, EngineError> {
+pub(super) fn advance(
+    chain: &Chain,
+    state: &[f64],
+    time: f64,
+    patience: &mut Patience<'_>,
+) -> Result<Vec<f64>, EngineError> {
     let (fastest, _) = chain.fastest();
     if fastest <= 0.0 {
         return Ok(state.to_vec());
@@ -50,14 +86,12 @@ pub(super) fn advance(chain: &Chain, state: &[f64], time: f64) -> Result<Vec<f64
     if squaring::is_better(chain, fastest * time) {
         return Ok(squaring::advance(chain, state, time));
     }
-    check_work(chain, time)?;
-    let weights = Weights::of(fastest * time);
-    Ok(Ticks::new(chain, fastest).average(state, &weights))
+    Ticks::new(chain, fastest).average(state, &Weights::of(fastest * time), patience)
 }
 
 /// The distribution averaged over the time from 0 to `time`.
 pub(super) fn mean_until(chain: &Chain, time: f64) -> Result<Vec<f64>, EngineError> {
-    let (fastest, ratio) = chain.fastest();
+    let (fastest, _) = chain.fastest();
     let mut initial = vec![0.0; chain.state_count()];
     if let Some(first) = initial.get_mut(chain.initial) {
         *first = 1.0;
@@ -65,58 +99,112 @@ pub(super) fn mean_until(chain: &Chain, time: f64) -> Result<Vec<f64>, EngineErr
     if fastest <= 0.0 {
         return Ok(initial);
     }
-    let steps = fastest * time;
-    if steps * size_of_step(chain) > WORK {
-        let transitions = chain.transition_count();
-        return Err(EngineError::Stiff { steps, transitions, time, ratio });
+    let mut patience = Patience::new(chain, time)?;
+    if fastest * time > TICKS {
+        return Err(patience.lost());
     }
     // The share of time after exactly k ticks is the chance of more than k, divided by the mean.
-    let weights = Weights::of(steps).tails();
-    Ok(Ticks::new(chain, fastest).average(&initial, &weights))
+    let weights = Weights::of(fastest * time).tails();
+    Ticks::new(chain, fastest).average(&initial, &weights, &mut patience)
 }
 
 /// One tick of the clock, as a matrix of incoming probabilities.
 struct Ticks {
     incoming: Sparse,
     staying: Vec<f64>,
+    /// States that are never left.
+    absorbing: Vec<bool>,
+    threads: usize,
 }
 
 impl Ticks {
     fn new(chain: &Chain, fastest: f64) -> Self {
         let staying = chain.exits.iter().map(|exit| 1.0 - exit / fastest).collect();
-        Self { incoming: chain.rates.transposed(fastest.recip()), staying }
+        let absorbing = chain.exits.iter().map(|exit| *exit <= 0.0).collect();
+        let incoming = chain.rates.transposed(fastest.recip());
+        let threads = thread::available_parallelism().map_or(1, usize::from).min(THREADS);
+        Self { incoming, staying, absorbing, threads }
     }
 
     /// The sum over ticks of the weight of each times the distribution after it.
-    fn average(&self, state: &[f64], weights: &Weights) -> Vec<f64> {
+    fn average(
+        &self,
+        state: &[f64],
+        weights: &Weights,
+        patience: &mut Patience<'_>,
+    ) -> Result<Vec<f64>, EngineError> {
         let mut now = state.to_vec();
         let mut next = vec![0.0; now.len()];
         let mut sum = vec![0.0; now.len()];
-        let mut left = 1.0;
         for tick in 0..=weights.last() {
             let share = weights.at(tick);
             if share > 0.0 {
                 add(&mut sum, &now, share);
-                left -= share;
             }
             if tick == weights.last() {
                 break;
             }
-            self.tick(&now, &mut next);
-            let rests = tick % WATCH_EVERY == 0 && is_at_rest(&now, &next, weights.last() - tick);
-            std::mem::swap(&mut now, &mut next);
-            if rests {
-                add(&mut sum, &now, left.max(0.0));
+            if tick % WATCH_EVERY == 0
+                && let Some(rest) = self.rest(&now, weights.last() - tick)
+            {
+                rest.add_ticks(&mut sum, &now, weights, tick + 1);
                 break;
             }
+            patience.tick()?;
+            self.tick(&now, &mut next);
+            std::mem::swap(&mut now, &mut next);
         }
-        sum
+        Ok(sum)
+    }
+
+    /// Whether the states that can be left have come to rest among themselves: then they keep their proportions
+    /// and only lose to the others. Relative changes never grow from tick to tick, since every tick only
+    /// averages.
+    fn rest(&self, now: &[f64], ticks_left: usize) -> Option<Rest<'_>> {
+        let leaves = |state: usize| !self.absorbing.get(state).copied().unwrap_or_default();
+        let mut lost = vec![0.0; now.len()];
+        for (state, lost) in lost.iter_mut().enumerate().filter(|(state, _)| !leaves(*state)) {
+            *lost = self.arriving(state, now);
+        }
+        let inside = now.iter().enumerate().filter(|(state, _)| leaves(*state));
+        let inside: f64 = inside.map(|(_, value)| value).sum();
+        let loss = if inside > 0.0 { lost.iter().sum::<f64>() / inside } else { 0.0 };
+        let allowed = (REST_ERROR / as_float(ticks_left.max(1))).max(ROUNDING);
+        let rests = |(state, now_here): (usize, &f64)| {
+            let kept = (1.0 - loss) * now_here;
+            let next = self.arriving(state, now) + at(&self.staying, state) * now_here;
+            (next - kept).abs() <= allowed * kept || (*now_here > 0.0 && next < TINY)
+        };
+        let mut inside = now.iter().enumerate().filter(|(state, _)| leaves(*state));
+        inside.all(rests).then_some(Rest { loss, lost, absorbing: &self.absorbing })
+    }
+
+    fn arriving(&self, state: usize, now: &[f64]) -> f64 {
+        self.incoming.row(state).map(|(from, p)| p * at(now, from)).sum()
     }
 
     fn tick(&self, now: &[f64], next: &mut [f64]) {
-        for (state, next) in next.iter_mut().enumerate() {
-            let arriving: f64 = self.incoming.row(state).map(|(from, p)| p * at(now, from)).sum();
-            *next = arriving + at(&self.staying, state) * at(now, state);
+        let threads = if self.incoming.entries() < SHARED_FROM { 1 } else { self.threads };
+        let part = next.len().div_ceil(threads).max(1);
+        thread::scope(|scope| {
+            let mut parts = next.chunks_mut(part).enumerate();
+            let own = parts.next();
+            for (number, next) in parts {
+                scope.spawn(move || self.tick_part(number * part, now, next));
+            }
+            if let Some((_, next)) = own {
+                self.tick_part(0, now, next);
+            }
+        });
+    }
+
+    /// The states from `first` on: every one by itself, so that the result does not depend on threads.
+    fn tick_part(&self, first: usize, now: &[f64], next: &mut [f64]) {
+        let staying = self.staying.iter().zip(now).skip(first);
+        for ((next, arriving), (stay, here)) in
+            next.iter_mut().zip(self.incoming.products(first, now)).zip(staying)
+        {
+            *next = arriving + stay * here;
         }
     }
 }
@@ -127,13 +215,34 @@ fn add(sum: &mut [f64], state: &[f64], share: f64) {
     }
 }
 
-/// Whether the ticks left cannot change any probability by more than [`REST_ERROR`] of it: a relative
-/// change never grows from tick to tick, since every tick only averages.
-fn is_at_rest(now: &[f64], next: &[f64], ticks_left: usize) -> bool {
-    let allowed = (REST_ERROR / as_float(ticks_left.max(1))).max(ROUNDING);
-    let rests =
-        |now: f64, next: f64| (next - now).abs() <= allowed * now || (now > 0.0 && next < TINY);
-    now.iter().zip(next).all(|(now, next)| rests(*now, *next))
+/// A chain of which nothing changes any more but what it loses to states that are never left.
+struct Rest<'a> {
+    /// The share lost in each tick.
+    loss: f64,
+    /// To which states it goes.
+    lost: Vec<f64>,
+    absorbing: &'a [bool],
+}
+
+impl Rest<'_> {
+    /// Adds all ticks from `tick` on; `before` is the distribution one tick earlier.
+    fn add_ticks(&self, sum: &mut [f64], before: &[f64], weights: &Weights, tick: usize) {
+        let (mut kept, mut gone) = (1.0, 0.0);
+        let (mut all, mut left, mut moved) = (0.0, 0.0, 0.0);
+        for tick in tick..=weights.last() {
+            // Shares of one tick's loss that have gone so far, without a difference anywhere.
+            gone += kept;
+            kept *= 1.0 - self.loss;
+            let share = weights.at(tick);
+            all += share;
+            left += share * kept;
+            moved += share * gone;
+        }
+        let states = sum.iter_mut().zip(before).zip(self.lost.iter().zip(self.absorbing));
+        for ((sum, before), (lost, absorbs)) in states {
+            *sum += if *absorbs { all * before + moved * lost } else { left * before };
+        }
+    }
 }
 
 /// The chances of every number of ticks that matters.
