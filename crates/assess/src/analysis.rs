@@ -103,3 +103,6 @@ impl Default for Effort {
         Self { missions: 0, seed: 1, threads: 1, level: 0.99, points: 41 }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,7 +26,7 @@ const MTTF: Kind = Kind {
 const AVAILABILITY: Kind = Kind {
     quantity: "availability",
     unit: Unit::Probability,
-    formula: "chain: long-run share of time in which it holds",
+    formula: "chain: mean share of the mission in which it holds",
     source: "section 5 of the paper; J. Norris, Markov Chains, 1997, section 3.8",
 };
 const RATE: Kind = Kind {

@@ -145,7 +145,8 @@ pub struct ServiceResult {
     pub simulated: Option<Simulated>,
     /// Each promise.
     pub properties: Vec<PropertyResult>,
-    /// The probability that at least one promise is broken within the mission.
+    /// The probability that what does not come back by itself is lost within the mission: the larger
+    /// risk of confidentiality and integrity, or that of availability where nothing else is promised.
     pub risk_any: f64,
     /// Whether `risk_any` is accepted.
     pub is_acceptable: bool,
@@ -202,8 +203,8 @@ pub struct PropertyResult {
     pub risk: f64,
     /// Mean time until then; `None`: never.
     pub mttf_h: Option<f64>,
-    /// Share of time in which it holds, in the long run; `None` for confidentiality, which does
-    /// not come back.
+    /// Mean share of the mission in which it holds; `None` for confidentiality, which does not come
+    /// back.
     pub availability: Option<f64>,
     /// Loss when it is broken.
     pub loss: f64,

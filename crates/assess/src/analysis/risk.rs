@@ -51,7 +51,10 @@ pub(super) fn causes(
     let base = risk(situation, Grade::Swept)?;
     let mut candidates = vec![("independent intrusions".to_owned(), Without::Independent)];
     for set in situation.shared() {
-        candidates.push((name_of(set.kind, set.value), Without::Label(set.kind, set.value)));
+        let absent = Without::Label(set.kind, set.value);
+        if !candidates.iter().any(|(_, known)| *known == absent) {
+            candidates.push((name_of(set.kind, set.value), absent));
+        }
     }
     if situation.model == crate::design::FaultModel::Hybrid {
         candidates.push(("wormholes that fall with their host".to_owned(), Without::Wormholes));

@@ -129,22 +129,32 @@ impl Situation {
     }
 
     /// Sets of servers that share a label's value, each with the rate at which they fall together.
-    /// An intrusion through a value that only one server has is one of that server.
+    ///
+    /// Servers with one value may be intruded at different rates. What strikes the strongest of them
+    /// strikes all; what strikes only weaker ones strikes those: layer by layer, so that each server
+    /// is intruded as often as it is. An intrusion through a value that nobody shares is one of that
+    /// server.
     pub(super) fn shared(&self) -> Vec<Shared> {
         let mut shared = Vec::new();
         for (kind, share) in LabelKind::ALL.into_iter().zip(self.shares) {
-            let mut by_value: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+            let mut by_value: BTreeMap<usize, Vec<(usize, f64)>> = BTreeMap::new();
             for (position, server) in self.servers.iter().enumerate() {
                 if let Some(value) = server.labels.get(kind as usize).copied().flatten() {
-                    by_value.entry(value).or_default().push(position);
+                    by_value.entry(value).or_default().push((position, server.rate));
                 }
             }
-            for (value, servers) in by_value {
-                let rates = servers.iter().filter_map(|it| self.servers.get(*it)).map(|it| it.rate);
-                // The least of their rates, so that no server is intruded more often than it is.
-                let rate = share * rates.fold(f64::INFINITY, f64::min);
-                if servers.len() > 1 && rate > 0.0 {
-                    shared.push(Shared { kind, value, rate, servers });
+            for (value, mut servers) in by_value {
+                servers.sort_by(|(_, a), (_, b)| a.total_cmp(b));
+                let mut below = 0.0;
+                for (first, (_, level)) in servers.iter().enumerate() {
+                    let struck = servers.get(first..).unwrap_or_default();
+                    let rate = share * (level - below);
+                    below = *level;
+                    if struck.len() > 1 && rate > 0.0 {
+                        let mut servers: Vec<usize> = struck.iter().map(|(at, _)| *at).collect();
+                        servers.sort_unstable();
+                        shared.push(Shared { kind, value, rate, servers });
+                    }
                 }
             }
         }

@@ -123,7 +123,11 @@ pub(super) fn mean_time(
     }
 }
 
-/// The share of time, in the long run, in which a promise holds. `None` for confidentiality.
+/// Points in time over which a share of the mission is averaged.
+const SHARE_POINTS: usize = 64;
+
+/// The mean share of the mission in which a promise holds; `None` for confidentiality, which does not
+/// come back. Averaged by the trapezoidal rule.
 pub(super) fn availability(
     situation: &Situation,
     property: Property,
@@ -136,8 +140,14 @@ pub(super) fn availability(
     if never(&service, question) {
         return Ok(Some(1.0));
     }
+    let last = (SHARE_POINTS - 1) as f64;
+    let times: Vec<f64> =
+        (0..SHARE_POINTS).map(|step| situation.mission * step as f64 / last).collect();
     let chain = ServiceChain::with_repair(&service, question.property(), 1)?;
-    Ok(Some(1.0 - chain.failed_share()?))
+    let failed = chain.failed_curve(&times)?;
+    let ends = failed.first().copied().unwrap_or(0.0) + failed.last().copied().unwrap_or(0.0);
+    let share = (failed.iter().sum::<f64>() - ends / 2.0) / last;
+    Ok(Some((1.0 - share).clamp(0.0, 1.0)))
 }
 
 /// Whether nothing can make it happen.
@@ -147,7 +157,7 @@ fn never(service: &Service, question: Question) -> bool {
     let is_absent = service.groups.iter().any(|group| {
         group.outage.is_some() || group.rejuvenation.is_some_and(|turns| turns.downtime > 0.0)
     });
-    !is_attacked && !(question.has_absence() && is_absent)
+    !(is_attacked || (question.has_absence() && is_absent))
 }
 
 /// The service as the engines take it.

@@ -1,7 +1,7 @@
 //! How the risk changes with one property of the design, all else kept.
 
 use super::result::{Point, Series, Sweep, Unit};
-use super::risk::risk;
+use super::risk::{decisive, risk};
 use super::situation::{Situation, Turns};
 use super::solve::Grade;
 use crate::design::FaultModel;
@@ -65,11 +65,16 @@ fn tolerated(situation: &Situation) -> Result<Sweep, EngineError> {
             "One server has the least risk ({}): every f > 0 with its servers makes it worse.",
             percent(first)
         ),
-        (Some(_), Some(knee)) => format!(
-            "From one server to f = {} the risk falls from {} to {}; beyond, more servers gain little.",
+        (Some(best), Some(knee)) => format!(
+            "From one server to f = {} the risk falls from {} to {}; {}.",
             knee.x,
             percent(first),
-            percent(knee.y)
+            percent(knee.y),
+            if best.x > knee.x {
+                format!("beyond, more servers gain little: it is least, {}, with f = {}", percent(best.y), best.x)
+            } else {
+                "beyond, more servers make it worse".to_owned()
+            }
         ),
         (Some(best), None) => format!(
             "The risk is {} with one server and least, {}, with f = {}.",
@@ -143,11 +148,24 @@ fn diversity(situation: &Situation) -> Result<Option<Sweep>, EngineError> {
     let knee = knee(&series.points);
     let ends = (series.points.first().copied(), series.points.last().copied());
     let text = match ends {
-        (Some(same), Some(different)) => format!(
-            "With all servers alike the risk is {}; were all of them different it would be {}.",
-            percent(same.y),
-            percent(different.y)
-        ),
+        (Some(same), Some(different)) => {
+            let worse = series.points.iter().filter(|point| point.y > same.y * 1.01);
+            let worst = worse.max_by(|a, b| a.y.total_cmp(&b.y));
+            let halfway = worst.map_or_else(String::new, |worst| {
+                format!(
+                    " Halfway is no gain: with {} values it is {}, since each value that more than f \
+                     servers share is one more thing that breaks all.",
+                    worst.x,
+                    percent(worst.y)
+                )
+            });
+            format!(
+                "With all servers alike the risk is {}; were all of them different it would be {}.\
+                 {halfway}",
+                percent(same.y),
+                percent(different.y)
+            )
+        }
         _ => String::new(),
     };
     Ok(Some(Sweep {
@@ -163,6 +181,10 @@ fn diversity(situation: &Situation) -> Result<Option<Sweep>, EngineError> {
 
 /// The period of rejuvenation, which must expel intruders.
 fn rejuvenation(situation: &Situation) -> Result<Option<Sweep>, EngineError> {
+    // Where one intrusion is enough, its length does not matter.
+    if decisive(situation).iter().all(|promise| situation.tolerated(*promise) == 0) {
+        return Ok(None);
+    }
     let turns = match situation.care.rejuvenation {
         // What a restart cannot do, no period can.
         Some(turns) if !turns.is_recovery => return Ok(None),
@@ -272,7 +294,7 @@ pub(super) fn knee(points: &[Point]) -> Option<Point> {
 /// A risk for people.
 pub(super) fn percent(risk: f64) -> String {
     match risk * 100.0 {
-        zero if zero == 0.0 => "0 %".to_owned(),
+        0.0 => "0 %".to_owned(),
         small if small < 0.01 => format!("{small:.1e} %"),
         small if small < 1.0 => format!("{small:.3} %"),
         other => format!("{other:.1} %"),

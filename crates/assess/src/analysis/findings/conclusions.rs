@@ -114,14 +114,22 @@ fn availability(result: &ServiceResult, found: &mut Vec<Finding>) {
         let Some(share) = property.availability else { continue };
         let away = (1.0 - share) * crate::design::estimate::HOURS_PER_YEAR;
         let text = format!(
-            "In the long run {} holds {:.5} % of the time: it is missing for {} a year.",
-            property.property.name(),
+            "{} holds {:.5} % of the mission: it is missing for {} a year.",
+            capital(property.property.name()),
             share * 100.0,
             time_text(away.max(0.0))
         );
         let id = format!("{}-share", property.property.name());
         found.push(finding(&id, Severity::Note, Some(&result.name), text, ""));
     }
+}
+
+/// The word with a capital letter.
+fn capital(word: &str) -> String {
+    let mut letters = word.chars();
+    letters.next().map_or_else(String::new, |first| {
+        first.to_uppercase().chain(letters).collect()
+    })
 }
 
 /// The cheapest path through an attack tree.
