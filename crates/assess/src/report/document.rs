@@ -87,7 +87,9 @@ fn add_service(page: &mut Page, assessment: &Assessment, service: &ServiceResult
     let level = probability(assessment.design.acceptable_risk);
     let risk = probability(service.risk_any);
     if service.is_acceptable {
-        let text = format!("A promise is broken with probability {risk}; {level} is accepted.");
+        let text = format!(
+            "What does not come back by itself is lost with probability {risk}; {level} is accepted."
+        );
         page.note(Weight::Fine, &text);
     } else {
         let text = format!(

@@ -42,8 +42,8 @@ pub fn risk_over_time(assessment: &Assessment, service: &ServiceResult) -> Pictu
     Chart {
         title: format!("{}: risk over time", service.name),
         description: format!(
-            "Probability that a promise has been broken by a time, for {}. At the end of the mission \
-             ({}) the probability that any is broken is {}; {} is accepted.",
+            "Probability that a promise has been broken by a time, for {}. What does not come back by itself \
+             is lost within the mission ({}) with probability {}; {} is accepted.",
             listed(&lines),
             time(mission),
             probability(service.risk_any),

@@ -121,7 +121,7 @@ pub(crate) fn promises(assessment: &Assessment, service: &ServiceResult) -> Tabl
     }
     let verdict = if service.is_acceptable { "accepted" } else { "not accepted" };
     table.row([
-        "any of them".to_owned(),
+        format!("decides, against {}", probability(assessment.design.acceptable_risk)),
         probability(service.risk_any),
         verdict.to_owned(),
         String::new(),

@@ -40,6 +40,8 @@ pub const QUANTITIES: &[Quantity] = &[
             "times to intrusion, detection and recovery have no memory where a chain is used",
         ],
         is_silent_on: &[
+            "which promise weighs most: the one that is held against the acceptable risk is the worse of \
+             confidentiality and integrity, or availability where nothing else is promised",
             "the cost of a failure: see `acceptable-risk`",
             "failures that need no intrusion, such as a wrong order of an administrator",
         ],
