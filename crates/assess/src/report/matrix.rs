@@ -4,7 +4,7 @@ use super::svg::{Anchor, Drawing, Picture, width_of};
 
 const STEP: f64 = 26.0;
 const ABOVE: f64 = 92.0;
-const NAMES: f64 = 330.0;
+const NAMES: f64 = 430.0;
 /// Rows and columns drawn at most; the picture says how many are left out.
 const ROWS_DRAWN: usize = 40;
 const COLUMNS_DRAWN: usize = 40;
