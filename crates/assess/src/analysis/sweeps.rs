@@ -71,7 +71,11 @@ fn tolerated(situation: &Situation) -> Result<Sweep, EngineError> {
             percent(first),
             percent(knee.y),
             if best.x > knee.x {
-                format!("beyond, more servers gain little: it is least, {}, with f = {}", percent(best.y), best.x)
+                format!(
+                    "beyond, more servers gain little: it is least, {}, with f = {}",
+                    percent(best.y),
+                    best.x
+                )
             } else {
                 "beyond, more servers make it worse".to_owned()
             }

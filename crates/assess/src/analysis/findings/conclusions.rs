@@ -127,9 +127,7 @@ fn availability(result: &ServiceResult, found: &mut Vec<Finding>) {
 /// The word with a capital letter.
 fn capital(word: &str) -> String {
     let mut letters = word.chars();
-    letters.next().map_or_else(String::new, |first| {
-        first.to_uppercase().chain(letters).collect()
-    })
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 /// The cheapest path through an attack tree.
