@@ -4,7 +4,9 @@
 //! structure, and its JSON is stable. Times are in hours, rates per hour, probabilities in `0..=1`,
 //! money in the design's currency. A time that has no end is `null`.
 
+mod advise;
 mod avi;
+mod compare;
 mod economics;
 mod error;
 mod findings;
@@ -22,6 +24,8 @@ mod threats;
 
 use std::sync::atomic::AtomicBool;
 
+pub use advise::advise;
+pub use compare::compare;
 pub use error::AnalysisError;
 
 pub use outcomes::{Advice, Backtest, BacktestRow, Better, Change, Comparison, Row, ServiceAdvice};

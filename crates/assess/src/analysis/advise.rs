@@ -1,37 +1,28 @@
 //! The cheapest changes that reach the acceptable risk.
 //!
-//! Changes are tried one by one and then together, always the best next: the one with the largest
-//! gain (of the logarithm of the risk) for its price, until the risk is accepted. Then changes that
-//! turned out not to be needed are taken back, dearest first. The result is a good plan, not surely
-//! the cheapest of all.
+//! Every change is tried by itself, and every pair of them. If no pair reaches the acceptable risk,
+//! changes are added one by one, always the one that gains most for its price (of the logarithm of the
+//! risk); then those that turned out not to be needed are taken back, dearest first. Such a plan is a
+//! good one, not surely the cheapest of all.
+
+mod options;
 
 use super::error::AnalysisError;
 use super::outcomes::{Advice, Change, ServiceAdvice};
 use super::risk::risk;
-use super::situation::{Situation, Turns};
-use super::solve::{Grade, Question, by_mission};
+use super::situation::Situation;
+use super::solve::Grade;
 use super::sweeps::percent;
-use crate::design::units::time_text;
-use crate::design::{Costs, Design, Estimate, FaultModel, LabelKind, Money, Service};
-use crate::engines::{EngineError, closed};
+use crate::design::{Design, FaultModel, Service};
+use crate::engines::EngineError;
+use options::{Step, options};
 
 /// Changes of one plan.
-const PLAN_MAX: usize = 10;
-/// Servers that are advised at most.
-const ADVISED_SERVERS_MAX: usize = 25;
-/// What a change must gain to be worth telling in a plan.
+const PLAN_MAX: usize = 16;
+/// Kinds of which a second step replaces the first: what is written of both is the second.
+const FURTHER: [&str; 3] = ["more-servers", "shorter-rejuvenation", "shorter-share-epoch"];
+/// Logarithm of the factor by which a change must lower the risk to stand in a plan.
 const GAIN_MIN: f64 = 0.005;
-/// Coverage that the strongest isolation is taken to have, unless the design names a better one.
-const STRONG_COVERAGE: f64 = 0.99;
-
-/// A change that can be tried.
-#[derive(Clone, Debug)]
-struct Option_ {
-    kind: &'static str,
-    text: String,
-    cost: Option<f64>,
-    after: Situation,
-}
 
 /// Advice for every service of a design.
 ///
@@ -47,27 +38,217 @@ pub fn advise(design: &Design) -> Result<Advice, AnalysisError> {
 }
 
 fn of_service(design: &Design, service: &Service) -> Result<ServiceAdvice, EngineError> {
-    let start = Situation::of(design, service);
+    let start =
+        Tried { steps: Vec::new(), risks: Vec::new(), situation: Situation::of(design, service) };
     let accepted = design.acceptable_risk.value.0;
-    let base = risk(&start, Grade::Swept)?;
-    let mut changes = Vec::new();
-    for option in options(design, &start) {
-        let after = risk(&option.after, Grade::Swept)?;
-        changes.push(change(&option, base, after));
-    }
+    let base = risk(&start.situation, Grade::Swept)?;
+    let singles = tried(design, &start)?;
+    let mut changes: Vec<Change> = singles.iter().flat_map(|it| it.changes(base)).collect();
     changes.sort_by(|a, b| a.risk_after.total_cmp(&b.risk_after).then_with(|| a.text.cmp(&b.text)));
-    let (plan, end) = plan(design, &start, accepted)?;
-    let after = risk(&end, Grade::Swept)?;
-    let mut text = told(design, &start, base, &plan, after)?;
-    text.extend(worse(&start, &changes, base)?);
+    let found = if base <= accepted {
+        start.clone()
+    } else {
+        plan(design, &start, base, &singles, accepted)?
+    };
+    let risk_after = found.risk(base);
+    let mut text = vec![summary(base, accepted, &found)];
+    text.extend(worse(&start.situation, &changes, base)?);
     Ok(ServiceAdvice {
         service: service.name.clone(),
         risk: base,
         acceptable_risk: accepted,
         changes,
-        plan,
-        risk_after: after,
-        is_reached: after <= accepted,
+        plan: found.changes(base),
+        risk_after,
+        is_reached: risk_after <= accepted,
         text,
     })
+}
+
+/// Changes one after the other, with the risk after each.
+#[derive(Clone, Debug)]
+struct Tried {
+    steps: Vec<Step>,
+    risks: Vec<f64>,
+    situation: Situation,
+}
+
+impl Tried {
+    fn risk(&self, base: f64) -> f64 {
+        self.risks.last().copied().unwrap_or(base)
+    }
+
+    /// What all of it costs. A change without a price counts as much as the dearest of the others, so
+    /// that it is not chosen for its missing price.
+    fn cost(&self) -> f64 {
+        let dearest = self.steps.iter().filter_map(|step| step.cost).fold(1.0, f64::max);
+        self.steps.iter().map(|step| step.cost.unwrap_or(dearest)).sum()
+    }
+
+    /// The steps, where several that go further in the same direction are one.
+    fn changes(&self, base: f64) -> Vec<Change> {
+        let before = std::iter::once(&base).chain(&self.risks);
+        let mut changes: Vec<Change> = Vec::new();
+        for ((step, before), after) in self.steps.iter().zip(before).zip(&self.risks) {
+            let last = changes.last_mut().filter(|last| last.kind == step.kind);
+            match last.filter(|_| FURTHER.contains(&step.kind)) {
+                Some(last) => {
+                    last.text.clone_from(&step.text);
+                    last.cost = last.cost.zip(step.cost).map(|(a, b)| a + b);
+                    last.risk_after = *after;
+                }
+                None => changes.push(Change {
+                    kind: step.kind.to_owned(),
+                    text: step.text.clone(),
+                    cost: step.cost,
+                    risk_before: *before,
+                    risk_after: *after,
+                }),
+            }
+        }
+        changes
+    }
+
+    fn with(&self, step: Step) -> Result<Self, EngineError> {
+        let situation = step.after.clone();
+        let after = risk(&situation, Grade::Swept)?;
+        let mut next = Self { situation, ..self.clone() };
+        next.steps.push(step);
+        next.risks.push(after);
+        Ok(next)
+    }
+}
+
+/// Every change that can follow.
+fn tried(design: &Design, from: &Tried) -> Result<Vec<Tried>, EngineError> {
+    options(design, &from.situation).into_iter().map(|step| from.with(step)).collect()
+}
+
+/// The cheapest of these that reaches the acceptable risk.
+fn cheapest(all: &[Tried], base: f64, accepted: f64) -> Option<Tried> {
+    let reached = all.iter().filter(|it| it.risk(base) <= accepted);
+    reached.min_by(|a, b| a.cost().total_cmp(&b.cost())).cloned()
+}
+
+fn plan(
+    design: &Design,
+    start: &Tried,
+    base: f64,
+    singles: &[Tried],
+    accepted: f64,
+) -> Result<Tried, EngineError> {
+    let mut pairs = Vec::new();
+    for first in singles {
+        pairs.extend(tried(design, first)?);
+    }
+    let all: Vec<Tried> = singles.iter().chain(&pairs).cloned().collect();
+    if let Some(found) = cheapest(&all, base, accepted) {
+        return Ok(found);
+    }
+    let mut plan = start.clone();
+    while plan.steps.len() < PLAN_MAX && plan.risk(base) > accepted {
+        let before = plan.risk(base);
+        let gain = |it: &Tried| {
+            let gain = (before / it.risk(base)).ln();
+            let price = it.steps.last().and_then(|step| step.cost).unwrap_or_else(|| it.cost());
+            (gain, gain / price.max(1.0))
+        };
+        let next = tried(design, &plan)?;
+        let best = next
+            .into_iter()
+            .filter(|it| gain(it).0 > GAIN_MIN)
+            .max_by(|a, b| gain(a).1.total_cmp(&gain(b).1));
+        match best {
+            Some(best) => plan = best,
+            None => break,
+        }
+    }
+    pruned(design, start, plan, base, accepted)
+}
+
+/// The plan without the steps that turned out not to be needed, dearest first.
+fn pruned(
+    design: &Design,
+    start: &Tried,
+    plan: Tried,
+    base: f64,
+    accepted: f64,
+) -> Result<Tried, EngineError> {
+    let reached = plan.risk(base).max(accepted);
+    let mut kept = plan;
+    let mut dearest: Vec<(&'static str, String, f64)> = kept
+        .steps
+        .iter()
+        .map(|step| (step.kind, step.text.clone(), step.cost.unwrap_or(f64::MAX)))
+        .collect();
+    dearest.sort_by(|(_, _, a), (_, _, b)| b.total_cmp(a));
+    for (kind, text, _) in dearest {
+        // The others once more, each as far as it is still possible.
+        let mut shorter = start.clone();
+        for step in kept.steps.iter().filter(|step| (step.kind, &step.text) != (kind, &text)) {
+            let same = options(design, &shorter.situation);
+            let same = same.into_iter().find(|it| it.kind == step.kind && it.text == step.text);
+            if let Some(same) = same {
+                shorter = shorter.with(same)?;
+            }
+        }
+        if shorter.risk(base) <= reached && shorter.steps.len() < kept.steps.len() {
+            kept = shorter;
+        }
+    }
+    Ok(kept)
+}
+
+fn summary(base: f64, accepted: f64, plan: &Tried) -> String {
+    let (now, after) = (percent(base), percent(plan.risk(base)));
+    let accepted_text = percent(accepted);
+    if base <= accepted {
+        return format!(
+            "The risk of {now} is accepted ({accepted_text}): nothing need be changed."
+        );
+    }
+    let changes = plan.changes(base);
+    let steps: Vec<&str> = changes.iter().map(|change| change.text.as_str()).collect();
+    let steps = steps.join("; ");
+    let priced: Option<f64> = plan.steps.iter().map(|step| step.cost).sum();
+    let price = priced.map_or_else(
+        || "of which not every price is known".to_owned(),
+        |price| format!("for {price:.0} in all"),
+    );
+    if plan.risk(base) <= accepted {
+        format!("From {now} to {after} ({accepted_text} is accepted), {price}: {steps}.")
+    } else if plan.steps.is_empty() {
+        format!("No change that is known here lowers the risk of {now}.")
+    } else {
+        format!(
+            "The accepted {accepted_text} is not reached. From {now} to {after}, {price}: {steps}. What \
+             is left has to be lowered at its source: attacks, vulnerabilities, what is at stake."
+        )
+    }
+}
+
+/// Where replication makes things worse.
+fn worse(situation: &Situation, changes: &[Change], base: f64) -> Result<Vec<String>, EngineError> {
+    let mut told = Vec::new();
+    if situation.model != FaultModel::Single {
+        let one = risk(&situation.with_tolerance(FaultModel::Single, 0), Grade::Swept)?;
+        if one < base {
+            told.push(format!(
+                "Replication makes things worse: one of these servers alone would have a risk of {}, all \
+                 {} together have {}.",
+                percent(one),
+                situation.n(),
+                percent(base)
+            ));
+        }
+    }
+    for change in changes.iter().filter(|it| it.kind == "more-servers" && it.risk_after > base) {
+        told.push(format!(
+            "More servers make things worse: {} takes the risk from {} to {}.",
+            change.text,
+            percent(base),
+            percent(change.risk_after)
+        ));
+    }
+    Ok(told)
 }

@@ -4,16 +4,9 @@ use super::outcomes::{Better, Comparison, Row};
 use super::result::{Assessment, Quantity, ServiceResult};
 use super::sweeps::percent;
 
-/// Quantities of which more is better; of money and risk less is.
-const MORE_IS_BETTER: [&str; 7] = [
-    "mttf",
-    "availability",
-    "crossover",
-    "cost_of_intruding",
-    "path_cost",
-    "slack",
-    "duty_cycle",
-];
+/// Quantities of which more is better; of all others less is.
+const MORE_IS_BETTER: [&str; 5] =
+    ["mttf", "availability", "cost_of_intruding", "slack", "duty_cycle"];
 /// Quantities that are compared without saying which is better.
 const NEITHER: [&str; 1] = ["crossover"];
 /// Differences that are told as equal.
@@ -58,9 +51,8 @@ fn pairs<'a>(
     if let ([a], [b]) = (first.services.as_slice(), second.services.as_slice()) {
         return vec![(a, b)];
     }
-    let partner = |a: &'a ServiceResult| {
-        second.services.iter().find(|b| b.name == a.name).map(|b| (a, b))
-    };
+    let partner =
+        |a: &'a ServiceResult| second.services.iter().find(|b| b.name == a.name).map(|b| (a, b));
     first.services.iter().filter_map(partner).collect()
 }
 

@@ -36,7 +36,7 @@ pub(super) enum Grade {
 pub(super) enum Without {
     /// Nothing.
     Nothing,
-    /// Intrusions of single servers.
+    /// Intrusions of single servers whose wormhole holds.
     Independent,
     /// One shared value of a label, by kind and number.
     Label(LabelKind, usize),
@@ -318,11 +318,9 @@ fn shocks(situation: &Situation, groups: &[Vec<usize>], absent: Without) -> Vec<
             None => shocks.push(Shock { rate, hits }),
         }
     }
-    if absent != Without::Independent {
-        for position in 0..situation.n() {
-            let falls = 1.0 - all_hold(situation, &[position], absent);
-            fallen += own_rate(situation, &shared, position) * falls;
-        }
+    for position in 0..situation.n() {
+        let falls = 1.0 - all_hold(situation, &[position], absent);
+        fallen += own_rate(situation, &shared, position) * falls;
     }
     if fallen > 0.0 {
         let all =

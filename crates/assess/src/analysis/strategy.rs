@@ -104,13 +104,20 @@ fn exhaustion(
     let found = plan.exhaustion()?;
     let total = situation.mean_rate() * service.n() as f64;
     let between = if total > 0.0 { 1.0 / total } else { f64::INFINITY };
-    let is_slow_enough = between > found.intrusion_time_min;
-    let told = format!(
-        "An intrusion lasts {} at most; the schedule holds against intruders who need {} or more for \
-         each server, and one of these is expected every {}.",
-        time_text(found.exposure),
-        time_text(found.intrusion_time_min),
-        if between.is_finite() { time_text(between) } else { "never".to_owned() }
-    );
-    Ok(Some((found.feasible && found.slack >= 0 && is_slow_enough, told)))
+    let expected = if between.is_finite() {
+        format!("one is expected every {}", time_text(between))
+    } else {
+        "none is expected".to_owned()
+    };
+    let told = if found.intrusion_time_min.is_finite() {
+        format!(
+            "An intrusion lasts {} at most; the schedule holds against intruders who need {} or more \
+             for each server, and {expected}.",
+            time_text(found.exposure),
+            time_text(found.intrusion_time_min)
+        )
+    } else {
+        format!("While servers are absent no intrusion is tolerated, and {expected}.")
+    };
+    Ok(Some((found.is_safe_against(between), told)))
 }

@@ -65,3 +65,47 @@ fn scratch() {
         println!(" tornado {:?}", t.elapsed());
     }
 }
+
+#[test]
+fn scratch2() {
+    let mut all = Vec::new();
+    for name in ["one-room", "three-clouds", "hybrid-weak-isolation", "single-hsm"] {
+        let path = format!("{}/../../examples/assess/{name}.toml", env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(path).unwrap();
+        let design = Design::parse(name, &text).unwrap();
+        let t = Instant::now();
+        let a =
+            super::assess(&design, &super::Effort::default(), &|_, _| {}, &false.into()).unwrap();
+        println!("== {name} {:?}", t.elapsed());
+        for f in a.warnings.iter().chain(&a.conclusions) {
+            println!("{:?} {} {} [{}]", f.severity, f.id, f.text, f.hint);
+        }
+        println!("{:?}", a.services[0].cuts);
+        println!("{:?}", a.services[0].economics);
+        println!("{:?}", a.services[0].strategy_numbers);
+        println!("{:?}", a.trust);
+        let t = Instant::now();
+        for s in super::advise(&design).unwrap().services {
+            println!("advice {:?}", s.text);
+            for c in s.changes {
+                println!(
+                    "   {} {:?} {:.3e} -> {:.3e} {}",
+                    c.kind, c.cost, c.risk_before, c.risk_after, c.text
+                );
+            }
+            for c in s.plan {
+                println!(
+                    "  PLAN {} {:?} {:.3e} -> {:.3e} {}",
+                    c.kind, c.cost, c.risk_before, c.risk_after, c.text
+                );
+            }
+        }
+        println!("advice {:?}", t.elapsed());
+        all.push(a);
+    }
+    let c = super::compare(&all[0], &all[3]);
+    for r in c.rows {
+        println!("{} {:?} {:?} {:?} {:?}", r.quantity, r.property, r.first, r.second, r.better);
+    }
+    println!("{:?}", c.conclusions);
+}

@@ -94,16 +94,17 @@ pub struct Exhaustion {
     /// The longest that an intrusion lasts, hours: it happens as soon as one rejuvenation is over and ends with the
     /// beginning of the next.
     pub exposure: f64,
-    /// The service is never exhausted if the intruder needs at least so long, hours, for every further server:
-    /// exposure / (f + 1), with the tolerance that is left while `k` are absent. Infinite where nothing is left.
+    /// The service is never exhausted if the intruder takes at least so long, hours, from one server to the next:
+    /// exposure over the intrusions that are left to tolerate while `k` are absent, since the first must be cleaned
+    /// before one too many is added. It may prepare as long as it likes. Infinite where nothing is left.
     pub intrusion_time_min: f64,
 }
 
 impl Exhaustion {
-    /// Whether an intruder who needs at least `hours` for every server can never hold more than are tolerated.
+    /// Whether an intruder who takes at least `hours` from one server to the next can never hold more than are tolerated.
     #[must_use]
     pub fn is_safe_against(&self, hours: f64) -> bool {
-        self.is_feasible && self.tolerated_meanwhile.is_some() && hours >= self.intrusion_time_min
+        self.is_feasible && hours >= self.intrusion_time_min
     }
 }
 
@@ -142,7 +143,8 @@ impl RejuvenationPlan {
         let period_min = f64::from(n.div_ceil(k)) * duration;
         let exposure = (period - duration).max(0.0);
         let intrusion_time_min = tolerated_meanwhile
-            .map_or(f64::INFINITY, |tolerated| exposure / (f64::from(tolerated) + 1.0));
+            .filter(|tolerated| *tolerated > 0)
+            .map_or(f64::INFINITY, |tolerated| exposure / f64::from(tolerated));
         Ok(Exhaustion {
             servers_min,
             slack: i64::from(n) - i64::from(servers_min),

@@ -281,3 +281,6 @@ impl ServerGroup {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

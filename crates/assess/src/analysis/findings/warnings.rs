@@ -2,7 +2,7 @@
 
 use super::super::result::{CutSet, Finding, ServiceResult, Severity, TrustGraph};
 use super::super::situation::Situation;
-use super::super::solve::{self, Question};
+use super::super::solve::{self, Grade, Question};
 use super::super::sweeps::percent;
 use super::finding;
 use crate::design::units::time_text;
@@ -123,28 +123,39 @@ fn diversity(
     }
     // One more f with its servers, against half of the common share.
     let number = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
-    let more_f = result.f + 1;
-    let step = result.fault_model.servers_min(2, 0) - result.fault_model.servers_min(1, 0);
-    let more_n = result.n + step;
-    let p = closed::intruded_by(situation.mean_rate(), situation.mission)?;
-    let now = closed::beta(number(result.n), number(result.f), p, beta)?;
-    let more = closed::beta(number(more_n), number(more_f), p, beta)?;
-    let diverse = closed::beta(number(result.n), number(result.f), p, beta / 2.0)?;
-    let floor = beta * p;
-    let lever = if diverse < more {
-        "diversity, not more servers, is the lever"
-    } else {
-        "more servers still help more than diversity here, down to that floor"
+    let more = situation.with_tolerance(situation.model, result.f + 1);
+    let p = result.intrusion_probability;
+    let at = |n: usize, f: usize, beta: f64| closed::beta(number(n), number(f), p, beta);
+    let bare = [
+        at(result.n, result.f, beta)?,
+        at(more.n(), more.f, beta)?,
+        at(result.n, result.f, beta / 2.0)?,
+    ];
+    let mut diverse = situation.clone();
+    for share in &mut diverse.shares {
+        *share /= 2.0;
+    }
+    let solved = |it: &Situation| solve::by_mission(it, Question::Exceeded, Grade::Swept);
+    let designed = [solved(situation)?, solved(&more)?, solved(&diverse)?];
+    let lever = |[_, more, diverse]: [f64; 3]| {
+        if diverse < more {
+            "diversity, not more servers, is the lever"
+        } else {
+            "more servers still gain more, down to that floor"
+        }
+    };
+    let told = |it: [f64; 3]| {
+        let [now, more, diverse] = it.map(percent);
+        format!("{now}, {more} with the servers for one more f, {diverse} with half the share")
     };
     let text = format!(
         "All servers share labels with a common-mode share of {beta:.2}: no number of servers gets the \
-         risk below {} (without recovery). Going from {} to {more_n} servers takes it from {} to {}, \
-         halving the share to {}: {lever}.",
-        percent(floor),
-        result.n,
-        percent(now),
-        percent(more),
-        percent(diverse)
+         risk below {}. Without recovery it is {}: {}. With recovery as designed it is {}: {}.",
+        percent(beta * p),
+        told(bare),
+        lever(bare),
+        told(designed),
+        lever(designed)
     );
     let hint = "give servers different sites, administrators, systems and builds";
     found.push(finding(
@@ -331,7 +342,7 @@ pub(super) fn of_origins(design: &Design, services: &[ServiceResult], found: &mu
     let strongest = services
         .iter()
         .flat_map(|service| &service.tornado)
-        .filter(|input| input.origin == Origin::Assumed)
+        .filter(|input| input.origin == Origin::Assumed && !input.input.starts_with("mission."))
         .max_by(|a, b| a.elasticity.abs().total_cmp(&b.elasticity.abs()));
     let measure = strongest.map_or_else(String::new, |input| {
         format!(

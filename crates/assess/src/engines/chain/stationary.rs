@@ -204,3 +204,10 @@ pub(super) fn exits(flow: &Flow) -> Vec<f64> {
 pub(super) fn work(states: usize, band: usize) -> f64 {
     as_float(states) * as_float(band) * as_float(band)
 }
+
+/// A chain all of whose states are visited for ever, for the comparison of solvers.
+#[cfg(test)]
+pub(super) fn whole(chain: &Chain) -> Flow {
+    let order = ordered(chain, chain.initial, &|_| true);
+    flow(chain, &order, &|_| false)
+}
