@@ -27,7 +27,7 @@ pub fn figure(value: f64) -> String {
 /// A probability. Never rounded to 1 while it is not: what is all but certain shows how far from it.
 pub fn probability(value: f64) -> String {
     let missing = 1.0 - value;
-    if value < 1.0 && missing < 5e-4 {
+    if value < 1.0 && missing < 2e-3 {
         return format!("1 - {missing:.1e}");
     }
     figure(value)

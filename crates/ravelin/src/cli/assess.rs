@@ -15,6 +15,10 @@ use crate::exit::Result;
 pub(crate) enum Verb {
     /// Compute all that a model file gives rise to
     Run(run::Run),
+    /// Hold two designs against each other
+    Compare(run::Compare),
+    /// Look for the cheapest changes that reach the acceptable risk
+    Advise(run::Advise),
     /// Compute one number from a formula of a line
     #[command(subcommand)]
     ClosedForm(closed_form::Form),
@@ -30,6 +34,8 @@ pub(crate) enum Verb {
 pub(crate) fn run(invocation: &Invocation, verb: Verb) -> Result<()> {
     match verb {
         Verb::Run(arguments) => run::run(invocation, &arguments),
+        Verb::Compare(arguments) => run::compare(invocation, &arguments),
+        Verb::Advise(arguments) => run::advise(invocation, &arguments),
         Verb::ClosedForm(form) => closed_form::run(invocation, &form),
         Verb::Example(arguments) => model::example(invocation, &arguments),
         Verb::Schema => model::schema(invocation),

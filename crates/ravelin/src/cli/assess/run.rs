@@ -2,11 +2,11 @@
 
 use std::fmt;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use clap::{Args, ValueEnum};
-use ravelin_assess::analysis::{self, AnalysisError, Effort};
+use ravelin_assess::analysis::{self, AnalysisError, Assessment, Effort};
 use ravelin_assess::report::document;
 use ravelin_assess::report::summary::Summary;
 use serde::Serialize;
@@ -72,6 +72,34 @@ where
     }
 }
 
+const COMPARE_HELP: &str = "\
+Example:
+  ravelin assess compare before.toml after.toml";
+
+/// Arguments of `assess compare`.
+#[derive(Args)]
+#[command(after_long_help = COMPARE_HELP)]
+pub(crate) struct Compare {
+    /// A model file
+    first: PathBuf,
+    /// Another one
+    second: PathBuf,
+}
+
+const ADVISE_HELP: &str = "\
+Example:
+  ravelin assess advise model.toml
+
+Prices come from [costs] of the model file. A change that makes things worse is shown too.";
+
+/// Arguments of `assess advise`.
+#[derive(Args)]
+#[command(after_long_help = ADVISE_HELP)]
+pub(crate) struct Advise {
+    /// The model file
+    file: PathBuf,
+}
+
 /// Computes all of a model file.
 pub(super) fn run(invocation: &Invocation, arguments: &Run) -> Result<()> {
     let design = model::read(&arguments.file)?;
@@ -116,4 +144,25 @@ fn missions(arguments: &Run) -> Result<u64> {
 fn refused(error: &AnalysisError) -> Error {
     let hint = "`ravelin assess explain chain` says what bounds a computation";
     Error::usage(error, hint)
+}
+
+/// Holds two designs against each other.
+pub(super) fn compare(invocation: &Invocation, arguments: &Compare) -> Result<()> {
+    let first = assessed(&arguments.first)?;
+    let second = assessed(&arguments.second)?;
+    invocation.output.print(&Shown(analysis::compare(&first, &second)))
+}
+
+fn assessed(file: &Path) -> Result<Assessment> {
+    let design = model::read(file)?;
+    let computed =
+        analysis::assess(&design, &Effort::default(), &|_, _| {}, &AtomicBool::new(false));
+    computed.map_err(|error| refused(&error))
+}
+
+/// Looks for the cheapest changes that reach the acceptable risk.
+pub(super) fn advise(invocation: &Invocation, arguments: &Advise) -> Result<()> {
+    let design = model::read(&arguments.file)?;
+    let advice = analysis::advise(&design).map_err(|error| refused(&error))?;
+    invocation.output.print(&Shown(advice))
 }
