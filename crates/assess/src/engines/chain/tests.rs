@@ -243,8 +243,8 @@ fn what_nobody_notices_stays_until_rejuvenation() {
 #[test]
 fn more_stages_come_closer_to_a_fixed_period() {
     // One server that nobody watches, cleaned every 10 h exactly: the share of time intruded is known.
-    let (rate, every) = (0.02, 10.0);
-    let exact = 1.0 + (-rate * every as f64).exp_m1() / (rate * every);
+    let (rate, every) = (0.02_f64, 10.0);
+    let exact = 1.0 + (-rate * every).exp_m1() / (rate * every);
     let mut last = f64::INFINITY;
     for stages in [1, 2, 4, 16, 64] {
         let mut service = Service::of(ServerGroup::unattended(1, rate), 0);

@@ -92,8 +92,8 @@ fn everything_at_once_agrees_with_the_chain() {
 #[test]
 fn fixed_periods_are_kept_to_the_hour() {
     // One server that nobody watches, cleaned every 10 h: the share of time intruded is known exactly.
-    let (rate, every) = (0.02, 10.0);
-    let exact = 1.0 + (-rate * every as f64).exp_m1() / (rate * every);
+    let (rate, every) = (0.02_f64, 10.0);
+    let exact = 1.0 + (-rate * every).exp_m1() / (rate * every);
     let mut service = Service::of(ServerGroup::unattended(1, rate), 0);
     service.groups[0].rejuvenation =
         Some(Rejuvenation { every, downtime: 0.0, schedule: Schedule::Fixed });
