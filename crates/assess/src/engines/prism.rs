@@ -283,4 +283,4 @@ fn extended(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
