@@ -121,3 +121,190 @@ fn the_guide_shows_what_the_program_prints() {
         );
     }
 }
+
+/// The names of warnings and conclusions.
+fn findings(assessment: &Value) -> Vec<&str> {
+    let lists =
+        ["warnings", "conclusions"].map(|list| assessment.get(list).and_then(Value::as_array));
+    let all = lists.into_iter().flatten().flatten();
+    all.filter_map(|finding| finding.get("id").and_then(Value::as_str)).collect()
+}
+
+#[test]
+fn each_example_leads_to_the_conclusions_that_the_guide_tells() {
+    let fixture = with_examples("assess_examples");
+    for (example, is_acceptable, expected) in [
+        (
+            "one-room",
+            false,
+            &["risk-too-high", "diversity-over-servers", "one-label-breaks", "over-trusted"][..],
+        ),
+        ("three-clouds", true, &["risk-accepted", "one-label-breaks", "no-slack"]),
+        (
+            "hybrid-weak-isolation",
+            false,
+            &["weak-isolation", "hybrid-worse-than-arbitrary", "over-trusted"],
+        ),
+        ("single-hsm", false, &["single-server", "risk-too-high", "over-trusted"]),
+    ] {
+        let assessment = json(&fixture, &format!("assess run {example}.toml"));
+        let found = findings(&assessment);
+        for id in expected {
+            assert!(found.contains(id), "{example}: no {id} in {found:?}");
+        }
+        let service = assessment.get("services").and_then(|all| all.get(0)).expect("a service");
+        let verdict = service.get("is_acceptable").and_then(Value::as_bool);
+        assert_eq!(verdict, Some(is_acceptable), "{example}");
+        let rejected = ["risk-too-high", "risk-not-accepted"].iter().any(|id| found.contains(id));
+        assert_eq!(rejected, !is_acceptable, "{example}: {found:?}");
+    }
+}
+
+#[test]
+fn every_number_of_an_assessment_is_explained() {
+    let fixture = with_examples("assess_quantities");
+    let assessment = json(&fixture, "assess run one-room.toml");
+    let quantities = assessment.get("quantities").and_then(Value::as_array).expect("a list");
+    let names = quantities.iter().filter_map(|it| it.get("quantity").and_then(Value::as_str));
+    let names: std::collections::BTreeSet<&str> = names.collect();
+    assert!(names.len() > 10, "{names:?}");
+    for name in names {
+        fixture.done(&["assess", "explain", name]);
+    }
+}
+
+#[test]
+fn the_page_needs_nothing_and_is_written_whole() {
+    let fixture = with_examples("assess_page");
+    fixture.write("page.html", "old");
+    let run = fixture.run(&["assess", "run", "one-room.toml", "--html", "page.html"], &[]);
+    assert_eq!(run.exit, 0, "{}", run.stderr);
+    assert_eq!(run.stderr, "written: page.html\n");
+    let page = fixture.read("page.html");
+    assert!(page.starts_with("<!doctype html>") && page.ends_with("</html>\n"));
+    for loaded in ["<script", "http:", "https:", "url(", "@import", "<link", "<img", "<iframe"] {
+        assert!(!page.contains(loaded), "{loaded}");
+    }
+    for picture in [
+        "risk over time",
+        "what the risk depends on",
+        "what falls together",
+        "From attacks to failures",
+        "Trust and trustworthiness",
+        "attack tree",
+    ] {
+        assert!(page.contains(picture), "{picture}");
+    }
+    assert!(page.contains("class=\"edge-bad\""), "over-trusted edges are red");
+    assert!(page.contains(">knee "), "sweeps show their knee");
+    assert_eq!(page.matches("<svg").count(), page.matches("<desc>").count());
+}
+
+#[test]
+fn the_same_seed_gives_the_same_missions_and_their_interval_holds_the_number() {
+    let fixture = with_examples("assess_missions");
+    let run = |seed: &str| {
+        let command = "assess run single-hsm.toml --engine monte-carlo --missions 20000 --seed";
+        let assessment = json(&fixture, &format!("{command} {seed}"));
+        assessment.get("services").and_then(|all| all.get(0)).expect("a service").clone()
+    };
+    let (first, again, other) = (run("5"), run("5"), run("6"));
+    assert_eq!(first, again);
+    let simulated = |service: &Value| service.get("simulated").expect("simulated").clone();
+    assert_ne!(simulated(&first), simulated(&other));
+    let exact = number(&first, "risk");
+    let missions = simulated(&first);
+    assert_eq!(number(&missions, "missions"), 20_000.0);
+    let interval = number(&missions, "low")..=number(&missions, "high");
+    assert!(interval.contains(&exact), "{exact} in {interval:?}");
+}
+
+#[test]
+fn advice_reaches_what_is_accepted_and_says_what_makes_things_worse() {
+    let fixture = with_examples("assess_advice");
+    let advice = json(&fixture, "assess advise one-room.toml");
+    let service = advice.get("services").and_then(|all| all.get(0)).expect("a service");
+    assert_eq!(service.get("is_reached").and_then(Value::as_bool), Some(true));
+    assert!(number(service, "risk_after") <= number(service, "acceptable_risk"));
+    let changes = service.get("changes").and_then(Value::as_array).expect("a list");
+    let is_worse = |change: &&Value| number(change, "risk_after") > number(change, "risk_before");
+    assert!(changes.iter().any(|change| is_worse(&change)), "{changes:?}");
+    let text = fixture.done(&["assess", "advise", "one-room.toml"]);
+    assert!(text.contains("worse") && text.contains("Cheapest way"), "{text}");
+}
+
+#[test]
+fn two_designs_are_held_against_each_other() {
+    let fixture = with_examples("assess_compare");
+    let comparison = json(&fixture, "assess compare one-room.toml three-clouds.toml");
+    let rows = comparison.get("rows").and_then(Value::as_array).expect("a list");
+    let risk = rows.iter().find(|row| {
+        row.get("quantity").and_then(Value::as_str) == Some("risk")
+            && row.get("property").and_then(Value::as_str) == Some("confidentiality")
+    });
+    let risk = risk.expect("the risk of confidentiality");
+    assert!(number(risk, "second") < number(risk, "first") / 10.0, "{risk}");
+    assert_eq!(risk.get("better").and_then(Value::as_str), Some("second"));
+    let same = json(&fixture, "assess compare one-room.toml one-room.toml");
+    let rows = same.get("rows").and_then(Value::as_array).expect("a list");
+    let betters = rows.iter().map(|row| row.get("better").and_then(Value::as_str));
+    assert!(betters.into_iter().all(|better| better == Some("equal")));
+}
+
+fn line_of(model: &str, text: &str) -> usize {
+    model.lines().position(|line| line.contains(text)).expect("there") + 1
+}
+
+#[test]
+fn a_circle_of_trust_is_told_with_a_component_on_it() {
+    let fixture = with_examples("assess_circle");
+    let model = fixture.read("one-room.toml");
+    let depends = "{ on = \"administration\"";
+    fixture.write("circle.toml", &model.replacen(depends, "{ on = \"secret store\"", 1));
+    let run = fixture.run(&["assess", "run", "circle.toml"], &[]);
+    let place = format!("error: circle.toml:{}: ", line_of(&model, "name = \"secret store\"") - 1);
+    assert_eq!(run.exit, 2);
+    assert!(run.stderr.starts_with(&place), "{}", run.stderr);
+    assert!(run.stderr.contains("secret store -> secret store"), "{}", run.stderr);
+}
+
+#[test]
+fn each_mistake_of_a_model_file_is_told_with_its_line_and_what_to_try() {
+    let fixture = with_examples("assess_mistakes");
+    let model = fixture.read("one-room.toml");
+    for (old, new, cause) in [
+        ("detection = { value = 0.8", "detection = { value = 1.8", "outside"),
+        ("detection = { value = 0.8", "detection = { value = nan", "outside"),
+        ("f = 1", "f = 2", "f"),
+        ("rate = { value = \"6/y\"", "rate = { value = \"0/y\"", "outside"),
+        ("rate = { value = \"6/y\"", "rate = { value = \"inf/y\"", "outside"),
+        ("rate = { value = \"6/y\"", "rate = { value = \"6d\"", "`6d`"),
+        ("recovery = { value = \"8h\"", "recovery = { value = \"8/h\"", "`8/h`"),
+        ("recovery = { value = \"8h\"", "recovery = { value = 8", "expected"),
+        ("where = { administrator = \"alice\"", "where = { administrator = \"bob\"", "bob"),
+        ("root = \"master key\"", "root = \"mastre key\"", "mastre key"),
+        (
+            "acceptable_risk = { value = 0.01, origin",
+            "acceptable_risk = { value = 0.01, orign",
+            "orign",
+        ),
+        ("strategy = \"confidential\"", "strategy = \"hopeful\"", "hopeful"),
+        ("version = 1", "version = 9", "version"),
+        ("share_epoch =", "share_epok =", "share_epok"),
+    ] {
+        let changed = model.replacen(old, new, 1);
+        assert_ne!(changed, model, "{old}");
+        let line = line_of(&model, old);
+        fixture.write("model.toml", &changed);
+        for verb in [&["assess", "run", "model.toml"][..], &["assess", "advise", "model.toml"]] {
+            let run = fixture.run(verb, &[]);
+            let lines: Vec<&str> = run.stderr.lines().collect();
+            let [error, hint] = lines.as_slice() else { panic!("{new}: {}", run.stderr) };
+            assert_eq!((run.exit, run.stdout.as_str()), (2, ""), "{new}: {error}");
+            let place = format!("error: model.toml:{line}: ");
+            assert!(error.starts_with(&place), "{new}: {error}, not {place}");
+            assert!(error.contains(cause), "{new}: {error}, not {cause}");
+            assert!(hint.starts_with("hint: ") && hint.len() > 12, "{new}: {hint}");
+        }
+    }
+}

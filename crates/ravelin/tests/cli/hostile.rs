@@ -157,6 +157,14 @@ const SOUND: &[(&str, &str, &str)] = &[
     ("assess closed-form recoverable", "--fall=1 --recover=1", ""),
     ("assess closed-form coverage", "--operational=1 --environmental=1", ""),
     ("assess closed-form intruded", "--rate=1 --time=1", ""),
+    (
+        "assess run",
+        "<model.toml",
+        "--html=^new | --engine=chain | --engine=monte-carlo --missions=1 \
+         | --engine=monte-carlo --missions=1 --seed=1",
+    ),
+    ("assess compare", "<model.toml <model.toml", ""),
+    ("assess advise", "<model.toml", ""),
     ("assess example", "", "one-room"),
     ("assess schema", "", ""),
     ("assess explain", "", "risk"),
@@ -349,6 +357,7 @@ fn no_argument_of_any_command_takes_what_it_should_not() {
     fixture.write("release.toml", &release());
     fixture.write("reopen.toml", &reopening());
     fixture.write("bad.txn", "then\n  move a b\n");
+    fixture.write("model.toml", &fixture.done(&["assess", "example", "single-hsm"]));
     hold_port();
     let traps = Traps::new();
     let before = fixture.contents();
