@@ -6,6 +6,7 @@
 
 mod advise;
 mod avi;
+mod backtest;
 mod compare;
 mod economics;
 mod error;
@@ -25,6 +26,7 @@ mod threats;
 use std::sync::atomic::AtomicBool;
 
 pub use advise::advise;
+pub use backtest::{BacktestError, CampaignError, Rerun, backtest};
 pub use compare::compare;
 pub use error::AnalysisError;
 

@@ -11,6 +11,7 @@
 
 pub mod estimate;
 pub mod fault;
+mod from_plan;
 pub mod host;
 pub mod inputs;
 pub mod limits;
@@ -22,6 +23,7 @@ pub mod threat;
 pub mod tree;
 pub mod trust;
 pub mod units;
+mod writing;
 
 pub use estimate::{Estimate, Hours, Money, Origin, PerHour, Probability};
 pub use fault::{Fault, Mistake, ModelError};
