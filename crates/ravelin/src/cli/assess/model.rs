@@ -1,7 +1,7 @@
 //! Model files: reading them, the examples, the schema, and one made of a cluster's plan.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use ravelin_assess::design::{self, Design, ModelError};
@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::super::Invocation;
 use crate::exit::{Error, Result};
 use crate::files::disk::{self, Privacy};
+use crate::files::plan;
 
 /// Model files that come with the program, each with its comments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -48,6 +49,25 @@ Examples:
 pub(crate) struct ExampleArguments {
     /// Which one; without a name, all are listed
     name: Option<Example>,
+}
+
+const FROM_PLAN_HELP: &str = "\
+Example:
+  ravelin assess from-plan plan.toml --out model.toml
+
+Servers, f, fault model and labels are the plan's; every other number is a guess with origin
+`assumed`, for you to replace. The plan need not be signed.";
+
+/// Arguments of `assess from-plan`.
+#[derive(Args)]
+#[command(after_long_help = FROM_PLAN_HELP)]
+pub(crate) struct FromPlan {
+    /// The cluster's plan
+    #[arg(value_name = "PLAN")]
+    plan: PathBuf,
+    /// The file to write, which must not exist [default: stdout]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
 }
 
 /// Reads and checks a model file.
@@ -113,4 +133,18 @@ impl fmt::Display for List {
 pub(super) fn schema(invocation: &Invocation) -> Result<()> {
     let text = serde_json::to_string_pretty(&design::schema()).expect("a schema has plain fields");
     invocation.output.write(&format!("{text}\n"))
+}
+
+/// Makes a model file of a cluster's plan.
+pub(super) fn from_plan(invocation: &Invocation, arguments: &FromPlan) -> Result<()> {
+    let signed = plan::read(&arguments.plan)?;
+    let text = Design::from_plan(&signed.plan).to_toml();
+    let Some(out) = &arguments.out else { return invocation.output.write(&text) };
+    disk::create(out, &text, Privacy::Public)?;
+    invocation.output.note(format_args!(
+        "written: {}; replace what is `assumed` in it, then `ravelin assess run {}`",
+        out.display(),
+        out.display()
+    ));
+    Ok(())
 }

@@ -61,7 +61,7 @@ pub(crate) struct Run {
 /// Something computed: its fields for scripts, its summary for people.
 #[derive(Serialize)]
 #[serde(transparent)]
-struct Shown<T>(T);
+pub(super) struct Shown<T>(pub(super) T);
 
 impl<T> fmt::Display for Shown<T>
 where
@@ -141,8 +141,11 @@ fn missions(arguments: &Run) -> Result<u64> {
 }
 
 /// The refusal of a design that is right and cannot be computed.
-fn refused(error: &AnalysisError) -> Error {
-    let hint = "`ravelin assess explain chain` says what bounds a computation";
+pub(super) fn refused(error: &AnalysisError) -> Error {
+    let hint = match error {
+        AnalysisError::UnknownService { .. } => "name one of them with --service",
+        _ => "docs/limits.md has the limits of chains and graphs; `closed-form` has none of them",
+    };
     Error::usage(error, hint)
 }
 
