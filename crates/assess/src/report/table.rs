@@ -91,7 +91,7 @@ impl fmt::Display for Table {
             self.columns.iter().enumerate().map(|(at, (name, _))| width(at, name)).collect();
         let names: Vec<String> = self.columns.iter().map(|(name, _)| name.clone()).collect();
         if !self.caption.is_empty() {
-            writeln!(out, "{}", plain(&self.caption))?;
+            writeln!(out, "{}", self.caption.chars().map(safe).collect::<String>())?;
         }
         let lines = std::iter::once(&names).chain(&rows);
         let mut texts = Vec::new();
@@ -112,16 +112,18 @@ impl fmt::Display for Table {
 
 /// `text` in one line, cut where it is too long, without anything that a terminal would obey.
 pub(crate) fn plain(text: &str) -> String {
-    let safe = |letter: char| {
-        let turns = matches!(letter, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        if letter.is_control() || turns { '\u{fffd}' } else { letter }
-    };
     let mut short: String = text.chars().take(CELL_LETTERS).map(safe).collect();
     if text.chars().count() > CELL_LETTERS {
         short.pop();
         short.push('\u{2026}');
     }
     short
+}
+
+/// The letter, unless a terminal would obey it.
+fn safe(letter: char) -> char {
+    let turns = matches!(letter, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    if letter.is_control() || turns { '\u{fffd}' } else { letter }
 }
 
 #[cfg(test)]

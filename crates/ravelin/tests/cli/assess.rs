@@ -308,3 +308,73 @@ fn each_mistake_of_a_model_file_is_told_with_its_line_and_what_to_try() {
         }
     }
 }
+
+#[test]
+fn a_plan_becomes_a_model_that_can_be_computed() {
+    let fixture = Fixture::cluster("assess_plan");
+    let printed = fixture.done(&["assess", "from-plan", "plan.toml"]);
+    let run = fixture.run(&["assess", "from-plan", "plan.toml", "--out", "model.toml"], &[]);
+    assert_eq!((run.exit, run.stdout.as_str()), (0, ""), "{}", run.stderr);
+    assert_eq!(fixture.read("model.toml"), printed);
+    let assessment = json(&fixture, "assess run model.toml");
+    let service = assessment.get("services").and_then(|all| all.get(0)).expect("a service");
+    assert_eq!((number(service, "n"), number(service, "f")), (4.0, 1.0));
+    assert_eq!(service.get("fault_model").and_then(Value::as_str), Some("arbitrary"));
+    let origins = assessment.pointer("/design/origins").and_then(Value::as_array).expect("a list");
+    let counted = |origin: &&Value| origin.get(1).and_then(Value::as_u64) != Some(0);
+    let kinds: Vec<_> = origins.iter().filter(counted).filter_map(|it| it.get(0)).collect();
+    assert_eq!(kinds, ["assumed"], "what a plan does not say is a guess, and says so");
+}
+
+#[test]
+fn a_service_is_written_for_model_checkers() {
+    let fixture = with_examples("assess_prism");
+    let model = fixture.done(&["assess", "prism", "one-room.toml"]);
+    assert!(
+        model.contains("\nctmc\n") && model.matches("\nmodule server_").count() == 4,
+        "{model}"
+    );
+    let questions = fixture.done(&["assess", "prism", "one-room.toml", "--questions"]);
+    assert!(questions.contains("P=? [ F<=T \"failed\" ];"), "{questions}");
+    let both = json(&fixture, "assess prism one-room.toml");
+    assert_eq!(
+        both.get("model").and_then(Value::as_str).map(str::trim_end),
+        Some(model.trim_end())
+    );
+    assert!(both.get("properties").is_some());
+}
+
+#[test]
+fn campaigns_agree_or_disagree_with_a_prediction() {
+    let fixture = with_examples("assess_backtest");
+    // One server is intruded with probability 0.056 in a year: 28 of 500.
+    for (hits, agrees) in [(28, true), (90, false), (3, false)] {
+        let mission = |number: u32| {
+            let intruded = if number < hits { "[0]" } else { "[]" };
+            let (hours, is_over) = (8.76, number < hits);
+            format!(
+                "{{\"event\":\"mission\",\"hours\":{hours},\"intruded\":{intruded},\
+                 \"exceeded\":{is_over},\"broken\":{is_over}}}\n"
+            )
+        };
+        fixture.write("campaign.json", &(0..500).map(mission).collect::<String>());
+        let command = "assess backtest single-hsm.toml campaign.json --acceleration 1000";
+        let tested = json(&fixture, command);
+        let rows = tested.get("rows").and_then(Value::as_array).expect("a list");
+        let row = rows.first().expect("a row");
+        assert_eq!(row.get("hits").and_then(Value::as_u64), Some(hits.into()), "{row}");
+        assert_eq!(row.get("is_consistent").and_then(Value::as_bool), Some(agrees), "{row}");
+        let arguments: Vec<&str> = command.split(' ').collect();
+        let text = fixture.done(&arguments);
+        assert_eq!(text.contains("DISAGREES"), !agrees, "{text}");
+    }
+}
+
+#[test]
+fn the_simulator_is_a_campaign() {
+    let fixture = with_examples("assess_simulated");
+    let summary = fixture.done(&["sim", "run", "--seeds", "2", "--output", "json"]);
+    fixture.write("campaign.json", &summary);
+    let tested = json(&fixture, "assess backtest one-room.toml campaign.json");
+    assert_eq!(tested.get("campaigns").and_then(Value::as_u64), Some(2));
+}

@@ -1,6 +1,6 @@
 //! Bad input to the commands that assess designs.
 
-use crate::bad_input::{ABSENT, Case, USAGE};
+use crate::bad_input::{ABSENT, CONFLICT, Case, USAGE};
 use crate::fixture::Fixture;
 
 pub(crate) const DESIGNS: &[Case] = &[
@@ -45,9 +45,30 @@ pub(crate) const DESIGNS: &[Case] = &[
     ("assess compare model.toml nowhere.toml", ABSENT, "it does not exist"),
     ("assess compare plan.toml model.toml", USAGE, "plan.toml:"),
     ("assess advise plan.toml", USAGE, "plan.toml:"),
+    ("assess backtest model.toml", USAGE, "<CAMPAIGN>"),
+    ("assess backtest model.toml nowhere.json", ABSENT, "it does not exist"),
+    ("assess backtest model.toml plan.toml", USAGE, "plan.toml:1: not JSON"),
+    ("assess backtest model.toml empty.json", USAGE, "no campaign in it"),
+    ("assess backtest model.toml seven.json", USAGE, "seven.json:2: "),
+    ("assess backtest model.toml one.json --service nobody", USAGE, "there is no service `nobody`"),
+    ("assess backtest model.toml one.json --acceleration 0", USAGE, "finite and above 0"),
+    ("assess backtest model.toml one.json --acceleration inf", USAGE, "finite and above 0"),
+    ("assess backtest model.toml one.json --level 1", USAGE, "between 0.5 and 0.9999"),
+    ("assess prism plan.toml", USAGE, "plan.toml:"),
+    ("assess prism model.toml --service nobody", USAGE, "the design has: signing"),
+    ("assess prism model.toml --promise hope", USAGE, "invalid value 'hope'"),
+    ("assess from-plan", USAGE, "<PLAN>"),
+    ("assess from-plan nowhere.toml", ABSENT, "it does not exist"),
+    ("assess from-plan model.toml", USAGE, "model.toml"),
+    ("assess from-plan plan.toml --out model.toml", CONFLICT, "exists already"),
+    ("assess from-plan plan.toml --out nowhere/model.toml", ABSENT, "nowhere does not exist"),
 ];
 
-/// A model file that is right.
+/// A model file that is right, and campaigns that are not.
 pub(crate) fn damage(fixture: &Fixture) {
     fixture.write("model.toml", &fixture.done(&["assess", "example", "single-hsm"]));
+    let one = "{\"event\":\"mission\",\"hours\":1,\"intruded\":[0]}\n";
+    fixture.write("one.json", one);
+    fixture.write("empty.json", "{\"event\":\"talk\"}\n");
+    fixture.write("seven.json", &format!("{one}{}", one.replace("[0]", "[0,1,2,3,4,5,6]")));
 }

@@ -165,6 +165,13 @@ const SOUND: &[(&str, &str, &str)] = &[
     ),
     ("assess compare", "<model.toml <model.toml", ""),
     ("assess advise", "<model.toml", ""),
+    (
+        "assess backtest",
+        "<model.toml <campaign.json",
+        "--service=signing | --acceleration=1 | --level=0.99",
+    ),
+    ("assess prism", "<model.toml", "--service=signing | --promise=integrity | --questions"),
+    ("assess from-plan", "<plan.toml", "--out=>new"),
     ("assess example", "", "one-room"),
     ("assess schema", "", ""),
     ("assess explain", "", "risk"),
@@ -357,6 +364,7 @@ fn no_argument_of_any_command_takes_what_it_should_not() {
     fixture.write("release.toml", &release());
     fixture.write("reopen.toml", &reopening());
     fixture.write("bad.txn", "then\n  move a b\n");
+    fixture.write("campaign.json", "{\"event\":\"mission\",\"hours\":1,\"intruded\":[]}\n");
     fixture.write("model.toml", &fixture.done(&["assess", "example", "single-hsm"]));
     hold_port();
     let traps = Traps::new();
