@@ -45,6 +45,8 @@ pub const STATES_MAX: usize = 1_000_000;
 pub const TRANSITIONS_MAX: usize = 20_000_000;
 /// The most Erlang stages that stand for a fixed period.
 pub const STAGES_MAX: u32 = 64;
+/// The most probabilities in one answer: 160 MB.
+pub const TRANSIENT_NUMBERS_MAX: usize = 20_000_000;
 /// The most points in time of one curve.
 pub const CURVE_POINTS_MAX: usize = 10_000;
 
@@ -163,9 +165,13 @@ impl Chain {
     /// included.
     ///
     /// # Errors
-    /// [`EngineError::Negative`], [`EngineError::Unordered`], [`EngineError::OutOfRange`];
-    /// [`EngineError::Stiff`] when it would take minutes.
+    /// [`EngineError::Negative`], [`EngineError::Unordered`], [`EngineError::OutOfRange`] (of the answer too: at
+    /// most [`TRANSIENT_NUMBERS_MAX`]); [`EngineError::Stiff`] when it would take minutes.
     pub fn transient(&self, times: &[f64]) -> Result<Vec<Vec<f64>>, EngineError> {
+        let numbers = times.len().saturating_mul(self.state_count());
+        let most = u64::try_from(TRANSIENT_NUMBERS_MAX).unwrap_or(u64::MAX);
+        let numbers = u64::try_from(numbers).unwrap_or(u64::MAX);
+        super::error::within("states times points in time", numbers, 0, most)?;
         self.curve(times, |state| state.to_vec())
     }
 

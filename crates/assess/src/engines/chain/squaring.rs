@@ -13,12 +13,12 @@ const STATES: usize = 300;
 /// Terms of the short time: its mean number of ticks is at most 1.
 const TERMS: u32 = 24;
 /// Doublings that reach any finite time from any finite rate.
-const DOUBLINGS: f64 = 2_100.0;
+const DOUBLINGS: f64 = 1_100.0;
 
 /// Whether it is possible and cheaper than `steps` ticks.
 pub(super) fn is_better(chain: &Chain, steps: f64) -> bool {
     let states = chain.state_count();
-    if states > STATES || steps.is_nan() {
+    if states > STATES || !steps.is_finite() {
         return false;
     }
     let row = as_float(states);
@@ -38,7 +38,7 @@ fn doublings(steps: f64) -> f64 {
 pub(super) fn advance(chain: &Chain, state: &[f64], time: f64) -> Vec<f64> {
     let (fastest, _) = chain.fastest();
     let doublings = doublings(fastest * time);
-    // In two halves, since 2^2000 is no number.
+    // In two halves, since 2^-1100 is no number.
     let half = (-doublings / 2.0).exp2();
     let mut matrix = over(chain, fastest, fastest * time * half * half);
     let mut left = doublings;

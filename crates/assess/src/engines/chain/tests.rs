@@ -358,3 +358,50 @@ fn builders_refuse_what_is_no_chain() {
     assert!(matches!(chain.transient(&points), Err(EngineError::OutOfRange { .. })));
     assert!(matches!(chain.share_in(&[], 0.0), Err(EngineError::NotPositive { .. })));
 }
+
+#[test]
+fn numbers_at_the_edge_of_floating_point_are_refused_or_computed() {
+    for (rate, repair) in [(1e-320, 1.0), (1e-320, 1e-320), (1e300, 1e-300), (1e308, 1e308)] {
+        let service = Service::of(ServerGroup::repaired(4, rate, repair), 1);
+        let Ok(chain) = ServiceChain::until_failure(&service, Property::Integrity, 1) else {
+            continue;
+        };
+        for time in [0.0, 1e-300, 1.0, 1e300] {
+            match chain.failed_at(time) {
+                Ok(p) => assert!((0.0..=1.0).contains(&p), "{rate} {repair} {time}: {p}"),
+                Err(EngineError::Stiff { .. }) => {}
+                Err(other) => panic!("{rate} {repair} {time}: {other}"),
+            }
+        }
+        match chain.mean_time_to_failure() {
+            Ok(mean) => assert!(mean.is_finite() && mean > 0.0, "{rate} {repair}: {mean}"),
+            Err(EngineError::Overflow { .. }) => {}
+            Err(other) => panic!("{rate} {repair}: {other}"),
+        }
+    }
+}
+
+#[test]
+fn shocks_that_spread_too_far_are_refused() {
+    let group = ServerGroup {
+        detection: Detection { probability: 0.5, latency: 1.0 },
+        ..ServerGroup::repaired(20, 0.01, 1.0)
+    };
+    let mut service = Service::of(group.clone(), 59);
+    service.groups = vec![group; 5];
+    let hits = (0..5).map(|group| Hit { group, count: 10 }).collect();
+    service.shocks.push(Shock { rate: 0.1, hits });
+    let refused = ServiceChain::until_failure(&service, Property::Integrity, 1);
+    assert!(matches!(refused, Err(EngineError::TooManyTransitions { .. })));
+}
+
+#[test]
+fn answers_of_many_states_at_many_times_are_refused() {
+    let mut builder = ChainBuilder::new(STATES_MAX).expect("the most");
+    builder.transition(0, 1, 1.0).expect("valid");
+    let chain = builder.build(0).expect("valid");
+    let refused = chain.transient(&[1.0; 21]);
+    assert!(matches!(refused, Err(EngineError::OutOfRange { .. })));
+    let found = chain.probability_in(&[false, true], &[1.0]).expect("computed");
+    near(found[0], -(-1.0_f64).exp_m1(), 1e-12);
+}

@@ -121,7 +121,7 @@ impl Ticks {
     fn new(chain: &Chain, fastest: f64) -> Self {
         let staying = chain.exits.iter().map(|exit| 1.0 - exit / fastest).collect();
         let absorbing = chain.exits.iter().map(|exit| *exit <= 0.0).collect();
-        let incoming = chain.rates.transposed(fastest.recip());
+        let incoming = chain.rates.transposed(fastest);
         let threads = thread::available_parallelism().map_or(1, usize::from).min(THREADS);
         Self { incoming, staying, absorbing, threads }
     }
