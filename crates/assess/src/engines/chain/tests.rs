@@ -387,12 +387,13 @@ fn shocks_that_spread_too_far_are_refused() {
         detection: Detection { probability: 0.5, latency: 1.0 },
         ..ServerGroup::repaired(20, 0.01, 1.0)
     };
-    let mut service = Service::of(group.clone(), 59);
-    service.groups = vec![group; 5];
     let hits = (0..5).map(|group| Hit { group, count: 10 }).collect();
-    service.shocks.push(Shock { rate: 0.1, hits });
+    let shocks = vec![Shock { rate: 0.1, hits }];
+    let groups = vec![group; 5];
+    let service = Service { groups, tolerated: 59, quorum: 41, shocks, refresh: None };
     let refused = ServiceChain::until_failure(&service, Property::Integrity, 1);
-    assert!(matches!(refused, Err(EngineError::TooManyTransitions { .. })));
+    let refused = refused.map(|chain| chain.state_count());
+    assert!(matches!(refused, Err(EngineError::TooManyTransitions { .. })), "{refused:?}");
 }
 
 #[test]
