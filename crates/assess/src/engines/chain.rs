@@ -192,7 +192,8 @@ impl Chain {
     /// As [`Chain::transient`], [`EngineError::NotPositive`] for no time.
     pub fn share_in(&self, marked: &[bool], time: f64) -> Result<f64, EngineError> {
         let time = positive("the time", time)?;
-        Ok(sum_of(&uniform::mean_until(self, time)?, marked))
+        let mut clock = uniform::Clock::new(self, time)?;
+        Ok(sum_of(&clock.mean_until(&self.beginning(), time)?, marked))
     }
 
     /// The mean time to the first of the `marked` states, hours.
@@ -228,21 +229,27 @@ impl Chain {
             }
             earlier = later;
         }
-        let mut patience = uniform::Patience::new(self, earlier)?;
-        let mut state = vec![0.0; self.state_count()];
-        if let Some(first) = state.get_mut(self.initial) {
-            *first = 1.0;
-        }
+        let mut clock = uniform::Clock::new(self, earlier)?;
+        let mut state = self.beginning();
         let mut now = 0.0;
         let mut values = Vec::with_capacity(times.len());
         for &time in times {
             if time > now {
-                state = uniform::advance(self, &state, time - now, &mut patience)?;
+                state = clock.advance(&state, time - now)?;
                 now = time;
             }
             values.push(read(&state));
         }
         Ok(values)
+    }
+
+    /// The distribution at time 0.
+    fn beginning(&self) -> Vec<f64> {
+        let mut state = vec![0.0; self.state_count()];
+        if let Some(first) = state.get_mut(self.initial) {
+            *first = 1.0;
+        }
+        state
     }
 
     /// The largest exit rate, and how many times the smallest it is.

@@ -130,6 +130,11 @@ fn small_stiff_chains_are_squared() {
     let mean = closed::mttf(4, 1, 1e-6, 3_600.0).expect("valid");
     let hours = 8_766_000.0;
     near(chain.failed_at(hours).expect("computed"), -(-hours / mean).exp_m1(), 1e-6);
+    // A thousand even steps square one matrix.
+    let times: Vec<f64> = (1..=1_000).map(|step| hours * f64::from(step) / 1_000.0).collect();
+    for (time, found) in times.iter().zip(chain.failed_curve(&times).expect("computed")) {
+        near(found, -(-time / mean).exp_m1(), 1e-6);
+    }
     let goes_on = ServiceChain::with_repair(&service, Property::Integrity, 1).expect("valid");
     let rest = goes_on.failed_share().expect("computed");
     near(goes_on.failed_at(hours).expect("computed"), rest, 1e-9);
@@ -139,11 +144,15 @@ fn small_stiff_chains_are_squared() {
 fn uniformisation_and_squaring_agree() {
     let service = Service::of(ServerGroup::repaired(5, 0.02, 2.0), 2);
     let chain = integrity(&service);
-    let mut initial = vec![0.0; chain.state_count()];
-    initial[0] = 1.0;
-    let squared = squaring::advance(chain.chain(), &initial, 300.0);
-    let mut patience = uniform::Patience::new(chain.chain(), 300.0).expect("short");
-    let ticked = uniform::advance(chain.chain(), &initial, 300.0, &mut patience).expect("short");
+    let initial = chain.chain().beginning();
+    let squared = squaring::Matrix::over(chain.chain(), 300.0).apply(&initial);
+    // One short step after another, which is cheaper in ticks.
+    let mut clock = uniform::Clock::new(chain.chain(), 300.0).expect("short");
+    let mut ticked = initial;
+    for _ in 0..3_000 {
+        ticked = clock.advance(&ticked, 0.1).expect("short");
+    }
+    assert!(!squaring::is_better(chain.chain(), 0.1 * chain.chain().fastest().0));
     for (squared, ticked) in squared.iter().zip(&ticked) {
         near(*squared, *ticked, 1e-9);
     }
