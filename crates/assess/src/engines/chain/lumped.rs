@@ -9,6 +9,10 @@ use super::{Chain, EngineError, STAGES_MAX, STATES_MAX, TRANSITIONS_MAX};
 use crate::engines::error::{positive, within};
 use crate::engines::service::{Property, Schedule, Service};
 
+/// The most outcomes of events that are looked at, equal ones included: half a minute.
+const OUTCOMES: usize = 5 * TRANSITIONS_MAX;
+/// The most outcomes of one shock.
+const SPREAD: usize = 100_000;
 /// The state that stands for all failures in a chain that ends with the first.
 const FAILED: u32 = 1;
 
@@ -135,6 +139,8 @@ pub(super) struct Explorer<'a> {
     numbers: HashMap<Census, u32>,
     found: Vec<Census>,
     states_max: usize,
+    /// Outcomes of events looked at so far.
+    looked_at: usize,
 }
 
 impl<'a> Explorer<'a> {
@@ -160,7 +166,18 @@ impl<'a> Explorer<'a> {
             (f64::from(stages) / refresh.every, u8::try_from(stages).unwrap_or(u8::MAX))
         });
         let (numbers, found) = (HashMap::new(), Vec::new());
-        Ok(Self { service, property, ends, locals, offsets, epoch, numbers, found, states_max: 0 })
+        Ok(Self {
+            service,
+            property,
+            ends,
+            locals,
+            offsets,
+            epoch,
+            numbers,
+            found,
+            states_max: 0,
+            looked_at: 0,
+        })
     }
 
     /// Finds every state, unless there are more than `states_max`.
@@ -277,6 +294,10 @@ impl<'a> Explorer<'a> {
         rate: f64,
         row: &mut Vec<(u32, f64)>,
     ) -> Result<(), EngineError> {
+        self.looked_at = self.looked_at.saturating_add(outcomes.len());
+        if self.looked_at > OUTCOMES {
+            return Err(EngineError::TooManyTransitions { most: TRANSITIONS_MAX });
+        }
         for (next, probability) in outcomes {
             let rate = rate * probability;
             if *next != *census && rate > 0.0 {
@@ -367,7 +388,7 @@ impl<'a> Explorer<'a> {
                         );
                     }
                 }
-                if next.len() > STATES_MAX {
+                if result.len() + next.len() > SPREAD {
                     return Err(EngineError::TooManyTransitions { most: TRANSITIONS_MAX });
                 }
                 partial = next;
