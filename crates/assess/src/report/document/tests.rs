@@ -87,24 +87,53 @@ fn service() -> ServiceResult {
             low: 0.003,
             high: 0.04,
         }],
-        economics: Economics {
-            cost_of_one: Some(1.0),
-            cost_of_intruding: Some(60_000.0),
-            cheapest_way: vec![text()],
-            value_of_assets: 400_000.0,
-            budget: 50_000.0,
-            is_affordable: false,
-            is_worthwhile: true,
-            expected_loss: 8000.0,
-        },
-        strategy_numbers: StrategyResult {
-            slack: -2,
-            time_to_fall_h: Some(90.0),
-            time_to_recover_h: Some(10.0),
-            duty_cycle: Some(0.9),
-            is_exhaustion_safe: Some(false),
-            text: text(),
-        },
+        economics: economics(),
+        strategy_numbers: strategy(),
+    }
+}
+
+fn economics() -> Economics {
+    Economics {
+        cost_of_one: Some(1.0),
+        cost_of_intruding: Some(60_000.0),
+        cheapest_way: vec![text()],
+        value_of_assets: 400_000.0,
+        budget: 50_000.0,
+        is_affordable: false,
+        is_worthwhile: true,
+        expected_loss: 8000.0,
+    }
+}
+
+fn strategy() -> StrategyResult {
+    StrategyResult {
+        slack: -2,
+        time_to_fall_h: Some(90.0),
+        time_to_recover_h: Some(10.0),
+        duty_cycle: Some(0.9),
+        is_exhaustion_safe: Some(false),
+        text: text(),
+    }
+}
+
+fn tree() -> AttackTreeResult {
+    AttackTreeResult {
+        name: text(),
+        service: text(),
+        property: Property::Integrity,
+        cost: 1e4,
+        path: vec![text()],
+        probability: 0.2,
+        is_affordable: true,
+        is_worthwhile: false,
+        nodes: vec![TreeNodeResult {
+            name: text(),
+            gate: text(),
+            children: vec![7],
+            is_on_path: true,
+            cost: Some(1e4),
+            probability: Some(0.2),
+        }],
     }
 }
 
@@ -149,24 +178,7 @@ fn assessment() -> Assessment {
                 is_over_trusted: true,
             }],
         },
-        attack_trees: vec![AttackTreeResult {
-            name: text(),
-            service: text(),
-            property: Property::Integrity,
-            cost: 1e4,
-            path: vec![text()],
-            probability: 0.2,
-            is_affordable: true,
-            is_worthwhile: false,
-            nodes: vec![TreeNodeResult {
-                name: text(),
-                gate: text(),
-                children: vec![7],
-                is_on_path: true,
-                cost: Some(1e4),
-                probability: Some(0.2),
-            }],
-        }],
+        attack_trees: vec![tree()],
         quantities: vec![Quantity {
             quantity: "risk".into(),
             subject: text(),
