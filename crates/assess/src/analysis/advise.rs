@@ -21,6 +21,8 @@ use options::{Step, options};
 const PLAN_MAX: usize = 16;
 /// Kinds of which a second step replaces the first: what is written of both is the second.
 const FURTHER: [&str; 3] = ["more-servers", "shorter-rejuvenation", "shorter-share-epoch"];
+/// Kinds of which only one stands in a plan.
+const OPPOSITE: [(&str, &str); 2] = [("hybrid", "arbitrary"), ("more-servers", "fewer-servers")];
 /// Logarithm of the factor by which a change must lower the risk to stand in a plan.
 const GAIN_MIN: f64 = 0.005;
 
@@ -119,9 +121,14 @@ impl Tried {
     }
 }
 
-/// Every change that can follow.
+/// Every change that can follow; none that takes an earlier one back.
 fn tried(design: &Design, from: &Tried) -> Result<Vec<Tried>, EngineError> {
-    options(design, &from.situation).into_iter().map(|step| from.with(step)).collect()
+    let has = |kind: &str| from.steps.iter().any(|step| step.kind == kind);
+    let is_back = |step: &Step| {
+        OPPOSITE.iter().any(|(a, b)| (step.kind == *a && has(b)) || (step.kind == *b && has(a)))
+    };
+    let options = options(design, &from.situation).into_iter();
+    options.filter(|step| !is_back(step)).map(|step| from.with(step)).collect()
 }
 
 /// The cheapest of these that reaches the acceptable risk.
@@ -176,27 +183,40 @@ fn pruned(
 ) -> Result<Tried, EngineError> {
     let reached = plan.risk(base).max(accepted);
     let mut kept = plan;
-    let mut dearest: Vec<(&'static str, String, f64)> = kept
-        .steps
-        .iter()
-        .map(|step| (step.kind, step.text.clone(), step.cost.unwrap_or(f64::MAX)))
-        .collect();
-    dearest.sort_by(|(_, _, a), (_, _, b)| b.total_cmp(a));
-    for (kind, text, _) in dearest {
-        // The others once more, each as far as it is still possible.
-        let mut shorter = start.clone();
-        for step in kept.steps.iter().filter(|step| (step.kind, &step.text) != (kind, &text)) {
-            let same = options(design, &shorter.situation);
-            let same = same.into_iter().find(|it| it.kind == step.kind && it.text == step.text);
-            if let Some(same) = same {
-                shorter = shorter.with(same)?;
-            }
-        }
-        if shorter.risk(base) <= reached && shorter.steps.len() < kept.steps.len() {
+    let mut left = kept.steps.len();
+    while left > 0 {
+        left -= 1;
+        // The dearest of those not yet looked at, counted from the dearest.
+        let mut order: Vec<usize> = (0..kept.steps.len()).collect();
+        let price = |at: &usize| kept.steps.get(*at).and_then(|it| it.cost).unwrap_or(f64::MAX);
+        order.sort_by(|a, b| price(b).total_cmp(&price(a)));
+        let looked_at = kept.steps.len().saturating_sub(left + 1);
+        let Some(dropped) = order.get(looked_at).copied() else { continue };
+        let shorter = replayed(design, start, &kept.steps, dropped)?;
+        if shorter.risk(base) <= reached {
             kept = shorter;
         }
     }
     Ok(kept)
+}
+
+/// The steps but one, each taken as far as it is still possible.
+fn replayed(
+    design: &Design,
+    start: &Tried,
+    steps: &[Step],
+    dropped: usize,
+) -> Result<Tried, EngineError> {
+    let mut plan = start.clone();
+    for (_, step) in steps.iter().enumerate().filter(|(at, _)| *at != dropped) {
+        // Different labels are different steps; of all else there is one of its kind.
+        let is_same =
+            |it: &Step| it.kind == step.kind && (step.kind != "diversity" || it.text == step.text);
+        if let Some(same) = options(design, &plan.situation).into_iter().find(is_same) {
+            plan = plan.with(same)?;
+        }
+    }
+    Ok(plan)
 }
 
 fn summary(base: f64, accepted: f64, plan: &Tried) -> String {

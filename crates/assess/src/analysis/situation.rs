@@ -169,7 +169,7 @@ impl Situation {
             first.is_some() && values.all(|value| value == first)
         };
         let shares = self.shares.iter().enumerate().filter(|(kind, _)| whole(*kind));
-        shares.map(|(_, share)| share).sum::<f64>().min(1.0)
+        shares.fold(0.0, |total: f64, (_, share)| total + share).min(1.0)
     }
 
     /// The most intrusions that `n` servers tolerate under the fault model.

@@ -191,7 +191,8 @@ pub(super) fn service(
 
 /// Whether a result is computed in the merged form.
 pub(super) fn is_merged(situation: &Situation, question: Question) -> bool {
-    states(&groups(situation), question) > EXACT_STATES_MAX
+    let groups = groups(situation);
+    groups.len() > 1 && states(&groups, question) > EXACT_STATES_MAX
 }
 
 fn count(number: usize) -> u32 {

@@ -121,32 +121,24 @@ fn diversity(
     if result.fault_model == FaultModel::Single || beta <= 0.0 {
         return Ok(());
     }
-    // One more f with its servers, against half of the common share.
+    // One more f with its servers, against the same servers with nothing in common.
     let number = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
     let more = situation.with_tolerance(situation.model, result.f + 1);
     let p = result.intrusion_probability;
     let at = |n: usize, f: usize, beta: f64| closed::beta(number(n), number(f), p, beta);
-    let bare = [
-        at(result.n, result.f, beta)?,
-        at(more.n(), more.f, beta)?,
-        at(result.n, result.f, beta / 2.0)?,
-    ];
-    let mut diverse = situation.clone();
-    for share in &mut diverse.shares {
-        *share /= 2.0;
-    }
+    let bare =
+        [at(result.n, result.f, beta)?, at(more.n(), more.f, beta)?, at(result.n, result.f, 0.0)?];
+    let diverse = situation.with_values(situation.n());
     let solved = |it: &Situation| solve::by_mission(it, Question::Exceeded, Grade::Swept);
     let designed = [solved(situation)?, solved(&more)?, solved(&diverse)?];
-    let lever = |[_, more, diverse]: [f64; 3]| {
-        if diverse < more {
-            "diversity, not more servers, is the lever"
-        } else {
-            "more servers still gain more, down to that floor"
-        }
+    let lever = |[now, more, diverse]: [f64; 3]| match (diverse < more, diverse < now) {
+        (true, true) => "diversity, not more servers, is the lever",
+        (_, false) => "neither is the lever, as long as so many servers are intruded",
+        (false, true) => "more servers gain more",
     };
     let told = |it: [f64; 3]| {
-        let [now, more, diverse] = it.map(percent);
-        format!("{now}, {more} with the servers for one more f, {diverse} with half the share")
+        let [now, with_more, diverse] = it.map(percent);
+        format!("{now}, with {} servers {with_more}, with nothing shared {diverse}", more.n())
     };
     let text = format!(
         "All servers share labels with a common-mode share of {beta:.2}: no number of servers gets the \
