@@ -119,7 +119,7 @@ impl AttackTree {
                 *place = function;
             }
         }
-        let goal = functions.get(root).copied().unwrap_or(diagram.constant(false));
+        let goal = functions.get(root).copied().ok_or(CalculusError::Unreachable)?;
         Ok(Self { nodes, diagram, goal, steps })
     }
 

@@ -13,7 +13,8 @@ use super::CalculusError;
 pub const CUT_SERVERS_MAX: usize = 128;
 /// The most labels.
 pub const CUT_LABELS_MAX: usize = 1_000;
-/// The most sets of labels that are looked at: a second or two.
+/// The most steps of a search, one for each set of labels looked at and its size squared for each judged: a second
+/// or two.
 pub const CUTS_VISITED_MAX: usize = 10_000_000;
 /// The most minimal sets that are returned.
 pub const CUTS_MAX: usize = 1_000;
@@ -115,8 +116,12 @@ impl Search {
                 if !self.breaks(now) {
                     self.extend(chosen, now, left - 1);
                 }
-            } else if self.breaks(now) && self.is_minimal(chosen) {
-                self.found.push(chosen.clone());
+            } else if self.breaks(now) {
+                // Judging a large set is work too.
+                self.visited = self.visited.saturating_add(chosen.len() * chosen.len());
+                if self.is_minimal(chosen) {
+                    self.found.push(chosen.clone());
+                }
             }
             chosen.pop();
         }

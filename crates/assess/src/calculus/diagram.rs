@@ -18,8 +18,8 @@ use super::CalculusError;
 pub const VARIABLES_MAX: usize = 1_000;
 /// The most nodes of all functions of one diagram.
 pub const NODES_MAX: usize = 1_000_000;
-/// The most steps of all operations of one diagram: about two seconds.
-pub const STEPS_MAX: usize = 10_000_000;
+/// The most steps of all operations of one diagram: about a second.
+pub const STEPS_MAX: usize = 5_000_000;
 
 /// A boolean function of the [`Diagram`] that made it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -162,6 +162,19 @@ impl Diagram {
     pub fn probability(&self, function: Function, variables: &[f64]) -> Result<f64, CalculusError> {
         let up = self.upward(variables)?;
         Ok(at(&up, function))
+    }
+
+    /// The probability of each of several functions. Cost: as of one.
+    ///
+    /// # Errors
+    /// As [`Diagram::probability`].
+    pub fn probabilities(
+        &self,
+        functions: &[Function],
+        variables: &[f64],
+    ) -> Result<Vec<f64>, CalculusError> {
+        let up = self.upward(variables)?;
+        Ok(functions.iter().map(|function| at(&up, *function)).collect())
     }
 
     /// Birnbaum's importance of every variable: how much likelier `function` is when the variable is true

@@ -175,12 +175,15 @@ impl TrustGraph {
             let function = diagram.all(&[own, needed])?;
             let apart: Vec<f64> =
                 edges.iter().filter_map(|on| Some(result.get(*on)?.as_if_apart)).collect();
-            let exact = diagram.probability(function, &coverages)?;
             let as_if_apart = component.coverage * apart_probability(component.need, &apart);
             if let (Some(holds), Some(place)) = (holds.get_mut(index), result.get_mut(index)) {
                 *holds = function;
-                *place = Trustworthiness { own: component.coverage, exact, as_if_apart };
+                *place = Trustworthiness { own: component.coverage, exact: 0.0, as_if_apart };
             }
+        }
+        let exact = diagram.probabilities(&holds, &coverages)?;
+        for (place, exact) in result.iter_mut().zip(exact) {
+            place.exact = exact;
         }
         Ok(result)
     }

@@ -45,6 +45,8 @@ pub const STATES_MAX: usize = 1_000_000;
 pub const TRANSITIONS_MAX: usize = 20_000_000;
 /// The most Erlang stages that stand for a fixed period.
 pub const STAGES_MAX: u32 = 64;
+/// The most probabilities in one answer: 160 MB.
+pub const TRANSIENT_NUMBERS_MAX: usize = 20_000_000;
 /// The most points in time of one curve.
 pub const CURVE_POINTS_MAX: usize = 10_000;
 
@@ -163,9 +165,13 @@ impl Chain {
     /// included.
     ///
     /// # Errors
-    /// [`EngineError::Negative`], [`EngineError::Unordered`], [`EngineError::OutOfRange`];
-    /// [`EngineError::Stiff`] when it would take minutes.
+    /// [`EngineError::Negative`], [`EngineError::Unordered`], [`EngineError::OutOfRange`] (of the answer too: at
+    /// most [`TRANSIENT_NUMBERS_MAX`]); [`EngineError::Stiff`] when it would take minutes.
     pub fn transient(&self, times: &[f64]) -> Result<Vec<Vec<f64>>, EngineError> {
+        let numbers = times.len().saturating_mul(self.state_count());
+        let most = u64::try_from(TRANSIENT_NUMBERS_MAX).unwrap_or(u64::MAX);
+        let numbers = u64::try_from(numbers).unwrap_or(u64::MAX);
+        super::error::within("states times points in time", numbers, 0, most)?;
         self.curve(times, |state| state.to_vec())
     }
 
@@ -186,7 +192,8 @@ impl Chain {
     /// As [`Chain::transient`], [`EngineError::NotPositive`] for no time.
     pub fn share_in(&self, marked: &[bool], time: f64) -> Result<f64, EngineError> {
         let time = positive("the time", time)?;
-        Ok(sum_of(&uniform::mean_until(self, time)?, marked))
+        let mut clock = uniform::Clock::new(self, time)?;
+        Ok(sum_of(&clock.mean_until(&self.beginning(), time)?, marked))
     }
 
     /// The mean time to the first of the `marked` states, hours.
@@ -222,21 +229,27 @@ impl Chain {
             }
             earlier = later;
         }
-        let mut patience = uniform::Patience::new(self, earlier)?;
-        let mut state = vec![0.0; self.state_count()];
-        if let Some(first) = state.get_mut(self.initial) {
-            *first = 1.0;
-        }
+        let mut clock = uniform::Clock::new(self, earlier)?;
+        let mut state = self.beginning();
         let mut now = 0.0;
         let mut values = Vec::with_capacity(times.len());
         for &time in times {
             if time > now {
-                state = uniform::advance(self, &state, time - now, &mut patience)?;
+                state = clock.advance(&state, time - now)?;
                 now = time;
             }
             values.push(read(&state));
         }
         Ok(values)
+    }
+
+    /// The distribution at time 0.
+    fn beginning(&self) -> Vec<f64> {
+        let mut state = vec![0.0; self.state_count()];
+        if let Some(first) = state.get_mut(self.initial) {
+            *first = 1.0;
+        }
+        state
     }
 
     /// The largest exit rate, and how many times the smallest it is.

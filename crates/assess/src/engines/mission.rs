@@ -27,7 +27,7 @@ use super::{EngineError, Property, Service};
 use chunks::Chunks;
 pub use estimate::Estimate;
 use estimate::Sums;
-use world::{Budget, Mission, World};
+use world::{Budget, World};
 
 /// The most missions of a run.
 pub const MISSIONS_MAX: u64 = 1_000_000_000;

@@ -17,6 +17,9 @@ use super::{EngineError, Property, Schedule, ServerGroup, Service};
 /// The most different sets of servers that all shocks of one model hit.
 pub const PRISM_SHOCK_SETS_MAX: usize = 10_000;
 
+/// The most commands of one model.
+pub const PRISM_COMMANDS_MAX: usize = 1_000_000;
+
 /// A model and what to ask of it, both as text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PrismModel {
@@ -84,10 +87,15 @@ impl Writer<'_> {
         self.property == Property::Confidentiality && self.service.refresh.is_some()
     }
 
+    fn states_of(&self, group: usize) -> usize {
+        self.locals.get(group).map_or(0, |local| local.states.len())
+    }
+
     /// Every set of servers that a shock may hit, all sets of one shock equally likely.
     fn strikes(&self) -> Result<Vec<Strike>, EngineError> {
         let most = u64::try_from(PRISM_SHOCK_SETS_MAX).unwrap_or(u64::MAX);
         let mut strikes = Vec::new();
+        let mut commands = 0_usize;
         for (number, shock) in self.service.shocks.iter().enumerate() {
             let mut sets: Vec<Vec<(usize, usize)>> = vec![Vec::new()];
             for hit in &shock.hits {
@@ -97,6 +105,12 @@ impl Writer<'_> {
                 let value = u64::try_from(sets.len() + strikes.len()).unwrap_or(u64::MAX);
                 within("the number of sets of servers that shocks hit", value, 0, most)?;
             }
+            let struck: usize =
+                sets.iter().flatten().map(|(group, _)| self.states_of(*group)).sum();
+            commands = commands.saturating_add(struck);
+            let value = u64::try_from(commands).unwrap_or(u64::MAX);
+            let most = u64::try_from(PRISM_COMMANDS_MAX).unwrap_or(u64::MAX);
+            within("the number of commands", value, 0, most)?;
             let share = f64::from(u32::try_from(sets.len()).unwrap_or(u32::MAX));
             for (set, servers) in sets.into_iter().enumerate() {
                 let action = format!("shock_{number}_{set}");
@@ -283,4 +297,4 @@ fn extended(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,6 +1,7 @@
 //! A service as a chain that counts the servers of each group in each state.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use super::local::{Condition, Local};
 use super::sparse::{Sparse, number};
@@ -8,6 +9,10 @@ use super::{Chain, EngineError, STAGES_MAX, STATES_MAX, TRANSITIONS_MAX};
 use crate::engines::error::{positive, within};
 use crate::engines::service::{Property, Schedule, Service};
 
+/// The most outcomes of events that are looked at, equal ones included: half a minute.
+const OUTCOMES: usize = 5 * TRANSITIONS_MAX;
+/// The most outcomes of one shock.
+const SPREAD: usize = 100_000;
 /// The state that stands for all failures in a chain that ends with the first.
 const FAILED: u32 = 1;
 
@@ -34,7 +39,7 @@ impl ServiceChain {
         property: Property,
         stages: u32,
     ) -> Result<Self, EngineError> {
-        Explorer::new(service, property, stages, true)?.explore()
+        Explorer::new(service, property, stages, true)?.explore(STATES_MAX)
     }
 
     /// The chain that goes on after failures: for [`ServiceChain::failed_at`] as the probability to be
@@ -50,7 +55,7 @@ impl ServiceChain {
         if property == Property::Confidentiality {
             return Err(EngineError::NoRecovery);
         }
-        Explorer::new(service, property, stages, false)?.explore()
+        Explorer::new(service, property, stages, false)?.explore(STATES_MAX)
     }
 
     /// Number of states.
@@ -115,13 +120,14 @@ impl ServiceChain {
     }
 }
 
-/// How many servers are in each local state, group after group; last the stage of the share epoch.
-type Census = Box<[u8]>;
+/// How many servers are in each local state, group after group; last the stage of the share epoch. Kept once,
+/// known by number and by content.
+type Census = Rc<[u8]>;
 
 /// A possible state after an event, with its probability.
 type Outcomes = Vec<(Census, f64)>;
 
-struct Explorer<'a> {
+pub(super) struct Explorer<'a> {
     service: &'a Service,
     property: Property,
     ends: bool,
@@ -132,10 +138,13 @@ struct Explorer<'a> {
     epoch: Option<(f64, u8)>,
     numbers: HashMap<Census, u32>,
     found: Vec<Census>,
+    states_max: usize,
+    /// Outcomes of events looked at so far.
+    looked_at: usize,
 }
 
 impl<'a> Explorer<'a> {
-    fn new(
+    pub(super) fn new(
         service: &'a Service,
         property: Property,
         stages: u32,
@@ -157,14 +166,27 @@ impl<'a> Explorer<'a> {
             (f64::from(stages) / refresh.every, u8::try_from(stages).unwrap_or(u8::MAX))
         });
         let (numbers, found) = (HashMap::new(), Vec::new());
-        Ok(Self { service, property, ends, locals, offsets, epoch, numbers, found })
+        Ok(Self {
+            service,
+            property,
+            ends,
+            locals,
+            offsets,
+            epoch,
+            numbers,
+            found,
+            states_max: 0,
+            looked_at: 0,
+        })
     }
 
-    fn explore(mut self) -> Result<ServiceChain, EngineError> {
+    /// Finds every state, unless there are more than `states_max`.
+    pub(super) fn explore(mut self, states_max: usize) -> Result<ServiceChain, EngineError> {
+        self.states_max = states_max;
         self.number_of(self.initial())?;
         if self.ends {
             // State 1 is all failures; nothing counts its servers.
-            self.found.push(Census::default());
+            self.found.push(Census::from([]));
         }
         let mut rates = Sparse::with_capacity(0, 0);
         let mut next = 0;
@@ -204,8 +226,9 @@ impl<'a> Explorer<'a> {
         if let Some(known) = self.numbers.get(&census) {
             return Ok(*known);
         }
-        if self.found.len() >= STATES_MAX {
-            return Err(EngineError::TooManyStates { wanted: self.bound(), most: STATES_MAX });
+        if self.found.len() >= self.states_max {
+            let most = self.states_max;
+            return Err(EngineError::TooManyStates { wanted: self.bound(), most });
         }
         let number = number(self.found.len());
         self.found.push(census.clone());
@@ -271,6 +294,10 @@ impl<'a> Explorer<'a> {
         rate: f64,
         row: &mut Vec<(u32, f64)>,
     ) -> Result<(), EngineError> {
+        self.looked_at = self.looked_at.saturating_add(outcomes.len());
+        if self.looked_at > OUTCOMES {
+            return Err(EngineError::TooManyTransitions { most: TRANSITIONS_MAX });
+        }
         for (next, probability) in outcomes {
             let rate = rate * probability;
             if *next != *census && rate > 0.0 {
@@ -328,7 +355,7 @@ impl<'a> Explorer<'a> {
         for (local, offset) in self.locals.iter().zip(&self.offsets) {
             for (from, to) in local.refreshed.iter().enumerate().filter(|(from, to)| from != *to) {
                 let count = census.get(offset + from).copied().unwrap_or_default();
-                next = moved(&next, offset + from, offset + to, count).into_vec();
+                next = moved(&next, offset + from, offset + to, count).to_vec();
             }
         }
         next.into()
@@ -361,7 +388,7 @@ impl<'a> Explorer<'a> {
                         );
                     }
                 }
-                if next.len() > STATES_MAX {
+                if result.len() + next.len() > SPREAD {
                     return Err(EngineError::TooManyTransitions { most: TRANSITIONS_MAX });
                 }
                 partial = next;

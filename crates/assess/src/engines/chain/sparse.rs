@@ -76,8 +76,8 @@ impl Sparse {
         })
     }
 
-    /// Rows become columns, every value times `factor`.
-    pub(super) fn transposed(&self, factor: f64) -> Self {
+    /// Rows become columns, every value divided by `divisor`.
+    pub(super) fn transposed(&self, divisor: f64) -> Self {
         let mut counts = vec![0_usize; self.rows()];
         for column in &self.columns {
             if let Some(count) = counts.get_mut(index(*column)) {
@@ -100,7 +100,7 @@ impl Sparse {
                 let Some(place) = counts.get_mut(column) else { continue };
                 if let (Some(from), Some(to)) = (columns.get_mut(*place), values.get_mut(*place)) {
                     *from = number(row);
-                    *to = value * factor;
+                    *to = value / divisor;
                 }
                 *place += 1;
             }

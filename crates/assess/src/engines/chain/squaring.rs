@@ -6,53 +6,65 @@
 
 use super::Chain;
 use super::sparse::at;
-use super::uniform::as_float;
+use super::uniform::{as_float, size_of_step};
 
 /// The most states: the work grows with their third power.
 const STATES: usize = 300;
 /// Terms of the short time: its mean number of ticks is at most 1.
 const TERMS: u32 = 24;
 /// Doublings that reach any finite time from any finite rate.
-const DOUBLINGS: f64 = 2_100.0;
+const DOUBLINGS: f64 = 1_100.0;
 
 /// Whether it is possible and cheaper than `steps` ticks.
 pub(super) fn is_better(chain: &Chain, steps: f64) -> bool {
-    let states = chain.state_count();
-    if states > STATES || steps.is_nan() {
-        return false;
-    }
-    let row = as_float(states);
-    let work = row * row * row * doublings(steps) + row * ticks_work(chain) * f64::from(TERMS);
-    work < steps * ticks_work(chain)
+    chain.state_count() <= STATES
+        && steps.is_finite()
+        && work(chain, steps) < steps * size_of_step(chain)
 }
 
-fn ticks_work(chain: &Chain) -> f64 {
-    as_float(chain.transition_count().saturating_add(chain.state_count()))
+/// The multiplications that it takes.
+pub(super) fn work(chain: &Chain, steps: f64) -> f64 {
+    let row = as_float(chain.state_count());
+    row * row * row * doublings(steps) + row * size_of_step(chain) * f64::from(TERMS)
 }
 
 fn doublings(steps: f64) -> f64 {
     steps.log2().ceil().clamp(0.0, DOUBLINGS)
 }
 
-/// The distribution `time` hours after `state`.
-pub(super) fn advance(chain: &Chain, state: &[f64], time: f64) -> Vec<f64> {
-    let (fastest, _) = chain.fastest();
-    let doublings = doublings(fastest * time);
-    // In two halves, since 2^2000 is no number.
-    let half = (-doublings / 2.0).exp2();
-    let mut matrix = over(chain, fastest, fastest * time * half * half);
-    let mut left = doublings;
-    while left > 0.0 {
-        matrix = squared(&matrix, chain.state_count());
-        left -= 1.0;
-    }
-    let mut next = vec![0.0; state.len()];
-    for (row, share) in matrix.chunks_exact(state.len().max(1)).zip(state) {
-        for (next, value) in next.iter_mut().zip(row) {
-            *next += share * value;
+/// Transition probabilities over some time, row after row.
+pub(super) struct Matrix {
+    states: usize,
+    entries: Vec<f64>,
+}
+
+impl Matrix {
+    /// Over `time` hours; few states and a finite number of ticks, as of [`is_better`].
+    pub(super) fn over(chain: &Chain, time: f64) -> Self {
+        let (fastest, _) = chain.fastest();
+        let states = chain.state_count();
+        let doublings = doublings(fastest * time);
+        // In two halves, since 2^-1100 is no number.
+        let half = (-doublings / 2.0).exp2();
+        let mut entries = over(chain, fastest, fastest * time * half * half);
+        let mut left = doublings;
+        while left > 0.0 {
+            entries = squared(&entries, states);
+            left -= 1.0;
         }
+        Self { states, entries }
     }
-    next
+
+    /// The distribution that `state` becomes.
+    pub(super) fn apply(&self, state: &[f64]) -> Vec<f64> {
+        let mut next = vec![0.0; state.len()];
+        for (row, share) in self.entries.chunks_exact(self.states.max(1)).zip(state) {
+            for (next, value) in next.iter_mut().zip(row) {
+                *next += share * value;
+            }
+        }
+        next
+    }
 }
 
 /// Transition probabilities over the time of `mean` ticks, at most about 1; row after row.

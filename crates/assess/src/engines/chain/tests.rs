@@ -130,6 +130,11 @@ fn small_stiff_chains_are_squared() {
     let mean = closed::mttf(4, 1, 1e-6, 3_600.0).expect("valid");
     let hours = 8_766_000.0;
     near(chain.failed_at(hours).expect("computed"), -(-hours / mean).exp_m1(), 1e-6);
+    // A thousand even steps square one matrix.
+    let times: Vec<f64> = (1..=1_000).map(|step| hours * f64::from(step) / 1_000.0).collect();
+    for (time, found) in times.iter().zip(chain.failed_curve(&times).expect("computed")) {
+        near(found, -(-time / mean).exp_m1(), 1e-6);
+    }
     let goes_on = ServiceChain::with_repair(&service, Property::Integrity, 1).expect("valid");
     let rest = goes_on.failed_share().expect("computed");
     near(goes_on.failed_at(hours).expect("computed"), rest, 1e-9);
@@ -139,11 +144,15 @@ fn small_stiff_chains_are_squared() {
 fn uniformisation_and_squaring_agree() {
     let service = Service::of(ServerGroup::repaired(5, 0.02, 2.0), 2);
     let chain = integrity(&service);
-    let mut initial = vec![0.0; chain.state_count()];
-    initial[0] = 1.0;
-    let squared = squaring::advance(chain.chain(), &initial, 300.0);
-    let mut patience = uniform::Patience::new(chain.chain(), 300.0).expect("short");
-    let ticked = uniform::advance(chain.chain(), &initial, 300.0, &mut patience).expect("short");
+    let initial = chain.chain().beginning();
+    let squared = squaring::Matrix::over(chain.chain(), 300.0).apply(&initial);
+    // One short step after another, which is cheaper in ticks.
+    let mut clock = uniform::Clock::new(chain.chain(), 300.0).expect("short");
+    let mut ticked = initial;
+    for _ in 0..3_000 {
+        ticked = clock.advance(&ticked, 0.1).expect("short");
+    }
+    assert!(!squaring::is_better(chain.chain(), 0.1 * chain.chain().fastest().0));
     for (squared, ticked) in squared.iter().zip(&ticked) {
         near(*squared, *ticked, 1e-9);
     }
@@ -243,8 +252,8 @@ fn what_nobody_notices_stays_until_rejuvenation() {
 #[test]
 fn more_stages_come_closer_to_a_fixed_period() {
     // One server that nobody watches, cleaned every 10 h exactly: the share of time intruded is known.
-    let (rate, every) = (0.02, 10.0);
-    let exact = 1.0 + (-rate * every as f64).exp_m1() / (rate * every);
+    let (rate, every) = (0.02_f64, 10.0);
+    let exact = 1.0 + (-rate * every).exp_m1() / (rate * every);
     let mut last = f64::INFINITY;
     for stages in [1, 2, 4, 16, 64] {
         let mut service = Service::of(ServerGroup::unattended(1, rate), 0);
@@ -313,8 +322,10 @@ fn too_large_and_too_stiff_chains_are_refused_with_their_size() {
     };
     let groups = vec![group(), group(), group()];
     let service = Service { groups, tolerated: 9, quorum: 20, shocks: Vec::new(), refresh: None };
-    match ServiceChain::until_failure(&service, Property::Integrity, 32) {
-        Err(EngineError::TooManyStates { wanted, most: STATES_MAX }) => {
+    let explorer = lumped::Explorer::new(&service, Property::Integrity, 32, true).expect("valid");
+    // With the limit of everybody else it takes seconds to arrive there.
+    match explorer.explore(2_000) {
+        Err(EngineError::TooManyStates { wanted, most: 2_000 }) => {
             assert!(wanted > 1_000_000_000, "{wanted}");
         }
         other => panic!("{:?}", other.map(|chain| chain.state_count())),
@@ -355,4 +366,52 @@ fn builders_refuse_what_is_no_chain() {
     let points = vec![1.0; CURVE_POINTS_MAX + 1];
     assert!(matches!(chain.transient(&points), Err(EngineError::OutOfRange { .. })));
     assert!(matches!(chain.share_in(&[], 0.0), Err(EngineError::NotPositive { .. })));
+}
+
+#[test]
+fn numbers_at_the_edge_of_floating_point_are_refused_or_computed() {
+    for (rate, repair) in [(1e-320, 1.0), (1e-320, 1e-320), (1e300, 1e-300), (1e308, 1e308)] {
+        let service = Service::of(ServerGroup::repaired(4, rate, repair), 1);
+        let Ok(chain) = ServiceChain::until_failure(&service, Property::Integrity, 1) else {
+            continue;
+        };
+        for time in [0.0, 1e-300, 1.0, 1e300] {
+            match chain.failed_at(time) {
+                Ok(p) => assert!((0.0..=1.0).contains(&p), "{rate} {repair} {time}: {p}"),
+                Err(EngineError::Stiff { .. }) => {}
+                Err(other) => panic!("{rate} {repair} {time}: {other}"),
+            }
+        }
+        match chain.mean_time_to_failure() {
+            Ok(mean) => assert!(mean.is_finite() && mean > 0.0, "{rate} {repair}: {mean}"),
+            Err(EngineError::Overflow { .. }) => {}
+            Err(other) => panic!("{rate} {repair}: {other}"),
+        }
+    }
+}
+
+#[test]
+fn shocks_that_spread_too_far_are_refused() {
+    let group = ServerGroup {
+        detection: Detection { probability: 0.5, latency: 1.0 },
+        ..ServerGroup::repaired(20, 0.01, 1.0)
+    };
+    let hits = (0..5).map(|group| Hit { group, count: 10 }).collect();
+    let shocks = vec![Shock { rate: 0.1, hits }];
+    let groups = vec![group; 5];
+    let service = Service { groups, tolerated: 59, quorum: 41, shocks, refresh: None };
+    let refused = ServiceChain::until_failure(&service, Property::Integrity, 1);
+    let refused = refused.map(|chain| chain.state_count());
+    assert!(matches!(refused, Err(EngineError::TooManyTransitions { .. })), "{refused:?}");
+}
+
+#[test]
+fn answers_of_many_states_at_many_times_are_refused() {
+    let mut builder = ChainBuilder::new(STATES_MAX).expect("the most");
+    builder.transition(0, 1, 1.0).expect("valid");
+    let chain = builder.build(0).expect("valid");
+    let refused = chain.transient(&[1.0; 21]);
+    assert!(matches!(refused, Err(EngineError::OutOfRange { .. })));
+    let found = chain.probability_in(&[false, true], &[1.0]).expect("computed");
+    near(found[0], -(-1.0_f64).exp_m1(), 1e-12);
 }

@@ -30,28 +30,83 @@ const SHARED_FROM: usize = 200_000;
 /// The most threads: memory is no faster for more.
 const THREADS: usize = 4;
 
-/// What one question may still cost.
-pub(super) struct Patience<'a> {
+/// Distances in time that differ by less than this share of them are the same.
+const SAME: f64 = 1e-12;
+
+/// Moves a distribution through time, as long as that is worth waiting for.
+pub(super) struct Clock<'a> {
     chain: &'a Chain,
+    fastest: f64,
+    ticks: Option<Ticks>,
+    /// What the last distance in time that was squared does.
+    squared: Option<(f64, squaring::Matrix)>,
     /// Hours asked for.
     time: f64,
     work: f64,
 }
 
-impl<'a> Patience<'a> {
-    /// Refuses what takes too long however it is done.
+impl<'a> Clock<'a> {
+    /// For `time` hours in all; refuses what takes too long however it is done.
     pub(super) fn new(chain: &'a Chain, time: f64) -> Result<Self, EngineError> {
-        let patience = Self { chain, time, work: 0.0 };
-        let steps = chain.fastest().0 * time;
+        let (fastest, _) = chain.fastest();
+        let clock = Self { chain, fastest, ticks: None, squared: None, time, work: 0.0 };
+        let steps = fastest * time;
         if steps <= TICKS || squaring::is_better(chain, steps) {
-            Ok(patience)
+            Ok(clock)
         } else {
-            Err(patience.lost())
+            Err(clock.lost())
         }
     }
 
-    fn tick(&mut self) -> Result<(), EngineError> {
-        self.work += size_of_step(self.chain);
+    /// The distribution `time` hours after `state`.
+    pub(super) fn advance(&mut self, state: &[f64], time: f64) -> Result<Vec<f64>, EngineError> {
+        let steps = self.fastest * time;
+        if steps <= 0.0 {
+            return Ok(state.to_vec());
+        }
+        if !squaring::is_better(self.chain, steps) {
+            return self.average(state, &Weights::of(steps));
+        }
+        let is_same = |known: f64| (known - time).abs() <= SAME * time;
+        let known = self.squared.take().filter(|(known, _)| is_same(*known));
+        let (time, matrix) = match known {
+            Some(known) => known,
+            None => {
+                self.spend(squaring::work(self.chain, steps))?;
+                (time, squaring::Matrix::over(self.chain, time))
+            }
+        };
+        let next = matrix.apply(state);
+        self.squared = Some((time, matrix));
+        Ok(next)
+    }
+
+    /// The distribution averaged over the time from 0 to `time`.
+    pub(super) fn mean_until(&mut self, state: &[f64], time: f64) -> Result<Vec<f64>, EngineError> {
+        let steps = self.fastest * time;
+        if steps <= 0.0 {
+            return Ok(state.to_vec());
+        }
+        if steps > TICKS {
+            return Err(self.lost());
+        }
+        // The share of time after exactly k ticks is the chance of more than k, divided by the mean.
+        self.average(state, &Weights::of(steps).tails())
+    }
+
+    /// The sum over ticks of the weight of each times the distribution after it.
+    fn average(&mut self, state: &[f64], weights: &Weights) -> Result<Vec<f64>, EngineError> {
+        let ticks = match self.ticks.take() {
+            Some(ticks) => ticks,
+            None => Ticks::new(self.chain, self.fastest),
+        };
+        let result = ticks.average(state, weights, self);
+        self.ticks = Some(ticks);
+        result
+    }
+
+    fn spend(&mut self, work: f64) -> Result<(), EngineError> {
+        self.work += work;
         if self.work <= WORK { Ok(()) } else { Err(self.lost()) }
     }
 
@@ -62,7 +117,8 @@ impl<'a> Patience<'a> {
     }
 }
 
-fn size_of_step(chain: &Chain) -> f64 {
+/// The multiplications of one tick.
+pub(super) fn size_of_step(chain: &Chain) -> f64 {
     as_float(chain.transition_count().saturating_add(chain.state_count()))
 }
 
@@ -72,42 +128,6 @@ pub(super) fn as_float(count: usize) -> f64 {
     count as f64
 }
 
-/// The distribution `time` hours after `state`.
-pub(super) fn advance(
-    chain: &Chain,
-    state: &[f64],
-    time: f64,
-    patience: &mut Patience<'_>,
-) -> Result<Vec<f64>, EngineError> {
-    let (fastest, _) = chain.fastest();
-    if fastest <= 0.0 {
-        return Ok(state.to_vec());
-    }
-    if squaring::is_better(chain, fastest * time) {
-        return Ok(squaring::advance(chain, state, time));
-    }
-    Ticks::new(chain, fastest).average(state, &Weights::of(fastest * time), patience)
-}
-
-/// The distribution averaged over the time from 0 to `time`.
-pub(super) fn mean_until(chain: &Chain, time: f64) -> Result<Vec<f64>, EngineError> {
-    let (fastest, _) = chain.fastest();
-    let mut initial = vec![0.0; chain.state_count()];
-    if let Some(first) = initial.get_mut(chain.initial) {
-        *first = 1.0;
-    }
-    if fastest <= 0.0 {
-        return Ok(initial);
-    }
-    let mut patience = Patience::new(chain, time)?;
-    if fastest * time > TICKS {
-        return Err(patience.lost());
-    }
-    // The share of time after exactly k ticks is the chance of more than k, divided by the mean.
-    let weights = Weights::of(fastest * time).tails();
-    Ticks::new(chain, fastest).average(&initial, &weights, &mut patience)
-}
-
 /// One tick of the clock, as a matrix of incoming probabilities.
 struct Ticks {
     incoming: Sparse,
@@ -115,15 +135,17 @@ struct Ticks {
     /// States that are never left.
     absorbing: Vec<bool>,
     threads: usize,
+    /// Multiplications of one.
+    size: f64,
 }
 
 impl Ticks {
     fn new(chain: &Chain, fastest: f64) -> Self {
         let staying = chain.exits.iter().map(|exit| 1.0 - exit / fastest).collect();
         let absorbing = chain.exits.iter().map(|exit| *exit <= 0.0).collect();
-        let incoming = chain.rates.transposed(fastest.recip());
+        let incoming = chain.rates.transposed(fastest);
         let threads = thread::available_parallelism().map_or(1, usize::from).min(THREADS);
-        Self { incoming, staying, absorbing, threads }
+        Self { incoming, staying, absorbing, threads, size: size_of_step(chain) }
     }
 
     /// The sum over ticks of the weight of each times the distribution after it.
@@ -131,7 +153,7 @@ impl Ticks {
         &self,
         state: &[f64],
         weights: &Weights,
-        patience: &mut Patience<'_>,
+        clock: &mut Clock<'_>,
     ) -> Result<Vec<f64>, EngineError> {
         let mut now = state.to_vec();
         let mut next = vec![0.0; now.len()];
@@ -150,7 +172,7 @@ impl Ticks {
                 rest.add_ticks(&mut sum, &now, weights, tick + 1);
                 break;
             }
-            patience.tick()?;
+            clock.spend(self.size)?;
             self.tick(&now, &mut next);
             std::mem::swap(&mut now, &mut next);
         }

@@ -35,10 +35,9 @@ impl Mission {
     /// In the order of [`Property::ALL`], of a mission that lasted `hours`.
     pub(super) fn ends(&self, hours: f64) -> [End; 3] {
         let mut ends = self.ends;
-        if let [confidentiality, ..] = &mut ends {
-            // What is disclosed stays so.
-            confidentiality.failed = (hours - confidentiality.first_failure).max(0.0);
-        }
+        let [confidentiality, ..] = &mut ends;
+        // What is disclosed stays so.
+        confidentiality.failed = (hours - confidentiality.first_failure).max(0.0);
         ends
     }
 }
@@ -207,7 +206,7 @@ impl<'a> World<'a> {
                 self.on_schedule(scheduled);
             }
             events += 1;
-            if events % LOOK_EVERY == 0 {
+            if events.is_multiple_of(LOOK_EVERY) {
                 budget.look()?;
             }
         }
@@ -218,9 +217,8 @@ impl<'a> World<'a> {
     fn reset(&mut self) {
         self.counts.fill([0; 6]);
         for (count, group) in self.counts.iter_mut().zip(&self.service.groups) {
-            if let [clean, ..] = count {
-                *clean = group.count;
-            }
+            let [clean, ..] = count;
+            *clean = group.count;
         }
         for server in &mut self.servers {
             server.condition = Condition::Clean;
