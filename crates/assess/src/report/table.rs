@@ -5,7 +5,7 @@ use std::fmt;
 use super::svg::escaped;
 
 /// Letters of a cell that a terminal shows; the page shows all.
-const CELL_LETTERS: usize = 64;
+const CELL_LETTERS: usize = 72;
 
 /// How the cells of a column stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -133,26 +133,31 @@ fn findings(assessment: &Value) -> Vec<&str> {
 #[test]
 fn each_example_leads_to_the_conclusions_that_the_guide_tells() {
     let fixture = with_examples("assess_examples");
-    for (example, is_acceptable, expected) in [
+    let told: [(&str, f64, bool, &[&str]); 4] = [
         (
             "one-room",
+            0.070_749,
             false,
-            &["risk-too-high", "diversity-over-servers", "one-label-breaks", "over-trusted"][..],
+            &["risk-too-high", "diversity-over-servers", "one-label-breaks", "over-trusted"],
         ),
-        ("three-clouds", true, &["risk-accepted", "one-label-breaks", "no-slack"]),
+        ("three-clouds", 0.003_044, true, &["risk-accepted", "one-label-breaks", "no-slack"]),
         (
             "hybrid-weak-isolation",
+            0.191_258,
             false,
             &["weak-isolation", "hybrid-worse-than-arbitrary", "over-trusted"],
         ),
-        ("single-hsm", false, &["single-server", "risk-too-high", "over-trusted"]),
-    ] {
+        ("single-hsm", 0.055_970, false, &["single-server", "risk-too-high", "over-trusted"]),
+    ];
+    for (example, risk, is_acceptable, expected) in told {
         let assessment = json(&fixture, &format!("assess run {example}.toml"));
         let found = findings(&assessment);
         for id in expected {
             assert!(found.contains(id), "{example}: no {id} in {found:?}");
         }
         let service = assessment.get("services").and_then(|all| all.get(0)).expect("a service");
+        let found_risk = number(service, "risk_any");
+        assert!((found_risk / risk - 1.0).abs() < 1e-3, "{example}: {found_risk}, not {risk}");
         let verdict = service.get("is_acceptable").and_then(Value::as_bool);
         assert_eq!(verdict, Some(is_acceptable), "{example}");
         let rejected = ["risk-too-high", "risk-not-accepted"].iter().any(|id| found.contains(id));
