@@ -26,7 +26,7 @@ const MTTF: Kind = Kind {
 const AVAILABILITY: Kind = Kind {
     quantity: "availability",
     unit: Unit::Probability,
-    formula: "chain: mean share of the mission in which it holds",
+    formula: "chain: share of time in which it holds, in the long run",
     source: "section 5 of the paper; J. Norris, Markov Chains, 1997, section 3.8",
 };
 const RATE: Kind = Kind {

@@ -203,8 +203,8 @@ pub struct PropertyResult {
     pub risk: f64,
     /// Mean time until then; `None`: never.
     pub mttf_h: Option<f64>,
-    /// Mean share of the mission in which it holds; `None` for confidentiality, which does not come
-    /// back.
+    /// Share of time in which it holds, in the long run, or of the mission where unnoticed intrusions
+    /// never end; `None` for confidentiality, which does not come back.
     pub availability: Option<f64>,
     /// Loss when it is broken.
     pub loss: f64,

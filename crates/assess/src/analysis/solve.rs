@@ -19,6 +19,9 @@ use crate::engines::{
 
 /// States up to which the exact form is computed for a result.
 const EXACT_STATES_MAX: f64 = 30_000.0;
+/// States up to which the merged form is computed: some thirty servers with everything that may happen
+/// to them, more with less. Beyond, an assessment would take hours.
+const MERGED_STATES_MAX: usize = 60_000;
 /// States up to which it is computed for one of the many points of a sweep.
 const SWEPT_STATES_MAX: f64 = 400.0;
 
@@ -69,6 +72,15 @@ impl Question {
     }
 }
 
+/// Refuses what would take too long.
+fn check_size(situation: &Situation, question: Question) -> Result<(), EngineError> {
+    let merged = states(&[(0..situation.n()).collect()], question);
+    if merged <= MERGED_STATES_MAX as f64 {
+        return Ok(());
+    }
+    Err(EngineError::TooManyStates { wanted: merged as u64, most: MERGED_STATES_MAX })
+}
+
 /// The probability that it happens by the end of the mission.
 pub(super) fn by_mission(
     situation: &Situation,
@@ -85,6 +97,7 @@ pub(super) fn without(
     grade: Grade,
     absent: Without,
 ) -> Result<f64, EngineError> {
+    check_size(situation, question)?;
     let service = service(situation, question, grade, absent);
     if never(&service, question) {
         return Ok(0.0);
@@ -99,6 +112,7 @@ pub(super) fn over_time(
     question: Question,
     times: &[f64],
 ) -> Result<Vec<f64>, EngineError> {
+    check_size(situation, question)?;
     let service = service(situation, question, Grade::Result, Without::Nothing);
     if never(&service, question) {
         return Ok(vec![0.0; times.len()]);
@@ -111,6 +125,7 @@ pub(super) fn mean_time(
     situation: &Situation,
     question: Question,
 ) -> Result<Option<f64>, EngineError> {
+    check_size(situation, question)?;
     let service = service(situation, question, Grade::Result, Without::Nothing);
     if never(&service, question) {
         return Ok(None);
@@ -124,10 +139,12 @@ pub(super) fn mean_time(
 }
 
 /// Points in time over which a share of the mission is averaged.
-const SHARE_POINTS: usize = 64;
+const SHARE_POINTS: usize = 33;
 
-/// The mean share of the mission in which a promise holds; `None` for confidentiality, which does not
-/// come back. Averaged by the trapezoidal rule.
+/// The share of time in which a promise holds; `None` for confidentiality, which does not come back.
+///
+/// In the long run, if every intrusion ends; otherwise that share is 0, and the mean over the mission is
+/// given, by the trapezoidal rule.
 pub(super) fn availability(
     situation: &Situation,
     property: Property,
@@ -136,18 +153,23 @@ pub(super) fn availability(
         return Ok(None);
     }
     let question = Question::Broken(property);
+    check_size(situation, question)?;
     let service = service(situation, question, Grade::Result, Without::Nothing);
     if never(&service, question) {
         return Ok(Some(1.0));
     }
-    let last = (SHARE_POINTS - 1) as f64;
-    let times: Vec<f64> =
-        (0..SHARE_POINTS).map(|step| situation.mission * step as f64 / last).collect();
     let chain = ServiceChain::with_repair(&service, question.property(), 1)?;
+    let ends = situation.care.detection >= 1.0 || situation.care.expelling().is_some();
+    let failed = if ends { chain.failed_share()? } else { mean_over(&chain, situation.mission)? };
+    Ok(Some((1.0 - failed).clamp(0.0, 1.0)))
+}
+
+fn mean_over(chain: &ServiceChain, mission: f64) -> Result<f64, EngineError> {
+    let last = (SHARE_POINTS - 1) as f64;
+    let times: Vec<f64> = (0..SHARE_POINTS).map(|step| mission * step as f64 / last).collect();
     let failed = chain.failed_curve(&times)?;
     let ends = failed.first().copied().unwrap_or(0.0) + failed.last().copied().unwrap_or(0.0);
-    let share = (failed.iter().sum::<f64>() - ends / 2.0) / last;
-    Ok(Some((1.0 - share).clamp(0.0, 1.0)))
+    Ok((failed.iter().sum::<f64>() - ends / 2.0) / last)
 }
 
 /// Whether nothing can make it happen.

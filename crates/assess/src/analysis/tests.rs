@@ -10,7 +10,7 @@ use crate::engines::closed;
 
 /// A design of one service. Each server is intruded 0.01 times an hour: attacked 0.02 times an hour,
 /// with a vulnerability that is open half of the time.
-struct Plain {
+struct Plain<'a> {
     n: usize,
     f: usize,
     model: &'static str,
@@ -20,11 +20,11 @@ struct Plain {
     promises: &'static str,
     /// Labels of every host, and anything else.
     host: &'static str,
-    more: &'static str,
+    more: &'a str,
 }
 
 /// Four servers that nobody watches.
-const PLAIN: Plain = Plain {
+const PLAIN: Plain<'static> = Plain {
     n: 4,
     f: 1,
     model: "arbitrary",
@@ -46,7 +46,7 @@ detection = { value = 1, origin = \"assumed\" }
 latency = { value = \"30min\", origin = \"assumed\" }
 recovery = { value = \"30min\", origin = \"assumed\" }";
 
-impl Plain {
+impl Plain<'_> {
     fn text(&self) -> String {
         let Self { n, f, model, mission, care, promises, host, more } = self;
         let names: Vec<String> = (0..*n).map(|at| format!("\"s{at}\"")).collect();
@@ -336,11 +336,16 @@ fn what_no_engine_computes_is_refused_with_its_line() {
         assert!(error.contains(told), "{error}");
     };
     let outages = "[services.outages]\nrate = { value = \"1/y\", origin = \"assumed\" }\n\
-                   duration = { value = \"1h\", origin = \"assumed\" }\n\
-                   [services.rejuvenation]\nperiod = { value = \"30d\", origin = \"assumed\" }\n\
-                   downtime = { value = \"1min\", origin = \"assumed\" }\nroot = \"tpm\"\n";
-    let many = Plain { n: 100, f: 33, promises: "availability", more: outages, ..PLAIN }.text();
-    refused(&many.replace("detection = { value = 0", "detection = { value = 0.5"), "states");
+                   duration = { value = \"1h\", origin = \"assumed\" }\n";
+    let many = Plain { n: 100, f: 33, promises: "availability", more: outages, ..PLAIN };
+    refused(&many.text(), "4598126 states");
+    // Milliseconds over centuries, in a chain that is too large for a shorter way.
+    let turns = "[services.rejuvenation]\nperiod = { value = \"30d\", origin = \"assumed\" }\n\
+                 downtime = { value = \"1s\", origin = \"assumed\" }\nroot = \"tpm\"\n";
+    let more = outages.to_owned() + turns;
+    let stiff = Plain { n: 31, f: 10, mission: "1000y", more: &more, ..many };
+    let stiff = stiff.text().replace("= \"1h\"", "= \"1ms\"");
+    refused(&stiff.replace("detection = { value = 0", "detection = { value = 0.5"), "stiff chain");
 }
 
 #[test]

@@ -114,7 +114,7 @@ fn availability(result: &ServiceResult, found: &mut Vec<Finding>) {
         let Some(share) = property.availability else { continue };
         let away = (1.0 - share) * crate::design::estimate::HOURS_PER_YEAR;
         let text = format!(
-            "{} holds {:.5} % of the mission: it is missing for {} a year.",
+            "{} holds {:.5} % of the time: it is missing for {} a year.",
             capital(property.property.name()),
             share * 100.0,
             time_text(away.max(0.0))
