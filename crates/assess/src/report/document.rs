@@ -86,16 +86,11 @@ fn add_service(page: &mut Page, assessment: &Assessment, service: &ServiceResult
     page.paragraph(&what);
     let level = probability(assessment.design.acceptable_risk);
     let risk = probability(service.risk_any);
+    let lost = format!("What does not come back by itself is lost with probability {risk};");
     if service.is_acceptable {
-        let text = format!(
-            "What does not come back by itself is lost with probability {risk}; {level} is accepted."
-        );
-        page.note(Weight::Fine, &text);
+        page.note(Weight::Fine, &format!("{lost} {level} is accepted."));
     } else {
-        let text = format!(
-            "A promise is broken with probability {risk}; no more than {level} is accepted."
-        );
-        page.note(Weight::Warning, &text);
+        page.note(Weight::Warning, &format!("{lost} no more than {level} is accepted."));
     }
     page.table(&summary::promises(assessment, service));
     page.picture(&pictures::risk_over_time(assessment, service));

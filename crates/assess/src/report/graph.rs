@@ -162,7 +162,9 @@ impl Graph {
             tallest = tallest.max(y - BETWEEN_NODES);
             // Room for the longest text on the way to the next layer.
             let leaves = |edge: &&&Edge| layer.contains(&edge.from);
-            let labels = edges.iter().filter(leaves).map(|edge| width_of(&edge.label));
+            let is_labelled = edges.iter().filter(leaves).count() <= LABELS_DRAWN;
+            let labelled = edges.iter().filter(|edge| is_labelled && leaves(edge));
+            let labels = labelled.map(|edge| width_of(&edge.label));
             x += widest + BETWEEN_LAYERS.max(labels.fold(0.0, f64::max).min(LABEL_MAX) + 40.0);
         }
         for layer in layers {

@@ -3,6 +3,9 @@
 use crate::analysis::Unit;
 use crate::design::estimate::{HOURS_PER_DAY, HOURS_PER_YEAR};
 
+/// Letters of a probability that is shown as it is written.
+const SHORT_LETTERS: usize = 7;
+
 /// A number with three digits that count, in plain letters: `0.0123`, `4.56e-7`, `12300`.
 pub fn figure(value: f64) -> String {
     let size = value.abs();
@@ -27,6 +30,11 @@ pub fn figure(value: f64) -> String {
 /// A probability. Never rounded to 1 while it is not: what is all but certain shows how far from it.
 pub fn probability(value: f64) -> String {
     let missing = 1.0 - value;
+    // As people write them: 0.999.
+    let short = value.to_string();
+    if value.is_finite() && short.len() <= SHORT_LETTERS {
+        return short;
+    }
     if value < 1.0 && missing < 2e-3 {
         return format!("1 - {missing:.1e}");
     }
@@ -121,7 +129,9 @@ mod tests {
 
     #[test]
     fn what_is_all_but_certain_is_not_shown_as_certain() {
-        assert_eq!(probability(0.999_999), "1 - 1.0e-6");
+        assert_eq!(probability(0.999_999_01), "1 - 9.9e-7");
+        assert_eq!(probability(0.999_271_3), "1 - 7.3e-4");
+        assert_eq!(probability(0.999), "0.999");
         assert_eq!(probability(1.0), "1");
         assert_eq!(probability(0.99), "0.99");
     }
