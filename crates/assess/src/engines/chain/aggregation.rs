@@ -1,4 +1,7 @@
 //! Iteration for wide chains: blocks are weighed against each other exactly, states within them by sweeps.
+//!
+//! It settles within a few dozen sweeps where failures come one after another and recoveries lead back, as in services.
+//! Wide chains through which it takes very many steps to get anywhere may not settle, and are refused.
 
 use super::EngineError;
 use super::elimination;

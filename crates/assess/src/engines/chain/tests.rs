@@ -203,30 +203,29 @@ fn aggregation_and_elimination_agree() {
 
 #[test]
 fn halves_that_seldom_meet_are_weighed_exactly() {
-    // Two rings of 400 states; one way is three times as frequent as the other, and both are rare.
+    // Two rows of 400 states, each state visited by its weight, and the first row three times as often.
+    // Every transition is as frequent as the one back, so the shares are known.
+    let weight = |state: u32| f64::from(1 + state % 7) * if state < 400 { 3.0 } else { 1.0 };
     let mut builder = ChainBuilder::new(800).expect("few");
-    for half in [0, 400] {
-        for state in 0..400 {
-            let next = half + (state + 1) % 400;
-            builder.transition(half + state, next, 1.0).expect("valid");
-            builder.transition(next, half + state, 1.0).expect("valid");
+    let mut both_ways = |one: u32, other: u32, flow: f64| {
+        let index = |state: u32| usize::try_from(state).expect("small");
+        for (from, to) in [(one, other), (other, one)] {
+            builder.transition(index(from), index(to), flow / weight(from)).expect("valid");
         }
+    };
+    for half in [0, 400] {
+        (1..400).for_each(|state| both_ways(half + state - 1, half + state, 1.0));
     }
-    builder.transition(200, 600, 1e-9).expect("valid");
-    builder.transition(600, 200, 3e-9).expect("valid");
+    both_ways(399, 400, 1e-9);
     let chain = builder.build(0).expect("valid");
     let flow = stationary::whole(&chain);
-    for shares in [
-        aggregation::solve(&flow).expect("settled"),
-        elimination::solve(&flow, flow.band()).expect("solved"),
-        chain.long_run().expect("solved"),
-    ] {
-        // Every state of a half is as frequent as the others: 3/4 or 1/4 of 1/400.
-        let frequent = shares.iter().filter(|share| **share > 0.001).count();
-        assert_eq!(frequent, 400);
-        for share in shares {
-            let wanted = if share > 0.001 { 0.75 / 400.0 } else { 0.25 / 400.0 };
-            near(share, wanted, 1e-7);
+    let total: f64 = (0..800).map(weight).sum();
+    let wanted: Vec<f64> = (0..800).map(|state| weight(state) / total).collect();
+    let direct = elimination::solve(&flow, flow.band()).expect("solved");
+    let swept = aggregation::solve(&flow).expect("settled");
+    for shares in [chain.long_run().expect("solved"), direct, swept] {
+        for (found, wanted) in shares.iter().zip(&wanted) {
+            near(*found, *wanted, 1e-7);
         }
     }
 }

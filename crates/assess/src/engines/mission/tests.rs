@@ -6,7 +6,8 @@ use super::*;
 use crate::engines::chain::ServiceChain;
 use crate::engines::prism::tests::mixed;
 use crate::engines::{
-    Detection, Hit, Outage, Refresh, Rejuvenation, Schedule, ServerGroup, Shock, closed,
+    Crew, Detection, Hit, Outage, Recovery, Refresh, Rejuvenation, Schedule, ServerGroup, Shock,
+    closed,
 };
 
 fn missions(count: u64, hours: f64) -> Missions {
@@ -245,5 +246,18 @@ fn latency_and_chance_of_detection_count() {
         let chain = ServiceChain::until_failure(&service, Property::Integrity, 1).expect("valid");
         let wanted = chain.failed_at(100.0).expect("computed");
         assert!(found.holds(wanted), "{service:?}: {found:?} has not {wanted}");
+    }
+}
+
+#[test]
+fn a_single_crew_recovers_one_after_another() {
+    let mut service = Service::of(ServerGroup::repaired(4, 0.05, 0.5), 2);
+    for crew in [Crew::Single, Crew::Parallel] {
+        service.groups[0].recovery = Some(Recovery { rate: 0.5, crew });
+        let (count, cancel) = (missions(4_000, 1.0), AtomicBool::new(false));
+        let found = mean_time(&service, Property::Integrity, &count, &|_, _| (), &cancel);
+        let chain = ServiceChain::until_failure(&service, Property::Integrity, 1).expect("valid");
+        let wanted = chain.mean_time_to_failure().expect("computed");
+        assert!(found.expect("it fails").holds(wanted), "{crew:?}: {wanted}");
     }
 }
