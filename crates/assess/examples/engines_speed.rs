@@ -12,7 +12,7 @@ use ravelin_assess::engines::{
     Service,
 };
 
-const MONTH: f64 = 720.0;
+const WEEK: f64 = 168.0;
 
 fn main() -> Result<(), EngineError> {
     chain()?;
@@ -42,8 +42,8 @@ fn chain() -> Result<(), EngineError> {
     println!("chain of {} states, {transitions} transitions", chain.state_count());
     println!("  built                {:6.2} s", start.elapsed().as_secs_f64());
     let start = Instant::now();
-    let failed = chain.failed_at(MONTH)?;
-    println!("  failed after a month {:6.2} s  {failed:.9e}", start.elapsed().as_secs_f64());
+    let failed = chain.failed_at(WEEK)?;
+    println!("  failed after a week  {:6.2} s  {failed:.9e}", start.elapsed().as_secs_f64());
     let start = Instant::now();
     let share = chain.failed_share()?;
     println!("  failed in the long run {:4.2} s  {share:.9e}", start.elapsed().as_secs_f64());

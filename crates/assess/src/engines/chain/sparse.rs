@@ -57,17 +57,10 @@ impl Sparse {
         columns.iter().map(|column| index(*column)).zip(values.iter().copied())
     }
 
-    /// For each of the rows from `first` on: the sum of its values times those of `state`.
-    pub(super) fn products<'a>(
-        &'a self,
-        first: usize,
-        state: &'a [f64],
-    ) -> impl Iterator<Item = f64> + 'a {
-        let starts = self.starts.get(first..).unwrap_or_default();
-        let begin = starts.first().copied().unwrap_or_default();
-        let mut columns = self.columns.get(begin..).unwrap_or_default();
-        let mut values = self.values.get(begin..).unwrap_or_default();
-        let ends = starts.iter().zip(starts.iter().skip(1));
+    /// For each row the sum of its values times those of `state`.
+    pub(super) fn products<'a>(&'a self, state: &'a [f64]) -> impl Iterator<Item = f64> + 'a {
+        let (mut columns, mut values) = (self.columns.as_slice(), self.values.as_slice());
+        let ends = self.starts.iter().zip(self.starts.iter().skip(1));
         ends.map(move |(start, end)| {
             let (own, others) = columns.split_at_checked(end - start).unwrap_or_default();
             let (factors, next) = values.split_at_checked(end - start).unwrap_or_default();

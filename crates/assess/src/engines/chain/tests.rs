@@ -202,6 +202,36 @@ fn aggregation_and_elimination_agree() {
 }
 
 #[test]
+fn halves_that_seldom_meet_are_weighed_exactly() {
+    // Two rings of 400 states; one way is three times as frequent as the other, and both are rare.
+    let mut builder = ChainBuilder::new(800).expect("few");
+    for half in [0, 400] {
+        for state in 0..400 {
+            let next = half + (state + 1) % 400;
+            builder.transition(half + state, next, 1.0).expect("valid");
+            builder.transition(next, half + state, 1.0).expect("valid");
+        }
+    }
+    builder.transition(200, 600, 1e-9).expect("valid");
+    builder.transition(600, 200, 3e-9).expect("valid");
+    let chain = builder.build(0).expect("valid");
+    let flow = stationary::whole(&chain);
+    for shares in [
+        aggregation::solve(&flow).expect("settled"),
+        elimination::solve(&flow, flow.band()).expect("solved"),
+        chain.long_run().expect("solved"),
+    ] {
+        // Every state of a half is as frequent as the others: 3/4 or 1/4 of 1/400.
+        let frequent = shares.iter().filter(|share| **share > 0.001).count();
+        assert_eq!(frequent, 400);
+        for share in shares {
+            let wanted = if share > 0.001 { 0.75 / 400.0 } else { 0.25 / 400.0 };
+            near(share, wanted, 1e-7);
+        }
+    }
+}
+
+#[test]
 fn a_long_chain_is_solved_in_its_band() {
     // Births and deaths: the mean time up 20,000 steps without deaths is their sum.
     let states = 20_001;
@@ -304,7 +334,14 @@ fn shocks_on_part_of_a_group_draw_among_all_of_it() {
     let shock = |count, f| {
         let mut service = Service::of(ServerGroup::unattended(4, 0.0), f);
         service.shocks.push(Shock { rate: 0.5, hits: vec![Hit { group: 0, count }] });
-        integrity(&service).mean_time_to_failure().expect("computed")
+        let mean = integrity(&service).mean_time_to_failure().expect("computed");
+        // Servers in different stages of a period that never ends are hit as likely as others.
+        let schedule = Schedule::Fixed;
+        service.groups[0].rejuvenation =
+            Some(Rejuvenation { every: 1e12, downtime: 0.0, schedule });
+        let staged = ServiceChain::until_failure(&service, Property::Integrity, 4).expect("valid");
+        near(staged.mean_time_to_failure().expect("computed"), mean, 1e-9);
+        mean
     };
     near(shock(2, 1), 2.0, 1e-12);
     // f = 2: after the first, the second hits nobody new with 1 of 6 pairs.

@@ -3,8 +3,6 @@
 //! The number of ticks by time `t` is Poisson with mean `q` = fastest exit rate x `t`; the distribution
 //! is the average of those after each number of ticks. All terms are positive.
 
-use std::thread;
-
 use super::sparse::{Sparse, at};
 use super::{Chain, EngineError, squaring};
 
@@ -24,11 +22,6 @@ const REST_ERROR: f64 = 1e-10;
 const ROUNDING: f64 = 8e-16;
 /// Below it, numbers lose their digits.
 const TINY: f64 = 1e-290;
-
-/// Transitions from which a tick is shared among threads: below, starting them takes longer.
-const SHARED_FROM: usize = 200_000;
-/// The most threads: memory is no faster for more.
-const THREADS: usize = 4;
 
 /// Distances in time that differ by less than this share of them are the same.
 const SAME: f64 = 1e-12;
@@ -134,7 +127,6 @@ struct Ticks {
     staying: Vec<f64>,
     /// States that are never left.
     absorbing: Vec<bool>,
-    threads: usize,
     /// Multiplications of one.
     size: f64,
 }
@@ -144,8 +136,7 @@ impl Ticks {
         let staying = chain.exits.iter().map(|exit| 1.0 - exit / fastest).collect();
         let absorbing = chain.exits.iter().map(|exit| *exit <= 0.0).collect();
         let incoming = chain.rates.transposed(fastest);
-        let threads = thread::available_parallelism().map_or(1, usize::from).min(THREADS);
-        Self { incoming, staying, absorbing, threads, size: size_of_step(chain) }
+        Self { incoming, staying, absorbing, size: size_of_step(chain) }
     }
 
     /// The sum over ticks of the weight of each times the distribution after it.
@@ -206,25 +197,9 @@ impl Ticks {
     }
 
     fn tick(&self, now: &[f64], next: &mut [f64]) {
-        let threads = if self.incoming.entries() < SHARED_FROM { 1 } else { self.threads };
-        let part = next.len().div_ceil(threads).max(1);
-        thread::scope(|scope| {
-            let mut parts = next.chunks_mut(part).enumerate();
-            let own = parts.next();
-            for (number, next) in parts {
-                scope.spawn(move || self.tick_part(number * part, now, next));
-            }
-            if let Some((_, next)) = own {
-                self.tick_part(0, now, next);
-            }
-        });
-    }
-
-    /// The states from `first` on: every one by itself, so that the result does not depend on threads.
-    fn tick_part(&self, first: usize, now: &[f64], next: &mut [f64]) {
-        let staying = self.staying.iter().zip(now).skip(first);
+        let staying = self.staying.iter().zip(now);
         for ((next, arriving), (stay, here)) in
-            next.iter_mut().zip(self.incoming.products(first, now)).zip(staying)
+            next.iter_mut().zip(self.incoming.products(now)).zip(staying)
         {
             *next = arriving + stay * here;
         }
