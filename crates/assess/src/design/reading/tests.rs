@@ -78,9 +78,8 @@ fn refused(old: &str, new: &str, said: &str, hint: &str) {
     let (before, _) = MODEL.split_once(old).expect("the piece is in the model");
     let line = before.matches('\n').count() + 1;
     let lines = line..=line + new.matches('\n').count().max(old.matches('\n').count());
-    let error = match Design::parse("m.toml", &MODEL.replacen(old, new, 1)) {
-        Ok(_) => panic!("accepted: {new}"),
-        Err(error) => error,
+    let Err(error) = Design::parse("m.toml", &MODEL.replacen(old, new, 1)) else {
+        panic!("accepted: {new}")
     };
     let fits =
         |fault: &&Fault| fault.mistake.to_string().contains(said) && fault.hint.contains(hint);
