@@ -10,6 +10,7 @@ mod backtest;
 mod compare;
 mod economics;
 mod error;
+mod export;
 mod findings;
 pub mod outcomes;
 mod quantities;
@@ -29,6 +30,7 @@ pub use advise::advise;
 pub use backtest::{BacktestError, CampaignError, Rerun, backtest};
 pub use compare::compare;
 pub use error::AnalysisError;
+pub use export::to_prism;
 
 pub use outcomes::{Advice, Backtest, BacktestRow, Better, Change, Comparison, Row, ServiceAdvice};
 pub use result::{

@@ -19,7 +19,7 @@ fn design(name: &str) -> Design {
 
 fn assessed(name: &str) -> Assessment {
     assess(&design(name), &Effort::default(), &|_, _| {}, &AtomicBool::new(false))
-        .expect("every example can be assessed")
+        .expect("the examples can be computed")
 }
 
 /// The ids of findings that are grave or warn, which a change of the engines must not change.
@@ -43,8 +43,9 @@ fn about(found: f64, wanted: f64) {
 }
 
 fn risk(assessment: &Assessment, property: Property) -> f64 {
-    let mut properties = assessment.services.iter().flat_map(|service| &service.properties);
-    properties.find(|it| it.property == property).expect("it is promised").risk
+    let services = assessment.services.iter().take(1);
+    let promise = services.flat_map(|it| &it.properties).find(|it| it.property == property);
+    promise.expect("it is promised").risk
 }
 
 #[test]

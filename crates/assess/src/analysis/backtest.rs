@@ -77,7 +77,11 @@ pub fn backtest(
     })
 }
 
-fn chosen<'d>(design: &'d Design, name: Option<&str>) -> Result<&'d Service, AnalysisError> {
+/// The service of that name, or the only one.
+pub(super) fn chosen<'d>(
+    design: &'d Design,
+    name: Option<&str>,
+) -> Result<&'d Service, AnalysisError> {
     let found = match (name, design.services.as_slice()) {
         (None, [only]) => Some(only),
         (None, _) => None,

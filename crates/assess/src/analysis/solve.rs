@@ -57,7 +57,7 @@ pub(super) enum Question {
 }
 
 impl Question {
-    fn property(self) -> crate::engines::Property {
+    pub(super) fn property(self) -> crate::engines::Property {
         match self {
             Self::Exceeded | Self::Broken(Property::Integrity) => {
                 crate::engines::Property::Integrity

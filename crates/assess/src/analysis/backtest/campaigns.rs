@@ -252,8 +252,8 @@ impl Reader<'_> {
 
     /// The summary of the simulator: seeds of which too little can be said do not count.
     fn summary(&mut self, value: &Value) {
-        let seeds = || value["seeds"].as_u64();
-        let runs = value["counted"].as_u64().or_else(seeds).unwrap_or_default();
+        let runs =
+            value["counted"].as_u64().or_else(|| value["seeds"].as_u64()).unwrap_or_default();
         let violations = value["violations"].as_u64().unwrap_or_default();
         self.campaigns.simulated_runs += runs.max(violations);
         self.campaigns.violations += violations;

@@ -79,7 +79,7 @@ fn refused(old: &str, new: &str, said: &str, hint: &str) {
     let line = before.matches('\n').count() + 1;
     let lines = line..=line + new.matches('\n').count().max(old.matches('\n').count());
     let Err(error) = Design::parse("m.toml", &MODEL.replacen(old, new, 1)) else {
-        panic!("accepted: {new}")
+        panic!("accepted: {new}");
     };
     let fits =
         |fault: &&Fault| fault.mistake.to_string().contains(said) && fault.hint.contains(hint);
