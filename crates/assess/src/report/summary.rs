@@ -104,7 +104,7 @@ pub(crate) fn promises(assessment: &Assessment, service: &ServiceResult) -> Tabl
             ("promise", Align::Left),
             ("risk", Align::Right),
             ("mean time to it", Align::Right),
-            ("holds, long run", Align::Right),
+            ("share of time held", Align::Right),
             ("loss", Align::Right),
             ("expected loss", Align::Right),
         ],

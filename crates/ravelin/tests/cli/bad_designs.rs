@@ -24,6 +24,7 @@ pub(crate) const DESIGNS: &[Case] = &[
     ("assess closed-form crossover --n 4000000000 --f 1", USAGE, "can be computed"),
     ("assess closed-form recoverable --fall 0 --recover 1", USAGE, "above 0"),
     ("assess closed-form coverage --operational 1 --environmental 7", USAGE, "between 0 and 1"),
+    ("assess closed-form intruded --rate -1 --time 1", USAGE, "at least 0"),
     ("assess explain nobody", ABSENT, "there is no quantity `nobody`"),
     ("assess example nobody", USAGE, "invalid value 'nobody'"),
     ("assess schema extra", USAGE, "extra"),

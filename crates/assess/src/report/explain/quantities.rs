@@ -128,7 +128,7 @@ pub const QUANTITIES: &[Quantity] = &[
         also: &["up", "steady-state"],
         meaning: "The share of the time for which enough correct servers are up to answer.",
         formula: "stationary probability of the states in which at least a quorum of servers is clean and \
-                  present",
+                  present; where unnoticed intrusions never end, the mean share of the mission instead",
         unit: "share of the time, between 0 and 1",
         source: "paper, sections 5.3 and 5.5; stationary solution of a Markov chain",
         assumes: &[
