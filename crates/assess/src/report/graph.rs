@@ -393,8 +393,10 @@ mod tests {
             edge(1, 1, Look::Plain),
             edge(7, 1, Look::Plain),
         ];
-        let svg = graph(3, edges).draw().inline();
-        assert_eq!(svg.matches("class=\"edge").count(), 3);
+        let graph = graph(3, edges);
+        let all: Vec<&Edge> = graph.edges.iter().filter(|edge| graph.has_ends(edge)).collect();
+        assert!(layers(3, &all).iter().all(|layer| *layer < 3), "no layer beyond the nodes");
+        assert_eq!(graph.draw().inline().matches("class=\"edge").count(), 3);
     }
 
     #[test]
