@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
 
 use ravelin_assess::analysis::{Assessment, Effort, Severity, advise, assess, compare};
-use ravelin_assess::design::{Design, Property};
+use ravelin_assess::design::{Design, InputUnit, Property};
 use serde_json::Value;
 
 fn repository(path: &str) -> String {
@@ -183,4 +183,81 @@ fn the_json_form_is_stable() {
     let told = found.into_iter().collect::<Vec<_>>().join("\n") + "\n";
     let kept = include_str!("golden/assessment-paths.txt");
     assert!(told == kept, "the paths are now:\n{told}");
+}
+
+/// Where `null` has a meaning: no end, no way, not applicable.
+const NULLABLE: [&str; 11] = [
+    "availability",
+    "cost",
+    "cost_of_intruding",
+    "cost_of_one",
+    "crossover",
+    "current",
+    "duty_cycle",
+    "hint",
+    "knee",
+    "probability",
+    "value",
+];
+
+/// A number that is missing where it may not be, or a risk that is none.
+fn nonsense(value: &Value, key: &str) -> Option<String> {
+    match value {
+        Value::Object(entries) => entries.iter().find_map(|(key, value)| nonsense(value, key)),
+        Value::Array(entries) => entries.iter().find_map(|value| nonsense(value, key)),
+        Value::Null => {
+            let is_known = NULLABLE.contains(&key) || key.ends_with("_h");
+            let is_known = is_known || ["property", "service", "simulated"].contains(&key);
+            let is_known = is_known || key == "is_exhaustion_safe";
+            (!is_known).then(|| format!("{key} is null"))
+        }
+        Value::Number(number) if ["risk", "risk_any", "y", "low", "high"].contains(&key) => {
+            let risk = number.as_f64().unwrap_or(f64::NAN);
+            (!(0.0..=1.0).contains(&risk)).then(|| format!("{key} is {risk}"))
+        }
+        _ => None,
+    }
+}
+
+/// Any single number of a model may be as large or small as its range allows: an answer comes, or a
+/// refusal, and soon.
+#[test]
+fn extreme_numbers_are_answered_or_refused() {
+    for name in ["single-hsm", "hybrid-weak-isolation"] {
+        let base = design(name);
+        let mut count = 0;
+        let mut alike = Vec::new();
+        base.clone().visit_inputs(&mut |input| {
+            // Three systems are attacked alike: one stands for all.
+            if input.path.contains("system b") || input.path.contains("system c") {
+                alike.push(count);
+            }
+            count += 1;
+        });
+        for number in (0..count).filter(|number| !alike.contains(number)) {
+            for extreme in 0..2 {
+                let mut changed = base.clone();
+                let (mut next, mut told) = (0, String::new());
+                changed.visit_inputs(&mut |input| {
+                    if next == number {
+                        let values = match input.unit {
+                            InputUnit::Hours | InputUnit::PerHour => [1e-300, 1e300],
+                            InputUnit::Probability => [0.0, 1.0],
+                            InputUnit::Money => [0.0, 1e300],
+                        };
+                        *input.value = values[extreme];
+                        told = format!("{name}: {} = {}", input.path, input.value);
+                    }
+                    next += 1;
+                });
+                let effort = Effort { points: 5, ..Effort::default() };
+                let found = assess(&changed, &effort, &|_, _| {}, &AtomicBool::new(false));
+                if let Ok(found) = found {
+                    let json = serde_json::to_value(&found).unwrap();
+                    assert_eq!(nonsense(&json, ""), None, "{told}");
+                }
+                let _ = advise(&changed);
+            }
+        }
+    }
 }

@@ -58,6 +58,9 @@ pub(super) fn conclusions(
 
 /// An amount of money for people.
 pub(super) fn money(amount: f64, currency: &str) -> String {
+    if amount.abs() >= 1e15 {
+        return format!("{amount:.3e} {currency}");
+    }
     let digits = format!("{:.0}", amount.abs());
     let mut grouped = String::new();
     for (position, digit) in digits.chars().enumerate() {
@@ -78,5 +81,6 @@ mod tests {
         assert_eq!(money(0.0, "EUR"), "0 EUR");
         assert_eq!(money(1_234_567.4, "EUR"), "1 234 567 EUR");
         assert_eq!(money(100_000.0, "X"), "100 000 X");
+        assert_eq!(money(1e300, "X"), "1.000e300 X");
     }
 }

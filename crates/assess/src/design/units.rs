@@ -59,8 +59,10 @@ pub fn rate_text(per_hour: f64) -> String {
 }
 
 /// Four significant digits.
-fn rounded(value: f64) -> f64 {
-    format!("{value:.3e}").parse().unwrap_or(value)
+fn rounded(value: f64) -> String {
+    let rounded: f64 = format!("{value:.3e}").parse().unwrap_or(value);
+    // What has many zeros is written by its power of ten.
+    if (1e-3..1e7).contains(&rounded) { rounded.to_string() } else { format!("{rounded:e}") }
 }
 
 #[cfg(test)]
@@ -82,11 +84,11 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_back() {
-        for hours in [0.001, 0.5, 1.0, 36.0, 720.0, 8760.0, 100_000.0] {
+        for hours in [1e-300, 1e-9, 0.001, 0.5, 1.0, 36.0, 720.0, 8760.0, 100_000.0, 1e300] {
             let Some(Quantity::Time(read)) = quantity(&time_text(hours)) else { panic!("{hours}") };
             assert!((read / hours - 1.0).abs() < 1e-3, "{hours}: {}", time_text(hours));
         }
-        for rate in [1e-9, 1e-4, 0.01, 2.0, 5000.0] {
+        for rate in [1e-300, 1e-9, 1e-4, 0.01, 2.0, 5000.0, 1e300] {
             let Some(Quantity::Rate(read)) = quantity(&rate_text(rate)) else { panic!("{rate}") };
             assert!((read / rate - 1.0).abs() < 1e-3, "{rate}: {}", rate_text(rate));
         }
