@@ -240,7 +240,8 @@ pub const QUANTITIES: &[Quantity] = &[
         meaning: "How the hybrid fault model compares with the arbitrary one as a function of how surely \
                   an intruded server's wormhole only stops.",
         formula: "arbitrary, n = 3f+1: P_f(3f+1, p); hybrid, n = 2f+1: 1 - sum for x = 0..f of \
-                  C(n,x) p^x (1-p)^(n-x) c^x, where c is the coverage of one wormhole",
+                  C(n,x) p^x (1-p)^(n-x) c^x, where c is the coverage of one wormhole; the sweep has the \
+                  same by the chain, with recovery",
         unit: "probability of failure",
         source: "paper, section 6 (hybridisation) and 3.3; binomial law",
         assumes: &[

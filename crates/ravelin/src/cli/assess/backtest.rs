@@ -13,12 +13,12 @@ use crate::files::disk::{self, Privacy};
 
 const HELP: &str = "\
 Examples:
-  ravelin demo --headless --output json > campaign.json
-  ravelin assess backtest model.toml campaign.json --acceleration 100000
-  ravelin sim run --seeds 500 --output json > campaign.json
   ravelin assess backtest model.toml campaign.json
+  ravelin assess backtest model.toml demo.json --acceleration 100000
 
-Lines of any other experiment count too, one a mission:
+A campaign is what `ravelin sim run`, `demo --headless` or `attack campaign` print with
+--output json. Lines of any other experiment count too, one a mission:
+
   {\"event\":\"mission\",\"hours\":720,\"intruded\":[2],\"exceeded\":false,\"broken\":false}";
 
 /// Arguments of `assess backtest`.

@@ -15,12 +15,12 @@ use crate::exit::Result;
 
 const HELP: &str = "\
 Examples:
-  ravelin assess prism model.toml > model.sm
-  ravelin assess prism model.toml --questions > model.csl
+  ravelin assess prism model.toml
+  ravelin assess prism model.toml --questions
   ravelin assess prism model.toml --promise confidentiality
 
-PRISM and Storm read both; `-const T=8760` is a mission of a year. With --output json one value
-has both texts.";
+PRISM and Storm read both, kept as model.sm and model.csl; `-const T=8760` is a mission of a year.
+With --output json one value has both texts.";
 
 /// Arguments of `assess prism`.
 #[derive(Args)]
