@@ -383,3 +383,20 @@ fn the_simulator_is_a_campaign() {
     let tested = json(&fixture, "assess backtest one-room.toml campaign.json");
     assert_eq!(tested.get("campaigns").and_then(Value::as_u64), Some(2));
 }
+
+#[test]
+fn a_page_that_cannot_be_written_costs_no_computing_and_leaves_nothing() {
+    let fixture = with_examples("assess_unwritable");
+    fixture.write("page.html", "old");
+    let before = fixture.contents();
+    for (out, exit) in [("nowhere/page.html", 4), (".", 2), ("page.html/below", 1)] {
+        let run = fixture.run(&["assess", "run", "one-room.toml", "--html", out], &[]);
+        assert_eq!((run.exit, run.stdout.as_str()), (exit, ""), "{out}: {}", run.stderr);
+        assert!(fixture.contents() == before, "{out}");
+    }
+    fixture.write("broken.toml", "version = 1\n");
+    let before = fixture.contents();
+    let run = fixture.run(&["assess", "run", "broken.toml", "--html", "page.html"], &[]);
+    assert_eq!((run.exit, run.stdout.as_str()), (2, ""), "{}", run.stderr);
+    assert!(fixture.contents() == before, "the old page stays");
+}
