@@ -4,10 +4,10 @@
 //! likes, or a recipient. Correct processes are the product's own [`Brm`] over ideal wormholes of which
 //! every proposal may be counted or, under [`Engine::Quorum`], come too late for the majority; the
 //! sender's host may take so long that its proposal is refused. A process or its wormhole may stop
-//! between any two steps. The network takes up to `od` copies between two processes, or changes their
+//! between any two steps, or, under a majority, a wormhole may give up learning what is decided. The network takes up to `od` copies between two processes, or changes their
 //! data.
 //!
-//! Left out: how wormholes agree. Time is what it can be for the protocol: before `tstart`, and after.
+//! Left out: how wormholes agree, which the wormhole's own tests try on its very steps. Time is what it can be for the protocol: before `tstart`, and after.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -61,6 +61,10 @@ pub struct State {
     delivered: Vec<Vec<Arc<Message>>>,
     /// Processes that stopped, or whose wormhole did.
     stopped: BTreeSet<usize>,
+    /// Processes that go on, but whose wormhole gives up.
+    untold: BTreeSet<usize>,
+    /// Whether an honest sender said that its multicast has ended.
+    has_ended: bool,
     /// Whether the correct sender has begun, and its proposal was taken.
     begun: Option<bool>,
     has_started: bool,
@@ -85,6 +89,8 @@ pub enum Step {
     Tell(usize, u8),
     /// A process stops, or its wormhole.
     Stop(usize, bool),
+    /// A wormhole gives up learning what is decided.
+    GiveUp(usize),
 }
 
 fn entity(index: usize) -> Entity {
@@ -120,8 +126,17 @@ impl Multicasts {
         }
     }
 
-    fn is_correct(&self, state: &State, at: usize) -> bool {
+    fn is_running(&self, state: &State, at: usize) -> bool {
         self.intruded != Some(at) && !state.stopped.contains(&at)
+    }
+
+    /// Who is told nothing counts as failed, and goes on.
+    fn is_correct(&self, state: &State, at: usize) -> bool {
+        self.is_running(state, at) && !state.untold.contains(&at)
+    }
+
+    fn running(&self, state: &State) -> Vec<usize> {
+        (0..PROCESSES).filter(|at| self.is_running(state, *at)).collect()
     }
 
     fn correct(&self, state: &State) -> Vec<usize> {
@@ -134,6 +149,7 @@ impl Multicasts {
         let needed = if self.engine == Engine::Quorum { PROCESSES / 2 + 1 } else { 0 };
         let mut wormholes = Ideal::new(&entities, needed);
         wormholes.takes = Duration::ZERO;
+        wormholes.gives_up = Duration::ZERO;
         for at in (0..PROCESSES).filter(|at| late >> at & 1 == 1) {
             wormholes.seat(entity(at)).to_count = 2 * T0;
         }
@@ -151,6 +167,8 @@ impl Multicasts {
             told: BTreeSet::new(),
             delivered: vec![vec![]; PROCESSES],
             stopped: BTreeSet::new(),
+            untold: BTreeSet::new(),
+            has_ended: false,
             begun: None,
             has_started: false,
         }
@@ -161,12 +179,13 @@ impl Multicasts {
             match deed {
                 Deed::Send(to, packet) => {
                     let to = to.replica.index();
-                    if self.is_correct(state, to) {
+                    if self.is_running(state, to) {
                         *state.transit.entry((to, packet)).or_default() += 1;
                     }
                 }
                 Deed::Emit(Event::Delivered(message)) => state.delivered[at].push(message),
-                Deed::Emit(Event::Ended(_) | Event::Halted(_)) => {}
+                Deed::Emit(Event::Ended(_)) => state.has_ended = true,
+                Deed::Emit(Event::Undecided(_) | Event::Halted(_)) => {}
             }
         }
     }
@@ -223,7 +242,7 @@ impl Multicasts {
             self.turn(&mut after, *at);
             after == *state
         };
-        state.has_started && state.transit.is_empty() && self.correct(state).iter().all(is_idle)
+        state.has_started && state.transit.is_empty() && self.running(state).iter().all(is_idle)
     }
 
     /// What correct processes deliver, those that did.
@@ -258,7 +277,7 @@ impl Multicasts {
 
     fn intruders_steps(&self, state: &State, intruded: usize, steps: &mut Vec<Step>) {
         steps.extend([None, Some(0), Some(1)].map(Step::Propose));
-        for to in self.correct(state) {
+        for to in self.running(state) {
             let untold = |word: &&u8| !state.told.contains(&(to, **word)) && to != intruded;
             steps.extend(WORDS.iter().filter(untold).map(|word| Step::Tell(to, *word)));
         }
@@ -277,7 +296,7 @@ impl Model for Multicasts {
     }
 
     fn actions(&self, state: &State, steps: &mut Vec<Step>) {
-        if state.begun.is_none() && !state.has_started && self.is_correct(state, 0) {
+        if state.begun.is_none() && !state.has_started && self.is_running(state, 0) {
             steps.push(Step::Multicast);
         }
         for (to, packet) in state.transit.keys() {
@@ -287,16 +306,17 @@ impl Model for Multicasts {
                 steps.extend([true, false].map(|it| Step::Take(*to, packet.clone(), it)));
             }
         }
-        steps.extend(self.correct(state).into_iter().map(Step::Turn));
+        steps.extend(self.running(state).into_iter().map(Step::Turn));
         if !state.has_started {
             steps.push(Step::Start);
         }
         if let Some(intruded) = self.intruded {
             self.intruders_steps(state, intruded, steps);
         }
-        if state.stopped.len() < self.stops_max {
+        if state.stopped.len() + state.untold.len() < self.stops_max {
             for at in self.correct(state) {
                 steps.extend([true, false].map(|it| Step::Stop(at, it)));
+                steps.extend((self.engine == Engine::Quorum).then_some(Step::GiveUp(at)));
             }
         }
     }
@@ -333,6 +353,10 @@ impl Model for Multicasts {
                 next.wormholes.seat(entity(at)).is_halted = is_wormhole;
                 next.transit.retain(|(to, _), _| *to != at);
             }
+            Step::GiveUp(at) => {
+                next.untold.insert(at);
+                next.wormholes.seat(entity(at)).is_untold = true;
+            }
         }
         (next != *state).then_some(next)
     }
@@ -342,6 +366,10 @@ impl Model for Multicasts {
             Property::always("validity", |model: &Self, state| model.is_valid(state)),
             Property::always("agreement", |model: &Self, state| model.agree(state)),
             Property::always("integrity", |model: &Self, state| model.has_integrity(state)),
+            Property::always("what ended is not delivered", |model: &Self, state| {
+                let correct = model.correct(state);
+                !state.has_ended || correct.iter().all(|at| state.delivered[*at].is_empty())
+            }),
             Property::sometimes("all deliver", |model: &Self, state| {
                 let correct = model.correct(state);
                 correct.len() > 1 && correct.iter().all(|at| !state.delivered[*at].is_empty())

@@ -50,7 +50,8 @@ pub struct Closing {
     pub epoch: Epoch,
     /// Digest of the order that the member carries out.
     pub order: Digest,
-    /// Up to this round the member knows no single blocks any more.
+    /// Up to this round the member judges no single blocks any more, or will not once it has decided what
+    /// it holds.
     pub horizon: Round,
     /// The newest block of each member above it, ascending by member.
     pub tips: Vec<BlockRef>,

@@ -183,6 +183,8 @@ pub enum Progress {
         /// Who proposed at all.
         proposed_any: u16,
     },
+    /// The wormhole could not learn in time how it ended. Others may know.
+    GivenUp,
 }
 
 /// Why the wormhole gives no answer.
@@ -194,7 +196,7 @@ pub enum TtcbError {
     /// It cannot be reached. It fails only by stopping, so this is the same.
     #[error("the wormhole cannot be reached")]
     Unreachable,
-    /// It does not know the tag, or no longer.
+    /// It does not know the tag, or no longer; so it says nothing about how the instance ended.
     #[error("the wormhole does not know this instance")]
     UnknownInstance,
 }

@@ -1,8 +1,8 @@
 //! Reliable multicast with the wormholes' help: the paper's BRM, for any number of intruded members.
 //!
 //! **Guarantee:** let a process be *correct* if it follows the protocol to its end, nobody else has
-//! its entity's keys, its wormhole runs, and of the `od + 1` copies that another one sends it at
-//! least one arrives. Then, *Validity:* what a correct process multicasts, some correct process
+//! its entity's keys, its wormhole runs and learns in time what was decided, and of the `od + 1` copies
+//! that another one sends it at least one arrives. Then, *Validity:* what a correct process multicasts, some correct process
 //! delivers. *Agreement:* what a correct process delivers, all correct processes of the group do.
 //! *Integrity:* each delivers it at most once, only as one of the group, and only if its sender
 //! multicast it, should that be correct. However many others are intruded, colluding, or in charge of
@@ -130,8 +130,11 @@ pub enum Action {
 pub enum Event {
     /// A message is delivered: its sender is the first of its list.
     Delivered(Arc<Message>),
-    /// A multicast of this process has ended, and nobody correct delivers it.
+    /// A multicast of this process has ended, and nobody delivers it.
     Ended(Header),
+    /// How a multicast of this process ended is not known here and will not be: others may deliver it. Its
+    /// wormhole heard too late, so this process counts as failed.
+    Undecided(Header),
     /// The wormhole has stopped, and this process with it.
     Halted(TtcbError),
 }
@@ -204,7 +207,7 @@ impl Brm {
     }
 
     /// Multicasts `data` to `recipients`, and delivers it here too in the end, or says that it has
-    /// [`Event::Ended`].
+    /// [`Event::Ended`], or is [`Event::Undecided`].
     ///
     /// # Errors
     /// [`MulticastError`]; then nothing was sent, and nothing will be delivered.
@@ -442,10 +445,10 @@ impl Brm {
             !remembered.is_empty()
         });
         let own = self.fixed.own;
-        self.running.retain(|header, _| {
+        self.running.retain(|header, instance| {
             let is_kept = is_kept(header);
-            if !is_kept && header.sender() == Some(own) {
-                out.push(Action::Emit(Event::Ended(header.clone())));
+            if !is_kept && header.sender() == Some(own) && !instance.is_void() {
+                out.push(Action::Emit(Event::Undecided(header.clone())));
             }
             is_kept
         });

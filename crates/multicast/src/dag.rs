@@ -17,7 +17,10 @@ pub const CARRIED_BYTES_MAX: usize = 4 << 20;
 pub struct Dag {
     group: Group,
     genesis: Digest,
+    /// Rounds up to this one count as present.
     horizon: Round,
+    /// Rounds up to this one are gone: the same, but while a horizon to come is foreseen.
+    forgotten: Round,
     blocks: BTreeMap<BlockRef, Verified<Block>>,
     /// Each author's rounds that hold a block: what makes "newest up to a round" cheap.
     chains: Vec<BTreeSet<BlockRef>>,
@@ -41,6 +44,7 @@ impl Dag {
             group,
             genesis,
             horizon,
+            forgotten: horizon,
             blocks: BTreeMap::new(),
             chains: vec![BTreeSet::new(); group.size()],
             newest: group.members().map(|author| BlockRef::genesis(author, genesis)).collect(),
@@ -58,7 +62,7 @@ impl Dag {
         self.group
     }
 
-    /// Rounds up to this one are forgotten.
+    /// References to rounds up to this one count as present: they are forgotten, or will be.
     #[must_use]
     pub fn horizon(&self) -> Round {
         self.horizon
@@ -280,12 +284,19 @@ impl Dag {
         }
     }
 
+    /// Has references to rounds up to `horizon` count as present, and forgets nothing: it is where the
+    /// horizon will be once what is decided is delivered.
+    pub fn pass(&mut self, horizon: Round) {
+        self.horizon = self.horizon.max(horizon);
+    }
+
     /// Forgets everything up to `horizon`, and returns it.
     pub fn forget(&mut self, horizon: Round) -> Vec<Verified<Block>> {
-        if horizon <= self.horizon {
+        if horizon <= self.forgotten {
             return Vec::new();
         }
-        self.horizon = horizon;
+        self.pass(horizon);
+        self.forgotten = horizon;
         let end = first_of(horizon.next(), ReplicaId(0));
         let kept = self.blocks.split_off(&end);
         let forgotten = std::mem::replace(&mut self.blocks, kept);

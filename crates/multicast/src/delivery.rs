@@ -55,6 +55,11 @@ pub struct Delivery {
     delivered: BTreeSet<BlockRef>,
 }
 
+/// The horizon while the last committed leader is of this round.
+pub(crate) fn horizon_at(leader_round: Round) -> Round {
+    leader_round.minus(GC_DEPTH)
+}
+
 impl OrderingState {
     /// The state at the beginning of an epoch.
     #[must_use]
@@ -78,7 +83,7 @@ impl OrderingState {
     /// Rounds up to this one are forgotten.
     #[must_use]
     pub fn horizon(&self) -> Round {
-        self.leader_round.minus(GC_DEPTH)
+        horizon_at(self.leader_round)
     }
 
     /// Digest of the ordering state with the references delivered above the horizon: what a

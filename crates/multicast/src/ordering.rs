@@ -443,9 +443,12 @@ impl<P: Payload> Ordering<P> {
         of_round.filter(|proposal| self.rule.certifies(&self.dag, block, proposal)).collect()
     }
 
-    /// Decides what can be decided and delivers what is committed.
+    /// Decides what can be decided and delivers what is committed; or, while it holds, foresees that.
     fn decide(&mut self, now: Time, out: &mut Actions<Self>) {
-        while !self.is_over && self.closing != closing::Closing::Held {
+        if self.is_held() {
+            return self.foresee(now, out);
+        }
+        while !self.is_over {
             let decisions = self.rule.decide(&self.dag, self.delivery.state().next);
             if decisions.is_empty() {
                 return;

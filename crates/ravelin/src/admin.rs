@@ -26,6 +26,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Sleep, sleep};
 
 use crate::room::{self, Stage};
+use crate::wormhole::standing::Watch;
 
 /// A server that has not turned for so long counts as stuck.
 const STUCK_AFTER: Duration = Duration::from_secs(5);
@@ -34,17 +35,25 @@ pub(crate) const ADMIN_CONNECTIONS_MAX: usize = 32;
 /// How long one of them lasts; a monitor asks again over another.
 const ADMIN_CONNECTION_MAX: Duration = Duration::from_secs(10);
 
-/// Serves `/livez`, `/readyz` and `/metrics` until the runtime ends.
-pub(crate) async fn serve(
-    listener: TcpListener,
-    window: Window,
-    tolerated: usize,
-) -> io::Result<()> {
+/// What there is to see of a server.
+#[derive(Clone)]
+pub(crate) struct Shown {
+    /// How it stands.
+    pub(crate) window: Window,
+    /// How many faults its cluster tolerates.
+    pub(crate) tolerated: usize,
+    /// Its wormhole, if it has one.
+    pub(crate) wormhole: Option<Watch>,
+}
+
+/// Serves `/livez`, `/readyz`, `/metrics` and `/wormhole` until the runtime ends.
+pub(crate) async fn serve(listener: TcpListener, shown: Shown) -> io::Result<()> {
     let router = Router::new()
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
-        .with_state((window, tolerated));
+        .route("/wormhole", get(wormhole))
+        .with_state(shown);
     axum::serve(Few::new(listener), router).await
 }
 
@@ -142,15 +151,13 @@ pub(crate) struct Snapshot {
 /// Where a server leaves its snapshots; `None` until it has taken part once.
 pub(crate) type Window = Arc<Mutex<Option<Snapshot>>>;
 
-type Shared = State<(Window, usize)>;
-
 fn latest(window: &Window) -> Option<Snapshot> {
     let snapshot = window.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
     (snapshot.taken.elapsed() < STUCK_AFTER).then_some(snapshot)
 }
 
 /// 200 while the server turns; 503 when it is stuck or has not begun.
-async fn livez(State((window, _)): Shared) -> StatusCode {
+async fn livez(State(Shown { window, .. }): State<Shown>) -> StatusCode {
     match latest(&window) {
         Some(_) => StatusCode::OK,
         None => StatusCode::SERVICE_UNAVAILABLE,
@@ -158,7 +165,7 @@ async fn livez(State((window, _)): Shared) -> StatusCode {
 }
 
 /// 200 while the server orders and answers; 503 otherwise. The body is what it calls itself.
-async fn readyz(State((window, _)): Shared) -> (StatusCode, String) {
+async fn readyz(State(Shown { window, .. }): State<Shown>) -> (StatusCode, String) {
     let state = latest(&window).map(|snapshot| snapshot.report.state).unwrap_or_default();
     let is_ready = state == "correct";
     (if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, state)
@@ -191,7 +198,19 @@ struct ByStage {
     stage: &'static str,
 }
 
-async fn metrics(State((window, tolerated)): Shared) -> impl IntoResponse {
+/// How the wormhole stands: 200 with that as JSON, 404 without one, 503 when it does not answer.
+async fn wormhole(State(Shown { wormhole, .. }): State<Shown>) -> (StatusCode, String) {
+    let Some(watch) = wormhole else { return (StatusCode::NOT_FOUND, String::new()) };
+    match tokio::task::spawn_blocking(move || watch.look()).await {
+        Ok(Ok(standing)) => {
+            let json = serde_json::to_string(&standing).expect("plain fields");
+            (StatusCode::OK, json)
+        }
+        _ => (StatusCode::SERVICE_UNAVAILABLE, String::new()),
+    }
+}
+
+async fn metrics(State(Shown { window, tolerated, .. }): State<Shown>) -> impl IntoResponse {
     let Some(snapshot) = latest(&window) else {
         return (StatusCode::SERVICE_UNAVAILABLE, String::new());
     };

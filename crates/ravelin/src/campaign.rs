@@ -16,13 +16,14 @@ mod relay;
 mod report;
 pub(crate) mod schedule;
 mod site;
+mod wormholes;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use ravelin_model::FaultModel;
 
-use crate::drill::{self, GAP_MAX, Outcome, SERVERS, Workplace};
+use crate::drill::{self, GAP_MAX, Outcome, Workplace, servers_of};
 use crate::exit::{Error, Exit, Result};
 use crate::files::disk::{self, Privacy};
 use crate::machine::soak::Slope;
@@ -35,6 +36,8 @@ use site::Site;
 
 /// How a campaign is run.
 pub(crate) struct CampaignOptions {
+    /// What the servers assume of each other; in `hybrid` their wormholes are attacked, too.
+    pub(crate) fault_model: FaultModel,
     /// Draws order and lengths.
     pub(crate) seed: u64,
     /// How much is done.
@@ -123,8 +126,8 @@ impl Campaign<'_> {
         };
         let gap_max = self.promises().gap_max;
         let verdict = Verdict {
-            fault_model: FaultModel::Arbitrary.name(),
-            servers: SERVERS,
+            fault_model: self.options.fault_model.name(),
+            servers: self.servers(),
             seed: self.options.seed,
             seconds: self.begun.elapsed().as_secs(),
             clusters: course.clusters,
@@ -157,19 +160,29 @@ impl Campaign<'_> {
     /// Plays a full campaign, or a part of one.
     async fn play_listed(&self, workplace: &mut Workplace) -> Result<Course> {
         let mut steps = match self.options.length {
-            Length::Part(most) => schedule::part(self.options.seed, SERVERS, most),
-            _ => schedule::full(self.options.seed, SERVERS),
+            Length::Part(most) => schedule::part(self.options.seed, self.options.fault_model, most),
+            _ => schedule::full(self.options.seed, self.options.fault_model),
         };
         steps.retain(|step| self.is_wanted(step.drill.name()));
         self.say(&format!(
-            "{} steps on {SERVERS} real servers, one in trouble at a time, then all killed at once.",
-            steps.len()
+            "{} steps on {} real servers, one in trouble at a time, then all killed at once.",
+            steps.len(),
+            self.servers()
         ));
         self.started(Some(steps.len() + 1))?;
         let steps = &mut steps.into_iter();
         let plan = Plan { steps, until: None, promises: self.promises() };
         let (played, clusters) = self.play_all(workplace, plan).await?;
         Ok(Course { played, clusters, skipped: Vec::new(), slopes: Vec::new() })
+    }
+
+    fn servers(&self) -> u16 {
+        servers_of(self.options.fault_model)
+    }
+
+    /// A cluster at work.
+    async fn open(&self, workplace: &Workplace, number: usize) -> Result<Site> {
+        Site::open(&cluster_dir(workplace, number), self.options.fault_model).await
     }
 
     fn is_wanted(&self, name: &str) -> bool {
@@ -185,7 +198,7 @@ impl Campaign<'_> {
     ) -> Result<(Vec<Played>, usize)> {
         let mut played = Vec::new();
         let mut clusters = 1;
-        let mut site = Site::open(&cluster_dir(workplace, clusters)).await?;
+        let mut site = self.open(workplace, clusters).await?;
         for step in plan.steps {
             if plan.until.is_some_and(|until| self.begun.elapsed() + step.cost() > until) {
                 break;
@@ -204,12 +217,17 @@ impl Campaign<'_> {
                 let dir = site.close().await;
                 workplace.clear(&dir, is_failed);
                 clusters += 1;
-                site = Site::open(&cluster_dir(workplace, clusters)).await?;
+                site = self.open(workplace, clusters).await?;
                 self.line(&Line::FreshCluster { clusters })?;
                 self.say("           a fresh cluster from here on");
             }
         }
-        let what = "all servers at once: kill -9, and started again";
+        let what = match self.options.fault_model {
+            FaultModel::Hybrid => {
+                "all servers at once: kill -9, started again, and opened by the administrator"
+            }
+            _ => "all servers at once: kill -9, and started again",
+        };
         self.begin(record::ALL_KILLED, what)?;
         let done = site.kill_all(what).await?;
         self.end(&done)?;
@@ -224,7 +242,7 @@ impl Campaign<'_> {
     }
 
     fn started(&self, steps: Option<usize>) -> Result<()> {
-        self.line(&Line::Started { seed: self.options.seed, servers: SERVERS, steps })
+        self.line(&Line::Started { seed: self.options.seed, servers: self.servers(), steps })
     }
 
     fn begin(&self, name: &str, what: &str) -> Result<()> {
@@ -256,6 +274,9 @@ impl Campaign<'_> {
             }
         };
         let mut command = format!("ravelin attack {length} --seed {}", self.options.seed);
+        if self.options.fault_model == FaultModel::Hybrid {
+            command.push_str(" --fault-model hybrid");
+        }
         for name in &self.options.only {
             command.push_str(&format!(" --only {name}"));
         }

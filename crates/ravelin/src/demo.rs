@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use ravelin_model::{FaultModel, ReplicaId};
+use rustix::process::Signal;
 use serde::Serialize;
 
 use crate::cluster_dir::LocalCluster;
@@ -23,7 +24,7 @@ use crate::connection::Connection;
 use crate::drill::judgement::{Judgement, judge};
 use crate::drill::workload::{Observed, Observer, Receipts};
 use crate::drill::{
-    self, Comeback, GAP_MAX, Outcome, READY_MAX, SERVERS, Staff, Workplace, start_all,
+    self, Comeback, GAP_MAX, Outcome, READY_MAX, Staff, Workplace, servers_of, start_all,
 };
 use crate::exit::{Error, Exit, Result};
 use crate::output::{Format, Output};
@@ -33,7 +34,6 @@ use beyond::Beyond;
 use timeline::{Attack, Timeline};
 
 /// Servers that have wormholes, of which one may be owned.
-const HYBRID_SERVERS: u16 = 3;
 /// Operations that a verdict needs to mean anything.
 const OPERATIONS_MIN: usize = 500;
 /// How long each attack lasts.
@@ -112,7 +112,8 @@ struct Demo<'a> {
 
 impl Demo<'_> {
     async fn run(&self) -> Result<()> {
-        let (fault_model, servers) = (self.options.fault_model, self.servers());
+        let fault_model = self.options.fault_model;
+        let servers = servers_of(fault_model);
         self.say(match fault_model {
             FaultModel::Hybrid => {
                 "Three servers, one of which may be owned, each with a wormhole that may not. Watch it \
@@ -202,14 +203,6 @@ impl Demo<'_> {
         stage.processes.kill(owned)
     }
 
-    /// Servers, of which one may be owned.
-    fn servers(&self) -> u16 {
-        match self.options.fault_model {
-            FaultModel::Hybrid => HYBRID_SERVERS,
-            FaultModel::Arbitrary | FaultModel::Asynchronous => SERVERS,
-        }
-    }
-
     /// A server without its wormhole says nothing more, ends, and comes back with another one.
     async fn kill_wormhole(
         &self,
@@ -219,7 +212,7 @@ impl Demo<'_> {
     ) -> Result<()> {
         let what = "kill -9 of its wormhole: it ends, and comes back with another one";
         let begun = self.begin(stage.observer, "kill-wormhole", server, what)?;
-        let was_there = stage.processes.kill_wormhole(server)?;
+        let was_there = stage.processes.signal_wormhole(server, Signal::KILL)?;
         stage.watch_for(ATTACK, timeline).await;
         let has_ended = stage.processes.running(server)?.is_none();
         stage.processes.start(server, Hands::Own)?;

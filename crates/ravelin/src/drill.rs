@@ -27,6 +27,16 @@ use workload::Observer;
 
 /// Servers, of which one may be owned.
 pub(crate) const SERVERS: u16 = 4;
+/// The same where each has a wormhole.
+const HYBRID_SERVERS: u16 = 3;
+
+/// Servers of a drill's cluster, of which one may be owned.
+pub(crate) fn servers_of(model: FaultModel) -> u16 {
+    match model {
+        FaultModel::Hybrid => HYBRID_SERVERS,
+        FaultModel::Arbitrary | FaultModel::Asynchronous => SERVERS,
+    }
+}
 /// Clients that work all the while.
 const CLIENTS: u32 = 4;
 /// The longest time that clients may be without any answer.

@@ -4,7 +4,7 @@
 //! The campaign plays these beside what it does to processes and connections. Each needs something of
 //! the system; where that is missing, the trouble is skipped, and the run says so.
 
-mod decay;
+pub(crate) mod decay;
 mod grip;
 mod memory;
 pub(crate) mod network;

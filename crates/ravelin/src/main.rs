@@ -29,6 +29,7 @@ mod intake;
 mod machine;
 mod multicast_demo;
 mod node_start;
+mod omissions;
 mod opinion;
 mod output;
 mod plan_source;

@@ -18,7 +18,8 @@ mod verdict;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ravelin_multicast::brm::{Engine, Settings};
+use ravelin_multicast::brm::{self, Settings};
+use ravelin_wormhole::core::Engine;
 use ravelin_wormhole::launcher::ControlNetwork;
 
 use crate::exit::{Error, Exit, Result};
@@ -46,16 +47,22 @@ pub(crate) struct Options {
     pub(crate) runs: u32,
     /// What chance depends on.
     pub(crate) seed: u64,
+    /// How the wormholes agree.
+    pub(crate) engine: Engine,
 }
 
 /// What all processes choose.
-fn settings() -> Settings {
+fn settings(engine: Engine) -> Settings {
+    let engine = match engine {
+        Engine::Quorum => brm::Engine::Quorum,
+        Engine::RealTime { .. } => brm::Engine::RealTime,
+    };
     Settings {
         od: OD,
         t0: T0,
         resend_every: T0 / 5,
         poll_every: T0 / 50,
-        ..Settings::new(Engine::Quorum, T0)
+        ..Settings::new(engine, T0)
     }
 }
 
@@ -65,7 +72,7 @@ pub(crate) fn run(output: Output, options: &Options) -> Result<()> {
         disk::check_replaceable(svg)?;
     }
     // Before there are threads: it makes networks and processes.
-    let (mut site, network) = Site::start()?;
+    let (mut site, network) = Site::start(options.engine)?;
     output.note(network);
     let mut verdict = Verdict::new(network == ControlNetwork::Private, options.seed);
     for number in 0..=options.runs {

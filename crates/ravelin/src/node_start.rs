@@ -11,7 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use crate::admin::{self, Window};
+use crate::admin::{self, Shown, Window};
 use crate::data::{self, DataDir, FULL};
 use crate::descriptors;
 use crate::exit::{Error, Exit, Result};
@@ -20,6 +20,7 @@ use crate::files::node::{LogFormat, LogLevel, NodeConfig};
 use crate::room::{self, Room};
 use crate::seat::Seat;
 use crate::server::{self, Ending, ServerConfig, Stop};
+use crate::wormhole::standing::Watch;
 use crate::wormhole::{self, Own, Started};
 
 /// How long connections of a server that stopped may take to end.
@@ -47,12 +48,15 @@ pub(crate) fn start(config: &NodeConfig, intruders: Option<&str>) -> Result<()> 
         .build()
         .map_err(|error| Error::caused(Exit::Failed, error, "check the limit of open files"))?;
     let stop = Arc::new(Stop::default());
-    let Some(Started { process, wormhole }) = wormhole else {
-        return runtime.block_on(run(config, seat, Means { intruders, wormhole: None, stop }));
+    let Some(Started { process, wormhole, watch }) = wormhole else {
+        let means = Means { intruders, wormhole: None, watch: None, stop };
+        return runtime.block_on(run(config, seat, means));
     };
-    let end = watch(process, Arc::clone(&stop));
-    let means = Means { intruders, wormhole: Some(wormhole), stop };
+    let end = watch_process(process, Arc::clone(&stop));
+    let means = Means { intruders, wormhole: Some(wormhole), watch, stop };
     let outcome = runtime.block_on(run(config, seat, means));
+    // With it goes what served monitors; one that looks at a silent wormhole just now is not waited for.
+    runtime.shutdown_background();
     // Nobody here has a connection to it any more.
     if end.recv_timeout(WORMHOLE_END_MAX).is_err() {
         tracing::warn!("the wormhole has not ended: the next start waits for it a little");
@@ -64,6 +68,8 @@ pub(crate) fn start(config: &NodeConfig, intruders: Option<&str>) -> Result<()> 
 struct Means<'a> {
     intruders: Option<&'a str>,
     wormhole: Option<Own>,
+    /// To look at it.
+    watch: Option<Watch>,
     /// Stops it.
     stop: Arc<Stop>,
 }
@@ -78,7 +84,7 @@ fn start_wormhole(config: &NodeConfig, seat: &Seat) -> Result<Option<Started>> {
 }
 
 /// Has the server stop once its wormhole has ended, whatever for; says when.
-fn watch(mut process: Child, stop: Arc<Stop>) -> mpsc::Receiver<()> {
+fn watch_process(mut process: Child, stop: Arc<Stop>) -> mpsc::Receiver<()> {
     let (ended, end) = mpsc::channel();
     std::thread::spawn(move || {
         match process.wait() {
@@ -99,15 +105,16 @@ fn prepare(identity: &mut Identity) {
 }
 
 async fn run(config: &NodeConfig, mut seat: Seat, means: Means<'_>) -> Result<()> {
-    let Means { intruders, wormhole, stop } = means;
+    let Means { intruders, wormhole, watch, stop } = means;
     let client_limits = descriptors::provide(config.client_limits, seat.group.size())?;
     let mut listeners =
         Some((listen(config.peer_listen).await?, listen(config.client_listen).await?));
     let window: Window = Arc::new(Mutex::new(None));
     if let Some(address) = config.admin_listen {
         let listener = listen(address).await?;
-        let tolerated = seat.group.faults();
-        tokio::spawn(admin::serve(listener, Arc::clone(&window), tolerated));
+        let shown =
+            Shown { window: Arc::clone(&window), tolerated: seat.group.faults(), wormhole: watch };
+        tokio::spawn(admin::serve(listener, shown));
     }
     tracing::info!(
         server = %seat.replica,

@@ -227,8 +227,9 @@ impl<'a> Processes<'a> {
         Err(Error::new(Exit::Failed, cause, "its disk may hang: look at `dmesg`"))
     }
 
-    /// Kills the wormhole of a running server, as an intruder with root's powers can; whether it had one.
-    pub(crate) fn kill_wormhole(&self, id: ReplicaId) -> Result<bool> {
+    /// Sends a signal to the wormhole of a running server, as an intruder with root's powers can; whether
+    /// it had one.
+    pub(crate) fn signal_wormhole(&self, id: ReplicaId, signal: Signal) -> Result<bool> {
         let Some(running) = self.running(id)? else { return Ok(false) };
         let list = format!("/proc/{0}/task/{0}/children", running.pid);
         let children = fs::read_to_string(list).unwrap_or_default();
@@ -239,9 +240,9 @@ impl<'a> Processes<'a> {
         };
         let pid = children.filter(is_one).find_map(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
         let Some(pid) = pid else { return Ok(false) };
-        kill_process(pid, Signal::KILL).map(|()| true).map_err(|error| {
+        kill_process(pid, signal).map(|()| true).map_err(|error| {
             Error::caused(Exit::Denied, error, "use the account that started it")
-                .context(format!("cannot kill the wormhole of server {id}"))
+                .context(format!("cannot signal the wormhole of server {id}"))
         })
     }
 
@@ -362,9 +363,15 @@ fn reap_in_background(mut child: std::process::Child) {
 
 /// The body of what a server answers to a question about its health, whatever the answer is.
 fn ask_health(address: SocketAddr, path: &str) -> Option<String> {
+    ask_admin(address, path, HEALTH_MAX)
+}
+
+/// The body of what a server answers on its admin listener, whatever the answer is; `None` if nothing comes for
+/// `most`.
+pub(crate) fn ask_admin(address: SocketAddr, path: &str, most: Duration) -> Option<String> {
     let ask = || -> std::io::Result<String> {
-        let mut stream = TcpStream::connect_timeout(&address, HEALTH_MAX)?;
-        stream.set_read_timeout(Some(HEALTH_MAX))?;
+        let mut stream = TcpStream::connect_timeout(&address, most)?;
+        stream.set_read_timeout(Some(most))?;
         write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
         let mut answer = String::new();
         stream.take(HEALTH_BYTES_MAX).read_to_string(&mut answer)?;

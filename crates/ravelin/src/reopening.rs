@@ -13,7 +13,7 @@ use ravelin_client::chain::follow;
 use ravelin_crypto::{Keyring, sign_reopening};
 use ravelin_model::wire::{ClientMessage, ServerMessage};
 use ravelin_model::{
-    ClusterId, Decode as _, Encode as _, Epoch, FaultModel, Group, InstanceCertificate, Member,
+    ClusterId, Decode as _, Encode as _, FaultModel, Group, InstanceCertificate, Member, PublicKey,
     Reopening, ReopeningVerdict, ReplicaId, SignedPlan, SignedReopening,
 };
 use ravelin_runtime::clock::Clock;
@@ -124,10 +124,24 @@ fn named(id: &ReplicaId) -> String {
 
 /// What became of an order.
 pub(crate) struct Reopened {
-    /// The epoch that it began.
-    pub(crate) epoch: Epoch,
+    /// The plan of the epoch that it began, or another order did.
+    pub(crate) plan: SignedPlan,
     /// What each server said of it.
     pub(crate) verdicts: BTreeMap<ReplicaId, ReopeningVerdict>,
+}
+
+impl Reopened {
+    /// The instances that the new plan names, ascending by server.
+    pub(crate) fn instances(&self) -> Vec<(ReplicaId, PublicKey)> {
+        let members = (0..).map(ReplicaId).zip(&self.plan.plan.members);
+        members.filter_map(|(id, it)| Some((id, it.wormhole?.instance?))).collect()
+    }
+
+    /// Whether they are those of `order`; else another order was carried out, or the epoch ended by itself.
+    pub(crate) fn is_by(&self, order: &Reopening) -> bool {
+        let named = order.instances.iter().map(|(id, certificate)| (*id, certificate.instance));
+        named.eq(self.instances())
+    }
 }
 
 impl Servers {
@@ -174,7 +188,7 @@ impl Servers {
     /// Brings an order to all servers, and waits for the epoch that it begins.
     ///
     /// # Errors
-    /// When no server takes it, or the epoch does not begin within `patience`.
+    /// When no server takes it, in the words of more servers than may lie, or the epoch does not begin within `patience`.
     pub(crate) async fn bring(
         &self,
         signed: &SignedReopening,
@@ -185,14 +199,13 @@ impl Servers {
         for round in 0.. {
             if round % BRING_EVERY == 0 {
                 self.bring_once(signed, &mut verdicts).await;
-                if !verdicts.is_empty() && !verdicts.values().any(is_under_way) {
+                if is_refused(&verdicts, self.plan.plan.f) {
                     return Err(refused(&verdicts));
                 }
             }
             let picture = self.look().await?;
-            let epoch = picture.plan.plan.epoch;
-            if epoch > signed.order.epoch {
-                return Ok(Reopened { epoch, verdicts });
+            if picture.plan.plan.epoch > signed.order.epoch {
+                return Ok(Reopened { plan: picture.plan, verdicts });
             }
             if Instant::now() > until {
                 break;
@@ -269,9 +282,16 @@ fn is_under_way(verdict: &ReopeningVerdict) -> bool {
     matches!(verdict, ReopeningVerdict::Taken | ReopeningVerdict::Ended | ReopeningVerdict::NotNow)
 }
 
-/// Why no server takes an order.
+/// Whether no server takes the order: those are more that say so than the `faults` which may lie, and
+/// nobody says otherwise. Whoever of them lies the other way makes administrators wait, and no more.
+fn is_refused(verdicts: &BTreeMap<ReplicaId, ReopeningVerdict>, faults: u16) -> bool {
+    verdicts.len() > usize::from(faults) && !verdicts.values().any(is_under_way)
+}
+
+/// Why no server takes an order: what most of them say.
 fn refused(verdicts: &BTreeMap<ReplicaId, ReopeningVerdict>) -> Error {
-    let (exit, hint) = match verdicts.values().next() {
+    let said = |verdict: &&ReopeningVerdict| verdicts.values().filter(|it| it == verdict).count();
+    let (exit, hint) = match verdicts.values().max_by_key(said) {
         Some(ReopeningVerdict::OtherEpoch(_)) => (
             Exit::Conflict,
             "it was written for another epoch, or another cluster: write another order",
@@ -356,4 +376,103 @@ pub(crate) async fn open_local(
     let administrator = KeyFile::read(&cluster.administrator_key())?;
     sign_reopening(&mut signed, &administrator.signing_key());
     servers.bring(&signed, until.saturating_duration_since(Instant::now())).await.map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use ravelin_model::plan::{Labels, PLAN_VERSION};
+    use ravelin_model::{
+        ClusterPlan, Digest, Epoch, Incarnation, Purpose, Signature, WormholeKeys,
+    };
+
+    use super::*;
+
+    const TAKEN: ReopeningVerdict = ReopeningVerdict::Taken;
+    const WEAK: ReopeningVerdict = ReopeningVerdict::NotApproved;
+    const OTHER: ReopeningVerdict = ReopeningVerdict::OtherEpoch(Epoch(9));
+
+    fn said(verdicts: &[ReopeningVerdict]) -> BTreeMap<ReplicaId, ReopeningVerdict> {
+        (0..).map(ReplicaId).zip(verdicts.iter().copied()).collect()
+    }
+
+    #[test]
+    fn no_f_servers_make_an_order_refused() {
+        for (verdicts, expected) in [
+            (vec![], false),
+            (vec![WEAK], false),
+            (vec![WEAK, OTHER], true),
+            (vec![WEAK, OTHER, TAKEN], false),
+            (vec![WEAK, OTHER, ReopeningVerdict::NotNow], false),
+            (vec![OTHER, WEAK, WEAK], true),
+        ] {
+            assert_eq!(is_refused(&said(&verdicts), 1), expected, "{verdicts:?}");
+        }
+        assert!(!is_refused(&said(&[WEAK, OTHER]), 2));
+    }
+
+    #[test]
+    fn what_most_say_is_why() {
+        assert_eq!(refused(&said(&[OTHER, WEAK, WEAK])).exit(), Exit::Denied);
+        assert_eq!(refused(&said(&[WEAK, OTHER, OTHER])).exit(), Exit::Conflict);
+    }
+
+    fn reopened(instances: &[Option<u8>]) -> Reopened {
+        let member = |instance: &Option<u8>| Member {
+            name: "s".into(),
+            identity: PublicKey([1; 32]),
+            block: PublicKey([2; 32]),
+            transport: PublicKey([3; 32]),
+            wormhole: Some(WormholeKeys {
+                provisioned: PublicKey([4; 32]),
+                instance: instance.map(|byte| PublicKey([byte; 32])),
+            }),
+            peer_address: String::new(),
+            client_address: String::new(),
+            labels: Labels::default(),
+        };
+        let plan = ClusterPlan {
+            version: PLAN_VERSION,
+            name: "test".into(),
+            purpose: Purpose::Local,
+            incarnation: Incarnation(1),
+            epoch: Epoch(2),
+            previous: None,
+            fault_model: FaultModel::Hybrid,
+            f: 1,
+            leaders_per_round: 1,
+            members: instances.iter().map(member).collect(),
+            administrators: Vec::new(),
+            administrators_needed: 1,
+            clients: Vec::new(),
+            rekey_interval_min_s: 1,
+            checkpoint_every: 1,
+        };
+        let plan = SignedPlan { plan, signatures: Vec::new() };
+        Reopened { plan, verdicts: BTreeMap::new() }
+    }
+
+    #[test]
+    fn what_the_plan_names_is_told_and_not_what_the_order_named() {
+        let certificate = |byte| InstanceCertificate {
+            instance: PublicKey([byte; 32]),
+            is_rollback_proof: false,
+            signature: Signature([0; 64]),
+        };
+        let order = Reopening {
+            cluster: ClusterId(Digest([0; 32])),
+            incarnation: Incarnation(1),
+            epoch: Epoch(1),
+            number: 1,
+            instances: vec![(ReplicaId(0), certificate(7)), (ReplicaId(2), certificate(9))],
+            lost: vec![ReplicaId(1)],
+        };
+        let by_this = reopened(&[Some(7), None, Some(9)]);
+        assert!(by_this.is_by(&order));
+        for other in [[Some(7), Some(8), Some(9)], [Some(7), None, Some(8)], [Some(7), None, None]]
+        {
+            assert!(!reopened(&other).is_by(&order), "{other:?}");
+        }
+        let all = reopened(&[Some(7), Some(8), Some(9)]).instances();
+        assert_eq!(all.iter().map(|(id, _)| id.0).collect::<Vec<_>>(), [0, 1, 2]);
+    }
 }

@@ -4,21 +4,28 @@
 //! names a user for the wormhole or for the server, the server has no capability from then on, and is
 //! another user than the wormhole.
 
+pub(crate) mod drawing;
+pub(crate) mod standing;
+pub(crate) mod together;
+
 use std::path::{Path, PathBuf};
 use std::process::Child;
 
 use ravelin_model::{ClusterId, Digest, PublicKey, ReplicaId};
 use ravelin_replication::OwnWormhole;
-use ravelin_runtime::wormhole::{LocalWormhole, answer_max, member_of};
+use ravelin_runtime::wormhole::{self as local, LocalWormhole, answer_max, member_of};
 use ravelin_wormhole::launcher::{Launch, PROGRAM_NAME, drop_payload_privileges};
+use ravelin_wormhole::sandbox::Restart;
 use rustix::fs::Access;
 use rustix::io::Errno;
 use rustix::thread::CapabilitySet;
 
 use crate::exit::{Error, Exit, Result};
 use crate::files::disk;
-use crate::files::node::WormholeConfig;
+use crate::files::node::{Keeping, WormholeConfig};
 use crate::server::OwnInstance;
+
+use standing::Watch;
 
 /// What to do about a wormhole that stopped.
 pub(crate) const GONE: &str = "start the server again, with a new wormhole; an epoch lets that in";
@@ -96,6 +103,8 @@ pub(crate) fn gone() -> Error {
 /// A wormhole that was started for this server.
 pub(crate) struct Started {
     pub(crate) wormhole: Own,
+    /// To look at it. It keeps the process alive, too.
+    pub(crate) watch: Option<Watch>,
     /// Its process, to wait for.
     pub(crate) process: Child,
 }
@@ -119,7 +128,7 @@ impl Started {
         }
         let launch = launch(config, member)?;
         let started = LocalWormhole::start(&launch, provisioned, answer_max(&launch));
-        let (wormhole, process) = started.map_err(|error| {
+        let local::Started { wormhole, monitor, process } = started.map_err(|error| {
             let hint = "what it wrote above says why; `ravelin wormhole selftest` tries one apart, \
                         `ravelin node check` compares its key with the plan's";
             Error::caused(Exit::Failed, error, hint)
@@ -134,7 +143,9 @@ impl Started {
                 )
             })?;
         }
-        Ok(Self { wormhole: Own(wormhole), process })
+        let restart = restart(config);
+        let watch = monitor.map(|monitor| Watch::new(monitor, restart));
+        Ok(Self { wormhole: Own(wormhole), watch, process })
     }
 }
 
@@ -145,6 +156,15 @@ impl Own {
             Error::caused(Exit::Failed, error, GONE).context("this server's wormhole stopped")
         })?;
         Ok((wormhole, OwnWormhole { certificate, last }))
+    }
+}
+
+/// What a stop does to an instance.
+fn restart(config: &WormholeConfig) -> Restart {
+    match &config.store {
+        None => Restart::NewInstance,
+        Some((_, Keeping::Run)) => Restart::CleanStop,
+        Some((_, Keeping::Every)) => Restart::Exact,
     }
 }
 
@@ -161,7 +181,7 @@ fn launch(config: &WormholeConfig, (cluster, replica): (ClusterId, ReplicaId)) -
         program,
         state: config.state.clone(),
         owner: config.user.map(|user| user.0),
-        connection_count: 1,
+        connection_count: 2, // to call it, and to look at it
         member: member_of(cluster, replica),
         store: config.store.as_ref().map(|(tpm, keeping)| (tpm.clone(), keeping.lease())),
     })

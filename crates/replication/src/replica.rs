@@ -232,6 +232,7 @@ impl Replica {
         if ended.is_some() {
             ordering.end();
         }
+        reopening::hold_if_held(&mut ordering, &state, keyring.epoch());
         restore(&mut ordering, &keyring, log);
         let mut replica = Self {
             statements: Statements::new(keyring.clone(), own),

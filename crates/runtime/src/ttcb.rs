@@ -9,6 +9,7 @@
 //! | `Taken`, `AlreadyProposed`, `TstartExpired` | the tag, with no error or with that one |
 //! | refuses a proposal | no tag, and why |
 //! | refuses a question for want of room | an interval that says nothing; still running |
+//! | does not know how an agreement ended | [`Progress::GivenUp`] |
 //! | refuses a question about what it does not know | [`TtcbError::UnknownInstance`] |
 //! | has halted | [`TtcbError::Halted`] |
 //! | does not answer, or what answers is not it | [`TtcbError::Unreachable`] |
@@ -142,6 +143,7 @@ impl<C: Channel> Ttcb for LocalTtcb<C> {
                 proposed_ok: decision.proposed_ok,
                 proposed_any: decision.proposed_any,
             }),
+            Ok(frame::Progress::GivenUp) => Ok(Progress::GivenUp),
             // It may have ended; when, was not said.
             Err(CallError::Refused(Refusal::NoResources { .. })) => {
                 Ok(Progress::Running { ends_by: TrustedTime(u64::MAX) })

@@ -9,6 +9,10 @@
 //! # Source
 //! The paper, section 7.5: the payload calls its local TTCB, and trusts what that says.
 
+mod monitor;
+
+pub use monitor::{Monitor, View};
+
 use std::io;
 use std::os::fd::OwnedFd;
 use std::process::Child;
@@ -38,13 +42,23 @@ pub const BUSY_MAX: Duration = Duration::from_secs(1);
 /// The time between two questions meanwhile.
 const BUSY_PAUSE: Duration = Duration::from_millis(2);
 
+/// A wormhole that was started on this host, and what there is to it.
+pub struct Started {
+    /// To call it. Its process ends with the last copy of this and the monitor.
+    pub wormhole: LocalWormhole,
+    /// To look at it, if it was launched with a second connection.
+    pub monitor: Option<Monitor>,
+    /// Its process.
+    pub process: Child,
+}
+
 /// A wormhole that was started on this host, and answers.
 #[derive(Clone)]
 pub struct LocalWormhole(Arc<Mutex<Session>>);
 
 impl LocalWormhole {
     /// Starts it for the member that `launch` names, and checks that it is the one with this
-    /// `provisioned` key. Its process ends with the last copy of what is returned first.
+    /// `provisioned` key.
     ///
     /// `answer_max`: how long an answer is waited for; [`answer_max`] says what suits `launch`.
     ///
@@ -56,7 +70,7 @@ impl LocalWormhole {
         launch: &Launch,
         provisioned: PublicKey,
         answer_max: Duration,
-    ) -> Result<(Self, Child), StartError> {
+    ) -> Result<Started, StartError> {
         let (cluster, replica) = launch.member;
         let provisioned = attestation::ProvisionedId(provisioned.0);
         let peer = Peer { cluster, replica, provisioned };
@@ -111,21 +125,12 @@ struct Session {
     answer_max: Duration,
 }
 
-fn start_once(
-    launch: &Launch,
-    peer: Peer,
-    answer_max: Duration,
-) -> Result<(LocalWormhole, Child), StartError> {
-    let Launched { mut process, mut ends } = launch.start()?;
-    let end = ends.pop().ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected));
-    let greeted = end.map_err(HelloError::Channel).and_then(|end| {
-        let client = greet(&end, &peer, answer_max)?;
-        Ok((client, end))
-    });
-    match greeted {
-        Ok((client, end)) => {
-            let session = Session { client, end, peer, answer_max };
-            Ok((LocalWormhole(Arc::new(Mutex::new(session))), process))
+fn start_once(launch: &Launch, peer: Peer, answer_max: Duration) -> Result<Started, StartError> {
+    let Launched { mut process, ends } = launch.start()?;
+    match greet_all(ends, peer, answer_max) {
+        Ok((session, monitor)) => {
+            let wormhole = LocalWormhole(Arc::new(Mutex::new(session)));
+            Ok(Started { wormhole, monitor, process })
         }
         Err(error) => {
             // Whatever it is, nobody has a use for it; both do nothing to one that has ended.
@@ -134,6 +139,19 @@ fn start_once(
             Err(error.into())
         }
     }
+}
+
+/// Says hello over the first connection, which alone may attest, and over a second one if there is one.
+fn greet_all(
+    ends: Vec<OwnedFd>,
+    peer: Peer,
+    answer_max: Duration,
+) -> Result<(Session, Option<Monitor>), HelloError> {
+    let mut ends = ends.into_iter();
+    let end = ends.next().ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected))?;
+    let client = greet(&end, &peer, answer_max)?;
+    let monitor = ends.next().map(|end| Monitor::new(end, peer, answer_max)).transpose()?;
+    Ok((Session { client, end, peer, answer_max }, monitor))
 }
 
 /// Says hello over another descriptor of the same connection, so that it can be said again.
@@ -161,12 +179,7 @@ impl Session {
     /// Says hello again, after a call of which nothing is known.
     fn greet_again(&mut self) -> Result<(), CallError> {
         let before = *self.client.certificate();
-        let client =
-            greet(&self.end, &self.peer, self.answer_max).map_err(|error| match error {
-                HelloError::Channel(error) => CallError::Channel(error),
-                HelloError::Refused(refusal) => CallError::NotAuthentic(Some(refusal)),
-                HelloError::NoWelcome | HelloError::Forged(_) => CallError::NotAuthentic(None),
-            })?;
+        let client = greet(&self.end, &self.peer, self.answer_max).map_err(greeted_again)?;
         if *client.certificate() != before {
             return Err(CallError::NotAuthentic(None));
         }
@@ -202,6 +215,15 @@ impl Session {
             }
             done => done,
         }
+    }
+}
+
+/// Why nothing can be called after a first session.
+fn greeted_again(error: HelloError) -> CallError {
+    match error {
+        HelloError::Channel(error) => CallError::Channel(error),
+        HelloError::Refused(refusal) => CallError::NotAuthentic(Some(refusal)),
+        HelloError::NoWelcome | HelloError::Forged(_) => CallError::NotAuthentic(None),
     }
 }
 

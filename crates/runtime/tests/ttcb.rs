@@ -20,7 +20,7 @@ use ravelin_runtime::ttcb::LocalTtcb;
 use ravelin_runtime::wormhole::member_of;
 use ravelin_wormhole::attestation::Peer;
 use ravelin_wormhole::client::SeqPacket;
-use ravelin_wormhole::core::Member;
+use ravelin_wormhole::core::{Engine, Member};
 use ravelin_wormhole::launcher::{Control, Launch, Launched, PROGRAM_NAME, control_sockets};
 
 const COUNT: u16 = 3;
@@ -77,7 +77,7 @@ impl Site {
         let members: Vec<_> = members.collect();
         let (mut ports, mut processes) = (vec![], vec![]);
         for ((launch, (socket, _)), (member, _)) in launches.iter().zip(sockets).zip(&members) {
-            let control = Control { socket, members: members.clone() };
+            let control = Control { socket, members: members.clone(), engine: Engine::Quorum };
             let Launched { process, ends } = launch.start_together(control).unwrap();
             let Member { replica, provisioned } = *member;
             let peer = Peer { cluster: launch.member.0, replica, provisioned };
@@ -111,7 +111,7 @@ impl Site {
         loop {
             match self.ports[at].decide(tag).unwrap() {
                 Progress::Running { .. } => assert!(begun.elapsed() < SOON, "it does not end"),
-                ended @ Progress::Ended { .. } => return ended,
+                ended => return ended,
             }
             std::thread::sleep(Duration::from_millis(1));
         }

@@ -6,6 +6,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitCode};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use ravelin_crypto::{Keyring, Scheme, plan_digest};
@@ -15,7 +16,9 @@ use ravelin_model::{
     Incarnation, Member, NotAttested, PublicKey, Purpose, ReplicaId, Round, SharedWormhole,
     SignedPlan, Time, WormholeKeys,
 };
-use ravelin_runtime::wormhole::{LocalWormhole, StartError, answer_max, certificate_of, member_of};
+use ravelin_runtime::wormhole::{
+    LocalWormhole, Monitor, StartError, Started, answer_max, certificate_of, member_of,
+};
 use ravelin_wormhole::attestation::{self, CounterValue, Statement};
 use ravelin_wormhole::client::HelloError;
 use ravelin_wormhole::launcher::{Launch, PROGRAM_NAME};
@@ -30,12 +33,13 @@ fn main() -> ExitCode {
     if name.is_some_and(|name| Path::new(&name).file_name() == Some(OsStr::new(PROGRAM_NAME))) {
         return ravelin_wormhole::serve::main(std::env::args_os().skip(1)).into();
     }
-    let tests: [(&str, fn()); 5] = [
+    let tests: [(&str, fn()); 6] = [
         ("an_attested_block_is_its_authors", an_attested_block_is_its_authors),
         ("both_sides_sign_the_same_bytes", both_sides_sign_the_same_bytes),
         ("a_value_is_bound_once", a_value_is_bound_once),
         ("a_lost_answer_is_found_again", a_lost_answer_is_found_again),
         ("another_wormhole_is_refused", another_wormhole_is_refused),
+        ("looking_moves_nothing", looking_moves_nothing),
     ];
     for (name, test) in tests {
         test();
@@ -60,7 +64,7 @@ impl Home {
             program: std::env::current_exe().unwrap(),
             state: self.0.join("wormhole"),
             owner: None,
-            connection_count: 1,
+            connection_count: 2,
             member: member_of(cluster, OWN),
             store: None,
         }
@@ -76,6 +80,7 @@ impl Drop for Home {
 /// A wormhole in a cluster of three.
 struct Site {
     wormhole: LocalWormhole,
+    monitor: Mutex<Monitor>,
     process: Child,
     plan: SignedPlan,
     cluster: ClusterId,
@@ -89,14 +94,15 @@ impl Site {
         let mut plan = plan(PublicKey(provisioned.0));
         let cluster = ClusterId(plan_digest(&plan));
         let launch = home.launch(cluster);
-        let (wormhole, process) =
+        let Started { wormhole, process, monitor } =
             LocalWormhole::start(&launch, PublicKey(provisioned.0), SOON).unwrap();
         let (_, certificate, last) = wormhole.presented().unwrap();
         assert_eq!(last, None);
         let own = plan.members.get_mut(OWN.index()).and_then(|own| own.wormhole.as_mut());
         own.unwrap().instance = Some(certificate.instance);
         let plan = SignedPlan { plan, signatures: vec![] };
-        Self { wormhole, process, plan, cluster, _home: home }
+        let monitor = Mutex::new(monitor.unwrap());
+        Self { wormhole, monitor, process, plan, cluster, _home: home }
     }
 
     fn keyring(&self) -> Keyring {
@@ -288,10 +294,35 @@ fn another_wormhole_is_refused() {
     let provisioned = PublicKey(launch.public().unwrap().0);
     let started = [0, 1].map(|_| LocalWormhole::start(&launch, provisioned, SOON).unwrap());
     let instances =
-        started.each_ref().map(|(wormhole, _)| wormhole.presented().unwrap().1.instance);
+        started.each_ref().map(|started| started.wormhole.presented().unwrap().1.instance);
     assert_ne!(instances[0], instances[1]);
-    for (wormhole, mut process) in started {
-        drop(wormhole);
+    for Started { wormhole, monitor, mut process } in started {
+        drop((wormhole, monitor));
         assert!(process.wait().unwrap().success(), "it ends in good order with its last caller");
     }
+}
+
+fn looking_moves_nothing() {
+    let site = Site::new("look");
+    let (keyring, wormhole) = (site.keyring(), site.called());
+    let look = || site.monitor.lock().unwrap().look();
+    let before = look().unwrap();
+    assert_eq!(before.counters, []);
+
+    let genesis = BlockRef::genesis(OWN, keyring.genesis());
+    let first = attested(&keyring, &wormhole, body(&keyring, 1, genesis, 0)).unwrap();
+    let after = look().unwrap();
+    let [bound] = after.counters[..] else { panic!("one counter is bound") };
+    assert_eq!((bound.epoch.0, bound.old.0, bound.new.0), (1, 0, 1));
+    assert_eq!(after.certificate, before.certificate);
+    assert_eq!(after.woken_late.len(), 5);
+    assert!(!after.clock.synchronised && after.clock.latest >= before.clock.latest);
+
+    // While it does not answer, whoever looks is told so, and sees it again afterwards.
+    site.signal(Signal::STOP);
+    assert!(look().is_err());
+    site.signal(Signal::CONT);
+    assert_eq!(look().unwrap().counters, after.counters);
+    let previous = keyring.draft_block(first.body).header().reference;
+    attested(&keyring, &wormhole, body(&keyring, 2, previous, 0)).unwrap();
 }

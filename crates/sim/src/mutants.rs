@@ -52,6 +52,8 @@ const OFFERING: &str = "crates/replication/src/offering/tests.rs";
 const EPOCH_ATTACKS: &str = "crates/replication/src/replica/tests/epoch_attacks.rs";
 const LOG_DAMAGE: &str = "crates/runtime/src/log/tests/damage.rs";
 const REOPENING: &str = "crates/sim/tests/reopening.rs";
+const CLOSING: &str = "crates/multicast/src/ordering/closing/tests.rs";
+const ENDINGS: &str = "crates/replication/src/replica/tests/reopening.rs";
 const COMMITTER: &str = "crates/multicast/src/committer/tests.rs";
 const ATTESTING: &str = "crates/multicast/src/ordering/attesting/tests.rs";
 const MEMBERS: &str = "crates/replication/src/members/tests.rs";
@@ -148,6 +150,11 @@ pub const ALL: &[Planted] = &[
         ],
     ),
     planted(
+        "brm_given_up_is_ended",
+        "a sender whose wormhole gave up says that nobody delivers its multicast",
+        &[(BRM, "what_the_wormhole_gave_up_is_not_called_ended"), BRM_SEEDS, BRM_T_QUORUM],
+    ),
+    planted(
         "brm_hash_unchecked",
         "the first copy is delivered, whatever hash was decided",
         &[
@@ -203,6 +210,14 @@ pub const ALL: &[Planted] = &[
         &[(WAITING, "one_that_hands_out_its_blocks_late_and_not_to_all_stops_nothing")],
     ),
     planted(
+        "changes_told_at_once",
+        "who ends an epoch tells all others each time that one of them says something else",
+        &[(
+            ENDINGS,
+            "who_changes_what_a_member_lacks_with_each_message_makes_it_tell_no_more_often",
+        )],
+    ),
+    planted(
         "ends_without_forked_blocks",
         "what decided an epoch's end at one member is not taken from it where its author forked",
         &[(REGRESSIONS, "what_failed_once_holds")],
@@ -227,6 +242,15 @@ pub const ALL: &[Planted] = &[
         "handover_quorum_lowered",
         "f+1 signatures put the next epoch in force",
         &[(HANDOVERS, "two_liars_hand_no_epoch_over_by_themselves")],
+    ),
+    planted(
+        "horizon_stands_still_while_held",
+        "who holds what ends an epoch cannot take in what another one's horizon lets in",
+        &[
+            (CLOSING, "who_holds_takes_in_what_it_would_if_it_decided_and_decides_nothing"),
+            (CLOSING, "whoever_holds_from_whatever_moment_on_ends_where_all_others_do"),
+            (ENDINGS, "a_block_that_one_horizon_lets_in_does_not_keep_an_epoch_from_ending"),
+        ],
     ),
     core(
         "hybrid_skips_directly",
@@ -254,6 +278,11 @@ pub const ALL: &[Planted] = &[
         &[],
     ),
     planted("leader_rotation_fixed", "the same servers lead every round", &[]),
+    planted(
+        "log_taken_back_before_holding",
+        "who held before a stop decides, while it takes its log back, beyond what it told",
+        &[(ENDINGS, "a_block_that_one_horizon_lets_in_does_not_keep_an_epoch_from_ending")],
+    ),
     planted(
         "lost_groups_taken_for_torn",
         "a log that lost what was durable is cut there and goes on",

@@ -49,7 +49,11 @@ fn every_kind_of_trouble_comes_to_pass() {
         // These change what wormholes answer, and are seen in the options.
         let is_of_wormholes = matches!(
             class,
-            Class::LateControl | Class::LateDecisions | Class::UncertainClocks | Class::LittleRoom
+            Class::LateControl
+                | Class::LateDecisions
+                | Class::UncertainClocks
+                | Class::LittleRoom
+                | Class::LostDecisions
         );
         assert!(is_of_wormholes || report.faults.contains_key(class.name()), "{}", class.name());
     }

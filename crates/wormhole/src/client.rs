@@ -16,9 +16,11 @@
 //! session that was given up keeps its place at the wormhole until the connection is closed: after
 //! [`ENTITIES_PER_CONNECTION`](crate::core::ENTITIES_PER_CONNECTION) of them no hello is served.
 
+mod deadline;
 mod frames;
 mod words;
 
+pub use deadline::{Deadline, Verdict};
 pub use frames::{decode_answer, encode_call};
 
 use std::io;
@@ -370,11 +372,12 @@ impl<C: Channel> Client<C> {
         }
     }
 
-    /// What was agreed, or that nothing is yet.
+    /// What was agreed, or that nothing is yet, or that this wormhole could not learn it, or has forgotten
+    /// it, within [`AGREEMENT_RETENTION`](crate::core::AGREEMENT_RETENTION). Once told it may be forgotten
+    /// as soon as another agreement needs its place.
     ///
     /// # Errors
-    /// [`CallError`]; [`Refusal::UnknownTag`] if the agreement is forgotten, or could not be decided in
-    /// [`AGREEMENT_RETENTION`](crate::core::AGREEMENT_RETENTION).
+    /// [`CallError`]; [`Refusal::UnknownTag`] if the tag is forgotten, too.
     pub fn decide(&mut self, tag: Tag) -> Result<Progress, CallError> {
         match self.call(&Call::Decide(tag))? {
             Answer::Progress(progress) => Ok(progress),

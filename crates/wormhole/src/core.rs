@@ -25,7 +25,7 @@ mod slots;
 pub use counters::{Counters, Lock};
 pub use distributed::{
     AGREEMENT_BOUND, AGREEMENT_RETENTION, AGREEMENTS_PER_ENTITY, AGREEMENTS_PER_HOST, ClusterError,
-    ENDED_PER_HOST, Member, TSTART_AHEAD_MAX,
+    ENDED_PER_HOST, Engine, Member, REAL_TIME_BOUND_MAX, REAL_TIME_WORMHOLES_MAX, TSTART_AHEAD_MAX,
 };
 pub use random::Seed;
 pub use rights::Rights;
@@ -160,6 +160,9 @@ pub enum HaltReason {
     /// Counters were handed in for an instance whose certificate says that it cannot resume.
     #[error("the instance cannot resume")]
     NotResumable = 4,
+    /// It takes part in an agreement by rounds, and its host woke it later than the bound allows.
+    #[error("it was woken later than the bound of real time allows")]
+    WokeLate = 5,
 }
 
 /// What one step asks for, in order.
@@ -265,10 +268,10 @@ impl Core {
     ///
     /// # Errors
     /// [`ClusterError`]: the list is wrong.
-    pub fn join(&mut self, members: &[Member]) -> Result<(), ClusterError> {
+    pub fn join(&mut self, members: &[Member], engine: Engine) -> Result<(), ClusterError> {
         let identity = self.keys.certificate().identity;
         let (own, key) = ((identity.cluster, identity.replica), self.keys.provisioned());
-        self.distributed = Some(Distributed::new(members, own, key, &mut self.random)?);
+        self.distributed = Some(Distributed::new(members, engine, own, key, &mut self.random)?);
         // Processes are known to other wormholes by these names, which another life must not repeat.
         let [a, b, c, d, ..] = self.random.draw();
         self.last_eid = u64::from(u32::from_le_bytes([a, b, c, d]) >> 1);
@@ -287,6 +290,10 @@ impl Core {
             self.halt(HaltReason::Store, out); // what is due could not be stored either
         }
         self.run_due(out); // first: no call is served past an action that was due before it
+        let fault = self.distributed.as_ref().and_then(|all| all.timing_fault(now));
+        if let Some(reason) = fault {
+            self.halt(reason, out);
+        }
         match input {
             Input::Call { connection, frame } => self.on_call(connection, frame, out),
             Input::Control { frame } => {

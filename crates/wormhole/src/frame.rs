@@ -23,6 +23,7 @@ mod answers;
 mod bytes;
 mod calls;
 mod control;
+mod said;
 
 pub use agreement::{
     Agreement, Decision, DecisionFunction, ELIST_MAX, Entity, Progress, ProposeCall, Proposed,
@@ -38,6 +39,7 @@ pub(crate) use control::{
     Ballot, ControlHeader, Greeting, KeyWish, Life, Lives, Message, Poll, Reading, Report, Wish,
     control_header, decode_control, encode_control,
 };
+pub(crate) use said::Said;
 
 use subtle::ConstantTimeEq as _;
 

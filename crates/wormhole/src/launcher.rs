@@ -31,7 +31,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::thread::CapabilitySet;
 
 use crate::attestation::{ClusterId, ProvisionedId, ReplicaId};
-use crate::core::{CONNECTIONS, Member};
+use crate::core::{CONNECTIONS, Engine, Member};
 use crate::sandbox::{self, Owner};
 use crate::state::Lease;
 use crate::{hex, os};
@@ -70,6 +70,9 @@ pub struct Control {
     pub socket: OwnedFd,
     /// All wormholes of the cluster, itself included, in the same order everywhere; 16 at most.
     pub members: Vec<(Member, SocketAddr)>,
+    /// How they agree, the same for all. By [`Engine::RealTime`] the wormhole ends with status 1, and says
+    /// why, where its start finds that it is woken later than the bound.
+    pub engine: Engine,
 }
 
 /// A wormhole that was started. It is ready once it answers.
@@ -122,8 +125,11 @@ impl Launch {
             ends.push(payload);
             handed_over.push(wormhole);
         }
-        if let Some(Control { socket, members }) = control {
+        if let Some(Control { socket, members, engine }) = control {
             command.arg("--control-fd").arg(socket.as_raw_fd().to_string());
+            if let Engine::RealTime { bound } = engine {
+                command.arg("--real-time").arg((bound.0 / 1_000).to_string());
+            }
             for (Member { replica, provisioned }, address) in members {
                 let key = hex::encode(&provisioned.0);
                 command.arg("--member").arg(format!("{},{key},{address}", replica.0));

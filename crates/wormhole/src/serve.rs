@@ -23,7 +23,9 @@ use rustix::time::ClockId;
 use zeroize::Zeroize as _;
 
 use crate::attestation::RollbackProof;
-use crate::core::{Action, Config, Core, HaltReason, Input, Nanos, Output, Outputs, Rights, Seed};
+use crate::core::{
+    Action, Config, Core, Engine, HaltReason, Input, Nanos, Output, Outputs, Rights, Seed,
+};
 use crate::frame::{Frame, REQUEST_BYTES};
 use crate::keys::{InstanceSecret, Keys};
 use crate::operator;
@@ -98,6 +100,13 @@ fn serve(options: &Serve) -> Result<(), ServeError> {
         Service::open(options, transport, protections)
     })?;
     sandbox::close(Kept { signals: doors.signals(), store })?;
+    if let Some(Engine::RealTime { bound }) = options.control.as_ref().map(|it| it.engine)
+        && let Some(late_by) = doors.wakes_later_than(bound)
+    {
+        complain(&ServeError::WakesLate { late_by, bound });
+        drop(service);
+        os::exit(COULD_NOT_START);
+    }
     words::report(service.protections, service.origin);
     let ending = service.run(&mut doors);
     drop(service);
@@ -175,7 +184,7 @@ impl Service {
         let mut core = Core::new(config, keys, seed, opened.counters);
         if let Some(control) = &options.control {
             let members: Vec<_> = control.members.iter().map(|(member, _)| *member).collect();
-            core.join(&members)?;
+            core.join(&members, control.engine)?;
         }
         Ok(Self {
             core,
@@ -301,6 +310,7 @@ impl Drop for Service {
     }
 }
 
+const COULD_NOT_START: u8 = 1;
 const STOPPED_IN_DOUBT: u8 = 3;
 
 /// The clock that goes on while the machine is suspended.

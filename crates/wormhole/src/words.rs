@@ -8,6 +8,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::core::ClusterError;
 use crate::counter::CounterError;
+use crate::frame::Nanos;
 use crate::sandbox::{Protections, SandboxError};
 use crate::serve::selftest::SelfTestError;
 use crate::state::{ContinuityError, Origin, StateError};
@@ -77,6 +78,19 @@ pub enum ServeError {
     /// The wormholes that were named are no cluster of this one.
     #[error("no such cluster")]
     Cluster(#[from] ClusterError),
+    /// The host wakes this process later than agreement in real time allows.
+    #[error(
+        "this host woke the process {} us late, and agreement in real time needs {} us: name a longer \
+         bound for all of the cluster, keep other work off the processor, or agree by majority, without \
+         --real-time",
+        late_by.0.div_ceil(1_000), bound.0 / 1_000
+    )]
+    WakesLate {
+        /// The latest of the wake-ups that were measured.
+        late_by: Nanos,
+        /// What was asked for.
+        bound: Nanos,
+    },
     /// The state directory cannot be used.
     #[error("cannot use the state directory")]
     State(#[from] StateError),

@@ -15,8 +15,8 @@ use cluster::{Chance, Cluster, MILLI, SECOND, Weather, Wire, refusal};
 use ravelin_wormhole::attestation::ReplicaId;
 use ravelin_wormhole::client::Client;
 use ravelin_wormhole::core::{
-    AGREEMENT_BOUND, AGREEMENT_RETENTION, AGREEMENTS_PER_ENTITY, AGREEMENTS_PER_HOST, Nanos,
-    Output, TSTART_AHEAD_MAX,
+    AGREEMENT_BOUND, AGREEMENT_RETENTION, AGREEMENTS_PER_ENTITY, AGREEMENTS_PER_HOST,
+    ENDED_PER_HOST, Nanos, Output, TSTART_AHEAD_MAX,
 };
 use ravelin_wormhole::frame::{
     Agreement, Decision, DecisionFunction, Entity, Progress, Refusal, Standing, Tag, Value,
@@ -36,7 +36,7 @@ fn entities(clients: &[Client<Wire>]) -> Vec<Entity> {
 fn ended(client: &mut Client<Wire>, tag: Tag) -> Option<Decision> {
     match client.decide(tag).unwrap() {
         Progress::Ended(decision) => Some(decision),
-        Progress::Running { .. } => None,
+        Progress::Running { .. } | Progress::GivenUp => None,
     }
 }
 
@@ -312,6 +312,38 @@ fn who_knows_nothing_itself_does_not_tell_others_that_there_is_nothing() {
     assert_eq!(ended(&mut clients[1], late.tag), Some(decision));
 }
 
+/// Two of three decide and both forget; the third was away. All listen to the same lives then, and what
+/// the earlier ones decided nobody knows.
+#[test]
+fn where_all_who_decided_forgot_nobody_votes_before_the_rest_has_forgotten_too() {
+    let cluster = Cluster::synchronised(3, 14);
+    let mut clients: Vec<_> = [0, 2].map(|node| cluster.client(node)).into();
+    let tstart = cluster.common(&mut clients[0]).after(T0);
+    let agreement = agreement(&entities(&clients), tstart, MULTICAST);
+    cluster.isolate(&[2]);
+    let first = propose_all(&mut clients[..1], agreement, &[Some([9; 32])])[0];
+    cluster.run(T0.0 + 5 * MILLI);
+    assert!(ended(&mut clients[0], first).is_some(), "two of three decide");
+    cluster.heal();
+    cluster.start(0);
+    cluster.start(1);
+    cluster.run(400 * MILLI);
+    let late = clients[1].propose(agreement, None).unwrap();
+    for _ in 0..10 {
+        cluster.run(100 * MILLI);
+        assert_eq!(ended(&mut clients[1], late.tag), None);
+    }
+    // Once nobody's process is left who could take part in what was decided, all can go on.
+    cluster.start(2);
+    cluster.run(4 * SECOND);
+    let mut clients: Vec<_> = (0..3).map(|node| cluster.client(node)).collect();
+    let tstart = cluster.common(&mut clients[0]).after(T0);
+    let agreement = self::agreement(&entities(&clients), tstart, MULTICAST);
+    let tags = propose_all(&mut clients, agreement, &[Some([9; 32]), None, None]);
+    cluster.run(2 * MILLI);
+    assert!(ended(&mut clients[1], tags[1]).is_some());
+}
+
 #[test]
 fn what_is_forgotten_is_not_decided_again() {
     let cluster = Cluster::synchronised(3, 13);
@@ -336,7 +368,7 @@ fn what_is_forgotten_is_not_decided_again() {
     let lonely = agreement(&elist, tstart, MULTICAST);
     let tag = clients[0].propose(lonely, Some([4; 32])).unwrap().tag;
     cluster.run(T0.0 + AGREEMENT_RETENTION.0 + SECOND);
-    assert_eq!(refusal(clients[0].decide(tag)), Err(Refusal::UnknownTag));
+    assert_eq!(clients[0].decide(tag).unwrap(), Progress::GivenUp);
     cluster.heal();
     cluster.run(SECOND);
     assert_eq!(refusal(clients[0].propose(lonely, None)), Err(Refusal::TstartExpired));
@@ -458,7 +490,7 @@ fn a_flood_of_agreements_takes_nothing_from_other_hosts() {
     assert!(ended(&mut others[0], tags[0]).is_some());
     // The own ones end, and then there is room again, within what an entity may hold.
     cluster.run(T0.0);
-    for round in 1..AGREEMENTS_PER_ENTITY / AGREEMENTS_PER_HOST {
+    for round in 1..AGREEMENTS_PER_ENTITY / 2 / AGREEMENTS_PER_HOST {
         let now = cluster.common(&mut clients[0]);
         for number in 0..AGREEMENTS_PER_HOST {
             let tstart = now.after(T0).after(Nanos(number as u64));
@@ -478,6 +510,115 @@ fn a_flood_of_agreements_takes_nothing_from_other_hosts() {
     cluster.run(AGREEMENT_RETENTION.0);
     let tstart = cluster.common(&mut clients[0]).after(T0);
     clients[0].propose(agreement(&elist, tstart, MULTICAST), None).unwrap();
+}
+
+/// Begins and ends so many agreements, a few at a time.
+fn begin_and_end(
+    (cluster, client): (&Cluster, &mut Client<Wire>),
+    elist: &[Entity],
+    (count, at_once): (usize, usize),
+) {
+    for round in 0..count / at_once {
+        let now = cluster.common(client).after(Nanos(20 * MILLI));
+        let begin = |number: usize| {
+            let named = agreement(elist, now.after(Nanos(number as u64)), MULTICAST);
+            refusal(client.propose(named, Some([4; 32]))).unwrap_or_else(|it| panic!("{it:?}")).tag
+        };
+        let tags: Vec<_> = (0..at_once).map(begin).collect();
+        cluster.run(60 * MILLI);
+        assert!(tags.iter().all(|tag| ended(client, *tag).is_some()), "round {round}");
+    }
+}
+
+/// The fourth host begins agreements of which the third hears from the first alone: they take no place of
+/// the first's there.
+#[test]
+fn who_repeats_an_agreement_is_not_charged_for_it() {
+    let cluster = Cluster::synchronised(4, 15);
+    let mut clients: Vec<_> = (0..4).map(|node| cluster.client(node)).collect();
+    let elist = entities(&clients);
+    cluster.world().cuts.push((3, 2));
+    let (prepare, accept, decided) = (5, 7, 9); // it proposes, and leaves it to others to decide
+    cluster.world().muted.extend([(3, prepare), (3, accept), (3, decided)]);
+    let half = (ENDED_PER_HOST / 2, AGREEMENTS_PER_HOST / 2);
+    begin_and_end((&cluster, &mut clients[3]), &[elist[0], elist[3], elist[2]], half);
+    cluster.stop(1); // from here on the third's vote is needed
+    let rest = (ENDED_PER_HOST / 2 + AGREEMENTS_PER_HOST, AGREEMENTS_PER_HOST);
+    begin_and_end((&cluster, &mut clients[0]), &[elist[0], elist[2]], rest);
+}
+
+/// A process that others lead to take part in agreements that they never begin, or that end at once, has
+/// room for its own all the same; whether it asks what became of them or not.
+#[test]
+fn what_others_bring_up_leaves_room_for_own_agreements() {
+    for (is_begun, is_asked, ahead) in [
+        (false, false, 5),
+        (false, true, 5),
+        (true, false, 5),
+        (true, true, 5),
+        (false, false, 900),
+    ] {
+        let cluster = Cluster::synchronised(4, 16);
+        let mut clients: Vec<_> = (0..4).map(|node| cluster.client(node)).collect();
+        let elist = entities(&clients);
+        let of_fourth = [elist[3], elist[0]];
+        for turn in 0..40 {
+            let now = cluster.common(&mut clients[0]);
+            let mut tags = Vec::new();
+            for number in 0..4 {
+                let tstart = now.after(Nanos(ahead * MILLI + number));
+                let bogus = agreement(&of_fourth, tstart, MULTICAST);
+                if is_begun {
+                    let _ = refusal(clients[3].propose(bogus, Some([4; 32])));
+                    cluster.run(MILLI / 4);
+                }
+                tags.extend(refusal(clients[0].propose(bogus, None)).map(|one| one.tag));
+            }
+            if turn % 10 == 9 {
+                let elist = [elist[0], elist[1]];
+                begin_and_end((&cluster, &mut clients[0]), &elist, (4, 4));
+            }
+            cluster.run(30 * MILLI);
+            for tag in tags.into_iter().filter(|_| is_asked) {
+                assert!(ended(&mut clients[0], tag).is_some());
+            }
+        }
+    }
+}
+
+/// All places that there are for what ended are taken, by both kinds: no more is begun, and nothing breaks.
+#[test]
+fn what_ends_always_has_a_place() {
+    let cluster = Cluster::synchronised(4, 18);
+    let mut clients: Vec<_> = (0..4).map(|node| cluster.client(node)).collect();
+    let elist = entities(&clients);
+    let own = (ENDED_PER_HOST, AGREEMENTS_PER_HOST);
+    begin_and_end((&cluster, &mut clients[0]), &elist, own);
+    let tstart = cluster.common(&mut clients[0]).after(Nanos(5 * MILLI));
+    for list in [&[elist[0]][..], &[elist[3], elist[0]]] {
+        let refused = refusal(clients[0].propose(agreement(list, tstart, MULTICAST), None));
+        assert!(matches!(refused, Err(Refusal::NoResources { .. })), "{refused:?}");
+    }
+    cluster.run(AGREEMENT_RETENTION.0);
+    begin_and_end((&cluster, &mut clients[0]), &elist, own);
+}
+
+/// The places of a process for what it asks about are free again once it was told.
+#[test]
+fn what_was_told_takes_no_place() {
+    let cluster = Cluster::synchronised(4, 17);
+    let mut clients: Vec<_> = (0..4).map(|node| cluster.client(node)).collect();
+    let elist = entities(&clients);
+    for turn in 0..3 * AGREEMENTS_PER_ENTITY {
+        let tstart = cluster.common(&mut clients[turn % 4]).after(Nanos(MILLI));
+        let named = agreement(&elist, tstart, MULTICAST);
+        let begun = clients[turn % 4].propose(named, Some([9; 32])).map(|one| one.tag).unwrap();
+        cluster.run(MILLI / 4);
+        let tag = clients[0].propose(named, None).map(|one| one.tag).unwrap();
+        cluster.run(40 * MILLI);
+        assert!(ended(&mut clients[0], tag).is_some());
+        assert!(ended(&mut clients[turn % 4], begun).is_some());
+    }
 }
 
 /// What is known of one agreement over all wormholes and all time.

@@ -19,7 +19,7 @@ use ravelin_wormhole::attestation::{
 };
 use ravelin_wormhole::client::{decode_answer, encode_call};
 use ravelin_wormhole::core::{
-    Action, Config, Core, HaltReason, Input, Lease, Lock, Member, Nanos, Output, Outputs,
+    Action, Config, Core, Engine, HaltReason, Input, Lease, Lock, Member, Nanos, Output, Outputs,
     RETENTION, Rights, Seed,
 };
 use ravelin_wormhole::frame::{
@@ -328,7 +328,7 @@ impl Channel {
             let rights = Rights::BY_DEFAULT;
             let config = Config { lease: Lease::Run, protections: 0, rights };
             let mut core = Core::new(config, keys, Seed([one; 32]), None);
-            core.join(&members).unwrap();
+            core.join(&members, Engine::Quorum).unwrap();
             core
         });
         Self {
@@ -566,6 +566,7 @@ fn refusals() -> Vec<(Kind, Result<Answer, Refusal>)> {
         refused(Refusal::Halted { reason: HaltReason::Store }),
         refused(Refusal::Halted { reason: HaltReason::NamesUsedUp }),
         refused(Refusal::Halted { reason: HaltReason::NotResumable }),
+        refused(Refusal::Halted { reason: HaltReason::WokeLate }),
         refused(Refusal::NotSynchronised),
         refused(Refusal::Denied),
         refused(Refusal::NotInElist),

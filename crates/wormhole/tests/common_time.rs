@@ -9,8 +9,11 @@
 
 mod cluster;
 
+use std::collections::BTreeSet;
+
 use cluster::{Chance, Cluster, MILLI, SECOND, Weather, Wire};
 use ravelin_wormhole::client::Client;
+use ravelin_wormhole::core::{Engine, Nanos};
 
 /// Clocks are that much wrong at most, in millionths.
 const DRIFT_MAX: u64 = 1_000;
@@ -19,21 +22,30 @@ const DRIFT_MAX: u64 = 1_000;
 struct Possible {
     at: u64,
     times: Option<(u64, u64)>,
-    /// The latest that was ever possible; a time that is founded anew is after it.
+    /// The end of the latest interval so far: a time that is founded anew is after it.
+    latest: u64,
     checked: u64,
 }
 
 impl Possible {
+    fn new(at: u64) -> Self {
+        Self { at, times: None, latest: 0, checked: 0 }
+    }
+
     fn check(&mut self, now: u64, intervals: &[(u64, u64)], seed: u64) {
         let span = now - self.at;
         let (slow, fast) = (span - span / 999, span + span / 999 + 1);
         self.at = now;
         self.times = self.times.map(|(earliest, latest)| (earliest + slow, latest + fast));
+        if intervals.iter().all(|(earliest, _)| *earliest > self.latest) {
+            self.times = None; // it may be a new one
+        }
         for (earliest, latest) in intervals {
             let (least, most) = self.times.unwrap_or((*earliest, *latest));
             let cut = (least.max(*earliest), most.min(*latest));
             assert!(cut.0 <= cut.1, "seed {seed} at {now}: {intervals:?} against {least}..{most}");
             self.times = Some(cut);
+            self.latest = self.latest.max(*latest);
             self.checked += 1;
         }
     }
@@ -82,7 +94,7 @@ fn calm_cluster_agrees_on_the_time_within_little() {
     cluster.run(SECOND);
     assert_eq!(watch.intervals(), [], "nobody can know yet that no time is led");
     cluster.run(3 * SECOND);
-    let mut possible = Possible { at: cluster.world().now, times: None, checked: 0 };
+    let mut possible = Possible::new(cluster.world().now);
     for _ in 0..600 {
         cluster.run(97 * MILLI);
         let all = watch.intervals();
@@ -136,11 +148,9 @@ fn two_who_hear_only_each_other_do_not_keep_each_other_young() {
     cluster.run(4 * SECOND);
     assert_eq!(watch.intervals().len(), 5);
     cluster.isolate(&[3, 4]);
-    (0..3).for_each(|node| cluster.start(node)); // they will found a new time
+    (0..3).for_each(|node| cluster.start(node));
     cluster.run(1_700 * MILLI);
     assert_eq!(watch.intervals(), []);
-    cluster.run(4 * SECOND);
-    assert_eq!(watch.intervals().len(), 3);
 }
 
 /// Two that do not hear each other, and a third that hears both: one of them leads.
@@ -153,7 +163,7 @@ fn a_lease_is_granted_to_one_at_a_time() {
     }
     cluster.run(4 * SECOND);
     cluster.world().cuts.extend([(0, 1), (1, 0)]);
-    let mut possible = Possible { at: cluster.world().now, times: None, checked: 0 };
+    let mut possible = Possible::new(cluster.world().now);
     for _ in 0..1_000 {
         cluster.run(23 * MILLI);
         let all = watch.intervals();
@@ -162,38 +172,91 @@ fn a_lease_is_granted_to_one_at_a_time() {
     }
 }
 
+/// Only its readings get lost: it leads on, and nobody hears the times that it hands out.
 #[test]
-fn a_new_time_is_after_the_old_one() {
+fn a_new_time_is_after_what_only_the_leader_handed_out() {
+    let cluster = Cluster::new(3, 8);
+    let mut watch = Watch::new(&cluster);
+    cluster.run(4 * SECOND);
+    let reading = 3;
+    cluster.world().muted.push((0, reading));
+    cluster.run(30 * SECOND);
+    let old = watch.intervals();
+    assert_eq!(old.len(), 1, "the first leads, and the others know no time: {old:?}");
+    cluster.isolate(&[0]);
+    let (mut latest, mut first) = (old[0].1, cluster.client_at(0, 2));
+    let new = (0..1_000).find_map(|_| {
+        cluster.run(10 * MILLI); // it hands out times for two seconds that nobody can hear of
+        let now = watch.intervals();
+        let is_alone = first.timestamp().unwrap().synchronised;
+        latest = latest.max(now.first().filter(|_| is_alone).map_or(0, |(_, end)| *end));
+        (!is_alone && !now.is_empty()).then_some(now)
+    });
+    assert!(latest > old[0].1 + SECOND);
+    let new = new.expect("the others found a new one");
+    assert!(new.iter().all(|(start, _)| *start > latest), "{new:?} after {latest}");
+}
+
+/// The second granted the lease and forgot it; the third was away all the time.
+#[test]
+fn who_forgot_a_lease_founds_no_time_before_it_knows_more() {
+    let cluster = Cluster::new(3, 9);
+    let mut watch = Watch::new(&cluster);
+    cluster.run(4 * SECOND);
+    cluster.isolate(&[2]);
+    cluster.run(60 * SECOND);
+    let old = watch.intervals().iter().map(|(_, end)| *end).max().unwrap();
+    cluster.heal();
+    cluster.isolate(&[0]);
+    cluster.start(1);
+    cluster.run(8 * SECOND);
+    let alone = watch.intervals();
+    assert!(alone.iter().all(|(start, _)| *start > old), "{alone:?} after {old}");
+    cluster.heal();
+    cluster.run(8 * SECOND);
+    let new = watch.intervals();
+    assert_eq!(new.len(), 3);
+    assert!(new.iter().all(|(start, _)| *start > old), "{new:?} after {old}");
+}
+
+/// Nobody may know any more what was handed out last, so no time is founded that could be before that.
+#[test]
+fn where_most_forgot_at_once_all_begin_anew() {
     let cluster = Cluster::new(3, 4);
     let mut watch = Watch::new(&cluster);
     cluster.run(60 * SECOND);
-    let old = watch.intervals().iter().map(|(start, _)| *start).max().unwrap();
     cluster.start(1);
-    cluster.start(2); // nobody but the first knows the time, and it stops
+    cluster.start(2);
     cluster.isolate(&[0]);
     cluster.run(6 * SECOND);
-    let alone = watch.intervals();
-    assert_eq!(alone.len(), 2, "a majority founds a new one");
+    assert_eq!(watch.intervals(), []);
     cluster.heal();
-    cluster.run(4 * SECOND);
+    cluster.run(10 * SECOND);
+    assert_eq!(watch.intervals(), [], "one of three knows, and that is not enough");
+    cluster.start(0);
+    cluster.run(6 * SECOND);
     assert_eq!(watch.intervals().len(), 3);
-    // Those that start with all others hear of it first.
+}
+
+#[test]
+fn one_who_knows_the_time_tells_all_who_forgot_it() {
     let cluster = Cluster::new(3, 5);
     let mut watch = Watch::new(&cluster);
     cluster.run(60 * SECOND);
+    let old = watch.intervals().iter().map(|(start, _)| *start).max().unwrap();
     cluster.start(0);
     cluster.start(1);
     cluster.isolate(&[2]);
-    cluster.run(1_800 * MILLI);
+    cluster.run(SECOND);
     cluster.heal();
     cluster.run(5 * SECOND);
-    let new = watch.intervals();
-    assert_eq!(new.len(), 3);
-    assert!(new.iter().all(|(_, end)| *end > old), "{new:?} after {old}");
+    let all = watch.intervals();
+    assert_eq!(all.len(), 3);
+    assert!(all.iter().all(|(_, end)| *end > old), "{all:?} after {old}");
 }
 
-/// Drifts, delays, losses, cuts, stops: one time at most, ever. Majorities that forget are left out here,
-/// since they may found a new one.
+/// Drifts, delays, losses, cuts, restarts: one time at most, and a new one is later than all before. That
+/// all forget before any has learned from others is left out: then the time begins anew.
 fn run_wild(seed: u64) -> u64 {
     let mut chance = Chance::new(seed);
     let count = 3 + usize::try_from(chance.below(3)).unwrap();
@@ -204,13 +267,13 @@ fn run_wild(seed: u64) -> u64 {
             - i64::try_from(DRIFT_MAX).unwrap();
     }
     cluster.run(4 * SECOND);
-    let mut possible = Possible { at: cluster.world().now, times: None, checked: 0 };
+    let mut possible = Possible::new(cluster.world().now);
     cluster.weather(Weather {
         loss_permille: chance.below(300),
         twice_permille: chance.below(200),
         delay: (10_000, 50_000 + chance.below(400 * MILLI)),
     });
-    let mut restarted = 0;
+    let mut forgot = BTreeSet::new();
     for _ in 0..150 {
         match chance.below(12) {
             0 => {
@@ -218,22 +281,22 @@ fn run_wild(seed: u64) -> u64 {
                 cluster.isolate(&[usize::try_from(a).unwrap(), usize::try_from(b).unwrap()]);
             }
             1 | 2 => cluster.heal(),
-            // One at a time, and no other before it knows the time again.
-            3 if cluster.world().now > restarted + 6 * SECOND => {
-                cluster.heal();
-                cluster.run(2 * SECOND);
-                if watch.intervals().len() == count {
-                    cluster.start(usize::try_from(chance.below(count as u64)).unwrap());
+            3 => {
+                let node = usize::try_from(chance.below(count as u64)).unwrap();
+                if forgot.len() + 1 < count {
+                    forgot.insert(node);
+                    cluster.start(node);
                 }
-                restarted = cluster.world().now;
             }
+            4 => cluster.world().muted.push((usize::from(chance.is(500)), 3)),
+            5 | 6 => cluster.world().muted.clear(),
             _ => {}
         }
         cluster.run(chance.below(300 * MILLI));
         let now = cluster.world().now;
         let all = watch.intervals();
-        if all.is_empty() {
-            possible.times = None; // from here on another may be founded
+        if all.len() == count {
+            forgot.clear();
         }
         possible.check(now, &all, seed);
     }
@@ -247,4 +310,56 @@ fn one_instant_lies_in_all_intervals_whatever_happens() {
     let checked: u64 = (0..seeds).map(run_wild).sum();
     println!("{checked} intervals checked in {seeds} runs");
     assert!(checked > seeds * 100, "too little was synchronised: {checked}");
+}
+
+/// Hosts are started one after the other: none is needed to be there first.
+#[test]
+fn a_first_start_may_take_long() {
+    for engine in [Engine::Quorum, Engine::RealTime { bound: Nanos(5 * MILLI) }] {
+        for between in [300 * MILLI, SECOND, 7 * SECOND] {
+            let cluster = Cluster::of(4, engine, 10);
+            (1..4).for_each(|node| cluster.stop(node));
+            for node in 1..4 {
+                cluster.run(between);
+                cluster.start(node);
+            }
+            cluster.run(6 * SECOND);
+            let mut watch = Watch::new(&cluster);
+            assert_eq!(watch.intervals().len(), 4, "{engine:?} {between}");
+        }
+    }
+}
+
+/// However rough a cluster's first seconds are: once all run and hear each other, all know the time.
+#[test]
+fn who_is_up_and_heard_knows_the_time() {
+    let seeds = std::env::var("RAVELIN_SEEDS").ok().and_then(|seeds| seeds.parse().ok());
+    let mut stuck = Vec::new();
+    for seed in 0..seeds.unwrap_or(40) {
+        let mut chance = Chance::new(seed);
+        let count = 2 + usize::try_from(chance.below(3)).unwrap();
+        let cluster = Cluster::new(count, seed);
+        cluster.weather(Weather {
+            loss_permille: chance.below(600),
+            twice_permille: chance.below(200),
+            delay: (10_000, 50_000 + chance.below(1_500 * MILLI)),
+        });
+        for _ in 0..chance.below(20) {
+            let node = usize::try_from(chance.below(count as u64)).unwrap();
+            match chance.below(4) {
+                0 => cluster.freeze(node),
+                1 => cluster.thaw(node),
+                _ => {}
+            }
+            cluster.run(chance.below(700 * MILLI));
+        }
+        (0..count).for_each(|node| cluster.thaw(node));
+        cluster.weather(Weather::CALM);
+        cluster.run(15 * SECOND);
+        let mut watch = Watch::new(&cluster);
+        if watch.intervals().len() < count {
+            stuck.push(seed);
+        }
+    }
+    assert_eq!(stuck, [] as [u64; 0], "they never find a time");
 }

@@ -9,22 +9,27 @@
 #[allow(dead_code, reason = "each test uses its part")]
 mod scratch;
 
+use std::fs::Permissions;
 use std::net::{SocketAddr, UdpSocket};
 use std::num::NonZero;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use ravelin_wormhole::attestation::{ClusterId, Peer, ReplicaId};
-use ravelin_wormhole::client::{Client, SeqPacket};
-use ravelin_wormhole::core::{AGREEMENTS_PER_ENTITY, ENDED_PER_HOST, Member, Nanos};
+use ravelin_wormhole::client::{CallError, Client, SeqPacket};
+use ravelin_wormhole::core::{
+    AGREEMENTS_PER_ENTITY, ENDED_PER_HOST, Engine, HaltReason, Member, Nanos, REAL_TIME_BOUND_MAX,
+};
 use ravelin_wormhole::frame::{
-    Agreement, Decision, DecisionFunction, Entity, Mode, Progress, Standing, Tag,
+    Agreement, Decision, DecisionFunction, Entity, Mode, Progress, Refusal, Standing, Tag,
 };
 use ravelin_wormhole::launcher::{self, Control, ControlNetwork, Launch, Launched};
 use rustix::net::{AddressFamily, Protocol, RecvFlags, SocketType};
+use rustix::process::{Pid, Signal, kill_process};
 use scratch::Scratch;
 use zeroize::Zeroizing;
 
@@ -60,6 +65,7 @@ impl Drop for Running {
 struct Cluster {
     launches: Vec<Launch>,
     members: Vec<(Member, SocketAddr)>,
+    engine: Engine,
     _home: Scratch,
 }
 
@@ -74,6 +80,14 @@ impl Cluster {
     }
 
     fn start_with(name: &str, sockets: Vec<(OwnedFd, SocketAddr)>) -> (Self, Vec<Running>) {
+        Self::start_by(name, Engine::Quorum, sockets)
+    }
+
+    fn start_by(
+        name: &str,
+        engine: Engine,
+        sockets: Vec<(OwnedFd, SocketAddr)>,
+    ) -> (Self, Vec<Running>) {
         let home = Scratch::new(name);
         let launches: Vec<_> = (0..COUNT)
             .map(|number| Launch {
@@ -90,14 +104,14 @@ impl Cluster {
             (Member { replica: launch.member.1, provisioned }, *address)
         });
         let members = members.collect();
-        let cluster = Self { launches, members, _home: home };
+        let cluster = Self { launches, members, engine, _home: home };
         let running = sockets.into_iter().enumerate();
         let running = running.map(|(number, (socket, _))| cluster.run(number, socket)).collect();
         (cluster, running)
     }
 
     fn run(&self, number: usize, socket: OwnedFd) -> Running {
-        let control = Control { socket, members: self.members.clone() };
+        let control = Control { socket, members: self.members.clone(), engine: self.engine };
         let Launched { process, ends } =
             self.launches[number].start_together(control).expect("the program starts");
         let Member { replica, provisioned } = self.members[number].0;
@@ -256,7 +270,7 @@ fn agreement_among_four_takes_microseconds() {
         common(client);
     }
     let mut times = Vec::new();
-    for number in 0..AGREEMENTS_PER_ENTITY.min(ENDED_PER_HOST) {
+    for number in 0..AGREEMENTS_PER_ENTITY.min(ENDED_PER_HOST) / 2 {
         for client in &mut clients {
             let elist = [client.entity().expect("a name")];
             let agreement = multicast(&elist, common(client).after(T0).after(Nanos(number as u64)));
@@ -270,6 +284,100 @@ fn agreement_among_four_takes_microseconds() {
     let at = |share: usize| times[(times.len() - 1) * share / 100];
     println!("agreement among {COUNT}: {:?} p50, {:?} p99, {:?} at most", at(50), at(99), at(100));
     assert!(at(50) < Duration::from_millis(100));
+}
+
+/// Nobody is woken within a microsecond: the wormhole measures that, says it, and does not serve.
+#[test]
+fn a_host_that_wakes_too_late_for_real_time_is_refused_and_told_why() {
+    let home = Scratch::new("together-late");
+    let (program, words) = (home.path("noted"), home.path("words"));
+    let script = format!("#!/bin/sh\nexec {PROGRAM} \"$@\" 2>{}\n", words.display());
+    std::fs::write(&program, script).expect("it can be written");
+    std::fs::set_permissions(&program, Permissions::from_mode(0o755)).expect("it is ours");
+    let launch = Launch {
+        program,
+        state: home.path("state"),
+        owner: None,
+        connection_count: 1,
+        member: (CLUSTER, ReplicaId(1)),
+        store: None,
+    };
+    let provisioned = launch.provision().expect("a new directory");
+    let socket = bound("127.0.0.1:0");
+    let address = socket.local_addr().expect("it is bound");
+    let members = vec![(Member { replica: ReplicaId(1), provisioned }, address)];
+    let engine = Engine::RealTime { bound: Nanos(1_000) };
+    let control = Control { socket: socket.into(), members, engine };
+    let mut launched = launch.start_together(control).expect("the program starts");
+    assert_eq!(launched.process.wait().expect("it ends").code(), Some(1));
+    let words = std::fs::read_to_string(words).expect("it said something");
+    let why = "us late, and agreement in real time needs 1 us: name a longer bound";
+    assert!(words.contains("this host woke the process") && words.contains(why), "{words}");
+}
+
+/// With the longest bound; where the host does not keep even that, the wormholes say so and end.
+#[test]
+fn wormholes_agree_in_real_time_or_stop_themselves() {
+    let sockets = (0..COUNT).map(|_| bound("127.0.0.1:0"));
+    let sockets = sockets.map(|socket| {
+        let address = socket.local_addr().expect("it is bound");
+        (socket.into(), address)
+    });
+    let engine = Engine::RealTime { bound: REAL_TIME_BOUND_MAX };
+    let (_cluster, mut running) =
+        Cluster::start_by("together-real-time", engine, sockets.collect());
+    let clients = running.iter_mut().zip(1..).map(|(one, fresh)| {
+        let end = SeqPacket::new(one.ends.remove(0));
+        Client::hello(end, &one.peer, &Zeroizing::new([fresh; 32])).ok()
+    });
+    let Some(mut clients) = clients.collect::<Option<Vec<_>>>() else {
+        println!("a wormhole is woken too late here: it does not serve");
+        return;
+    };
+    let elist: Vec<_> =
+        clients.iter().map(|client| client.entity().expect("it is named")).collect();
+    let tstart = common(&mut clients[0]).after(T0);
+    let agreement = multicast(&elist, tstart);
+    let mut tags = Vec::new();
+    for (client, value) in clients.iter_mut().zip([Some([5; 32]), None, None, None]) {
+        common(client);
+        tags.push(client.propose(agreement, value).map(|one| one.tag));
+    }
+    sleep(Duration::from_nanos(T0.0 + 4 * 6 * REAL_TIME_BOUND_MAX.0 + 100_000_000));
+    let progress = clients.iter_mut().zip(tags).map(|(client, tag)| client.decide(tag.ok()?).ok());
+    let ended: Vec<_> = progress.collect();
+    let decisions: Vec<_> = ended
+        .iter()
+        .filter_map(|one| match one {
+            Some(Progress::Ended(decision)) => Some(*decision),
+            _ => None,
+        })
+        .collect();
+    println!("{} of {COUNT} decided in real time: {ended:?}", decisions.len());
+    assert!(decisions.windows(2).all(|two| two[0] == two[1]), "{decisions:?}");
+    if decisions.len() == COUNT {
+        who_is_stopped_past_its_round_stops_itself(&mut running, &mut clients, &elist);
+    }
+}
+
+fn who_is_stopped_past_its_round_stops_itself(
+    running: &mut [Running],
+    clients: &mut [Client<SeqPacket>],
+    elist: &[Entity],
+) {
+    let agreement = multicast(elist, common(&mut clients[0]).after(T0));
+    let propose = |client: &mut Client<SeqPacket>| client.propose(agreement, None).ok();
+    let tags: Vec<_> = clients.iter_mut().map(propose).collect();
+    let process = i32::try_from(running[0].process.id()).expect("a number of a process");
+    let process = Pid::from_raw(process).expect("it is none of the kernel's");
+    kill_process(process, Signal::STOP).expect("it runs");
+    sleep(Duration::from_nanos(T0.0) + Duration::from_secs(1));
+    kill_process(process, Signal::CONT).expect("it is there");
+    let tag = tags[0].as_ref().expect("it took the proposal").tag;
+    let halted = Refusal::Halted { reason: HaltReason::WokeLate };
+    assert!(
+        matches!(clients[0].decide(tag), Err(CallError::Refused(refusal)) if refusal == halted)
+    );
 }
 
 #[test]
@@ -319,14 +427,14 @@ fn what_is_no_cluster_is_refused() {
         let socket = bound("127.0.0.1:0");
         let address = socket.local_addr().expect("it is bound");
         let members = wrong.into_iter().map(|member| (member, address)).collect();
-        let control = Control { socket: socket.into(), members };
+        let control = Control { socket: socket.into(), members, engine: Engine::Quorum };
         let mut launched = launch.start_together(control).expect("the program starts");
         assert_eq!(launched.process.wait().expect("it ends").code(), Some(1));
     }
     // And a control channel must be one.
     let (socket, _other) = std::os::unix::net::UnixDatagram::pair().expect("a pair");
     let members = vec![(own, "127.0.0.1:1".parse().expect("an address"))];
-    let control = Control { socket: socket.into(), members };
+    let control = Control { socket: socket.into(), members, engine: Engine::Quorum };
     let mut launched = launch.start_together(control).expect("the program starts");
     assert_eq!(launched.process.wait().expect("it ends").code(), Some(1));
 }

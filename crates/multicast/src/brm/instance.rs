@@ -138,6 +138,11 @@ impl Instance {
         matches!(self.stage, Stage::Void { until } if until <= now)
     }
 
+    /// Whether it has ended without a message, as was told.
+    pub(super) fn is_void(&self) -> bool {
+        matches!(self.stage, Stage::Void { .. })
+    }
+
     /// Bytes of candidates that `from` brought first.
     pub(super) fn held_bytes(&self, from: Entity) -> usize {
         let of_it = self.candidates.iter().filter(|candidate| candidate.by.first() == Some(&from));
@@ -247,8 +252,13 @@ impl Instance {
                 let mask = if all_who_proposed { proposed_any } else { proposed_ok };
                 self.on_value(turn, value, mask);
             }
-            Ok(Progress::Ended { value: None, .. }) | Err(TtcbError::UnknownInstance) => {
+            Ok(Progress::Ended { value: None, .. }) => self.end(turn),
+            Ok(Progress::GivenUp) | Err(TtcbError::UnknownInstance) => {
                 self.end(turn);
+                if turn.is_sender() && !mutants::is_active("brm_given_up_is_ended") {
+                    out.push(Action::Emit(Event::Undecided(turn.header.clone())));
+                    return Ok(());
+                }
             }
             Err(error) => return Err(error),
         }

@@ -258,6 +258,29 @@ fn a_proposal_that_the_majority_missed_ends_without_a_delivery() {
 }
 
 #[test]
+fn what_the_wormhole_gave_up_is_not_called_ended() {
+    for variant in [T, M] {
+        let mut group = Group::new(variant, Engine::Quorum, 3);
+        group.wormholes.seat(entity(0)).is_untold = true;
+        let header = group.multicast(0, b"known to others").unwrap();
+        group.run(Duration::from_millis(300), &mut |_, _| false);
+        assert_eq!(group.delivered(), [0, 1, 1], "{variant:?}");
+        assert_eq!(group.ended[0], [Event::Undecided(header)]);
+    }
+}
+
+#[test]
+fn what_is_not_decided_in_all_its_time_is_not_called_ended() {
+    let mut group = Group::new(T, Engine::Quorum, 3);
+    group.wormholes.seat(entity(0)).to_learn = Duration::from_secs(200);
+    group.wormholes.retention = Duration::from_secs(200);
+    let header = group.multicast(0, b"known to others").unwrap();
+    group.run(Duration::from_secs(80), &mut |_, _| false);
+    assert_eq!(group.delivered(), [0, 1, 1]);
+    assert_eq!(group.ended[0], [Event::Undecided(header)]);
+}
+
+#[test]
 fn nobody_delivers_while_too_few_wormholes_run_to_decide() {
     let mut group = Group::new(T, Engine::Quorum, 3);
     group.wormholes.seat(entity(2)).is_halted = true;

@@ -108,6 +108,20 @@ fn what_lies_behind_the_horizon_counts_as_present_and_is_not_walked() {
 }
 
 #[test]
+fn a_horizon_to_come_lets_references_count_as_present_and_forgets_nothing() {
+    let drawing = four(DRAWN);
+    let mut dag = dag(&drawing);
+    dag.pass(Round(2));
+    let nobodys = keys::bogus(D, Round(2), 7);
+    assert!(dag.horizon() == Round(2) && dag.has(&nobodys));
+    assert!(dag.len() == 14 && dag.block(&drawing.at("A1")).is_some(), "it is held and walked");
+    assert!(dag.history([drawing.at("A4")], Round(0)).contains(&drawing.at("A1")));
+    assert_eq!(dag.forget(Round(1)).len(), 4, "as far as is delivered");
+    assert!(dag.horizon() == Round(2) && dag.has(&nobodys), "it does not go back");
+    assert_eq!(dag.forget(Round(2)).len(), 5);
+}
+
+#[test]
 fn the_newest_block_of_a_silent_member_outlives_the_horizon() {
     let drawing = four(DRAWN);
     let mut dag = dag(&drawing);

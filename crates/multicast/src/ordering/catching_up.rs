@@ -114,8 +114,7 @@ impl<P: Payload> Ordering<P> {
             }
         }
         let behind = self.catch_up.next_request(now, &self.dag);
-        let committed = self.delivery.state().leader_round;
-        let followed = self.following.next_request(now, committed);
+        let followed = self.following.next_request(now, self.foreseen_leader());
         for (whom, from) in behind.into_iter().chain(followed) {
             out.push(Action::Send(whom, Message::Replay(from)));
         }

@@ -3,8 +3,31 @@
 //!
 //! Who plans what follows an epoch must know that nobody decides more in it. So a replica that says what
 //! it holds decides nothing beyond that until it is told to go on.
+//!
+//! **What enters meanwhile.** A reference counts as present up to the horizon, and that moves with what is
+//! decided. Were it to stand still while a replica holds, an intruder could show a block to another one
+//! alone that does not hold yet, and have that one's horizon pass a parent which nobody has: what builds
+//! on it would be a tip there that could never enter here, and all would wait for ever. So whoever holds
+//! *foresees*: it goes through the decisions that it does not make, and judges what enters by the horizon
+//! that they lead to.
+//!
+//! This is safe, for it is what deciding would do, but that nothing is delivered or forgotten. Let `D` be
+//! what is foreseen, `h` the horizon after it, and `Y` a block that enters although a parent of a round
+//! up to `h` is missing.
+//! - The leaders in `D` were in the DAG before `Y`, with histories that lack nothing above the horizon at
+//!   which each block of them entered. So `Y` is in none of these; and later blocks change no decision,
+//!   so whoever goes on decides `D` first, of the same blocks.
+//! - Leaders after `D` are committed with a horizon of at least `h`. Their histories are walked down to
+//!   it, never to what is missing; and what decides them lies in rounds a whole depth above it.
+//!
+//! Two that held the same tips above the higher of their horizons hold the same blocks there. Both go on
+//! to the same decisions, wherever each of them stood when it began to hold.
+//!
+//! And it is live: what another one took in, it took in after what had moved its horizon as far as was
+//! needed. Whoever holds takes it in in the same order, once it has all that the other one has.
 
 use super::*;
+use crate::delivery::horizon_at;
 
 /// How far an epoch is on its way to an end that its order does not know.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -14,10 +37,19 @@ pub(super) enum Closing {
     Open,
     /// No more blocks are made here.
     Silent,
-    /// Nor is anything decided.
-    Held,
+    /// Nor is anything decided, but foreseen.
+    Held(Foreseen),
     /// What is here is decided, and nothing enters any more.
     Sealed,
+}
+
+/// How far the DAG decides the order, for one who does not apply that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Foreseen {
+    /// The first slot that it does not decide.
+    next: Slot,
+    /// The round of the last leader that would be committed.
+    leader_round: Round,
 }
 
 impl<P: Payload> Ordering<P> {
@@ -28,9 +60,15 @@ impl<P: Payload> Ordering<P> {
         }
     }
 
-    /// Decides nothing more, and makes no more blocks, until [`Self::go_on`].
+    /// Decides nothing more, and makes no more blocks, until [`Self::go_on`]. What enters is judged as if
+    /// it did. Whoever held in an earlier life holds before it takes its log back: that may hold blocks
+    /// which entered only so.
     pub fn hold(&mut self) {
-        self.closing = Closing::Held;
+        if !self.is_held() {
+            let state = self.delivery.state();
+            let foreseen = Foreseen { next: state.next, leader_round: state.leader_round };
+            self.closing = Closing::Held(foreseen);
+        }
     }
 
     /// Decides what can be decided, and goes on to: whoever does so must know where to stop.
@@ -40,11 +78,47 @@ impl<P: Payload> Ordering<P> {
     }
 
     /// Decides what the blocks in the DAG decide, and nothing more ever. Those that wait for parents stay
-    /// out, although a commit may put the horizon above what they wait for: others do not have them.
+    /// out: others do not have them.
     pub fn seal(&mut self, now: Time, out: &mut Actions<Self>) {
         self.closing = Closing::Sealed;
         self.decide(now, out);
         self.end();
+    }
+
+    /// Goes through what the DAG decides, applies nothing of it, and takes in what waited for nothing
+    /// above the horizon to which that leads.
+    pub(super) fn foresee(&mut self, now: Time, out: &mut Actions<Self>) {
+        if mutants::is_active("horizon_stands_still_while_held") {
+            return;
+        }
+        while let Closing::Held(Foreseen { next, leader_round }) = self.closing
+            && !self.is_over
+        {
+            let decisions = self.rule.decide(&self.dag, next);
+            let Some((last, _)) = decisions.last() else { return };
+            let leaders = decisions.iter().filter_map(|(_, decision)| match decision {
+                Decision::Commit(leader, _) => Some(leader.round),
+                Decision::Skip | Decision::Undecided => None,
+            });
+            let leader_round = leaders.fold(leader_round, Round::max);
+            self.closing = Closing::Held(Foreseen { next: self.rule.after(*last), leader_round });
+            self.dag.pass(horizon_at(leader_round));
+            for (from, block) in self.parking.reexamine(&self.dag) {
+                self.enter_or_park(now, from, block, out);
+            }
+        }
+    }
+
+    /// The round of the last leader that is committed, or would be.
+    pub(super) fn foreseen_leader(&self) -> Round {
+        match self.closing {
+            Closing::Held(foreseen) => foreseen.leader_round,
+            Closing::Open | Closing::Silent | Closing::Sealed => self.delivery.state().leader_round,
+        }
+    }
+
+    pub(super) fn is_held(&self) -> bool {
+        matches!(self.closing, Closing::Held(_))
     }
 
     pub(super) fn is_sealed(&self) -> bool {

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use ravelin_model::FaultModel;
 use ravelin_sim::Dice;
 
 use super::record::{POWER_LOST, Played, Skipped};
@@ -84,7 +85,8 @@ impl Campaign<'_> {
             Ok(())
         };
         let dir = cluster_dir(workplace, 1);
-        let mut site = Site::open_prepared(&dir, Observer::new(), insert).await?;
+        let mut site =
+            Site::open_prepared(&dir, FaultModel::Arbitrary, Observer::new(), insert).await?;
         let disks = disks.expect("they were inserted before the servers started");
         let mut played = Vec::new();
         for _ in 0..times {
@@ -160,7 +162,8 @@ impl Campaign<'_> {
         self.started(Some(1))?;
         let observer = Observer::of_clients(Leaving::Little);
         let dir = cluster_dir(workplace, 1);
-        let mut site = Site::open_prepared(&dir, observer, keep_short_logs).await?;
+        let mut site =
+            Site::open_prepared(&dir, FaultModel::Arbitrary, observer, keep_short_logs).await?;
         let mut samples = Samples::of(site.cluster());
         self.begin("soak", "nothing befalls anybody")?;
         let mut whole: Option<Played> = None;

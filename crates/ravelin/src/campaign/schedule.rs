@@ -3,10 +3,12 @@
 use std::fmt;
 use std::time::Duration;
 
-use ravelin_model::ReplicaId;
+use ravelin_model::{FaultModel, ReplicaId};
 use ravelin_sim::{Dice, intruder};
 
 use super::relay::Gate;
+use super::wormholes::Harm;
+use crate::drill::servers_of;
 use crate::machine::Trouble;
 
 /// The longest pause of a server.
@@ -17,6 +19,8 @@ const SHORT_PAUSE_MAX: Duration = Duration::from_secs(3);
 const PAUSES: [(u64, u64); 4] = [(1, 4), (5, 14), (15, 40), (60, 60)];
 /// How long a server is down, cut off or in an intruder's hands.
 const HOLD: Duration = Duration::from_secs(3);
+/// How long a wormhole is paused in a full campaign: longer than its server waits for an answer.
+const WORMHOLE_PAUSE: Duration = Duration::from_secs(13);
 const SHORT_HOLD: Duration = Duration::from_millis(1500);
 /// The same for what befalls machines, from and to.
 const MACHINE_HOLD_MS: (u64, u64) = (2000, 8000);
@@ -40,6 +44,8 @@ pub(super) enum Drill {
     Takeover(&'static str),
     /// Nothing reaches it, or nothing leaves it, in turn, for moments.
     Flap,
+    /// Its wormhole is harmed.
+    Wormhole(Harm),
     /// Its machine is in trouble, then no more.
     Machine(Trouble),
 }
@@ -56,6 +62,7 @@ impl Drill {
             Self::Cut(_) => "cut",
             Self::Takeover(name) => name,
             Self::Flap => "flap",
+            Self::Wormhole(harm) => harm.name(),
             Self::Machine(trouble) => trouble.name(),
         }
     }
@@ -124,26 +131,33 @@ impl fmt::Display for Step {
                 write!(out, "owned: {}", known.map_or(name, |known| known.what))
             }
             Drill::Flap => write!(out, "for {seconds:.1} s cut off in one direction now and then"),
+            Drill::Wormhole(harm) => write!(out, "for {seconds:.1} s: {}", harm.what()),
             Drill::Machine(trouble) => write!(out, "for {seconds:.1} s: {}", trouble.what()),
         }
     }
 }
 
 /// Every drill on every server, one server after the other.
-pub(super) fn full(seed: u64, servers: u16) -> Vec<Step> {
+pub(super) fn full(seed: u64, model: FaultModel) -> Vec<Step> {
     let mut dice = Dice::new(seed, "campaign");
-    let mut pauses = PAUSES;
+    let servers = servers_of(model);
+    let mut pauses: Vec<_> = PAUSES.into_iter().rev().take(servers.into()).collect();
     shuffle(&mut dice, &mut pauses);
     let mut steps = Vec::new();
     for (server, (least, most)) in shuffled_servers(&mut dice, servers).zip(pauses) {
         let mut drills = vec![Drill::Kill, Drill::Wipe, Drill::Pause];
         drills.extend(CUTS.map(Drill::Cut));
-        let mut intruders = live_intruders();
+        drills.extend(harms(model));
+        let mut intruders = live_intruders(model);
         shuffle(&mut dice, &mut intruders);
         drills.extend(intruders.into_iter().map(Drill::Takeover));
         let pause = Duration::from_secs(dice.between(least, most)).min(PAUSE_MAX);
         steps.extend(drills.into_iter().map(|drill| {
-            let hold = if drill == Drill::Pause { pause } else { HOLD };
+            let hold = match drill {
+                Drill::Pause => pause,
+                Drill::Wormhole(Harm::Pause) => WORMHOLE_PAUSE,
+                _ => HOLD,
+            };
             Step { server, drill, hold }
         }));
     }
@@ -152,14 +166,15 @@ pub(super) fn full(seed: u64, servers: u16) -> Vec<Step> {
 
 /// A part that takes about `most`: first every server once, by a kill, a wipe, a pause, or a cut; then a
 /// one-way cut, and intruders on each server in turn, as many as fit.
-pub(super) fn part(seed: u64, servers: u16, most: Duration) -> Vec<Step> {
+pub(super) fn part(seed: u64, model: FaultModel, most: Duration) -> Vec<Step> {
     let mut dice = Dice::new(seed, "campaign");
-    let servers: Vec<ReplicaId> = shuffled_servers(&mut dice, servers).collect();
+    let servers: Vec<ReplicaId> = shuffled_servers(&mut dice, servers_of(model)).collect();
     let mut drills = vec![Drill::Kill, Drill::Wipe, Drill::Pause, Drill::Cut(Gate::Closed)];
+    drills.extend(harms(model));
     shuffle(&mut dice, &mut drills);
     let one_way = [Gate::OutOnly, Gate::InOnly];
     drills.extend(dice.pick(&one_way).copied().map(Drill::Cut));
-    let mut intruders = live_intruders();
+    let mut intruders = live_intruders(model);
     shuffle(&mut dice, &mut intruders);
     drills.extend(intruders.into_iter().map(Drill::Takeover));
     let short = u64::try_from(SHORT_PAUSE_MAX.as_millis()).unwrap_or(u64::MAX);
@@ -211,15 +226,22 @@ pub(crate) fn machine_names() -> Vec<&'static str> {
 }
 
 /// The names of all drills of a full campaign.
-pub(crate) fn names() -> Vec<&'static str> {
+pub(crate) fn names(model: FaultModel) -> Vec<&'static str> {
     let others = [Drill::Kill, Drill::Wipe, Drill::Pause].into_iter().chain(CUTS.map(Drill::Cut));
-    others.map(Drill::name).chain(live_intruders()).collect()
+    others.chain(harms(model)).map(Drill::name).chain(live_intruders(model)).collect()
 }
 
 const CUTS: [Gate; 3] = [Gate::Closed, Gate::OutOnly, Gate::InOnly];
 
-fn live_intruders() -> Vec<&'static str> {
-    intruder::all().iter().filter(|known| known.is_live).map(|known| known.name).collect()
+fn live_intruders(model: FaultModel) -> Vec<&'static str> {
+    let live = intruder::all().iter().filter(|known| known.is_live && known.acts_in(model));
+    live.map(|known| known.name).collect()
+}
+
+/// What can befall wormholes, where there are any.
+fn harms(model: FaultModel) -> impl Iterator<Item = Drill> {
+    let there = model == FaultModel::Hybrid;
+    Harm::ALL.into_iter().filter(move |_| there).map(Drill::Wormhole)
 }
 
 fn shuffled_servers(dice: &mut Dice, servers: u16) -> impl Iterator<Item = ReplicaId> + use<> {
@@ -247,50 +269,57 @@ mod tests {
         steps.iter().map(Step::cost).sum::<Duration>() + FRAME
     }
 
+    const MODELS: [FaultModel; 2] = [FaultModel::Arbitrary, FaultModel::Hybrid];
+
     #[test]
     fn a_full_campaign_does_everything_to_every_server() {
-        for seed in 0..20 {
-            let steps = full(seed, 4);
-            for server in (0..4).map(ReplicaId) {
+        for (seed, model) in (0..20).flat_map(|seed| MODELS.map(|model| (seed, model))) {
+            let steps = full(seed, model);
+            let harmed = ["wormhole-kill", "wormhole-pause", "wormhole-rollback", "wormhole-clone"];
+            let harmed = harmed.into_iter().filter(|_| model == FaultModel::Hybrid);
+            let live = intruder::all().iter().filter(|it| it.is_live && it.acts_in(model));
+            let all = ["kill", "wipe", "pause", "cut", "cut-incoming", "cut-outgoing"];
+            let all: BTreeSet<_> = live.map(|it| it.name).chain(all).chain(harmed).collect();
+            assert_eq!(BTreeSet::from_iter(names(model)), all);
+            for server in (0..servers_of(model)).map(ReplicaId) {
                 let of: Vec<_> = steps.iter().filter(|step| step.server == server).collect();
-                let names: BTreeSet<_> = of.iter().map(|step| step.drill.name()).collect();
-                assert_eq!(names.len(), of.len(), "nothing is done twice");
-                let live = intruder::all().iter().filter(|known| known.is_live);
-                let all = ["kill", "wipe", "pause", "cut", "cut-incoming", "cut-outgoing"];
-                let all: BTreeSet<_> = live.map(|known| known.name).chain(all).collect();
-                assert_eq!(names, all);
-                assert_eq!(BTreeSet::from_iter(super::names()), all);
+                let played: BTreeSet<_> = of.iter().map(|step| step.drill.name()).collect();
+                assert_eq!(played.len(), of.len(), "nothing is done twice");
+                assert_eq!(played, all);
             }
             let pauses = steps.iter().filter(|step| step.drill == Drill::Pause);
             let lengths: Vec<u64> = pauses.map(|step| step.hold.as_secs()).collect();
             assert!(lengths.iter().all(|length| (1..=60).contains(length)), "{lengths:?}");
-            assert!(lengths.contains(&60) && lengths.iter().any(|length| *length < 5));
+            assert!(lengths.contains(&60) && lengths.iter().any(|length| *length < 15));
             assert!(total(&steps) < Duration::from_secs(25 * 60), "{:?}", total(&steps));
         }
     }
 
     #[test]
     fn a_part_fits_its_time_and_touches_every_server() {
-        for seed in 0..200 {
-            let steps = part(seed, 4, Duration::from_secs(60));
+        for (seed, model) in (0..200).flat_map(|seed| MODELS.map(|model| (seed, model))) {
+            let steps = part(seed, model, Duration::from_secs(60));
             assert!(total(&steps) <= Duration::from_secs(60));
             assert!(total(&steps) > Duration::from_secs(54), "it is used");
             let servers: BTreeSet<_> = steps.iter().map(|step| step.server).collect();
-            assert_eq!(servers.len(), 4);
-            for drill in [Drill::Kill, Drill::Wipe, Drill::Pause, Drill::Cut(Gate::Closed)] {
-                assert!(steps.iter().any(|step| step.drill == drill));
+            assert_eq!(servers.len(), usize::from(servers_of(model)));
+            let first = [Drill::Kill, Drill::Wipe, Drill::Pause, Drill::Cut(Gate::Closed)];
+            for drill in first.into_iter().chain(harms(model)) {
+                assert!(steps.iter().any(|step| step.drill == drill), "{drill:?}");
             }
         }
-        assert_eq!(part(0, 4, Duration::from_secs(1)), []);
+        assert_eq!(part(0, FaultModel::Arbitrary, Duration::from_secs(1)), []);
     }
 
     #[test]
     fn parts_of_many_seeds_reach_every_intruder_on_every_server() {
-        let steps = (0..400).flat_map(|seed| part(seed, 4, Duration::from_secs(60)));
-        let reached: BTreeSet<_> = steps.map(|step| (step.drill.name(), step.server)).collect();
-        for name in live_intruders() {
-            for server in (0..4).map(ReplicaId) {
-                assert!(reached.contains(&(name, server)), "{name} on {server}");
+        for model in MODELS {
+            let steps = (0..800).flat_map(|seed| part(seed, model, Duration::from_secs(60)));
+            let reached: BTreeSet<_> = steps.map(|step| (step.drill.name(), step.server)).collect();
+            for name in live_intruders(model) {
+                for server in (0..servers_of(model)).map(ReplicaId) {
+                    assert!(reached.contains(&(name, server)), "{name} on {server}");
+                }
             }
         }
     }
@@ -315,9 +344,11 @@ mod tests {
         let row = |seed| endless(seed, 4).take(40).collect::<Vec<_>>();
         assert_eq!(row(7), row(7));
         assert_ne!(row(7), row(8));
-        assert_eq!(full(7, 4), full(7, 4));
-        assert_eq!(part(7, 4, most), part(7, 4, most));
-        assert_ne!(full(7, 4), full(8, 4));
-        assert_ne!(part(7, 4, most), part(8, 4, most));
+        for model in MODELS {
+            assert_eq!(full(7, model), full(7, model));
+            assert_eq!(part(7, model, most), part(7, model, most));
+            assert_ne!(full(7, model), full(8, model));
+            assert_ne!(part(7, model, most), part(8, model, most));
+        }
     }
 }

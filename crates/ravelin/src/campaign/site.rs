@@ -17,7 +17,7 @@ use crate::cluster_dir::LocalCluster;
 use crate::connection::Connection;
 use crate::drill::judgement::{Judgement, judge};
 use crate::drill::workload::{Observer, Receipts};
-use crate::drill::{Comeback, Outcome, SERVERS, Staff, start_all, wait_until};
+use crate::drill::{Comeback, Outcome, SERVERS, Staff, servers_of, start_all, wait_until};
 use crate::exit::Result;
 use crate::machine::network::Segment;
 use crate::machine::soak::Samples;
@@ -29,9 +29,11 @@ pub(super) const BACK_MAX: Duration = Duration::from_secs(30);
 /// How long clients work undisturbed before a step's attack.
 const WARM_UP: Duration = Duration::from_millis(300);
 /// How long an intruder's server may take to take part, before its time counts in any case.
-const TAKE_PART_MAX: Duration = Duration::from_secs(3);
+const TAKE_PART_MAX: Duration = Duration::from_secs(5);
 /// How long all servers stay dead, and how long clients work on after they are back.
 const ALL_DEAD: Duration = Duration::from_secs(1);
+/// How long servers whose wormholes all began anew are watched before they are opened.
+const UNOPENED: Duration = Duration::from_secs(3);
 /// How long one direction of a flapping server's connections is cut, and how long it is let be.
 const FLAP: Duration = Duration::from_millis(400);
 /// Checkpoints that pass before an old copy of a server's data is all that is left of it.
@@ -67,20 +69,21 @@ struct Return {
 
 impl Site {
     /// Makes a cluster in `dir` and sets clients to work.
-    pub(super) async fn open(dir: &Path) -> Result<Self> {
-        Self::open_prepared(dir, Observer::new(), |_| Ok(())).await
+    pub(super) async fn open(dir: &Path, model: FaultModel) -> Result<Self> {
+        Self::open_prepared(dir, model, Observer::new(), |_| Ok(())).await
     }
 
     /// The same, with something done to the cluster before its servers start; `observer` says what
     /// its clients do.
     pub(super) async fn open_prepared(
         dir: &Path,
+        model: FaultModel,
         observer: Observer,
         prepare: impl FnOnce(&LocalCluster) -> Result<()>,
     ) -> Result<Self> {
-        let fronts = Fronts::listen(SERVERS)?;
-        let cluster =
-            LocalCluster::create_behind(&fronts.addresses()?, dir, SERVERS, FaultModel::Arbitrary)?;
+        let servers = servers_of(model);
+        let fronts = Fronts::listen(servers)?;
+        let cluster = LocalCluster::create_behind(&fronts.addresses()?, dir, servers, model)?;
         let cluster = Arc::new(cluster);
         let relays = Relays::start(fronts, &cluster)?;
         prepare(&cluster)?;
@@ -196,6 +199,9 @@ impl Site {
         }
         broken.extend(between()?);
         tokio::time::sleep(ALL_DEAD).await;
+        if cluster.group.model() == FaultModel::Hybrid {
+            broken.extend(self.serve_unopened(&processes).await?);
+        }
         let restarted = Instant::now();
         if let Err(error) = start_all(&cluster, &processes).await {
             broken.push(error.message());
@@ -209,6 +215,26 @@ impl Site {
             ..played
         };
         Ok(self.judged(played, broken).await)
+    }
+
+    /// Starts all servers whose wormholes began anew at once: until administrators open the cluster, none may
+    /// serve. Says which did.
+    async fn serve_unopened(&self, processes: &Processes<'_>) -> Result<Vec<String>> {
+        for server in &self.cluster.servers {
+            processes.start(server.id, Hands::Own)?;
+        }
+        tokio::time::sleep(UNOPENED).await;
+        let mut broken = Vec::new();
+        for server in &self.cluster.servers {
+            if processes.is_ready(server.id)? {
+                broken
+                    .push(format!("server {} serves before anybody opened the cluster", server.id));
+            }
+        }
+        for server in &self.cluster.servers {
+            processes.kill(server.id)?;
+        }
+        Ok(broken)
     }
 
     /// Lets clients work and nothing happen, with so many samples at such distances.
@@ -285,6 +311,7 @@ impl Site {
                 wait_until(TAKE_PART_MAX, is_ready).await;
             }
             Drill::Flap => {}
+            Drill::Wormhole(harm) => harm.begin(&self.cluster, server)?,
             Drill::Machine(trouble) => {
                 let seed = milliseconds(step.hold);
                 return Grip::take(trouble, &self.cluster, server, seed).map(Some);
@@ -349,6 +376,7 @@ impl Site {
                 processes.kill(server)?;
                 processes.start(server, Hands::Own)?;
             }
+            Drill::Wormhole(harm) => return harm.end(&self.cluster, server),
             Drill::Machine(_) => {} // its grip was released
         }
         Ok(Vec::new())

@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use ravelin_model::ReplicaId;
+use ravelin_model::{FaultModel, ReplicaId};
 use ravelin_sim::intruder;
 use serde::Serialize;
 
-use super::Invocation;
 use super::local::{Dir, look, wait};
+use super::{Invocation, ModelName};
 use crate::campaign::{self, CampaignOptions, Length, schedule};
 use crate::child;
 use crate::client_command::{Interruption, runtime};
@@ -93,6 +93,9 @@ pub(crate) struct Stop {
 #[derive(Args)]
 #[command(after_long_help = CAMPAIGN_HELP)]
 pub(crate) struct Campaign {
+    /// What the servers assume of each other: four, or with `hybrid` three that have wormholes
+    #[arg(long, value_name = "MODEL", default_value = "arbitrary")]
+    fault_model: ModelName,
     /// Draws the order of the steps and their lengths
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
@@ -107,8 +110,8 @@ pub(crate) struct Campaign {
     /// Play everything on every server, and hold gaps to their limit: about 20 minutes
     #[arg(long, conflicts_with = "seconds")]
     full: bool,
-    /// Of these steps play only those named so: kill, pause, cut, cut-incoming, cut-outgoing, or an
-    /// intruder
+    /// Of these steps play only those named so: kill, wipe, pause, cut, cut-incoming, cut-outgoing, with
+    /// `hybrid` wormhole-kill, wormhole-pause, wormhole-rollback, wormhole-clone, or an intruder
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
     /// Where to write the results, as Markdown
@@ -151,6 +154,9 @@ all answers are checked and every acknowledged write is read back, and the serve
 by itself. With --full, no client may wait more than two seconds for any answer; otherwise that
 is only told, for it says little where the machine has other work.
 
+With `hybrid` the wormholes are killed, stopped, set back to old files and replaced by copies of
+others', too. After the end of all, none may serve until the administrator opens the cluster.
+
 Exit codes: 0 all was kept; 6 a promise was broken.";
 
 /// Runs a verb.
@@ -167,10 +173,12 @@ pub(crate) fn run(invocation: &Invocation, verb: Verb) -> Result<()> {
 }
 
 fn campaign(invocation: &Invocation, arguments: Campaign) -> Result<()> {
-    let Campaign { seed, seconds, full, only, report } = arguments;
-    check_names(&only, &schedule::names())?;
+    let Campaign { fault_model, seed, seconds, full, only, report } = arguments;
+    let fault_model = FaultModel::from(fault_model);
+    check_names(&only, &schedule::names(fault_model))?;
     let length = if full { Length::Full } else { Length::Part(Duration::from_secs(seconds)) };
-    campaign::run(invocation.output, &CampaignOptions { seed, length, only, network: None, report })
+    let options = CampaignOptions { fault_model, seed, length, only, network: None, report };
+    campaign::run(invocation.output, &options)
 }
 
 /// Refuses a step that there is not.

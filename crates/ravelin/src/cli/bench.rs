@@ -12,6 +12,7 @@ mod growth;
 mod hostile_client;
 mod idle;
 mod load;
+mod models;
 mod named;
 mod offer;
 mod page;
@@ -40,7 +41,7 @@ use named::Named;
 use runs::Site;
 use survey::Attackers;
 use target::RunningCluster;
-use testbed::{HYBRID_SERVERS_DEFAULT, Layout, SERVERS_DEFAULT, Storage};
+use testbed::{Layout, Storage};
 pub(crate) use usage::anonymous_mib;
 #[cfg(test)]
 pub(crate) use usage::cpu_seconds;
@@ -67,6 +68,7 @@ Examples:
   ravelin bench --attack all --pairs 3 --report attacks.md
   ravelin bench --against etcd --report etcd.md
   ravelin bench --against etcd --reads 100
+  ravelin bench --against arbitrary --report models.md
   ravelin bench --idle
   ravelin bench --trace
   ravelin bench --away 60 --keys 100000 --lost --rate 3000
@@ -144,7 +146,8 @@ pub(crate) struct Bench {
     /// The server in its hands [default: the last]
     #[arg(long, value_name = "SERVER", requires = "attack", value_parser = clap::value_parser!(u16).range(0..=99))]
     on: Option<u16>,
-    /// Compare with another system that is installed here, under the same load
+    /// Compare with another system that is installed here, or `hybrid` with `arbitrary`, under the same
+    /// load
     #[arg(long, value_name = "PEER", conflicts_with_all = ["attack", "rate"])]
     against: Option<Peer>,
     /// Pairs of runs, fault-free and attacked, or ours and the peer's [default: 5, with --quick and
@@ -186,6 +189,8 @@ pub(crate) struct Bench {
 enum Peer {
     /// Three etcd servers (Debian's etcd-server), which tolerate a crash.
     Etcd,
+    /// Our own four servers without wormholes, beside three with one each (`hybrid`).
+    Arbitrary,
 }
 
 /// A factor of `--offer`.
@@ -252,13 +257,10 @@ impl Bench {
 
     fn layout(&self) -> Layout {
         let storage = if self.not_durable { Storage::Memory } else { Storage::Disk };
-        let default = match self.fault_model {
-            ModelName::Arbitrary => SERVERS_DEFAULT,
-            ModelName::Hybrid => HYBRID_SERVERS_DEFAULT,
-        };
-        let servers = self.servers.unwrap_or(default);
+        let layout = Layout::of(self.fault_model.into());
+        let servers = self.servers.unwrap_or(layout.servers);
         let servers = if self.growth { growth::SERVERS_MAX } else { servers };
-        Layout { servers, model: self.fault_model.into(), storage }
+        Layout { servers, storage, ..layout }
     }
 
     /// All files that are to be written: a report, and the plots beside it.
@@ -319,8 +321,8 @@ async fn measure(
     if arguments.trace {
         return invocation.output.print(&trace::measure(layout).await?);
     }
-    if let Some(Peer::Etcd) = arguments.against {
-        return against(invocation, arguments).await;
+    if let Some(peer) = arguments.against {
+        return against(invocation, arguments, peer).await;
     }
     if let Some(attackers) = attackers {
         return attack(invocation, arguments, attackers).await;
@@ -376,15 +378,23 @@ async fn growth(invocation: &Invocation, arguments: &Bench) -> Result<()> {
     invocation.output.print(&figures)
 }
 
-async fn against(invocation: &Invocation, arguments: &Bench) -> Result<()> {
+async fn against(invocation: &Invocation, arguments: &Bench, peer: Peer) -> Result<()> {
     let default = if arguments.quick { QUICK_PAIRS } else { PAIRS_DEFAULT };
-    let rounds = arguments.pairs.unwrap_or(default).into();
-    let plan = against::Plan { rounds, is_quick: arguments.quick, shape: arguments.shape() };
-    let comparison = against::compare(invocation.output, plan).await?;
-    if let Some(path) = &arguments.report {
-        comparison.write_report(path)?;
+    let (rounds, shape) = (arguments.pairs.unwrap_or(default).into(), arguments.shape());
+    let (output, report) = (invocation.output, arguments.report.as_deref());
+    match peer {
+        Peer::Etcd => {
+            let plan = against::Plan { rounds, is_quick: arguments.quick, shape };
+            let comparison = against::compare(output, plan).await?;
+            report.map_or(Ok(()), |path| comparison.write_report(path))?;
+            comparison.print(output)
+        }
+        Peer::Arbitrary => {
+            let comparison = models::compare(output, rounds, shape).await?;
+            report.map_or(Ok(()), |path| comparison.write_report(path))?;
+            comparison.print(output)
+        }
     }
-    comparison.print(invocation.output)
 }
 
 async fn attack(invocation: &Invocation, arguments: &Bench, attackers: Attackers) -> Result<()> {

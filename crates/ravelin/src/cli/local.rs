@@ -145,7 +145,7 @@ fn open(invocation: &Invocation, cluster: &LocalCluster) -> Result<()> {
             "opened the cluster, whose wormholes all began anew, by an order that the administrator's key \
              in {} signed: epoch {}",
             cluster.dir.display(),
-            opened.epoch.0
+            opened.plan.plan.epoch.0
         ));
     }
     Ok(())

@@ -18,7 +18,7 @@ use crate::exit::{Error, Result};
 use crate::room::BALLAST_BYTES_DEFAULT;
 use crate::settings::{Layers, Origin, Setting, Shown, Sources};
 
-pub(crate) use wormhole::{NewWormhole, User, WormholeConfig};
+pub(crate) use wormhole::{Keeping, NewWormhole, User, WormholeConfig};
 
 /// Where health and metrics are served, unless the file says otherwise.
 pub(crate) const ADMIN_LISTEN_DEFAULT: &str = "127.0.0.1:7703";

@@ -39,7 +39,7 @@ fn rot_file(file: &File, dice: &mut Dice) -> io::Result<u64> {
 }
 
 /// Makes `to` a copy of everything below `from`; whatever was there goes.
-pub(super) fn copy(from: &Path, to: &Path) -> io::Result<()> {
+pub(crate) fn copy(from: &Path, to: &Path) -> io::Result<()> {
     clear(to)?;
     fs::create_dir_all(to)?;
     fs::set_permissions(to, fs::metadata(from)?.permissions())?;

@@ -14,11 +14,13 @@ use ravelin_model::ttcb::{
     TtcbError, Value,
 };
 use ravelin_model::{Digest, Time};
-use ravelin_multicast::brm::{Action, Brm, Event, Header, Message, Packet, PairKey, Variant};
+use ravelin_multicast::brm::{
+    Action, Brm, Event, Header, Message, Packet, PairKey, Settings, Variant,
+};
 
 use super::plan::{Fate, Intrusion, Plan};
 use super::site::{Key, Port};
-use super::{COUNT, OD, T0, settings};
+use super::{COUNT, OD, T0};
 
 /// A run that takes longer is judged as it is then.
 const RUN_TIME_MAX: Duration = Duration::from_secs(20);
@@ -68,6 +70,8 @@ pub(super) enum What {
     Delivers(Arc<Message>),
     /// Its own multicast ended without a delivery.
     Ends,
+    /// Its wormhole gave up learning how its own multicast ended.
+    IsUntold,
     Halts(TtcbError),
 }
 
@@ -151,10 +155,11 @@ impl Party {
         port: Port,
         (socket, peers): (UdpSocket, Vec<(Entity, SocketAddr)>),
         keys: &[(Entity, Key)],
+        settings: Settings,
     ) -> Self {
         let own = peers.get(number).expect("each process has an address").0;
         let made = || keys.iter().map(|(other, key)| (*other, PairKey::new(**key)));
-        let brm = Brm::new(Variant::T, own, settings(), made().collect());
+        let brm = Brm::new(Variant::T, own, settings, made().collect());
         let begun = Instant::now();
         let keys = made().collect();
         Self { own, number, brm, port, keys, socket, peers, begun, run: Run::new(begun) }
@@ -270,6 +275,10 @@ impl Party {
                 Action::Emit(Event::Ended(_)) => {
                     self.run.note(What::Ends);
                     scene.is_void.store(true, Ordering::SeqCst);
+                }
+                Action::Emit(Event::Undecided(_)) => {
+                    self.run.note(What::IsUntold);
+                    self.run.has_ended = true;
                 }
                 Action::Emit(Event::Halted(error)) => {
                     self.run.note(What::Halts(error));

@@ -106,6 +106,9 @@ fn happened(what: &What) -> String {
         }
         What::Delivers(message) => format!("DELIVERS {}", text(message)),
         What::Ends => "its multicast has ended; nobody delivers it".to_owned(),
+        What::IsUntold => {
+            "does not learn how its multicast ended; others may deliver it".to_owned()
+        }
         What::Halts(error) => format!("halts: {error}"),
     }
 }

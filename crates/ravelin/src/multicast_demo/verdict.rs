@@ -128,6 +128,7 @@ fn checker(plan: &Plan, entities: &[Entity], notes: &[Vec<Note>]) -> Checker {
                     }
                 }
                 What::Delivers(message) => checker.on_delivered(*own, message.clone()),
+                What::IsUntold => checker.on_untold(*own),
                 What::Halts(_) => checker.on_stopped(*own),
                 _ => {}
             }

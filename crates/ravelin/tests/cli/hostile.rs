@@ -116,7 +116,11 @@ const SOUND: &[(&str, &str, &str)] = &[
     ("attack run", "mute --on=0", "--dir=@c"),
     ("attack take", "--on=0 --exec=</bin/true", "--dir=@c | -- x"),
     ("attack stop", "--on=0", "--dir=@c"),
-    ("attack campaign", "", "--seed=0 | --seconds=60 | --full | --only=kill | --report=^new"),
+    (
+        "attack campaign",
+        "",
+        "--fault-model=hybrid | --seed=0 | --seconds=60 | --full | --only=kill | --report=^new",
+    ),
     (
         "attack machine",
         "",
@@ -146,7 +150,7 @@ const SOUND: &[(&str, &str, &str)] = &[
          | --fault-model=hybrid | --not-durable | --running \
          | --rate=32 | --away=5 | --away=5 --lost | --away=5 --keys=1 | --away=5 --no-quota \
          | --away=5 --rate=32 | --offer=2 | --offer=2 --report=^new | --growth --keys=10000 \
-         | --against=etcd --reads=100",
+         | --against=etcd --reads=100 | --against=arbitrary",
     ),
     ("assess closed-form no-repair", "--n=4 --f=1 --p=0.05", "--rate=0.01 | --time=1"),
     ("assess closed-form no-repair", "--n=4 --f=1 --rate=0.01 --time=1", ""),
@@ -175,7 +179,14 @@ const SOUND: &[(&str, &str, &str)] = &[
     ("assess example", "", "one-room"),
     ("assess schema", "", ""),
     ("assess explain", "", "risk"),
+    ("wormhole status", "", "--dir=@c | --svg=^new"),
     ("wormhole selftest", "", "--program=<plan.toml"),
+    ("wormhole bench", "", "--runs=1 | --wormholes=4"),
+    (
+        "wormhole measure-od",
+        "--to=127.0.0.1:1",
+        "--wanted=0.9 | --probes=9 | --rate=9 | --bytes=99 | --listen=192.0.2.1:1 | --for=1s",
+    ),
     ("wormhole demo", "", "--svg=^new | --runs=1 | --seed=0"),
     ("doctor", "", "--dir=@c"),
     ("config show", "", CONFIG_SHOW),
@@ -194,7 +205,7 @@ const RELEASE: &str = "--data-dir=@d | --peer-listen=127.0.0.1:1 | --client-list
     | --admin-listen=off | --log-level=info | --log-format=text | --draft=>new | --repaired=1 \
     | --approve=<release.toml | --key=<admin.key";
 const REOPEN: &str = "--lost=0 | --anyway | --draft=>new | --signed=<reopen.toml \
-    | --approve=<reopen.toml";
+    | --approve=<reopen.toml | --approve=<reopen.toml --yes";
 const CONFIG_SHOW: &str = "--config=<s1/node.toml \
     | --config=s1/node.toml --data-dir=*d | --peer-listen=127.0.0.1:1 \
     | --client-listen=127.0.0.1:2 | --admin-listen=off | --log-level=info | --log-format=text";

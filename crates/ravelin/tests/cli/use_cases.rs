@@ -1,5 +1,7 @@
 //! What people do, from the first server to a plan in force.
 
+use std::ffi::OsString;
+
 use crate::fixture::Fixture;
 
 fn json(text: &str) -> serde_json::Value {
@@ -62,8 +64,8 @@ fn a_wormhole_is_measured_and_says_whom_it_withstands() {
         let report = json(&fixture.done(&arguments));
         assert_eq!(report["mode"], "local");
         assert_eq!(report["rollback_proof"], false);
-        let attest = report["calls"].as_array().expect("calls").last().expect("attest is last");
-        assert_eq!(attest["call"], "attest");
+        let mut calls = report["calls"].as_array().expect("calls").iter();
+        let attest = calls.find(|row| row["call"] == "attest").expect("it attests");
         assert!(attest["p50_us"].as_f64().is_some_and(|took| took > 1.0), "{attest}");
         let of = |list: &str, name: &str, key: &str, field: &str| {
             let rows = report[list].as_array().expect("a list");
@@ -74,6 +76,45 @@ fn a_wormhole_is_measured_and_says_whom_it_withstands() {
         let verdict = of("attackers", "full root", "attacker", "verdict");
         assert_eq!(verdict, Some("lost".into()), "nobody is told that root cannot");
     }
+}
+
+#[test]
+fn services_of_wormholes_are_measured_over_several_runs() {
+    let fixture = Fixture::empty("wormhole-bench");
+    let bench = ["wormhole", "bench", "--runs", "2", "--wormholes", "2", "--output", "json"];
+    let report = json(&fixture.done(&bench));
+    assert_eq!((&report["runs"], &report["wormholes"]), (&2.into(), &2.into()));
+    let rows = report["rows"].as_array().expect("rows");
+    for call in
+        ["random", "timestamp", "duration", "deadline", "attest", "last", "status", "agreement"]
+    {
+        let row = rows.iter().find(|row| row["call"] == call).expect(call);
+        let us = |field: &str| row[field].as_f64().expect(field);
+        assert!(us("least_p50_us") > 1.0 && us("least_p50_us") <= us("most_p50_us"), "{row}");
+        assert!(us("p50_us") <= us("p99_us") && us("p99_us") <= us("longest_us"), "{row}");
+        assert!(us("wanted_p50_us") > 0.0, "{row}");
+    }
+}
+
+#[test]
+fn a_network_is_measured_by_probes_from_one_process_to_another() {
+    let fixture = Fixture::empty("measure-od");
+    let free = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let address = free.local_addr().expect("it has one").to_string();
+    drop(free);
+    let listen = ["wormhole", "measure-od", "--listen", &address].map(OsString::from);
+    let mut listening = fixture.start(&listen, &[]);
+    let to = ["wormhole", "measure-od", "--to", &address, "--output", "json"];
+    let few = ["--probes", "2000", "--rate", "5000", "--wanted", "0.9"];
+    let report = json(&fixture.done(&[&to[..], &few].concat()));
+    assert_eq!(report["probes"], 2_000);
+    assert!(report["od"].is_u64(), "a loopback loses little: {report}");
+    let run = fixture.run(&[&to[..], &["--probes", "9"]].concat(), &[]);
+    assert_eq!(run.exit, 1, "nine tell nothing: {}", run.stderr);
+    assert_eq!(json(&run.stdout)["od"], serde_json::Value::Null);
+    listening.kill().and_then(|()| listening.wait()).expect("it ran");
+    let gone = fixture.run(&["wormhole", "measure-od", "--to", &address, "--probes", "9"], &[]);
+    assert_eq!(gone.exit, 5, "{}", gone.stderr);
 }
 
 /// The paper's figure 10 on real wormholes, and chance's variations of it.

@@ -56,12 +56,23 @@ fn a_server_comes_back_with_a_new_wormhole_by_an_epoch() {
     assert_eq!(epoch(&cluster), 2, "the administrator opened it");
     cluster.fails(&[&REOPEN[..], &["--lost", "3"]].concat(), 2, "there is no server 3");
     cluster.client(&["kv", "put", "a", "1"]);
+    let standing = cluster.json(&["wormhole", "status", "--svg", "servers.svg"]);
+    for server in standing["servers"].as_array().expect("servers") {
+        let wormhole = &server["wormhole"];
+        assert_eq!((&wormhole["mode"], &wormhole["attests"]), (&"local".into(), &true.into()));
+        let bound = &wormhole["counters"][0];
+        assert_eq!((&bound["counter"], &bound["epoch"]), (&"ordering".into(), &2.into()));
+        assert!(bound["value"].as_u64() > Some(0), "it attests blocks: {server}");
+    }
+    let drawn = fs::read_to_string(cluster.path("servers.svg")).expect("it is drawn");
+    assert_eq!(drawn.matches("wormhole, local").count(), 3);
 
     // A server is killed, and its wormhole ends with it.
     let (server, wormhole) = pids(&cluster, 1);
     kill(&server);
     [&server, &wormhole].iter().for_each(|pid| wait_gone(pid));
     cluster.client(&["kv", "put", "b", "2"]);
+    cluster.fails(&["wormhole", "status"], 7, "nothing is known of the wormhole of server-1");
     let begun = Instant::now();
     assert_eq!(cluster.client(&["kv", "get", "b"]), "2\n", "without the third it is ordered");
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
@@ -307,9 +318,17 @@ fn administrators_open_a_cluster_by_as_many_signatures_as_the_plan_says() {
     // One after the other, by a file.
     cluster.done(&["node", "reopen", "--draft", "r.toml"]);
     cluster.fails(&["node", "reopen", "--draft", "r.toml"], 9, "exists already");
-    cluster.done(&["node", "reopen", "--approve", "r.toml", "--key", "admin0.key"]);
+    // What is signed is shown first, whoever signed before.
+    let before = fs::read(cluster.path("r.toml")).expect("it was drafted");
+    for key in [&[][..], &["--key", "admin0.key"]] {
+        let shown = cluster.json(&[&["node", "reopen", "--approve", "r.toml"], key].concat());
+        assert_eq!((&shown["step"], &shown["signatures"]), (&"shown".into(), &0.into()), "{shown}");
+        assert_eq!(shown["open"], serde_json::json!([0, 1, 2]));
+        assert_eq!(fs::read(cluster.path("r.toml")).expect("it is there"), before);
+    }
+    cluster.done(&["node", "reopen", "--approve", "r.toml", "--key", "admin0.key", "--yes"]);
     cluster.fails(&["node", "reopen", "--signed", "r.toml"], 3, "too few administrators");
-    cluster.done(&["node", "reopen", "--approve", "r.toml", "--key", "admin1.key"]);
+    cluster.done(&["node", "reopen", "--approve", "r.toml", "--key", "admin1.key", "--yes"]);
     let told = cluster.json(&["node", "reopen", "--signed", "r.toml"]);
     assert_eq!((&told["step"], &told["epoch"]), (&"reopened".into(), &2.into()), "{told}");
     assert_eq!(told["open"], serde_json::json!([0, 1, 2]));
@@ -332,6 +351,7 @@ fn administrators_open_a_cluster_by_as_many_signatures_as_the_plan_says() {
     }
     let told = cluster.json(&[&two[..], &["--lost", "2"]].concat());
     assert_eq!((&told["epoch"], &told["lost"]), (&4.into(), &serde_json::json!([2])), "{told}");
+    assert_eq!(told["open"], serde_json::json!([0, 1]));
     assert_eq!(cluster.done(&["kv", "get", "a"]), "1\n");
     cluster.done(&["kv", "put", "a", "2"]);
 

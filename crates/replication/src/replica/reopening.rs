@@ -11,6 +11,11 @@
 //! signatures. For a correct member signs once, and only what all correct members hold and decide nothing
 //! beyond of; that it holds, and what it signed, is durable before it says so.
 //!
+//! **Nobody is kept waiting by what only one can take in.** What a member takes in depends on its horizon, and
+//! who holds decides nothing that would move it. So it judges by where its decisions would lead
+//! ([`Ordering::hold`]), and tells that horizon and the tips above it. All that it hears of later changes
+//! what it tells, never what it has decided; after a crash it holds again before it reads its log.
+//!
 //! **Several orders.** Administrators give another one when servers restarted meanwhile, or one must be
 //! declared lost. Who has signed stays with the order by which it did; the others join it. A liar that
 //! let some sign and not the rest can be declared lost: then of those that are left, so few can lie that
@@ -35,6 +40,9 @@ const HELD: &[u8] = b"H";
 const SIGNED: &[u8] = b"S";
 /// Pause before a member tells again what it holds.
 const TELL_PAUSE: Duration = Duration::from_millis(200);
+/// The shortest pause between two such messages, however often it changes: whoever can change it, by
+/// what it says or shows, makes nobody flood the others.
+const CHANGE_PAUSE: Duration = Duration::from_millis(20);
 /// Orders for one epoch that are remembered: the latest.
 const ORDERS_MAX: usize = 4;
 
@@ -51,13 +59,17 @@ pub(super) struct Reopens {
     said: Option<Closing>,
     /// When to say it again.
     next: Time,
+    /// Until when nothing is said, even if it has changed.
+    rest_until: Time,
+    /// Whether it has, since.
+    is_changed: bool,
     /// Who is read from next.
     turn: u16,
 }
 
 impl Reopens {
     pub(super) fn next(&self) -> Time {
-        self.next
+        if self.is_changed { self.next.min(self.rest_until) } else { self.next }
     }
 
     fn knows(&self, digest: &Digest) -> bool {
@@ -278,15 +290,27 @@ impl Replica {
         self.ordering.hold();
     }
 
+    /// Tells the others what it holds: the order with it, now and then, for those who have not heard of it.
     fn tell(&mut self, now: Time, closing: Closing, out: &mut Out) {
         let Some(reopens) = &mut self.epochs.reopens else { return };
-        if now < reopens.next && reopens.said.as_ref() == Some(&closing) {
+        let said = reopens.said.as_ref();
+        let is_due = now >= reopens.next;
+        let is_changed = said != Some(&closing);
+        let may_rest = now < reopens.rest_until && !mutants::is_active("changes_told_at_once");
+        if !is_due && (!is_changed || may_rest) {
+            reopens.is_changed = is_changed;
             return;
         }
-        reopens.next = now.after(TELL_PAUSE);
-        reopens.said = Some(closing.clone());
+        let is_order_new = said.is_none_or(|said| said.order != closing.order);
         let chosen = reopens.orders.iter().find(|(known, _)| *known == closing.order);
+        let chosen = chosen.filter(|_| is_due || is_order_new);
         let order = chosen.map(|(_, signed)| EpochMessage::Reopen(Box::new(signed.clone())));
+        if is_due {
+            reopens.next = now.after(TELL_PAUSE);
+        }
+        reopens.rest_until = now.after(CHANGE_PAUSE);
+        reopens.is_changed = false;
+        reopens.said = Some(closing.clone());
         for message in order.into_iter().chain([EpochMessage::Closed(closing)]) {
             out.push(Action::Broadcast(Message::Epoch(message)));
         }
@@ -398,6 +422,14 @@ impl Replica {
 /// What the next epoch's state holds of the reopening: nothing.
 pub(super) fn forget_reopening() -> [(Vec<u8>, Option<Vec<u8>>); 2] {
     [HELD, SIGNED].map(|key| (key.to_vec(), None))
+}
+
+/// Has an ordering hold before it takes blocks back, if in `epoch` this replica did in an earlier life:
+/// some may have entered by a horizon that was only foreseen, and must not decide anything now.
+pub(super) fn hold_if_held(ordering: &mut Ordering<Mempool>, state: &State, epoch: Epoch) {
+    if held(state) == Some(epoch) && !mutants::is_active("log_taken_back_before_holding") {
+        ordering.hold();
+    }
 }
 
 fn held(state: &State) -> Option<Epoch> {

@@ -17,6 +17,7 @@ mod epoch_attacks;
 mod epochs;
 mod greedy;
 mod release;
+mod reopening;
 mod transfers;
 
 use crate::testing::session_operation;

@@ -15,8 +15,12 @@ pub struct Checker {
     honest: BTreeSet<Entity>,
     /// Of those, whose wormhole has stopped.
     stopped: BTreeSet<Entity>,
+    /// Of those, whose wormhole is told no decisions.
+    untold: BTreeSet<Entity>,
     /// What honest processes multicast, and whether the wormholes could decide on it.
     multicast: BTreeMap<Header, (Arc<Message>, bool)>,
+    /// Multicasts of which their sender was told that nobody delivers them.
+    ended: BTreeSet<Header>,
     /// Messages by process, in the order of delivery.
     delivered: BTreeMap<Entity, Vec<Arc<Message>>>,
     /// Copies of honest processes to honest ones: sent, and arrived as they were sent.
@@ -47,6 +51,11 @@ impl Checker {
         self.stopped.insert(entity);
     }
 
+    /// A wormhole is told no decisions, so that its process learns too late.
+    pub fn on_untold(&mut self, entity: Entity) {
+        self.untold.insert(entity);
+    }
+
     /// An honest process multicasts; `is_timely`: its proposal reaches enough wormholes by `tstart`.
     pub fn on_multicast(&mut self, message: Arc<Message>, is_timely: bool) {
         self.multicast.insert(message.header.clone(), (message, is_timely));
@@ -67,19 +76,25 @@ impl Checker {
         self.delivered.entry(at).or_default().push(message);
     }
 
+    /// An honest process says that its multicast has ended without a delivery.
+    pub fn on_ended(&mut self, header: Header) {
+        self.ended.insert(header);
+    }
+
     /// Too few wormholes run for any decision: no multicast must be delivered.
     pub fn owe_nothing(&mut self) {
         self.multicast.values_mut().for_each(|(_, is_timely)| *is_timely = false);
     }
 
-    /// Who is correct: follows the protocol, has a running wormhole, and got at least one of `od + 1`
-    /// copies from each that sent it so many.
+    /// Who is correct: follows the protocol, has a running wormhole that is told decisions, and got at least
+    /// one of `od + 1` copies from each that sent it so many.
     #[must_use]
     pub fn correct(&self, od: u16) -> BTreeSet<Entity> {
         let is_cut_off = |(sent, arrived): &(u32, u32)| *sent > u32::from(od) && *arrived == 0;
         let cut_off = self.copies.iter().filter(|(_, counts)| is_cut_off(counts));
         let cut_off: BTreeSet<Entity> = cut_off.map(|((_, to, _), _)| *to).collect();
-        let failed = |entity: &&Entity| self.stopped.contains(entity) || cut_off.contains(entity);
+        let failures = [&self.stopped, &self.untold, &cut_off];
+        let failed = |entity: &&Entity| failures.iter().any(|of| of.contains(*entity));
         self.honest.iter().filter(|entity| !failed(entity)).copied().collect()
     }
 
@@ -115,7 +130,7 @@ impl Checker {
         let correct = self.correct(od);
         [
             ("integrity", self.integrity()),
-            ("agreement", self.agreement(&correct)),
+            ("agreement", self.agreement(&correct).and_then(|()| self.ended_is_the_end(&correct))),
             ("validity", self.validity(&correct)),
         ]
     }
@@ -164,6 +179,17 @@ impl Checker {
                         return Err(violation("agreement", *other, header, what));
                     }
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// What a sender calls ended, no correct process delivers.
+    fn ended_is_the_end(&self, correct: &BTreeSet<Entity>) -> Result<(), Violation> {
+        for header in &self.ended {
+            if let Some(at) = correct.iter().find(|at| self.at(**at, header).is_some()) {
+                let what = "delivered what its sender was told to have ended";
+                return Err(violation("agreement", *at, header, what));
             }
         }
         Ok(())

@@ -2,8 +2,8 @@
 //!
 //! **Guarantee:** one value for an instance, whoever asks. Everything else that wormholes may do is
 //! done on demand: a proposal on its way for too long is not counted, an instance ends without a
-//! value or, with too few wormholes left, never; a decision is known late; a wormhole stops, has no
-//! room, or is not synchronised.
+//! value or, with too few wormholes left, never; a decision is known late, or a wormhole gives up hearing
+//! of it; a wormhole stops, has no room, or is not synchronised.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -24,6 +24,8 @@ pub struct Ideal {
     pub ahead: Duration,
     /// How long after `tstart` an instance is remembered.
     pub retention: Duration,
+    /// How long after `tstart` a wormhole gives up that is told nothing.
+    pub gives_up: Duration,
     /// Instances at most that an entity waits for.
     pub slots: usize,
     /// Wormholes that must run for an instance to end; none where rounds in real time do it.
@@ -48,6 +50,8 @@ pub struct Seat {
     pub to_count: Duration,
     /// How long it takes to learn a decision.
     pub to_learn: Duration,
+    /// Whether nobody tells it decisions, so that it gives up in the end.
+    pub is_untold: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -82,6 +86,7 @@ impl Ideal {
             takes: Duration::from_millis(1),
             ahead: Duration::from_secs(1),
             retention: Duration::from_secs(60),
+            gives_up: Duration::from_millis(200),
             slots: 64,
             needed,
             seats: entities.iter().map(|entity| (*entity, Seat::default())).collect(),
@@ -251,7 +256,12 @@ impl Ttcb for Port<'_> {
         if self.wormholes.now > tstart.after(self.wormholes.retention) {
             return Err(TtcbError::UnknownInstance);
         }
-        let known = instance.ended.filter(|it| it.at.after(seat.to_learn) <= self.wormholes.now);
+        if seat.is_untold && self.wormholes.now > tstart.after(self.wormholes.gives_up) {
+            return Ok(Progress::GivenUp);
+        }
+        let is_known =
+            |it: &Ended| it.at.after(seat.to_learn) <= self.wormholes.now && !seat.is_untold;
+        let known = instance.ended.filter(is_known);
         Ok(match known {
             Some(Ended { value, proposed_ok, proposed_any, .. }) => {
                 Progress::Ended { value, proposed_ok, proposed_any }

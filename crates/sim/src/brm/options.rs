@@ -42,11 +42,13 @@ pub enum Class {
     UncertainClocks,
     /// Wormholes have little room.
     LittleRoom,
+    /// A wormhole is told no decisions, and gives up.
+    LostDecisions,
 }
 
 impl Class {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Loss,
         Self::Corruption,
         Self::Duplication,
@@ -60,6 +62,7 @@ impl Class {
         Self::WormholeCrash,
         Self::UncertainClocks,
         Self::LittleRoom,
+        Self::LostDecisions,
     ];
 
     /// Its name in outputs.
@@ -79,6 +82,7 @@ impl Class {
             Self::WormholeCrash => "wormhole-crash",
             Self::UncertainClocks => "uncertain-clocks",
             Self::LittleRoom => "little-room",
+            Self::LostDecisions => "lost-decisions",
         }
     }
 }

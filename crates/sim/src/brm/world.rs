@@ -135,6 +135,11 @@ impl World {
             dice,
         };
         world.hosts = world.entities.iter().map(|it| world.host(*it)).collect();
+        for entity in world.entities.clone() {
+            if world.wormholes.seat(entity).is_untold {
+                world.checker.on_untold(entity);
+            }
+        }
         world
     }
 
@@ -329,8 +334,13 @@ impl World {
                     self.trace.note(self.now, b'd', (entity.replica.0, 0), &message.data);
                     self.checker.on_delivered(entity, message);
                 }
-                Action::Emit(Event::Ended(Header { tstart, .. })) => {
-                    self.trace.note(self.now, b'e', (entity.replica.0, 0), &tstart.0.to_le_bytes());
+                Action::Emit(Event::Ended(header)) => {
+                    let tstart = header.tstart.0.to_le_bytes();
+                    self.trace.note(self.now, b'e', (entity.replica.0, 0), &tstart);
+                    self.checker.on_ended(header);
+                }
+                Action::Emit(Event::Undecided(Header { tstart, .. })) => {
+                    self.trace.note(self.now, b'u', (entity.replica.0, 0), &tstart.0.to_le_bytes());
                 }
                 Action::Emit(Event::Halted(_)) => {
                     self.trace.note(self.now, b'h', (entity.replica.0, 0), &[]);
@@ -441,6 +451,7 @@ fn wormholes(options: &Options, entities: &[Entity]) -> Ideal {
             let most = if is_quorum { 50_000 } else { 4_000 };
             seat.to_learn = Duration::from_micros(dice.below(most));
         }
+        seat.is_untold = options.has(Class::LostDecisions) && is_quorum && dice.once_in(4);
     }
     wormholes
 }

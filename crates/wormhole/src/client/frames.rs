@@ -121,9 +121,11 @@ fn take_answer(kind: Kind, from: &mut Reader<'_>) -> Result<Answer, FrameError> 
             let tag = Tag(from.u64()?);
             Answer::Proposed(Proposed { tag, standing: Standing::take(from)? })
         }
-        Kind::Decide => Answer::Progress(match from.flag()? {
-            false => Progress::Running { ends_by: Nanos(from.u64()?) },
-            true => Progress::Ended(Decision::take(from)?),
+        Kind::Decide => Answer::Progress(match from.u8()? {
+            0 => Progress::Running { ends_by: Nanos(from.u64()?) },
+            1 => Progress::Ended(Decision::take(from)?),
+            2 => Progress::GivenUp,
+            _ => return Err(FrameError::UnknownCode),
         }),
         Kind::PairKey => Answer::PairKey(take_value(from)?),
     })
@@ -212,6 +214,7 @@ fn take_halt_reason(from: &mut Reader<'_>) -> Result<HaltReason, FrameError> {
         2 => Ok(HaltReason::Store),
         3 => Ok(HaltReason::NamesUsedUp),
         4 => Ok(HaltReason::NotResumable),
+        5 => Ok(HaltReason::WokeLate),
         _ => Err(FrameError::UnknownCode),
     }
 }

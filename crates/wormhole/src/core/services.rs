@@ -188,9 +188,10 @@ impl Core {
         Ok(Proposed { tag, standing })
     }
 
-    pub(super) fn decide(&self, caller: Caller, tag: Tag) -> Result<Progress, Refusal> {
-        let all = self.distributed.as_ref().ok_or(Refusal::NotDistributed)?;
-        all.progress(self.proposer(caller)?, tag)
+    pub(super) fn decide(&mut self, caller: Caller, tag: Tag) -> Result<Progress, Refusal> {
+        let (now, proposer) = (self.now, self.proposer(caller));
+        let all = self.distributed.as_mut().ok_or(Refusal::NotDistributed)?;
+        all.progress(now, proposer?, tag)
     }
 
     // Distributed trust for low-level operations.

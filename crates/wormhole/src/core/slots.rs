@@ -47,6 +47,19 @@ impl<T, const N: usize> Slots<T, N> {
         self.0.iter().flatten().find(|slot| slot.tag == tag).map(|slot| &slot.thing)
     }
 
+    /// Lets its place go to another from now on.
+    pub(crate) fn release(&mut self, now: Nanos, tag: Tag) {
+        for slot in self.0.iter_mut().flatten().filter(|slot| slot.tag == tag) {
+            slot.kept_until = slot.kept_until.min(now);
+        }
+    }
+
+    /// The things whose time is not over, each with its end.
+    pub(crate) fn kept(&self, now: Nanos) -> impl Iterator<Item = (Nanos, &T)> {
+        let kept = self.0.iter().flatten().filter(move |slot| slot.kept_until > now);
+        kept.map(|slot| (slot.kept_until, &slot.thing))
+    }
+
     /// Gives the thing back to its owner, and its place to the next.
     pub(crate) fn take(&mut self, tag: Tag) -> Option<T> {
         let holds = |slot: &&mut Option<Slot<T>>| slot.as_ref().is_some_and(|slot| slot.tag == tag);

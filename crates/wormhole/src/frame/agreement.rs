@@ -216,6 +216,9 @@ pub enum Progress {
     },
     /// Decided.
     Ended(Decision),
+    /// This wormhole does not know: it could not learn in time what was decided, or was asked too late.
+    /// Others may know a decision.
+    GivenUp,
 }
 
 pub(crate) fn put_value(value: Option<Value>, to: &mut Writer<'_>) {

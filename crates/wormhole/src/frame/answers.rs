@@ -240,6 +240,7 @@ impl Progress {
                 to.u8(1);
                 decision.put(to);
             }
+            Self::GivenUp => to.u8(2),
         }
     }
 }

@@ -16,6 +16,7 @@
 //! under the key of two of their processes in one direction.
 
 use super::agreement::{put_value, take_value};
+use super::said::Said;
 use super::{
     Agreement, Decision, Entity, Frame, FrameError, Nanos, REQUEST_BYTES, Reader, Value, Writer,
 };
@@ -73,6 +74,8 @@ pub(crate) struct Poll {
     /// The asker's clock when it asked.
     pub(crate) sent: Nanos,
     pub(crate) wish: Wish,
+    /// The latest common time that the asker ever knew of; of a founding, where the new one is to begin.
+    pub(crate) known: Nanos,
 }
 
 /// What a poll asks for beyond the time.
@@ -86,6 +89,8 @@ pub(crate) enum Wish {
     BareLease = 2,
     /// The same, to begin a common time where there is none any more.
     Founding = 3,
+    /// Never wished: a bare lease is granted, and so would a founding be.
+    Ready = 4,
 }
 
 /// The answer to a poll, and what the answering wormhole knows.
@@ -107,6 +112,9 @@ pub(crate) struct Reading {
 pub(crate) struct Report {
     /// Whether the reporter may vote.
     pub(crate) has_joined: bool,
+    /// Whether it joined when it listened to others than now: then a life that is over may have decided
+    /// with it.
+    pub(crate) is_elder: bool,
     /// The latest `tstart` of any agreement that the reporter, or one it relies on, knew.
     pub(crate) fence: Nanos,
     /// Whom the reporter listens to.
@@ -147,12 +155,12 @@ pub(crate) enum Message {
     Reading(Reading),
     /// What the process in a place of the list proposed.
     Proposal(Agreement, u8, Option<Value>),
-    /// Phase 1: take part in no attempt before this one.
-    Prepare(Agreement, Ballot, Lives),
+    /// Phase 1: take part in no attempt before this one. The agreement is charged to the host in that place.
+    Prepare(Agreement, u8, Ballot, Lives),
     /// Its answer: the attempt that the sender is bound to, and what it voted for last.
     Promise(Agreement, Ballot, Option<(Ballot, Decision)>),
-    /// Phase 2: vote.
-    Accept(Agreement, Ballot, Lives, Decision),
+    /// Phase 2: vote. Charged likewise.
+    Accept(Agreement, u8, Ballot, Lives, Decision),
     /// Its answer.
     Accepted(Agreement, Ballot),
     /// A majority voted for it.
@@ -161,6 +169,8 @@ pub(crate) enum Message {
     KeyWish(KeyWish),
     /// Its answer: the last part of the key.
     KeyGiven(KeyWish, [u8; 32]),
+    /// By rounds: in this one, what was proposed. Charged as above.
+    Round(Agreement, u8, u8, Said),
 }
 
 impl Message {
@@ -177,6 +187,7 @@ impl Message {
             Self::Decided(..) => 9,
             Self::KeyWish(..) => 10,
             Self::KeyGiven(..) => 11,
+            Self::Round(..) => 12,
         }
     }
 
@@ -191,6 +202,7 @@ impl Message {
             Self::Poll(poll) => {
                 to.u64(poll.sent.0);
                 to.u8(poll.wish as u8);
+                to.u64(poll.known.0);
             }
             Self::Reading(reading) => reading.put(to),
             Self::Proposal(agreement, place, value) => {
@@ -198,8 +210,9 @@ impl Message {
                 to.u8(*place);
                 put_value(*value, to);
             }
-            Self::Prepare(agreement, ballot, lives) => {
+            Self::Prepare(agreement, charged, ballot, lives) => {
                 agreement.put(to);
+                to.u8(*charged);
                 ballot.put(to);
                 put_lives(lives, to);
             }
@@ -212,8 +225,9 @@ impl Message {
                     decision.put(to);
                 }
             }
-            Self::Accept(agreement, ballot, lives, decision) => {
+            Self::Accept(agreement, charged, ballot, lives, decision) => {
                 agreement.put(to);
+                to.u8(*charged);
                 ballot.put(to);
                 put_lives(lives, to);
                 decision.put(to);
@@ -231,6 +245,11 @@ impl Message {
                 wish.put(to);
                 to.bytes(nonce);
             }
+            Self::Round(agreement, charged, round, said) => {
+                agreement.put(to);
+                to.bytes(&[*charged, *round]);
+                said.put(to);
+            }
         }
     }
 
@@ -242,10 +261,19 @@ impl Message {
                 echo: from.bytes()?,
                 has_keys: from.flag()?,
             }),
-            2 => Self::Poll(Poll { sent: Nanos(from.u64()?), wish: Wish::take(from)? }),
+            2 => Self::Poll(Poll {
+                sent: Nanos(from.u64()?),
+                wish: Wish::take(from)?,
+                known: Nanos(from.u64()?),
+            }),
             3 => Self::Reading(Reading::take(from)?),
             4 => Self::Proposal(Agreement::take(from)?, from.u8()?, take_value(from)?),
-            5 => Self::Prepare(Agreement::take(from)?, Ballot::take(from)?, take_lives(from)?),
+            5 => Self::Prepare(
+                Agreement::take(from)?,
+                from.u8()?,
+                Ballot::take(from)?,
+                take_lives(from)?,
+            ),
             6 => Self::Promise(
                 Agreement::take(from)?,
                 Ballot::take(from)?,
@@ -256,6 +284,7 @@ impl Message {
             ),
             7 => Self::Accept(
                 Agreement::take(from)?,
+                from.u8()?,
                 Ballot::take(from)?,
                 take_lives(from)?,
                 Decision::take(from)?,
@@ -264,6 +293,10 @@ impl Message {
             9 => Self::Decided(Agreement::take(from)?, Decision::take(from)?),
             10 => Self::KeyWish(KeyWish::take(from)?),
             11 => Self::KeyGiven(KeyWish::take(from)?, from.bytes()?),
+            12 => {
+                let (agreement, [charged, round]) = (Agreement::take(from)?, from.bytes()?);
+                Self::Round(agreement, charged, round, Said::take(from)?)
+            }
             _ => return Err(FrameError::UnknownKind),
         })
     }
@@ -276,6 +309,7 @@ impl Wish {
             1 => Ok(Self::Lease),
             2 => Ok(Self::BareLease),
             3 => Ok(Self::Founding),
+            4 => Ok(Self::Ready),
             _ => Err(FrameError::UnknownCode),
         }
     }
@@ -291,6 +325,7 @@ impl Reading {
             to.u64(time.0);
         }
         to.u8(self.report.has_joined.into());
+        to.u8(self.report.is_elder.into());
         put_lives(&self.report.lives, to);
     }
 
@@ -301,7 +336,8 @@ impl Reading {
             *time = Nanos(from.u64()?);
         }
         let [earliest, latest, age, known, fence] = times;
-        let report = Report { has_joined: from.flag()?, fence, lives: take_lives(from)? };
+        let (has_joined, is_elder) = (from.flag()?, from.flag()?);
+        let report = Report { has_joined, is_elder, fence, lives: take_lives(from)? };
         let time = match has_time {
             true => Some((earliest, latest, age)),
             false if [earliest, latest, age] == [Nanos(0); 3] => None,

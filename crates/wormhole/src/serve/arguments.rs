@@ -6,7 +6,7 @@ use std::os::fd::RawFd;
 use std::path::PathBuf;
 
 use crate::attestation::{ClusterId, ProvisionedId, ReplicaId};
-use crate::core::{CONNECTIONS, Member};
+use crate::core::{CONNECTIONS, Engine, Member, Nanos, REAL_TIME_BOUND_MAX};
 use crate::frame::WORMHOLES_MAX;
 use crate::hex;
 use crate::sandbox::Owner;
@@ -19,9 +19,12 @@ The trusted component of a server. It may stop, it never lies.
 
     ravelin-wormhole --state DIR --cluster HEX --replica N --fd N [--fd N ...]
                      [--tpm PATH --lease run|every] [--user UID:GID]
-                     [--control-fd N --member N,HEX,ADDRESS [--member N,HEX,ADDRESS ...]]
+                     [--control-fd N --member N,HEX,ADDRESS [--member N,HEX,ADDRESS ...]
+                      [--real-time MICROSECONDS]]
         Serves the payloads whose SEQPACKET sockets it inherits. With a UDP socket that it inherits, it
-        agrees with the wormholes of these members, itself among them, by their keys and addresses.
+        agrees with the wormholes of these members, itself among them, by their keys and addresses: by a
+        majority, or in real time, by rounds with this bound (at most 20000) on how late the process is
+        woken and a frame arrives. Then it first measures its wake-ups, and does not serve if one is later.
     ravelin-wormhole --provision --state DIR [--user UID:GID]
         Makes the state directory and its key, once; prints the public key.
     ravelin-wormhole --public --state DIR [--user UID:GID]
@@ -92,6 +95,8 @@ pub struct Control {
     pub socket: RawFd,
     /// All wormholes of the cluster, in the same order everywhere.
     pub members: Vec<(Member, SocketAddr)>,
+    /// How they agree.
+    pub engine: Engine,
 }
 
 /// What is wrong with the command line.
@@ -115,7 +120,7 @@ pub enum UsageError {
 struct Options(Vec<(&'static str, OsString)>);
 
 const FLAGS: [&str; 4] = ["--provision", "--public", "--selftest", "--help"];
-const OPTIONS: [&str; 10] = [
+const OPTIONS: [&str; 11] = [
     "--state",
     "--user",
     "--cluster",
@@ -126,6 +131,7 @@ const OPTIONS: [&str; 10] = [
     "--anchor",
     "--control-fd",
     "--member",
+    "--real-time",
 ];
 
 impl Command {
@@ -225,9 +231,13 @@ impl Options {
             }
             members.push(parsed("--member", &value, member)?);
         }
+        let engine = match self.take("--real-time")? {
+            Some(value) => parsed("--real-time", &value, real_time)?,
+            None => Engine::Quorum,
+        };
         match members.is_empty() {
             true => Err(UsageError::Missing("--member")),
-            false => Ok(Some(Control { socket, members })),
+            false => Ok(Some(Control { socket, members, engine })),
         }
     }
 
@@ -254,6 +264,11 @@ fn parsed<T>(
 fn owner(text: &str) -> Option<Owner> {
     let (user, group) = text.split_once(':')?;
     Owner::new(user.parse().ok()?, group.parse().ok()?)
+}
+
+fn real_time(text: &str) -> Option<Engine> {
+    let bound = Nanos(text.parse::<u64>().ok()?.checked_mul(1_000)?);
+    (1..=REAL_TIME_BOUND_MAX.0).contains(&bound.0).then_some(Engine::RealTime { bound })
 }
 
 fn member(text: &str) -> Option<(Member, SocketAddr)> {

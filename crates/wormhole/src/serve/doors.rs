@@ -13,6 +13,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 
+use super::clock;
 use crate::attestation::ReplicaId;
 use crate::core::{CONNECTIONS, Nanos};
 use crate::frame::{Frame, REQUEST_BYTES};
@@ -27,6 +28,10 @@ const AT_ONCE: Nanos = Nanos(5_000 * FRAME_EVERY.0);
 const CONTROL_EVERY: Nanos = Nanos(25_000);
 /// What the control channel may bring at once.
 const CONTROL_AT_ONCE: Nanos = Nanos(8_000 * CONTROL_EVERY.0);
+
+/// Wake-ups that are measured before the process agrees in real time, and how long it sleeps before each.
+const WAKE_UPS: usize = 500;
+const SLEEP: Nanos = Nanos::from_millis(1);
 
 /// The sockets of the payloads, that of the control channel, and where a request to end arrives.
 pub(super) struct Doors {
@@ -128,6 +133,18 @@ impl Doors {
             }
         }
         Ok(Ready { connections, is_control, is_end })
+    }
+
+    /// By how much too late the host wakes this process, if any of many wake-ups is later than the bound.
+    pub(super) fn wakes_later_than(&self, bound: Nanos) -> Option<Nanos> {
+        (0..WAKE_UPS).find_map(|_| {
+            let due = clock().after(SLEEP);
+            let timeout = Timespec::try_from(Duration::from_nanos(SLEEP.0)).ok();
+            let nothing = PollFd::new(&self.signals, PollFlags::empty());
+            let _ = rustix::event::poll(&mut [nothing], timeout.as_ref());
+            let late_by = clock().since(due);
+            (late_by > bound).then_some(late_by)
+        })
     }
 
     /// Takes one frame of the connection. Whatever is no frame closes it.

@@ -1,4 +1,6 @@
 //! One wormhole in a directory of its own, measured from a payload's side: `--selftest`.
+//!
+//! Measurements and deadlines are two calls each.
 
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::{DirBuilderExt as _, chown};
@@ -15,8 +17,8 @@ use crate::hex;
 use crate::launcher::{COMMAND_MAX, Ending, Launch, LaunchError, Launched};
 use crate::sandbox::{Attacker, Owner, Protection, Protections, Restart};
 
-/// Calls of each kind, attestations included: fewer than what an entity may make at once.
-const CALLS: usize = 1_000;
+/// Calls of each kind: altogether fewer than what a connection may make at once.
+const CALLS: usize = 500;
 /// Actions whose delay is measured.
 const WAKEUPS: usize = 100;
 /// How far ahead each of them lies: the wormhole sleeps until then.
@@ -53,7 +55,9 @@ pub struct Times {
 }
 
 impl Times {
-    fn new(what: &'static str, mut times: Vec<Duration>) -> Self {
+    /// Those of `what`, in any order.
+    #[must_use]
+    pub fn new(what: &'static str, mut times: Vec<Duration>) -> Self {
         times.sort_unstable();
         Self { what, sorted: times }
     }
@@ -124,7 +128,17 @@ pub fn measure(program: &Path) -> Result<SelfTest, SelfTestError> {
     let calls = vec![
         times("random", || client.random().map(drop))?,
         times("timestamp", || client.timestamp().map(drop))?,
+        times("duration", || {
+            let tag = client.duration_start()?;
+            client.duration_stop(tag).map(drop)
+        })?,
+        times("deadline", || {
+            let tag = client.arm(AHEAD)?;
+            client.end(tag).map(drop)
+        })?,
         attestations(&mut client)?,
+        times("last", || client.last(Counter::Ordering).map(drop))?,
+        times("status", || client.status().map(drop))?,
     ];
     let wakeups = wakeups(&mut client)?;
     let status = fs::read_to_string(format!("/proc/{}/status", process.0.id()))?;
@@ -153,25 +167,30 @@ fn attestations(client: &mut Client<SeqPacket>) -> Result<Times, CallError> {
     })
 }
 
-/// How late the wormhole wakes for what is due while nobody calls it.
 fn wakeups(client: &mut Client<SeqPacket>) -> Result<Times, CallError> {
-    let mut late = Vec::with_capacity(WAKEUPS);
-    while late.len() < WAKEUPS {
-        let not_before = client.timestamp()?.latest.after(AHEAD);
-        let within = Nanos::from_millis(10_000);
-        let action = Action::SignedHeartbeat;
-        let tag = client.exec_at(ExecCall { action, not_before, within })?;
-        let at = loop {
-            std::thread::sleep(Duration::from_nanos(2 * AHEAD.0));
-            match client.outcome(tag)? {
-                Outcome::Pending => {}
-                Outcome::Done { at, .. } => break at,
-                Outcome::Missed | Outcome::Refused => break not_before.after(within),
-            }
-        };
-        late.push(Duration::from_nanos(at.since(not_before).0));
-    }
+    let late = (0..WAKEUPS).map(|_| wake_up(client)).collect::<Result<_, _>>()?;
     Ok(Times::new("wakeup", late))
+}
+
+/// How late the wormhole wakes for what is due while nobody calls it: a signed heartbeat 2 ms ahead. Takes
+/// some 4 ms.
+///
+/// # Errors
+/// [`CallError`]
+pub fn wake_up(client: &mut Client<SeqPacket>) -> Result<Duration, CallError> {
+    let not_before = client.timestamp()?.latest.after(AHEAD);
+    let within = Nanos::from_millis(10_000);
+    let action = Action::SignedHeartbeat;
+    let tag = client.exec_at(ExecCall { action, not_before, within })?;
+    let at = loop {
+        std::thread::sleep(Duration::from_nanos(2 * AHEAD.0));
+        match client.outcome(tag)? {
+            Outcome::Pending => {}
+            Outcome::Done { at, .. } => break at,
+            Outcome::Missed | Outcome::Refused => break not_before.after(within),
+        }
+    };
+    Ok(Duration::from_nanos(at.since(not_before).0))
 }
 
 /// How long each of [`CALLS`] calls took.

@@ -15,7 +15,8 @@ use std::rc::Rc;
 use ravelin_wormhole::attestation::{ClusterId, Peer, ReplicaId, RollbackProof};
 use ravelin_wormhole::client::{CallError, Channel, Client};
 use ravelin_wormhole::core::{
-    Config, Core, Input, Lease, Member, Nanos, Output, Outputs, Rights, Seed,
+    ClusterError, Config, Core, Engine, HaltReason, Input, Lease, Member, Nanos, Output, Outputs,
+    Rights, Seed,
 };
 use ravelin_wormhole::frame::{Frame, Refusal};
 use ravelin_wormhole::keys::{InstanceSecret, Keys, ProvisionedKey};
@@ -76,6 +77,8 @@ pub(crate) struct Node {
     pub(crate) lives: u64,
     /// What came while it was not scheduled; none while it is.
     frozen: Option<Vec<Frame>>,
+    /// Stops once it has sent so many frames of a kind.
+    stops_after: Option<(u8, usize)>,
 }
 
 impl Node {
@@ -99,10 +102,13 @@ impl Node {
 pub(crate) struct World {
     pub(crate) now: u64,
     pub(crate) nodes: Vec<Node>,
+    engine: Engine,
     pub(crate) weather: Weather,
     pub(crate) chance: Chance,
     /// Pairs, from and to, between which nothing passes.
     pub(crate) cuts: Vec<(usize, usize)>,
+    /// Senders, and kinds of frames of theirs that are lost.
+    pub(crate) muted: Vec<(usize, u8)>,
     /// Frames on their way, by their arrival.
     on_way: BTreeMap<(u64, u64), (usize, Frame)>,
     sent: u64,
@@ -123,33 +129,50 @@ fn replica(node: usize) -> ReplicaId {
     ReplicaId(u16::try_from(node).unwrap() * 10)
 }
 
-fn core(node: usize, count: usize, life: u64) -> Core {
+/// Whether a wormhole joins such a cluster.
+pub(crate) fn join(count: usize, engine: Engine) -> Result<(), ClusterError> {
+    local(0, 0).join(&members(count), engine)
+}
+
+fn members(count: usize) -> Vec<Member> {
+    let member = |node| Member { replica: replica(node), provisioned: key(node).id() };
+    (0..count).map(member).collect()
+}
+
+fn core(node: usize, (count, engine): (usize, Engine), life: u64) -> Core {
+    let mut core = local(node, life);
+    core.join(&members(count), engine).unwrap();
+    core
+}
+
+fn local(node: usize, life: u64) -> Core {
     let mut seed = [u8::try_from(node).unwrap(); 32];
     seed[..8].copy_from_slice(&life.to_le_bytes());
     let member = (CLUSTER, replica(node));
     let keys = Keys::new(key(node), &InstanceSecret(seed), member, RollbackProof::Absent);
     let config = Config { lease: Lease::Run, protections: 0, rights: Rights::BY_DEFAULT };
-    let mut core = Core::new(config, keys, Seed(seed), None);
-    let members: Vec<_> = (0..count)
-        .map(|node| Member { replica: replica(node), provisioned: key(node).id() })
-        .collect();
-    core.join(&members).unwrap();
-    core
+    Core::new(config, keys, Seed(seed), None)
 }
 
 impl Cluster {
     /// All start at once.
     pub(crate) fn new(count: usize, seed: u64) -> Self {
+        Self::of(count, Engine::Quorum, seed)
+    }
+
+    pub(crate) fn of(count: usize, engine: Engine, seed: u64) -> Self {
         let node = |node| {
-            let core = Some(core(node, count, 0));
-            Node { core, started: 0, drift: 0, lives: 0, frozen: None }
+            let core = Some(core(node, (count, engine), 0));
+            Node { core, started: 0, drift: 0, lives: 0, frozen: None, stops_after: None }
         };
         Self(Rc::new(RefCell::new(World {
             now: 0,
             nodes: (0..count).map(node).collect(),
+            engine,
             weather: Weather::CALM,
             chance: Chance::new(seed),
             cuts: Vec::new(),
+            muted: Vec::new(),
             on_way: BTreeMap::new(),
             sent: 0,
             recorded: Vec::new(),
@@ -201,6 +224,18 @@ impl Cluster {
         }
     }
 
+    /// It stops once it has sent so many frames of this kind from now on, and would send another.
+    pub(crate) fn stop_after(&self, node: usize, kind: u8, count: usize) {
+        self.world().nodes[node].stops_after = Some((kind, count));
+    }
+
+    /// Its first life is one of another engine.
+    pub(crate) fn replace(&self, node: usize, engine: Engine) {
+        let world = &mut *self.world();
+        let count = world.nodes.len();
+        world.nodes[node].core = Some(core(node, (count, engine), 0));
+    }
+
     pub(crate) fn heal(&self) {
         self.world().cuts.clear();
     }
@@ -212,11 +247,11 @@ impl Cluster {
     /// Begins another life, and ends the present one if there is one.
     pub(crate) fn start(&self, node: usize) {
         let world = &mut *self.world();
-        let count = world.nodes.len();
+        let cluster = (world.nodes.len(), world.engine);
         let one = &mut world.nodes[node];
         one.lives += 1;
         one.started = world.now;
-        one.core = Some(core(node, count, one.lives));
+        one.core = Some(core(node, cluster, one.lives));
     }
 
     /// Lets so much real time pass.
@@ -285,7 +320,14 @@ impl World {
         let outputs: Vec<_> = out.iter().copied().collect();
         for output in &outputs {
             match output {
-                Output::Control { to, frame } => self.send(node, usize::from(to.0) / 10, frame),
+                Output::Control { to, frame } => {
+                    if self.stops_now(node, frame) {
+                        self.nodes[node].core = None;
+                        return Vec::new();
+                    }
+                    self.send(node, usize::from(to.0) / 10, frame);
+                }
+                Output::Halt(HaltReason::WokeLate) => {}
                 Output::Halt(reason) => panic!("node {node} halted: {reason}"),
                 _ => {}
             }
@@ -293,11 +335,28 @@ impl World {
         outputs
     }
 
+    pub(crate) fn halted(&self, node: usize) -> Option<HaltReason> {
+        self.nodes[node].core.as_ref().and_then(Core::halted)
+    }
+
+    fn stops_now(&mut self, node: usize, frame: &Frame) -> bool {
+        match &mut self.nodes[node].stops_after {
+            Some((kind, 0)) if *kind == frame[1] => true,
+            Some((kind, left)) if *kind == frame[1] => {
+                *left -= 1;
+                false
+            }
+            _ => false,
+        }
+    }
+
     fn send(&mut self, from: usize, to: usize, frame: &Frame) {
         if self.is_recording {
             self.recorded.push((to, *frame));
         }
-        if self.cuts.contains(&(from, to)) || self.chance.is(self.weather.loss_permille) {
+        let is_muted = self.muted.contains(&(from, frame[1]));
+        if is_muted || self.cuts.contains(&(from, to)) || self.chance.is(self.weather.loss_permille)
+        {
             return;
         }
         let copies = 1 + u64::from(self.chance.is(self.weather.twice_permille));

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use ravelin_model::FaultModel;
 
 use super::super::Invocation;
 use super::check_names;
@@ -133,13 +134,30 @@ pub(super) fn run(invocation: &Invocation, arguments: Machine) -> Result<()> {
         (None, Some(_)) => Length::Network(of(minutes)),
         (None, None) => Length::Machine(of(minutes)),
     };
-    campaign::run(invocation.output, &CampaignOptions { seed, length, only, network, report })
+    campaign::run(
+        invocation.output,
+        &CampaignOptions {
+            fault_model: FaultModel::Arbitrary,
+            seed,
+            length,
+            only,
+            network,
+            report,
+        },
+    )
 }
 
 /// Cuts the power.
 pub(super) fn lose_power(invocation: &Invocation, arguments: PowerLoss) -> Result<()> {
     let PowerLoss { seed, times, report } = arguments;
     let length = Length::PowerLosses(times);
-    let options = CampaignOptions { seed, length, only: Vec::new(), network: None, report };
+    let options = CampaignOptions {
+        fault_model: FaultModel::Arbitrary,
+        seed,
+        length,
+        only: Vec::new(),
+        network: None,
+        report,
+    };
     campaign::run(invocation.output, &options)
 }

@@ -11,7 +11,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::etcd::{self, Etcd};
-use super::figures::{Figures, Measured, middle, of_own};
+use super::figures::{Figures, Ratios, of_own};
 use super::load::{self, PeerFigures, Shape, TRANSACTION_MAX};
 use super::page;
 use super::target::Target;
@@ -43,13 +43,9 @@ pub(super) struct Row {
     peer: PeerFigures,
     peer_lacks: &'static str,
     rounds: usize,
-    /// Ours over theirs, the median of the rounds' ratios; likewise below.
-    throughput_ratio: f64,
-    throughput_ratio_min: f64,
-    throughput_ratio_max: f64,
-    p50_ratio: f64,
-    p99_ratio: f64,
-    cpu_ratio: f64,
+    /// Ours over theirs.
+    #[serde(flatten)]
+    ratios: Ratios,
 }
 
 /// The rows that a comparison has, the one that it is about first.
@@ -102,17 +98,8 @@ async fn theirs(shape: Shape) -> Result<PeerFigures> {
 
 impl Row {
     fn of(version: &str, mut runs: Runs) -> Self {
-        let ratios = |of: &dyn Fn(Measured, Measured) -> f64| {
-            let mut ratios: Vec<f64> =
-                runs.iter().map(|(ours, theirs)| of(ours.measured, theirs.measured)).collect();
-            ratios.sort_by(f64::total_cmp);
-            ratios
-        };
-        let throughput =
-            ratios(&|ours, theirs| ours.operations_per_second / theirs.operations_per_second);
-        let p50 = ratios(&|ours, theirs| ours.p50_ms / theirs.p50_ms);
-        let p99 = ratios(&|ours, theirs| ours.p99_ms / theirs.p99_ms);
-        let cpu = ratios(&|ours, theirs| of_own(ours.cpu_us_per_op) / of_own(theirs.cpu_us_per_op));
+        let measured = runs.iter().map(|(ours, theirs)| (ours.measured, theirs.measured));
+        let ratios = Ratios::of(&measured.collect::<Vec<_>>());
         let rounds = runs.len();
         runs.sort_by(|(one, _), (other, _)| {
             one.measured.operations_per_second.total_cmp(&other.measured.operations_per_second)
@@ -129,12 +116,7 @@ impl Row {
             peer,
             peer_lacks: LACKS,
             rounds,
-            throughput_ratio: middle(&throughput),
-            throughput_ratio_min: throughput.first().copied().unwrap_or_default(),
-            throughput_ratio_max: throughput.last().copied().unwrap_or_default(),
-            p50_ratio: middle(&p50),
-            p99_ratio: middle(&p99),
-            cpu_ratio: middle(&cpu),
+            ratios,
         }
     }
 }
@@ -164,18 +146,18 @@ impl Comparison {
                 kind(ours, peer),
                 mine.operations_per_second,
                 theirs.operations_per_second,
-                row.throughput_ratio,
-                row.throughput_ratio_min,
-                row.throughput_ratio_max,
+                row.ratios.throughput_ratio,
+                row.ratios.throughput_ratio_min,
+                row.ratios.throughput_ratio_max,
                 mine.p50_ms,
                 theirs.p50_ms,
-                row.p50_ratio,
+                row.ratios.p50_ratio,
                 mine.p99_ms,
                 theirs.p99_ms,
-                row.p99_ratio,
+                row.ratios.p99_ratio,
                 of_own(mine.cpu_us_per_op),
                 of_own(theirs.cpu_us_per_op),
-                row.cpu_ratio,
+                row.ratios.cpu_ratio,
                 of_own(mine.memory_mib_per_server),
                 of_own(theirs.memory_mib_per_server),
             ));
@@ -222,16 +204,16 @@ impl fmt::Display for Row {
             mine.operations_per_second,
             theirs.operations_per_second,
             0,
-            self.throughput_ratio,
+            self.ratios.throughput_ratio,
         )?;
-        row("p50 ms", mine.p50_ms, theirs.p50_ms, 2, self.p50_ratio)?;
-        row("p99 ms", mine.p99_ms, theirs.p99_ms, 2, self.p99_ratio)?;
+        row("p50 ms", mine.p50_ms, theirs.p50_ms, 2, self.ratios.p50_ratio)?;
+        row("p99 ms", mine.p99_ms, theirs.p99_ms, 2, self.ratios.p99_ratio)?;
         row(
             "CPU us/operation",
             of_own(mine.cpu_us_per_op),
             of_own(theirs.cpu_us_per_op),
             1,
-            self.cpu_ratio,
+            self.ratios.cpu_ratio,
         )?;
         let memory = of_own(mine.memory_mib_per_server) / of_own(theirs.memory_mib_per_server);
         row(
@@ -252,7 +234,9 @@ impl fmt::Display for Row {
         write!(
             out,
             "throughput {:.2} times etcd's (rounds: {:.2} to {:.2})",
-            self.throughput_ratio, self.throughput_ratio_min, self.throughput_ratio_max
+            self.ratios.throughput_ratio,
+            self.ratios.throughput_ratio_min,
+            self.ratios.throughput_ratio_max
         )
     }
 }

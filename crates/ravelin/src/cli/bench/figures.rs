@@ -103,6 +103,38 @@ pub(super) fn middle(ascending: &[f64]) -> f64 {
     if ascending.len() % 2 == 1 { at(half) } else { (at(half.saturating_sub(1)) + at(half)) / 2.0 }
 }
 
+/// One system's figures over another's: medians of the ratios of rounds.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct Ratios {
+    pub(super) throughput_ratio: f64,
+    pub(super) throughput_ratio_min: f64,
+    pub(super) throughput_ratio_max: f64,
+    pub(super) p50_ratio: f64,
+    pub(super) p99_ratio: f64,
+    pub(super) cpu_ratio: f64,
+}
+
+impl Ratios {
+    /// Of the first over the second, round by round.
+    pub(super) fn of(rounds: &[(Measured, Measured)]) -> Self {
+        let ratios = |of: &dyn Fn(&Measured) -> f64| {
+            let mut ratios: Vec<f64> =
+                rounds.iter().map(|(one, other)| of(one) / of(other)).collect();
+            ratios.sort_by(f64::total_cmp);
+            ratios
+        };
+        let throughput = ratios(&|it| it.operations_per_second);
+        Self {
+            throughput_ratio: middle(&throughput),
+            throughput_ratio_min: throughput.first().copied().unwrap_or_default(),
+            throughput_ratio_max: throughput.last().copied().unwrap_or_default(),
+            p50_ratio: middle(&ratios(&|it| it.p50_ms)),
+            p99_ratio: middle(&ratios(&|it| it.p99_ms)),
+            cpu_ratio: middle(&ratios(&|it| of_own(it.cpu_us_per_op))),
+        }
+    }
+}
+
 /// The run of median throughput, of an even number the better of the two in the middle.
 ///
 /// # Panics

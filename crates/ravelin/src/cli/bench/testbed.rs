@@ -9,15 +9,11 @@ use rustix::fs::{statfs, statvfs};
 use super::usage::Usage;
 use crate::cluster_dir::LocalCluster;
 use crate::cpu_quota::{CpuQuota, Hierarchy};
-use crate::drill;
+use crate::drill::{self, SERVERS, servers_of};
 use crate::exit::{Error, Exit, Result};
 use crate::output::Output;
 use crate::processes::{Hands, Logging, Processes};
 
-/// Servers, unless asked otherwise: one may be owned.
-pub(super) const SERVERS_DEFAULT: u16 = 4;
-/// The same in `hybrid`.
-pub(super) const HYBRID_SERVERS_DEFAULT: u16 = 3;
 /// Where control groups are mounted.
 const CONTROL_GROUPS: &str = "/sys/fs/cgroup";
 /// Where Linux has a file system in memory.
@@ -47,7 +43,12 @@ pub(super) enum Storage {
 impl Layout {
     /// Four servers that keep what they promise.
     pub(super) const DEFAULT: Self =
-        Self { servers: SERVERS_DEFAULT, model: FaultModel::Arbitrary, storage: Storage::Disk };
+        Self { servers: SERVERS, model: FaultModel::Arbitrary, storage: Storage::Disk };
+
+    /// As many servers as tolerate one intrusion in this model, on disks.
+    pub(super) fn of(model: FaultModel) -> Self {
+        Self { servers: servers_of(model), model, storage: Storage::Disk }
+    }
 
     /// Refuses what this machine has no place for.
     pub(super) fn check(self) -> Result<()> {

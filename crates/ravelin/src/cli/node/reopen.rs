@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::Invocation;
 use crate::client_command::{no_key, runtime};
 use crate::client_settings::ClientSettings;
-use crate::exit::{Error, Exit, Result};
+use crate::exit::Result;
 use crate::files::disk::{self, Privacy};
 use crate::files::key::KeyFile;
 use crate::files::reopening as file;
@@ -26,7 +26,8 @@ Examples, with the client file of somebody who is enrolled:
 
 Where several administrators must sign:
   ravelin node reopen --config client.toml --draft reopen.toml
-  ravelin node reopen --approve reopen.toml --key admin.key
+  ravelin node reopen --approve reopen.toml
+  ravelin node reopen --approve reopen.toml --key admin.key --yes
   ravelin node reopen --config client.toml --signed reopen.toml
 
 In the fault model `hybrid` only those instances of wormholes count that the plan in force
@@ -49,7 +50,7 @@ in time; 9 the order is for another epoch.";
 )]
 pub(crate) struct Reopen {
     /// An administrator's key file; several times for several
-    #[arg(long, value_name = "FILE", required_unless_present_any = ["draft", "signed"], conflicts_with_all = ["draft", "signed"])]
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["draft", "approve", "signed"], conflicts_with_all = ["draft", "signed"])]
     key: Vec<PathBuf>,
     /// A server whose disk is gone for good, by its number; several times for several
     #[arg(long, value_name = "SERVER", conflicts_with_all = ["approve", "signed"])]
@@ -60,9 +61,12 @@ pub(crate) struct Reopen {
     /// Write the order, for administrators to sign
     #[arg(long, value_name = "FILE")]
     draft: Option<PathBuf>,
-    /// Add administrators' signatures to an order
+    /// Show an order that waits for signatures; with --yes, add yours
     #[arg(long, value_name = "FILE")]
     approve: Option<PathBuf>,
+    /// Sign the order of --approve: you have seen what it says
+    #[arg(long, requires = "approve", requires = "key")]
+    yes: bool,
     /// Bring the servers the order that administrators signed
     #[arg(long, value_name = "FILE")]
     signed: Option<PathBuf>,
@@ -72,7 +76,7 @@ pub(crate) struct Reopen {
 pub(super) fn run(invocation: &Invocation, arguments: &Reopen) -> Result<()> {
     let keys = arguments.key.iter().map(|path| KeyFile::read(path)).collect::<Result<Vec<_>>>()?;
     if let Some(path) = &arguments.approve {
-        return approve(invocation, path, &keys);
+        return approve(invocation, path, &keys, arguments.yes);
     }
     if let Some(path) = &arguments.draft {
         disk::refuse_existing(path)?;
@@ -100,7 +104,7 @@ pub(super) fn run(invocation: &Invocation, arguments: &Reopen) -> Result<()> {
         if let Some(path) = &arguments.draft {
             disk::create(path, &file::text(&signed), Privacy::Public)?;
             invocation.output.note(format_args!(
-                "next: ravelin node reopen --approve {} --key FILE",
+                "next: ravelin node reopen --approve {} --key FILE --yes",
                 path.display()
             ));
             return invocation.output.print(&Told::step("drafted", &signed));
@@ -111,11 +115,18 @@ pub(super) fn run(invocation: &Invocation, arguments: &Reopen) -> Result<()> {
     })
 }
 
-fn approve(invocation: &Invocation, path: &Path, keys: &[KeyFile]) -> Result<()> {
-    if keys.is_empty() {
-        return Err(Error::new(Exit::Usage, "no key signs", "name one: --key FILE"));
+/// Shows what an order says, and signs it if that is said to be known.
+fn approve(invocation: &Invocation, path: &Path, keys: &[KeyFile], is_known: bool) -> Result<()> {
+    let signed = file::read(path)?;
+    if !is_known {
+        invocation.output.note(format_args!(
+            "nothing is signed; if this is what you want: ravelin node reopen --approve {} --key FILE \
+             --yes",
+            path.display()
+        ));
+        return invocation.output.print(&Told::step("shown", &signed));
     }
-    let signed = signed_by(file::read(path)?, keys);
+    let signed = signed_by(signed, keys);
     disk::replace(path, &file::text(&signed), Privacy::Public)?;
     invocation.output.print(&Told::step("approved", &signed))
 }
@@ -129,7 +140,10 @@ fn signed_by(mut signed: SignedReopening, keys: &[KeyFile]) -> SignedReopening {
 #[derive(Serialize)]
 struct Told {
     step: &'static str,
-    /// The epoch in force.
+    /// The cluster of the order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cluster: Option<String>,
+    /// The epoch in force; of an order that waits, the one that it ends.
     epoch: u64,
     /// The servers whose wormholes' instances count then.
     open: Vec<u16>,
@@ -151,6 +165,7 @@ impl Told {
         let open = picture.present.keys().filter(|id| picture.is_open(**id));
         Self {
             step: "open",
+            cluster: None,
             epoch: picture.plan.plan.epoch.0,
             open: open.map(|id| id.0).collect(),
             lost: Vec::new(),
@@ -163,6 +178,7 @@ impl Told {
         let order = &signed.order;
         Self {
             step,
+            cluster: Some(order.cluster.0.to_string()),
             epoch: order.epoch.0,
             open: order.instances.iter().map(|(id, _)| id.0).collect(),
             lost: order.lost.iter().map(|id| id.0).collect(),
@@ -176,10 +192,16 @@ impl Told {
             .verdicts
             .iter()
             .map(|(id, verdict)| Verdict { server: id.0, verdict: Words(*verdict).to_string() });
+        let is_by_this = reopened.is_by(&signed.order);
+        let step = if is_by_this { "reopened" } else { "reopened by another order" };
+        let told = Self::step(step, signed);
         Self {
-            epoch: reopened.epoch.0,
+            epoch: reopened.plan.plan.epoch.0,
+            open: reopened.instances().iter().map(|(id, _)| id.0).collect(),
+            lost: if is_by_this { told.lost } else { Vec::new() },
+            signatures: is_by_this.then_some(signed.approvals.len()),
             verdicts: verdicts.collect(),
-            ..Self::step("reopened", signed)
+            ..told
         }
     }
 }
@@ -190,6 +212,9 @@ impl fmt::Display for Told {
         match self.step {
             "open" => write!(out, "open      already")?,
             step => write!(out, "order     {step}")?,
+        }
+        if let Some(cluster) = &self.cluster {
+            write!(out, "\ncluster   {cluster}")?;
         }
         write!(out, "\nepoch     {}\nwormholes of servers {}", self.epoch, list(&self.open))?;
         if !self.lost.is_empty() {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use ravelin_crypto::Verified;
 use ravelin_model::requests::kv::{Condition, KvRequest, Write};
 use ravelin_model::{Envelope, Epoch, LastAttested, Misbehaviour, Operation, PublicKey, ServiceId};
 use ravelin_services::Services;
@@ -390,25 +391,37 @@ impl Cluster {
             let author = ReplicaId(member);
             let genesis = |member| BlockRef::genesis(member, self.world.keyring.genesis());
             let others = (0..4).map(ReplicaId).filter(|other| *other != author);
-            let body = ravelin_model::BlockBody {
-                cluster: self.world.keyring.cluster(),
-                genesis: self.world.keyring.genesis(),
-                epoch: self.world.keyring.epoch(),
-                author,
-                round: Round(1),
-                parents: std::iter::once(author).chain(others).map(genesis).collect(),
-                exposed: vec![],
-                timestamp: Time(timestamp),
-                envelopes: vec![],
-                votes: vec![],
-            };
-            let keyring = &self.world.keyring;
-            if keyring.wormhole(author).is_none() {
-                return Message::Block(keyring.sign_block(&self.world.block_key(author), body));
-            }
-            let draft = keyring.draft_block(body);
-            let attestation = self.attest(&draft.header()).signature;
-            Message::Block(keyring.attest_block(draft, attestation).expect("by its instance"))
+            let parents = std::iter::once(author).chain(others).map(genesis).collect();
+            Message::Block(self.block(author, Round(1), parents, Time(timestamp)))
         })
+    }
+
+    /// A block as whoever owns its author's server can make it.
+    pub(super) fn block(
+        &self,
+        author: ReplicaId,
+        round: Round,
+        parents: Vec<BlockRef>,
+        timestamp: Time,
+    ) -> Verified<Block> {
+        let keyring = &self.world.keyring;
+        let body = ravelin_model::BlockBody {
+            cluster: keyring.cluster(),
+            genesis: keyring.genesis(),
+            epoch: keyring.epoch(),
+            author,
+            round,
+            parents,
+            exposed: vec![],
+            timestamp,
+            envelopes: vec![],
+            votes: vec![],
+        };
+        if keyring.wormhole(author).is_none() {
+            return keyring.sign_block(&self.world.block_key(author), body);
+        }
+        let draft = keyring.draft_block(body);
+        let attestation = self.attest(&draft.header()).signature;
+        keyring.attest_block(draft, attestation).expect("by its instance")
     }
 }

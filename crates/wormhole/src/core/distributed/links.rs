@@ -10,7 +10,7 @@
 
 use zeroize::Zeroizing;
 
-use super::Turn;
+use super::{REAL_TIME_BOUND_MAX, REAL_TIME_WORMHOLES_MAX, Turn};
 use crate::attestation::{ClusterId, ProvisionedId, ReplicaId};
 use crate::core::Output;
 use crate::core::random::Random;
@@ -31,6 +31,8 @@ pub struct Member {
 
 /// After so long without a message a wormhole is greeted anew.
 const SILENCE_MAX: Nanos = Nanos::from_millis(400);
+/// By rounds, who was not heard for so long has stopped.
+const PRESENT_MAX: Nanos = Nanos::from_millis(500);
 /// The kind of a greeting, in its frame.
 const GREETING: u8 = 1;
 
@@ -76,6 +78,14 @@ pub enum ClusterError {
     /// This wormhole is not among them, or has another key.
     #[error("the cluster does not name this wormhole and its key")]
     Stranger,
+    /// A bound of real time that is 0, or above [`REAL_TIME_BOUND_MAX`]; or more wormholes than
+    /// [`REAL_TIME_WORMHOLES_MAX`] in real time.
+    #[error(
+        "in real time the bound is above 0, and {} ms at most, for {REAL_TIME_WORMHOLES_MAX} wormholes at \
+         most: name such a bound, or agree by majority",
+        REAL_TIME_BOUND_MAX.0 / 1_000_000
+    )]
+    Bound,
     /// A key that is none.
     #[error("the key of a member is none")]
     Key,
@@ -84,6 +94,7 @@ pub enum ClusterError {
 impl Links {
     pub(super) fn new(
         members: &[Member],
+        bound: Nanos,
         (cluster, own): (ClusterId, ReplicaId),
         key: &ProvisionedKey,
         random: &mut Random,
@@ -103,6 +114,10 @@ impl Links {
                 place = Some(number).filter(|_| member.provisioned == key.id());
             } else if let Some(peer) = peers.get_mut(number) {
                 let secret = key.shared_with(member.provisioned).ok_or(ClusterError::Key)?;
+                // Those who agree in another way, or by another bound, do not hear each other.
+                let mut hasher = blake3::Hasher::new_derive_key("ravelin wormhole engine v1");
+                hasher.update(&secret[..]).update(&bound.0.to_le_bytes());
+                let secret = Zeroizing::new(*hasher.finalize().as_bytes());
                 *peer = Some(Peer::new(secret, (cluster, own, member.replica), random.draw()));
             }
             if let Some(id) = ids.get_mut(number) {
@@ -124,6 +139,16 @@ impl Links {
     /// Any two sets of so many share a wormhole.
     pub(super) fn majority(&self) -> usize {
         self.count / 2 + 1
+    }
+
+    /// A majority of those that were heard lately, this one among them; two at least, where there are.
+    pub(super) fn majority_of_present(&self, now: Nanos) -> usize {
+        let is_present = |number: &usize| {
+            let link = self.link(*number);
+            link.is_some_and(|link| now.since(link.heard_at) <= PRESENT_MAX)
+        };
+        let count = 1 + self.others().filter(is_present).count();
+        (count / 2 + 1).max(self.count.min(2))
     }
 
     pub(super) fn place(&self, replica: ReplicaId) -> Option<usize> {

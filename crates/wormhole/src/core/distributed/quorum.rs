@@ -30,7 +30,7 @@
 use super::decision::{Proposal, decide};
 use super::instances::{AGREEMENT_RETENTION, Active, Attempt};
 use super::{Distributed, Turn};
-use crate::frame::{Agreement, Ballot, Decision, Life, Lives, Message, Nanos, Value};
+use crate::frame::{Agreement, Ballot, Decision, Entity, Life, Lives, Message, Nanos, Value};
 
 /// How long an attempt is waited for before the next.
 const RETRY_EVERY: Nanos = Nanos::from_millis(5);
@@ -51,7 +51,10 @@ impl Distributed {
         if host != Some(from) {
             return;
         }
-        if let Some(instance) = self.known(from, agreement, turn) {
+        let Some(instance) = self.known((from, from), agreement, turn) else { return };
+        if self.rounds.is_some() {
+            self.on_early_proposal(instance, place, value);
+        } else {
             self.put_proposal(instance, place, value, turn);
         }
     }
@@ -79,12 +82,12 @@ impl Distributed {
 
     pub(super) fn on_prepare(
         &mut self,
-        from: usize,
+        (from, charged): (usize, usize),
         agreement: &Agreement,
         (ballot, lives): (Ballot, &Lives),
         turn: &mut Turn<'_>,
     ) {
-        let Some(instance) = self.known(from, agreement, turn) else { return };
+        let Some(instance) = self.known((from, charged), agreement, turn) else { return };
         let may_vote = self.may_vote(agreement) && self.relies_on_present_lives(lives);
         let wait = self.wait(agreement, 0);
         let Some(active) = self.instances.active(instance) else { return };
@@ -126,13 +129,13 @@ impl Distributed {
 
     pub(super) fn on_accept(
         &mut self,
-        from: usize,
+        (from, charged): (usize, usize),
         agreement: &Agreement,
         (ballot, lives): (Ballot, &Lives),
         decision: Decision,
         turn: &mut Turn<'_>,
     ) {
-        let Some(instance) = self.known(from, agreement, turn) else { return };
+        let Some(instance) = self.known((from, charged), agreement, turn) else { return };
         let may_vote = self.may_vote(agreement) && self.relies_on_present_lives(lives);
         let Some(active) = self.instances.active(instance) else { return };
         active.highest = active.highest.max(ballot.number);
@@ -174,6 +177,9 @@ impl Distributed {
 
     /// Does what is due for one agreement.
     pub(super) fn on_due(&mut self, instance: usize, turn: &mut Turn<'_>) {
+        if let Some(rounds) = self.rounds {
+            return self.on_round_due(instance, rounds, turn);
+        }
         let Some(active) = self.instances.active(instance) else { return };
         if turn.now >= active.starts_at.after(AGREEMENT_RETENTION) {
             return self.instances.give_up(instance);
@@ -237,7 +243,8 @@ impl Distributed {
             *voted = active.voted;
             *from |= 1 << own;
         }
-        self.links.broadcast(&Message::Prepare(agreement, ballot, lives), turn);
+        let charged = active.payer.host as u8;
+        self.links.broadcast(&Message::Prepare(agreement, charged, ballot, lives), turn);
         self.propose_value(instance, turn);
     }
 
@@ -260,9 +267,9 @@ impl Distributed {
     fn ask_for_votes(&mut self, instance: usize, turn: &mut Turn<'_>) {
         let own = self.links.own;
         let Some(active) = self.instances.active(instance) else { return };
-        let agreement = active.agreement;
+        let (agreement, charged) = (active.agreement, active.payer.host as u8);
         let Attempt::Accepting { ballot, lives, decision, .. } = active.attempt else { return };
-        self.links.broadcast(&Message::Accept(agreement, ballot, lives, decision), turn);
+        self.links.broadcast(&Message::Accept(agreement, charged, ballot, lives, decision), turn);
         let may_vote = self.may_vote(&agreement);
         let Some(active) = self.instances.active(instance) else { return };
         if may_vote
@@ -287,8 +294,14 @@ impl Distributed {
         }
     }
 
-    /// The place of the agreement, which is begun if `from` may; one that ended is told instead.
-    fn known(&mut self, from: usize, agreement: &Agreement, turn: &mut Turn<'_>) -> Option<usize> {
+    /// The place of the agreement, which is begun if `charged` has room, and a process in its list; one
+    /// that ended is told instead.
+    pub(super) fn known(
+        &mut self,
+        (from, charged): (usize, usize),
+        agreement: &Agreement,
+        turn: &mut Turn<'_>,
+    ) -> Option<usize> {
         let name = agreement.name();
         if let Some(instance) = self.instances.find(&name) {
             return Some(instance);
@@ -297,19 +310,24 @@ impl Distributed {
             self.links.send(from, &Message::Decided(*agreement, decision), turn);
             return None;
         }
-        let starts_at = self.starts_at(turn.now, agreement);
-        let instance = self.instances.open(turn.now, from, agreement, starts_at).ok()?;
-        self.wait_for_start(instance, turn.now);
+        let host_of = |entity: &Entity| self.links.place(entity.replica);
+        if !agreement.elist().iter().any(|entity| host_of(entity) == Some(charged)) {
+            return None;
+        }
+        let (payer, starts_at) =
+            (self.payer(charged, agreement), self.starts_at(turn.now, agreement));
+        let instance = self.instances.open(turn.now, payer, agreement, starts_at).ok()?;
+        self.begin(instance, turn);
         Some(instance)
     }
 
     /// Whether this life may bind itself: no earlier one knew the agreement.
-    fn may_vote(&self, agreement: &Agreement) -> bool {
+    pub(super) fn may_vote(&self, agreement: &Agreement) -> bool {
         self.fence.is_some_and(|fence| agreement.tstart > fence)
     }
 
     /// Whether an attempt relies on no life of which this process knows a later one.
-    fn relies_on_present_lives(&self, lives: &Lives) -> bool {
+    pub(super) fn relies_on_present_lives(&self, lives: &Lives) -> bool {
         self.links.lives().iter().zip(lives).all(|(known, relied_on)| {
             *known == Life::UNKNOWN || *relied_on == Life::UNKNOWN || known == relied_on
         })

@@ -29,7 +29,8 @@ fn a_cluster_is_read() {
         (Member { replica: ReplicaId(replica), provisioned }, address.parse().expect("one"))
     };
     let members = vec![member(3, "10.0.0.1:7"), member(9, "[::1]:8")];
-    assert_eq!(serve.control, Some(Control { socket: 8, members }));
+    let engine = Engine::Quorum;
+    assert_eq!(serve.control, Some(Control { socket: 8, members, engine }));
 }
 
 #[test]

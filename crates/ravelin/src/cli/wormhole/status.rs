@@ -1,0 +1,194 @@
+//! `ravelin wormhole status`: how the wormholes of running servers stand.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::Invocation;
+use crate::cli::local::DIR_DEFAULT;
+use crate::cluster_dir::LocalCluster;
+use crate::exit::{Error, Exit, Result};
+use crate::files::disk::{self, Privacy};
+use crate::files::node::{NodeConfig, NodeOverrides};
+use crate::processes::ask_admin;
+use crate::wormhole::drawing::{self, Host};
+use crate::wormhole::standing::{Standing, Wakeup};
+
+/// How long a server may take to ask its wormhole.
+const ANSWER_MAX: Duration = Duration::from_secs(3);
+
+const HELP: &str = "\
+Examples:
+  ravelin wormhole status
+  ravelin wormhole status --dir ravelin-local --svg servers.svg
+  ravelin --config /var/lib/ravelin/node.toml wormhole status --output json
+
+Asks the servers of a local cluster, or the one of a node file, on their admin listeners, which
+ask their wormholes. It is the servers' word: one in an intruder's hands says what it likes.
+`wormhole selftest` tries a wormhole apart from any server.
+
+Exit codes: 0 all answer; 7 one does not; 5 none does.";
+
+/// Arguments of `wormhole status`.
+#[derive(Args)]
+#[command(after_long_help = HELP)]
+pub(crate) struct Status {
+    /// The local cluster's directory, where no node file is named
+    #[arg(
+        long,
+        env = "RAVELIN_LOCAL_DIR",
+        hide_env_values = true,
+        value_name = "DIR",
+        default_value = DIR_DEFAULT
+    )]
+    dir: PathBuf,
+    /// Draw the servers and what protects their wormholes
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+}
+
+pub(super) fn run(invocation: &Invocation, arguments: &Status) -> Result<()> {
+    if let Some(svg) = &arguments.svg {
+        disk::check_replaceable(svg)?;
+    }
+    let report = Report { servers: servers(invocation, arguments)?.into_iter().map(ask).collect() };
+    if let Some(svg) = &arguments.svg {
+        let hosts: Vec<Host<'_>> = report
+            .servers
+            .iter()
+            .map(|server| Host { name: &server.name, wormhole: server.wormhole.as_ref() })
+            .collect();
+        disk::replace(svg, &drawing::svg(&hosts), Privacy::Public)?;
+    }
+    invocation.output.print(&report)?;
+    report.verdict()
+}
+
+/// Whom to ask: names and admin listeners.
+fn servers(invocation: &Invocation, arguments: &Status) -> Result<Vec<(String, SocketAddr)>> {
+    let nodes: Vec<NodeConfig> = match &invocation.globals.config {
+        Some(path) => {
+            vec![NodeConfig::load(path, NodeOverrides::default(), &invocation.sources)?.0]
+        }
+        None => {
+            let cluster = LocalCluster::open(&arguments.dir)?;
+            cluster.servers.into_iter().map(|server| server.config).collect()
+        }
+    };
+    let with_listener = |node: NodeConfig| {
+        if node.wormhole.is_none() {
+            let cause = format!("server `{}` has no wormhole", node.name);
+            return Err(Error::usage(cause, "only servers of a `hybrid` cluster have one"));
+        }
+        node.admin_listen.map(|address| (node.name, address)).ok_or_else(|| {
+            Error::usage("the server has no admin listener", "set `admin_listen` in its node file")
+        })
+    };
+    nodes.into_iter().map(with_listener).collect()
+}
+
+fn ask((name, address): (String, SocketAddr)) -> Server {
+    let answer = ask_admin(address, "/wormhole", ANSWER_MAX);
+    let (wormhole, trouble) = match answer {
+        None => (None, Some("the server does not answer")),
+        Some(body) => match serde_json::from_str(&body) {
+            Ok(standing) => (Some(standing), None),
+            Err(_) => (None, Some("the server's wormhole does not answer it")),
+        },
+    };
+    Server { name, admin_address: address, trouble, wormhole }
+}
+
+#[derive(Serialize)]
+struct Report {
+    servers: Vec<Server>,
+}
+
+#[derive(Serialize)]
+struct Server {
+    name: String,
+    admin_address: SocketAddr,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trouble: Option<&'static str>,
+    wormhole: Option<Standing>,
+}
+
+impl Report {
+    fn verdict(&self) -> Result<()> {
+        let silent: Vec<&str> = self
+            .servers
+            .iter()
+            .filter(|server| server.wormhole.is_none())
+            .map(|server| server.name.as_str())
+            .collect();
+        let exit = match silent.len() {
+            0 => return Ok(()),
+            all if all == self.servers.len() => Exit::NoQuorum,
+            _ => Exit::Degraded,
+        };
+        let cause = format!("nothing is known of the wormhole of {}", silent.join(", "));
+        Err(Error::new(
+            exit,
+            cause,
+            "see whether the servers run: `ravelin local status`, or their logs",
+        ))
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, server) in self.servers.iter().enumerate() {
+            if number > 0 {
+                write!(f, "\n\n")?;
+            }
+            write!(f, "{server}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(wormhole) = &self.wormhole else {
+            let trouble = self.trouble.unwrap_or_default();
+            return write!(f, "{}  {trouble}", self.name);
+        };
+        write!(f, "{}  {} wormhole", self.name, wormhole.mode)?;
+        if !wormhole.attests {
+            write!(f, ", LOCKED: it attests nothing more")?;
+        }
+        let mut row = |name: &str, what: &dyn fmt::Display| write!(f, "\n  {name:<14}{what}");
+        row("instance", &wormhole.instance)?;
+        row("restart", &wormhole.restart)?;
+        for bound in &wormhole.counters {
+            let what = format!("{} in epoch {}", bound.value, bound.epoch);
+            row(&bound.counter, &what)?;
+        }
+        let whose = if wormhole.clock.synchronised { "common time" } else { "its own clock" };
+        row("clock", &format_args!("{whose}, known to {:.1} us", wormhole.clock_width_us()))?;
+        row("answered in", &format_args!("{:.1} us", wormhole.answer_us))?;
+        if let Some(Wakeup { samples, p50_us, longest_us }) = &wormhole.wakeup {
+            let what = format!("{p50_us:.1} us p50, {longest_us:.1} us at most, of {samples}");
+            row("woken late by", &what)?;
+        }
+        row("calls", &format_args!("{}, {} refused", wormhole.calls, wormhole.refused))?;
+        let in_force = |wanted| {
+            let those = wormhole.protections.iter().filter(move |one| one.in_force == wanted);
+            those.map(|one| one.name.as_ref()).collect::<Vec<_>>().join(", ")
+        };
+        row("in force", &in_force(true))?;
+        let missing = in_force(false);
+        if !missing.is_empty() {
+            row("MISSING", &missing)?;
+        }
+        for one in &wormhole.attackers {
+            let because = one.because.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+            write!(f, "\n  {:<28}{}{because}", one.attacker, one.verdict)?;
+        }
+        Ok(())
+    }
+}

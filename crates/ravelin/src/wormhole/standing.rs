@@ -1,0 +1,233 @@
+//! How a wormhole stands: what a server tells its host of it, and `ravelin wormhole` shows.
+//!
+//! **Guarantee:** looking takes nothing from the server's own calls, for it goes over another connection,
+//! and happens once a second at most, however many ask.
+
+use std::borrow::Cow;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use ravelin_runtime::wormhole::{Monitor, View};
+use ravelin_wormhole::attestation::{Counter, RollbackProof, Statement};
+use ravelin_wormhole::client::CallError;
+use ravelin_wormhole::core::Lock;
+use ravelin_wormhole::frame::{Mode, Nanos};
+use ravelin_wormhole::sandbox::{Attacker, Protection, Protections, Restart, Verdict};
+use serde::{Deserialize, Serialize};
+
+use crate::files::hex;
+
+/// For how long what was seen is told again.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// What this program writes, or what another one wrote.
+type Words = Cow<'static, str>;
+
+/// The wormhole of a running server, for whoever may look.
+#[derive(Clone)]
+pub(crate) struct Watch(Arc<Watched>);
+
+struct Watched {
+    restart: Restart,
+    seen: Mutex<Seen>,
+}
+
+struct Seen {
+    monitor: Monitor,
+    last: Option<(Instant, Standing)>,
+}
+
+impl Watch {
+    pub(super) fn new(monitor: Monitor, restart: Restart) -> Self {
+        Self(Arc::new(Watched { restart, seen: Mutex::new(Seen { monitor, last: None }) }))
+    }
+
+    /// How it stands now. Blocks: for some 25 ms, or until it is plain that it does not answer.
+    pub(crate) fn look(&self) -> Result<Standing, CallError> {
+        let mut seen = self.0.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((when, last)) = &seen.last
+            && when.elapsed() < FRESH
+        {
+            return Ok(last.clone());
+        }
+        let standing = Standing::new(&seen.monitor.look()?, self.0.restart);
+        seen.last = Some((Instant::now(), standing.clone()));
+        Ok(standing)
+    }
+}
+
+/// How a wormhole stands. A stable shape: scripts rely on it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Standing {
+    /// `local` or `distributed`.
+    pub(crate) mode: Words,
+    /// The instance that answers: its key.
+    pub(crate) instance: String,
+    /// Whether the instance may outlive its process.
+    pub(crate) rollback_proof: bool,
+    /// What a stop does to it.
+    pub(crate) restart: Words,
+    /// Whether it attests.
+    pub(crate) attests: bool,
+    /// What its counters were bound to last.
+    pub(crate) counters: Vec<Bound>,
+    /// What time it is to it.
+    pub(crate) clock: Clock,
+    /// From a question to the answer.
+    pub(crate) answer_us: f64,
+    /// How late it woke; `None` if it had no room to be tried.
+    pub(crate) wakeup: Option<Wakeup>,
+    /// Calls since its start.
+    pub(crate) calls: u64,
+    /// Those that it refused.
+    pub(crate) refused: u64,
+    /// What closes its process.
+    pub(crate) protections: Vec<InForce>,
+    /// Whom it withstands.
+    pub(crate) attackers: Vec<Against>,
+}
+
+/// A counter's last value.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Bound {
+    pub(crate) counter: Words,
+    pub(crate) epoch: u64,
+    pub(crate) old: u64,
+    pub(crate) value: u64,
+    pub(crate) digest: String,
+}
+
+/// An interval that contains now.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Clock {
+    pub(crate) earliest_ns: u64,
+    pub(crate) latest_ns: u64,
+    /// Whether it is the wormholes' common time.
+    pub(crate) synchronised: bool,
+}
+
+/// Delays of planned actions.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Wakeup {
+    pub(crate) samples: usize,
+    pub(crate) p50_us: f64,
+    pub(crate) longest_us: f64,
+}
+
+/// A protection, and whether it is there.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct InForce {
+    pub(crate) name: Words,
+    pub(crate) in_force: bool,
+    pub(crate) stops: Words,
+}
+
+/// What an attacker comes to.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Against {
+    pub(crate) attacker: Words,
+    pub(crate) verdict: Words,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) because: Option<Words>,
+}
+
+impl Standing {
+    fn new(view: &View, restart: Restart) -> Self {
+        let status = &view.status;
+        let protections = Protections::from_bits(status.protections);
+        Self {
+            mode: match status.mode {
+                Mode::Local => "local".into(),
+                Mode::Distributed => "distributed".into(),
+            },
+            instance: hex::encode(&view.certificate.identity.instance.0),
+            rollback_proof: status.rollback_proof == RollbackProof::Present,
+            restart: in_words(restart).into(),
+            attests: status.lock == Lock::Open,
+            counters: view.counters.iter().map(Bound::new).collect(),
+            clock: Clock {
+                earliest_ns: view.clock.earliest.0,
+                latest_ns: view.clock.latest.0,
+                synchronised: view.clock.synchronised,
+            },
+            answer_us: micros(view.answered_in),
+            wakeup: Wakeup::new(&view.woken_late),
+            calls: status.calls.iter().sum(),
+            refused: status.refused,
+            protections: in_force(protections),
+            attackers: against(protections, restart),
+        }
+    }
+
+    /// The width of the clock's interval, in microseconds.
+    pub(crate) fn clock_width_us(&self) -> f64 {
+        let width = Nanos(self.clock.latest_ns).since(Nanos(self.clock.earliest_ns));
+        micros(Duration::from_nanos(width.0))
+    }
+}
+
+fn in_words(restart: Restart) -> &'static str {
+    match restart {
+        Restart::NewInstance => "every start is a new instance",
+        Restart::CleanStop => "a clean stop resumes, a crash closes the instance",
+        Restart::Exact => "any stop resumes",
+    }
+}
+
+/// The protections, and which of them are there.
+pub(crate) fn in_force(protections: Protections) -> Vec<InForce> {
+    let one = |one: Protection| InForce {
+        name: one.name().into(),
+        in_force: protections.has(one),
+        stops: one.stops().into(),
+    };
+    Protection::ALL.into_iter().map(one).collect()
+}
+
+/// What each attacker comes to.
+pub(crate) fn against(protections: Protections, restart: Restart) -> Vec<Against> {
+    let one = |attacker: Attacker| {
+        let (verdict, because) = match protections.against(attacker, restart) {
+            Verdict::Withstood => ("withstood", None),
+            Verdict::Partly(what) => ("partly", Some(what)),
+            Verdict::Lost(how) => ("lost", Some(how)),
+        };
+        Against {
+            attacker: attacker.name().into(),
+            verdict: verdict.into(),
+            because: because.map(Words::from),
+        }
+    };
+    Attacker::ALL.into_iter().map(one).collect()
+}
+
+impl Bound {
+    fn new(stated: &Statement) -> Self {
+        let counter = match stated.counter {
+            Counter::Ordering => "ordering",
+            Counter::Checkpoint => "checkpoint",
+            Counter::Recovery => "recovery",
+            Counter::Spare => "spare",
+        };
+        Self {
+            counter: counter.into(),
+            epoch: stated.epoch.0,
+            old: stated.old.0,
+            value: stated.new.0,
+            digest: hex::encode(&stated.digest.0),
+        }
+    }
+}
+
+impl Wakeup {
+    /// Of delays in ascending order.
+    fn new(late: &[Duration]) -> Option<Self> {
+        let longest = late.last()?;
+        let half = late.get(late.len() / 2)?;
+        Some(Self { samples: late.len(), p50_us: micros(*half), longest_us: micros(*longest) })
+    }
+}
+
+pub(crate) fn micros(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e6
+}

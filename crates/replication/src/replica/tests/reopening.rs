@@ -1,0 +1,179 @@
+//! Administrators end an epoch, with an intruder among those whom it ends for.
+
+use std::time::Duration;
+
+use ravelin_crypto::{Verified, domain_digest, sign_reopening};
+use ravelin_model::{Closing, Epoch, EpochMessage, Reopening, SignedReopening};
+
+use super::*;
+
+/// Has no voice for long: no block above anybody's horizon refers to one of its own.
+const AWAY: ReplicaId = ReplicaId(2);
+const INTRUDER: ReplicaId = ReplicaId(3);
+const CORRECT: [u16; 3] = [0, 1, 2];
+
+fn order(cluster: &Cluster, number: u64, lost: Vec<ReplicaId>) -> SignedReopening {
+    let world = &cluster.world;
+    let instance = |member| world.certificate(member, world.instance_key(member).public());
+    let order = Reopening {
+        cluster: world.keyring.cluster(),
+        incarnation: world.keyring.incarnation(),
+        epoch: world.keyring.epoch(),
+        number,
+        instances: (0..4).map(ReplicaId).map(|member| (member, instance(member))).collect(),
+        lost,
+    };
+    let mut signed = SignedReopening { order, approvals: Vec::new() };
+    sign_reopening(&mut signed, &world.administrator());
+    signed
+}
+
+fn bring(cluster: &mut Cluster, order: &SignedReopening) {
+    for id in CORRECT {
+        let message = Message::Epoch(EpochMessage::Reopen(Box::new(order.clone())));
+        cluster.act(id, |replica, now, out| {
+            replica.on_message(now, ReplicaId(id), message, out);
+        });
+    }
+}
+
+fn say(cluster: &mut Cluster, to: u16, message: Message) {
+    cluster.act(to, |replica, now, out| replica.on_message(now, INTRUDER, message, out));
+}
+
+fn has(cluster: &Cluster, id: u16, block: &Verified<Block>) -> bool {
+    cluster.replica(id).ordering().dag().block(&block.reference()).is_some()
+}
+
+fn commits(cluster: &Cluster) -> [CommitIndex; 2] {
+    [0, 2].map(|id| cluster.replica(id).execution().state().commit())
+}
+
+/// A cluster whose horizon has left the beginning, without the voice of one member; the intruder's next
+/// block decides a leader. Returns what the intruder made last, too.
+fn before_the_attack(seed: u64) -> (Cluster, BlockRef) {
+    let mut cluster = Cluster::hybrid(seed);
+    cluster.node(AWAY.0).is_cut_off = true;
+    cluster.open_session();
+    // The leaders of the three rounds before this one wait for it, as the first of them is away.
+    let is_there = |cluster: &Cluster| {
+        let last = cluster.replica(INTRUDER.0).ordering().last().round;
+        last.0 > GC_DEPTH + 8 && last.0.is_multiple_of(4)
+    };
+    let until = cluster.now.after(Duration::from_secs(300));
+    while !is_there(&cluster) {
+        assert!(cluster.now < until, "a round takes a second at most");
+        cluster.step();
+    }
+    let last = cluster.replica(INTRUDER.0).ordering().last();
+    cluster.node(INTRUDER.0).replica = None;
+    cluster.run(Duration::from_secs(5));
+    for id in [0, 1] {
+        assert_eq!(cluster.replica(id).ordering().last().round, last.round.next());
+    }
+    (cluster, last)
+}
+
+/// The intruder tells all but one that they hold all there is. To that one it then shows a block which
+/// moves its horizon, and one on top that names as a parent what nobody has: a block of a member that is
+/// away, of a round that only this horizon has passed. Returns these two.
+fn attack(cluster: &mut Cluster, last: BlockRef, order: &SignedReopening) -> [Verified<Block>; 2] {
+    let told = cluster.replica(0).ordering();
+    let (horizon, tips) = (told.dag().horizon(), told.tips());
+    let closing = Closing {
+        epoch: Epoch::FIRST,
+        order: domain_digest("ravelin reopening v1", &[&order.order.encode()]),
+        horizon,
+        tips: tips.clone(),
+        is_complete: true,
+        is_signed: false,
+    };
+    for id in [0, AWAY.0] {
+        assert_eq!(cluster.replica(id).ordering().tips(), tips);
+        say(cluster, id, Message::Epoch(EpochMessage::Closed(closing.clone())));
+    }
+    let others = [0, 1].map(|id| cluster.replica(id).ordering().last());
+    let dag = cluster.replica(0).ordering().dag();
+    let before = others.map(|it| *dag.block(&it).expect("it is here").body.previous().unwrap());
+    let now = cluster.now;
+    let decides = cluster.block(INTRUDER, last.round.next(), vec![last, before[0], before[1]], now);
+    let next = Round(last.round.0 + 2);
+    let nobodys = BlockRef {
+        round: Round(last.round.0 - GC_DEPTH),
+        author: AWAY,
+        digest: Digest([0xee; 32]),
+    };
+    assert!(nobodys.round > horizon);
+    let parents = vec![decides.reference(), others[0], others[1], nobodys];
+    let hangs = cluster.block(INTRUDER, next, parents, now);
+    for block in [&decides, &hangs] {
+        say(cluster, 1, Message::Block(block.clone()));
+    }
+    assert!(has(cluster, 1, &hangs), "its parent counts as present there");
+    [decides, hangs]
+}
+
+#[test]
+fn a_block_that_one_horizon_lets_in_does_not_keep_an_epoch_from_ending() {
+    for seed in 0..5 {
+        let (mut cluster, last) = before_the_attack(seed);
+        let first = order(&cluster, 1, vec![]);
+        bring(&mut cluster, &first);
+        cluster.node(AWAY.0).is_cut_off = false;
+        cluster.run_until("all correct ones hold the same", |cluster| {
+            CORRECT
+                .map(|id| cluster.replica(id).ordering().tips())
+                .windows(2)
+                .all(|it| it[0] == it[1])
+        });
+        let before = commits(&cluster);
+        let [_, hangs] = attack(&mut cluster, last, &first);
+        cluster.run_until("the others take it in", |cluster| {
+            has(cluster, 0, &hangs) && has(cluster, 2, &hangs)
+        });
+        assert_eq!(commits(&cluster), before, "who holds decides nothing");
+        // What they hold now stands as firmly as what they held at first.
+        cluster.crash(0);
+        cluster.start(0);
+        cluster.run(Duration::from_secs(1));
+        assert!(has(&cluster, 0, &hangs));
+        assert_eq!(commits(&cluster), before, "not after a restart either");
+        let second = order(&cluster, 2, vec![INTRUDER]);
+        bring(&mut cluster, &second);
+        cluster.run_until("the epoch ends", |cluster| {
+            CORRECT.iter().all(|id| cluster.replica(*id).keyring().epoch() > Epoch::FIRST)
+        });
+    }
+}
+
+#[test]
+fn who_changes_what_a_member_lacks_with_each_message_makes_it_tell_no_more_often() {
+    let mut cluster = Cluster::hybrid(1);
+    cluster.node(INTRUDER.0).replica = None;
+    let order = order(&cluster, 1, vec![]);
+    bring(&mut cluster, &order);
+    cluster.run(Duration::from_secs(1));
+    let tip = |salt| BlockRef { round: Round(9), author: INTRUDER, digest: Digest([salt; 32]) };
+    let mut told = 0;
+    for salt in 0..100 {
+        let closing = Closing {
+            epoch: Epoch::FIRST,
+            order: domain_digest("ravelin reopening v1", &[&order.order.encode()]),
+            horizon: Round(0),
+            tips: (salt % 2 == 0).then(|| tip(salt)).into_iter().collect(),
+            is_complete: false,
+            is_signed: false,
+        };
+        cluster.act(0, |replica, now, out| {
+            let message = Message::Epoch(EpochMessage::Closed(closing));
+            replica.on_message(
+                now.after(Duration::from_millis(u64::from(salt))),
+                INTRUDER,
+                message,
+                out,
+            );
+            told += out.iter().filter(|action| matches!(action, Action::Broadcast(_))).count();
+        });
+    }
+    assert!((2..=8).contains(&told), "{told}");
+}
