@@ -5,6 +5,7 @@ use super::risk::{decisive, risk};
 use super::situation::{Situation, Turns};
 use super::solve::Grade;
 use crate::design::FaultModel;
+use crate::design::limits::SERVERS_MAX;
 use crate::design::units::time_text;
 use crate::engines::EngineError;
 
@@ -23,7 +24,10 @@ pub(super) fn sweeps(situation: &Situation) -> Result<Vec<Sweep>, EngineError> {
         sweeps.extend(diversity(situation)?);
     }
     sweeps.extend(rejuvenation(situation)?);
-    if situation.model != FaultModel::Crash {
+    // What no cluster can have is not compared.
+    let f = u16::try_from(situation.f).unwrap_or(u16::MAX);
+    let is_possible = FaultModel::Arbitrary.servers_min(f, 0) <= SERVERS_MAX;
+    if situation.model != FaultModel::Crash && is_possible {
         sweeps.push(coverage(situation)?);
     }
     Ok(sweeps)

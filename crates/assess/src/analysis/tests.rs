@@ -349,6 +349,21 @@ fn what_no_engine_computes_is_refused_with_its_line() {
 }
 
 #[test]
+fn the_largest_services_are_assessed() {
+    let host = "wormhole = \"process\"\nsite = \"x\"";
+    let more = "[[wormholes]]\nname = \"process\"\n\
+                coverage = { value = 0.99, origin = \"expert\" }\n\
+                [common_mode]\nsite = { value = 0.1, origin = \"expert\" }";
+    for (n, f, model) in [(100, 33, "arbitrary"), (99, 49, "hybrid"), (99, 49, "crash")] {
+        let large = Plain { n, f, model, mission: "1h", host, more, ..PLAIN };
+        let found = large.assess();
+        warning(&found, "diversity-over-servers");
+        assert!(found.services[0].risk > 0.0);
+        advise(&large.design()).unwrap();
+    }
+}
+
+#[test]
 fn missions_are_simulated_beside_the_chain_and_can_be_cancelled() {
     let effort = Effort { missions: 20_000, ..Effort::default() };
     let design = PLAIN.design();

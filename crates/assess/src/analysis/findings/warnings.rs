@@ -5,6 +5,7 @@ use super::super::situation::Situation;
 use super::super::solve::{self, Grade, Question};
 use super::super::sweeps::percent;
 use super::finding;
+use crate::design::limits::SERVERS_MAX;
 use crate::design::units::time_text;
 use crate::design::{AtRest, Design, FaultModel, Origin, Property, Service, State, Strategy};
 use crate::engines::{EngineError, closed};
@@ -123,7 +124,9 @@ fn diversity(
     }
     // One more f with its servers, against the same servers with nothing in common.
     let number = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
-    let more = situation.with_tolerance(situation.model, result.f + 1);
+    let further = situation.with_tolerance(situation.model, result.f + 1);
+    // A cluster that is as large as any can be is compared with itself.
+    let more = if further.n() > SERVERS_MAX { situation.clone() } else { further };
     let p = result.intrusion_probability;
     let at = |n: usize, f: usize, beta: f64| closed::beta(number(n), number(f), p, beta);
     let bare =
