@@ -2,6 +2,8 @@
 
 #[path = "../../crates/ravelin/src/files/approval.rs"]
 pub(crate) mod approval;
+#[path = "../../crates/ravelin/src/files/approvals.rs"]
+pub(crate) mod approvals;
 #[path = "../../crates/ravelin/src/files/card.rs"]
 pub(crate) mod card;
 #[path = "../../crates/ravelin/src/files/client.rs"]

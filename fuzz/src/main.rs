@@ -5,7 +5,11 @@
 //! replay the corpora with the same targets.
 
 #![cfg_attr(feature = "libfuzzer", no_main)]
-#![allow(dead_code, reason = "modules of the product are here whole, and used in part")]
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "modules of the product are here whole, and used in part"
+)]
 
 #[cfg(not(feature = "libfuzzer"))]
 mod coverage;

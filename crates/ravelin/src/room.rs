@@ -19,8 +19,6 @@ use rustix::fs::{FallocateFlags, fallocate};
 use crate::data::FULL;
 use crate::exit::{Error, Exit, Result};
 
-/// Bytes kept free by the ballast, unless the node file says otherwise.
-pub(crate) const BALLAST_BYTES_DEFAULT: u64 = 64 << 20;
 /// Free bytes below which clients' writes are refused: two segments of the log, a file of the store's
 /// journal, and as much again.
 pub(crate) const BUSY_BELOW_BYTES: u64 = 128 << 20;
