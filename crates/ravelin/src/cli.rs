@@ -4,6 +4,7 @@
 //! To add a noun: a file, a variant of [`Command`], and an arm in `main.rs`. A verb that does not
 //! work yet is not defined.
 
+pub(crate) mod assess;
 pub(crate) mod attack;
 pub(crate) mod audit;
 pub(crate) mod auth;
@@ -88,6 +89,9 @@ pub(crate) enum Command {
     Sim(sim::Verb),
     /// Measure a cluster on this machine
     Bench(bench::Bench),
+    /// Say in numbers and pictures how far a design may be trusted
+    #[command(subcommand)]
+    Assess(assess::Verb),
     /// The trusted component of a server
     #[command(subcommand)]
     Wormhole(wormhole::Verb),
@@ -392,6 +396,15 @@ mod tests {
             "sim run",
             "sim replay",
             "sim brm",
+            "assess run",
+            "assess compare",
+            "assess advise",
+            "assess backtest",
+            "assess prism",
+            "assess from-plan",
+            "assess closed-form",
+            "assess example",
+            "assess explain",
             "bench",
         ] {
             let path = format!("ravelin {command}");

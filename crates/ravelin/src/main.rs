@@ -87,6 +87,7 @@ fn run(invocation: &Invocation, command: Command) -> Result<()> {
         Command::Attack(command) => cli::attack::run(invocation, command),
         Command::Sim(command) => cli::sim::run(invocation, command),
         Command::Bench(arguments) => cli::bench::run(invocation, &arguments),
+        Command::Assess(command) => cli::assess::run(invocation, command),
         Command::Wormhole(command) => cli::wormhole::run(invocation, command),
         // Use their services.
         Command::Kv(command) => cli::kv::run(invocation, command),

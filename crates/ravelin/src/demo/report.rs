@@ -5,6 +5,8 @@
 
 use std::fmt::Write as _;
 
+use ravelin_assess::report::svg::escaped as escape;
+
 use super::beyond::Beyond;
 use super::timeline::{Attack, Timeline};
 
@@ -220,8 +222,4 @@ fn beyond(servers: u16, beyond: &Beyond) -> String {
          This is outside what is promised, and not part of the verdict.</p>",
         escape(&beyond.in_words())
     )
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

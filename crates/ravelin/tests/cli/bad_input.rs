@@ -5,6 +5,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::symlink;
 use std::sync::OnceLock;
 
+use crate::bad_designs;
 use crate::bad_drills;
 use crate::bad_services;
 use crate::fixture::{Fixture, Run};
@@ -268,7 +269,7 @@ const CONFIG: &[Case] = &[
     ("config example nodes", USAGE, "invalid value 'nodes'"),
 ];
 
-const ALL: [&[Case]; 11] = [
+const ALL: [&[Case]; 12] = [
     PROGRAM,
     NODE,
     CLUSTER,
@@ -280,6 +281,7 @@ const ALL: [&[Case]; 11] = [
     bad_services::GATEWAY,
     bad_services::STATUS,
     bad_drills::DRILLS,
+    bad_designs::DESIGNS,
 ];
 
 #[test]
@@ -288,6 +290,7 @@ fn bad_input_is_refused_and_changes_nothing() {
     damage(&fixture);
     bad_services::damage(&fixture);
     bad_drills::damage(&fixture);
+    bad_designs::damage(&fixture);
     hold_port();
     let before = fixture.contents();
     let key = fixture.public("admin.key");

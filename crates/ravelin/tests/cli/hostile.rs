@@ -152,6 +152,33 @@ const SOUND: &[(&str, &str, &str)] = &[
          | --away=5 --rate=32 | --offer=2 | --offer=2 --report=^new | --growth --keys=10000 \
          | --against=etcd --reads=100 | --against=arbitrary",
     ),
+    ("assess closed-form no-repair", "--n=4 --f=1 --p=0.05", "--rate=0.01 | --time=1"),
+    ("assess closed-form no-repair", "--n=4 --f=1 --rate=0.01 --time=1", ""),
+    ("assess closed-form repair", "--n=4 --f=1 --rate=0.01 --repair=1", ""),
+    ("assess closed-form beta", "--n=4 --f=1 --p=0.05 --beta=0.1", "--rate=0.01 | --time=1"),
+    ("assess closed-form beta", "--n=4 --f=1 --rate=0.01 --time=1 --beta=0.1", ""),
+    ("assess closed-form crossover", "--n=4 --f=1", ""),
+    ("assess closed-form recoverable", "--fall=1 --recover=1", ""),
+    ("assess closed-form coverage", "--operational=1 --environmental=1", ""),
+    ("assess closed-form intruded", "--rate=1 --time=1", ""),
+    (
+        "assess run",
+        "<model.toml",
+        "--html=^new | --engine=chain | --engine=monte-carlo --missions=1 \
+         | --engine=monte-carlo --missions=1 --seed=1",
+    ),
+    ("assess compare", "<model.toml <model.toml", ""),
+    ("assess advise", "<model.toml", ""),
+    (
+        "assess backtest",
+        "<model.toml <campaign.json",
+        "--service=signing | --acceleration=1 | --level=0.99",
+    ),
+    ("assess prism", "<model.toml", "--service=signing | --promise=integrity | --questions"),
+    ("assess from-plan", "<plan.toml", "--out=>new"),
+    ("assess example", "", "one-room"),
+    ("assess schema", "", ""),
+    ("assess explain", "", "risk"),
     ("wormhole status", "", "--dir=@c | --svg=^new"),
     ("wormhole selftest", "", "--program=<plan.toml"),
     ("wormhole bench", "", "--runs=1 | --wormholes=4"),
@@ -160,7 +187,7 @@ const SOUND: &[(&str, &str, &str)] = &[
         "--to=127.0.0.1:1",
         "--wanted=0.9 | --probes=9 | --rate=9 | --bytes=99 | --listen=192.0.2.1:1 | --for=1s",
     ),
-    ("wormhole demo", "", "--svg=^new | --runs=1 | --seed=0"),
+    ("wormhole demo", "", "--svg=^new | --runs=1 | --seed=0 | --real-time"),
     ("doctor", "", "--dir=@c"),
     ("config show", "", CONFIG_SHOW),
     ("config validate", "<plan.toml", "--kind=plan"),
@@ -348,6 +375,8 @@ fn no_argument_of_any_command_takes_what_it_should_not() {
     fixture.write("release.toml", &release());
     fixture.write("reopen.toml", &reopening());
     fixture.write("bad.txn", "then\n  move a b\n");
+    fixture.write("campaign.json", "{\"event\":\"mission\",\"hours\":1,\"intruded\":[]}\n");
+    fixture.write("model.toml", &fixture.done(&["assess", "example", "single-hsm"]));
     hold_port();
     let traps = Traps::new();
     let before = fixture.contents();

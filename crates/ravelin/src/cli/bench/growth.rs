@@ -143,7 +143,7 @@ impl Growth {
         };
         let groups = Plot {
             title: "CPU an operation as the group grows",
-            across: ("servers", Scale::Linear),
+            across: ("servers", Scale::FromZero),
             up: "us",
             lines: vec![
                 Line {

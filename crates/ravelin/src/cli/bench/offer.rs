@@ -193,7 +193,7 @@ impl Offer {
         };
         let plot = Plot {
             title: "Memory of a server",
-            across: ("seconds", Scale::Linear),
+            across: ("seconds", Scale::FromZero),
             up: "MiB",
             lines: vec![
                 Line { name: "who has most", points: of(|look| look.most_mib) },

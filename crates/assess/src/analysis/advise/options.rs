@@ -1,0 +1,255 @@
+//! The changes that can be tried on a situation.
+
+use super::super::situation::{Situation, Turns};
+use crate::design::units::time_text;
+use crate::design::{Costs, Design, Estimate, FaultModel, LabelKind, Money, Property, State};
+
+/// Servers that are advised at most.
+const ADVISED_SERVERS_MAX: usize = 25;
+/// Coverage that stronger isolation is taken to have where the design names none.
+const STRONG_COVERAGE: f64 = 0.99;
+/// Period of a rejuvenation that is begun: a month.
+const FIRST_PERIOD: f64 = 720.0;
+/// Shares are not refreshed more often than each day.
+const SHORTEST_EPOCH: f64 = 24.0;
+/// Rejuvenations of a server in a mission at most.
+const TURNS_MAX: f64 = 5_000.0;
+
+/// A change that can be tried.
+#[derive(Clone, Debug)]
+pub(super) struct Step {
+    pub(super) kind: &'static str,
+    /// In words, as an order.
+    pub(super) text: String,
+    /// Over one mission; `None`: the design gives no price.
+    pub(super) cost: Option<f64>,
+    pub(super) after: Situation,
+}
+
+/// Every change that makes sense.
+pub(super) fn options(design: &Design, now: &Situation) -> Vec<Step> {
+    let costs = &design.costs;
+    let mut steps = Vec::new();
+    steps.extend(more_servers(costs, now));
+    steps.extend(fewer_servers(now));
+    for kind in LabelKind::ALL {
+        steps.extend(diversity(costs, now, kind));
+    }
+    steps.extend(rejuvenation(costs, now));
+    steps.extend(root(now));
+    steps.extend(epoch(now));
+    steps.extend(sealing(now));
+    steps.extend(hybrid(design, now));
+    steps.extend(arbitrary(costs, now));
+    steps.extend(isolation(design, now));
+    steps
+}
+
+fn price(cost: &Option<Estimate<Money>>, count: f64) -> Option<f64> {
+    cost.as_ref().map(|cost| cost.value.0 * count)
+}
+
+/// One more intrusion tolerated, with the servers that it takes.
+fn more_servers(costs: &Costs, now: &Situation) -> Option<Step> {
+    let model = match now.model {
+        FaultModel::Single => FaultModel::Arbitrary,
+        model => model,
+    };
+    let least = |f: usize| model.servers_min(u16::try_from(f).unwrap_or(u16::MAX), 0);
+    let (f, slack) = (now.f + 1, now.n().saturating_sub(least(now.f)));
+    let n = least(f) + slack;
+    if n > ADVISED_SERVERS_MAX {
+        return None;
+    }
+    Some(Step {
+        kind: "more-servers",
+        text: format!("{n} servers that tolerate f = {f} (with the labels of the present ones)"),
+        cost: price(&costs.server, (n - now.n()) as f64),
+        after: Situation { f, model, ..now.with_servers(n) },
+    })
+}
+
+/// The least servers for the same f, or a single one.
+fn fewer_servers(now: &Situation) -> Vec<Step> {
+    let least = now.model.servers_min(u16::try_from(now.f).unwrap_or(u16::MAX), 0);
+    let mut steps = Vec::new();
+    let step = |text: String, after: Situation| Step {
+        kind: "fewer-servers",
+        text,
+        cost: Some(0.0),
+        after,
+    };
+    if least < now.n() {
+        let text = format!("only the {least} servers that f = {} takes", now.f);
+        steps.push(step(text, now.with_servers(least)));
+    }
+    if now.n() > 1 {
+        let text = "one server instead of all".to_owned();
+        steps.push(step(text, now.with_tolerance(FaultModel::Single, 0)));
+    }
+    steps
+}
+
+/// Another value of one label for every server that shares its own.
+fn diversity(costs: &Costs, now: &Situation, kind: LabelKind) -> Option<Step> {
+    let at = kind as usize;
+    let share = now.shares.get(at).copied().unwrap_or_default();
+    // The kind of a wormhole is not a matter of variety: see isolation.
+    if share <= 0.0 || kind == LabelKind::Wormhole {
+        return None;
+    }
+    let mut after = now.clone();
+    let mut seen = Vec::new();
+    let mut changed = 0;
+    let fresh = now.servers.iter().flat_map(|it| it.labels).flatten().max().unwrap_or_default() + 1;
+    for server in &mut after.servers {
+        let Some(label) = server.labels.get_mut(at) else { continue };
+        let Some(value) = *label else { continue };
+        if seen.contains(&value) {
+            *label = Some(fresh + changed);
+            changed += 1;
+        } else {
+            seen.push(value);
+        }
+    }
+    (changed > 0).then(|| Step {
+        kind: "diversity",
+        text: format!("a different {} for every server", kind.name().replace('_', " ")),
+        cost: price(&costs.diversity, changed as f64),
+        after,
+    })
+}
+
+/// Half the period, or a first rejuvenation.
+fn rejuvenation(costs: &Costs, now: &Situation) -> Option<Step> {
+    let turns = match now.care.rejuvenation {
+        Some(turns) if !turns.is_recovery => return None,
+        Some(turns) => Turns { period: turns.period / 2.0, ..turns },
+        None => Turns {
+            period: FIRST_PERIOD.min(now.mission / 2.0),
+            downtime: 0.0,
+            at_once: 1,
+            is_recovery: true,
+        },
+    };
+    let rounds = now.n().div_ceil(turns.at_once.max(1)) as f64;
+    if turns.downtime * rounds >= turns.period || now.mission / turns.period > TURNS_MAX {
+        return None;
+    }
+    let before = now.care.rejuvenation.map_or(0.0, |it| now.mission / it.period);
+    let further = (now.mission / turns.period - before) * now.n() as f64;
+    let mut after = now.clone();
+    after.care.rejuvenation = Some(turns);
+    after.care.epoch = now.care.epoch.map(|epoch| epoch.min(turns.period));
+    Some(Step {
+        kind: "shorter-rejuvenation",
+        text: format!("rejuvenate every server each {}", time_text(turns.period)),
+        cost: price(&costs.rejuvenation, further),
+        after,
+    })
+}
+
+/// A root of recovery, so that rejuvenation counts.
+fn root(now: &Situation) -> Option<Step> {
+    let turns = now.care.rejuvenation.filter(|turns| !turns.is_recovery)?;
+    let mut after = now.clone();
+    after.care.rejuvenation = Some(Turns { is_recovery: true, ..turns });
+    Some(Step {
+        kind: "recovery-root",
+        text: "give rejuvenated servers a new identity that the payload cannot reach".to_owned(),
+        cost: None,
+        after,
+    })
+}
+
+/// Shares that are refreshed with every rejuvenation.
+fn epoch(now: &Situation) -> Option<Step> {
+    let is_shared = now.state == State::Sealed && now.n() > 1;
+    if !is_shared || !now.promises.contains(&Property::Confidentiality) {
+        return None;
+    }
+    let least = now.care.expelling().map_or(FIRST_PERIOD, |turns| turns.period);
+    let epoch = match now.care.epoch {
+        Some(epoch) if epoch > least => least,
+        Some(epoch) if epoch / 2.0 >= SHORTEST_EPOCH => epoch / 2.0,
+        Some(_) => return None,
+        None => least,
+    };
+    let mut after = now.clone();
+    after.care.epoch = Some(epoch);
+    Some(Step {
+        kind: "shorter-share-epoch",
+        text: format!("refresh the shares each {}", time_text(epoch)),
+        cost: Some(0.0),
+        after,
+    })
+}
+
+/// State that one server cannot read.
+fn sealing(now: &Situation) -> Option<Step> {
+    let is_read = now.state == State::Clear && now.promises.contains(&Property::Confidentiality);
+    (is_read && now.n() > 1).then(|| Step {
+        kind: "seal-state",
+        text: "seal the state under a key that servers share by a threshold".to_owned(),
+        cost: None,
+        after: Situation { state: State::Sealed, ..now.clone() },
+    })
+}
+
+/// The best coverage that the design knows of.
+fn best_coverage(design: &Design) -> f64 {
+    let known = design.wormholes.iter().map(|it| it.coverage.value.0);
+    known.fold(STRONG_COVERAGE, f64::max)
+}
+
+/// Wormholes: the same servers tolerate more, or fewer servers as much.
+fn hybrid(design: &Design, now: &Situation) -> Option<Step> {
+    if !matches!(now.model, FaultModel::Arbitrary | FaultModel::Asynchronous) {
+        return None;
+    }
+    let f = Situation::f_max(FaultModel::Hybrid, now.n());
+    let coverage = best_coverage(design);
+    let least = FaultModel::Hybrid.servers_min(u16::try_from(now.f).unwrap_or(u16::MAX), 0);
+    let n = if f > now.f { now.n() } else { least };
+    let mut after = Situation { f, model: FaultModel::Hybrid, ..now.with_servers(n) };
+    for server in &mut after.servers {
+        server.coverage = coverage;
+    }
+    Some(Step {
+        kind: "hybrid",
+        text: format!("wormholes of coverage {coverage}, with which {n} servers tolerate f = {f}"),
+        cost: price(&design.costs.wormhole, n as f64),
+        after,
+    })
+}
+
+/// No wormholes, and more servers instead.
+fn arbitrary(costs: &Costs, now: &Situation) -> Option<Step> {
+    let n = FaultModel::Arbitrary.servers_min(u16::try_from(now.f).unwrap_or(u16::MAX), 0);
+    let is_possible = now.model == FaultModel::Hybrid && n <= ADVISED_SERVERS_MAX;
+    is_possible.then(|| Step {
+        kind: "arbitrary",
+        text: format!("count on no wormhole: {n} servers for the same f = {}", now.f),
+        cost: price(&costs.server, n.saturating_sub(now.n()) as f64),
+        after: Situation { model: FaultModel::Arbitrary, ..now.with_servers(n.max(now.n())) },
+    })
+}
+
+/// Wormholes that are harder to reach from their payload.
+fn isolation(design: &Design, now: &Situation) -> Option<Step> {
+    let coverage = best_coverage(design);
+    let weak = now.servers.iter().filter(|server| server.coverage < coverage).count();
+    if now.model != FaultModel::Hybrid || weak == 0 {
+        return None;
+    }
+    let mut after = now.clone();
+    for server in &mut after.servers {
+        server.coverage = server.coverage.max(coverage);
+    }
+    Some(Step {
+        kind: "isolation",
+        text: format!("isolate wormholes so that they hold with probability {coverage}"),
+        cost: price(&design.costs.isolation, weak as f64),
+        after,
+    })
+}

@@ -1,0 +1,261 @@
+//! Reading campaigns.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use crate::design::Service;
+
+/// Bytes of campaigns that are read.
+const CAMPAIGN_BYTES_MAX: usize = 256 << 20;
+/// Milliseconds of an hour.
+const MS_PER_HOUR: f64 = 3_600_000.0;
+
+/// What campaigns measured.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Campaigns {
+    pub(super) missions: Vec<Mission>,
+    /// Attacks of all of them, and how many the cluster did not tolerate.
+    pub(super) attacks: u64,
+    pub(super) attacks_failed: u64,
+    /// Runs of the simulator that count, and those that broke a promise.
+    pub(super) simulated_runs: u64,
+    pub(super) violations: u64,
+}
+
+/// One campaign.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Mission {
+    /// Hours of the campaign; 0 if it does not say.
+    pub(super) hours: f64,
+    /// Servers that were intruded at some time.
+    pub(super) intruded: usize,
+    /// Whether more than `f` were at once.
+    pub(super) is_exceeded: bool,
+    /// Whether a promise was broken.
+    pub(super) is_broken: bool,
+}
+
+/// Why campaigns cannot be read. Retrying does not help.
+#[derive(Debug, thiserror::Error)]
+pub enum CampaignError {
+    /// Too much text.
+    #[error(
+        "{file}: {bytes} bytes of campaigns are more than {CAMPAIGN_BYTES_MAX}; read them in parts"
+    )]
+    TooLong {
+        /// The file.
+        file: String,
+        /// Its bytes.
+        bytes: usize,
+    },
+    /// A line that is not JSON.
+    #[error("{file}:{line}: not JSON ({source}); write it with `--output json`, one object a line")]
+    Json {
+        /// The file.
+        file: String,
+        /// The line, from 1.
+        line: usize,
+        /// What the parser says.
+        source: serde_json::Error,
+    },
+    /// Servers or lengths that cannot be.
+    #[error(
+        "{file}:{line}: {what}; a mission has `hours` above 0 and at most the service's {n} servers"
+    )]
+    Mission {
+        /// The file.
+        file: String,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong.
+        what: &'static str,
+        /// Servers of the service.
+        n: usize,
+    },
+    /// A campaign of a cluster with another number of servers or another fault model.
+    #[error(
+        "{file}:{line}: a campaign of {found}, and the service has {wanted}: compare it with a design \
+         of the same cluster"
+    )]
+    OtherCluster {
+        /// The file.
+        file: String,
+        /// The line, from 1.
+        line: usize,
+        /// What the campaign says.
+        found: String,
+        /// What the design says.
+        wanted: String,
+    },
+    /// JSON without any campaign in it.
+    #[error(
+        "{file}: no campaign in it; give the JSON lines of `ravelin demo`, `ravelin attack campaign` or \
+         `ravelin sim run`, or lines with `\"event\":\"mission\"`"
+    )]
+    Nothing {
+        /// The file.
+        file: String,
+    },
+}
+
+/// Reads everything that is a campaign; other events are passed over.
+pub(super) fn read(file: &str, text: &str, service: &Service) -> Result<Campaigns, CampaignError> {
+    if text.len() > CAMPAIGN_BYTES_MAX {
+        return Err(CampaignError::TooLong { file: file.to_owned(), bytes: text.len() });
+    }
+    let mut reader =
+        Reader { file, service, campaigns: Campaigns::default(), running: Running::default() };
+    // One object over several lines is what people get who format it.
+    if let Ok(whole @ Value::Object(_)) = serde_json::from_str(text) {
+        reader.line(1, &whole)?;
+    } else {
+        for (line, number) in text.lines().zip(1..) {
+            if line.trim().is_empty() {
+                continue;
+            }
+            let value = serde_json::from_str(line).map_err(|source| CampaignError::Json {
+                file: file.to_owned(),
+                line: number,
+                source,
+            })?;
+            reader.line(number, &value)?;
+        }
+    }
+    let found = reader.campaigns;
+    if found.missions.is_empty() && found.simulated_runs == 0 {
+        return Err(CampaignError::Nothing { file: file.to_owned() });
+    }
+    Ok(found)
+}
+
+struct Reader<'a> {
+    file: &'a str,
+    service: &'a Service,
+    campaigns: Campaigns,
+    running: Running,
+}
+
+/// A campaign between its first line and its verdict.
+#[derive(Default)]
+struct Running {
+    /// Servers under attack, with the number of attacks that go on.
+    under_attack: BTreeMap<u64, u32>,
+    intruded: BTreeSet<u64>,
+    is_exceeded: bool,
+    last_ms: f64,
+}
+
+impl Reader<'_> {
+    fn line(&mut self, line: usize, value: &Value) -> Result<(), CampaignError> {
+        match value["event"].as_str() {
+            Some("started") => self.running = Running::default(),
+            Some("attack_begun") => self.attack_begun(value),
+            Some("attack_over") => self.attack_over(value),
+            Some("beyond_begun") => self.beyond(value),
+            Some("verdict") => self.verdict(line, value)?,
+            Some("mission") => self.mission(line, value)?,
+            None if value["seeds"].is_u64() && value["violations"].is_u64() => self.summary(value),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn clock(&mut self, value: &Value) {
+        let at = value["at_ms"].as_f64().unwrap_or_default();
+        self.running.last_ms = self.running.last_ms.max(at);
+    }
+
+    fn attack_begun(&mut self, value: &Value) {
+        self.clock(value);
+        if let Some(server) = value["server"].as_u64() {
+            *self.running.under_attack.entry(server).or_default() += 1;
+            self.running.intruded.insert(server);
+        }
+        let at_once = self.running.under_attack.len();
+        self.running.is_exceeded |= at_once > usize::from(self.service.f);
+    }
+
+    fn attack_over(&mut self, value: &Value) {
+        self.clock(value);
+        let Some(server) = value["server"].as_u64() else { return };
+        self.running.intruded.insert(server);
+        if let Some(attacks) = self.running.under_attack.get_mut(&server) {
+            *attacks = attacks.saturating_sub(1);
+            if *attacks == 0 {
+                self.running.under_attack.remove(&server);
+            }
+        }
+    }
+
+    /// What is shown beyond `f` is outside every promise, and no campaign.
+    fn beyond(&mut self, value: &Value) {
+        self.clock(value);
+    }
+
+    fn verdict(&mut self, line: usize, value: &Value) -> Result<(), CampaignError> {
+        self.check_cluster(line, value)?;
+        let attacks = value["attacks"].as_array().map_or(&[][..], Vec::as_slice);
+        let failed = attacks.iter().filter(|attack| attack["outcome"] == "failed").count();
+        self.campaigns.attacks += attacks.len() as u64;
+        self.campaigns.attacks_failed += failed as u64;
+        let mut running = std::mem::take(&mut self.running);
+        // A verdict by itself names its attacks; they came one after the other.
+        running.intruded.extend(attacks.iter().filter_map(|attack| attack["server"].as_u64()));
+        let broken = ["wrong", "lost", "disclosed", "failed"];
+        let seconds = value["seconds"].as_f64().map(|seconds| seconds / 3600.0);
+        self.campaigns.missions.push(Mission {
+            hours: seconds.unwrap_or(running.last_ms / MS_PER_HOUR),
+            intruded: running.intruded.len().min(self.service.n()),
+            is_exceeded: running.is_exceeded,
+            is_broken: broken.iter().any(|count| value[*count].as_u64().unwrap_or(0) > 0),
+        });
+        Ok(())
+    }
+
+    fn check_cluster(&self, line: usize, value: &Value) -> Result<(), CampaignError> {
+        let n = value["servers"].as_u64();
+        let model = value["fault_model"].as_str();
+        let wanted = (self.service.n() as u64, self.service.fault_model.name());
+        let is_other = n.is_some_and(|n| n != wanted.0) || model.is_some_and(|it| it != wanted.1);
+        if !is_other {
+            return Ok(());
+        }
+        let told = |n: u64, model: &str| format!("{n} servers under `{model}`");
+        let model: String = model.unwrap_or(wanted.1).chars().take(40).collect();
+        Err(CampaignError::OtherCluster {
+            file: self.file.to_owned(),
+            line,
+            found: told(n.unwrap_or(wanted.0), &model),
+            wanted: told(wanted.0, wanted.1),
+        })
+    }
+
+    fn mission(&mut self, line: usize, value: &Value) -> Result<(), CampaignError> {
+        let n = self.service.n();
+        let wrong = |what| CampaignError::Mission { file: self.file.to_owned(), line, what, n };
+        let hours = value["hours"].as_f64().filter(|hours| *hours > 0.0);
+        let hours = hours.ok_or_else(|| wrong("no `hours`"))?;
+        let servers = value["intruded"].as_array().ok_or_else(|| wrong("no list `intruded`"))?;
+        let servers: BTreeSet<u64> = servers.iter().filter_map(Value::as_u64).collect();
+        if servers.len() > n {
+            return Err(wrong("more servers intruded than there are"));
+        }
+        self.campaigns.missions.push(Mission {
+            hours,
+            intruded: servers.len(),
+            is_exceeded: value["exceeded"].as_bool().unwrap_or_default(),
+            is_broken: value["broken"].as_bool().unwrap_or_default(),
+        });
+        Ok(())
+    }
+
+    /// The summary of the simulator: seeds of which too little can be said do not count.
+    fn summary(&mut self, value: &Value) {
+        let runs =
+            value["counted"].as_u64().or_else(|| value["seeds"].as_u64()).unwrap_or_default();
+        let violations = value["violations"].as_u64().unwrap_or_default();
+        self.campaigns.simulated_runs += runs.max(violations);
+        self.campaigns.violations += violations;
+    }
+}

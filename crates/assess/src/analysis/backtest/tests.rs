@@ -1,0 +1,137 @@
+//! Campaigns in every form that is read, and in some that are not.
+
+use super::*;
+use crate::engines::mission::Estimate as Interval;
+
+const RERUN: Rerun = Rerun { acceleration: 1.0, level: 0.99 };
+
+/// The design of the demonstration: four servers, one intrusion tolerated.
+fn design() -> Design {
+    let path = format!("{}/../../examples/assess/one-room.toml", env!("CARGO_MANIFEST_DIR"));
+    Design::parse("one-room", &std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+fn tested(text: &str, rerun: Rerun) -> Result<Backtest, BacktestError> {
+    backtest(&design(), None, "c.json", text, rerun)
+}
+
+#[track_caller]
+fn row_of<'b>(found: &'b Backtest, event: &str) -> &'b BacktestRow {
+    found.rows.iter().find(|row| row.event == event).unwrap_or_else(|| panic!("{found:#?}"))
+}
+
+#[test]
+fn a_demonstration_is_read() {
+    let text = r#"{"event":"started","servers":4,"pids":[1,2,3,4],"dir":"d"}
+{"event":"attack_begun","at_ms":1000,"name":"kill","server":1,"what":"w"}
+{"event":"attack_over","at_ms":2000,"name":"kill","server":1,"outcome":"recovered","longest_gap_ms":5}
+{"event":"attack_begun","at_ms":3000,"name":"equivocator","server":2,"what":"w"}
+{"event":"attack_over","at_ms":36000,"name":"equivocator","server":2,"outcome":"refused","longest_gap_ms":5}
+{"event":"beyond_begun","servers":[2,3],"what":"w"}
+{"event":"verdict","fault_model":"arbitrary","servers":4,"operations":100,"unanswered":0,"wrong":0,"lost":0,"disclosed":null,"longest_gap_ms":7,"attacks":[{"name":"kill","server":1,"outcome":"recovered"},{"name":"equivocator","server":2,"outcome":"refused"}],"beyond":{"operations":3,"wrong":1,"refused":2,"halted":true,"halted_after":2}}
+"#;
+    let found = tested(text, Rerun { acceleration: 1e6, ..RERUN }).unwrap();
+    assert_eq!(found.campaigns, 1);
+    let intruded = row_of(&found, "a server was intruded");
+    assert_eq!((intruded.hits, intruded.trials), (2, 4));
+    // 36 s at a million times the speed are 10,000 hours.
+    let rate = Situation::of(&design(), &design().services[0]).mean_rate();
+    assert!((intruded.predicted - (1.0 - (-rate * 1e4).exp())).abs() < 1e-9);
+    assert_eq!(row_of(&found, "more than f servers were intruded at once").hits, 0);
+    let broken = row_of(&found, "a promise was broken with at most f servers intruded");
+    assert_eq!((broken.hits, broken.trials), (0, 1));
+    assert!((broken.predicted - 0.001).abs() < 1e-12, "1 - Pr_o of the secret store");
+    let attacks = row_of(&found, "an attack was not tolerated");
+    assert_eq!((attacks.hits, attacks.trials), (0, 2));
+}
+
+#[test]
+fn attacks_at_the_same_time_exceed_f() {
+    let text = r#"{"event":"attack_begun","at_ms":1,"name":"a","server":1}
+{"event":"attack_begun","at_ms":2,"name":"b","server":2}
+{"event":"verdict","servers":4,"seconds":3600,"wrong":3,"attacks":[]}
+{"event":"attack_begun","at_ms":1,"name":"a","server":1}
+{"event":"attack_over","at_ms":2,"name":"a","server":1,"outcome":"failed"}
+{"event":"attack_begun","at_ms":3,"name":"b","server":2}
+{"event":"verdict","servers":4,"seconds":3600,"lost":1,"attacks":[{"name":"a","server":1,"outcome":"failed"}]}
+"#;
+    let found = tested(text, RERUN).unwrap();
+    let exceeded = row_of(&found, "more than f servers were intruded at once");
+    assert_eq!((exceeded.hits, exceeded.trials), (1, 2));
+    let broken = row_of(&found, "a promise was broken with at most f servers intruded");
+    assert_eq!((broken.hits, broken.trials), (1, 1), "what breaks beyond f is no surprise");
+    assert_eq!(row_of(&found, "an attack was not tolerated").hits, 1);
+}
+
+#[test]
+fn the_simulators_summary_is_read_in_one_or_many_lines() {
+    let text = r#"{"seeds":10000,"violations":0,"trace_hash":"x","events":5,"virtual_seconds":1.0,"faults":{},"commits":1,"operations":1,"counted":9990,"uncounted":{},"pairs":{}}"#;
+    for text in [text.to_owned(), text.replace(',', ",\n")] {
+        let found = tested(&text, RERUN).unwrap();
+        assert_eq!(found.campaigns, 9990);
+        let event = "a simulated run broke a promise with at most f servers intruded";
+        let row = row_of(&found, event);
+        assert_eq!((row.hits, row.trials), (0, 9990));
+        let interval = Interval::of_share(0, 9990, 0.99).unwrap();
+        assert_eq!((row.low, row.high), (interval.low, interval.high));
+        assert!(!row.is_consistent, "10,000 runs without one say more than 1 - 0.999");
+        assert!(found.conclusions[0].contains("too pessimistic"), "{:?}", found.conclusions);
+    }
+}
+
+/// Missions drawn with the design's own probabilities are consistent with it; others are not.
+#[test]
+fn missions_of_the_design_are_consistent_and_others_are_not() {
+    use rand_chacha::ChaCha8Rng;
+    use rand_core::{RngCore, SeedableRng};
+    let design = design();
+    let situation = Situation::of(&design, &design.services[0]);
+    let hours = 2000.0;
+    let p = closed::intruded_by(situation.mean_rate(), hours).unwrap();
+    let mission = Situation { mission: hours, ..situation };
+    let exceeded = solve::by_mission(&mission, Question::Exceeded, Grade::Swept).unwrap();
+    let mut dice = ChaCha8Rng::seed_from_u64(7);
+    let mut draw = |chance: f64| (dice.next_u64() as f64) < chance * u64::MAX as f64;
+    let mut campaigns = |factor: f64| {
+        let mut text = String::new();
+        for _ in 0..4000 {
+            let hit: Vec<String> =
+                (0..4).filter(|_| draw(p * factor)).map(|it: u32| it.to_string()).collect();
+            let exceeded = draw(exceeded * factor);
+            text += &format!(
+                "{{\"event\":\"mission\",\"hours\":2,\"intruded\":[{}],\"exceeded\":{exceeded}}}\n",
+                hit.join(",")
+            );
+        }
+        tested(&text, Rerun { acceleration: 1000.0, ..RERUN }).unwrap()
+    };
+    let like = campaigns(1.0);
+    assert_eq!(like.campaigns, 4000);
+    assert!(like.rows[..2].iter().all(|row| row.is_consistent), "{:#?}", like.rows);
+    let harder = campaigns(1.6);
+    assert!(harder.rows[..2].iter().all(|row| !row.is_consistent), "{:#?}", harder.rows);
+    assert!(harder.conclusions[0].contains("too optimistic"));
+}
+
+#[test]
+fn what_is_no_campaign_is_refused_with_its_line() {
+    for (text, told) in [
+        ("", "no campaign in it"),
+        ("{\"event\":\"written\"}\n[1]\n7\n\"x\"", "no campaign in it"),
+        ("{\"event\":\"started\"}\n{oops", "c.json:2: not JSON"),
+        ("{\"event\":\"mission\"}", "c.json:1: no `hours`"),
+        ("{\"event\":\"mission\",\"hours\":-1,\"intruded\":[]}", "no `hours`"),
+        ("{\"event\":\"mission\",\"hours\":1}", "no list `intruded`"),
+        ("{\"event\":\"mission\",\"hours\":1,\"intruded\":[0,1,2,3,4]}", "than there are"),
+        ("{\"event\":\"verdict\",\"servers\":7}", "7 servers under `arbitrary`"),
+        ("{\"event\":\"verdict\",\"servers\":4,\"fault_model\":\"hybrid\"}", "under `hybrid`"),
+    ] {
+        let error = tested(text, RERUN).unwrap_err().to_string();
+        assert!(error.contains(told), "{text}: {error}");
+    }
+    let error = backtest(&design(), Some("x"), "c", "", RERUN).unwrap_err().to_string();
+    assert!(error.contains("no service `x`; the design has: secrets"), "{error}");
+    let text = "{\"event\":\"mission\",\"hours\":1e300,\"intruded\":[]}";
+    let error = tested(text, Rerun { acceleration: f64::NAN, ..RERUN }).unwrap_err();
+    assert!(matches!(error, BacktestError::Analysis(AnalysisError::Service { .. })), "{error}");
+}

@@ -1,0 +1,135 @@
+//! The results of comparing, of advising and of testing predictions against campaigns.
+
+use serde::Serialize;
+
+use super::result::Unit;
+use crate::design::Property;
+
+/// Two designs side by side.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Comparison {
+    /// Name of the first design.
+    pub first: String,
+    /// Name of the second.
+    pub second: String,
+    /// Every quantity of services that both have (by name, or by being the only one).
+    pub rows: Vec<Row>,
+    /// What one has and the other has not.
+    pub only_in_one: Vec<String>,
+    /// What follows, in words.
+    pub conclusions: Vec<String>,
+}
+
+/// One quantity of two designs.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Row {
+    /// Name of the quantity, as in `Quantity`.
+    pub quantity: String,
+    /// The service.
+    pub subject: String,
+    /// The promise, if it is about one.
+    pub property: Option<Property>,
+    /// Unit of both values.
+    pub unit: Unit,
+    /// Value of the first design.
+    pub first: Option<f64>,
+    /// Value of the second design.
+    pub second: Option<f64>,
+    /// Second over first, where that means something.
+    pub ratio: Option<f64>,
+    /// Which one is better.
+    pub better: Better,
+}
+
+/// Which of two designs is better in something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Better {
+    /// The first.
+    First,
+    /// The second.
+    Second,
+    /// Neither.
+    Equal,
+}
+
+/// The cheapest ways to the acceptable risk.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Advice {
+    /// One entry for each service.
+    pub services: Vec<ServiceAdvice>,
+}
+
+/// Advice for one service.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ServiceAdvice {
+    /// The service.
+    pub service: String,
+    /// Its risk as it is.
+    pub risk: f64,
+    /// The risk that is accepted.
+    pub acceptable_risk: f64,
+    /// Every change by itself, most effect first; also those that make things worse.
+    pub changes: Vec<Change>,
+    /// The cheapest set of changes that reaches the acceptable risk, in the order in which they
+    /// were added; empty if none is needed.
+    pub plan: Vec<Change>,
+    /// Risk after the plan.
+    pub risk_after: f64,
+    /// Whether the plan reaches the acceptable risk.
+    pub is_reached: bool,
+    /// What follows, in words; among it that replication makes things worse, where it does.
+    pub text: Vec<String>,
+}
+
+/// A change of a design.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Change {
+    /// Its kind: `more-servers`, `fewer-servers`, `diversity`, `shorter-rejuvenation`, `hybrid`,
+    /// `isolation`, `recovery-root`, `shorter-share-epoch`.
+    pub kind: String,
+    /// What is done, in words.
+    pub text: String,
+    /// What it costs over a mission; `None`: the design gives no price.
+    pub cost: Option<f64>,
+    /// The risk before it.
+    pub risk_before: f64,
+    /// The risk after it.
+    pub risk_after: f64,
+}
+
+/// Predicted against measured.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Backtest {
+    /// The service whose prediction was tested.
+    pub service: String,
+    /// Campaigns read.
+    pub campaigns: u64,
+    /// Confidence level of all intervals, such as 0.99.
+    pub level: f64,
+    /// One row for each frequency that the campaigns measured.
+    pub rows: Vec<BacktestRow>,
+    /// What follows, in words.
+    pub conclusions: Vec<String>,
+}
+
+/// One frequency.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct BacktestRow {
+    /// What happened or not.
+    pub event: String,
+    /// How often it happened.
+    pub hits: u64,
+    /// How often it could have happened.
+    pub trials: u64,
+    /// `hits / trials`.
+    pub measured: f64,
+    /// Lower end of the confidence interval.
+    pub low: f64,
+    /// Upper end of it.
+    pub high: f64,
+    /// What the design predicts.
+    pub predicted: f64,
+    /// Whether the prediction is in the interval.
+    pub is_consistent: bool,
+}

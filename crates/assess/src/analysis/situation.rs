@@ -1,0 +1,273 @@
+//! A service as plain numbers that sweeps and advice can vary.
+
+use std::collections::BTreeMap;
+
+use super::threats;
+use crate::design::{Design, FaultModel, LabelKind, Property, Repairers, Root, Service, State};
+
+/// Kinds of label.
+const KINDS: usize = LabelKind::ALL.len();
+
+/// One service, its servers and what befalls them.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Situation {
+    pub(super) servers: Vec<Server>,
+    /// Beta factors, in the order of [`LabelKind::ALL`].
+    pub(super) shares: [f64; KINDS],
+    pub(super) f: usize,
+    pub(super) model: FaultModel,
+    pub(super) state: State,
+    pub(super) promises: Vec<Property>,
+    pub(super) care: Care,
+    /// Hours.
+    pub(super) mission: f64,
+}
+
+/// One server.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Server {
+    /// Intrusions per hour, shared ones included.
+    pub(super) rate: f64,
+    /// Probability that its wormhole is intact once it is intruded.
+    pub(super) coverage: f64,
+    /// Values of its labels as numbers; equal numbers are shared.
+    pub(super) labels: [Option<usize>; KINDS],
+}
+
+/// What ends intrusions, and what keeps servers away.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Care {
+    pub(super) detection: f64,
+    /// Hours.
+    pub(super) latency: f64,
+    /// Hours.
+    pub(super) recovery: f64,
+    pub(super) is_one_by_one: bool,
+    pub(super) rejuvenation: Option<Turns>,
+    /// Rate and hours of outages without an intruder.
+    pub(super) outage: Option<(f64, f64)>,
+    /// Hours between two refreshes of the shares.
+    pub(super) epoch: Option<f64>,
+}
+
+/// Rejuvenation.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Turns {
+    /// Hours.
+    pub(super) period: f64,
+    /// Hours.
+    pub(super) downtime: f64,
+    pub(super) at_once: usize,
+    /// Whether it expels an intruder who copied the identity; otherwise it is a restart.
+    pub(super) is_recovery: bool,
+}
+
+impl Situation {
+    /// The service as it is designed.
+    pub(super) fn of(design: &Design, service: &Service) -> Self {
+        let mut numbers: BTreeMap<(usize, &str), usize> = BTreeMap::new();
+        let mut servers = Vec::new();
+        for position in &service.hosts {
+            let Some(host) = design.hosts.get(*position) else { continue };
+            let mut labels = [None; KINDS];
+            for (kind, label) in LabelKind::ALL.into_iter().zip(&mut labels) {
+                if let Some(value) = host.label(kind) {
+                    let next = numbers.len();
+                    *label = Some(*numbers.entry((kind as usize, value)).or_insert(next));
+                }
+            }
+            let isolation = host.label(LabelKind::Wormhole);
+            let wormhole = design.wormholes.iter().find(|it| Some(it.name.as_str()) == isolation);
+            servers.push(Server {
+                rate: threats::intrusion_rate(design, *position),
+                coverage: wormhole.map_or(0.0, |it| it.coverage.value.0),
+                labels,
+            });
+        }
+        Self {
+            servers,
+            shares: LabelKind::ALL.map(|kind| design.common_mode.share(kind)),
+            f: service.f.into(),
+            model: service.fault_model,
+            state: service.state,
+            promises: service.promises.iter().map(|(promise, _)| *promise).collect(),
+            care: Care::of(service),
+            mission: design.mission.value.0,
+        }
+    }
+
+    /// Number of servers.
+    pub(super) fn n(&self) -> usize {
+        self.servers.len()
+    }
+
+    /// Mean rate of intrusions of one server.
+    pub(super) fn mean_rate(&self) -> f64 {
+        let sum: f64 = self.servers.iter().map(|server| server.rate).sum();
+        sum / self.n().max(1) as f64
+    }
+
+    /// Servers that may be intruded (for availability: or absent) before a promise is broken.
+    pub(super) fn tolerated(&self, property: Property) -> usize {
+        match property {
+            Property::Confidentiality if self.state == State::Clear => 0,
+            // Servers that are assumed only to stop do not check each other's answers.
+            Property::Integrity if self.model == FaultModel::Crash => 0,
+            Property::Confidentiality | Property::Integrity => self.f,
+            Property::Availability => self.n() - self.quorum(),
+        }
+    }
+
+    /// Servers that it takes to answer.
+    pub(super) fn quorum(&self) -> usize {
+        let n = self.n();
+        match self.model {
+            FaultModel::Arbitrary | FaultModel::Asynchronous => ((n + self.f) / 2 + 1).min(n),
+            FaultModel::Hybrid | FaultModel::Crash => (n / 2 + 1).min(n),
+            FaultModel::Single => n,
+        }
+    }
+
+    /// Sets of servers that share a label's value, each with the rate at which they fall together.
+    ///
+    /// Servers with one value may be intruded at different rates. What strikes the strongest of them
+    /// strikes all; what strikes only weaker ones strikes those: layer by layer, so that each server
+    /// is intruded as often as it is. An intrusion through a value that nobody shares is one of that
+    /// server.
+    pub(super) fn shared(&self) -> Vec<Shared> {
+        let mut shared = Vec::new();
+        for (kind, share) in LabelKind::ALL.into_iter().zip(self.shares) {
+            let mut by_value: BTreeMap<usize, Vec<(usize, f64)>> = BTreeMap::new();
+            for (position, server) in self.servers.iter().enumerate() {
+                if let Some(value) = server.labels.get(kind as usize).copied().flatten() {
+                    by_value.entry(value).or_default().push((position, server.rate));
+                }
+            }
+            for (value, mut servers) in by_value {
+                servers.sort_by(|(_, a), (_, b)| a.total_cmp(b));
+                let mut below = 0.0;
+                for (first, (_, level)) in servers.iter().enumerate() {
+                    let struck = servers.get(first..).unwrap_or_default();
+                    let rate = share * (level - below);
+                    below = *level;
+                    if struck.len() > 1 && rate > 0.0 {
+                        let mut servers: Vec<usize> = struck.iter().map(|(at, _)| *at).collect();
+                        servers.sort_unstable();
+                        shared.push(Shared { kind, value, rate, servers });
+                    }
+                }
+            }
+        }
+        shared
+    }
+
+    /// The total beta factor of labels that all servers have in common.
+    pub(super) fn beta(&self) -> f64 {
+        let whole = |kind: usize| {
+            let mut values = self.servers.iter().map(|it| it.labels.get(kind).copied().flatten());
+            let first = values.next().flatten();
+            first.is_some() && values.all(|value| value == first)
+        };
+        let shares = self.shares.iter().enumerate().filter(|(kind, _)| whole(*kind));
+        shares.fold(0.0, |total: f64, (_, share)| total + share).min(1.0)
+    }
+
+    /// The most intrusions that `n` servers tolerate under the fault model.
+    pub(super) fn f_max(model: FaultModel, n: usize) -> usize {
+        match model {
+            FaultModel::Arbitrary | FaultModel::Asynchronous => n.saturating_sub(1) / 3,
+            FaultModel::Hybrid | FaultModel::Crash => n.saturating_sub(1) / 2,
+            FaultModel::Single => 0,
+        }
+    }
+
+    /// The same with so many servers: the first ones, or more with the labels of the first ones over
+    /// again, so that they bring no diversity.
+    pub(super) fn with_servers(&self, n: usize) -> Self {
+        let servers = self.servers.iter().cycle().take(n).cloned().collect();
+        Self { servers, ..self.clone() }
+    }
+
+    /// The same tolerating `f`, with as many servers as that takes.
+    pub(super) fn with_tolerance(&self, model: FaultModel, f: usize) -> Self {
+        let model = if f == 0 { FaultModel::Single } else { model };
+        let n = model.servers_min(u16::try_from(f).unwrap_or(u16::MAX), 0);
+        Self { f, model, ..self.with_servers(n) }
+    }
+
+    /// The same with so many different values of every label that has a beta factor.
+    pub(super) fn with_values(&self, values: usize) -> Self {
+        let mut changed = self.clone();
+        for (position, server) in changed.servers.iter_mut().enumerate() {
+            for (label, share) in server.labels.iter_mut().zip(self.shares) {
+                if share > 0.0 {
+                    *label = Some(position % values.max(1));
+                }
+            }
+        }
+        changed
+    }
+
+    /// The fewest different values that a label with a beta factor has among the servers; `None` if
+    /// no label has one.
+    pub(super) fn values_min(&self) -> Option<usize> {
+        let distinct = |kind: usize| {
+            let mut values: Vec<_> =
+                self.servers.iter().map(|it| it.labels.get(kind).copied().flatten()).collect();
+            // A server without a value shares it with nobody.
+            let alone = values.iter().filter(|value| value.is_none()).count();
+            values.retain(Option::is_some);
+            values.sort_unstable();
+            values.dedup();
+            values.len() + alone
+        };
+        let shares = self.shares.iter().enumerate().filter(|(_, share)| **share > 0.0);
+        shares.map(|(kind, _)| distinct(kind)).min()
+    }
+
+    /// The same with wormholes of one coverage, under `hybrid`.
+    pub(super) fn with_coverage(&self, coverage: f64) -> Self {
+        let mut changed = self.with_tolerance(FaultModel::Hybrid, self.f.max(1));
+        for server in &mut changed.servers {
+            server.coverage = coverage;
+        }
+        changed
+    }
+}
+
+/// Servers that fall together.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Shared {
+    pub(super) kind: LabelKind,
+    /// The value's number.
+    pub(super) value: usize,
+    /// Per hour.
+    pub(super) rate: f64,
+    /// At least two.
+    pub(super) servers: Vec<usize>,
+}
+
+impl Care {
+    fn of(service: &Service) -> Self {
+        let turns = service.rejuvenation.as_ref().map(|plan| Turns {
+            period: plan.period.value.0,
+            downtime: plan.downtime.value.0,
+            at_once: plan.at_once.into(),
+            is_recovery: plan.root != Root::None,
+        });
+        Self {
+            detection: service.detection.value.0,
+            latency: service.latency.value.0,
+            recovery: service.recovery.value.0,
+            is_one_by_one: service.repairers == Repairers::Single,
+            rejuvenation: turns,
+            outage: service.outages.as_ref().map(|it| (it.rate.value.0, it.duration.value.0)),
+            epoch: service.share_epoch.as_ref().map(|it| it.value.0),
+        }
+    }
+
+    /// Rejuvenation that expels intruders.
+    pub(super) fn expelling(&self) -> Option<Turns> {
+        self.rejuvenation.filter(|turns| turns.is_recovery)
+    }
+}

@@ -1,0 +1,123 @@
+//! Numbers of a service's strategy (section 5 of the paper).
+
+use super::result::StrategyResult;
+use super::situation::Situation;
+use crate::calculus::CalculusError;
+use crate::calculus::strategy::{RejuvenationPlan, UnderAttack, under_attack};
+use crate::design::units::time_text;
+use crate::design::{FaultModel, Service, Strategy};
+use crate::engines::closed;
+
+/// Numbers of a service's strategy. `mttf`: mean time until more than `f` servers are intruded.
+pub(super) fn numbers(
+    service: &Service,
+    situation: &Situation,
+    mttf: Option<f64>,
+) -> Result<StrategyResult, CalculusError> {
+    let at_once = service.rejuvenation.as_ref().map_or(0, |turns| turns.at_once);
+    let needed = service.fault_model.servers_min(service.f, at_once);
+    let slack = service.n() as i64 - needed as i64;
+    let times = service.recoverable.as_ref();
+    let fall = times.map(|it| it.time_to_fall.value.0).or(mttf);
+    let recover = times.map_or(service.recovery.value.0, |it| it.time_to_recover.value.0);
+    let duty = fall.and_then(|fall| closed::recoverable(fall, recover).ok());
+    let exhaustion = exhaustion(service, situation)?;
+    let mut text = slack_text(service, slack);
+    if let Some(times) = times {
+        let attack = times.attack.value.0;
+        text.push(' ');
+        text.push_str(&match under_attack(times.time_to_fall.value.0, recover, attack)? {
+            UnderAttack::Stands => {
+                format!("An attack of {} ends before it falls.", time_text(attack))
+            }
+            UnderAttack::Recovers => {
+                format!("An attack of {} makes it fall once, and it is back.", time_text(attack))
+            }
+            UnderAttack::Cycles { duty } => format!(
+                "An attack of {} makes it fall again and again: it works {:.1} % of that time.",
+                time_text(attack),
+                duty * 100.0
+            ),
+        });
+    }
+    if let Some((is_safe, told)) = &exhaustion {
+        text.push(' ');
+        text.push_str(told);
+        if !is_safe {
+            text.push_str(" The schedule is not exhaustion-safe.");
+        }
+    }
+    Ok(StrategyResult {
+        slack,
+        time_to_fall_h: fall,
+        time_to_recover_h: Some(recover),
+        duty_cycle: duty,
+        is_exhaustion_safe: exhaustion.map(|(is_safe, _)| is_safe),
+        text,
+    })
+}
+
+fn slack_text(service: &Service, slack: i64) -> String {
+    let name = service.strategy.name();
+    match service.fault_model {
+        FaultModel::Single => {
+            format!("Strategy {name} on one server: there is nothing to mask an intrusion with.")
+        }
+        _ if slack < 0 => format!(
+            "Strategy {name}: {} servers are short of what f = {} and its rejuvenation need by {}; \
+             each rejuvenation spends one of f.",
+            service.n(),
+            service.f,
+            -slack
+        ),
+        _ if service.strategy == Strategy::NonStop => {
+            format!("Strategy {name}: {slack} servers of slack; masking goes on without a pause.")
+        }
+        _ => format!("Strategy {name}: {slack} servers of slack."),
+    }
+}
+
+/// Whether the schedule keeps more than `f` servers from being intruded or absent at once, and why.
+fn exhaustion(
+    service: &Service,
+    situation: &Situation,
+) -> Result<Option<(bool, String)>, CalculusError> {
+    let model = match service.fault_model {
+        FaultModel::Arbitrary => ravelin_model::FaultModel::Arbitrary,
+        FaultModel::Asynchronous => ravelin_model::FaultModel::Asynchronous,
+        FaultModel::Hybrid | FaultModel::Crash => ravelin_model::FaultModel::Hybrid,
+        FaultModel::Single => return Ok(None),
+    };
+    let Some(turns) = situation.care.rejuvenation else { return Ok(None) };
+    if !turns.is_recovery {
+        let told = "Its restarts expel nobody, and bound no intrusion.".to_owned();
+        return Ok(Some((false, told)));
+    }
+    let plan = RejuvenationPlan {
+        servers: u32::try_from(service.n()).unwrap_or(u32::MAX),
+        tolerated: service.f.into(),
+        at_once: u32::try_from(turns.at_once).unwrap_or(u32::MAX),
+        period: turns.period,
+        duration: turns.downtime,
+        model,
+    };
+    let found = plan.exhaustion()?;
+    let total = situation.mean_rate() * service.n() as f64;
+    let between = if total > 0.0 { 1.0 / total } else { f64::INFINITY };
+    let expected = if between.is_finite() {
+        format!("one is expected every {}", time_text(between))
+    } else {
+        "none is expected".to_owned()
+    };
+    let told = if found.intrusion_time_min.is_finite() {
+        format!(
+            "An intrusion lasts {} at most; the schedule holds against intruders who need {} or more \
+             for each server, and {expected}.",
+            time_text(found.exposure),
+            time_text(found.intrusion_time_min)
+        )
+    } else {
+        format!("While servers are absent no intrusion is tolerated, and {expected}.")
+    };
+    Ok(Some((found.is_safe_against(between), told)))
+}

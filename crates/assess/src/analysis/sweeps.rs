@@ -1,0 +1,331 @@
+//! How the risk changes with one property of the design, all else kept.
+
+use super::result::{Point, Series, Sweep, Unit};
+use super::risk::{decisive, risk};
+use super::situation::{Situation, Turns};
+use super::solve::Grade;
+use crate::design::FaultModel;
+use crate::design::limits::SERVERS_MAX;
+use crate::design::units::time_text;
+use crate::engines::EngineError;
+
+/// Servers of a sweep at most.
+const SWEPT_SERVERS_MAX: usize = 25;
+/// The largest `f` of a sweep.
+const SWEPT_F_MAX: usize = 6;
+/// Coverages at which hybrid is compared with arbitrary.
+const COVERAGES: [f64; 12] = [0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 0.9999, 1.0];
+
+/// All sweeps of a service that mean something for it.
+pub(super) fn sweeps(situation: &Situation) -> Result<Vec<Sweep>, EngineError> {
+    let mut sweeps = vec![tolerated(situation)?];
+    if situation.model != FaultModel::Single {
+        sweeps.push(servers(situation)?);
+        sweeps.extend(diversity(situation)?);
+    }
+    sweeps.extend(rejuvenation(situation)?);
+    // What no cluster can have is not compared.
+    let f = u16::try_from(situation.f).unwrap_or(u16::MAX);
+    let is_possible = FaultModel::Arbitrary.servers_min(f, 0) <= SERVERS_MAX;
+    if situation.model != FaultModel::Crash && is_possible {
+        sweeps.push(coverage(situation)?);
+    }
+    Ok(sweeps)
+}
+
+/// The risk at each `x`, leaving out what is impossible.
+fn line(name: &str, xs: impl IntoIterator<Item = (f64, Situation)>) -> Result<Series, EngineError> {
+    let mut points = Vec::new();
+    for (x, situation) in xs {
+        match risk(&situation, Grade::Swept) {
+            Ok(y) => points.push(Point { x, y }),
+            Err(EngineError::NoUptime { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Series { name: name.to_owned(), points })
+}
+
+fn replicated(situation: &Situation) -> FaultModel {
+    match situation.model {
+        FaultModel::Single => FaultModel::Arbitrary,
+        model => model,
+    }
+}
+
+/// f, with as many servers as it takes; f = 0 is a single server.
+fn tolerated(situation: &Situation) -> Result<Sweep, EngineError> {
+    let model = replicated(situation);
+    let most = SWEPT_F_MAX.max(situation.f);
+    let series = line(
+        "least servers for f",
+        (0..=most).map(|f| (f as f64, situation.with_tolerance(model, f))),
+    )?;
+    let knee = knee(&series.points);
+    let best = series.points.iter().min_by(|a, b| a.y.total_cmp(&b.y));
+    let first = series.points.first().map_or(0.0, |point| point.y);
+    let text = match (best, knee) {
+        (Some(best), _) if best.x == 0.0 => format!(
+            "One server has the least risk ({}): every f > 0 with its servers makes it worse.",
+            percent(first)
+        ),
+        (Some(best), Some(knee)) => format!(
+            "From one server to f = {} the risk falls from {} to {}; {}.",
+            knee.x,
+            percent(first),
+            percent(knee.y),
+            if best.x > knee.x {
+                format!(
+                    "beyond, more servers gain little: it is least, {}, with f = {}",
+                    percent(best.y),
+                    best.x
+                )
+            } else {
+                "beyond, more servers make it worse".to_owned()
+            }
+        ),
+        (Some(best), None) => format!(
+            "The risk is {} with one server and least, {}, with f = {}.",
+            percent(first),
+            percent(best.y),
+            best.x
+        ),
+        (None, _) => String::new(),
+    };
+    Ok(Sweep {
+        parameter: "tolerated".to_owned(),
+        label: "intrusions tolerated f, with the least servers for it".to_owned(),
+        unit: Unit::Number,
+        current: Some(situation.f as f64),
+        series: vec![series],
+        knee,
+        text,
+    })
+}
+
+/// n, with the largest f that it tolerates and, for comparison, with the f of the design.
+fn servers(situation: &Situation) -> Result<Sweep, EngineError> {
+    let model = situation.model;
+    let least = model.servers_min(1, 0);
+    let most = (situation.n() + 6).clamp(least, SWEPT_SERVERS_MAX.max(situation.n()));
+    let largest = |n: usize| {
+        let f = Situation::f_max(model, n);
+        (n as f64, Situation { f, ..situation.with_servers(n) })
+    };
+    let fixed = |n: usize| (n as f64, situation.with_servers(n));
+    let floor = model.servers_min(u16::try_from(situation.f).unwrap_or(u16::MAX), 0);
+    let series = vec![
+        line("largest f", (least..=most).map(largest))?,
+        line(&format!("f = {}", situation.f), (floor..=most).map(fixed))?,
+    ];
+    let knee = series.first().and_then(|it| knee(&it.points));
+    let risk_at = |x: usize| {
+        let points = series.first().map_or(&[][..], |it| &it.points);
+        points.iter().find(|point| point.x == x as f64).map(|point| point.y)
+    };
+    let more = situation.n() + if model == FaultModel::Hybrid { 2 } else { 3 };
+    let text = match (risk_at(situation.n()), risk_at(more)) {
+        (Some(now), Some(then)) => format!(
+            "From {} to {more} servers the risk goes from {} to {}. More servers at the same f only \
+             give an intruder more to choose from.",
+            situation.n(),
+            percent(now),
+            percent(then)
+        ),
+        _ => "More servers at the same f only give an intruder more to choose from.".to_owned(),
+    };
+    Ok(Sweep {
+        parameter: "servers".to_owned(),
+        label: "servers n".to_owned(),
+        unit: Unit::Number,
+        current: Some(situation.n() as f64),
+        series,
+        knee,
+        text,
+    })
+}
+
+/// Different values of every label with a beta factor.
+fn diversity(situation: &Situation) -> Result<Option<Sweep>, EngineError> {
+    let Some(current) = situation.values_min() else { return Ok(None) };
+    let values = 1..=situation.n();
+    let series = line(
+        "different values of each label",
+        values.map(|count| (count as f64, situation.with_values(count))),
+    )?;
+    let knee = knee(&series.points);
+    let ends = (series.points.first().copied(), series.points.last().copied());
+    let text = match ends {
+        (Some(same), Some(different)) => {
+            let worse = series.points.iter().filter(|point| point.y > same.y * 1.01);
+            let worst = worse.max_by(|a, b| a.y.total_cmp(&b.y));
+            let halfway = worst.map_or_else(String::new, |worst| {
+                format!(
+                    " Halfway is no gain: with {} values it is {}, since each value that more than f \
+                     servers share is one more thing that breaks all.",
+                    worst.x,
+                    percent(worst.y)
+                )
+            });
+            format!(
+                "With all servers alike the risk is {}; were all of them different it would be {}.\
+                 {halfway}",
+                percent(same.y),
+                percent(different.y)
+            )
+        }
+        _ => String::new(),
+    };
+    Ok(Some(Sweep {
+        parameter: "diversity".to_owned(),
+        label: "different values of each label with a common-mode share".to_owned(),
+        unit: Unit::Number,
+        current: Some(current as f64),
+        series: vec![series],
+        knee,
+        text,
+    }))
+}
+
+/// The period of rejuvenation, which must expel intruders.
+fn rejuvenation(situation: &Situation) -> Result<Option<Sweep>, EngineError> {
+    // Where one intrusion is enough, its length does not matter.
+    if decisive(situation).iter().all(|promise| situation.tolerated(*promise) == 0) {
+        return Ok(None);
+    }
+    let turns = match situation.care.rejuvenation {
+        // What a restart cannot do, no period can.
+        Some(turns) if !turns.is_recovery => return Ok(None),
+        Some(turns) => turns,
+        None => Turns { period: situation.mission, downtime: 0.0, at_once: 1, is_recovery: true },
+    };
+    let least = turns.downtime * situation.n().div_ceil(turns.at_once.max(1)) as f64;
+    let periods = (-5..=5).map(|power| turns.period * 2.0_f64.powi(power));
+    let with = |period: f64| {
+        let mut changed = situation.clone();
+        changed.care.rejuvenation = Some(Turns { period, ..turns });
+        // Shares are refreshed at least as often: a clean server with an old share gains nothing.
+        changed.care.epoch = changed.care.epoch.map(|epoch| epoch.min(period));
+        (period, changed)
+    };
+    let series =
+        line("risk", periods.filter(|it| *it > least && *it <= situation.mission * 2.0).map(with))?;
+    let knee = knee(&series.points);
+    let least = series.points.first();
+    let text = match (least, knee) {
+        (_, Some(knee)) => format!(
+            "Below a period of {} shorter ones gain little: the risk there is {}.",
+            time_text(knee.x),
+            percent(knee.y)
+        ),
+        (Some(first), None) => {
+            format!("With a period of {} the risk is {}.", time_text(first.x), percent(first.y))
+        }
+        (None, None) => "No other period leaves time for every server's turn.".to_owned(),
+    };
+    Ok(Some(Sweep {
+        parameter: "rejuvenation_period".to_owned(),
+        label: "time between two rejuvenations of a server".to_owned(),
+        unit: Unit::Hours,
+        current: situation.care.rejuvenation.map(|it| it.period),
+        series: vec![series],
+        knee,
+        text,
+    }))
+}
+
+/// Hybrid against arbitrary, as a function of the wormhole's coverage.
+fn coverage(situation: &Situation) -> Result<Sweep, EngineError> {
+    let f = situation.f.max(1);
+    let arbitrary = situation.with_tolerance(FaultModel::Arbitrary, f);
+    let hybrid = line(
+        &format!("hybrid, {} servers", FaultModel::Hybrid.servers_min(f as u16, 0)),
+        COVERAGES.map(|coverage| (coverage, situation.with_coverage(coverage))),
+    )?;
+    let level = risk(&arbitrary, Grade::Swept)?;
+    let name = format!("arbitrary, {} servers", arbitrary.n());
+    let flat = COVERAGES.map(|x| Point { x, y: level }).to_vec();
+    let better = hybrid.points.iter().find(|point| point.y < level).map(|point| point.x);
+    let text = match better {
+        Some(coverage) => format!(
+            "Hybrid is better than arbitrary from a wormhole coverage of about {coverage} on; below, \
+             one intruded host whose wormhole falls breaks the whole cluster too often."
+        ),
+        None => "Hybrid is not better than arbitrary at any wormhole coverage here.".to_owned(),
+    };
+    let coverages = situation.servers.iter().map(|server| server.coverage);
+    let is_hybrid = situation.model == FaultModel::Hybrid;
+    Ok(Sweep {
+        parameter: "wormhole_coverage".to_owned(),
+        label: "probability that a wormhole is intact once its host is intruded".to_owned(),
+        unit: Unit::Probability,
+        current: is_hybrid.then(|| coverages.fold(1.0, f64::min)),
+        series: vec![hybrid, Series { name, points: flat }],
+        knee: None,
+        text,
+    })
+}
+
+/// Where a line bends most: the point farthest from the straight line between its ends, if that is a
+/// tenth of the height or more. Risks over more than one order of magnitude are compared by their
+/// logarithms, so that a floor that nothing gets below shows.
+///
+/// # Source
+/// V. Satopaa and others, *Finding a "Kneedle" in a Haystack*, ICDCS Workshops 2011, section II.
+pub(super) fn knee(points: &[Point]) -> Option<Point> {
+    let (first, last) = (points.first()?, points.last()?);
+    let ys = points.iter().map(|point| point.y);
+    let (least, most) = ys.fold((f64::MAX, 0.0_f64), |(a, b), y| (a.min(y), b.max(y)));
+    let is_wide = least > 0.0 && most / least > 10.0;
+    let height = |y: f64| if is_wide { y.ln() } else { y };
+    // Periods are swept by factors, all else by steps.
+    let is_factor = first.x > 0.0 && last.x / first.x > 100.0;
+    let width = |x: f64| if is_factor { x.ln() } else { x };
+    let (x0, x1) = (width(first.x), width(last.x));
+    let (y0, y1) = (height(first.y), height(last.y));
+    let rise = height(most) - height(least);
+    if points.len() < 3 || rise <= 0.0 || x1 <= x0 || most <= least * 1.01 {
+        return None;
+    }
+    let distance = |point: &Point| {
+        let across = (width(point.x) - x0) / (x1 - x0);
+        let chord = y0 + across * (y1 - y0);
+        (chord - height(point.y)) / rise
+    };
+    let (distance, knee) = points
+        .iter()
+        .map(|point| (distance(point), *point))
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))?;
+    (distance >= 0.1).then_some(knee)
+}
+
+/// A risk for people.
+pub(super) fn percent(risk: f64) -> String {
+    match risk * 100.0 {
+        0.0 => "0 %".to_owned(),
+        small if small < 0.01 => format!("{small:.1e} %"),
+        small if small < 1.0 => format!("{small:.3} %"),
+        other => format!("{other:.1} %"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn points(ys: &[f64]) -> Vec<Point> {
+        ys.iter().enumerate().map(|(x, y)| Point { x: x as f64, y: *y }).collect()
+    }
+
+    #[test]
+    fn the_knee_is_where_the_line_bends() {
+        let bent = points(&[1.0, 0.5, 0.2, 0.19, 0.18, 0.17]);
+        assert_eq!(knee(&bent).map(|point| point.x), Some(2.0));
+        let floor = points(&[1e-1, 1e-3, 1e-5, 0.9e-5, 0.8e-5]);
+        assert_eq!(knee(&floor).map(|point| point.x), Some(2.0), "by orders of magnitude");
+        for none in [&[][..], &[1.0], &[1.0, 0.5], &[1.0, 0.8, 0.6, 0.4], &[0.3; 5], &[0.0; 4]] {
+            assert_eq!(knee(&points(none)), None, "{none:?}");
+        }
+        assert_eq!(knee(&points(&[1e-1, 1e-2, 1e-3, 1e-4])), None, "straight by magnitude");
+    }
+}

@@ -1,0 +1,385 @@
+//! What an assessment says, against closed forms and against what it must not hide.
+
+use std::sync::atomic::AtomicBool;
+
+use super::situation::Situation;
+use super::solve::{self, Grade, Question};
+use super::*;
+use crate::design::{Design, LabelKind, Property};
+use crate::engines::closed;
+
+/// A design of one service. Each server is intruded 0.01 times an hour: attacked 0.02 times an hour,
+/// with a vulnerability that is open half of the time.
+struct Plain<'a> {
+    n: usize,
+    f: usize,
+    model: &'static str,
+    mission: &'static str,
+    /// Further lines of the service.
+    care: &'static str,
+    promises: &'static str,
+    /// Labels of every host, and anything else.
+    host: &'static str,
+    more: &'a str,
+}
+
+/// Four servers that nobody watches.
+const PLAIN: Plain<'static> = Plain {
+    n: 4,
+    f: 1,
+    model: "arbitrary",
+    mission: "100h",
+    care: NO_CARE,
+    promises: "integrity",
+    host: "",
+    more: "",
+};
+
+const NO_CARE: &str = "state = \"sealed\"
+detection = { value = 0, origin = \"assumed\" }
+latency = { value = \"1h\", origin = \"assumed\" }
+recovery = { value = \"1h\", origin = \"assumed\" }";
+
+/// Every intrusion ends after an hour on average.
+const REPAIRED: &str = "state = \"sealed\"
+detection = { value = 1, origin = \"assumed\" }
+latency = { value = \"30min\", origin = \"assumed\" }
+recovery = { value = \"30min\", origin = \"assumed\" }";
+
+impl Plain<'_> {
+    fn text(&self) -> String {
+        let Self { n, f, model, mission, care, promises, host, more } = self;
+        let names: Vec<String> = (0..*n).map(|at| format!("\"s{at}\"")).collect();
+        let hosts: String =
+            names.iter().map(|name| format!("[[hosts]]\nname = {name}\n{host}\n")).collect();
+        let promises: String = promises
+            .split(' ')
+            .map(|promise| format!("{promise} = {{ value = 100, origin = \"assumed\" }}, "))
+            .collect();
+        format!(
+            "version = 1\nname = \"plain\"\ncurrency = \"EUR\"\n[mission]\n\
+             time = {{ value = \"{mission}\", origin = \"assumed\" }}\n\
+             acceptable_risk = {{ value = 0.01, origin = \"assumed\" }}\n[attacker]\n\
+             budget = {{ value = 1000, origin = \"assumed\" }}\n[[attacks]]\nname = \"a\"\n\
+             rate = {{ value = \"0.02/h\", origin = \"assumed\" }}\n\
+             cost = {{ value = 10, origin = \"assumed\" }}\n\
+             exploits = [{{ vulnerability = \"v\", success = {{ value = 1, origin = \"assumed\" }} }}]\n\
+             [[vulnerabilities]]\nname = \"v\"\n\
+             disclosure = {{ value = \"1/h\", origin = \"assumed\" }}\n\
+             patch = {{ value = \"1/h\", origin = \"assumed\" }}\n{hosts}\
+             [[services]]\nname = \"s\"\nhosts = [{}]\nf = {f}\nfault_model = \"{model}\"\n\
+             strategy = \"non-stop\"\npromises = {{ {} }}\n{care}\n{more}\n",
+            names.join(", "),
+            promises.trim_end_matches(", ")
+        )
+    }
+
+    fn design(&self) -> Design {
+        let text = self.text();
+        Design::parse("plain.toml", &text).unwrap_or_else(|error| panic!("{error}\n{text}"))
+    }
+
+    fn situation(&self) -> Situation {
+        let design = self.design();
+        Situation::of(&design, &design.services[0])
+    }
+
+    fn assess(&self) -> Assessment {
+        assessed(&self.design())
+    }
+}
+
+fn assessed(design: &Design) -> Assessment {
+    assess(design, &Effort::default(), &|_, _| {}, &AtomicBool::new(false)).unwrap()
+}
+
+#[track_caller]
+fn near(found: f64, wanted: f64) {
+    assert!((found - wanted).abs() <= 1e-6 * wanted.abs().max(1e-3), "{found}, wanted {wanted}");
+}
+
+#[track_caller]
+fn warning<'a>(assessment: &'a Assessment, id: &str) -> &'a Finding {
+    let found = assessment.warnings.iter().find(|it| it.id == id);
+    found.unwrap_or_else(|| panic!("no {id} in {:#?}", assessment.warnings))
+}
+
+fn warns(assessment: &Assessment, id: &str) -> bool {
+    assessment.warnings.iter().any(|it| it.id == id)
+}
+
+#[test]
+fn the_closed_forms_come_out_of_model_files() {
+    let four = PLAIN.assess();
+    let service = &four.services[0];
+    near(service.intrusion_rate, 0.01);
+    near(service.risk, 0.855_798_6);
+    near(service.no_repair.independent, service.risk);
+    near(service.mttf_h.unwrap(), 58.333_333);
+    near(service.crossover.unwrap(), 0.232_408);
+    for (n, f, model, mean) in
+        [(4, 1, "arbitrary", 891.666_67), (7, 2, "arbitrary", 10_479.524), (3, 1, "crash", 1750.0)]
+    {
+        let situation = Plain { n, f, model, care: REPAIRED, ..PLAIN }.situation();
+        near(solve::mean_time(&situation, Question::Exceeded).unwrap().unwrap(), mean);
+    }
+}
+
+#[test]
+fn beta_factors_of_labels_that_all_share_are_the_closed_form() {
+    let host = "site = \"x\"";
+    for (share, n, f) in [(0.1, 7, 2), (0.1, 10, 3), (0.5, 4, 1), (1.0, 4, 1)] {
+        let more = "[common_mode]\nsite = { value = SHARE, origin = \"assumed\" }";
+        let more = more.replace("SHARE", &share.to_string());
+        // p = 0.05 within the mission.
+        let plain = Plain { n, f, mission: "5.129329438755058h", host, ..PLAIN };
+        let text = plain.text() + &more;
+        let assessment = assessed(&Design::parse("beta", &text).unwrap());
+        let service = &assessment.services[0];
+        near(service.no_repair.common_mode, closed::beta(n as u32, f as u32, 0.05, share).unwrap());
+        // The chain has shocks and intrusions as rates, the formula shares of p: p is small.
+        let difference = service.risk / service.no_repair.common_mode - 1.0;
+        assert!(difference.abs() < 0.03, "{share} {n}: {difference}");
+    }
+}
+
+/// The first fact: four servers are worse than one beyond p = 0.232, and this is told always.
+#[test]
+fn replication_that_makes_things_worse_is_told() {
+    // p = 0.25.
+    let worse = Plain { mission: "28.768207245178093h", ..PLAIN }.assess();
+    let told = warning(&worse, "replication-makes-worse");
+    assert_eq!(told.severity, Severity::Grave);
+    assert!(told.text.contains("passes 0.232") && told.text.contains("25.0 %"), "{}", told.text);
+    let advice = advise(&Plain { mission: "28.768207245178093h", ..PLAIN }.design()).unwrap();
+    let text = advice.services[0].text.join("\n");
+    assert!(text.contains("Replication makes things worse"), "{text}");
+    // p = 0.4: seven servers are even worse than four.
+    let advice = advise(&Plain { mission: "51.0825623765991h", ..PLAIN }.design()).unwrap();
+    let text = advice.services[0].text.join("\n");
+    assert!(text.contains("More servers make things worse"), "{text}");
+    // p = 0.2: better, and the limit is told all the same.
+    let better = Plain { mission: "22.314355131420974h", ..PLAIN }.assess();
+    assert!(!warns(&better, "replication-makes-worse"));
+    assert!(warning(&better, "replication-crossover").text.contains("0.232"));
+}
+
+/// The second fact: with a shared 0.1, three more servers gain little, diversity more.
+#[test]
+fn diversity_over_more_servers_is_told() {
+    let more = "[common_mode]\nsite = { value = 0.1, origin = \"assumed\" }";
+    let host = "site = \"x\"";
+    let seven = Plain { n: 7, f: 2, mission: "5.129329438755058h", host, more, ..PLAIN }.assess();
+    let told = &warning(&seven, "diversity-over-servers").text;
+    assert!(told.contains("share of 0.10"), "{told}");
+    assert!(told.contains("0.777 %") && told.contains("0.569 %"), "{told}");
+    assert!(told.contains("diversity, not more servers, is the lever"), "{told}");
+    let unlike = Plain { n: 7, f: 2, mission: "5.129329438755058h", more, ..PLAIN }.assess();
+    assert!(!warns(&unlike, "diversity-over-servers"), "nothing is shared");
+}
+
+#[test]
+fn one_broken_wormhole_breaks_the_whole_cluster() {
+    let host = "wormhole = \"process\"";
+    let with = |coverage: &str| {
+        let more =
+            "[[wormholes]]\nname = \"process\"\ncoverage = { value = C, origin = \"expert\" }";
+        let text = Plain { n: 3, model: "hybrid", mission: "10h", host, ..PLAIN }.text();
+        let text = text + &more.replace('C', coverage);
+        Design::parse("hybrid", &text).unwrap()
+    };
+    let risk = |coverage: &str| {
+        let design = with(coverage);
+        let situation = Situation::of(&design, &design.services[0]);
+        solve::by_mission(&situation, Question::Exceeded, Grade::Result).unwrap()
+    };
+    let p = closed::intruded_by(0.01, 10.0).unwrap();
+    near(risk("1"), closed::no_repair(3, 1, p).unwrap());
+    near(risk("0"), closed::intruded_by(0.03, 10.0).unwrap());
+    let weak = assessed(&with("0.7"));
+    for id in ["wormhole-breaks-all", "weak-isolation", "hybrid-worse-than-arbitrary"] {
+        warning(&weak, id);
+    }
+    let strong = assessed(&with("0.9999"));
+    assert!(!warns(&strong, "weak-isolation") && !warns(&strong, "hybrid-worse-than-arbitrary"));
+    let secrets = Plain { n: 3, model: "hybrid", mission: "10h", host, ..PLAIN };
+    let text = Plain { promises: "confidentiality", ..secrets }.text()
+        + "[[wormholes]]\nname = \"process\"\ncoverage = { value = 0, origin = \"expert\" }";
+    let disclosed = assessed(&Design::parse("h", &text).unwrap()).services[0].risk_any;
+    near(disclosed, closed::intruded_by(0.03, 10.0).unwrap());
+}
+
+#[test]
+fn a_restart_is_no_recovery_and_does_not_count() {
+    let turns = |root: &str| {
+        let text = Plain { care: REPAIRED, ..PLAIN }.text().replace(
+            "value = 1, origin = \"assumed\" }\nlatency",
+            "value = 0.5, origin = \"assumed\" }\nlatency",
+        ) + "[services.rejuvenation]\nperiod = { value = \"10h\", origin = \"assumed\" }\n\
+               downtime = { value = \"1min\", origin = \"assumed\" }\n";
+        let design = Design::parse("r", &(text + &format!("root = \"{root}\"\n"))).unwrap();
+        assessed(&design)
+    };
+    let (restart, recovery) = (turns("none"), turns("tpm"));
+    let none = Plain { care: REPAIRED, ..PLAIN }.text().replace(
+        "value = 1, origin = \"assumed\" }\nlatency",
+        "value = 0.5, origin = \"assumed\" }\nlatency",
+    );
+    let none = assessed(&Design::parse("n", &none).unwrap());
+    near(restart.services[0].risk, none.services[0].risk);
+    assert!(recovery.services[0].risk < restart.services[0].risk * 0.9);
+    assert!(warning(&restart, "restart-not-recovery").text.contains("restart, not recovery"));
+    assert!(!warns(&recovery, "restart-not-recovery"));
+    warning(&restart, "hidden-intrusions-stay");
+}
+
+#[test]
+fn what_leaked_stays_leaked_until_the_shares_are_refreshed() {
+    let promises = "confidentiality integrity";
+    let never = Plain { care: REPAIRED, promises, ..PLAIN }.assess();
+    let service = &never.services[0];
+    let of = |service: &ServiceResult, property: Property| {
+        service.properties.iter().find(|it| it.property == property).unwrap().clone()
+    };
+    // Recovery does not help a share that was seen.
+    near(of(service, Property::Confidentiality).risk, 0.855_798_6);
+    assert!(of(service, Property::Integrity).risk < 0.2);
+    assert_eq!(of(service, Property::Confidentiality).availability, None);
+    warning(&never, "shares-never-refreshed");
+    let care = "share_epoch = { value = \"1h\", origin = \"assumed\" }";
+    let text = Plain { care: REPAIRED, promises, more: care, ..PLAIN }.text();
+    let often = assessed(&Design::parse("often", &text).unwrap());
+    let risk = of(&often.services[0], Property::Confidentiality).risk;
+    assert!(risk < 0.4, "{risk}");
+    assert!(risk >= of(&often.services[0], Property::Integrity).risk);
+    let clear = Plain { care: REPAIRED, promises, ..PLAIN }.text().replace("sealed", "clear");
+    let clear = assessed(&Design::parse("clear", &clear).unwrap());
+    near(of(&clear.services[0], Property::Confidentiality).risk, 1.0 - (-4.0_f64).exp());
+    warning(&clear, "secrets-in-clear");
+}
+
+#[test]
+fn servers_that_only_stop_do_not_check_each_other() {
+    let crash = Plain { n: 3, model: "crash", ..PLAIN }.assess();
+    near(crash.services[0].risk_any, 1.0 - (-3.0_f64).exp());
+    warning(&crash, "crash-trusts-all");
+}
+
+#[test]
+fn shared_labels_leave_every_server_its_rate() {
+    let path = format!("{}/../../examples/assess/three-clouds.toml", env!("CARGO_MANIFEST_DIR"));
+    let design = Design::parse("three", &std::fs::read_to_string(path).unwrap()).unwrap();
+    let situation = Situation::of(&design, &design.services[0]);
+    let service =
+        solve::service(&situation, Question::Exceeded, Grade::Result, solve::Without::Nothing);
+    let singles: f64 =
+        service.groups.iter().map(|it| it.intrusion_rate * f64::from(it.count)).sum();
+    let shared: f64 = service
+        .shocks
+        .iter()
+        .map(|shock| shock.rate * shock.hits.iter().map(|hit| f64::from(hit.count)).sum::<f64>())
+        .sum();
+    let total: f64 = situation.servers.iter().map(|server| server.rate).sum();
+    near(singles + shared, total);
+    for set in situation.shared() {
+        let least = set.servers.iter().map(|at| situation.servers[*at].rate);
+        let least = least.fold(f64::INFINITY, f64::min);
+        assert!(set.rate <= situation.shares[set.kind as usize] * least * (1.0 + 1e-12));
+    }
+    assert!(situation.shared().iter().any(|set| set.kind == LabelKind::Site));
+}
+
+#[test]
+fn the_merged_form_is_near_the_exact_one() {
+    let path = format!("{}/../../examples/assess/three-clouds.toml", env!("CARGO_MANIFEST_DIR"));
+    let design = Design::parse("three", &std::fs::read_to_string(path).unwrap()).unwrap();
+    let situation = Situation::of(&design, &design.services[0]);
+    for question in [Question::Exceeded, Question::Broken(Property::Confidentiality)] {
+        let exact = solve::by_mission(&situation, question, Grade::Result).unwrap();
+        let merged = solve::by_mission(&situation, question, Grade::Swept).unwrap();
+        assert!((merged / exact - 1.0).abs() < 0.05, "{question:?}: {exact} and {merged}");
+    }
+}
+
+#[test]
+fn elasticities_are_those_of_small_risks() {
+    let tornado = &Plain { mission: "1h", ..PLAIN }.assess().services[0].tornado;
+    let of = |input: &str| tornado.iter().find(|it| it.input == input).unwrap();
+    // Two intrusions: the square of rate and time.
+    assert!((of("attacks.a.rate").elasticity - 2.0).abs() < 0.05);
+    assert!((of("mission.time").elasticity - 2.0).abs() < 0.05);
+    assert!((of("vulnerabilities.v.patch").elasticity + 1.0).abs() < 0.05, "half of it is open");
+    assert!(of("attacks.a.rate").high > 3.8 * of("attacks.a.rate").low);
+    assert!(tornado.is_sorted_by(|a, b| a.elasticity.abs() >= b.elasticity.abs()));
+}
+
+#[test]
+fn nothing_attacks_and_nothing_is_at_risk() {
+    let text = PLAIN.text().replace("success = { value = 1", "success = { value = 0");
+    let calm = assessed(&Design::parse("calm", &text).unwrap());
+    let service = &calm.services[0];
+    assert_eq!((service.risk, service.mttf_h, service.risk_any), (0.0, None, 0.0));
+    assert_eq!(service.economics.cost_of_intruding, None);
+    assert!(service.is_acceptable && service.tornado.is_empty());
+    let text = serde_json::to_string(&calm).unwrap();
+    assert!(text.contains("\"mttf_h\":null"));
+}
+
+#[test]
+fn what_no_engine_computes_is_refused_with_its_line() {
+    let refused = |text: &str, told: &str| {
+        let design = Design::parse("plain.toml", text).unwrap();
+        let found = assess(&design, &Effort::default(), &|_, _| {}, &AtomicBool::new(false));
+        let Err(error) = found else { panic!("computed: {told}") };
+        let (error, line) = (error.to_string(), design.services[0].line);
+        assert!(error.starts_with(&format!("plain.toml:{line}: service `s`")), "{error}");
+        assert!(error.contains(told), "{error}");
+    };
+    let outages = "[services.outages]\nrate = { value = \"1/y\", origin = \"assumed\" }\n\
+                   duration = { value = \"1h\", origin = \"assumed\" }\n";
+    let many = Plain { n: 100, f: 33, promises: "availability", more: outages, ..PLAIN };
+    refused(&many.text(), "4598126 states");
+    // Milliseconds over centuries, in a chain that is too large for a shorter way.
+    let turns = "[services.rejuvenation]\nperiod = { value = \"30d\", origin = \"assumed\" }\n\
+                 downtime = { value = \"1s\", origin = \"assumed\" }\nroot = \"tpm\"\n";
+    let more = outages.to_owned() + turns;
+    let stiff = Plain { n: 31, f: 10, mission: "1000y", more: &more, ..many };
+    let stiff = stiff.text().replace("= \"1h\"", "= \"1ms\"");
+    refused(&stiff.replace("detection = { value = 0", "detection = { value = 0.5"), "stiff chain");
+}
+
+#[test]
+fn the_largest_services_are_assessed() {
+    let host = "wormhole = \"process\"\nsite = \"x\"";
+    let more = "[[wormholes]]\nname = \"process\"\n\
+                coverage = { value = 0.99, origin = \"expert\" }\n\
+                [common_mode]\nsite = { value = 0.1, origin = \"expert\" }";
+    for (n, f, model) in [(100, 33, "arbitrary"), (99, 49, "hybrid"), (99, 49, "crash")] {
+        let large = Plain { n, f, model, mission: "1h", host, more, ..PLAIN };
+        let found = large.assess();
+        warning(&found, "diversity-over-servers");
+        assert!(found.services[0].risk > 0.0);
+        advise(&large.design()).unwrap();
+    }
+}
+
+#[test]
+fn missions_are_simulated_beside_the_chain_and_can_be_cancelled() {
+    let effort = Effort { missions: 20_000, ..Effort::default() };
+    let design = PLAIN.design();
+    let stop = AtomicBool::new(false);
+    let told = std::cell::Cell::new((0, 0));
+    let found = assess(&design, &effort, &|done, total| told.set((done, total)), &stop).unwrap();
+    let simulated = found.services[0].simulated.unwrap();
+    assert_eq!(told.get(), (20_000, 20_000));
+    assert!((simulated.low..=simulated.high).contains(&0.855_798_6), "{simulated:?}");
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    let cancelled = assess(&design, &effort, &|_, _| {}, &stop).unwrap_err();
+    assert!(matches!(cancelled, AnalysisError::Cancelled), "{cancelled}");
+}
+
+#[test]
+fn the_same_design_gives_the_same_bytes() {
+    let json = || serde_json::to_string(&Plain { care: REPAIRED, ..PLAIN }.assess()).unwrap();
+    assert_eq!(json(), json());
+}

@@ -1,0 +1,7 @@
+//! How far may this system be trusted, in numbers: sections 2, 3 and 5 of the paper as a library.
+
+pub mod analysis;
+pub mod calculus;
+pub mod design;
+pub mod engines;
+pub mod report;

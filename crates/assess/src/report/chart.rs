@@ -1,0 +1,250 @@
+//! Lines over two axes: risk over time, and sweeps with their knee.
+
+use super::scale::{Axis, Scale, short};
+use super::svg::{Anchor, Drawing, KINDS, Picture, width_of};
+
+const WIDTH: f64 = 820.0;
+const HEIGHT: f64 = 340.0;
+/// Room for what stands beside the axes.
+const LEFT: f64 = 84.0;
+const RIGHT: f64 = 250.0;
+const ABOVE: f64 = 40.0;
+const BELOW: f64 = 52.0;
+/// Points of a line that are drawn at most; every so many stand for all.
+const POINTS_DRAWN: usize = 1500;
+/// Lines with no more points than these show each of them.
+const DOTS_DRAWN: usize = 24;
+/// Lines drawn at most; the legend says how many are left out.
+const SERIES_DRAWN: usize = 12;
+
+/// One line of a chart.
+#[derive(Clone, Debug)]
+pub struct Series {
+    /// What the legend calls it.
+    pub name: String,
+    /// Ascending in the first of the two.
+    pub points: Vec<(f64, f64)>,
+    /// Its confidence band: place across, lower and upper bound. May be empty.
+    pub band: Vec<(f64, f64, f64)>,
+}
+
+impl Series {
+    /// A line without a band.
+    pub fn line(name: impl Into<String>, points: Vec<(f64, f64)>) -> Self {
+        Self { name: name.into(), points, band: Vec::new() }
+    }
+}
+
+/// A place on an axis that is worth a line across the chart.
+#[derive(Clone, Debug)]
+pub struct Marker {
+    /// Its value on the axis.
+    pub at: f64,
+    /// What is there.
+    pub label: String,
+}
+
+/// An axis of a chart.
+#[derive(Clone, Debug)]
+pub struct Direction {
+    /// What it measures, with its unit.
+    pub label: String,
+    /// How values become places.
+    pub scale: Scale,
+}
+
+/// A chart.
+#[derive(Clone, Debug)]
+pub struct Chart {
+    /// What it is called.
+    pub title: String,
+    /// What it shows, in words.
+    pub description: String,
+    /// From left to right.
+    pub across: Direction,
+    /// From below upwards.
+    pub up: Direction,
+    /// The lines.
+    pub series: Vec<Series>,
+    /// Upright lines: a knee, the end of the mission.
+    pub markers: Vec<Marker>,
+    /// Level lines: an acceptable risk.
+    pub levels: Vec<Marker>,
+}
+
+impl Chart {
+    /// Draws it.
+    ///
+    /// Cost: linear in the points.
+    pub fn draw(&self) -> Picture {
+        let shown = || self.series.iter().take(SERIES_DRAWN);
+        let bounds = || shown().flat_map(|line| &line.band);
+        let xs = shown().flat_map(|line| &line.points).map(|point| point.0);
+        let xs = xs.chain(bounds().map(|band| band.0));
+        let xs = xs.chain(self.markers.iter().map(|marker| marker.at));
+        let ys = shown().flat_map(|line| &line.points).map(|point| point.1);
+        let ys = ys.chain(bounds().flat_map(|band| [band.1, band.2]));
+        let ys = ys.chain(self.levels.iter().map(|level| level.at));
+        let x = Axis::over(xs, self.across.scale, (LEFT, WIDTH - RIGHT));
+        let y = Axis::over(ys, self.up.scale, (HEIGHT - BELOW, ABOVE)).rounded();
+        let mut drawing = Drawing::new(WIDTH, HEIGHT);
+        self.draw_axes(&mut drawing, &x, &y);
+        for (number, line) in shown().enumerate() {
+            draw_line(&mut drawing, (&x, &y), line, number % KINDS);
+        }
+        self.draw_markers(&mut drawing, &x, &y);
+        self.draw_legend(&mut drawing);
+        drawing.finish(&self.title, &self.description)
+    }
+
+    fn draw_axes(&self, drawing: &mut Drawing, x: &Axis, y: &Axis) {
+        let (bottom, right) = (HEIGHT - BELOW, WIDTH - RIGHT);
+        for mark in y.marks() {
+            let at = y.place(mark);
+            drawing.put(format_args!("<path class=\"rule\" d=\"M{LEFT} {at:.1}H{right}\"/>"));
+            drawing.text((LEFT - 7.0, at + 4.0), Anchor::End, "dim", &short(mark));
+        }
+        for mark in x.marks() {
+            let at = x.place(mark);
+            drawing.put(format_args!("<path class=\"axis\" d=\"M{at:.1} {bottom}v5\"/>"));
+            drawing.text((at, bottom + 19.0), Anchor::Middle, "dim", &short(mark));
+        }
+        drawing.put(format_args!("<path class=\"axis\" d=\"M{LEFT} {ABOVE}V{bottom}H{right}\"/>"));
+        let middle = LEFT.midpoint(right);
+        let width = right - LEFT;
+        drawing.clipped((middle, bottom + 40.0), Anchor::Middle, "", (&self.across.label, width));
+        drawing.clipped((12.0, 20.0), Anchor::Start, "", (&self.up.label, WIDTH - RIGHT));
+    }
+
+    fn draw_markers(&self, drawing: &mut Drawing, x: &Axis, y: &Axis) {
+        let (bottom, right) = (HEIGHT - BELOW, WIDTH - RIGHT);
+        for (number, marker) in self.markers.iter().enumerate() {
+            let at = x.place(marker.at);
+            drawing.put(format_args!("<path class=\"mark\" d=\"M{at:.1} {ABOVE}V{bottom}\"/>"));
+            let line = ABOVE + 12.0 + 16.0 * (number % 4) as f64;
+            // To the side with room.
+            let has_room = at + 6.0 + width_of(&marker.label) < right;
+            let (shift, anchor) = if has_room { (6.0, Anchor::Start) } else { (-6.0, Anchor::End) };
+            let room = if has_room { right - at } else { at - LEFT };
+            drawing.clipped((at + shift, line), anchor, "halo", (&marker.label, room));
+        }
+        for level in &self.levels {
+            let at = y.place(level.at);
+            drawing.put(format_args!("<path class=\"limit\" d=\"M{LEFT} {at:.1}H{right}\"/>"));
+            let width = right - LEFT - 12.0;
+            drawing.clipped(
+                (LEFT + 6.0, at - 5.0),
+                Anchor::Start,
+                "bad halo",
+                (&level.label, width),
+            );
+        }
+    }
+
+    fn draw_legend(&self, drawing: &mut Drawing) {
+        let x = WIDTH - RIGHT + 14.0;
+        for (number, line) in self.series.iter().take(SERIES_DRAWN).enumerate() {
+            let y = ABOVE + 8.0 + 20.0 * number as f64;
+            let kind = number % KINDS;
+            drawing.put(format_args!("<path class=\"s{kind}\" d=\"M{x} {y}h26\"/>"));
+            let width = RIGHT - 52.0;
+            drawing.clipped((x + 32.0, y + 4.0), Anchor::Start, "", (&line.name, width));
+        }
+        let left_out = self.series.len().saturating_sub(SERIES_DRAWN);
+        if left_out > 0 {
+            let y = ABOVE + 12.0 + 20.0 * SERIES_DRAWN as f64;
+            drawing.text((x, y), Anchor::Start, "dim", &format!("and {left_out} more"));
+        }
+    }
+}
+
+fn draw_line(drawing: &mut Drawing, (x, y): (&Axis, &Axis), line: &Series, kind: usize) {
+    let band = thinned(&line.band);
+    if band.len() > 1 {
+        let upper = band.iter().map(|(at, _, high)| (x.place(*at), y.place(*high)));
+        let lower = band.iter().rev().map(|(at, low, _)| (x.place(*at), y.place(*low)));
+        let edge: Vec<(f64, f64)> = upper.chain(lower).collect();
+        drawing.put(format_args!("<polygon class=\"f{kind} band\" points=\"{}\"/>", path(&edge)));
+    }
+    let points = thinned(&line.points);
+    let is_shown = |point: &&(f64, f64)| point.0.is_finite() && point.1.is_finite();
+    let places: Vec<(f64, f64)> =
+        points.iter().filter(is_shown).map(|point| (x.place(point.0), y.place(point.1))).collect();
+    drawing.put(format_args!("<polyline class=\"s{kind}\" points=\"{}\"/>", path(&places)));
+    if line.points.len() <= DOTS_DRAWN {
+        for (point, (x, y)) in points.iter().filter(is_shown).zip(&places) {
+            drawing.put(format_args!(
+                "<circle class=\"f{kind}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\"><title>{}: \
+                 {}</title></circle>",
+                short(point.0),
+                short(point.1)
+            ));
+        }
+    }
+}
+
+/// Every so many of `values`, the last one among them.
+fn thinned<T: Copy>(values: &[T]) -> Vec<T> {
+    let step = values.len().div_ceil(POINTS_DRAWN).max(1);
+    let mut kept: Vec<T> = values.iter().copied().step_by(step).collect();
+    if step > 1 {
+        kept.extend(values.last());
+    }
+    kept
+}
+
+fn path(places: &[(f64, f64)]) -> String {
+    let places: Vec<String> = places.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
+    places.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chart(series: Vec<Series>) -> Chart {
+        let direction = |label: &str, scale| Direction { label: label.into(), scale };
+        Chart {
+            title: "Risk".into(),
+            description: "risk over time".into(),
+            across: direction("time, days", Scale::Linear),
+            up: direction("probability", Scale::Logarithmic),
+            series,
+            markers: vec![Marker { at: 30.0, label: "knee".into() }],
+            levels: vec![Marker { at: 1e-3, label: "acceptable <b>".into() }],
+        }
+    }
+
+    #[test]
+    fn a_chart_shows_lines_band_knee_and_limit() {
+        let mut line = Series::line("a < b", vec![(0.0, 0.0), (10.0, 1e-4), (60.0, 0.01)]);
+        line.band = vec![(10.0, 5e-5, 2e-4), (60.0, 0.008, 0.012)];
+        let svg =
+            chart(vec![line, Series::line("c", vec![(0.0, 1e-5), (60.0, 1e-3)])]).draw().inline();
+        assert_eq!(svg.matches("<polyline").count(), 2);
+        assert_eq!(svg.matches("<polygon").count(), 1);
+        assert!(svg.contains("class=\"mark\"") && svg.contains("class=\"limit\""));
+        assert!(
+            svg.contains("a &lt; b")
+                && svg.contains("acceptable &lt;b&gt;")
+                && svg.contains("knee")
+        );
+        assert!(svg.contains("<desc>risk over time</desc>") && svg.contains("role=\"img\""));
+    }
+
+    #[test]
+    fn the_size_of_a_chart_is_bounded_and_odd_values_do_not_show() {
+        let many = (0..200_000).map(|at| (f64::from(at), f64::NAN)).collect();
+        let series = (0..40).map(|_| Series::line("x".repeat(10_000), Vec::new()));
+        let mut all: Vec<Series> = series.collect();
+        all.insert(0, Series::line("many", many));
+        all.insert(
+            0,
+            Series::line("finite", (0..200_000).map(|at| (f64::from(at), 0.5)).collect()),
+        );
+        let svg = chart(all).draw().inline();
+        assert!(!svg.contains("NaN") && !svg.contains("inf"));
+        assert!(svg.len() < 300_000, "{}", svg.len());
+        assert!(svg.contains("and 30 more"));
+    }
+}

@@ -1,0 +1,231 @@
+//! An assessment in which every name is hostile: neither the page nor the terminal obeys it.
+
+use super::*;
+use crate::analysis::{
+    AttackTreeResult, AviEdge, AviGraph, AviKind, AviNode, Cause, CutSet, Economics, Elasticity,
+    Header, Measure, Point, PropertyResult, Quantity, Series, StrategyResult, Sweep,
+    TreeNodeResult, TrustEdge, TrustGraph, TrustNode, Unit, result,
+};
+use crate::design::{FaultModel, LabelKind, Origin, Property, Strategy};
+use crate::report::summary::Summary;
+
+const HOSTILE: &str = "</title></style></text><script>x()</script>\u{1b}]0;t\u{7}\u{202e}\"'&";
+
+fn text() -> String {
+    HOSTILE.to_owned()
+}
+
+fn finding(severity: Severity) -> Finding {
+    Finding { id: "x".into(), severity, service: Some(text()), text: text(), hint: text() }
+}
+
+fn series(name: &str) -> Series {
+    let point = |x: f64, y: f64| Point { x, y };
+    Series {
+        name: name.into(),
+        points: vec![point(0.0, 0.0), point(4000.0, 1e-4), point(8760.0, 2e-3)],
+    }
+}
+
+fn service() -> ServiceResult {
+    let promise = |property, risk| PropertyResult {
+        property,
+        tolerated: 1,
+        risk,
+        mttf_h: Some(1e6),
+        availability: Some(0.999_999),
+        loss: 400_000.0,
+        expected_loss: risk * 400_000.0,
+    };
+    ServiceResult {
+        name: text(),
+        n: 4,
+        f: 1,
+        fault_model: FaultModel::Arbitrary,
+        strategy: Strategy::Confidential,
+        intrusion_rate: 1e-5,
+        intrusion_probability: 0.08,
+        no_repair: Measure { independent: 0.03, common_mode: 0.05, beta: 0.3 },
+        one_server: 0.08,
+        crossover: Some(0.232),
+        risk: 0.012,
+        mttf_h: None,
+        simulated: Some(result::Simulated {
+            missions: 1000,
+            risk: 0.011,
+            low: 0.008,
+            high: 0.015,
+            level: 0.99,
+        }),
+        properties: vec![
+            promise(Property::Confidentiality, 0.02),
+            promise(Property::Availability, f64::NAN),
+        ],
+        risk_any: 0.03,
+        is_acceptable: false,
+        risk_over_time: vec![series("confidentiality"), series(HOSTILE)],
+        sweeps: vec![Sweep {
+            parameter: "rejuvenation_period".into(),
+            label: text(),
+            unit: Unit::Hours,
+            series: vec![series(HOSTILE)],
+            current: Some(720.0),
+            knee: Some(Point { x: 4000.0, y: 1e-4 }),
+            text: text(),
+        }],
+        causes: vec![Cause { name: text(), risk_without: 0.001, share: 0.9 }],
+        cuts: vec![CutSet {
+            labels: vec![(LabelKind::Site, text())],
+            servers: vec![text(), "b".into()],
+        }],
+        tornado: vec![Elasticity {
+            input: text(),
+            value: 720.0,
+            unit: Unit::Hours,
+            origin: Origin::Assumed,
+            elasticity: 1.9,
+            low: 0.003,
+            high: 0.04,
+        }],
+        economics: economics(),
+        strategy_numbers: strategy(),
+    }
+}
+
+fn economics() -> Economics {
+    Economics {
+        cost_of_one: Some(1.0),
+        cost_of_intruding: Some(60_000.0),
+        cheapest_way: vec![text()],
+        value_of_assets: 400_000.0,
+        budget: 50_000.0,
+        is_affordable: false,
+        is_worthwhile: true,
+        expected_loss: 8000.0,
+    }
+}
+
+fn strategy() -> StrategyResult {
+    StrategyResult {
+        slack: -2,
+        time_to_fall_h: Some(90.0),
+        time_to_recover_h: Some(10.0),
+        duty_cycle: Some(0.9),
+        is_exhaustion_safe: Some(false),
+        text: text(),
+    }
+}
+
+fn tree() -> AttackTreeResult {
+    AttackTreeResult {
+        name: text(),
+        service: text(),
+        property: Property::Integrity,
+        cost: 1e4,
+        path: vec![text()],
+        probability: 0.2,
+        is_affordable: true,
+        is_worthwhile: false,
+        nodes: vec![TreeNodeResult {
+            name: text(),
+            gate: text(),
+            children: vec![7],
+            is_on_path: true,
+            cost: Some(1e4),
+            probability: Some(0.2),
+        }],
+    }
+}
+
+fn assessment() -> Assessment {
+    let node = |kind| AviNode { id: text(), label: text(), kind, rate: 1e-4 };
+    let coverage =
+        |name: &str| TrustNode { name: name.into(), own: 0.99, assessed: 0.9, importance: 0.5 };
+    Assessment {
+        format: 1,
+        design: Header {
+            name: text(),
+            description: text(),
+            currency: text(),
+            mission_h: 8760.0,
+            acceptable_risk: 1e-3,
+            hosts: 4,
+            origins: vec![(Origin::Measured, 3), (Origin::Expert, 0), (Origin::Assumed, 9)],
+        },
+        warnings: vec![finding(Severity::Grave), finding(Severity::Warning)],
+        conclusions: vec![finding(Severity::Note)],
+        services: vec![service()],
+        avi: AviGraph {
+            nodes: vec![
+                node(AviKind::Attack),
+                AviNode { id: "b".into(), ..node(AviKind::Failure) },
+            ],
+            edges: vec![AviEdge {
+                from: text(),
+                to: "b".into(),
+                rate: 1e-5,
+                rate_before: 1e-4,
+                technique: text(),
+            }],
+        },
+        trust: TrustGraph {
+            nodes: vec![coverage(HOSTILE), coverage("below")],
+            edges: vec![TrustEdge {
+                from: text(),
+                to: "below".into(),
+                required: 0.99,
+                assessed: 0.9,
+                is_over_trusted: true,
+            }],
+        },
+        attack_trees: vec![tree()],
+        quantities: vec![Quantity {
+            quantity: "risk".into(),
+            subject: text(),
+            property: Some(Property::Integrity),
+            value: None,
+            unit: Unit::Hours,
+            formula: text(),
+            source: text(),
+            origin: Origin::Expert,
+        }],
+    }
+}
+
+fn has_what_a_terminal_obeys(text: &str) -> bool {
+    text.chars().any(|letter| (letter.is_control() && letter != '\n') || letter == '\u{202e}')
+}
+
+#[test]
+fn no_name_of_a_model_file_becomes_part_of_the_page() {
+    let html = html(&assessment());
+    assert!(!html.contains("<script") && !has_what_a_terminal_obeys(&html));
+    for once in ["</title></head>", "</style></head>", "</main>", "<body>"] {
+        assert!(html.matches(once).count() <= 1, "{once}");
+    }
+    assert_eq!(html.matches("</style>").count(), 1);
+    assert_eq!(html.matches("<svg").count(), html.matches("</svg>").count());
+    for loaded in ["http:", "https:", "url(", "@import", " src=", " href=\"/"] {
+        assert!(!html.contains(loaded), "{loaded}");
+    }
+    assert!(!html.contains("NaN") && html.contains("unknown"));
+}
+
+#[test]
+fn no_name_of_a_model_file_commands_the_terminal() {
+    let shown = Summary(&assessment()).to_string();
+    assert!(!has_what_a_terminal_obeys(&shown), "{shown}");
+    for part in
+        ["GRAVE", "WARNING", "not accepted", "beyond trustworthiness", "3 measured, 9 assumed"]
+    {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+}
+
+#[test]
+fn the_page_says_what_is_wrong_before_it_says_why() {
+    let html = html(&assessment());
+    let place = |text: &str| html.find(text).unwrap_or_else(|| panic!("no {text}"));
+    assert!(place("What follows") < place("Warning.") && place("Warning.") < place("<svg"));
+    assert!(html.contains("class=\"edge-bad\"") && html.contains("class=\"limit\""));
+}

@@ -1,0 +1,263 @@
+//! The four example designs, each with the conclusions that `docs/guide/assess.md` tells of it.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::AtomicBool;
+
+use ravelin_assess::analysis::{Assessment, Effort, Severity, advise, assess, compare};
+use ravelin_assess::design::{Design, InputUnit, Property};
+use serde_json::Value;
+
+fn repository(path: &str) -> String {
+    let path = format!("{}/../../{path}", env!("CARGO_MANIFEST_DIR"));
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+fn design(name: &str) -> Design {
+    let file = format!("examples/assess/{name}.toml");
+    Design::parse(&file, &repository(&file)).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn assessed(name: &str) -> Assessment {
+    assess(&design(name), &Effort::default(), &|_, _| {}, &AtomicBool::new(false))
+        .expect("the examples can be computed")
+}
+
+/// The ids of findings that are grave or warn, which a change of the engines must not change.
+fn alarms(assessment: &Assessment) -> BTreeSet<&str> {
+    let all = assessment.warnings.iter().chain(&assessment.conclusions);
+    all.filter(|it| it.severity != Severity::Note).map(|it| it.id.as_str()).collect()
+}
+
+#[track_caller]
+fn says(assessment: &Assessment, id: &str, words: &[&str]) {
+    let all = assessment.warnings.iter().chain(&assessment.conclusions);
+    let texts: Vec<&str> = all.filter(|it| it.id == id).map(|it| it.text.as_str()).collect();
+    for word in words {
+        assert!(texts.iter().any(|text| text.contains(word)), "{id} lacks `{word}`: {texts:?}");
+    }
+}
+
+#[track_caller]
+fn about(found: f64, wanted: f64) {
+    assert!((found / wanted - 1.0).abs() < 0.01, "{found}, and {wanted} is told");
+}
+
+fn risk(assessment: &Assessment, property: Property) -> f64 {
+    let services = assessment.services.iter().take(1);
+    let promise = services.flat_map(|it| &it.properties).find(|it| it.property == property);
+    promise.expect("it is promised").risk
+}
+
+#[test]
+fn four_servers_in_one_room_fall_together() {
+    let room = assessed("one-room");
+    let expected = [
+        "risk-too-high",
+        "risk-not-accepted",
+        "diversity-over-servers",
+        "one-label-breaks",
+        "no-slack",
+        "exhaustion",
+        "over-trusted",
+        "worth-attacking",
+        "cheapest-path",
+    ];
+    assert_eq!(alarms(&room), BTreeSet::from(expected));
+    about(risk(&room, Property::Confidentiality), 0.0707);
+    about(risk(&room, Property::Integrity), 0.0487);
+    about(room.services[0].one_server, 0.194);
+    says(&room, "replication-crossover", &["0.232", "0.194"]);
+    says(&room, "diversity-over-servers", &["0.20", "diversity, not more servers, is the lever"]);
+    says(&room, "one-label-breaks", &["`room 1`", "`alice`", "`debian 13`", "`release 1`"]);
+    says(&room, "over-trusted", &["`administration` is trusted beyond its trustworthiness"]);
+    says(&room, "at-rest-file", &["logically only"]);
+    says(&room, "worth-attacking", &["2 100 EUR", "within the attacker's budget"]);
+    says(&room, "sweep-diversity", &["Halfway is no gain"]);
+    // Refreshing and rejuvenating are not enough: other systems and administrators are needed.
+    let advice = advise(&design("one-room")).unwrap();
+    let advice = &advice.services[0];
+    assert!(advice.is_reached, "{:?}", advice.text);
+    let diverse = advice.plan.iter().filter(|change| change.kind == "diversity").count();
+    assert!(diverse >= 2, "{:?}", advice.plan);
+    assert!(advice.plan.iter().all(|change| change.kind != "more-servers"), "{:?}", advice.plan);
+}
+
+#[test]
+fn three_clouds_are_too_few_for_seven_servers() {
+    let clouds = assessed("three-clouds");
+    let expected = ["one-label-breaks", "no-slack", "worth-attacking", "cheapest-path"];
+    assert_eq!(alarms(&clouds), BTreeSet::from(expected));
+    assert!(clouds.services[0].is_acceptable);
+    about(risk(&clouds, Property::Confidentiality), 0.003_04);
+    says(&clouds, "one-label-breaks", &["site `cloud a`."]);
+    says(&clouds, "main-cause", &["site: cloud a", "86 % less"]);
+    let advice = advise(&design("three-clouds")).unwrap();
+    let advice = &advice.services[0];
+    assert!(advice.plan.is_empty() && advice.text[0].contains("nothing need be changed"));
+    assert!(advice.text[1].starts_with("More servers make things worse"), "{:?}", advice.text);
+    assert_eq!(advice.changes[0].kind, "diversity");
+    assert!(advice.changes[0].text.contains("site"), "{:?}", advice.changes[0]);
+}
+
+#[test]
+fn hybrid_is_as_good_as_its_isolation() {
+    let hybrid = assessed("hybrid-weak-isolation");
+    let expected = [
+        "risk-too-high",
+        "risk-not-accepted",
+        "weak-isolation",
+        "no-slack",
+        "wormhole-breaks-all",
+        "hybrid-worse-than-arbitrary",
+        "one-label-breaks",
+        "restart-not-recovery",
+        "hidden-intrusions-stay",
+        "over-trusted",
+        "cheapest-path",
+    ];
+    assert_eq!(alarms(&hybrid), BTreeSet::from(expected));
+    about(risk(&hybrid, Property::Integrity), 0.191);
+    says(&hybrid, "main-cause", &["wormholes that fall with their host", "93 % less"]);
+    says(&hybrid, "sweep-wormhole-coverage", &["better than arbitrary from", "about 0.95"]);
+    says(&hybrid, "over-trusted", &["`ordering` counts on 0.999", "`wormhole` counts on 0.99"]);
+    says(&hybrid, "sweep-tolerated", &["beyond, more servers make it worse"]);
+    let advice = advise(&design("hybrid-weak-isolation")).unwrap();
+    let advice = &advice.services[0];
+    assert!(advice.is_reached, "{:?}", advice.text);
+    let kinds: BTreeSet<&str> = advice.plan.iter().map(|change| change.kind.as_str()).collect();
+    assert_eq!(kinds, BTreeSet::from(["isolation", "recovery-root"]));
+}
+
+#[test]
+fn one_module_is_as_good_as_itself() {
+    let module = assessed("single-hsm");
+    let expected = [
+        "risk-too-high",
+        "risk-not-accepted",
+        "single-server",
+        "hidden-intrusions-stay",
+        "over-trusted",
+        "worth-attacking",
+        "cheapest-path",
+    ];
+    assert_eq!(alarms(&module), BTreeSet::from(expected));
+    about(risk(&module, Property::Confidentiality), 0.0560);
+    about(risk(&module, Property::Integrity), 0.0560);
+    says(&module, "over-trusted", &["`tamper resistance` is trusted beyond"]);
+    assert_eq!(module.services[0].crossover, None);
+    // It is better than the four servers in one room at keeping a secret.
+    let room = assessed("one-room");
+    let compared = compare(&room, &module);
+    assert!(compared.conclusions[0].contains("`single HSM` is 1.3 times better"), "{compared:?}");
+    let advice = advise(&design("single-hsm")).unwrap();
+    assert!(advice.services[0].is_reached);
+    assert_eq!(advice.services[0].plan[0].kind, "more-servers");
+}
+
+/// Every path in a JSON value, with `[]` for the entries of lists.
+fn paths(value: &Value, at: &str, found: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(entries) => {
+            for (key, value) in entries {
+                paths(value, &format!("{at}.{key}"), found);
+            }
+        }
+        Value::Array(entries) => {
+            for value in entries {
+                paths(value, &format!("{at}[]"), found);
+            }
+        }
+        _ => {
+            found.insert(at.trim_start_matches('.').to_owned());
+        }
+    }
+}
+
+/// Scripts read the JSON: what is there stays there under its name.
+#[test]
+fn the_json_form_is_stable() {
+    let mut found = BTreeSet::new();
+    for name in ["one-room", "three-clouds", "hybrid-weak-isolation", "single-hsm"] {
+        paths(&serde_json::to_value(assessed(name)).unwrap(), "", &mut found);
+    }
+    let told = found.into_iter().collect::<Vec<_>>().join("\n") + "\n";
+    let kept = include_str!("golden/assessment-paths.txt");
+    assert!(told == kept, "the paths are now:\n{told}");
+}
+
+/// Where `null` has a meaning: no end, no way, not applicable.
+const NULLABLE: [&str; 11] = [
+    "availability",
+    "cost",
+    "cost_of_intruding",
+    "cost_of_one",
+    "crossover",
+    "current",
+    "duty_cycle",
+    "hint",
+    "knee",
+    "probability",
+    "value",
+];
+
+/// A number that is missing where it may not be, or a risk that is none.
+fn nonsense(value: &Value, key: &str) -> Option<String> {
+    match value {
+        Value::Object(entries) => entries.iter().find_map(|(key, value)| nonsense(value, key)),
+        Value::Array(entries) => entries.iter().find_map(|value| nonsense(value, key)),
+        Value::Null => {
+            let is_known = NULLABLE.contains(&key) || key.ends_with("_h");
+            let is_known = is_known || ["property", "service", "simulated"].contains(&key);
+            let is_known = is_known || key == "is_exhaustion_safe";
+            (!is_known).then(|| format!("{key} is null"))
+        }
+        Value::Number(number) if ["risk", "risk_any", "y", "low", "high"].contains(&key) => {
+            let risk = number.as_f64().unwrap_or(f64::NAN);
+            (!(0.0..=1.0).contains(&risk)).then(|| format!("{key} is {risk}"))
+        }
+        _ => None,
+    }
+}
+
+/// Any single number of a model may be as large or small as its range allows: an answer comes, or a
+/// refusal, and soon.
+#[test]
+fn extreme_numbers_are_answered_or_refused() {
+    for name in ["single-hsm", "hybrid-weak-isolation"] {
+        let base = design(name);
+        let mut count = 0;
+        let mut alike = Vec::new();
+        base.clone().visit_inputs(&mut |input| {
+            // Three systems are attacked alike: one stands for all.
+            if input.path.contains("system b") || input.path.contains("system c") {
+                alike.push(count);
+            }
+            count += 1;
+        });
+        for number in (0..count).filter(|number| !alike.contains(number)) {
+            for extreme in 0..2 {
+                let mut changed = base.clone();
+                let (mut next, mut told) = (0, String::new());
+                changed.visit_inputs(&mut |input| {
+                    if next == number {
+                        let values = match input.unit {
+                            InputUnit::Hours | InputUnit::PerHour => [1e-300, 1e300],
+                            InputUnit::Probability => [0.0, 1.0],
+                            InputUnit::Money => [0.0, 1e300],
+                        };
+                        *input.value = values[extreme];
+                        told = format!("{name}: {} = {}", input.path, input.value);
+                    }
+                    next += 1;
+                });
+                let effort = Effort { points: 5, ..Effort::default() };
+                let found = assess(&changed, &effort, &|_, _| {}, &AtomicBool::new(false));
+                if let Ok(found) = found {
+                    let json = serde_json::to_value(&found).unwrap();
+                    assert_eq!(nonsense(&json, ""), None, "{told}");
+                }
+                let _ = advise(&changed);
+            }
+        }
+    }
+}

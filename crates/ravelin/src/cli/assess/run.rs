@@ -1,0 +1,171 @@
+//! `ravelin assess run`, `compare`, `advise` and `backtest`: what is computed of model files.
+
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+use clap::{Args, ValueEnum};
+use ravelin_assess::analysis::{self, AnalysisError, Assessment, Effort};
+use ravelin_assess::report::document;
+use ravelin_assess::report::summary::Summary;
+use serde::Serialize;
+
+use super::super::Invocation;
+use super::model;
+use crate::exit::{Error, Result};
+use crate::files::disk::{self, Privacy};
+
+/// Missions of a simulation, unless asked otherwise.
+const MISSIONS_DEFAULT: u64 = 1_000_000;
+
+const RUN_HELP: &str = "\
+Examples:
+  ravelin assess run model.toml
+  ravelin assess run model.toml --html report.html
+  ravelin assess run model.toml --engine monte-carlo --missions 10000000 --seed 7
+  ravelin assess run model.toml --output json
+
+`ravelin assess example one-room` prints a model file to begin with; `ravelin assess explain` says
+what the numbers mean. An unacceptable risk is a result, not an error: the exit code is 0.";
+
+/// How numbers are computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Engine {
+    /// Markov chains, exact for what has no memory
+    Chain,
+    /// Chains, and simulated missions beside them, with a confidence interval
+    MonteCarlo,
+}
+
+/// Arguments of `assess run`.
+#[derive(Args)]
+#[command(after_long_help = RUN_HELP)]
+pub(crate) struct Run {
+    /// The model file
+    file: PathBuf,
+    /// Write a page with pictures, which needs nothing else
+    #[arg(long, value_name = "OUT")]
+    html: Option<PathBuf>,
+    /// How numbers are computed
+    #[arg(long, default_value = "chain")]
+    engine: Engine,
+    /// Missions to simulate for each service [default: 1000000]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    missions: Option<u64>,
+    /// Seed of the missions: the same seed gives the same numbers
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    seed: u64,
+}
+
+/// Something computed: its fields for scripts, its summary for people.
+#[derive(Serialize)]
+#[serde(transparent)]
+pub(super) struct Shown<T>(pub(super) T);
+
+impl<T> fmt::Display for Shown<T>
+where
+    for<'a> Summary<'a, T>: fmt::Display,
+{
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Summary(&self.0).fmt(out)
+    }
+}
+
+const COMPARE_HELP: &str = "\
+Example:
+  ravelin assess compare before.toml after.toml";
+
+/// Arguments of `assess compare`.
+#[derive(Args)]
+#[command(after_long_help = COMPARE_HELP)]
+pub(crate) struct Compare {
+    /// A model file
+    first: PathBuf,
+    /// Another one
+    second: PathBuf,
+}
+
+const ADVISE_HELP: &str = "\
+Example:
+  ravelin assess advise model.toml
+
+Prices come from [costs] of the model file. A change that makes things worse is shown too.";
+
+/// Arguments of `assess advise`.
+#[derive(Args)]
+#[command(after_long_help = ADVISE_HELP)]
+pub(crate) struct Advise {
+    /// The model file
+    file: PathBuf,
+}
+
+/// Computes all of a model file.
+pub(super) fn run(invocation: &Invocation, arguments: &Run) -> Result<()> {
+    let design = model::read(&arguments.file)?;
+    if let Some(out) = &arguments.html {
+        // Told now, not after minutes of missions.
+        disk::check_replaceable(out)?;
+    }
+    let missions = missions(arguments)?;
+    let effort = Effort {
+        missions,
+        seed: arguments.seed,
+        threads: std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
+        ..Effort::default()
+    };
+    let bar = invocation.output.progress(missions);
+    let progress = |done, total| {
+        bar.set_length(total);
+        bar.set_position(done);
+    };
+    let computed = analysis::assess(&design, &effort, &progress, &AtomicBool::new(false));
+    let assessment = computed.map_err(|error| refused(&error))?;
+    bar.finish_and_clear();
+    if let Some(out) = &arguments.html {
+        disk::replace(out, &document::html(&assessment), Privacy::Public)?;
+        invocation.output.note(format_args!("written: {}", out.display()));
+    }
+    invocation.output.print(&Shown(assessment))
+}
+
+fn missions(arguments: &Run) -> Result<u64> {
+    match (arguments.engine, arguments.missions) {
+        (Engine::MonteCarlo, missions) => Ok(missions.unwrap_or(MISSIONS_DEFAULT)),
+        (Engine::Chain, None) => Ok(0),
+        (Engine::Chain, Some(_)) => Err(Error::usage(
+            "--missions says something about simulated missions",
+            "use it with `--engine monte-carlo`",
+        )),
+    }
+}
+
+/// The refusal of a design that is right and cannot be computed.
+pub(super) fn refused(error: &AnalysisError) -> Error {
+    let hint = match error {
+        AnalysisError::UnknownService { .. } => "name one of them with --service",
+        _ => "docs/limits.md has the limits of chains and graphs; `closed-form` has none of them",
+    };
+    Error::usage(error, hint)
+}
+
+/// Holds two designs against each other.
+pub(super) fn compare(invocation: &Invocation, arguments: &Compare) -> Result<()> {
+    let first = assessed(&arguments.first)?;
+    let second = assessed(&arguments.second)?;
+    invocation.output.print(&Shown(analysis::compare(&first, &second)))
+}
+
+fn assessed(file: &Path) -> Result<Assessment> {
+    let design = model::read(file)?;
+    let computed =
+        analysis::assess(&design, &Effort::default(), &|_, _| {}, &AtomicBool::new(false));
+    computed.map_err(|error| refused(&error))
+}
+
+/// Looks for the cheapest changes that reach the acceptable risk.
+pub(super) fn advise(invocation: &Invocation, arguments: &Advise) -> Result<()> {
+    let design = model::read(&arguments.file)?;
+    let advice = analysis::advise(&design).map_err(|error| refused(&error))?;
+    invocation.output.print(&Shown(advice))
+}

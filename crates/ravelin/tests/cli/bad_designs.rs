@@ -1,0 +1,75 @@
+//! Bad input to the commands that assess designs.
+
+use crate::bad_input::{ABSENT, CONFLICT, Case, USAGE};
+use crate::fixture::Fixture;
+
+pub(crate) const DESIGNS: &[Case] = &[
+    ("assess", USAGE, "`ravelin assess` needs a command"),
+    ("assess closed-form", USAGE, "`ravelin assess closed-form` needs a command"),
+    ("assess closed-form no-repair --n 4 --f 1", USAGE, "--p <P>"),
+    ("assess closed-form no-repair --n 4 --f 1 --rate 1", USAGE, "--time <HOURS>"),
+    ("assess closed-form no-repair --n 4 --f 1 --p 0.1 --rate 1 --time 1", USAGE, "cannot be used"),
+    ("assess closed-form no-repair --n 4 --f 4 --p 0.1", USAGE, "4 servers cannot tolerate 4"),
+    ("assess closed-form no-repair --n 0 --f 0 --p 0.1", USAGE, "0 servers"),
+    ("assess closed-form no-repair --n 4 --f 1 --p 1.5", USAGE, "lies between 0 and 1"),
+    ("assess closed-form no-repair --n 4 --f 1 --p -0.1", USAGE, "lies between 0 and 1"),
+    ("assess closed-form no-repair --n 4 --f 1 --p nan", USAGE, "NaN"),
+    ("assess closed-form no-repair --n -4 --f 1 --p 0.1", USAGE, "invalid value '-4'"),
+    ("assess closed-form no-repair --n 4 --f 1 --rate 0.1/h --time 1", USAGE, "invalid float"),
+    ("assess closed-form no-repair --n 4 --f 1 --rate inf --time 1", USAGE, "inf"),
+    ("assess closed-form repair --n 4 --f 1 --rate 0 --repair 1", USAGE, "above 0"),
+    ("assess closed-form repair --n 4 --f 1 --rate 0.1 --repair -1", USAGE, "at least 0"),
+    ("assess closed-form repair --n 4 --f 3 --rate 1e-200 --repair 1e200", USAGE, "beyond 1e308"),
+    ("assess closed-form beta --n 4 --f 1 --p 0.1 --beta 2", USAGE, "beta is 2"),
+    ("assess closed-form crossover --n 4000000000 --f 1", USAGE, "can be computed"),
+    ("assess closed-form recoverable --fall 0 --recover 1", USAGE, "above 0"),
+    ("assess closed-form coverage --operational 1 --environmental 7", USAGE, "between 0 and 1"),
+    ("assess closed-form intruded --rate -1 --time 1", USAGE, "at least 0"),
+    ("assess explain nobody", ABSENT, "there is no quantity `nobody`"),
+    ("assess example nobody", USAGE, "invalid value 'nobody'"),
+    ("assess schema extra", USAGE, "extra"),
+    ("assess run", USAGE, "<FILE>"),
+    ("assess run nowhere.toml", ABSENT, "it does not exist"),
+    ("assess run junk.toml", USAGE, "junk.toml:"),
+    ("assess run plan.toml", USAGE, "plan.toml:"),
+    ("assess run model.toml --html s0", USAGE, "s0 is there and is no file"),
+    (
+        "assess run model.toml --html nowhere/page.html",
+        ABSENT,
+        "the directory nowhere does not exist",
+    ),
+    ("assess run model.toml --engine magic", USAGE, "invalid value 'magic'"),
+    ("assess run model.toml --missions 5", USAGE, "says something about simulated missions"),
+    ("assess run model.toml --engine monte-carlo --missions 0", USAGE, "0 is not in 1.."),
+    ("assess run model.toml --engine monte-carlo --seed -1", USAGE, "-1"),
+    ("assess compare model.toml", USAGE, "<SECOND>"),
+    ("assess compare model.toml nowhere.toml", ABSENT, "it does not exist"),
+    ("assess compare plan.toml model.toml", USAGE, "plan.toml:"),
+    ("assess advise plan.toml", USAGE, "plan.toml:"),
+    ("assess backtest model.toml", USAGE, "<CAMPAIGN>"),
+    ("assess backtest model.toml nowhere.json", ABSENT, "it does not exist"),
+    ("assess backtest model.toml plan.toml", USAGE, "plan.toml:1: not JSON"),
+    ("assess backtest model.toml empty.json", USAGE, "no campaign in it"),
+    ("assess backtest model.toml seven.json", USAGE, "seven.json:2: "),
+    ("assess backtest model.toml one.json --service nobody", USAGE, "there is no service `nobody`"),
+    ("assess backtest model.toml one.json --acceleration 0", USAGE, "finite and above 0"),
+    ("assess backtest model.toml one.json --acceleration inf", USAGE, "finite and above 0"),
+    ("assess backtest model.toml one.json --level 1", USAGE, "between 0.5 and 0.9999"),
+    ("assess prism plan.toml", USAGE, "plan.toml:"),
+    ("assess prism model.toml --service nobody", USAGE, "the design has: signing"),
+    ("assess prism model.toml --promise hope", USAGE, "invalid value 'hope'"),
+    ("assess from-plan", USAGE, "<PLAN>"),
+    ("assess from-plan nowhere.toml", ABSENT, "it does not exist"),
+    ("assess from-plan model.toml", USAGE, "model.toml"),
+    ("assess from-plan plan.toml --out model.toml", CONFLICT, "exists already"),
+    ("assess from-plan plan.toml --out nowhere/model.toml", ABSENT, "nowhere does not exist"),
+];
+
+/// A model file that is right, and campaigns that are not.
+pub(crate) fn damage(fixture: &Fixture) {
+    fixture.write("model.toml", &fixture.done(&["assess", "example", "single-hsm"]));
+    let one = "{\"event\":\"mission\",\"hours\":1,\"intruded\":[0]}\n";
+    fixture.write("one.json", one);
+    fixture.write("empty.json", "{\"event\":\"talk\"}\n");
+    fixture.write("seven.json", &format!("{one}{}", one.replace("[0]", "[0,1,2,3,4,5,6]")));
+}
