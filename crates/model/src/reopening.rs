@@ -60,6 +60,12 @@ pub struct Closing {
     pub is_complete: bool,
     /// Whether it has signed the plan that follows by this order: it never signs another one.
     pub is_signed: bool,
+    /// Names the member's present choice of an order: another number each time that it takes up an order,
+    /// also one that it had before.
+    pub turn: u64,
+    /// The turn of each other member of which this one heard last, ascending by member: who reads its own
+    /// here knows that this was said to what it says now, not to what it said earlier.
+    pub heard: Vec<(ReplicaId, u64)>,
 }
 
 /// What a server made of an order that a client brought it.

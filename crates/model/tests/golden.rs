@@ -293,6 +293,8 @@ fn messages_about_epochs_are_golden() {
         tips: vec![BlockRef { round: Round(9), author: ReplicaId(1), digest: digest(0xb1) }],
         is_complete: true,
         is_signed: true,
+        turn: 7,
+        heard: vec![(ReplicaId(0), 8), (ReplicaId(2), 9)],
     };
     check("peer_closed", EpochMessage::Closed(closing));
 }

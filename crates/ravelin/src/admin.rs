@@ -202,7 +202,7 @@ struct ByStage {
 async fn wormhole(State(Shown { wormhole, .. }): State<Shown>) -> (StatusCode, String) {
     let Some(watch) = wormhole else { return (StatusCode::NOT_FOUND, String::new()) };
     match tokio::task::spawn_blocking(move || watch.look()).await {
-        Ok(Ok(standing)) => {
+        Ok(Some(standing)) => {
             let json = serde_json::to_string(&standing).expect("plain fields");
             (StatusCode::OK, json)
         }

@@ -26,7 +26,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// How long a server's health listener may take to answer.
 const HEALTH_MAX: Duration = Duration::from_millis(500);
 /// Bytes of its answer that are read.
-const HEALTH_BYTES_MAX: u64 = 1 << 20;
+const HEALTH_BYTES_MAX: usize = 1 << 20;
 
 /// The processes of a local cluster.
 pub(crate) struct Processes<'a> {
@@ -366,16 +366,27 @@ fn ask_health(address: SocketAddr, path: &str) -> Option<String> {
     ask_admin(address, path, HEALTH_MAX)
 }
 
-/// The body of what a server answers on its admin listener, whatever the answer is; `None` if nothing comes for
-/// `most`.
+/// The body of what a server answers on its admin listener, whatever the answer is; `None` if not all of it comes
+/// within `most`.
 pub(crate) fn ask_admin(address: SocketAddr, path: &str, most: Duration) -> Option<String> {
     let ask = || -> std::io::Result<String> {
+        let until = Instant::now() + most;
         let mut stream = TcpStream::connect_timeout(&address, most)?;
-        stream.set_read_timeout(Some(most))?;
         write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
-        let mut answer = String::new();
-        stream.take(HEALTH_BYTES_MAX).read_to_string(&mut answer)?;
-        Ok(answer)
+        let (mut answer, mut some) = (Vec::new(), [0; 4096]);
+        // One time for all of it: a server that is not itself may let it come byte by byte.
+        while answer.len() < HEALTH_BYTES_MAX {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(std::io::ErrorKind::TimedOut.into());
+            }
+            stream.set_read_timeout(Some(left))?;
+            match stream.read(&mut some)? {
+                0 => break,
+                count => answer.extend(some.iter().take(count)),
+            }
+        }
+        String::from_utf8(answer).map_err(|_| std::io::ErrorKind::InvalidData.into())
     };
     ask().ok()?.split_once("\r\n\r\n").map(|(_, body)| body.to_owned())
 }

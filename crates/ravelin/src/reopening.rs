@@ -199,13 +199,14 @@ impl Servers {
         for round in 0.. {
             if round % BRING_EVERY == 0 {
                 self.bring_once(signed, &mut verdicts).await;
-                if is_refused(&verdicts, self.plan.plan.f) {
-                    return Err(refused(&verdicts));
-                }
             }
             let picture = self.look().await?;
             if picture.plan.plan.epoch > signed.order.epoch {
                 return Ok(Reopened { plan: picture.plan, verdicts });
+            }
+            // After the look: who has carried it out refuses it from then on.
+            if is_refused(&verdicts, self.plan.plan.f) {
+                return Err(refused(&verdicts));
             }
             if Instant::now() > until {
                 break;

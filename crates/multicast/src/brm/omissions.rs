@@ -8,8 +8,7 @@ const UNSEEN: f64 = 3.0;
 ///
 /// `arrived`: for each probe, in the order and at the distance in which copies are sent, whether it
 /// came through unharmed. Losses that come together count as they came: no independence is assumed.
-/// `None`: too few probes to tell, or a network that loses too much for it. Cost: linear for each
-/// degree tried.
+/// `None`: too few probes to tell, or a network that loses too much for it. Cost: linear.
 ///
 /// # Source
 /// The paper, section 8.2: "tests can be made in concrete networks to determine Od with the desired
@@ -19,12 +18,27 @@ pub fn omission_degree(arrived: &[bool], wanted: f64) -> Option<u16> {
     if !(0.0..1.0).contains(&wanted) {
         return None;
     }
-    (0..u16::MAX).take_while(|od| usize::from(*od) < arrived.len()).find(|od| {
-        let windows = arrived.windows(usize::from(*od) + 1);
-        let count = windows.len() as f64;
-        let failed = windows.filter(|copies| !copies.contains(&true)).count() as f64;
-        (failed + UNSEEN) / count <= 1.0 - wanted
-    })
+    // Of a run of losses, so many windows of `od + 1` copies have nothing but losses: the run less `od`.
+    let runs: Vec<usize> =
+        arrived.split(|came| *came).map(<[bool]>::len).filter(|run| *run > 0).collect();
+    let longest = runs.iter().copied().max().unwrap_or(0);
+    let mut lengths = vec![0_usize; longest + 1];
+    for run in runs {
+        *lengths.get_mut(run)? += 1;
+    }
+    // From the highest degree downwards: runs longer than it, and what they lose together.
+    let (mut longer, mut failed) = (0, 0);
+    let mut found = None;
+    for od in (0..=longest).rev() {
+        failed += longer;
+        let count = (arrived.len() - od.min(arrived.len())) as f64;
+        if (failed as f64 + UNSEEN) / count > 1.0 - wanted {
+            break;
+        }
+        found = Some(od);
+        longer += lengths.get(od).copied().unwrap_or(0);
+    }
+    found.and_then(|od| u16::try_from(od).ok())
 }
 
 #[cfg(test)]

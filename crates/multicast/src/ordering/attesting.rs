@@ -25,6 +25,12 @@ impl<P: Payload> Ordering<P> {
         self.drafted = Some(draft);
     }
 
+    /// Whether a block of this replica's waits for its attestation, and may still go out.
+    #[must_use]
+    pub fn is_drafting(&self) -> bool {
+        self.drafted.is_some()
+    }
+
     /// Takes the wormhole's attestation of `header`, which this replica asked for: the block goes out,
     /// and enters here.
     pub fn on_attested(

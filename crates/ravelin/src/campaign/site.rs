@@ -430,7 +430,8 @@ impl Site {
             // With one that may lie among them, at least one correct server says so.
             proven: count("faulty") >= self.cluster.group.one_correct(),
             correct: count("correct") >= self.cluster.group.one_correct(),
-            suspected: count("suspected") >= self.cluster.group.one_correct(),
+            // Some may remember what others never saw.
+            suspected: count("suspected") + count("correct") >= self.cluster.group.one_correct(),
             evidence: kinds.collect::<BTreeSet<_>>().into_iter().collect(),
         }
     }

@@ -4,12 +4,11 @@
 //! and happens once a second at most, however many ask.
 
 use std::borrow::Cow;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, TryLockError};
 use std::time::{Duration, Instant};
 
 use ravelin_runtime::wormhole::{Monitor, View};
 use ravelin_wormhole::attestation::{Counter, RollbackProof, Statement};
-use ravelin_wormhole::client::CallError;
 use ravelin_wormhole::core::Lock;
 use ravelin_wormhole::frame::{Mode, Nanos};
 use ravelin_wormhole::sandbox::{Attacker, Protection, Protections, Restart, Verdict};
@@ -34,7 +33,8 @@ struct Watched {
 
 struct Seen {
     monitor: Monitor,
-    last: Option<(Instant, Standing)>,
+    /// What was seen last; `None`: it did not answer.
+    last: Option<(Instant, Option<Standing>)>,
 }
 
 impl Watch {
@@ -42,17 +42,24 @@ impl Watch {
         Self(Arc::new(Watched { restart, seen: Mutex::new(Seen { monitor, last: None }) }))
     }
 
-    /// How it stands now. Blocks: for some 25 ms, or until it is plain that it does not answer.
-    pub(crate) fn look(&self) -> Result<Standing, CallError> {
-        let mut seen = self.0.seen.lock().unwrap_or_else(PoisonError::into_inner);
+    /// How it stands now; `None`: it does not answer, or another look takes long just now. Blocks: for some
+    /// 25 ms, or until it is plain that it does not answer.
+    pub(crate) fn look(&self) -> Option<Standing> {
+        let mut seen = match self.0.seen.try_lock() {
+            Ok(seen) => seen,
+            Err(TryLockError::Poisoned(seen)) => seen.into_inner(),
+            // Whoever asks often must not fill the runtime with waiting threads.
+            Err(TryLockError::WouldBlock) => return None,
+        };
         if let Some((when, last)) = &seen.last
             && when.elapsed() < FRESH
         {
-            return Ok(last.clone());
+            return last.clone();
         }
-        let standing = Standing::new(&seen.monitor.look()?, self.0.restart);
+        let view = seen.monitor.look().ok();
+        let standing = view.map(|view| Standing::new(&view, self.0.restart));
         seen.last = Some((Instant::now(), standing.clone()));
-        Ok(standing)
+        standing
     }
 }
 

@@ -17,7 +17,12 @@
 //! what it tells, never what it has decided; after a crash it holds again before it reads its log.
 //!
 //! **Several orders.** Administrators give another one when servers restarted meanwhile, or one must be
-//! declared lost. Who has signed stays with the order by which it did; the others join it. A liar that
+//! declared lost. Who has signed stays with the order by which it did; the others join it. So a member may
+//! go back to an order that it had left, on the word of a liar, too. Others may then still count what it
+//! said of the one it left: two orders would each have all words that they need. Therefore each word names
+//! the words that it answers, and counts only for whoever still says that one (`turn`, `heard`): what I
+//! count was said after I took up this order, and whoever said it cannot have counted me for another one
+//! since, but by what I said before. A liar that
 //! let some sign and not the rest can be declared lost: then of those that are left, so few can lie that
 //! a few signatures are to be believed, and the rest sign the same.
 //!
@@ -65,6 +70,8 @@ pub(super) struct Reopens {
     is_changed: bool,
     /// Who is read from next.
     turn: u16,
+    /// The order that is carried out, and the number of this choice.
+    pub(super) choice: Option<(Digest, u64)>,
 }
 
 impl Reopens {
@@ -89,6 +96,24 @@ impl Reopens {
         match self.signed.or(joined) {
             Some(digest) => self.orders.iter().find(|(known, _)| *known == digest),
             None => self.orders.last(),
+        }
+    }
+
+    /// The number of the choice of this order, a new one if another was carried out before. No number comes
+    /// again, in a later life neither: what others said to an earlier one must not count for it.
+    fn turn_for(&mut self, digest: Digest, now: Time) -> u64 {
+        match self.choice {
+            Some((known, turn)) if known == digest => turn,
+            before => {
+                let before = before.map_or(0, |(_, turn)| turn);
+                let drawn = domain_digest(
+                    "ravelin reopening turn v1",
+                    &[&digest.0, &now.0.to_le_bytes(), &before.to_le_bytes()],
+                );
+                let turn = drawn.0.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+                self.choice = Some((digest, turn));
+                turn
+            }
         }
     }
 
@@ -192,7 +217,9 @@ impl Replica {
         }
         let group = self.keyring.group();
         let are_tips = closing.tips.is_sorted_by(|one, other| one.author < other.author)
-            && closing.tips.iter().all(|tip| group.has(tip.author));
+            && closing.tips.iter().all(|tip| group.has(tip.author))
+            && closing.heard.is_sorted_by(|one, other| one.0 < other.0)
+            && closing.heard.iter().all(|(member, _)| group.has(*member));
         let own = closing.tips.iter().find(|tip| tip.author == from).copied();
         let Some(reopens) = &mut self.epochs.reopens else { return };
         if from == self.own || !are_tips {
@@ -208,12 +235,15 @@ impl Replica {
         if self.is_fetching() || self.is_halted() {
             return;
         }
-        let Some(reopens) = &self.epochs.reopens else { return };
-        if self.has_ended() && reopens.signed.is_none() {
+        let has_ended = self.has_ended();
+        let Some(reopens) = &mut self.epochs.reopens else { return };
+        if has_ended && reopens.signed.is_none() {
             self.epochs.reopens = None; // the epoch had an end of its own
             return;
         }
-        let Some((digest, _)) = reopens.chosen() else { return };
+        let Some(digest) = reopens.chosen().map(|(digest, _)| *digest) else { return };
+        let turn = reopens.turn_for(digest, now);
+        let Some(reopens) = &self.epochs.reopens else { return };
         let others = self.keyring.group().members().filter(|it| *it != self.own);
         // Who was declared lost by an earlier order only is waited for all the same.
         let lost = reopens.latest().map_or(&[][..], |latest| &latest.lost);
@@ -225,24 +255,30 @@ impl Replica {
         let lacking: Vec<ReplicaId> = awaited.iter().copied().filter(lacks).collect();
         let closing = Closing {
             epoch: self.keyring.epoch(),
-            order: *digest,
+            order: digest,
             horizon: self.ordering.dag().horizon(),
             tips: self.ordering.tips(),
-            is_complete: lacking.is_empty()
-                || self.has_ended()
+            is_complete: (lacking.is_empty() && !self.ordering.is_drafting())
+                || has_ended
                 || mutants::is_active("reopening_without_union"),
-            is_signed: self.has_ended(),
+            is_signed: has_ended,
+            turn,
+            heard: reopens.heard.iter().map(|(member, it)| (*member, it.turn)).collect(),
         };
         let is_same = |member: &ReplicaId| {
             let heard = reopens.heard.get(member);
             heard.is_some_and(|it| {
-                it.is_complete && it.order == closing.order && are_same(it, &closing)
+                it.is_complete
+                    && it.order == closing.order
+                    && (it.heard.contains(&(self.own, turn))
+                        || mutants::is_active("turns_of_reopenings_ignored"))
+                    && are_same(it, &closing)
             })
         };
         let is_agreed = closing.is_complete
             && (awaited.iter().all(is_same) || mutants::is_active("reopening_without_union"));
-        let (is_due, digest) = (now >= reopens.next, *digest);
-        if closing.is_complete && !self.has_ended() {
+        let is_due = now >= reopens.next;
+        if closing.is_complete && !has_ended {
             self.hold();
         }
         self.tell(now, closing, out);

@@ -31,11 +31,11 @@ Examples:
   ravelin wormhole bench
   ravelin wormhole bench --runs 5 --wormholes 7 --output json
 
-Each run starts a wormhole of its own and calls each service 500 times, from the payload
-and back; then starts several with a control channel, of which each in turn begins agreements:
-from the proposal to the known decision. Shown are medians over the runs, the least and most p50 of a
-run, and the longest call of all. A call's MACs are part of it; `duration` and `deadline` are two
-calls each. As root the wormholes are scheduled in real time and have a network of their own.";
+Each run starts a wormhole of its own and calls each service 500 times, from the payload and
+back; then starts several with a control channel, of which each in turn begins agreements: from
+the proposal to the known decision. Shown are medians over the runs, the least and most p50 of
+a run, and the longest call of all. A call's MACs are part of it; `duration` and `deadline` are
+two calls each. As root the wormholes are scheduled in real time and have a network of their own.";
 
 /// Arguments of `wormhole bench`.
 #[derive(Args)]

@@ -14,10 +14,11 @@ use crate::omissions::{PROBE_BYTES_MAX, PROBE_BYTES_MIN, PROBES_MAX, Probing, li
 
 const HELP: &str = "\
 Examples:
-  ravelin wormhole measure-od --listen 0.0.0.0:9000                  on one host, until interrupted
-  ravelin wormhole measure-od --to 192.0.2.7:9000                    on another
+  ravelin wormhole measure-od --listen 0.0.0.0:9000
+  ravelin wormhole measure-od --to 192.0.2.7:9000
   ravelin wormhole measure-od --to 192.0.2.7:9000 --wanted 0.999999 --probes 1000000 --output json
 
+One host listens until it is interrupted, another one sends.
 The reliable multicast sends each message `od + 1` times. This finds the least `od` with which one
 of these copies arrives with the wanted probability, from probes at the distance of copies: losses
 that come together count as they come. What happened to none of the probes counts as if it had
@@ -25,7 +26,7 @@ happened three times (95 % confidence), so that a small probability of loss need
 least three for each loss that is allowed in so many. It tells of the network as it is now, and of
 nobody on it who drops messages and lets probes pass.
 
-Exit codes: 0 measured; 1 too few probes to tell, or a network that loses too much; 5 nobody listens.";
+Exit codes: 0 measured; 1 too few probes to tell, or too many lost; 5 nobody listens.";
 
 /// Arguments of `wormhole measure-od`.
 #[derive(Args)]

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::Args;
 use serde::Serialize;
+use serde_json::Value;
 
 use super::Invocation;
 use crate::cli::local::DIR_DEFAULT;
@@ -95,12 +96,27 @@ fn ask((name, address): (String, SocketAddr)) -> Server {
     let answer = ask_admin(address, "/wormhole", ANSWER_MAX);
     let (wormhole, trouble) = match answer {
         None => (None, Some("the server does not answer")),
-        Some(body) => match serde_json::from_str(&body) {
-            Ok(standing) => (Some(standing), None),
-            Err(_) => (None, Some("the server's wormhole does not answer it")),
+        Some(body) => match read(&body) {
+            Some(standing) => (Some(standing), None),
+            None => (None, Some("the server's wormhole does not answer it")),
         },
     };
     Server { name, admin_address: address, trouble, wormhole }
+}
+
+/// What a server says; nothing if it would command a terminal, or is something else.
+fn read(body: &str) -> Option<Standing> {
+    let value: Value = serde_json::from_str(body).ok()?;
+    is_plain(&value).then(|| serde_json::from_value(value).ok())?
+}
+
+fn is_plain(value: &Value) -> bool {
+    match value {
+        Value::String(text) => !text.contains(char::is_control),
+        Value::Array(all) => all.iter().all(is_plain),
+        Value::Object(all) => all.values().all(is_plain),
+        Value::Null | Value::Bool(_) | Value::Number(_) => true,
+    }
 }
 
 #[derive(Serialize)]
@@ -190,5 +206,26 @@ impl fmt::Display for Server {
             write!(f, "\n  {:<28}{}{because}", one.attacker, one.verdict)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_command_a_terminal_is_not_shown() {
+        let of = |instance: &str| {
+            serde_json::json!({
+                "mode": "local", "instance": instance, "rollback_proof": false, "restart": "r",
+                "attests": true, "counters": [], "answer_us": 1.0, "wakeup": null, "calls": 1,
+                "clock": { "earliest_ns": 1, "latest_ns": 2, "synchronised": false },
+                "refused": 0, "protections": [], "attackers": [],
+            })
+            .to_string()
+        };
+        assert!(read(&of("ab")).is_some());
+        assert!(read(&of("a\u{1b}]0;b")).is_none());
+        assert!(read("{}").is_none() && read("").is_none());
     }
 }

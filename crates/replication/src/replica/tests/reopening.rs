@@ -41,6 +41,12 @@ fn say(cluster: &mut Cluster, to: u16, message: Message) {
     cluster.act(to, |replica, now, out| replica.on_message(now, INTRUDER, message, out));
 }
 
+/// What the correct ones say at present, as an intruder repeats it.
+fn turns(cluster: &Cluster) -> Vec<(ReplicaId, u64)> {
+    let turn = |id: u16| cluster.replica(id).epochs.reopens.as_ref()?.choice.map(|(_, turn)| turn);
+    CORRECT.into_iter().filter_map(|id| Some((ReplicaId(id), turn(id)?))).collect()
+}
+
 fn has(cluster: &Cluster, id: u16, block: &Verified<Block>) -> bool {
     cluster.replica(id).ordering().dag().block(&block.reference()).is_some()
 }
@@ -87,6 +93,8 @@ fn attack(cluster: &mut Cluster, last: BlockRef, order: &SignedReopening) -> [Ve
         tips: tips.clone(),
         is_complete: true,
         is_signed: false,
+        turn: 1,
+        heard: turns(cluster),
     };
     for id in [0, AWAY.0] {
         assert_eq!(cluster.replica(id).ordering().tips(), tips);
@@ -163,6 +171,8 @@ fn who_changes_what_a_member_lacks_with_each_message_makes_it_tell_no_more_often
             tips: (salt % 2 == 0).then(|| tip(salt)).into_iter().collect(),
             is_complete: false,
             is_signed: false,
+            turn: 1,
+            heard: vec![],
         };
         cluster.act(0, |replica, now, out| {
             let message = Message::Epoch(EpochMessage::Closed(closing));
@@ -176,4 +186,56 @@ fn who_changes_what_a_member_lacks_with_each_message_makes_it_tell_no_more_often
         });
     }
     assert!((2..=8).contains(&told), "{told}");
+}
+
+/// A member left an order for a later one, and others may count what it said of that. A liar's word leads
+/// it back: what the others said to it before must not make it sign.
+#[test]
+fn who_goes_back_to_an_order_signs_only_by_what_is_said_to_that() {
+    let mut cluster = Cluster::hybrid(3);
+    cluster.open_session();
+    cluster.run(Duration::from_secs(1));
+    cluster.node(INTRUDER.0).replica = None;
+    let orders = [1, 2].map(|number| order(&cluster, number, vec![]));
+    let [first, second] =
+        orders.each_ref().map(|it| domain_digest("ravelin reopening v1", &[&it.order.encode()]));
+    bring(&mut cluster, &orders[0]);
+    let liar = |cluster: &Cluster, is_through: bool| {
+        let told = cluster.replica(0).ordering();
+        Message::Epoch(EpochMessage::Closed(Closing {
+            epoch: Epoch::FIRST,
+            order: first,
+            horizon: told.dag().horizon(),
+            tips: told.tips(),
+            is_complete: is_through,
+            is_signed: is_through,
+            turn: 1,
+            heard: turns(cluster),
+        }))
+    };
+    cluster.run(Duration::from_secs(1));
+    let message = liar(&cluster, false);
+    CORRECT.iter().for_each(|id| say(&mut cluster, *id, message.clone()));
+    cluster.run(Duration::from_secs(1)); // all correct ones hold, and only its word is missing
+    cluster.node(0).is_cut_off = true;
+    let message = Message::Epoch(EpochMessage::Reopen(Box::new(orders[1].clone())));
+    cluster.act(0, |replica, now, out| {
+        replica.on_message(now, ReplicaId(0), message, out);
+    });
+    let chosen = |cluster: &Cluster| {
+        cluster.replica(0).epochs.reopens.as_ref().and_then(|it| it.choice).map(|(of, _)| of)
+    };
+    assert_eq!(chosen(&cluster), Some(second));
+    for _ in 0..2 {
+        let message = liar(&cluster, true);
+        say(&mut cluster, 0, message);
+    }
+    assert_eq!(chosen(&cluster), Some(first), "it joins who claims to have signed");
+    assert!(!cluster.replica(0).has_ended(), "the others spoke of an order that it had left since");
+    cluster.node(0).is_cut_off = false;
+    let third = order(&cluster, 3, vec![INTRUDER]);
+    bring(&mut cluster, &third);
+    cluster.run_until("the epoch ends", |cluster| {
+        CORRECT.iter().all(|id| cluster.replica(*id).keyring().epoch() > Epoch::FIRST)
+    });
 }
