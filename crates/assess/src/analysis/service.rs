@@ -83,13 +83,14 @@ fn properties(
     Ok(results)
 }
 
-/// More than `f` of `n` intruded within the mission, were nobody ever recovered.
+/// More than `f` of `n` intruded within the mission, or in `hybrid` one whose wormhole falls, were
+/// nobody ever recovered.
 fn no_repair(situation: &Situation, p: f64) -> Result<Measure, EngineError> {
     let (n, f) = (count(situation.n()), count(situation.f));
-    let beta = situation.beta();
+    let (beta, coverage) = (situation.beta(), situation.mean_coverage());
     Ok(Measure {
-        independent: closed::no_repair(n, f, p)?,
-        common_mode: closed::beta(n, f, p, beta)?,
+        independent: closed::hybrid(n, f, p, coverage)?,
+        common_mode: closed::hybrid_beta(n, f, p, beta, coverage)?,
         beta,
     })
 }
@@ -99,7 +100,8 @@ fn crossover(situation: &Situation) -> Result<Option<f64>, EngineError> {
     if situation.model == FaultModel::Single {
         return Ok(None);
     }
-    closed::crossover(count(situation.n()), count(situation.f)).map(Some)
+    let (n, f) = (count(situation.n()), count(situation.f));
+    closed::hybrid_crossover(n, f, situation.mean_coverage()).map(Some)
 }
 
 fn count(number: usize) -> u32 {

@@ -128,7 +128,10 @@ fn diversity(
     // A cluster that is as large as any can be is compared with itself.
     let more = if further.n() > SERVERS_MAX { situation.clone() } else { further };
     let p = result.intrusion_probability;
-    let at = |n: usize, f: usize, beta: f64| closed::beta(number(n), number(f), p, beta);
+    let coverage = situation.mean_coverage();
+    let at = |n: usize, f: usize, beta: f64| {
+        closed::hybrid_beta(number(n), number(f), p, beta, coverage)
+    };
     let bare =
         [at(result.n, result.f, beta)?, at(more.n(), more.f, beta)?, at(result.n, result.f, 0.0)?];
     let diverse = situation.with_values(situation.n());
