@@ -114,12 +114,14 @@ fn hybrid_is_as_good_as_its_isolation() {
         "restart-not-recovery",
         "hidden-intrusions-stay",
         "over-trusted",
+        "worth-attacking",
         "cheapest-path",
     ];
     assert_eq!(alarms(&hybrid), BTreeSet::from(expected));
     about(risk(&hybrid, Property::Integrity), 0.191);
     // Without recovery a wormhole that falls with its host counts, in the closed forms too.
     about(hybrid.services[0].no_repair.independent, 0.224);
+    says(&hybrid, "worth-attacking", &["Intruding 1 of 3 servers"]);
     assert!((hybrid.services[0].crossover.unwrap() - 1.0 / 11.0).abs() < 1e-6);
     says(&hybrid, "main-cause", &["wormholes that fall with their host", "93 % less"]);
     says(&hybrid, "sweep-wormhole-coverage", &["better than arbitrary from", "about 0.95"]);

@@ -125,6 +125,21 @@ fn the_closed_forms_come_out_of_model_files() {
     }
 }
 
+/// With secrets in clear one of four is enough: whether replication pays is judged by that promise, not by
+/// more than `f` intruded at once.
+#[test]
+fn replication_is_judged_by_the_promise_that_breaks_first() {
+    let care = REPAIRED.replace("sealed", "clear");
+    let care: &'static str = care.leak();
+    let clear = Plain { care, promises: "confidentiality integrity", ..PLAIN }.assess();
+    let service = &clear.services[0];
+    assert!(service.risk < service.one_server && service.risk_any > service.one_server);
+    let told = warning(&clear, "replication-makes-worse");
+    assert!(told.text.contains("confidentiality is lost"), "{}", told.text);
+    assert!(clear.conclusions.iter().any(|it| it.id == "replication-does-not-pay"));
+    assert_eq!(service.economics.servers_to_intrude, 1);
+}
+
 #[test]
 fn beta_factors_of_labels_that_all_share_are_the_closed_form() {
     let host = "site = \"x\"";

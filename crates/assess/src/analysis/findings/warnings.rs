@@ -79,13 +79,13 @@ fn replication(situation: &Situation, result: &ServiceResult, found: &mut Vec<Fi
          probability of intruding one passes {crossover:.3}; over this mission it is {p:.3}",
         result.n, result.f
     );
-    if result.risk > result.one_server {
+    if result.risk_any > result.one_server {
+        let promise = super::super::service::worst(result).map_or("a promise", Property::name);
         let text = format!(
-            "Replication makes things worse: more than f = {} of {} servers are intruded at once with \
-             probability {}, a single server with {}. {law}.",
-            result.f,
+            "Replication makes things worse: with {} servers {promise} is lost with probability {}, \
+             and a single server is intruded with {}. {law}.",
             result.n,
-            percent(result.risk),
+            percent(result.risk_any),
             percent(result.one_server)
         );
         let hint =
