@@ -85,7 +85,8 @@ fn four_servers_in_one_room_fall_together() {
 #[test]
 fn three_clouds_are_too_few_for_seven_servers() {
     let clouds = assessed("three-clouds");
-    let expected = ["one-label-breaks", "no-slack", "worth-attacking", "cheapest-path"];
+    let expected =
+        ["one-label-breaks", "no-slack", "exhaustion", "worth-attacking", "cheapest-path"];
     assert_eq!(alarms(&clouds), BTreeSet::from(expected));
     assert!(clouds.services[0].is_acceptable);
     about(risk(&clouds, Property::Confidentiality), 0.003_04);

@@ -31,7 +31,8 @@ pub(super) fn assess(
     let rate = situation.mean_rate();
     let p = closed::intruded_by(rate, situation.mission).map_err(told)?;
     let value_name = |kind: LabelKind, value: usize| label_name(design, service, kind, value);
-    let strategy_numbers = strategy::numbers(service, &situation, mttf).map_err(|error| {
+    let risk = solve::by_mission(&situation, Question::Exceeded, Grade::Result).map_err(told)?;
+    let strategy_numbers = strategy::numbers(service, &situation, mttf, risk).map_err(|error| {
         AnalysisError::structure(design, &format!("the strategy of `{}`", service.name), error)
     })?;
     Ok(ServiceResult {
@@ -45,7 +46,7 @@ pub(super) fn assess(
         no_repair: no_repair(&situation, p).map_err(told)?,
         one_server: p,
         crossover: crossover(&situation).map_err(told)?,
-        risk: solve::by_mission(&situation, Question::Exceeded, Grade::Result).map_err(told)?,
+        risk,
         mttf_h: mttf,
         simulated: simulated(&situation, effort, watch).map_err(told)?,
         risk_any,

@@ -2,17 +2,20 @@
 
 use super::result::StrategyResult;
 use super::situation::Situation;
+use super::sweeps::percent;
 use crate::calculus::CalculusError;
 use crate::calculus::strategy::{RejuvenationPlan, UnderAttack, under_attack};
 use crate::design::units::time_text;
 use crate::design::{FaultModel, Service, Strategy};
 use crate::engines::closed;
 
-/// Numbers of a service's strategy. `mttf`: mean time until more than `f` servers are intruded.
+/// Numbers of a service's strategy. `mttf`: mean time until more than `f` servers are intruded; `risk`: that
+/// they are within the mission.
 pub(super) fn numbers(
     service: &Service,
     situation: &Situation,
     mttf: Option<f64>,
+    risk: f64,
 ) -> Result<StrategyResult, CalculusError> {
     let at_once = service.rejuvenation.as_ref().map_or(0, |turns| turns.at_once);
     let needed = service.fault_model.servers_min(service.f, at_once);
@@ -21,7 +24,7 @@ pub(super) fn numbers(
     let fall = times.map(|it| it.time_to_fall.value.0).or(mttf);
     let recover = times.map_or(service.recovery.value.0, |it| it.time_to_recover.value.0);
     let duty = fall.and_then(|fall| closed::recoverable(fall, recover).ok());
-    let exhaustion = exhaustion(service, situation)?;
+    let exhaustion = exhaustion(service, situation, risk)?;
     let mut text = slack_text(service, slack);
     if let Some(times) = times {
         let attack = times.attack.value.0;
@@ -77,10 +80,13 @@ fn slack_text(service: &Service, slack: i64) -> String {
     }
 }
 
-/// Whether the schedule keeps more than `f` servers from being intruded or absent at once, and why.
+/// Whether the schedule keeps more than `f` servers from being intruded or absent at once, and why. Intruders are
+/// taken to come one after the other at the mean pace; a label that more than `f` servers share lets one of
+/// them have all at once, and no schedule is safe from that.
 fn exhaustion(
     service: &Service,
     situation: &Situation,
+    risk: f64,
 ) -> Result<Option<(bool, String)>, CalculusError> {
     let model = match service.fault_model {
         FaultModel::Arbitrary => ravelin_model::FaultModel::Arbitrary,
@@ -109,15 +115,25 @@ fn exhaustion(
     } else {
         "none is expected".to_owned()
     };
-    let told = if found.intrusion_time_min.is_finite() {
+    let mut told = if found.intrusion_time_min.is_finite() {
         format!(
             "An intrusion lasts {} at most; the schedule holds against intruders who need {} or more \
-             for each server, and {expected}.",
+             for each server, and on average {expected}.",
             time_text(found.exposure),
             time_text(found.intrusion_time_min)
         )
     } else {
-        format!("While servers are absent no intrusion is tolerated, and {expected}.")
+        format!("While servers are absent no intrusion is tolerated, and on average {expected}.")
     };
-    Ok(Some((found.is_safe_against(between), told)))
+    let is_common = situation.shared().iter().any(|set| set.servers.len() > situation.f);
+    if is_common {
+        told.push_str(
+            " A label that more than f servers share lets one intrusion have them at once.",
+        );
+    }
+    told.push_str(&format!(
+        " More than f servers are intruded within the mission with probability {}.",
+        percent(risk)
+    ));
+    Ok(Some((found.is_safe_against(between) && !is_common, told)))
 }

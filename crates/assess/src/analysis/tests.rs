@@ -140,6 +140,27 @@ fn replication_is_judged_by_the_promise_that_breaks_first() {
     assert_eq!(service.economics.servers_to_intrude, 1);
 }
 
+/// Seven servers with two short turns each hour outrun a slow intruder, unless one label gives all away.
+#[test]
+fn no_schedule_is_safe_from_a_label_that_too_many_share() {
+    let more = "[services.rejuvenation]\nperiod = { value = \"2h\", origin = \"assumed\" }\n\
+                downtime = { value = \"1min\", origin = \"assumed\" }\nroot = \"administrators\"\n";
+    let alone = Plain { n: 7, host: "site = \"x\"", care: REPAIRED, more, ..PLAIN };
+    let alone = alone.text();
+    let told = |text: &str| {
+        let found = assessed(&Design::parse("turns", text).unwrap());
+        found.services[0].strategy_numbers.clone()
+    };
+    let safe = told(&alone);
+    assert_eq!(safe.is_exhaustion_safe, Some(true), "{}", safe.text);
+    assert!(safe.text.contains("on average"), "{}", safe.text);
+    assert!(safe.text.contains("within the mission with probability"), "{}", safe.text);
+    let shared = "[common_mode]\nsite = { value = 0.1, origin = \"assumed\" }\n";
+    let common = told(&(alone + shared));
+    assert_eq!(common.is_exhaustion_safe, Some(false), "{}", common.text);
+    assert!(common.text.contains("share lets one intrusion"), "{}", common.text);
+}
+
 #[test]
 fn beta_factors_of_labels_that_all_share_are_the_closed_form() {
     let host = "site = \"x\"";
