@@ -32,7 +32,8 @@ pub(super) fn assess(
     let p = closed::intruded_by(rate, situation.mission).map_err(told)?;
     let value_name = |kind: LabelKind, value: usize| label_name(design, service, kind, value);
     let risk = solve::by_mission(&situation, Question::Exceeded, Grade::Result).map_err(told)?;
-    let strategy_numbers = strategy::numbers(service, &situation, mttf, risk).map_err(|error| {
+    let falls = strategy::Falls::of(&situation, mttf, risk).map_err(told)?;
+    let strategy_numbers = strategy::numbers(service, &situation, falls).map_err(|error| {
         AnalysisError::structure(design, &format!("the strategy of `{}`", service.name), error)
     })?;
     Ok(ServiceResult {

@@ -161,6 +161,28 @@ fn no_schedule_is_safe_from_a_label_that_too_many_share() {
     assert!(common.text.contains("share lets one intrusion"), "{}", common.text);
 }
 
+/// Two of four servers are back when one of both is: the time to notice counts as much as the repair, and
+/// without anything that ends unnoticed intrusions nobody comes back.
+#[test]
+fn the_duty_cycle_has_latency_and_unnoticed_intrusions_in_it() {
+    let alike = |latency: &str, recovery: &str| {
+        let care = REPAIRED.replacen("30min", latency, 1).replacen("30min", recovery, 1);
+        let care: &'static str = care.leak();
+        Plain { care, ..PLAIN }.assess().services[0].strategy_numbers.clone()
+    };
+    let (fast, slow) = (alike("1min", "59min"), alike("59min", "1min"));
+    near(fast.duty_cycle.unwrap(), slow.duty_cycle.unwrap());
+    // A chain of birth and death: P(more than one of four) with shares 1/101 of time intruded.
+    let p: f64 = 1.0 / 101.0;
+    let held = (1.0 - p).powi(4) + 4.0 * p * (1.0 - p).powi(3);
+    near(fast.duty_cycle.unwrap(), held);
+    near(fast.time_to_recover_h.unwrap(), 891.666_67 * (1.0 - held) / held);
+    let care = REPAIRED.replace("detection = { value = 1,", "detection = { value = 0.9,");
+    let care: &'static str = care.leak();
+    let unnoticed = Plain { care, ..PLAIN }.assess().services[0].strategy_numbers.clone();
+    assert_eq!((unnoticed.duty_cycle, unnoticed.time_to_recover_h), (None, None));
+}
+
 #[test]
 fn beta_factors_of_labels_that_all_share_are_the_closed_form() {
     let host = "site = \"x\"";
