@@ -183,6 +183,29 @@ fn the_duty_cycle_has_latency_and_unnoticed_intrusions_in_it() {
     assert_eq!((unnoticed.duty_cycle, unnoticed.time_to_recover_h), (None, None));
 }
 
+/// A wormhole that may fall with its host is a root of recovery as far as it holds.
+#[test]
+fn a_weak_wormhole_is_no_root_of_recovery() {
+    let more = "[services.rejuvenation]\nperiod = { value = \"1d\", origin = \"assumed\" }\n\
+                downtime = { value = \"1min\", origin = \"assumed\" }\nroot = \"ROOT\"\n\
+                [[wormholes]]\nname = \"tee\"\ncoverage = { value = COVERAGE, origin = \"assumed\" }\n";
+    let told = |root: &str, coverage: &str| {
+        let more = more.replace("ROOT", root).replace("COVERAGE", coverage);
+        let host = "wormhole = \"tee\"";
+        let plain = Plain { n: 3, model: "hybrid", host, more: &more, ..PLAIN };
+        assessed(&Design::parse("root", &plain.text()).unwrap())
+    };
+    let id = "wormhole-is-the-root";
+    let (weak, none) = (told("wormhole", "0.9"), told("none", "0.9"));
+    near(weak.services[0].risk, none.services[0].risk);
+    assert!(warning(&weak, id).text.contains("not counted"));
+    let (strong, tpm) = (told("wormhole", "0.99"), told("tpm", "0.99"));
+    near(strong.services[0].risk, tpm.services[0].risk);
+    assert!(strong.services[0].risk < told("none", "0.99").services[0].risk * 0.9);
+    assert!(warning(&strong, id).text.contains("as if every wormhole held"));
+    assert!(!warns(&told("wormhole", "1"), id) && !warns(&tpm, id));
+}
+
 #[test]
 fn beta_factors_of_labels_that_all_share_are_the_closed_form() {
     let host = "site = \"x\"";
