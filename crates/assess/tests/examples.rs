@@ -85,7 +85,8 @@ fn four_servers_in_one_room_fall_together() {
 #[test]
 fn three_clouds_are_too_few_for_seven_servers() {
     let clouds = assessed("three-clouds");
-    let expected = ["one-label-breaks", "no-slack", "worth-attacking", "cheapest-path"];
+    let expected =
+        ["one-label-breaks", "no-slack", "exhaustion", "worth-attacking", "cheapest-path"];
     assert_eq!(alarms(&clouds), BTreeSet::from(expected));
     assert!(clouds.services[0].is_acceptable);
     about(risk(&clouds, Property::Confidentiality), 0.003_04);
@@ -109,14 +110,20 @@ fn hybrid_is_as_good_as_its_isolation() {
         "no-slack",
         "wormhole-breaks-all",
         "hybrid-worse-than-arbitrary",
+        "replication-crossover",
         "one-label-breaks",
         "restart-not-recovery",
         "hidden-intrusions-stay",
         "over-trusted",
+        "worth-attacking",
         "cheapest-path",
     ];
     assert_eq!(alarms(&hybrid), BTreeSet::from(expected));
     about(risk(&hybrid, Property::Integrity), 0.191);
+    // Without recovery a wormhole that falls with its host counts, in the closed forms too.
+    about(hybrid.services[0].no_repair.independent, 0.224);
+    says(&hybrid, "worth-attacking", &["Intruding 1 of 3 servers"]);
+    assert!((hybrid.services[0].crossover.unwrap() - 1.0 / 11.0).abs() < 1e-6);
     says(&hybrid, "main-cause", &["wormholes that fall with their host", "93 % less"]);
     says(&hybrid, "sweep-wormhole-coverage", &["better than arbitrary from", "about 0.95"]);
     says(&hybrid, "over-trusted", &["`ordering` counts on 0.999", "`wormhole` counts on 0.99"]);

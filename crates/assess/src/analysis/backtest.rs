@@ -7,13 +7,15 @@
 //! {"event":"mission","hours":720,"intruded":[2],"exceeded":false,"broken":false}
 //! ```
 //!
-//! where `intruded` names the servers that were intruded at some time, `exceeded` says whether more
+//! where `intruded` has the numbers, from 0, of the servers that were intruded at some time, `exceeded` says whether more
 //! than `f` were at once, and `broken` whether a promise was. Campaigns run at accelerated rates: each
 //! of their hours stands for [`Rerun::acceleration`] hours of the design.
 //!
 //! # Source
 //! The paper, section 3.3: the coverage of assumptions (more than f, Pr_e) and of algorithms (a promise
-//! broken although they held, Pr_o) are measured apart. E. Wilson, JASA 22 (1927), for the intervals.
+//! broken although they held, Pr_o) are measured apart. E. Wilson, JASA 22 (1927), for the intervals; L. Kish,
+//! *Survey Sampling*, 1965, for servers of one mission, which often fall together and are no independent
+//! trials.
 
 mod campaigns;
 
@@ -116,7 +118,7 @@ fn intrusions(
         let (_, p, risk) = match found {
             Some(found) => found,
             None => {
-                let p = closed::intruded_by(situation.mean_rate(), hours)?;
+                let p = mean_intruded(situation, hours)?;
                 let of_length = Situation { mission: hours, ..situation.clone() };
                 let risk = solve::by_mission(&of_length, Question::Exceeded, Grade::Swept)?;
                 known.push((hours, p, risk));
@@ -129,8 +131,22 @@ fn intrusions(
     let count = timed.len().max(1) as f64;
     let level = rerun.level;
     let trials = timed.len() as u64;
-    row("a server was intruded", (hit, trials * servers), one / count, level, rows)?;
+    if trials > 0 && servers > 0 {
+        let event = "a server was intruded";
+        let counts: Vec<usize> = timed.iter().map(|it| it.intruded).collect();
+        let interval = Estimate::of_clusters(&counts, situation.n(), level)?;
+        push(event, (hit, trials * servers), interval, one / count, rows);
+    }
     row("more than f servers were intruded at once", (exceeded, trials), many / count, level, rows)
+}
+
+/// The mean over the servers of the probability that one is intruded.
+fn mean_intruded(situation: &Situation, hours: f64) -> Result<f64, crate::engines::EngineError> {
+    let mut sum = 0.0;
+    for server in &situation.servers {
+        sum += closed::intruded_by(server.rate, hours)?;
+    }
+    Ok(sum / situation.n().max(1) as f64)
 }
 
 /// How often promises were broken although no more than `f` servers were intruded.
@@ -173,6 +189,17 @@ fn row(
         return Ok(());
     }
     let interval = Estimate::of_share(hits, trials, level)?;
+    push(event, (hits, trials), interval, predicted, rows);
+    Ok(())
+}
+
+fn push(
+    event: &str,
+    (hits, trials): (u64, u64),
+    interval: Estimate,
+    predicted: f64,
+    rows: &mut Vec<BacktestRow>,
+) {
     rows.push(BacktestRow {
         event: event.to_owned(),
         hits,
@@ -181,9 +208,8 @@ fn row(
         low: interval.low,
         high: interval.high,
         predicted,
-        is_consistent: (interval.low..=interval.high).contains(&predicted),
+        is_consistent: interval.holds(predicted),
     });
-    Ok(())
 }
 
 fn conclusions(rows: &[BacktestRow], rerun: Rerun) -> Vec<String> {

@@ -1,8 +1,9 @@
 //! Cost of intruding against value of assets (section 2.3 of the paper).
 
 use super::result::Economics;
+use super::situation::Situation;
 use super::threats;
-use crate::design::{Design, Service};
+use crate::design::{Design, FaultModel, Service};
 
 /// Exploits of which every combination is tried; larger ones are built step by step, and may be a
 /// little dearer than the cheapest.
@@ -26,13 +27,15 @@ struct Tool {
 pub(super) fn economics(design: &Design, service: &Service, expected_loss: f64) -> Economics {
     let tools = tools(design, service);
     let one = cheapest(&tools, 1);
-    let many = cheapest(&tools, usize::from(service.f) + 1);
+    let wanted = wanted(&Situation::of(design, service));
+    let many = cheapest(&tools, wanted);
     let value: f64 = service.promises.iter().map(|(_, loss)| loss.value.0).sum();
     let budget = design.attacker.budget.value.0;
     let cost = many.as_ref().map(|(cost, _)| *cost);
     Economics {
         cost_of_one: one.map(|(cost, _)| cost),
         cost_of_intruding: cost,
+        servers_to_intrude: wanted,
         cheapest_way: many.map(|(_, way)| way).unwrap_or_default(),
         value_of_assets: value,
         budget,
@@ -40,6 +43,17 @@ pub(super) fn economics(design: &Design, service: &Service, expected_loss: f64) 
         is_worthwhile: cost.is_some_and(|cost| cost < value),
         expected_loss,
     }
+}
+
+/// The fewest servers whose intrusion breaks a promise. In `hybrid` one is enough, with some luck, where
+/// its wormhole may fall with it.
+fn wanted(situation: &Situation) -> usize {
+    let may_fall = situation.servers.iter().any(|server| server.coverage < 1.0);
+    if situation.model == FaultModel::Hybrid && may_fall {
+        return 1;
+    }
+    let tolerated = situation.promises.iter().map(|promise| situation.tolerated(*promise));
+    tolerated.min().unwrap_or(situation.f) + 1
 }
 
 /// Exploits that can intrude a server of the service, cheapest first.
@@ -121,9 +135,13 @@ fn try_all<'t>(
     }
 }
 
-/// What it costs to intrude `wanted` hosts with all of these exploits; `None` if they reach fewer.
+/// What it costs to intrude `wanted` hosts with all of these exploits; `None` if they reach fewer, or if
+/// one of them is not needed.
+///
+/// The first use of each exploit takes one of its hosts, and each further host is paid at the cheapest
+/// price again. The cheapest further hosts are taken one by one, as long as the first uses still find a
+/// host each among the others: which sets leave them one is a matroid, so that this is the least sum.
 fn cost_of(tools: &[&Tool], wanted: usize) -> Option<f64> {
-    // Each exploit takes at least one host, or it would not be needed; the first is its dear one.
     let mut costs: Vec<(usize, f64)> = Vec::new();
     for tool in tools {
         for host in &tool.hosts {
@@ -133,15 +151,56 @@ fn cost_of(tools: &[&Tool], wanted: usize) -> Option<f64> {
             }
         }
     }
-    if tools.is_empty() || costs.len() < wanted || tools.len() > wanted {
+    let further = wanted.checked_sub(tools.len())?;
+    if tools.is_empty() || costs.len() < wanted || !is_each_placed(tools, &[]) {
         return None;
     }
     costs.sort_by(|(_, a), (_, b)| a.total_cmp(b));
-    let entry: f64 = tools.iter().map(|tool| tool.first).sum();
-    // The hosts that the first uses take are paid for by them.
-    let further: f64 =
-        costs.iter().take(wanted.saturating_sub(tools.len())).map(|(_, it)| it).sum();
-    Some(entry + further)
+    let mut total: f64 = tools.iter().map(|tool| tool.first).sum();
+    let mut again: Vec<usize> = Vec::new();
+    for (host, cost) in costs {
+        if again.len() == further {
+            break;
+        }
+        again.push(host);
+        if is_each_placed(tools, &again) {
+            total += cost;
+        } else {
+            again.pop();
+        }
+    }
+    (again.len() == further).then_some(total)
+}
+
+/// Whether each exploit finds a host of its own outside `taken`, by augmenting paths.
+fn is_each_placed(tools: &[&Tool], taken: &[usize]) -> bool {
+    let mut owners: Vec<(usize, usize)> = Vec::new();
+    (0..tools.len()).all(|tool| place(tools, taken, tool, &mut Vec::new(), &mut owners))
+}
+
+/// Gives the exploit a host, moving others where that helps. The depth is at most the number of exploits.
+fn place(
+    tools: &[&Tool],
+    taken: &[usize],
+    tool: usize,
+    tried: &mut Vec<usize>,
+    owners: &mut Vec<(usize, usize)>,
+) -> bool {
+    let hosts = tools.get(tool).map_or(&[][..], |tool| &tool.hosts);
+    for host in hosts.iter().filter(|host| !taken.contains(host)) {
+        if tried.contains(host) {
+            continue;
+        }
+        tried.push(*host);
+        let held = owners.iter().position(|(known, _)| known == host);
+        let owner = held.and_then(|at| owners.get(at)).map(|(_, owner)| *owner);
+        if owner.is_none_or(|owner| place(tools, taken, owner, tried, owners)) {
+            owners.retain(|(known, _)| known != host);
+            owners.push((*host, tool));
+            return true;
+        }
+    }
+    false
 }
 
 #[cfg(test)]
@@ -170,5 +229,66 @@ mod tests {
         assert_eq!(cheapest(&[], 1), None);
         let five: Vec<Tool> = (0..5).map(|host| tool("x", 10.0, 0.0, &[host])).collect();
         assert_eq!(cheapest(&five, 5).map(|(cost, _)| cost), Some(50.0), "more than are tried");
+    }
+
+    /// The first use of `a` takes its only host, so that the third host costs what `b` costs again.
+    #[test]
+    fn what_first_uses_take_is_not_used_again() {
+        let two = [tool("a", 100.0, 1.0, &[0]), tool("b", 100.0, 50.0, &[1, 2])];
+        assert_eq!(cheapest(&two, 3).map(|(cost, _)| cost), Some(250.0));
+        assert_eq!(cheapest(&two, 2).map(|(cost, _)| cost), Some(150.0));
+        // Both first uses fit on host 0; one moves, and is then cheapest where it is not used again.
+        let both = [tool("a", 100.0, 1.0, &[0, 1]), tool("b", 10.0, 90.0, &[0])];
+        assert_eq!(cheapest(&both, 2).map(|(cost, _)| cost), Some(101.0));
+        let same = [tool("a", 100.0, 200.0, &[0]), tool("b", 10.0, 90.0, &[0])];
+        assert_eq!(cheapest(&same, 2), None);
+    }
+
+    /// Against every way to place first uses and further ones.
+    #[test]
+    fn the_cost_is_the_least_of_all_placements() {
+        let tools = [
+            tool("a", 5.0, 4.0, &[0, 1]),
+            tool("b", 6.0, 1.0, &[1, 2]),
+            tool("c", 7.0, 9.0, &[2, 3, 4]),
+        ];
+        let all: Vec<&Tool> = tools.iter().collect();
+        let again = [4.0, 1.0, 1.0, 9.0, 9.0];
+        for wanted in 3..=5 {
+            let mut least = f64::INFINITY;
+            for first in 0..8_usize {
+                let places = [first & 1, 1 + (first >> 1 & 1), 2 + (first >> 2)];
+                if places[0] == places[1] || places[1] == places[2] {
+                    continue;
+                }
+                for further in 0..32_usize {
+                    let is_free = |host: &usize| !places.contains(host);
+                    let hosts: Vec<usize> = (0..5).filter(|at| further >> at & 1 == 1).collect();
+                    if hosts.len() + 3 == wanted && hosts.iter().all(is_free) {
+                        let sum: f64 = hosts.iter().map(|host| again[*host]).sum();
+                        least = least.min(18.0 + sum);
+                    }
+                }
+            }
+            assert_eq!(cost_of(&all, wanted), Some(least), "{wanted}");
+        }
+    }
+
+    #[test]
+    fn the_promise_that_breaks_first_says_how_many_it_takes() {
+        let path = format!("{}/../../examples/assess/", env!("CARGO_MANIFEST_DIR"));
+        let read = |name: &str| std::fs::read_to_string(format!("{path}{name}.toml")).unwrap();
+        let told = |text: &str| {
+            let design = Design::parse("x", text).unwrap();
+            wanted(&Situation::of(&design, &design.services[0]))
+        };
+        assert_eq!(told(&read("one-room")), 2);
+        assert_eq!(told(&read("three-clouds")), 3);
+        assert_eq!(told(&read("single-hsm")), 1);
+        // A wormhole may fall with the first host.
+        assert_eq!(told(&read("hybrid-weak-isolation")), 1);
+        // In clear one server has the secrets.
+        let clear = read("one-room").replace("state = \"sealed\"", "state = \"clear\"");
+        assert_eq!(told(&clear), 1);
     }
 }

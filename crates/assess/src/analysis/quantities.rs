@@ -68,7 +68,7 @@ const EXPECTED_LOSS: Kind = Kind {
 const COST: Kind = Kind {
     quantity: "cost_of_intruding",
     unit: Unit::Money,
-    formula: "cheapest set of exploits that reaches f + 1 servers",
+    formula: "cheapest set of exploits that reaches as many servers as break a promise",
     source: "section 2.3 of the paper (cost of intruding)",
 };
 const SLACK: Kind = Kind {

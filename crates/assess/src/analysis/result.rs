@@ -294,8 +294,10 @@ pub struct Elasticity {
 pub struct Economics {
     /// What the attacker pays for one intrusion, by the cheapest way; `None`: there is no way.
     pub cost_of_one: Option<f64>,
-    /// What the attacker pays to intrude more than `f` servers, by the cheapest way.
+    /// What the attacker pays to intrude as many servers as it takes, by the cheapest way.
     pub cost_of_intruding: Option<f64>,
+    /// The fewest servers whose intrusion breaks a promise: `f + 1`, fewer where less is tolerated.
+    pub servers_to_intrude: usize,
     /// The exploits of that way.
     pub cheapest_way: Vec<String>,
     /// What breaking all promises is worth.

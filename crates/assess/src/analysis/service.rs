@@ -31,7 +31,9 @@ pub(super) fn assess(
     let rate = situation.mean_rate();
     let p = closed::intruded_by(rate, situation.mission).map_err(told)?;
     let value_name = |kind: LabelKind, value: usize| label_name(design, service, kind, value);
-    let strategy_numbers = strategy::numbers(service, &situation, mttf).map_err(|error| {
+    let risk = solve::by_mission(&situation, Question::Exceeded, Grade::Result).map_err(told)?;
+    let falls = strategy::Falls::of(&situation, mttf, risk).map_err(told)?;
+    let strategy_numbers = strategy::numbers(service, &situation, falls).map_err(|error| {
         AnalysisError::structure(design, &format!("the strategy of `{}`", service.name), error)
     })?;
     Ok(ServiceResult {
@@ -45,7 +47,7 @@ pub(super) fn assess(
         no_repair: no_repair(&situation, p).map_err(told)?,
         one_server: p,
         crossover: crossover(&situation).map_err(told)?,
-        risk: solve::by_mission(&situation, Question::Exceeded, Grade::Result).map_err(told)?,
+        risk,
         mttf_h: mttf,
         simulated: simulated(&situation, effort, watch).map_err(told)?,
         risk_any,
@@ -83,13 +85,14 @@ fn properties(
     Ok(results)
 }
 
-/// More than `f` of `n` intruded within the mission, were nobody ever recovered.
+/// More than `f` of `n` intruded within the mission, or in `hybrid` one whose wormhole falls, were
+/// nobody ever recovered.
 fn no_repair(situation: &Situation, p: f64) -> Result<Measure, EngineError> {
     let (n, f) = (count(situation.n()), count(situation.f));
-    let beta = situation.beta();
+    let (beta, coverage) = (situation.beta(), situation.mean_coverage());
     Ok(Measure {
-        independent: closed::no_repair(n, f, p)?,
-        common_mode: closed::beta(n, f, p, beta)?,
+        independent: closed::hybrid(n, f, p, coverage)?,
+        common_mode: closed::hybrid_beta(n, f, p, beta, coverage)?,
         beta,
     })
 }
@@ -99,7 +102,8 @@ fn crossover(situation: &Situation) -> Result<Option<f64>, EngineError> {
     if situation.model == FaultModel::Single {
         return Ok(None);
     }
-    closed::crossover(count(situation.n()), count(situation.f)).map(Some)
+    let (n, f) = (count(situation.n()), count(situation.f));
+    closed::hybrid_crossover(n, f, situation.mean_coverage()).map(Some)
 }
 
 fn count(number: usize) -> u32 {

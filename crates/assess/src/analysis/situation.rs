@@ -8,6 +8,9 @@ use crate::design::{Design, FaultModel, LabelKind, Property, Repairers, Root, Se
 /// Kinds of label.
 const KINDS: usize = LabelKind::ALL.len();
 
+/// Coverage below which a wormhole is weakly isolated, and no root of recovery.
+pub(super) const WEAK_COVERAGE: f64 = 0.95;
+
 /// One service, its servers and what befalls them.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Situation {
@@ -84,6 +87,7 @@ impl Situation {
                 labels,
             });
         }
+        let least = servers.iter().map(|it| it.coverage).fold(1.0, f64::min);
         Self {
             servers,
             shares: LabelKind::ALL.map(|kind| design.common_mode.share(kind)),
@@ -91,7 +95,7 @@ impl Situation {
             model: service.fault_model,
             state: service.state,
             promises: service.promises.iter().map(|(promise, _)| *promise).collect(),
-            care: Care::of(service),
+            care: Care::of(service, least),
             mission: design.mission.value.0,
         }
     }
@@ -105,6 +109,15 @@ impl Situation {
     pub(super) fn mean_rate(&self) -> f64 {
         let sum: f64 = self.servers.iter().map(|server| server.rate).sum();
         sum / self.n().max(1) as f64
+    }
+
+    /// Mean probability that an intruded server's wormhole holds; 1 where none is counted on.
+    pub(super) fn mean_coverage(&self) -> f64 {
+        if self.model != FaultModel::Hybrid {
+            return 1.0;
+        }
+        let sum: f64 = self.servers.iter().map(|server| server.coverage).sum();
+        (sum / self.n().max(1) as f64).min(1.0)
     }
 
     /// Servers that may be intruded (for availability: or absent) before a promise is broken.
@@ -248,12 +261,18 @@ pub(super) struct Shared {
 }
 
 impl Care {
-    fn of(service: &Service) -> Self {
+    /// `coverage`: the least of the servers' wormholes.
+    fn of(service: &Service, coverage: f64) -> Self {
         let turns = service.rejuvenation.as_ref().map(|plan| Turns {
             period: plan.period.value.0,
             downtime: plan.downtime.value.0,
             at_once: plan.at_once.into(),
-            is_recovery: plan.root != Root::None,
+            is_recovery: match plan.root {
+                Root::None => false,
+                // An intruder who has the wormhole too has what would expel him.
+                Root::Wormhole => coverage >= WEAK_COVERAGE,
+                Root::Administrators | Root::Tpm => true,
+            },
         });
         Self {
             detection: service.detection.value.0,

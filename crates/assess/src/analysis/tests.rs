@@ -125,6 +125,87 @@ fn the_closed_forms_come_out_of_model_files() {
     }
 }
 
+/// With secrets in clear one of four is enough: whether replication pays is judged by that promise, not by
+/// more than `f` intruded at once.
+#[test]
+fn replication_is_judged_by_the_promise_that_breaks_first() {
+    let care = REPAIRED.replace("sealed", "clear");
+    let care: &'static str = care.leak();
+    let clear = Plain { care, promises: "confidentiality integrity", ..PLAIN }.assess();
+    let service = &clear.services[0];
+    assert!(service.risk < service.one_server && service.risk_any > service.one_server);
+    let told = warning(&clear, "replication-makes-worse");
+    assert!(told.text.contains("confidentiality is lost"), "{}", told.text);
+    assert!(clear.conclusions.iter().any(|it| it.id == "replication-does-not-pay"));
+    assert_eq!(service.economics.servers_to_intrude, 1);
+}
+
+/// Seven servers with two short turns each hour outrun a slow intruder, unless one label gives all away.
+#[test]
+fn no_schedule_is_safe_from_a_label_that_too_many_share() {
+    let more = "[services.rejuvenation]\nperiod = { value = \"2h\", origin = \"assumed\" }\n\
+                downtime = { value = \"1min\", origin = \"assumed\" }\nroot = \"administrators\"\n";
+    let alone = Plain { n: 7, host: "site = \"x\"", care: REPAIRED, more, ..PLAIN };
+    let alone = alone.text();
+    let told = |text: &str| {
+        let found = assessed(&Design::parse("turns", text).unwrap());
+        found.services[0].strategy_numbers.clone()
+    };
+    let safe = told(&alone);
+    assert_eq!(safe.is_exhaustion_safe, Some(true), "{}", safe.text);
+    assert!(safe.text.contains("on average"), "{}", safe.text);
+    assert!(safe.text.contains("within the mission with probability"), "{}", safe.text);
+    let shared = "[common_mode]\nsite = { value = 0.1, origin = \"assumed\" }\n";
+    let common = told(&(alone + shared));
+    assert_eq!(common.is_exhaustion_safe, Some(false), "{}", common.text);
+    assert!(common.text.contains("share lets one intrusion"), "{}", common.text);
+}
+
+/// Two of four servers are back when one of both is: the time to notice counts as much as the repair, and
+/// without anything that ends unnoticed intrusions nobody comes back.
+#[test]
+fn the_duty_cycle_has_latency_and_unnoticed_intrusions_in_it() {
+    let alike = |latency: &str, recovery: &str| {
+        let care = REPAIRED.replacen("30min", latency, 1).replacen("30min", recovery, 1);
+        let care: &'static str = care.leak();
+        Plain { care, ..PLAIN }.assess().services[0].strategy_numbers.clone()
+    };
+    let (fast, slow) = (alike("1min", "59min"), alike("59min", "1min"));
+    near(fast.duty_cycle.unwrap(), slow.duty_cycle.unwrap());
+    // A chain of birth and death: P(more than one of four) with shares 1/101 of time intruded.
+    let p: f64 = 1.0 / 101.0;
+    let held = (1.0 - p).powi(4) + 4.0 * p * (1.0 - p).powi(3);
+    near(fast.duty_cycle.unwrap(), held);
+    near(fast.time_to_recover_h.unwrap(), 891.666_67 * (1.0 - held) / held);
+    let care = REPAIRED.replace("detection = { value = 1,", "detection = { value = 0.9,");
+    let care: &'static str = care.leak();
+    let unnoticed = Plain { care, ..PLAIN }.assess().services[0].strategy_numbers.clone();
+    assert_eq!((unnoticed.duty_cycle, unnoticed.time_to_recover_h), (None, None));
+}
+
+/// A wormhole that may fall with its host is a root of recovery as far as it holds.
+#[test]
+fn a_weak_wormhole_is_no_root_of_recovery() {
+    let more = "[services.rejuvenation]\nperiod = { value = \"1d\", origin = \"assumed\" }\n\
+                downtime = { value = \"1min\", origin = \"assumed\" }\nroot = \"ROOT\"\n\
+                [[wormholes]]\nname = \"tee\"\ncoverage = { value = COVERAGE, origin = \"assumed\" }\n";
+    let told = |root: &str, coverage: &str| {
+        let more = more.replace("ROOT", root).replace("COVERAGE", coverage);
+        let host = "wormhole = \"tee\"";
+        let plain = Plain { n: 3, model: "hybrid", host, more: &more, ..PLAIN };
+        assessed(&Design::parse("root", &plain.text()).unwrap())
+    };
+    let id = "wormhole-is-the-root";
+    let (weak, none) = (told("wormhole", "0.9"), told("none", "0.9"));
+    near(weak.services[0].risk, none.services[0].risk);
+    assert!(warning(&weak, id).text.contains("not counted"));
+    let (strong, tpm) = (told("wormhole", "0.99"), told("tpm", "0.99"));
+    near(strong.services[0].risk, tpm.services[0].risk);
+    assert!(strong.services[0].risk < told("none", "0.99").services[0].risk * 0.9);
+    assert!(warning(&strong, id).text.contains("as if every wormhole held"));
+    assert!(!warns(&told("wormhole", "1"), id) && !warns(&tpm, id));
+}
+
 #[test]
 fn beta_factors_of_labels_that_all_share_are_the_closed_form() {
     let host = "site = \"x\"";

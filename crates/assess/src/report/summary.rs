@@ -211,11 +211,16 @@ pub(crate) fn sensitivity(service: &ServiceResult, currency: &str, rows: usize) 
 pub(crate) fn economics(service: &ServiceResult, currency: &str) -> String {
     let economics = &service.economics;
     let Some(cost) = economics.cost_of_intruding else {
-        return "No attack of the model intrudes more than f servers.".to_owned();
+        return "No attack of the model intrudes as many servers as break a promise.".to_owned();
+    };
+    let wanted = economics.servers_to_intrude;
+    let goal = if wanted as u64 > service.f as u64 {
+        format!("more than {}", service.f)
+    } else {
+        format!("{wanted} of {}, which may break a promise,", service.n)
     };
     format!(
-        "Intruding more than {} costs {} ({}); the budget of {} {}, and assets of {} make that {}.",
-        service.f,
+        "Intruding {goal} costs {} ({}); the budget of {} {}, and assets of {} make that {}.",
         money(cost, currency),
         listed(&economics.cheapest_way),
         money(economics.budget, currency),

@@ -61,7 +61,8 @@ pub enum CampaignError {
     },
     /// Servers or lengths that cannot be.
     #[error(
-        "{file}:{line}: {what}; a mission has `hours` above 0 and at most the service's {n} servers"
+        "{file}:{line}: {what}; a mission has `hours` above 0, and lists of the service's {n} servers by \
+         number from 0, such as `\"intruded\":[0]`"
     )]
     Mission {
         /// The file.
@@ -237,15 +238,23 @@ impl Reader<'_> {
         let hours = value["hours"].as_f64().filter(|hours| *hours > 0.0);
         let hours = hours.ok_or_else(|| wrong("no `hours`"))?;
         let servers = value["intruded"].as_array().ok_or_else(|| wrong("no list `intruded`"))?;
-        let servers: BTreeSet<u64> = servers.iter().filter_map(Value::as_u64).collect();
-        if servers.len() > n {
-            return Err(wrong("more servers intruded than there are"));
+        let mut intruded = BTreeSet::new();
+        for server in servers {
+            let number = server.as_u64().filter(|number| *number < n as u64);
+            let what = "a server in `intruded` that is not one of the numbers 0 to n - 1";
+            intruded.insert(number.ok_or_else(|| wrong(what))?);
         }
+        // What is left out did not happen; what is no yes or no is a mistake.
+        let told = |key: &str, what| match &value[key] {
+            Value::Null => Ok(false),
+            Value::Bool(is_so) => Ok(*is_so),
+            _ => Err(wrong(what)),
+        };
         self.campaigns.missions.push(Mission {
             hours,
-            intruded: servers.len(),
-            is_exceeded: value["exceeded"].as_bool().unwrap_or_default(),
-            is_broken: value["broken"].as_bool().unwrap_or_default(),
+            intruded: intruded.len(),
+            is_exceeded: told("exceeded", "`exceeded` that is neither true nor false")?,
+            is_broken: told("broken", "`broken` that is neither true nor false")?,
         });
         Ok(())
     }

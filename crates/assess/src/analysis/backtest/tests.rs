@@ -113,6 +113,37 @@ fn missions_of_the_design_are_consistent_and_others_are_not() {
     assert!(harder.conclusions[0].contains("too optimistic"));
 }
 
+/// Four servers that always fall together are one trial a mission, however many there are.
+#[test]
+fn servers_of_one_mission_are_no_independent_trials() {
+    let line =
+        |list: &str| format!("{{\"event\":\"mission\",\"hours\":1,\"intruded\":[{list}]}}\n");
+    let together = line("0,1,2,3").repeat(10) + &line("").repeat(30);
+    let found = tested(&together, RERUN).unwrap();
+    let row = row_of(&found, "a server was intruded");
+    assert_eq!((row.hits, row.trials), (40, 160));
+    let alone = Interval::of_share(10, 40, 0.99).unwrap();
+    assert!((row.low - alone.low).abs() < 1e-12 && (row.high - alone.high).abs() < 1e-12);
+    // One at a time they are apart, and worth a trial each.
+    let apart = line("0").repeat(40);
+    let row = tested(&apart, RERUN).unwrap().rows.remove(0);
+    let each = Interval::of_share(40, 160, 0.99).unwrap();
+    assert!((row.low - each.low).abs() < 1e-12 && (row.high - each.high).abs() < 1e-12);
+    // Where none was intruded nothing tells them apart.
+    let row = tested(&line("").repeat(40), RERUN).unwrap().rows.remove(0);
+    assert!((row.high - Interval::of_share(0, 40, 0.99).unwrap().high).abs() < 1e-12);
+}
+
+/// Servers with different rates: the mean of their probabilities, not the probability of the mean rate.
+#[test]
+fn the_prediction_is_the_mean_of_the_servers() {
+    let mut situation = Situation::of(&design(), &design().services[0]);
+    for (server, rate) in situation.servers.iter_mut().zip([0.0, 0.0, 0.0, 1e9]) {
+        server.rate = rate;
+    }
+    assert!((mean_intruded(&situation, 1.0).unwrap() - 0.25).abs() < 1e-12);
+}
+
 #[test]
 fn what_is_no_campaign_is_refused_with_its_line() {
     for (text, told) in [
@@ -122,7 +153,14 @@ fn what_is_no_campaign_is_refused_with_its_line() {
         ("{\"event\":\"mission\"}", "c.json:1: no `hours`"),
         ("{\"event\":\"mission\",\"hours\":-1,\"intruded\":[]}", "no `hours`"),
         ("{\"event\":\"mission\",\"hours\":1}", "no list `intruded`"),
-        ("{\"event\":\"mission\",\"hours\":1,\"intruded\":[0,1,2,3,4]}", "than there are"),
+        ("{\"event\":\"mission\",\"hours\":1,\"intruded\":[0,1,2,3,4]}", "not one of the numbers"),
+        (
+            "{\"event\":\"mission\",\"hours\":1,\"intruded\":[\"vault-1\"]}",
+            "not one of the numbers",
+        ),
+        ("{\"event\":\"mission\",\"hours\":1,\"intruded\":[4]}", "number from 0"),
+        ("{\"event\":\"mission\",\"hours\":1,\"intruded\":[],\"exceeded\":\"yes\"}", "`exceeded`"),
+        ("{\"event\":\"mission\",\"hours\":1,\"intruded\":[],\"broken\":1}", "`broken`"),
         ("{\"event\":\"verdict\",\"servers\":7}", "7 servers under `arbitrary`"),
         ("{\"event\":\"verdict\",\"servers\":4,\"fault_model\":\"hybrid\"}", "under `hybrid`"),
     ] {

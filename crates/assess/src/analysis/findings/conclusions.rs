@@ -4,7 +4,7 @@ use super::super::result::{AttackTreeResult, Finding, ServiceResult, Severity};
 use super::super::sweeps::percent;
 use super::{finding, money};
 use crate::design::units::time_text;
-use crate::design::{Design, FaultModel};
+use crate::design::{Design, FaultModel, Property};
 
 /// Everything about one service.
 pub(super) fn of_service(design: &Design, result: &ServiceResult, found: &mut Vec<Finding>) {
@@ -38,29 +38,22 @@ fn verdict(design: &Design, result: &ServiceResult, found: &mut Vec<Finding>) {
     found.push(finding(id, severity, Some(&result.name), text, ""));
 }
 
-/// Replication against one server.
+/// Replication against one server, by the promise that is broken most.
 fn comparison(result: &ServiceResult, found: &mut Vec<Finding>) {
-    if result.fault_model == FaultModel::Single || result.risk <= 0.0 {
+    if result.fault_model == FaultModel::Single || result.risk_any <= 0.0 {
         return;
     }
-    let factor = result.one_server / result.risk;
-    let (id, text) = if factor >= 1.0 {
-        let text = format!(
-            "More than f = {} of {} servers are intruded at once {factor:.1} times less often than one \
-             server alone is.",
-            result.f, result.n
-        );
-        ("replication-pays", text)
+    let promise = super::super::service::worst(result).map_or("a promise", Property::name);
+    let factor = result.one_server / result.risk_any;
+    let (id, often) = if factor >= 1.0 {
+        ("replication-pays", format!("{factor:.1} times less often than"))
     } else {
-        let text = format!(
-            "More than f = {} of {} servers are intruded at once {:.1} times as often as one server \
-             alone is.",
-            result.f,
-            result.n,
-            1.0 / factor
-        );
-        ("replication-does-not-pay", text)
+        ("replication-does-not-pay", format!("{:.1} times as often as", 1.0 / factor))
     };
+    let text = format!(
+        "With {} servers {promise} is lost {often} one server alone is intruded.",
+        result.n
+    );
     found.push(finding(id, Severity::Note, Some(&result.name), text, ""));
 }
 
@@ -84,7 +77,7 @@ fn economics(design: &Design, result: &ServiceResult, found: &mut Vec<Finding>) 
     let value = amount(numbers.value_of_assets);
     let Some(cost) = numbers.cost_of_intruding else {
         let text = format!(
-            "No attack of the model intrudes more than f servers; what is guarded is worth {value}."
+            "No attack of the model intrudes as many servers as break a promise; what is guarded is worth {value}."
         );
         return found.push(finding("no-way-in", Severity::Note, name, text, ""));
     };
@@ -99,8 +92,14 @@ fn economics(design: &Design, result: &ServiceResult, found: &mut Vec<Finding>) 
             ("not-worth-attacking", Severity::Note, "beyond the budget, and not worth it")
         }
     };
+    let wanted = numbers.servers_to_intrude;
+    let goal = if wanted > result.f {
+        "more than f servers".to_owned()
+    } else {
+        format!("{wanted} of {} servers, which may break a promise,", result.n)
+    };
     let text = format!(
-        "Intruding more than f servers costs {} at least ({way}); what is guarded is worth {value} and \
+        "Intruding {goal} costs {} at least ({way}); what is guarded is worth {value} and \
          the attacker has {}: {told}. Expected loss over the mission: {}.",
         amount(cost),
         amount(numbers.budget),

@@ -1,17 +1,14 @@
 //! Warnings: what would mislead a reader if it were not told.
 
 use super::super::result::{CutSet, Finding, ServiceResult, Severity, TrustGraph};
-use super::super::situation::Situation;
+use super::super::situation::{Situation, WEAK_COVERAGE};
 use super::super::solve::{self, Grade, Question};
 use super::super::sweeps::percent;
 use super::finding;
 use crate::design::limits::SERVERS_MAX;
 use crate::design::units::time_text;
-use crate::design::{AtRest, Design, FaultModel, Origin, Property, Service, State, Strategy};
+use crate::design::{AtRest, Design, FaultModel, Origin, Property, Root, Service, State, Strategy};
 use crate::engines::{EngineError, closed};
-
-/// Coverage below which a wormhole is told to be weakly isolated.
-const WEAK_COVERAGE: f64 = 0.95;
 
 /// Everything about one service.
 pub(super) fn of_service(
@@ -26,7 +23,7 @@ pub(super) fn of_service(
     diversity(&situation, result, found)?;
     labels(result, found);
     wormholes(&situation, result, found);
-    recovery(service, result, found);
+    recovery(&situation, service, result, found);
     secrets(service, result, found);
     tolerance(service, result, found);
     let questions =
@@ -79,13 +76,13 @@ fn replication(situation: &Situation, result: &ServiceResult, found: &mut Vec<Fi
          probability of intruding one passes {crossover:.3}; over this mission it is {p:.3}",
         result.n, result.f
     );
-    if result.risk > result.one_server {
+    if result.risk_any > result.one_server {
+        let promise = super::super::service::worst(result).map_or("a promise", Property::name);
         let text = format!(
-            "Replication makes things worse: more than f = {} of {} servers are intruded at once with \
-             probability {}, a single server with {}. {law}.",
-            result.f,
+            "Replication makes things worse: with {} servers {promise} is lost with probability {}, \
+             and a single server is intruded with {}. {law}.",
             result.n,
-            percent(result.risk),
+            percent(result.risk_any),
             percent(result.one_server)
         );
         let hint =
@@ -128,7 +125,10 @@ fn diversity(
     // A cluster that is as large as any can be is compared with itself.
     let more = if further.n() > SERVERS_MAX { situation.clone() } else { further };
     let p = result.intrusion_probability;
-    let at = |n: usize, f: usize, beta: f64| closed::beta(number(n), number(f), p, beta);
+    let coverage = situation.mean_coverage();
+    let at = |n: usize, f: usize, beta: f64| {
+        closed::hybrid_beta(number(n), number(f), p, beta, coverage)
+    };
     let bare =
         [at(result.n, result.f, beta)?, at(more.n(), more.f, beta)?, at(result.n, result.f, 0.0)?];
     let diverse = situation.with_values(situation.n());
@@ -221,11 +221,29 @@ fn wormholes(situation: &Situation, result: &ServiceResult, found: &mut Vec<Find
 }
 
 /// Intrusions that last.
-fn recovery(service: &Service, result: &ServiceResult, found: &mut Vec<Finding>) {
+fn recovery(
+    situation: &Situation,
+    service: &Service,
+    result: &ServiceResult,
+    found: &mut Vec<Finding>,
+) {
     let name = Some(result.name.as_str());
     let turns = service.rejuvenation.as_ref();
-    let is_restart = turns.is_some_and(|it| it.root == crate::design::Root::None);
-    if is_restart {
+    let is_restart = situation.care.rejuvenation.is_some_and(|it| !it.is_recovery);
+    let least = situation.servers.iter().map(|it| it.coverage).fold(1.0, f64::min);
+    if turns.is_some_and(|it| it.root == Root::Wormhole) && least < 1.0 {
+        let counted = if is_restart {
+            "It was not counted."
+        } else {
+            "It was counted as if every wormhole held."
+        };
+        let text = format!(
+            "Its rejuvenation is rooted in the wormhole, which holds with probability {least} once its \
+             host is intruded: an intruder who has both keeps the new identity too. {counted}"
+        );
+        let hint = "a TPM or administrators as root, or a better isolated wormhole";
+        found.push(finding("wormhole-is-the-root", Severity::Warning, name, text, hint));
+    } else if is_restart {
         let text = "Its rejuvenation is restart, not recovery: nothing gives a clean server a new \
                     identity, so who copied the old one stays. It was not counted."
             .to_owned();

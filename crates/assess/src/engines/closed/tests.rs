@@ -98,3 +98,39 @@ fn many_servers_are_no_trouble() {
     check(no_repair(9_999, 4_999, 0.5), 0.5, 1e-9);
     check(no_repair(CLOSED_SERVERS_MAX, 1, 0.5), 1.0, 1e-12);
 }
+
+/// Three servers that tolerate one, by hand: `1 - (1-p)^3 - 3 p (1-p)^2 c`.
+#[test]
+fn a_hybrid_service_falls_with_one_wormhole() {
+    for (p, c) in [(0.204, 0.7), (0.01, 0.99), (0.5, 0.0), (0.3, 1.0)] {
+        let q: f64 = 1.0 - p;
+        let wanted = 1.0 - q.powi(3) - 3.0 * p * q * q * c;
+        assert!((hybrid(3, 1, p, c).unwrap() - wanted).abs() < 1e-12, "{p} {c}");
+    }
+    assert!((hybrid(3, 1, 0.204, 0.7).unwrap() - 0.224).abs() < 1e-3);
+    assert_eq!(hybrid(7, 3, 0.2, 1.0).unwrap(), no_repair(7, 3, 0.2).unwrap());
+    assert_eq!(hybrid_beta(3, 1, 0.2, 0.3, 1.0).unwrap(), beta(3, 1, 0.2, 0.3).unwrap());
+    assert_eq!(hybrid_beta(3, 1, 0.2, 0.0, 0.7).unwrap(), hybrid(3, 1, 0.2, 0.7).unwrap());
+    assert!((hybrid_beta(3, 1, 0.2, 1.0, 0.7).unwrap() - 0.2).abs() < 1e-12);
+    // Small probabilities keep their digits: three wormholes that fall.
+    assert!((hybrid(3, 1, 1e-12, 0.7).unwrap() / 0.9e-12 - 1.0).abs() < 1e-6);
+    assert!(hybrid(3, 1, 0.1, 1.5).is_err() && hybrid(3, 3, 0.1, 0.5).is_err());
+    assert!(hybrid_beta(3, 1, 0.1, f64::NAN, 0.5).is_err());
+}
+
+/// `(1-p)(1 + 1.1 p) = 1` for (3,1) with coverage 0.7; replication never pays below 2/3.
+#[test]
+fn weak_wormholes_move_the_crossover() {
+    assert!((hybrid_crossover(3, 1, 0.7).unwrap() - 1.0 / 11.0).abs() < 1e-9);
+    assert!((hybrid_crossover(3, 1, 1.0).unwrap() - 0.5).abs() < 1e-9);
+    for coverage in [0.0, 0.5, 0.66] {
+        let found = hybrid_crossover(3, 1, coverage).unwrap();
+        assert!(found < 1e-9, "{coverage}: {found}");
+    }
+    // Worse at small probabilities and at large ones, better between: the last crossing counts.
+    let many = hybrid_crossover(101, 50, 0.989).unwrap();
+    assert!(hybrid(101, 50, many - 0.01, 0.989).unwrap() < many - 0.01);
+    assert!(hybrid(101, 50, many + 0.01, 0.989).unwrap() > many + 0.01);
+    assert!(many > 0.3, "{many}");
+    assert!(hybrid_crossover(3, 1, -0.1).is_err() && hybrid_crossover(2, 2, 0.5).is_err());
+}

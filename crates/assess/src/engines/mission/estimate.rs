@@ -27,14 +27,37 @@ impl Estimate {
     pub fn of_share(hits: u64, trials: u64, level: f64) -> Result<Self, EngineError> {
         within("the number of trials", trials, 1, u64::MAX)?;
         within("the number of hits", hits, 0, trials)?;
+        Ok(wilson(whole(hits) / whole(trials), whole(trials), quantile_of_level(level)?))
+    }
+
+    /// A probability from clusters of `size` trials each, with `hits` of each, where trials of one cluster
+    /// may be alike: Wilson's interval for as many trials as they are worth by the variance between
+    /// clusters, and no more than there are. Where the clusters cannot tell (a single one, or no hit or
+    /// nothing else in all of them) each is worth one trial.
+    ///
+    /// # Errors
+    /// [`EngineError::OutOfRange`] for no clusters, or more hits than trials of one;
+    /// [`EngineError::NotAProbability`] of the level.
+    ///
+    /// # Source
+    /// L. Kish, *Survey Sampling*, 1965 (design effect).
+    pub fn of_clusters(hits: &[usize], size: usize, level: f64) -> Result<Self, EngineError> {
+        within("the number of clusters", hits.len() as u64, 1, u64::MAX)?;
+        within("the trials of a cluster", size as u64, 1, u64::MAX)?;
+        for count in hits {
+            within("the number of hits", *count as u64, 0, size as u64)?;
+        }
         let z = quantile_of_level(level)?;
-        let (n, p) = (whole(trials), whole(hits) / whole(trials));
-        let scale = 1.0 + z * z / n;
-        let centre = (p + z * z / (2.0 * n)) / scale;
-        let half = z * (p * (1.0 - p) / n + z * z / (4.0 * n * n)).sqrt() / scale;
-        let low = if hits == 0 { 0.0 } else { (centre - half).max(0.0) };
-        let high = if hits == trials { 1.0 } else { (centre + half).min(1.0) };
-        Ok(Self { value: p, low, high })
+        let (clusters, size) = (hits.len() as f64, size as f64);
+        let p = hits.iter().map(|count| *count as f64).sum::<f64>() / (clusters * size);
+        let squares: f64 = hits.iter().map(|count| (*count as f64 / size - p).powi(2)).sum();
+        let alone = p * (1.0 - p) / size;
+        let effect = if hits.len() > 1 && alone > 0.0 {
+            (squares / (clusters - 1.0) / alone).clamp(1.0, size)
+        } else {
+            size
+        };
+        Ok(wilson(p, clusters * size / effect, z))
     }
 
     /// Whether `value` lies in the interval.
@@ -42,6 +65,16 @@ impl Estimate {
     pub fn holds(&self, value: f64) -> bool {
         (self.low..=self.high).contains(&value)
     }
+}
+
+/// Wilson's interval of the share `p` of `n` trials, `z` deviations wide.
+fn wilson(p: f64, n: f64, z: f64) -> Estimate {
+    let scale = 1.0 + z * z / n;
+    let centre = (p + z * z / (2.0 * n)) / scale;
+    let half = z * (p * (1.0 - p) / n + z * z / (4.0 * n * n)).sqrt() / scale;
+    let low = if p <= 0.0 { 0.0 } else { (centre - half).max(0.0) };
+    let high = if p >= 1.0 { 1.0 } else { (centre + half).min(1.0) };
+    Estimate { value: p, low, high }
 }
 
 /// Sums of a sample: Welford's, so that large values with a small spread keep their digits.

@@ -96,6 +96,7 @@ fn economics() -> Economics {
     Economics {
         cost_of_one: Some(1.0),
         cost_of_intruding: Some(60_000.0),
+        servers_to_intrude: 2,
         cheapest_way: vec![text()],
         value_of_assets: 400_000.0,
         budget: 50_000.0,

@@ -266,9 +266,11 @@ pub const QUANTITIES: &[Quantity] = &[
     Quantity {
         name: "cost-of-intruding",
         also: &["economics", "cost-of-one", "cheapest-way"],
-        meaning: "The least that an intruder pays for exploits which together intrude more than f servers.",
-        formula: "least sum over sets of exploits that reach f + 1 servers: the first use of each at its \
-                  price, each further host at the price of using it again",
+        meaning: "The least that an intruder pays for exploits which together intrude as many servers as \
+                  may break a promise.",
+        formula: "least sum over sets of exploits that reach f + 1 servers, or one where a promise \
+                  tolerates none or its wormhole may fall with it: the first use of each at its price, \
+                  each further host at the price of using it again",
         unit: "the currency of the model",
         source: "paper, section 2.3 (cost of intruding)",
         assumes: &["an exploit that works on one host works on all that have the vulnerability"],
