@@ -252,11 +252,6 @@ pub const ALL: &[Planted] = &[
             (ENDINGS, "a_block_that_one_horizon_lets_in_does_not_keep_an_epoch_from_ending"),
         ],
     ),
-    planted(
-        "turns_of_reopenings_ignored",
-        "what was said to an earlier choice of an order counts for a later one",
-        &[(ENDINGS, "who_goes_back_to_an_order_signs_only_by_what_is_said_to_that")],
-    ),
     core(
         "hybrid_skips_directly",
         "in `hybrid` a quorum that does not link a leader skips it",
@@ -383,6 +378,11 @@ pub const ALL: &[Planted] = &[
         "state_requests_never_expire",
         "who is asked for a part of the state is waited for for ever",
         &[(TRANSFER, "one_correct_peer_is_enough_and_liars_are_found_out")],
+    ),
+    planted(
+        "turns_of_reopenings_ignored",
+        "what was said to an earlier choice of an order counts for a later one",
+        &[(ENDINGS, "who_goes_back_to_an_order_signs_only_by_what_is_said_to_that")],
     ),
     planted(
         "unfit_changes_taken",
