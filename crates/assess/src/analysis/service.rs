@@ -133,7 +133,8 @@ fn series(name: &str, times: &[f64], risks: &[f64]) -> Series {
     Series { name: name.to_owned(), points: points.collect() }
 }
 
-/// The risk by simulated missions, in which rejuvenation keeps its calendar.
+/// The risk by simulated missions, in which every server is one of its own and rejuvenation keeps its
+/// calendar.
 fn simulated(
     situation: &Situation,
     effort: &Effort,
@@ -143,7 +144,7 @@ fn simulated(
         return Ok(None);
     }
     let mut service =
-        solve::service(situation, Question::Exceeded, Grade::Result, Without::Nothing);
+        solve::service(situation, Question::Exceeded, Grade::Simulated, Without::Nothing);
     for group in &mut service.groups {
         if let Some(turns) = &mut group.rejuvenation {
             turns.schedule = Schedule::Fixed;

@@ -378,6 +378,43 @@ fn missions_are_simulated_beside_the_chain_and_can_be_cancelled() {
     assert!(matches!(cancelled, AnalysisError::Cancelled), "{cancelled}");
 }
 
+/// A design of servers that are each attacked at a rate of their own, per year.
+fn unlike(rates: &[f64], f: usize) -> Design {
+    let mut text = Plain { n: rates.len(), f, mission: "1y", ..PLAIN }.text();
+    let attacks = text.find("[[attacks]]").unwrap();
+    let hosts = text.find("[[hosts]]").unwrap();
+    let own = |(at, rate): (usize, &f64)| {
+        format!(
+            "[[attacks]]\nname = \"a{at}\"\n\
+             rate = {{ value = \"{rate}/y\", origin = \"assumed\" }}\n\
+             cost = {{ value = 10, origin = \"assumed\" }}\n\
+             exploits = [{{ vulnerability = \"v{at}\", \
+             success = {{ value = 1, origin = \"assumed\" }} }}]\n\
+             [[vulnerabilities]]\nname = \"v{at}\"\nhosts = [\"s{at}\"]\n\
+             disclosure = {{ value = \"1/h\", origin = \"assumed\" }}\n\
+             patch = {{ value = \"1e-4/h\", origin = \"assumed\" }}\n"
+        )
+    };
+    let own: String = rates.iter().enumerate().map(own).collect();
+    text.replace_range(attacks..hosts, &own);
+    Design::parse("unlike", &text).unwrap_or_else(|error| panic!("{error}\n{text}"))
+}
+
+/// Ten kinds of server are too many for a chain: missions must not merge them, or they would confirm what
+/// the merged chain gets wrong.
+#[test]
+fn missions_simulate_each_server_where_the_chain_merges_them() {
+    let rates = [50.0, 51.0, 52.0, 1e-6, 2e-6, 3e-6, 4e-6, 5e-6, 6e-6, 7e-6];
+    let effort = Effort { missions: 2_000, ..Effort::default() };
+    let design = unlike(&rates, 3);
+    let found = assess(&design, &effort, &|_, _| {}, &AtomicBool::new(false)).unwrap();
+    let service = &found.services[0];
+    warning(&found, "merged-servers");
+    assert!(service.risk > 0.9, "the mean of all servers: {}", service.risk);
+    let simulated = service.simulated.unwrap();
+    assert!(simulated.high < 0.01, "three fall, and nearly never a fourth: {simulated:?}");
+}
+
 #[test]
 fn the_same_design_gives_the_same_bytes() {
     let json = || serde_json::to_string(&Plain { care: REPAIRED, ..PLAIN }.assess()).unwrap();

@@ -31,12 +31,13 @@ pub(super) fn of_service(
     tolerance(service, result, found);
     let questions =
         result.properties.iter().map(|it| Question::Broken(it.property)).collect::<Vec<_>>();
-    if questions.iter().any(|question| solve::is_merged(&situation, *question)) {
+    if questions.iter().any(|it| solve::is_merged(&situation, *it, Grade::Result)) {
         let text =
             "Its servers differ so much that some numbers were computed with the mean of all \
                     of them, and with shared labels that strike servers at random."
                 .to_owned();
-        let hint = "`ravelin assess run --missions` simulates them one by one";
+        let hint = "`ravelin assess run --missions` simulates, server by server, how often more than f are \
+                    intruded at once";
         found.push(finding("merged-servers", Severity::Note, Some(&result.name), text, hint));
     }
     Ok(())
