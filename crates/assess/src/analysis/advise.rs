@@ -9,7 +9,7 @@ mod options;
 
 use super::error::AnalysisError;
 use super::outcomes::{Advice, Change, ServiceAdvice};
-use super::risk::risk;
+use super::risk::{self, risk};
 use super::situation::Situation;
 use super::solve::Grade;
 use super::sweeps::percent;
@@ -43,18 +43,27 @@ fn of_service(design: &Design, service: &Service) -> Result<ServiceAdvice, Engin
     let start =
         Tried { steps: Vec::new(), risks: Vec::new(), situation: Situation::of(design, service) };
     let accepted = design.acceptable_risk.value.0;
-    let base = risk(&start.situation, Grade::Swept)?;
+    // What is promised now and after the plan is computed as an assessment computes it.
+    let base = risk(&start.situation, Grade::Result)?;
     let singles = tried(design, &start)?;
     let mut changes: Vec<Change> = singles.iter().flat_map(|it| it.changes(base)).collect();
     changes.sort_by(|a, b| a.risk_after.total_cmp(&b.risk_after).then_with(|| a.text.cmp(&b.text)));
     let found = if base <= accepted {
         start.clone()
     } else {
-        plan(design, &start, base, &singles, accepted)?
+        plan(design, &start, base, &singles, accepted)?.as_assessed()?
     };
     let risk_after = found.risk(base);
     let mut text = vec![summary(base, accepted, &found)];
     text.extend(worse(&start.situation, &changes, base)?);
+    let is_merged = |it: &Tried| risk::is_merged(&it.situation, Grade::Swept);
+    if is_merged(&start) || singles.iter().any(is_merged) {
+        text.push(
+            "Its servers differ so much that some changes were compared with the mean of all servers; \
+             the risk as it is and that of the whole plan are those of an assessment."
+                .to_owned(),
+        );
+    }
     Ok(ServiceAdvice {
         service: service.name.clone(),
         risk: base,
@@ -85,6 +94,14 @@ impl Tried {
     fn cost(&self) -> f64 {
         let dearest = self.steps.iter().filter_map(|step| step.cost).fold(1.0, f64::max);
         self.steps.iter().map(|step| step.cost.unwrap_or(dearest)).sum()
+    }
+
+    /// The same with the risk after the last step as an assessment computes it.
+    fn as_assessed(mut self) -> Result<Self, EngineError> {
+        if let Some(last) = self.risks.last_mut() {
+            *last = risk(&self.situation, Grade::Result)?;
+        }
+        Ok(self)
     }
 
     /// The steps, where several that go further in the same direction are one.

@@ -23,7 +23,7 @@ const EXACT_STATES_MAX: f64 = 30_000.0;
 /// to them, more with less. Beyond, an assessment would take hours.
 const MERGED_STATES_MAX: usize = 60_000;
 /// States up to which it is computed for one of the many points of a sweep.
-const SWEPT_STATES_MAX: f64 = 400.0;
+const SWEPT_STATES_MAX: f64 = 3_000.0;
 
 /// How much a number is worth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -415,6 +415,31 @@ fn missions_simulate_each_server_where_the_chain_merges_them() {
     assert!(simulated.high < 0.01, "three fall, and nearly never a fourth: {simulated:?}");
 }
 
+/// Seven kinds of server: advice and sweeps start from the risk that an assessment gives, and say so where
+/// they cannot compute each change like it.
+#[test]
+fn advice_starts_from_the_risk_of_the_assessment() {
+    for rates in [&[50.0, 51.0, 1e-6, 2e-6, 3e-6, 4e-6, 5e-6][..], &[50.0, 51.0, 1e-6, 2e-6]] {
+        let design = unlike(rates, (rates.len() - 1) / 3);
+        let found = assessed(&design);
+        let advice = &advise(&design).unwrap().services[0];
+        assert_eq!(advice.risk, found.services[0].risk_any);
+        let swept = &found.services[0].sweeps.iter().find(|it| it.parameter == "servers").unwrap();
+        let at = swept.series[0].points.iter().find(|it| Some(it.x) == swept.current).unwrap();
+        near(at.y, advice.risk);
+        assert!(!warns(&found, "merged-servers"));
+    }
+    // Eight kinds are computed exactly, but not for each of many points.
+    let mut design = unlike(&[50.0, 51.0, 1e-6, 2e-6, 3e-6, 4e-6, 5e-6, 6e-6], 2);
+    let found = assessed(&design);
+    assert!(warning(&found, "merged-servers").text.contains("sweeps, causes"));
+    design.acceptable_risk.value.0 = 1e-7;
+    let advice = &advise(&design).unwrap().services[0];
+    assert_eq!(advice.risk, found.services[0].risk_any);
+    assert!(advice.risk < 1e-3, "{}", advice.risk);
+    assert!(advice.text.iter().any(|it| it.contains("the mean of all servers")), "{advice:?}");
+}
+
 #[test]
 fn the_same_design_gives_the_same_bytes() {
     let json = || serde_json::to_string(&Plain { care: REPAIRED, ..PLAIN }.assess()).unwrap();
