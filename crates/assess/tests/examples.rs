@@ -109,6 +109,7 @@ fn hybrid_is_as_good_as_its_isolation() {
         "no-slack",
         "wormhole-breaks-all",
         "hybrid-worse-than-arbitrary",
+        "replication-crossover",
         "one-label-breaks",
         "restart-not-recovery",
         "hidden-intrusions-stay",
@@ -117,6 +118,8 @@ fn hybrid_is_as_good_as_its_isolation() {
     ];
     assert_eq!(alarms(&hybrid), BTreeSet::from(expected));
     about(risk(&hybrid, Property::Integrity), 0.191);
+    about(hybrid.services[0].no_repair.independent, 0.224);
+    says(&hybrid, "replication-crossover", &["0.091", "0.204"]);
     says(&hybrid, "main-cause", &["wormholes that fall with their host", "93 % less"]);
     says(&hybrid, "sweep-wormhole-coverage", &["better than arbitrary from", "about 0.95"]);
     says(&hybrid, "over-trusted", &["`ordering` counts on 0.999", "`wormhole` counts on 0.99"]);

@@ -86,10 +86,10 @@ fn properties(
 /// More than `f` of `n` intruded within the mission, were nobody ever recovered.
 fn no_repair(situation: &Situation, p: f64) -> Result<Measure, EngineError> {
     let (n, f) = (count(situation.n()), count(situation.f));
-    let beta = situation.beta();
+    let (beta, coverage) = (situation.beta(), situation.coverage());
     Ok(Measure {
-        independent: closed::no_repair(n, f, p)?,
-        common_mode: closed::beta(n, f, p, beta)?,
+        independent: closed::no_repair_hybrid(n, f, p, coverage)?,
+        common_mode: closed::beta_hybrid(n, f, p, beta, coverage)?,
         beta,
     })
 }
@@ -99,7 +99,8 @@ fn crossover(situation: &Situation) -> Result<Option<f64>, EngineError> {
     if situation.model == FaultModel::Single {
         return Ok(None);
     }
-    closed::crossover(count(situation.n()), count(situation.f)).map(Some)
+    let (n, f) = (count(situation.n()), count(situation.f));
+    closed::crossover_hybrid(n, f, situation.coverage()).map(Some)
 }
 
 fn count(number: usize) -> u32 {

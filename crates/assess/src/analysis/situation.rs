@@ -107,6 +107,15 @@ impl Situation {
         sum / self.n().max(1) as f64
     }
 
+    /// Mean probability that a wormhole holds once its host is intruded; 1 where none is counted on.
+    pub(super) fn coverage(&self) -> f64 {
+        if self.model != FaultModel::Hybrid {
+            return 1.0;
+        }
+        let sum: f64 = self.servers.iter().map(|server| server.coverage).sum();
+        (sum / self.n().max(1) as f64).clamp(0.0, 1.0)
+    }
+
     /// Servers that may be intruded (for availability: or absent) before a promise is broken.
     pub(super) fn tolerated(&self, property: Property) -> usize {
         match property {

@@ -200,6 +200,12 @@ fn one_broken_wormhole_breaks_the_whole_cluster() {
     for id in ["wormhole-breaks-all", "weak-isolation", "hybrid-worse-than-arbitrary"] {
         warning(&weak, id);
     }
+    let service = &weak.services[0];
+    // The chain tries the wormholes of intruded servers again, the formula does not.
+    assert!((service.no_repair.independent / service.risk - 1.0).abs() < 0.03);
+    near(service.crossover.unwrap(), 0.1 / 1.1);
+    let p = service.intrusion_probability;
+    near(service.no_repair.common_mode, closed::no_repair_hybrid(3, 1, p, 0.7).unwrap());
     let strong = assessed(&with("0.9999"));
     assert!(!warns(&strong, "weak-isolation") && !warns(&strong, "hybrid-worse-than-arbitrary"));
     let secrets = Plain { n: 3, model: "hybrid", mission: "10h", host, ..PLAIN };
@@ -293,8 +299,12 @@ fn shared_labels_leave_every_server_its_rate() {
 fn the_merged_form_is_near_the_exact_one() {
     let path = format!("{}/../../examples/assess/three-clouds.toml", env!("CARGO_MANIFEST_DIR"));
     let design = Design::parse("three", &std::fs::read_to_string(path).unwrap()).unwrap();
-    let situation = Situation::of(&design, &design.services[0]);
-    for question in [Question::Exceeded, Question::Broken(Property::Confidentiality)] {
+    let now = Situation::of(&design, &design.services[0]);
+    for (question, n) in [(Question::Exceeded, 8), (Question::Broken(Property::Confidentiality), 7)]
+    {
+        let situation = now.with_servers(n);
+        assert!(!solve::is_merged(&situation, question, Grade::Result));
+        assert!(solve::is_merged(&situation, question, Grade::Swept));
         let exact = solve::by_mission(&situation, question, Grade::Result).unwrap();
         let merged = solve::by_mission(&situation, question, Grade::Swept).unwrap();
         assert!((merged / exact - 1.0).abs() < 0.05, "{question:?}: {exact} and {merged}");

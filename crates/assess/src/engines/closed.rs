@@ -37,9 +37,21 @@ pub fn intruded_by(rate: f64, time: f64) -> Result<f64, EngineError> {
 /// # Errors
 /// [`EngineError::NotAProbability`], [`EngineError::TooManyTolerated`], [`EngineError::ServerCount`].
 pub fn no_repair(n: u32, f: u32, p: f64) -> Result<f64, EngineError> {
+    no_repair_hybrid(n, f, p, 1.0)
+}
+
+/// The same where one intruded server is enough if its wormhole falls with it, which each wormhole does
+/// with probability `1 - coverage`: `1 - sum_{x<=f} C(n,x) p^x (1-p)^(n-x) coverage^x`.
+///
+/// # Errors
+/// As [`no_repair`], also for the coverage.
+///
+/// # Source
+/// The paper, sections 3.3 (coverage) and 4.4 (hybrid assumptions).
+pub fn no_repair_hybrid(n: u32, f: u32, p: f64, coverage: f64) -> Result<f64, EngineError> {
     check_group(n, f)?;
     let p = probability("the probability of intrusion", p)?;
-    Ok(more_than(n, f, p))
+    Ok(more_than(n, f, p, probability("the coverage of a wormhole", coverage)?))
 }
 
 /// The mean time until more than `f` of `n` servers are intruded at once, in hours, when each intruded
@@ -72,11 +84,20 @@ pub fn mttf(n: u32, f: u32, lambda: f64, mu: f64) -> Result<f64, EngineError> {
 /// # Errors
 /// As [`no_repair`].
 pub fn beta(n: u32, f: u32, p: f64, beta: f64) -> Result<f64, EngineError> {
+    beta_hybrid(n, f, p, beta, 1.0)
+}
+
+/// The same with wormholes as in [`no_repair_hybrid`].
+///
+/// # Errors
+/// As [`beta`], also for the coverage.
+pub fn beta_hybrid(n: u32, f: u32, p: f64, beta: f64, coverage: f64) -> Result<f64, EngineError> {
     check_group(n, f)?;
+    let coverage = probability("the coverage of a wormhole", coverage)?;
     let p = probability("the probability of intrusion", p)?;
     let beta = probability("the common share beta", beta)?;
     let common = beta * p;
-    Ok(common + (1.0 - common) * more_than(n, f, (1.0 - beta) * p))
+    Ok(common + (1.0 - common) * more_than(n, f, (1.0 - beta) * p, coverage))
 }
 
 /// The probability of intrusion of one server beyond which `n` servers that tolerate `f` are more likely
@@ -88,18 +109,28 @@ pub fn beta(n: u32, f: u32, p: f64, beta: f64) -> Result<f64, EngineError> {
 /// # Errors
 /// [`EngineError::TooManyTolerated`], [`EngineError::ServerCount`].
 pub fn crossover(n: u32, f: u32) -> Result<f64, EngineError> {
+    crossover_hybrid(n, f, 1.0)
+}
+
+/// The same with wormholes as in [`no_repair_hybrid`]: 0 as soon as `n (1 - coverage)` is 1 or more, since
+/// already rare intrusions break `n` wormholes as often as one server is intruded.
+///
+/// # Errors
+/// As [`crossover`], also for the coverage.
+pub fn crossover_hybrid(n: u32, f: u32, coverage: f64) -> Result<f64, EngineError> {
     check_group(n, f)?;
-    if n - f == 1 {
+    let coverage = probability("the coverage of a wormhole", coverage)?;
+    if n == 1 || (n - f == 1 && coverage >= 1.0) {
         return Ok(1.0);
     }
-    if f == 0 {
+    if f == 0 || f64::from(n) * (1.0 - coverage) >= 1.0 {
         return Ok(0.0);
     }
     // Between 0 and 1 the curve meets the diagonal once: below it is better, above it worse.
     let (mut better, mut worse) = (0.0_f64, 1.0_f64);
     for _ in 0..HALVINGS {
         let middle = better.midpoint(worse);
-        if more_than(n, f, middle) < middle {
+        if more_than(n, f, middle, coverage) < middle {
             better = middle;
         } else {
             worse = middle;
@@ -149,8 +180,8 @@ fn check_group(n: u32, f: u32) -> Result<(), EngineError> {
     Ok(())
 }
 
-/// The upper tail of the binomial distribution; `f < n`.
-fn more_than(n: u32, f: u32, p: f64) -> f64 {
+/// The upper tail of the binomial distribution, with whatever wormholes that fall add to it; `f < n`.
+fn more_than(n: u32, f: u32, p: f64, coverage: f64) -> f64 {
     if p <= 0.0 || p >= 1.0 {
         return if p >= 1.0 { 1.0 } else { 0.0 };
     }
@@ -163,7 +194,9 @@ fn more_than(n: u32, f: u32, p: f64) -> f64 {
         }
         let term = (log_choices + f64::from(x) * log_p + f64::from(n - x) * log_q).exp();
         if x <= f {
-            below += term;
+            let falls = if x == 0 { 0.0 } else { -(f64::from(x) * coverage.ln()).exp_m1() };
+            below += term * (1.0 - falls);
+            above += term * falls;
         } else {
             above += term;
         }

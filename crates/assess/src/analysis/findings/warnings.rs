@@ -139,7 +139,8 @@ fn diversity(
     // A cluster that is as large as any can be is compared with itself.
     let more = if further.n() > SERVERS_MAX { situation.clone() } else { further };
     let p = result.intrusion_probability;
-    let at = |n: usize, f: usize, beta: f64| closed::beta(number(n), number(f), p, beta);
+    let coverage = situation.coverage();
+    let at = |n, f, beta: f64| closed::beta_hybrid(number(n), number(f), p, beta, coverage);
     let bare =
         [at(result.n, result.f, beta)?, at(more.n(), more.f, beta)?, at(result.n, result.f, 0.0)?];
     let diverse = situation.with_values(situation.n());

@@ -98,3 +98,27 @@ fn many_servers_are_no_trouble() {
     check(no_repair(9_999, 4_999, 0.5), 0.5, 1e-9);
     check(no_repair(CLOSED_SERVERS_MAX, 1, 0.5), 1.0, 1e-12);
 }
+
+#[test]
+fn wormholes_that_fall_break_all() {
+    // Three servers, f = 1: (1-p)^3 + 3 p (1-p)^2 c hold, and (1-p)(1 + 1.1 p) = 1 at the crossover.
+    let found = no_repair_hybrid(3, 1, 0.2, 0.7).expect("valid");
+    assert!((found - (1.0 - 0.8_f64.powi(3) - 3.0 * 0.2 * 0.64 * 0.7)).abs() < 1e-12, "{found}");
+    let found = crossover_hybrid(3, 1, 0.7).expect("valid");
+    assert!((found - 0.1 / 1.1).abs() < 1e-12, "{found}");
+    assert_eq!(
+        crossover_hybrid(3, 1, 2.0 / 3.0),
+        Ok(0.0),
+        "three wormholes fall as often as one server"
+    );
+    for (n, f, p) in [(3, 1, 0.1), (5, 2, 0.3), (7, 3, 1e-6)] {
+        assert_eq!(no_repair_hybrid(n, f, p, 1.0), no_repair(n, f, p), "wormholes that never fall");
+        let single = -(f64::from(n) * (-p).ln_1p()).exp_m1();
+        let none = no_repair_hybrid(n, f, p, 0.0).expect("valid");
+        assert!((none / single - 1.0).abs() < 1e-9, "any intrusion is enough: {none}");
+        // What strikes all servers at once is more than f of them, whatever wormholes do.
+        let all = beta_hybrid(n, f, p, 1.0, 0.7).expect("valid");
+        assert!((all / p - 1.0).abs() < 1e-12);
+    }
+    assert!(no_repair_hybrid(3, 1, 0.1, 1.1).is_err() && crossover_hybrid(3, 1, f64::NAN).is_err());
+}
