@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 use super::error::AnalysisError;
 use super::result::{Measure, Point, PropertyResult, Series, ServiceResult, Simulated};
 use super::risk;
-use super::situation::Situation;
+use super::situation::{Situation, label_numbers};
 use super::solve::{self, Grade, Question, Without};
 use super::{Effort, economics, strategy, structures, sweeps};
 use crate::design::{Design, FaultModel, LabelKind, Property, Service};
@@ -173,13 +173,9 @@ fn simulated(
 
 /// The name of a label's value by its number in the situation.
 fn label_name(design: &Design, service: &Service, kind: LabelKind, value: usize) -> String {
-    let situation = Situation::of(design, service);
-    let server = situation
-        .servers
-        .iter()
-        .position(|server| server.labels.get(kind as usize).copied().flatten() == Some(value));
-    let host = server.and_then(|at| service.hosts.get(at)).and_then(|at| design.hosts.get(*at));
-    let name = host.and_then(|host| host.label(kind)).unwrap_or_default();
+    let numbers = label_numbers(design, service);
+    let known = numbers.iter().find(|(_, number)| **number == value);
+    let name = known.map_or("", |((_, name), _)| *name);
     format!("{}: {name}", kind.name())
 }
 

@@ -450,6 +450,35 @@ fn advice_starts_from_the_risk_of_the_assessment() {
     assert!(advice.text.iter().any(|it| it.contains("the mean of all servers")), "{advice:?}");
 }
 
+/// Whichever host is named first: sweeps, advice and conclusions are the same.
+#[test]
+fn the_order_of_hosts_does_not_matter() {
+    let path = format!("{}/../../examples/assess/three-clouds.toml", env!("CARGO_MANIFEST_DIR"));
+    let mut design = Design::parse("three", &std::fs::read_to_string(path).unwrap()).unwrap();
+    let told = |design: &Design| {
+        let found = assessed(design);
+        let risks = found.services[0].sweeps.iter().flat_map(|it| &it.series);
+        let risks: Vec<f64> = risks.flat_map(|it| &it.points).map(|it| it.y).collect();
+        let told = found.conclusions.iter().chain(&found.warnings).map(|it| it.text.clone());
+        (risks, told.collect::<Vec<_>>(), advise(design).unwrap().services[0].text.clone())
+    };
+    let (risks, texts, advice) = told(&design);
+    design.services[0].hosts.reverse();
+    let (other_risks, other_texts, other_advice) = told(&design);
+    assert_eq!(risks.len(), other_risks.len());
+    risks.iter().zip(other_risks).for_each(|(a, b)| near(b, *a));
+    // The table of labels alone keeps the order of the file.
+    let sorted = |texts: Vec<String>| {
+        let kept = texts.into_iter().filter(|it| !it.starts_with("The fall of"));
+        kept.collect::<Vec<_>>()
+    };
+    assert_eq!(sorted(texts), sorted(other_texts));
+    assert_eq!(advice, other_advice);
+    // One server is the mean of all.
+    let situation = Situation::of(&design, &design.services[0]);
+    near(situation.with_servers(1).servers[0].rate, situation.mean_rate());
+}
+
 #[test]
 fn the_same_design_gives_the_same_bytes() {
     let json = || serde_json::to_string(&Plain { care: REPAIRED, ..PLAIN }.assess()).unwrap();
