@@ -89,11 +89,14 @@ impl Tried {
         self.risks.last().copied().unwrap_or(base)
     }
 
-    /// What all of it costs. A change without a price counts as much as the dearest of the others, so
-    /// that it is not chosen for its missing price.
-    fn cost(&self) -> f64 {
-        let dearest = self.steps.iter().filter_map(|step| step.cost).fold(1.0, f64::max);
+    /// What all of it costs, where a change without a price counts as much as `dearest`.
+    fn cost(&self, dearest: f64) -> f64 {
         self.steps.iter().map(|step| step.cost.unwrap_or(dearest)).sum()
+    }
+
+    /// Changes without a price.
+    fn unpriced(&self) -> usize {
+        self.steps.iter().filter(|step| step.cost.is_none()).count()
     }
 
     /// The same with the risk after the last step as an assessment computes it.
@@ -148,10 +151,20 @@ fn tried(design: &Design, from: &Tried) -> Result<Vec<Tried>, EngineError> {
     options.filter(|step| !is_back(step)).map(|step| from.with(step)).collect()
 }
 
-/// The cheapest of these that reaches the acceptable risk.
-fn cheapest(all: &[Tried], base: f64, accepted: f64) -> Option<Tried> {
+/// The price of the dearest of all changes that have one, at least 1.
+fn dearest(singles: &[Tried]) -> f64 {
+    let prices = singles.iter().flat_map(|it| &it.steps).filter_map(|step| step.cost);
+    prices.fold(1.0, f64::max)
+}
+
+/// The cheapest of these that reaches the acceptable risk: of those whose price is known, if there are any.
+fn cheapest(all: &[Tried], base: f64, accepted: f64, dearest: f64) -> Option<Tried> {
     let reached = all.iter().filter(|it| it.risk(base) <= accepted);
-    reached.min_by(|a, b| a.cost().total_cmp(&b.cost())).cloned()
+    let best = reached.min_by(|a, b| {
+        let is_unpriced = (a.unpriced() > 0).cmp(&(b.unpriced() > 0));
+        is_unpriced.then_with(|| a.cost(dearest).total_cmp(&b.cost(dearest)))
+    });
+    best.cloned()
 }
 
 fn plan(
@@ -166,7 +179,8 @@ fn plan(
         pairs.extend(tried(design, first)?);
     }
     let all: Vec<Tried> = singles.iter().chain(&pairs).cloned().collect();
-    if let Some(found) = cheapest(&all, base, accepted) {
+    let dearest = dearest(singles);
+    if let Some(found) = cheapest(&all, base, accepted, dearest) {
         return Ok(found);
     }
     let mut plan = start.clone();
@@ -174,7 +188,7 @@ fn plan(
         let before = plan.risk(base);
         let gain = |it: &Tried| {
             let gain = (before / it.risk(base)).ln();
-            let price = it.steps.last().and_then(|step| step.cost).unwrap_or_else(|| it.cost());
+            let price = it.steps.last().and_then(|step| step.cost).unwrap_or(dearest);
             (gain, gain / price.max(1.0))
         };
         let next = tried(design, &plan)?;

@@ -479,6 +479,26 @@ fn the_order_of_hosts_does_not_matter() {
     near(situation.with_servers(1).servers[0].rate, situation.mean_rate());
 }
 
+/// A change without a price is not the cheapest one, and wormholes are as good as the design says.
+#[test]
+fn advice_prefers_what_has_a_price() {
+    let promises = "confidentiality";
+    let host = "site = \"x\"\nwormhole = \"process\"";
+    let more = "[common_mode]\nsite = { value = 0.5, origin = \"assumed\" }\n[costs]\n\
+                diversity = { value = 1000, origin = \"assumed\" }\n\
+                [[wormholes]]\nname = \"process\"\ncoverage = { value = 0.7, origin = \"expert\" }";
+    // Sealing the state has no price, and other sites do not help secrets in clear.
+    let plain = Plain { mission: "1h", promises, host, more, ..PLAIN };
+    let mut design = Design::parse("p", &plain.text()).unwrap();
+    design.acceptable_risk.value.0 = 0.004;
+    let advice = advise(&design).unwrap().services[0].clone();
+    assert!(advice.is_reached && !advice.plan.is_empty(), "{advice:?}");
+    assert!(advice.plan.iter().all(|it| it.cost.is_some()), "{:?}", advice.plan);
+    let hybrid = advice.changes.iter().find(|it| it.kind == "hybrid").unwrap();
+    assert!(hybrid.text.contains("coverage 0.7"), "{}", hybrid.text);
+    assert_eq!(hybrid.cost, None);
+}
+
 #[test]
 fn the_same_design_gives_the_same_bytes() {
     let json = || serde_json::to_string(&Plain { care: REPAIRED, ..PLAIN }.assess()).unwrap();
