@@ -132,7 +132,7 @@ fn hybrid_is_as_good_as_its_isolation() {
     let advice = &advice.services[0];
     assert!(advice.is_reached, "{:?}", advice.text);
     let kinds: BTreeSet<&str> = advice.plan.iter().map(|change| change.kind.as_str()).collect();
-    assert_eq!(kinds, BTreeSet::from(["isolation", "recovery-root"]));
+    assert_eq!(kinds, BTreeSet::from(["isolation", "more-servers"]));
 }
 
 #[test]

@@ -9,7 +9,7 @@ mod options;
 
 use super::error::AnalysisError;
 use super::outcomes::{Advice, Change, ServiceAdvice};
-use super::risk::risk;
+use super::risk::{self, risk};
 use super::situation::Situation;
 use super::solve::Grade;
 use super::sweeps::percent;
@@ -43,18 +43,27 @@ fn of_service(design: &Design, service: &Service) -> Result<ServiceAdvice, Engin
     let start =
         Tried { steps: Vec::new(), risks: Vec::new(), situation: Situation::of(design, service) };
     let accepted = design.acceptable_risk.value.0;
-    let base = risk(&start.situation, Grade::Swept)?;
+    // What is promised now and after the plan is computed as an assessment computes it.
+    let base = risk(&start.situation, Grade::Result)?;
     let singles = tried(design, &start)?;
     let mut changes: Vec<Change> = singles.iter().flat_map(|it| it.changes(base)).collect();
     changes.sort_by(|a, b| a.risk_after.total_cmp(&b.risk_after).then_with(|| a.text.cmp(&b.text)));
     let found = if base <= accepted {
         start.clone()
     } else {
-        plan(design, &start, base, &singles, accepted)?
+        plan(design, &start, base, &singles, accepted)?.into_assessed()?
     };
     let risk_after = found.risk(base);
     let mut text = vec![summary(base, accepted, &found)];
     text.extend(worse(&start.situation, &changes, base)?);
+    let is_merged = |it: &Tried| risk::is_merged(&it.situation, Grade::Swept);
+    if is_merged(&start) || singles.iter().any(is_merged) {
+        text.push(
+            "Its servers differ so much that some changes were compared with the mean of all servers; \
+             the risk as it is and that of the whole plan are those of an assessment."
+                .to_owned(),
+        );
+    }
     Ok(ServiceAdvice {
         service: service.name.clone(),
         risk: base,
@@ -80,11 +89,22 @@ impl Tried {
         self.risks.last().copied().unwrap_or(base)
     }
 
-    /// What all of it costs. A change without a price counts as much as the dearest of the others, so
-    /// that it is not chosen for its missing price.
-    fn cost(&self) -> f64 {
-        let dearest = self.steps.iter().filter_map(|step| step.cost).fold(1.0, f64::max);
+    /// What all of it costs, where a change without a price counts as much as `dearest`.
+    fn cost(&self, dearest: f64) -> f64 {
         self.steps.iter().map(|step| step.cost.unwrap_or(dearest)).sum()
+    }
+
+    /// Changes without a price.
+    fn unpriced(&self) -> usize {
+        self.steps.iter().filter(|step| step.cost.is_none()).count()
+    }
+
+    /// The same with the risk after the last step as an assessment computes it.
+    fn into_assessed(mut self) -> Result<Self, EngineError> {
+        if let Some(last) = self.risks.last_mut() {
+            *last = risk(&self.situation, Grade::Result)?;
+        }
+        Ok(self)
     }
 
     /// The steps, where several that go further in the same direction are one.
@@ -131,10 +151,20 @@ fn tried(design: &Design, from: &Tried) -> Result<Vec<Tried>, EngineError> {
     options.filter(|step| !is_back(step)).map(|step| from.with(step)).collect()
 }
 
-/// The cheapest of these that reaches the acceptable risk.
-fn cheapest(all: &[Tried], base: f64, accepted: f64) -> Option<Tried> {
+/// The price of the dearest of all changes that have one, at least 1.
+fn dearest(singles: &[Tried]) -> f64 {
+    let prices = singles.iter().flat_map(|it| &it.steps).filter_map(|step| step.cost);
+    prices.fold(1.0, f64::max)
+}
+
+/// The cheapest of these that reaches the acceptable risk: of those whose price is known, if there are any.
+fn cheapest(all: &[Tried], base: f64, accepted: f64, dearest: f64) -> Option<Tried> {
     let reached = all.iter().filter(|it| it.risk(base) <= accepted);
-    reached.min_by(|a, b| a.cost().total_cmp(&b.cost())).cloned()
+    let best = reached.min_by(|a, b| {
+        let is_unpriced = (a.unpriced() > 0).cmp(&(b.unpriced() > 0));
+        is_unpriced.then_with(|| a.cost(dearest).total_cmp(&b.cost(dearest)))
+    });
+    best.cloned()
 }
 
 fn plan(
@@ -149,7 +179,8 @@ fn plan(
         pairs.extend(tried(design, first)?);
     }
     let all: Vec<Tried> = singles.iter().chain(&pairs).cloned().collect();
-    if let Some(found) = cheapest(&all, base, accepted) {
+    let dearest = dearest(singles);
+    if let Some(found) = cheapest(&all, base, accepted, dearest) {
         return Ok(found);
     }
     let mut plan = start.clone();
@@ -157,7 +188,7 @@ fn plan(
         let before = plan.risk(base);
         let gain = |it: &Tried| {
             let gain = (before / it.risk(base)).ln();
-            let price = it.steps.last().and_then(|step| step.cost).unwrap_or_else(|| it.cost());
+            let price = it.steps.last().and_then(|step| step.cost).unwrap_or(dearest);
             (gain, gain / price.max(1.0))
         };
         let next = tried(design, &plan)?;

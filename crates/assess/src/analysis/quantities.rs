@@ -44,7 +44,7 @@ const INTRUDED: Kind = Kind {
 const NO_REPAIR: Kind = Kind {
     quantity: "no_repair",
     unit: Unit::Probability,
-    formula: "1 - sum over x <= f of C(n,x) p^x (1-p)^(n-x)",
+    formula: "1 - sum over x <= f of C(n,x) p^x (1-p)^(n-x) c^x, c = 1 without wormholes",
     source: "section 3.1 of the paper (masking by a majority)",
 };
 const BETA: Kind = Kind {

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 use super::error::AnalysisError;
 use super::result::{Measure, Point, PropertyResult, Series, ServiceResult, Simulated};
 use super::risk;
-use super::situation::Situation;
+use super::situation::{Situation, label_numbers};
 use super::solve::{self, Grade, Question, Without};
 use super::{Effort, economics, strategy, structures, sweeps};
 use crate::design::{Design, FaultModel, LabelKind, Property, Service};
@@ -137,7 +137,8 @@ fn series(name: &str, times: &[f64], risks: &[f64]) -> Series {
     Series { name: name.to_owned(), points: points.collect() }
 }
 
-/// The risk by simulated missions, in which rejuvenation keeps its calendar.
+/// The risk by simulated missions, in which every server is one of its own and rejuvenation keeps its
+/// calendar.
 fn simulated(
     situation: &Situation,
     effort: &Effort,
@@ -147,7 +148,7 @@ fn simulated(
         return Ok(None);
     }
     let mut service =
-        solve::service(situation, Question::Exceeded, Grade::Result, Without::Nothing);
+        solve::service(situation, Question::Exceeded, Grade::Simulated, Without::Nothing);
     for group in &mut service.groups {
         if let Some(turns) = &mut group.rejuvenation {
             turns.schedule = Schedule::Fixed;
@@ -175,13 +176,9 @@ fn simulated(
 
 /// The name of a label's value by its number in the situation.
 fn label_name(design: &Design, service: &Service, kind: LabelKind, value: usize) -> String {
-    let situation = Situation::of(design, service);
-    let server = situation
-        .servers
-        .iter()
-        .position(|server| server.labels.get(kind as usize).copied().flatten() == Some(value));
-    let host = server.and_then(|at| service.hosts.get(at)).and_then(|at| design.hosts.get(*at));
-    let name = host.and_then(|host| host.label(kind)).unwrap_or_default();
+    let numbers = label_numbers(design, service);
+    let known = numbers.iter().find(|(_, number)| **number == value);
+    let name = known.map_or("", |((_, name), _)| *name);
     format!("{}: {name}", kind.name())
 }
 

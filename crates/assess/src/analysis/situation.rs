@@ -66,18 +66,17 @@ pub(super) struct Turns {
 }
 
 impl Situation {
-    /// The service as it is designed.
+    /// The service as it is designed. Nothing depends on the order in which its hosts are named.
     pub(super) fn of(design: &Design, service: &Service) -> Self {
-        let mut numbers: BTreeMap<(usize, &str), usize> = BTreeMap::new();
+        let numbers = label_numbers(design, service);
         let mut servers = Vec::new();
         for position in &service.hosts {
             let Some(host) = design.hosts.get(*position) else { continue };
             let mut labels = [None; KINDS];
             for (kind, label) in LabelKind::ALL.into_iter().zip(&mut labels) {
-                if let Some(value) = host.label(kind) {
-                    let next = numbers.len();
-                    *label = Some(*numbers.entry((kind as usize, value)).or_insert(next));
-                }
+                *label = host
+                    .label(kind)
+                    .and_then(|value| numbers.get(&(kind as usize, value)).copied());
             }
             let isolation = host.label(LabelKind::Wormhole);
             let wormhole = design.wormholes.iter().find(|it| Some(it.name.as_str()) == isolation);
@@ -88,6 +87,7 @@ impl Situation {
             });
         }
         let least = servers.iter().map(|it| it.coverage).fold(1.0, f64::min);
+        sort(&mut servers);
         Self {
             servers,
             shares: LabelKind::ALL.map(|kind| design.common_mode.share(kind)),
@@ -194,10 +194,27 @@ impl Situation {
         }
     }
 
-    /// The same with so many servers: the first ones, or more with the labels of the first ones over
-    /// again, so that they bring no diversity.
+    /// The same with so many servers. A single one is the mean of all. Otherwise fewer are spread evenly
+    /// over all, sorted by rate and by labels, so that they are as mixed as all are; more are copies of all,
+    /// the last few of them spread like that, and bring no diversity.
     pub(super) fn with_servers(&self, n: usize) -> Self {
-        let servers = self.servers.iter().cycle().take(n).cloned().collect();
+        let present = self.n().max(1);
+        if n == 1 && present > 1 {
+            let sum: f64 = self.servers.iter().map(|server| server.coverage).sum();
+            let mean = Server {
+                rate: self.mean_rate(),
+                coverage: (sum / present as f64).clamp(0.0, 1.0),
+                labels: [None; KINDS],
+            };
+            return Self { servers: vec![mean], ..self.clone() };
+        }
+        let further = n % present;
+        // The middle of each of so many equal parts.
+        let spread = (0..further).map(|part| (2 * part + 1) * present / (2 * further));
+        let copies = (0..n / present).flat_map(|_| 0..present).chain(spread);
+        let mut servers: Vec<Server> =
+            copies.filter_map(|position| self.servers.get(position).cloned()).collect();
+        sort(&mut servers);
         Self { servers, ..self.clone() }
     }
 
@@ -246,6 +263,32 @@ impl Situation {
         }
         changed
     }
+}
+
+/// Numbers of all label values of a service's hosts, by kind and name.
+pub(super) fn label_numbers<'d>(
+    design: &'d Design,
+    service: &Service,
+) -> BTreeMap<(usize, &'d str), usize> {
+    let mut numbers = BTreeMap::new();
+    for host in service.hosts.iter().filter_map(|position| design.hosts.get(*position)) {
+        for kind in LabelKind::ALL {
+            numbers.extend(host.label(kind).map(|value| ((kind as usize, value), 0)));
+        }
+    }
+    for (next, number) in numbers.values_mut().enumerate() {
+        *number = next;
+    }
+    numbers
+}
+
+/// By rate, then by labels: the order of those that remain equal does not matter.
+fn sort(servers: &mut [Server]) {
+    servers.sort_by(|a, b| {
+        let rates = a.rate.total_cmp(&b.rate);
+        let coverages = a.coverage.total_cmp(&b.coverage);
+        rates.then_with(|| a.labels.cmp(&b.labels)).then(coverages)
+    });
 }
 
 /// Servers that fall together.

@@ -23,7 +23,7 @@ const EXACT_STATES_MAX: f64 = 30_000.0;
 /// to them, more with less. Beyond, an assessment would take hours.
 const MERGED_STATES_MAX: usize = 60_000;
 /// States up to which it is computed for one of the many points of a sweep.
-const SWEPT_STATES_MAX: f64 = 400.0;
+const SWEPT_STATES_MAX: f64 = 3_000.0;
 
 /// How much a number is worth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +32,8 @@ pub(super) enum Grade {
     Result,
     /// One of many points.
     Swept,
+    /// Missions: every server by itself, however many states a chain would have.
+    Simulated,
 }
 
 /// Something that is taken out of a situation to see what it contributes.
@@ -190,12 +192,11 @@ pub(super) fn service(
     absent: Without,
 ) -> Service {
     let groups = groups(situation);
-    let most = match grade {
-        Grade::Result => EXACT_STATES_MAX,
-        Grade::Swept => SWEPT_STATES_MAX,
+    let groups = if is_merged(situation, question, grade) {
+        vec![(0..situation.n()).collect()]
+    } else {
+        groups
     };
-    let groups =
-        if states(&groups, question) <= most { groups } else { vec![(0..situation.n()).collect()] };
     let mut shocks = shocks(situation, &groups, absent);
     shocks.retain(|shock| shock.rate > 0.0 && !shock.hits.is_empty());
     let tolerated = match question {
@@ -211,10 +212,15 @@ pub(super) fn service(
     }
 }
 
-/// Whether a result is computed in the merged form.
-pub(super) fn is_merged(situation: &Situation, question: Question) -> bool {
+/// Whether a number of this grade is computed in the merged form.
+pub(super) fn is_merged(situation: &Situation, question: Question, grade: Grade) -> bool {
+    let most = match grade {
+        Grade::Result => EXACT_STATES_MAX,
+        Grade::Swept => SWEPT_STATES_MAX,
+        Grade::Simulated => return false,
+    };
     let groups = groups(situation);
-    groups.len() > 1 && states(&groups, question) > EXACT_STATES_MAX
+    groups.len() > 1 && states(&groups, question) > most
 }
 
 fn count(number: usize) -> u32 {

@@ -281,6 +281,12 @@ fn one_broken_wormhole_breaks_the_whole_cluster() {
     for id in ["wormhole-breaks-all", "weak-isolation", "hybrid-worse-than-arbitrary"] {
         warning(&weak, id);
     }
+    let service = &weak.services[0];
+    // The chain tries the wormholes of intruded servers again, the formula does not.
+    assert!((service.no_repair.independent / service.risk - 1.0).abs() < 0.03);
+    near(service.crossover.unwrap(), 0.1 / 1.1);
+    let p = service.intrusion_probability;
+    near(service.no_repair.common_mode, closed::hybrid(3, 1, p, 0.7).unwrap());
     let strong = assessed(&with("0.9999"));
     assert!(!warns(&strong, "weak-isolation") && !warns(&strong, "hybrid-worse-than-arbitrary"));
     let secrets = Plain { n: 3, model: "hybrid", mission: "10h", host, ..PLAIN };
@@ -374,8 +380,12 @@ fn shared_labels_leave_every_server_its_rate() {
 fn the_merged_form_is_near_the_exact_one() {
     let path = format!("{}/../../examples/assess/three-clouds.toml", env!("CARGO_MANIFEST_DIR"));
     let design = Design::parse("three", &std::fs::read_to_string(path).unwrap()).unwrap();
-    let situation = Situation::of(&design, &design.services[0]);
-    for question in [Question::Exceeded, Question::Broken(Property::Confidentiality)] {
+    let now = Situation::of(&design, &design.services[0]);
+    for (question, n) in [(Question::Exceeded, 8), (Question::Broken(Property::Confidentiality), 7)]
+    {
+        let situation = now.with_servers(n);
+        assert!(!solve::is_merged(&situation, question, Grade::Result));
+        assert!(solve::is_merged(&situation, question, Grade::Swept));
         let exact = solve::by_mission(&situation, question, Grade::Result).unwrap();
         let merged = solve::by_mission(&situation, question, Grade::Swept).unwrap();
         assert!((merged / exact - 1.0).abs() < 0.05, "{question:?}: {exact} and {merged}");
@@ -457,6 +467,117 @@ fn missions_are_simulated_beside_the_chain_and_can_be_cancelled() {
     stop.store(true, std::sync::atomic::Ordering::Relaxed);
     let cancelled = assess(&design, &effort, &|_, _| {}, &stop).unwrap_err();
     assert!(matches!(cancelled, AnalysisError::Cancelled), "{cancelled}");
+}
+
+/// A design of servers that are each attacked at a rate of their own, per year.
+fn unlike(rates: &[f64], f: usize) -> Design {
+    let mut text = Plain { n: rates.len(), f, mission: "1y", ..PLAIN }.text();
+    let attacks = text.find("[[attacks]]").unwrap();
+    let hosts = text.find("[[hosts]]").unwrap();
+    let own = |(at, rate): (usize, &f64)| {
+        format!(
+            "[[attacks]]\nname = \"a{at}\"\n\
+             rate = {{ value = \"{rate}/y\", origin = \"assumed\" }}\n\
+             cost = {{ value = 10, origin = \"assumed\" }}\n\
+             exploits = [{{ vulnerability = \"v{at}\", \
+             success = {{ value = 1, origin = \"assumed\" }} }}]\n\
+             [[vulnerabilities]]\nname = \"v{at}\"\nhosts = [\"s{at}\"]\n\
+             disclosure = {{ value = \"1/h\", origin = \"assumed\" }}\n\
+             patch = {{ value = \"1e-4/h\", origin = \"assumed\" }}\n"
+        )
+    };
+    let own: String = rates.iter().enumerate().map(own).collect();
+    text.replace_range(attacks..hosts, &own);
+    Design::parse("unlike", &text).unwrap_or_else(|error| panic!("{error}\n{text}"))
+}
+
+/// Ten kinds of server are too many for a chain: missions must not merge them, or they would confirm what
+/// the merged chain gets wrong.
+#[test]
+fn missions_simulate_each_server_where_the_chain_merges_them() {
+    let rates = [50.0, 51.0, 52.0, 1e-6, 2e-6, 3e-6, 4e-6, 5e-6, 6e-6, 7e-6];
+    let effort = Effort { missions: 2_000, ..Effort::default() };
+    let design = unlike(&rates, 3);
+    let found = assess(&design, &effort, &|_, _| {}, &AtomicBool::new(false)).unwrap();
+    let service = &found.services[0];
+    warning(&found, "merged-servers");
+    assert!(service.risk > 0.9, "the mean of all servers: {}", service.risk);
+    let simulated = service.simulated.unwrap();
+    assert!(simulated.high < 0.01, "three fall, and nearly never a fourth: {simulated:?}");
+}
+
+/// Seven kinds of server: advice and sweeps start from the risk that an assessment gives, and say so where
+/// they cannot compute each change like it.
+#[test]
+fn advice_starts_from_the_risk_of_the_assessment() {
+    for rates in [&[50.0, 51.0, 1e-6, 2e-6, 3e-6, 4e-6, 5e-6][..], &[50.0, 51.0, 1e-6, 2e-6]] {
+        let design = unlike(rates, (rates.len() - 1) / 3);
+        let found = assessed(&design);
+        let advice = &advise(&design).unwrap().services[0];
+        assert_eq!(advice.risk, found.services[0].risk_any);
+        let swept = &found.services[0].sweeps.iter().find(|it| it.parameter == "servers").unwrap();
+        let at = swept.series[0].points.iter().find(|it| Some(it.x) == swept.current).unwrap();
+        near(at.y, advice.risk);
+        assert!(!warns(&found, "merged-servers"));
+    }
+    // Eight kinds are computed exactly, but not for each of many points.
+    let mut design = unlike(&[50.0, 51.0, 1e-6, 2e-6, 3e-6, 4e-6, 5e-6, 6e-6], 2);
+    let found = assessed(&design);
+    assert!(warning(&found, "merged-servers").text.contains("sweeps, causes"));
+    design.acceptable_risk.value.0 = 1e-7;
+    let advice = &advise(&design).unwrap().services[0];
+    assert_eq!(advice.risk, found.services[0].risk_any);
+    assert!(advice.risk < 1e-3, "{}", advice.risk);
+    assert!(advice.text.iter().any(|it| it.contains("the mean of all servers")), "{advice:?}");
+}
+
+/// Whichever host is named first: sweeps, advice and conclusions are the same.
+#[test]
+fn the_order_of_hosts_does_not_matter() {
+    let path = format!("{}/../../examples/assess/three-clouds.toml", env!("CARGO_MANIFEST_DIR"));
+    let mut design = Design::parse("three", &std::fs::read_to_string(path).unwrap()).unwrap();
+    let told = |design: &Design| {
+        let found = assessed(design);
+        let risks = found.services[0].sweeps.iter().flat_map(|it| &it.series);
+        let risks: Vec<f64> = risks.flat_map(|it| &it.points).map(|it| it.y).collect();
+        let told = found.conclusions.iter().chain(&found.warnings).map(|it| it.text.clone());
+        (risks, told.collect::<Vec<_>>(), advise(design).unwrap().services[0].text.clone())
+    };
+    let (risks, texts, advice) = told(&design);
+    design.services[0].hosts.reverse();
+    let (other_risks, other_texts, other_advice) = told(&design);
+    assert_eq!(risks.len(), other_risks.len());
+    risks.iter().zip(other_risks).for_each(|(a, b)| near(b, *a));
+    // The table of labels alone keeps the order of the file.
+    let sorted = |texts: Vec<String>| {
+        let kept = texts.into_iter().filter(|it| !it.starts_with("The fall of"));
+        kept.collect::<Vec<_>>()
+    };
+    assert_eq!(sorted(texts), sorted(other_texts));
+    assert_eq!(advice, other_advice);
+    // One server is the mean of all.
+    let situation = Situation::of(&design, &design.services[0]);
+    near(situation.with_servers(1).servers[0].rate, situation.mean_rate());
+}
+
+/// A change without a price is not the cheapest one, and wormholes are as good as the design says.
+#[test]
+fn advice_prefers_what_has_a_price() {
+    let promises = "confidentiality";
+    let host = "site = \"x\"\nwormhole = \"process\"";
+    let more = "[common_mode]\nsite = { value = 0.5, origin = \"assumed\" }\n[costs]\n\
+                diversity = { value = 1000, origin = \"assumed\" }\n\
+                [[wormholes]]\nname = \"process\"\ncoverage = { value = 0.7, origin = \"expert\" }";
+    // Sealing the state has no price, and other sites do not help secrets in clear.
+    let plain = Plain { mission: "1h", promises, host, more, ..PLAIN };
+    let mut design = Design::parse("p", &plain.text()).unwrap();
+    design.acceptable_risk.value.0 = 0.004;
+    let advice = advise(&design).unwrap().services[0].clone();
+    assert!(advice.is_reached && !advice.plan.is_empty(), "{advice:?}");
+    assert!(advice.plan.iter().all(|it| it.cost.is_some()), "{:?}", advice.plan);
+    let hybrid = advice.changes.iter().find(|it| it.kind == "hybrid").unwrap();
+    assert!(hybrid.text.contains("coverage 0.7"), "{}", hybrid.text);
+    assert_eq!(hybrid.cost, None);
 }
 
 #[test]

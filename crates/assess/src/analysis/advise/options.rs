@@ -196,10 +196,10 @@ fn sealing(now: &Situation) -> Option<Step> {
     })
 }
 
-/// The best coverage that the design knows of.
+/// The best coverage that the design knows of, or a usual one where it names none.
 fn best_coverage(design: &Design) -> f64 {
     let known = design.wormholes.iter().map(|it| it.coverage.value.0);
-    known.fold(STRONG_COVERAGE, f64::max)
+    known.reduce(f64::max).unwrap_or(STRONG_COVERAGE)
 }
 
 /// Wormholes: the same servers tolerate more, or fewer servers as much.

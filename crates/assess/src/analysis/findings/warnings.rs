@@ -26,17 +26,28 @@ pub(super) fn of_service(
     recovery(&situation, service, result, found);
     secrets(service, result, found);
     tolerance(service, result, found);
-    let questions =
-        result.properties.iter().map(|it| Question::Broken(it.property)).collect::<Vec<_>>();
-    if questions.iter().any(|question| solve::is_merged(&situation, *question)) {
-        let text =
-            "Its servers differ so much that some numbers were computed with the mean of all \
-                    of them, and with shared labels that strike servers at random."
-                .to_owned();
-        let hint = "`ravelin assess run --missions` simulates them one by one";
-        found.push(finding("merged-servers", Severity::Note, Some(&result.name), text, hint));
-    }
+    merged(&situation, result, found);
     Ok(())
+}
+
+/// Numbers that stand for servers which are not there.
+fn merged(situation: &Situation, result: &ServiceResult, found: &mut Vec<Finding>) {
+    let is_merged = |grade: Grade| {
+        let mut promises = result.properties.iter();
+        promises.any(|it| solve::is_merged(situation, Question::Broken(it.property), grade))
+    };
+    let what = match (is_merged(Grade::Result), is_merged(Grade::Swept)) {
+        (true, _) => "some numbers",
+        (false, true) => "sweeps, causes and sensitivities",
+        (false, false) => return,
+    };
+    let text = format!(
+        "Its servers differ so much that {what} were computed with the mean of all of them, and with \
+         shared labels that strike servers at random."
+    );
+    let hint = "`ravelin assess run --engine monte-carlo` simulates, server by server, how often more than f are \
+                intruded at once";
+    found.push(finding("merged-servers", Severity::Note, Some(&result.name), text, hint));
 }
 
 /// More risk than is accepted.

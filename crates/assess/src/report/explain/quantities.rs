@@ -66,7 +66,12 @@ pub const QUANTITIES: &[Quantity] = &[
                   4 servers, f = 1, rate 0.01/h, 100 h: 0.8557986",
         unit: "probability",
         source: "paper, section 4.2 (a set of replicas against one of them); binomial law",
-        assumes: &["servers are intruded independently, each with probability p", "no recovery"],
+        assumes: &[
+            "servers are intruded independently, each with probability p",
+            "no recovery",
+            "in an assessment of hybrid each term has the factor c^x as well: x wormholes of coverage c \
+             hold",
+        ],
         is_silent_on: &[
             "attacks that one intruder repeats on servers that are alike: see `beta`",
             "which servers fall, and when",
@@ -117,7 +122,10 @@ pub const QUANTITIES: &[Quantity] = &[
         formula: "the p with P_f(n, p) = p; 0.232 for 4 servers and f = 1",
         unit: "probability of one server's intrusion within the mission",
         source: "paper, section 4.2: replicas help where each one is trustworthy enough; `no-repair`",
-        assumes: &["independent servers, no recovery within the mission"],
+        assumes: &[
+            "independent servers, no recovery within the mission",
+            "in an assessment of hybrid P_f counts wormholes that fall, as for `wormhole-coverage`",
+        ],
         is_silent_on: &[
             "what one server lacks: the secrets of a single server are lost with it, and it cannot be \
              recovered while it serves",
