@@ -199,6 +199,9 @@ impl Servers {
         for round in 0.. {
             if round % BRING_EVERY == 0 {
                 self.bring_once(signed, &mut verdicts).await;
+                if round == 0 && is_refused(&verdicts, self.plan.plan.f) {
+                    return Err(refused(&verdicts)); // also if its epoch has ended since long
+                }
             }
             let picture = self.look().await?;
             if picture.plan.plan.epoch > signed.order.epoch {

@@ -5,6 +5,8 @@
 
 use std::fmt::Write as _;
 
+use ravelin_assess::report::svg::escaped;
+
 use super::standing::Standing;
 
 const HOST_WIDTH: f64 = 290.0;
@@ -141,8 +143,4 @@ impl Drawing {
             self.line((x, bottom), (x, bottom + 36.0), "stroke=\"#555\"");
         }
     }
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
