@@ -172,7 +172,7 @@ pub const QUANTITIES: &[Quantity] = &[
         source: "paper, section 5.2 (confidential operation)",
         assumes: &[
             "an intrusion of a server copies its share at once",
-            "a refresh makes all older shares useless, and an epoch lasts one rejuvenation period",
+            "a refresh makes older shares useless; an epoch is `share_epoch`, or endless",
         ],
         is_silent_on: &[
             "secrets outside the threshold scheme, such as those on clients",
@@ -235,8 +235,8 @@ pub const QUANTITIES: &[Quantity] = &[
         also: &["cuts", "labels", "minimal-sets", "label-cut-sets"],
         meaning: "The smallest sets of label values (a site, an administrator, an operating system) whose \
                   fall intrudes more than f servers.",
-        formula: "all inclusion-minimal sets of label values whose hosts together carry more than f \
-                  servers of the service",
+        formula: "the 32 first of the inclusion-minimal sets of up to 4 label values whose hosts \
+                  together carry more than f servers of the service",
         unit: "sets; a set of one is a single point of failure",
         source: "paper, section 4.2 (common-mode syndrome); minimal cut sets of fault tree analysis",
         assumes: &["that what falls takes every server with it that bears its label"],
