@@ -11,7 +11,7 @@ mod cluster;
 
 use std::collections::BTreeMap;
 
-use cluster::{Chance, Cluster, MILLI, SECOND, Weather, Wire, refusal};
+use cluster::{Chance, Cluster, MILLI, SECOND, Weather, Wire, propose_all, refusal};
 use ravelin_wormhole::attestation::ReplicaId;
 use ravelin_wormhole::client::Client;
 use ravelin_wormhole::core::{
@@ -38,21 +38,6 @@ fn ended(client: &mut Client<Wire>, tag: Tag) -> Option<Decision> {
         Progress::Ended(decision) => Some(decision),
         Progress::Running { .. } | Progress::GivenUp => None,
     }
-}
-
-/// Proposes these values, one a node, and gives the tags.
-fn propose_all(
-    clients: &mut [Client<Wire>],
-    agreement: Agreement,
-    values: &[Option<Value>],
-) -> Vec<Tag> {
-    let each = clients.iter_mut().zip(values);
-    each.map(|(client, value)| {
-        let proposed = client.propose(agreement, *value).unwrap();
-        assert_eq!(proposed.standing, Standing::Taken);
-        proposed.tag
-    })
-    .collect()
 }
 
 #[test]

@@ -9,11 +9,11 @@
 
 mod cluster;
 
-use cluster::{Chance, Cluster, MILLI, SECOND, Weather, Wire, refusal};
+use cluster::{Chance, Cluster, MILLI, SECOND, Weather, Wire, propose_all, refusal};
 use ravelin_wormhole::client::Client;
 use ravelin_wormhole::core::{ClusterError, Engine, HaltReason, Nanos, REAL_TIME_BOUND_MAX};
 use ravelin_wormhole::frame::{
-    Agreement, Decision, DecisionFunction, Entity, Progress, Refusal, Standing, Tag, Value,
+    Agreement, Decision, DecisionFunction, Entity, Progress, Refusal, Standing, Tag,
 };
 
 const BOUND: u64 = 5 * MILLI;
@@ -38,20 +38,6 @@ fn entities(clients: &[Client<Wire>]) -> Vec<Entity> {
 fn named(cluster: &Cluster, clients: &mut [Client<Wire>], decision: DecisionFunction) -> Agreement {
     let tstart = cluster.common(clients.last_mut().unwrap()).after(Nanos(T0));
     Agreement::new(&entities(clients), tstart, decision).unwrap()
-}
-
-fn propose_all(
-    clients: &mut [Client<Wire>],
-    agreement: Agreement,
-    values: &[Option<Value>],
-) -> Vec<Tag> {
-    let each = clients.iter_mut().zip(values);
-    each.map(|(client, value)| {
-        let proposed = client.propose(agreement, *value).unwrap();
-        assert_eq!(proposed.standing, Standing::Taken);
-        proposed.tag
-    })
-    .collect()
 }
 
 /// What those who run tell: one decision at most.

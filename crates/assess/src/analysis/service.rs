@@ -163,8 +163,7 @@ fn simulated(
         points: Vec::new(),
     };
     let outcome = mission::run(&service, &missions, progress, cancel)?;
-    let integrity =
-        outcome.properties.iter().find(|it| it.property == crate::engines::Property::Integrity);
+    let integrity = outcome.properties.iter().find(|it| it.property == Property::Integrity);
     Ok(integrity.map(|it| Simulated {
         missions: outcome.missions,
         risk: it.failed.value,

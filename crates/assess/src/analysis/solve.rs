@@ -59,13 +59,10 @@ pub(super) enum Question {
 }
 
 impl Question {
-    pub(super) fn property(self) -> crate::engines::Property {
+    pub(super) fn property(self) -> Property {
         match self {
-            Self::Exceeded | Self::Broken(Property::Integrity) => {
-                crate::engines::Property::Integrity
-            }
-            Self::Broken(Property::Confidentiality) => crate::engines::Property::Confidentiality,
-            Self::Broken(Property::Availability) => crate::engines::Property::Availability,
+            Self::Exceeded => Property::Integrity,
+            Self::Broken(property) => property,
         }
     }
 

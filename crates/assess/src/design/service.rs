@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+pub use crate::engines::Property;
+
 use super::estimate::{Estimate, Hours, Money, PerHour, Probability};
 
 /// What the hosts do together. `n` is the number of its hosts.
@@ -54,34 +56,6 @@ impl Service {
     #[must_use]
     pub fn loss(&self, property: Property) -> Option<f64> {
         self.promises.iter().find(|(made, _)| *made == property).map(|(_, loss)| loss.value.0)
-    }
-}
-
-/// What a service may promise. The paper keeps them apart, because they are lost and won back in
-/// different ways.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Property {
-    /// The intruder learns no secret. Once lost, lost for ever.
-    Confidentiality,
-    /// No wrong answer is accepted.
-    Integrity,
-    /// It goes on answering.
-    Availability,
-}
-
-impl Property {
-    /// All properties.
-    pub const ALL: [Self; 3] = [Self::Confidentiality, Self::Integrity, Self::Availability];
-
-    /// The name used in files and outputs.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Confidentiality => "confidentiality",
-            Self::Integrity => "integrity",
-            Self::Availability => "availability",
-        }
     }
 }
 

@@ -15,6 +15,8 @@
 //! # Source
 //! The paper, sections 3.1 (attack, vulnerability, intrusion), 4.5 (recovery) and 5 (strategies).
 
+use serde::Serialize;
+
 use super::EngineError;
 use super::error::{at_least_zero, positive, probability};
 
@@ -141,14 +143,16 @@ pub struct Refresh {
     pub schedule: Schedule,
 }
 
-/// What a user trusts a service for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// What a service may promise, and a user trusts it for. The paper keeps them apart, because they are
+/// lost and won back in different ways.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Property {
-    /// No intruder learns the secret.
+    /// The intruder learns no secret. Once lost, lost for ever.
     Confidentiality,
     /// No wrong answer is accepted.
     Integrity,
-    /// It answers.
+    /// It goes on answering.
     Availability,
 }
 

@@ -11,8 +11,7 @@ const UNSEEN: f64 = 3.0;
 /// `None`: too few probes to tell, or a network that loses too much for it. Cost: linear.
 ///
 /// # Source
-/// The paper, section 8.2: "tests can be made in concrete networks to determine Od with the desired
-/// probability".
+/// The paper, section 8.2, which has the degree of a network found by tests on it.
 #[must_use]
 pub fn omission_degree(arrived: &[bool], wanted: f64) -> Option<u16> {
     if !(0.0..1.0).contains(&wanted) {

@@ -18,7 +18,7 @@ use ravelin_wormhole::core::{
     ClusterError, Config, Core, Engine, HaltReason, Input, Lease, Member, Nanos, Output, Outputs,
     Rights, Seed,
 };
-use ravelin_wormhole::frame::{Frame, Refusal};
+use ravelin_wormhole::frame::{Agreement, Frame, Refusal, Standing, Tag, Value};
 use ravelin_wormhole::keys::{InstanceSecret, Keys, ProvisionedKey};
 use zeroize::Zeroizing;
 
@@ -399,4 +399,19 @@ pub(crate) fn refusal<T>(result: Result<T, CallError>) -> Result<T, Refusal> {
         CallError::Refused(refusal) => refusal,
         other => panic!("no authentic answer: {other:?}"),
     })
+}
+
+/// Proposes these values, one a node, and gives the tags.
+pub(crate) fn propose_all(
+    clients: &mut [Client<Wire>],
+    agreement: Agreement,
+    values: &[Option<Value>],
+) -> Vec<Tag> {
+    let each = clients.iter_mut().zip(values);
+    each.map(|(client, value)| {
+        let proposed = client.propose(agreement, *value).unwrap();
+        assert_eq!(proposed.standing, Standing::Taken);
+        proposed.tag
+    })
+    .collect()
 }

@@ -27,6 +27,8 @@ pub(super) struct Node {
     pub(super) accused: BTreeSet<ReplicaId>,
     /// What its wormhole attested last, in `hybrid`.
     attested: Option<LastAttested>,
+    /// Its wormhole takes its time: what it was asked to attest waits here.
+    pub(super) waiting: Option<Vec<BlockHeader>>,
     lives: u64,
     /// Reached by nobody and reaching nobody.
     pub(super) is_cut_off: bool,
@@ -44,6 +46,7 @@ impl Node {
             epoch: Epoch::FIRST,
             accused: BTreeSet::new(),
             attested: None,
+            waiting: None,
             lives: 0,
             is_cut_off: false,
         }
@@ -198,13 +201,10 @@ impl Cluster {
                 self.node(id).accused.insert(who);
             }
             Action::Accuse(..) => {}
-            Action::Attest(header) => {
-                let last = self.attest(&header);
-                self.node(id).attested = Some(last);
-                self.act(id, |replica, now, out| {
-                    replica.on_attested(now, &header, last.signature, out);
-                });
-            }
+            Action::Attest(header) => match &mut self.node(id).waiting {
+                Some(waiting) => waiting.push(header),
+                None => self.answer(id, &header),
+            },
             Action::Emit(Event::ToClient(connection, message)) => {
                 self.node(id).heard.entry(connection).or_default().push(message);
             }
@@ -217,6 +217,15 @@ impl Cluster {
             Action::Emit(Event::Epoch(plan)) => self.node(id).epoch = plan.plan.epoch,
             Action::Emit(Event::Status(status)) => self.node(id).statuses.push(status),
         }
+    }
+
+    /// The wormhole of a node attests.
+    pub(super) fn answer(&mut self, id: u16, header: &BlockHeader) {
+        let last = self.attest(header);
+        self.node(id).attested = Some(last);
+        self.act(id, |replica, now, out| {
+            replica.on_attested(now, header, last.signature, out);
+        });
     }
 
     /// As the author's wormhole would that attests anything.

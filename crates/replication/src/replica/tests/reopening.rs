@@ -239,3 +239,22 @@ fn who_goes_back_to_an_order_signs_only_by_what_is_said_to_that() {
         CORRECT.iter().all(|id| cluster.replica(*id).keyring().epoch() > Epoch::FIRST)
     });
 }
+
+/// A block that waits for its attestation may still be shown: until then its author does not hold all.
+#[test]
+fn nobody_holds_everything_while_a_block_of_its_own_is_at_its_wormhole() {
+    let mut cluster = Cluster::hybrid(4);
+    cluster.open_session();
+    cluster.node(0).waiting = Some(Vec::new());
+    cluster.run_until("a block waits", |cluster| cluster.replica(0).ordering().is_drafting());
+    let order = order(&cluster, 1, vec![]);
+    bring(&mut cluster, &order);
+    cluster.run(Duration::from_secs(5));
+    let epochs = |cluster: &Cluster| [0, 1, 2].map(|id| cluster.replica(id).keyring().epoch());
+    assert_eq!(epochs(&cluster), [Epoch::FIRST; 3]);
+    let waiting = cluster.node(0).waiting.take().expect("it waited");
+    waiting.iter().for_each(|header| cluster.answer(0, header));
+    cluster.run_until("the epoch ends", |cluster| {
+        epochs(cluster).iter().all(|epoch| *epoch > Epoch::FIRST)
+    });
+}
