@@ -27,7 +27,8 @@ usage: cargo xtask <command>
                    reliable multicast alone, kept in docs/results/brm.md; --hybrid: 10,000 with
                    each kind of wormhole, in docs/results/hybrid.md
   mutants [ARGS]   every planted bug against the tests that must find it, kept in
-                   docs/results/mutants.md; --core (of the commit rule alone), --seeds N, --output FILE
+                   docs/results/mutants.md; --core (of the commit rule alone, after all models
+                   without one), --seeds N, --output FILE
   instructions     what the hot paths execute, against docs/results/instructions.md; with --renew
                    it is written anew
   models [ARGS]    the exhaustive models, release build; with `-- --ignored` the large ones

@@ -47,6 +47,13 @@ impl Test {
         self.file.get(..end.unwrap_or(0)).unwrap_or_default()
     }
 
+    /// The file or directory in `tests` that holds it, or nothing of a test inside the library.
+    pub(super) fn target(&self) -> &str {
+        let inside = self.file.strip_prefix(self.package()).unwrap_or_default();
+        let target = inside.strip_prefix("/tests/").and_then(|inside| inside.split('/').next());
+        target.map_or("", |target| target.strip_suffix(".rs").unwrap_or(target))
+    }
+
     /// How the executable that holds it begins, and its path in there.
     pub(super) fn place(&self) -> Result<(String, String)> {
         let inside = self.file.strip_prefix(self.package()).unwrap_or_default();
@@ -114,12 +121,28 @@ pub(super) fn tests(root: &Path, tests: &[&Test]) -> Result<Build> {
             let name = package.rsplit('/').next().unwrap_or_default();
             command.arg("--package").arg(format!("ravelin-{name}"));
         }
+        let targets: BTreeSet<&str> = ours.iter().map(|test| test.target()).collect();
+        for target in targets {
+            match target {
+                "" => command.arg("--lib"),
+                target => command.args(["--test", target]),
+            };
+        }
         build.add(&mut command)?;
     }
     if !models.is_empty() {
         build.add(cargo(root, &base).args(["--manifest-path", MODELS]))?;
     }
     Ok(build)
+}
+
+/// Runs all models where nothing is planted.
+///
+/// # Errors
+/// When one fails.
+pub(super) fn models(root: &Path) -> Result<()> {
+    let mut command = cargo(root, &["test", "--release", "--manifest-path", MODELS]);
+    run(planting(&mut command).env_remove("RAVELIN_MUTANT"))
 }
 
 impl Build {

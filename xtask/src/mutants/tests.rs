@@ -19,6 +19,9 @@ fn a_test_is_found_in_the_executable_of_its_file() {
     for (text, target, path) in places {
         assert_eq!(test(text).place().unwrap(), (target.to_owned(), path.to_owned()), "{text}");
     }
+    assert_eq!(test("crates/multicast/tests/cluster/limits.rs::a").target(), "cluster");
+    assert_eq!(test("crates/sim/tests/scenarios.rs::a").target(), "scenarios");
+    assert_eq!(test("crates/client/src/tally.rs::a").target(), "");
     assert!(test("README.rs::a").place().is_err());
     assert!(Test::parse("no test").is_err());
 }
