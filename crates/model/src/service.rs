@@ -187,11 +187,16 @@ pub trait StateBackend {
     /// The record of the history that was last given this number, while it is kept.
     fn record(&self, number: u64) -> Option<Vec<u8>>;
 
-    /// Makes everything written durable.
+    /// Everything written so far rests on records of the log that are durable: from now on it may
+    /// become durable, too. Nothing does before, but by [`Self::sync`]: what a loss of power took from
+    /// the log may be decided otherwise, and no state can go back.
+    fn settle(&mut self);
+
+    /// Makes everything written durable, settled or not.
     fn sync(&mut self);
 
-    /// Begins to make everything written so far durable; [`Self::is_synced`] says of the number
-    /// returned whether that is done.
+    /// Begins to make everything written so far durable, as soon as it is settled;
+    /// [`Self::is_synced`] says of the number returned whether that is done.
     fn begin_sync(&mut self) -> u64;
 
     /// Whether what [`Self::begin_sync`] returned this number for is durable.

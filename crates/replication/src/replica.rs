@@ -487,7 +487,23 @@ impl Replica {
         }
     }
 
-    /// Makes the state durable: the server stops in good order.
+    /// Whether nothing of what this replica asked for since the last call may show before its state is
+    /// durable: see [`Self::settle`].
+    pub fn take_urgent(&mut self) -> bool {
+        self.execution.state_mut().take_urgent()
+    }
+
+    /// The log is durable with all that this replica asked to persist, so its state may become so, too; if
+    /// `is_urgent`, it is when this returns. What a log has lost others may decide otherwise.
+    pub fn settle(&mut self, is_urgent: bool) {
+        let state = self.execution.state_mut();
+        state.settle_commits();
+        if is_urgent {
+            state.sync();
+        }
+    }
+
+    /// Makes the state durable, as the log is: the server stops in good order.
     pub fn close(&mut self) {
         self.execution.state_mut().sync();
     }

@@ -33,7 +33,9 @@ use std::ops::ControlFlow;
 
 use ravelin_crypto::state_tree::{StateTree, path_of, state_key, value_digest};
 use ravelin_model::wire::StateProof;
-use ravelin_model::{CommitIndex, Digest, ServiceId, ServiceStores, StateBackend, Store, View};
+use ravelin_model::{
+    CommitIndex, Digest, ServiceId, ServiceStores, StateBackend, Store, View, mutants,
+};
 
 use fetching::{index_key, index_mark};
 use running::Running;
@@ -63,6 +65,7 @@ pub struct State {
     records: Vec<(u64, Vec<u8>)>,
     /// Whether the mark of the index is written.
     is_indexed: bool,
+    is_urgent: bool,
 }
 
 impl State {
@@ -86,7 +89,7 @@ impl State {
         let root = tree.root();
         let versions = Versions::new(commit, tree);
         let running = Running::new(backend);
-        Self { running, versions, commit, root, records: Vec::new(), is_indexed }
+        Self { running, versions, commit, root, records: Vec::new(), is_indexed, is_urgent: false }
     }
 
     /// The last commit finished.
@@ -136,8 +139,9 @@ impl State {
         self.running.namespace(PRIVATE).put(key, value);
     }
 
-    /// Sets keys of the ordering state (`None` deletes) at once, together and durably; and in the
-    /// running commit, so that nothing written before it comes out later.
+    /// Sets keys of the ordering state (`None` deletes) at once and together; and in the running commit,
+    /// so that nothing written before it comes out later. Urgent: nothing of what the replica does next may
+    /// show before it is durable ([`Self::take_urgent`]).
     pub fn private_write(&mut self, writes: Vec<(Vec<u8>, Option<Vec<u8>>)>) {
         for (key, value) in &writes {
             match value {
@@ -148,7 +152,12 @@ impl State {
         let batch = writes.into_iter().map(|(key, value)| (private_key(&key), value));
         let batch: Vec<_> = batch.collect();
         self.running.backend_mut().write(&batch);
-        self.sync();
+        self.is_urgent = true;
+    }
+
+    /// Whether anything urgent was written since the last call.
+    pub fn take_urgent(&mut self) -> bool {
+        std::mem::take(&mut self.is_urgent)
     }
 
     /// Removes a key of the ordering state.
@@ -226,14 +235,22 @@ impl State {
         self.root
     }
 
-    /// Makes all finished commits durable.
+    /// All finished commits rest on a log that is durable: they may become durable, too.
+    pub fn settle_commits(&mut self) {
+        self.running.backend_mut().settle();
+    }
+
+    /// Makes all finished commits durable, settled or not.
     pub fn sync(&mut self) {
         self.running.backend_mut().sync();
     }
 
-    /// Begins to make all finished commits durable; [`Self::is_synced`] says of the number returned
+    /// Begins to make all finished commits durable, once they are settled; [`Self::is_synced`] says of the number returned
     /// whether that is done.
     pub fn begin_sync(&mut self) -> u64 {
+        if mutants::is_active("state_ahead_of_its_log") {
+            self.sync();
+        }
         self.running.backend_mut().begin_sync()
     }
 

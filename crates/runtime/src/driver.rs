@@ -103,7 +103,14 @@ pub trait Node: Protocol {
     /// Shows how things stand, for monitors.
     fn show(&self, totals: &Totals);
 
-    /// Makes the state durable: the server stops.
+    /// Whether nothing that the core asked for since the last call may show before its state is durable.
+    fn take_urgent(&mut self) -> bool;
+
+    /// All that the core persisted is durable, so its state may become so; if `is_urgent`, it is when this
+    /// returns.
+    fn settle(&mut self, is_urgent: bool);
+
+    /// Makes the state durable, as the log is: the server stops.
     fn close(&mut self);
 }
 
@@ -203,10 +210,13 @@ pub async fn run<N: Node>(node: N, world: World) -> Result<(), RunError> {
         replays,
         serving: Serving::default(),
         shown: Instant::now(),
+        is_appended: false,
+        is_urgent: false,
     };
     driver.node.resume(driver.clock.now(), &mut driver.actions);
     driver.carry_out()?;
     driver.turn_until_stopped(network_events, client_events, stop).await?;
+    driver.log.sync()?;
     driver.node.close();
     Ok(driver.log.close()?)
 }
@@ -224,6 +234,10 @@ struct Driver<N: Node> {
     replays: Replays,
     serving: Serving,
     shown: Instant,
+    /// Whether records were appended since the last sync of the log.
+    is_appended: bool,
+    /// Whether nothing may show before the state is durable.
+    is_urgent: bool,
 }
 
 /// What arrived before a turn, in order for each sender.
@@ -350,7 +364,8 @@ impl<N: Node> Driver<N> {
     }
 
     /// Performs the core's actions in order, with one sync of the log: everything persisted in the turn
-    /// is covered, which is more than each needs. What an attestation brings goes out at once as far as
+    /// is covered, which is more than each needs. The state follows the log: what is executed may become
+    /// durable only when that is which it was decided by. What an attestation brings goes out at once as far as
     /// nothing of it must be durable first; the rest waits for the next turn's sync.
     fn carry_out(&mut self) -> Result<(), RunError> {
         let actions = std::mem::take(&mut self.actions);
@@ -365,8 +380,14 @@ impl<N: Node> Driver<N> {
                 shows => held.push(shows),
             }
         }
-        if !held.is_empty() {
+        self.is_urgent |= self.node.take_urgent();
+        self.is_appended |= appended;
+        if !held.is_empty() || self.is_urgent {
             self.sync(appended)?;
+            self.is_appended = false;
+        }
+        if !self.is_appended {
+            self.node.settle(std::mem::take(&mut self.is_urgent));
         }
         let mut attested = Vec::new();
         for action in held {
@@ -377,7 +398,10 @@ impl<N: Node> Driver<N> {
                 shows => self.show(shows),
             }
         }
-        let must_wait = attested.iter().position(|action| matches!(action, Action::Persist(_)));
+        self.is_urgent = self.node.take_urgent();
+        let must_wait = attested
+            .iter()
+            .position(|action| self.is_urgent || matches!(action, Action::Persist(_)));
         let rest = attested.split_off(must_wait.unwrap_or(attested.len()));
         attested.into_iter().for_each(|action| self.show(action));
         self.actions = rest;

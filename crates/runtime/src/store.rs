@@ -3,13 +3,15 @@
 //!
 //! **Guarantee:** a batch is there whole or not at all; after any crash of the process or the host
 //! the store holds a prefix of the batches written, which contains every batch that a completed
-//! `sync` covers. A store that lost synced batches is refused at its opening, as far as the mark
-//! beside it survived. Assumes the same of the disk as the log does.
+//! `sync` covers, and none that was neither settled nor synced. A store that lost synced batches is
+//! refused at its opening, as far as the mark beside it survived. Assumes the same of the disk as the
+//! log does.
 //!
 //! It does not write through: changes gather in memory (`overlay.rs`), and a thread of its own
 //! (`flusher.rs`) hands them to an embedded log-structured merge tree (`engine.rs`), some megabytes at
 //! once and whenever a checkpoint is certified. What a crash takes, the replica executes again from
-//! its log. Why: `docs/adr/0003-state-store.md` and `docs/adr/0014-changes-gather-before-the-store.md`.
+//! its log. Why: `docs/adr/0003-state-store.md`, `docs/adr/0014-changes-gather-before-the-store.md` and
+//! `docs/adr/0020-the-state-follows-the-log.md`.
 
 mod cache;
 mod engine;
@@ -249,7 +251,8 @@ impl DiskState {
         Mark::check_owner(dir, owner)
     }
 
-    /// Hands what is active to the engine, unless that is busy, or there is nothing.
+    /// Hands what is active to the engine, unless that is busy, or there is nothing. All of it must be
+    /// settled, or wanted durable whatever the log holds.
     fn seal(&mut self) {
         if self.sealed.is_some() {
             return;
@@ -276,9 +279,6 @@ impl DiskState {
         if self.sealed.is_some() && self.flusher.is_done() {
             self.let_go();
         }
-        if self.is_due {
-            self.seal();
-        }
     }
 
     /// Waits until the engine has nothing to do.
@@ -289,13 +289,11 @@ impl DiskState {
         }
     }
 
-    /// Hands over what fills an overlay. Waits for the engine where that is one overlay behind.
+    /// Waits for the engine where that is one overlay behind. Between two settlings no more is handed
+    /// over than there was at the first.
     fn bound(&mut self) {
         if self.active.bytes() >= 2 * self.overlay_bytes {
             self.wait();
-        }
-        if self.active.bytes() >= self.overlay_bytes {
-            self.seal();
         }
     }
 
@@ -382,30 +380,29 @@ impl StateBackend for DiskState {
         record.unwrap_or_else(|error| self.fail("read the history", &error))
     }
 
-    fn sync(&mut self) {
-        let all = self.begin_sync();
-        while !self.is_synced(all) {
-            self.wait();
+    /// Hands over what fills an overlay, or is to be durable.
+    fn settle(&mut self) {
+        self.look();
+        if self.is_due || self.active.bytes() >= self.overlay_bytes {
+            self.seal();
         }
     }
 
+    fn sync(&mut self) {
+        self.wait();
+        self.seal();
+        self.wait();
+    }
+
     fn begin_sync(&mut self) -> u64 {
-        self.is_due = !self.active.is_empty();
         self.look();
+        self.is_due = !self.active.is_empty();
         self.taken + u64::from(self.sealed.is_some()) + u64::from(self.is_due)
     }
 
     fn is_synced(&mut self, begun: u64) -> bool {
         self.look();
         self.taken >= begun
-    }
-}
-
-impl Drop for DiskState {
-    fn drop(&mut self) {
-        if !std::thread::panicking() {
-            self.sync();
-        }
     }
 }
 

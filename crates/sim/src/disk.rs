@@ -1,18 +1,43 @@
 //! A server's disk: what was appended, what of it is durable, and what a crash takes back.
 
+use std::collections::VecDeque;
+
 use ravelin_model::LogRecord;
 use ravelin_replication::state::MemoryBackend;
 
 use crate::dice::Dice;
 
-/// A log with group syncs, and the state store beside it.
-#[derive(Default)]
+/// A log with group syncs, and the state store beside it, which never is ahead of the log.
 pub(crate) struct Disk {
     log: Vec<LogRecord>,
     durable: usize,
     /// What the sync under way will make durable.
     covering: Option<usize>,
     backend: MemoryBackend,
+    /// What of the state settles once so many records are durable.
+    unsettled: VecDeque<Unsettled>,
+}
+
+/// What was written to the state by the end of an input.
+struct Unsettled {
+    /// Records appended by then.
+    records: usize,
+    /// Batches written by then.
+    batches: u64,
+    /// Whether the state must be durable before anything shows that came of it.
+    is_urgent: bool,
+}
+
+impl Default for Disk {
+    fn default() -> Self {
+        Self {
+            log: Vec::new(),
+            durable: 0,
+            covering: None,
+            backend: MemoryBackend::beside_a_log(),
+            unsettled: VecDeque::new(),
+        }
+    }
 }
 
 impl Disk {
@@ -44,6 +69,24 @@ impl Disk {
     pub(crate) fn finish_sync(&mut self) {
         if let Some(covered) = self.covering.take() {
             self.durable = covered;
+            self.settle();
+        }
+    }
+
+    /// An input has ended, and all is appended that it brought.
+    pub(crate) fn end_input(&mut self, is_urgent: bool) {
+        let (records, batches) = (self.log.len(), self.backend.written());
+        self.unsettled.push_back(Unsettled { records, batches, is_urgent });
+        self.settle();
+    }
+
+    /// Lets the state follow the log.
+    fn settle(&mut self) {
+        while let Some(next) = self.unsettled.front()
+            && next.records <= self.durable
+        {
+            self.backend.settle_until(next.batches, next.is_urgent);
+            self.unsettled.pop_front();
         }
     }
 
@@ -59,6 +102,7 @@ impl Disk {
         self.log.truncate(records);
         self.durable = records;
         self.covering = None;
+        self.unsettled.clear();
         self.backend.crash(batches);
     }
 

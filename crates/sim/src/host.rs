@@ -69,6 +69,10 @@ pub(crate) struct Host {
     witness: Witness,
     shown: CommitIndex,
     spins: u32,
+    /// Inputs under way, one within the other.
+    inputs: u32,
+    /// Records that must be durable before anything of them shows, if that is more than each needs.
+    urgent: Option<usize>,
 }
 
 /// What a replica executed at one input.
@@ -116,6 +120,8 @@ impl Host {
             witness: Witness::default(),
             shown: CommitIndex(0),
             spins: 0,
+            inputs: 0,
+            urgent: None,
         }
     }
 
@@ -192,15 +198,36 @@ impl Host {
         self.timer = None;
         self.paused_until = 0;
         self.spins = 0;
+        (self.inputs, self.urgent) = (0, None);
     }
 
-    /// Whether `deed` may show now; otherwise it is held until what was appended before is durable.
+    /// Whether `deed` may show now; otherwise it is held until what was appended before is durable. What
+    /// comes of an urgent input is held until its end.
     pub(crate) fn admit(&mut self, deed: Deed) -> Option<Deed> {
-        if self.held.is_empty() && self.disk.durable() == self.disk.appended() {
+        let needed = self.urgent.unwrap_or_else(|| self.disk.appended());
+        if self.held.is_empty() && self.urgent.is_none() && needed <= self.disk.durable() {
             return Some(deed);
         }
-        self.held.push_back((self.disk.appended(), deed));
+        self.held.push_back((needed, deed));
         None
+    }
+
+    /// An input begins that brings so many records. Urgent: nothing that comes of it shows before the
+    /// state is durable.
+    pub(crate) fn begin_input(&mut self, records: usize) {
+        self.inputs += 1;
+        if self.server.as_mut().is_some_and(Server::take_urgent) {
+            self.urgent = Some(self.disk.appended() + records);
+        }
+    }
+
+    /// All is done that an input brought, unless another one came within.
+    pub(crate) fn end_input(&mut self) {
+        self.inputs = self.inputs.saturating_sub(1);
+        if self.inputs == 0 {
+            let is_urgent = self.urgent.take().is_some();
+            self.disk.end_input(is_urgent);
+        }
     }
 
     /// The next deed that may show now.

@@ -370,6 +370,11 @@ pub const ALL: &[Planted] = &[
         &[FORKING_LEADER, (VIEWS, "four_replicas_never_disagree_whatever_they_see")],
     ),
     planted(
+        "state_ahead_of_its_log",
+        "a state becomes durable before the log is from which it was executed",
+        &[(REGRESSIONS, "what_failed_once_holds")],
+    ),
+    planted(
         "state_parts_believed",
         "parts of a fetched state are not compared with what is vouched for",
         &[(TRANSFER, "one_correct_peer_is_enough_and_liars_are_found_out")],

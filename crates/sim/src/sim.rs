@@ -344,6 +344,9 @@ impl Sim {
         let Some(server) = &mut host.server else { return };
         let mut deeds = Vec::new();
         give(server, now, &mut deeds);
+        let is_record = |deed: &&Deed| matches!(deed, Deed::Act(Action::Persist(_)));
+        host.begin_input(deeds.iter().filter(is_record).count());
+        let life = host.life;
         let crashes = self.draw_crash_point(id, deeds.len());
         for (index, deed) in deeds.into_iter().enumerate() {
             if crashes == Some(index) {
@@ -353,8 +356,20 @@ impl Sim {
             }
             self.perform(id, deed);
         }
+        let Some(host) = self.hosts.get_mut(id.index()).filter(|host| host.life == life) else {
+            return; // power went at an input within
+        };
+        host.end_input();
         self.inspect(id);
+        self.let_out(id);
         self.set_timer(id);
+    }
+
+    /// Shows what waited for the disk.
+    fn let_out(&mut self, id: ReplicaId) {
+        while let Some(deed) = self.hosts.get_mut(id.index()).and_then(Host::release) {
+            self.show(id, deed);
+        }
     }
 
     fn draw_crash_point(&mut self, id: ReplicaId, count: usize) -> Option<usize> {

@@ -375,6 +375,14 @@ impl Node for Host {
         *self.window.lock().unwrap_or_else(PoisonError::into_inner) = Some(snapshot);
     }
 
+    fn take_urgent(&mut self) -> bool {
+        self.server.take_urgent()
+    }
+
+    fn settle(&mut self, is_urgent: bool) {
+        self.server.settle(is_urgent);
+    }
+
     fn close(&mut self) {
         self.server.close();
     }

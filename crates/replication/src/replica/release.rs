@@ -200,6 +200,7 @@ impl Halted {
         self.released.count += 1;
         self.released.repaired.extend(&order.repaired);
         self.state.private_write(vec![(HALTED.to_vec(), None), self.released.write()]);
+        self.state.sync(); // the server does not run
         Ok(())
     }
 

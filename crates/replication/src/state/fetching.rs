@@ -112,6 +112,7 @@ impl State {
         if self.fetching_since().is_none() {
             let since = self.commit.0.to_le_bytes().to_vec();
             self.private_write(vec![(FETCHING.to_vec(), Some(since))]);
+            self.sync(); // what it overwrites from here on is given up, whatever the log has of it
         }
         self.versions = std::mem::take(&mut self.versions).unkept();
     }

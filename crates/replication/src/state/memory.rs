@@ -25,6 +25,8 @@ struct Disk {
     /// Batches written so far, and of these how many each sync under way covers.
     written: u64,
     syncing: VecDeque<u64>,
+    /// How many batches rest on a log that is durable; all, where nobody says.
+    settled: Option<u64>,
 }
 
 /// What undoes a batch: `None` deletes. Its records stay, as they may on a real disk.
@@ -38,6 +40,14 @@ impl MemoryBackend {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// An empty disk beside a log that can lose what was executed: no batch outlives a crash before it
+    /// is settled.
+    #[must_use]
+    pub fn beside_a_log() -> Self {
+        let disk = Disk { settled: Some(0), ..Disk::default() };
+        Self { disk: Arc::new(Mutex::new(disk)) }
     }
 
     /// Another handle of the same disk.
@@ -71,9 +81,28 @@ impl MemoryBackend {
         self.disk().unsynced.len()
     }
 
-    /// Takes power away: of the batches not synced, the first `keep_batches` survive.
+    /// How many batches were ever written.
+    #[must_use]
+    pub fn written(&self) -> u64 {
+        self.disk().written
+    }
+
+    /// The first so many batches rest on a log that is durable. If `is_urgent`, they are made durable now.
+    pub fn settle_until(&self, written: u64, is_urgent: bool) {
+        let mut disk = self.disk();
+        disk.settled = disk.settled.map(|settled| settled.max(written));
+        if is_urgent {
+            disk.sync_until(written);
+        }
+        disk.advance();
+    }
+
+    /// Takes power away: of the batches not synced, the first `keep_batches` survive, as far as they are
+    /// settled.
     pub fn crash(&self, keep_batches: usize) {
         let mut disk = self.disk();
+        let unsettled = disk.written - disk.settled().min(disk.written);
+        let keep_batches = keep_batches.min(disk.unsynced.len().saturating_sub(unsettled as usize));
         while disk.unsynced.len() > keep_batches {
             let lost = disk.unsynced.pop_back().expect("it is longer than something");
             disk.undo(lost);
@@ -101,20 +130,34 @@ impl Disk {
         self.unsynced.push_back(entries.collect());
         Arc::make_mut(&mut self.history).extend(records.iter().cloned());
         self.written += 1;
-        while let Some(covered) = self.syncing.front()
+        self.advance();
+    }
+
+    fn settled(&self) -> u64 {
+        self.settled.unwrap_or(u64::MAX)
+    }
+
+    /// Ends syncs under way whose time has come.
+    fn advance(&mut self) {
+        while let Some(covered) = self.syncing.front().copied()
             && covered + SYNC_BATCHES <= self.written
+            && covered <= self.settled()
         {
-            let later = self.written - covered;
-            while self.unsynced.len() as u64 > later {
-                self.unsynced.pop_front();
-            }
+            self.sync_until(covered);
             self.syncing.pop_front();
+        }
+    }
+
+    fn sync_until(&mut self, covered: u64) {
+        while self.unsynced.len() as u64 > self.written.saturating_sub(covered) {
+            self.unsynced.pop_front();
         }
     }
 
     fn sync(&mut self) {
         self.unsynced.clear();
         self.syncing.clear();
+        self.settled = self.settled.map(|_| self.written);
     }
 
     fn undo(&mut self, lost: Undo) {
@@ -155,6 +198,11 @@ impl StateBackend for MemoryBackend {
 
     fn record(&self, number: u64) -> Option<Vec<u8>> {
         self.disk().history.get(&number).cloned()
+    }
+
+    fn settle(&mut self) {
+        let written = self.written();
+        self.settle_until(written, false);
     }
 
     fn sync(&mut self) {

@@ -123,6 +123,7 @@ fn of_a_history_that_may_be_shorter_the_oldest_go() {
     let write = |mut store: DiskState, numbers: std::ops::RangeInclusive<u64>| {
         for number in numbers {
             store.write_with(&[], &[(number, record(number))]);
+            store.settle();
         }
         kept(&mut store).count() * 8200
     };
@@ -161,6 +162,7 @@ fn a_history_that_is_full_takes_no_more_of_anything() {
     let mut store = open_short(&scratch.0);
     for number in 1..=6000 {
         store.write_with(&[], &[(number, record(number))]);
+        store.settle();
     }
     let (open, deleted) = kept_open(&scratch.0);
     assert!(deleted.len() < 4 && open.len() < 24, "{deleted:?} {open:?}");
@@ -176,6 +178,7 @@ fn of_the_history_the_latest_records_are_kept_whatever_happens_between() {
     let mut store = open_short(&scratch.0);
     for number in 1..=3000u64 {
         store.write_with(&[put("last", number.to_le_bytes())], &[(number, record(number))]);
+        store.settle();
         if number % 700 == 0 {
             store.sync();
             drop(store);
@@ -203,6 +206,7 @@ fn records_written_again_are_the_later_ones_and_those_left_out_are_absent() {
     let mut store = open_short(&scratch.0);
     let write = |store: &mut DiskState, number: u64, byte: u8| {
         store.write_with(&[], &[(number, vec![byte; 300 << 10])]);
+        store.settle();
     };
     for number in 1..=10 {
         write(&mut store, number, 1);
@@ -215,6 +219,7 @@ fn records_written_again_are_the_later_ones_and_those_left_out_are_absent() {
         let bytes = |number: u64| store.record(number).map(|record| record[0]);
         let found: Vec<_> = [4, 5, 8, 9, 11, 39, 40].into_iter().map(bytes).collect();
         assert_eq!(found, [Some(1), Some(2), Some(2), Some(1), None, None, Some(3)]);
+        store.sync();
         drop(store);
         store = open_short(&scratch.0);
     }
@@ -271,6 +276,7 @@ fn with_tables() -> (Scratch, Vec<PathBuf>) {
     for number in 0..400u64 {
         let value = blake3::hash(&number.to_le_bytes()).as_bytes().repeat(400);
         store.write_with(&[put(number.to_be_bytes(), &value)], &[(number, record(number))]);
+        store.settle();
     }
     store.sync();
     let tables = |dir: &Path| -> Vec<PathBuf> {

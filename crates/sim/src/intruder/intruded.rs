@@ -188,6 +188,16 @@ impl Intruded {
         self.pass(now, actions, out);
     }
 
+    /// As [`Replica::take_urgent`].
+    pub fn take_urgent(&mut self) -> bool {
+        self.replica.take_urgent()
+    }
+
+    /// As [`Replica::settle`].
+    pub fn settle(&mut self, is_urgent: bool) {
+        self.replica.settle(is_urgent);
+    }
+
     /// As [`Replica::close`].
     pub fn close(&mut self) {
         self.replica.close();

@@ -140,6 +140,22 @@ impl Server {
         }
     }
 
+    /// As [`Replica::take_urgent`].
+    pub fn take_urgent(&mut self) -> bool {
+        match self {
+            Self::Correct(replica) => replica.take_urgent(),
+            Self::Intruded(intruded) => intruded.take_urgent(),
+        }
+    }
+
+    /// As [`Replica::settle`].
+    pub fn settle(&mut self, is_urgent: bool) {
+        match self {
+            Self::Correct(replica) => replica.settle(is_urgent),
+            Self::Intruded(intruded) => intruded.settle(is_urgent),
+        }
+    }
+
     /// As [`Replica::close`].
     pub fn close(&mut self) {
         match self {

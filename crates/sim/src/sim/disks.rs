@@ -26,9 +26,7 @@ impl Sim {
         };
         host.disk.finish_sync();
         self.inspect(id);
-        while let Some(deed) = self.hosts.get_mut(id.index()).and_then(Host::release) {
-            self.show(id, deed);
-        }
+        self.let_out(id);
         self.sync(id);
     }
 

@@ -23,10 +23,7 @@ impl Sim {
         let latest = correct.map(|host| host.clock.show(self.now)).max().unwrap_or_default();
         let Some(host) = self.hosts.get_mut(id.index()) else { return };
         host.note_executed(latest);
-        // In `hybrid` a reopening holds to what the disks that are left decide, and a disk that is lost may
-        // have been the one that decided; its server counts among the `f`.
-        let is_hybrid = self.options.model == FaultModel::Hybrid;
-        let will_forget = is_hybrid && self.options.wiped == Some(id) && !host.is_wiped;
+        let will_forget = will_forget(&self.options, host);
         while let Some(executed) = self.hosts.get_mut(id.index()).and_then(Host::take_executed) {
             if will_forget || self.options.intruders.contains_key(&id) {
                 continue;
@@ -43,7 +40,9 @@ impl Sim {
 
     /// Compares the statements of a correct replica's own block.
     pub(super) fn stated(&mut self, id: ReplicaId, votes: &[Vote]) {
-        if self.options.intruders.contains_key(&id) {
+        let host = self.hosts.get(id.index());
+        let will_forget = host.is_some_and(|host| will_forget(&self.options, host));
+        if will_forget || self.options.intruders.contains_key(&id) {
             return;
         }
         for vote in votes {
@@ -219,6 +218,12 @@ impl Sim {
         }
         Phase::Draining { since, target }
     }
+}
+
+/// Whether what a server does may be forgotten: in `hybrid` a reopening holds to what the disks that are left
+/// decide, and a disk that is lost may have been the one that decided; its server counts among the `f`.
+fn will_forget(options: &Options, host: &Host) -> bool {
+    options.model == FaultModel::Hybrid && options.wiped == Some(host.id) && !host.is_wiped
 }
 
 /// Whether `id` may misbehave: intruded, or without its disk.

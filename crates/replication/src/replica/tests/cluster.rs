@@ -181,6 +181,8 @@ impl Cluster {
         let mut out = Vec::new();
         let Some(replica) = self.node(id).replica.as_mut() else { return };
         act(replica, now, &mut out);
+        let is_urgent = replica.take_urgent();
+        replica.settle(is_urgent); // what it persists is durable when it is appended
         for action in out {
             self.carry_out(id, action);
         }
