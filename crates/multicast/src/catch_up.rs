@@ -1,7 +1,15 @@
 //! Coming back after an absence: asks one peer at a time to replay what was missed.
 //!
-//! How far the others are is judged by the (f+1)-th newest of the rounds that members themselves
-//! showed, so `f` liars cannot make a replica believe that it is behind.
+//! How far the others are is judged by the (f+1)-th newest of the rounds of which members are known to
+//! have made blocks, so `f` liars cannot make a replica believe that it is behind. Whoever sends such a
+//! block: it is authentic, so its author made it.
+//!
+//! **It is live.** Nobody gets a round further without blocks of a quorum, more than `f`, in the round
+//! before, and whoever is left behind has none there. A correct member that goes on sends its blocks, and
+//! gives what they build on to whoever asks. So one correct member in touch is enough to learn of `f+1`
+//! that are there. Were only a member's own sending to count, then in `hybrid`, where no more than `f`
+//! others need be correct, an intruder that helps these on and sends nothing to one server could keep
+//! that one from ever noticing that it is behind the others' logs.
 
 use std::time::Duration;
 
@@ -46,11 +54,12 @@ impl CatchUp {
         Self { group, own, seen: vec![Round(0); group.size()], whom: own, asked: None }
     }
 
-    /// Notes a block that its author showed itself.
-    pub(crate) fn on_seen(&mut self, reference: BlockRef) {
-        if let Some(seen) = self.seen.get_mut(reference.author.index()) {
-            *seen = (*seen).max(reference.round);
-        }
+    /// Notes that a block exists; whether its author was not known to be as far.
+    pub(crate) fn on_seen(&mut self, reference: BlockRef) -> bool {
+        let Some(seen) = self.seen.get_mut(reference.author.index()) else { return false };
+        let is_farther = reference.round > *seen;
+        *seen = (*seen).max(reference.round);
+        is_farther
     }
 
     /// Whether the others are far ahead of `dag`.

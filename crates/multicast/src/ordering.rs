@@ -357,18 +357,20 @@ impl<P: Payload> Ordering<P> {
         if !validity::is_well_formed(&self.dag, &block) {
             return out.push(bad_parents(reference.author));
         }
-        if from == reference.author {
+        let is_authors_word = from == reference.author;
+        if is_authors_word {
             // A block of the far future shows no more than that its author is alive now.
             let round = reference.round.min(self.dag.highest().next());
             self.pacing.on_arrival(now, from, round);
-            self.catch_up.on_seen(reference);
         }
+        let is_farther = (is_authors_word || !mutants::is_active("relayed_blocks_show_nothing"))
+            && self.catch_up.on_seen(reference);
         if self.dag.has(&reference) || self.parking.has(&reference) {
             return;
         }
         self.learn_proofs(&block, out);
         let is_second = self.note_forks(&block, out);
-        let is_useless = is_second || (from == reference.author && self.forks.has(from));
+        let is_useless = is_second || (is_authors_word && self.forks.has(from));
         let is_taken = !is_useless
             || self.parking.wants(&reference)
             || (way == Way::Sent
@@ -377,7 +379,10 @@ impl<P: Payload> Ordering<P> {
             return; // the first of (author, round) counts; others only when referenced
         }
         self.parking.on_arrival(now, &block, &self.dag);
-        self.enter_or_park(now, from, block, out);
+        self.enter_or_park(now, from, block.clone(), out);
+        if is_farther && is_authors_word {
+            self.ask_who_else_is_there(&block, out);
+        }
     }
 
     fn enter_or_park(
@@ -394,7 +399,7 @@ impl<P: Payload> Ordering<P> {
                 self.parking.park(now, from, block, &self.dag);
                 if self.parking.has(&reference) {
                     self.discard_contradicted(&reference, out);
-                } // else it was too far ahead to be kept, and shows nothing
+                } // else it was too far ahead to be kept
                 continue;
             }
             let is_proven = |member| self.forks.has(member);

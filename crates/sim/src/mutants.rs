@@ -54,6 +54,7 @@ const LOG_DAMAGE: &str = "crates/runtime/src/log/tests/damage.rs";
 const REOPENING: &str = "crates/sim/tests/reopening.rs";
 const CLOSING: &str = "crates/multicast/src/ordering/closing/tests.rs";
 const ENDINGS: &str = "crates/replication/src/replica/tests/reopening.rs";
+const CATCHING_UP: &str = "crates/multicast/src/ordering/catching_up/tests.rs";
 const COMMITTER: &str = "crates/multicast/src/committer/tests.rs";
 const ATTESTING: &str = "crates/multicast/src/ordering/attesting/tests.rs";
 const MEMBERS: &str = "crates/replication/src/members/tests.rs";
@@ -123,6 +124,11 @@ pub const ALL: &[Planted] = &[
         "audit_entry_dropped",
         "only the first operation of an envelope is recorded",
         &[(AUDIT, "every_operation_executed_stands_in_the_log_once")],
+    ),
+    planted(
+        "blocks_not_kept_show_nothing",
+        "a block too far ahead to be kept leads to nobody else who is there",
+        &[(CATCHING_UP, "a_block_that_is_too_far_ahead_to_be_kept_shows_who_is_there")],
     ),
     planted(
         "brm_copies_unauthenticated",
@@ -345,6 +351,14 @@ pub const ALL: &[Planted] = &[
         &[
             (SCENARIOS, "scenario_40_orders_of_earlier_epochs"),
             (EPOCHS, "an_order_counts_in_its_epoch_for_its_own_member_and_with_its_signature_only"),
+        ],
+    ),
+    planted(
+        "relayed_blocks_show_nothing",
+        "only what a member sends itself shows how far it is",
+        &[
+            (CATCHING_UP, "who_hears_one_correct_member_alone_learns_how_far_a_quorum_is"),
+            (REGRESSIONS, "what_failed_once_holds"),
         ],
     ),
     planted(

@@ -99,6 +99,22 @@ impl<P: Payload> Ordering<P> {
         known.max_by_key(|signed| signed.header.reference.round)
     }
 
+    /// Asks the author of a block that was too far ahead to be kept for others' blocks on which that
+    /// builds: they show that it is not alone there. What is kept has them asked for in any case.
+    pub(super) fn ask_who_else_is_there(&self, block: &Verified<Block>, out: &mut Actions<Self>) {
+        let reference = block.reference();
+        let is_kept = self.dag.has(&reference) || self.parking.has(&reference);
+        if is_kept || self.is_behind() || mutants::is_active("blocks_not_kept_show_nothing") {
+            return;
+        }
+        let others = block.body.parents.iter().skip(1).filter(|parent| !self.dag.has(parent));
+        let chain = |tip: &BlockRef| Chain { tip: *tip, after: tip.round.minus(1) };
+        let wanted: Vec<Chain> = others.take(FETCH_MAX).map(chain).collect();
+        if !wanted.is_empty() {
+            out.push(Action::Send(reference.author, Message::Fetch(wanted)));
+        }
+    }
+
     /// The last round of which missing blocks are asked for one by one. While this replica is behind, a
     /// replay brings the later ones; asking for them, too, would only take the answerers' time from it.
     pub(super) fn fetched_until(&self) -> Round {
@@ -124,3 +140,6 @@ impl<P: Payload> Ordering<P> {
         Place { epoch: self.keyring.epoch(), round }
     }
 }
+
+#[cfg(test)]
+mod tests;
