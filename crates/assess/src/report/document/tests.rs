@@ -56,13 +56,7 @@ fn service() -> ServiceResult {
             low: 0.008,
             high: 0.015,
             level: 0.99,
-            promises: vec![result::SimulatedPromise {
-                property: Property::Confidentiality,
-                tolerated: 1,
-                risk: 0.02,
-                low: 0.01,
-                high: 0.03,
-            }],
+            promises: Vec::new(),
         }),
         is_simulated: false,
         properties: vec![
