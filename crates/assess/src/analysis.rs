@@ -17,6 +17,7 @@ mod quantities;
 pub mod result;
 mod risk;
 mod service;
+mod simulate;
 mod situation;
 mod solve;
 mod strategy;
@@ -36,8 +37,8 @@ pub use outcomes::{Advice, Backtest, BacktestRow, Better, Change, Comparison, Ro
 pub use result::{
     Assessment, AttackTreeResult, AviEdge, AviGraph, AviKind, AviNode, Cause, CutSet, Economics,
     Elasticity, Finding, Header, Measure, Point, PropertyResult, Quantity, Series, ServiceResult,
-    Severity, Simulated, StrategyResult, Sweep, TreeNodeResult, TrustEdge, TrustGraph, TrustNode,
-    Unit,
+    Severity, Simulated, SimulatedPromise, StrategyResult, Sweep, TreeNodeResult, TrustEdge,
+    TrustGraph, TrustNode, Unit,
 };
 
 use crate::design::Design;
@@ -47,7 +48,8 @@ use crate::design::Design;
 /// `progress` is told how many of all missions were simulated, from the calling thread; `cancel` ends
 /// them.
 ///
-/// Cost: a few hundred small chains for each service, about a second; missions come on top.
+/// Cost: a few hundred small chains for each service, about a second; missions come on top. Where missions
+/// are asked for and a chain is too large, none is built: see [`ServiceResult::is_simulated`].
 ///
 /// # Errors
 /// [`AnalysisError`]: a service that no engine can compute, with its place in the model file.
@@ -104,11 +106,14 @@ pub struct Effort {
     pub level: f64,
     /// Points of each line over time.
     pub points: usize,
+    /// Whether results are computed in the exact form up to [`crate::engines::chain::STATES_MAX`] states,
+    /// which may take minutes for each promise. Otherwise many different servers are merged.
+    pub is_exact: bool,
 }
 
 impl Default for Effort {
     fn default() -> Self {
-        Self { missions: 0, seed: 1, threads: 1, level: 0.99, points: 41 }
+        Self { missions: 0, seed: 1, threads: 1, level: 0.99, points: 41, is_exact: false }
     }
 }
 

@@ -129,7 +129,14 @@ fn failure_edges(
     for property in &result.properties {
         let name = property.property.name();
         let id = format!("failure:{}:{name}", service.name);
-        let rate = property.mttf_h.map_or(0.0, |hours| 1.0 / hours);
+        let rate = match property.mttf_h {
+            Some(hours) => 1.0 / hours,
+            // Missions know no mean time: the rate that gives their risk.
+            None if result.is_simulated => {
+                -(-property.risk.min(1.0 - f64::EPSILON)).ln_1p() / design.mission.value.0
+            }
+            None => 0.0,
+        };
         let label = format!("{}: {name} lost", service.name);
         node(graph, &id, &label, AviKind::Failure, rate);
         graph.edges.push(AviEdge {

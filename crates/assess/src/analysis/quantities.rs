@@ -17,6 +17,10 @@ const RISK: Kind = Kind {
     formula: "chain: probability of first reaching more than the tolerated number by T",
     source: "section 2.3 of the paper (risk); J. Norris, Markov Chains, 1997, chapter 2",
 };
+const SIMULATED_RISK: Kind = Kind {
+    formula: "monte-carlo: share of missions that reached more than the tolerated number",
+    ..RISK
+};
 const MTTF: Kind = Kind {
     quantity: "mttf",
     unit: Unit::Hours,
@@ -159,11 +163,16 @@ fn of_service(service: &ServiceResult, rows: &mut Rows) {
     if service.crossover.is_some() {
         rows.add(&CROSSOVER, name, None, service.crossover);
     }
-    rows.add(&RISK, name, None, Some(service.risk));
-    rows.add(&MTTF, name, None, service.mttf_h);
+    let risk = if service.is_simulated { &SIMULATED_RISK } else { &RISK };
+    rows.add(risk, name, None, Some(service.risk));
+    if !service.is_simulated {
+        rows.add(&MTTF, name, None, service.mttf_h);
+    }
     for property in &service.properties {
-        rows.add(&RISK, name, Some(property.property), Some(property.risk));
-        rows.add(&MTTF, name, Some(property.property), property.mttf_h);
+        rows.add(risk, name, Some(property.property), Some(property.risk));
+        if !service.is_simulated {
+            rows.add(&MTTF, name, Some(property.property), property.mttf_h);
+        }
         if property.availability.is_some() {
             rows.add(&AVAILABILITY, name, Some(property.property), property.availability);
         }

@@ -141,6 +141,9 @@ pub struct ServiceResult {
     pub risk: f64,
     /// Mean time until then; `None`: never.
     pub mttf_h: Option<f64>,
+    /// Whether risks are those of missions, since the chains are too large. Mean times, shares of time,
+    /// sweeps, causes and sensitivities are then missing, not without end.
+    pub is_simulated: bool,
     /// The same risk by simulated missions, if any were asked for.
     pub simulated: Option<Simulated>,
     /// Each promise.
@@ -166,8 +169,8 @@ pub struct ServiceResult {
     pub strategy_numbers: StrategyResult,
 }
 
-/// A risk by simulated missions.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+/// Risks by simulated missions.
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Simulated {
     /// Missions simulated.
     pub missions: u64,
@@ -177,8 +180,25 @@ pub struct Simulated {
     pub low: f64,
     /// Upper end of it.
     pub high: f64,
-    /// Confidence level of the interval.
+    /// Confidence level of the intervals.
     pub level: f64,
+    /// Each promise, in the order of the file.
+    pub promises: Vec<SimulatedPromise>,
+}
+
+/// The risk of a promise by simulated missions.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct SimulatedPromise {
+    /// The promise.
+    pub property: Property,
+    /// Servers that may be intruded (for availability: or absent) before it is broken.
+    pub tolerated: usize,
+    /// Share of missions in which it was broken.
+    pub risk: f64,
+    /// Lower end of the confidence interval.
+    pub low: f64,
+    /// Upper end of it.
+    pub high: f64,
 }
 
 /// A probability under two assumptions.

@@ -3,14 +3,14 @@
 use std::sync::atomic::AtomicBool;
 
 use super::error::AnalysisError;
-use super::result::{Measure, Point, PropertyResult, Series, ServiceResult, Simulated};
+use super::result::{Measure, Point, PropertyResult, Series, ServiceResult};
 use super::risk;
+use super::simulate::{Simulation, simulate};
 use super::situation::{Situation, label_numbers};
-use super::solve::{self, Grade, Question, Without};
+use super::solve::{self, Grade, Question};
 use super::{Effort, economics, strategy, structures, sweeps};
 use crate::design::{Design, FaultModel, LabelKind, Property, Service};
-use crate::engines::mission::{self, Missions};
-use crate::engines::{EngineError, Schedule, closed};
+use crate::engines::{EngineError, closed};
 
 /// Everything of the service at a position of the design.
 pub(super) fn assess(
@@ -22,8 +22,14 @@ pub(super) fn assess(
 ) -> Result<ServiceResult, AnalysisError> {
     let situation = Situation::of(design, service);
     let told = |error| AnalysisError::of(design, service, error);
-    let properties = properties(&situation, service).map_err(told)?;
-    let mttf = solve::mean_time(&situation, Question::Exceeded).map_err(told)?;
+    let times = times(&situation, effort.points);
+    let simulation = simulate(&situation, effort, &times, watch).map_err(told)?;
+    let grade = if effort.is_exact { Grade::Exact } else { Grade::Result };
+    let solved = match &simulation {
+        Some(simulation) if is_too_large(&situation, grade) => simulated(service, simulation),
+        _ => by_chains(&situation, service, grade, &times).map_err(told)?,
+    };
+    let Solved { properties, risk, mttf, over_time, is_simulated } = solved;
     let decisive = risk::decisive(&situation);
     let of_decisive = properties.iter().filter(|it| decisive.contains(&it.property));
     let risk_any = of_decisive.map(|it| it.risk).fold(0.0, f64::max);
@@ -31,8 +37,8 @@ pub(super) fn assess(
     let rate = situation.mean_rate();
     let p = closed::intruded_by(rate, situation.mission).map_err(told)?;
     let value_name = |kind: LabelKind, value: usize| label_name(design, service, kind, value);
-    let risk = solve::by_mission(&situation, Question::Exceeded, Grade::Result).map_err(told)?;
-    let falls = strategy::Falls::of(&situation, mttf, risk).map_err(told)?;
+    let of_falls = (!is_simulated).then_some(grade);
+    let falls = strategy::Falls::of(&situation, mttf, risk, of_falls).map_err(told)?;
     let strategy_numbers = strategy::numbers(service, &situation, falls).map_err(|error| {
         AnalysisError::structure(design, &format!("the strategy of `{}`", service.name), error)
     })?;
@@ -49,40 +55,105 @@ pub(super) fn assess(
         crossover: crossover(&situation).map_err(told)?,
         risk,
         mttf_h: mttf,
-        simulated: simulated(&situation, effort, watch).map_err(told)?,
+        is_simulated,
+        simulated: simulation.map(|it| it.told),
         risk_any,
         is_acceptable: risk_any <= design.acceptable_risk.value.0,
-        risk_over_time: over_time(&situation, service, effort.points).map_err(told)?,
-        sweeps: sweeps::sweeps(&situation).map_err(told)?,
-        causes: risk::causes(&situation, &value_name).map_err(told)?,
+        risk_over_time: with_one_server(&situation, over_time, &times).map_err(told)?,
+        sweeps: unless_large(is_simulated, || sweeps::sweeps(&situation)).map_err(told)?,
+        causes: unless_large(is_simulated, || risk::causes(&situation, &value_name))
+            .map_err(told)?,
         cuts: structures::cut_sets(design, service)?,
-        tornado: risk::elasticities(design, position).map_err(told)?,
+        tornado: unless_large(is_simulated, || risk::elasticities(design, position))
+            .map_err(told)?,
         economics: economics::economics(design, service, expected),
         strategy_numbers,
         properties,
     })
 }
 
-/// Each promise.
-fn properties(
+/// The numbers that an engine gives.
+struct Solved {
+    properties: Vec<PropertyResult>,
+    /// More than `f` intruded at once.
+    risk: f64,
+    mttf: Option<f64>,
+    over_time: Vec<Series>,
+    is_simulated: bool,
+}
+
+/// Whether a chain of a promise, or of more than `f` intruded, is refused for its size.
+fn is_too_large(situation: &Situation, grade: Grade) -> bool {
+    let promised = situation.promises.iter().map(|it| Question::Broken(*it));
+    let mut questions = [Question::Exceeded].into_iter().chain(promised);
+    questions.any(|it| solve::is_too_large(situation, it, grade))
+}
+
+/// Points of sweeps and sensitivities are many, and their chains smaller than those of results: what is
+/// too large for them is left out, and a warning says so.
+fn unless_large<T>(
+    is_simulated: bool,
+    compute: impl FnOnce() -> Result<Vec<T>, EngineError>,
+) -> Result<Vec<T>, EngineError> {
+    if is_simulated {
+        return Ok(Vec::new());
+    }
+    match compute() {
+        Err(EngineError::TooManyStates { .. }) => Ok(Vec::new()),
+        computed => computed,
+    }
+}
+
+fn by_chains(
     situation: &Situation,
     service: &Service,
-) -> Result<Vec<PropertyResult>, EngineError> {
-    let mut results = Vec::new();
+    grade: Grade,
+    times: &[f64],
+) -> Result<Solved, EngineError> {
+    let (mut properties, mut over_time) = (Vec::new(), Vec::new());
     for (property, loss) in &service.promises {
         let question = Question::Broken(*property);
-        let risk = solve::by_mission(situation, question, Grade::Result)?;
-        results.push(PropertyResult {
+        let risk = solve::by_mission(situation, question, grade)?;
+        properties.push(PropertyResult {
             property: *property,
             tolerated: situation.tolerated(*property),
             risk,
-            mttf_h: solve::mean_time(situation, question)?,
-            availability: solve::availability(situation, *property)?,
+            mttf_h: solve::mean_time(situation, question, grade)?,
+            availability: solve::availability(situation, *property, grade)?,
             loss: loss.value.0,
             expected_loss: risk * loss.value.0,
         });
+        let risks = solve::over_time(situation, question, grade, times)?;
+        over_time.push(series(property.name(), times, &risks));
     }
-    Ok(results)
+    Ok(Solved {
+        properties,
+        risk: solve::by_mission(situation, Question::Exceeded, grade)?,
+        mttf: solve::mean_time(situation, Question::Exceeded, grade)?,
+        over_time,
+        is_simulated: false,
+    })
+}
+
+/// The numbers of missions, where no chain is small enough to stand beside them.
+fn simulated(service: &Service, simulation: &Simulation) -> Solved {
+    let promises = service.promises.iter().zip(&simulation.told.promises);
+    let properties = promises.map(|((property, loss), found)| PropertyResult {
+        property: *property,
+        tolerated: found.tolerated,
+        risk: found.risk,
+        mttf_h: None,
+        availability: None,
+        loss: loss.value.0,
+        expected_loss: found.risk * loss.value.0,
+    });
+    Solved {
+        properties: properties.collect(),
+        risk: simulation.told.risk,
+        mttf: None,
+        over_time: simulation.over_time.clone(),
+        is_simulated: true,
+    }
 }
 
 /// More than `f` of `n` intruded within the mission, or in `hybrid` one whose wormhole falls, were
@@ -110,24 +181,22 @@ fn count(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
 
-/// The risk of each promise over the mission, and of one server alone.
-fn over_time(
-    situation: &Situation,
-    service: &Service,
-    points: usize,
-) -> Result<Vec<Series>, EngineError> {
+/// Hours from the beginning to the end of the mission, evenly.
+fn times(situation: &Situation, points: usize) -> Vec<f64> {
     let last = points.max(2) - 1;
-    let times: Vec<f64> =
-        (0..=last).map(|step| situation.mission * step as f64 / last as f64).collect();
-    let mut lines = Vec::new();
-    for (property, _) in &service.promises {
-        let risks = solve::over_time(situation, Question::Broken(*property), &times)?;
-        lines.push(series(property.name(), &times, &risks));
-    }
+    (0..=last).map(|step| situation.mission * step as f64 / last as f64).collect()
+}
+
+/// The risk of each promise over the mission, and that of one server alone.
+fn with_one_server(
+    situation: &Situation,
+    mut lines: Vec<Series>,
+    times: &[f64],
+) -> Result<Vec<Series>, EngineError> {
     if situation.model != FaultModel::Single {
         let one: Result<Vec<f64>, EngineError> =
             times.iter().map(|time| closed::intruded_by(situation.mean_rate(), *time)).collect();
-        lines.push(series("one server intruded", &times, &one?));
+        lines.push(series("one server intruded", times, &one?));
     }
     Ok(lines)
 }
@@ -135,42 +204,6 @@ fn over_time(
 fn series(name: &str, times: &[f64], risks: &[f64]) -> Series {
     let points = times.iter().zip(risks).map(|(x, y)| Point { x: *x, y: *y });
     Series { name: name.to_owned(), points: points.collect() }
-}
-
-/// The risk by simulated missions, in which every server is one of its own and rejuvenation keeps its
-/// calendar.
-fn simulated(
-    situation: &Situation,
-    effort: &Effort,
-    (progress, cancel): (&dyn Fn(u64, u64), &AtomicBool),
-) -> Result<Option<Simulated>, EngineError> {
-    if effort.missions == 0 {
-        return Ok(None);
-    }
-    let mut service =
-        solve::service(situation, Question::Exceeded, Grade::Simulated, Without::Nothing);
-    for group in &mut service.groups {
-        if let Some(turns) = &mut group.rejuvenation {
-            turns.schedule = Schedule::Fixed;
-        }
-    }
-    let missions = Missions {
-        count: effort.missions,
-        hours: situation.mission,
-        seed: effort.seed,
-        threads: effort.threads,
-        level: effort.level,
-        points: Vec::new(),
-    };
-    let outcome = mission::run(&service, &missions, progress, cancel)?;
-    let integrity = outcome.properties.iter().find(|it| it.property == Property::Integrity);
-    Ok(integrity.map(|it| Simulated {
-        missions: outcome.missions,
-        risk: it.failed.value,
-        low: it.failed.low,
-        high: it.failed.high,
-        level: effort.level,
-    }))
 }
 
 /// The name of a label's value by its number in the situation.

@@ -11,7 +11,7 @@
 
 use super::situation::{Shared, Situation};
 use crate::design::{FaultModel, LabelKind, Property};
-use crate::engines::chain::ServiceChain;
+use crate::engines::chain::{STATES_MAX, ServiceChain};
 use crate::engines::{
     Crew, Detection, EngineError, Hit, Outage, Recovery, Refresh, Rejuvenation, Schedule,
     ServerGroup, Service, Shock,
@@ -19,17 +19,21 @@ use crate::engines::{
 
 /// States up to which the exact form is computed for a result.
 const EXACT_STATES_MAX: f64 = 30_000.0;
-/// States up to which the merged form is computed: some thirty servers with everything that may happen
-/// to them, more with less. Beyond, an assessment would take hours.
-const MERGED_STATES_MAX: usize = 60_000;
-/// States up to which it is computed for one of the many points of a sweep.
+/// States up to which a result is computed, unless the exact form is asked for: seconds a chain. The exact
+/// form is computed up to [`STATES_MAX`].
+const RESULT_STATES_MAX: usize = 100_000;
+/// States up to which the exact form is computed for one of the many points of a sweep.
 const SWEPT_STATES_MAX: f64 = 3_000.0;
+/// States up to which a point of a sweep is computed at all.
+const POINT_STATES_MAX: usize = 20_000;
 
 /// How much a number is worth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Grade {
     /// A result.
     Result,
+    /// A result in the exact form, however long it takes.
+    Exact,
     /// One of many points.
     Swept,
     /// Missions: every server by itself, however many states a chain would have.
@@ -71,13 +75,41 @@ impl Question {
     }
 }
 
-/// Refuses what would take too long.
-fn check_size(situation: &Situation, question: Question) -> Result<(), EngineError> {
-    let merged = states(&[(0..situation.n()).collect()], question);
-    if merged <= MERGED_STATES_MAX as f64 {
+/// Refuses what would take too long, by its size, before anything is built. `ends`: the chain that ends with
+/// the first failure.
+fn check_size(
+    service: &Service,
+    question: Question,
+    grade: Grade,
+    ends: bool,
+) -> Result<(), EngineError> {
+    let most = match grade {
+        Grade::Result => RESULT_STATES_MAX,
+        Grade::Exact | Grade::Simulated => STATES_MAX,
+        Grade::Swept => POINT_STATES_MAX,
+    };
+    let wanted = ServiceChain::state_bound(service, question.property(), 1, ends)?;
+    if wanted <= most as u64 {
         return Ok(());
     }
-    Err(EngineError::TooManyStates { wanted: merged as u64, most: MERGED_STATES_MAX })
+    Err(EngineError::TooManyStates { wanted, most })
+}
+
+/// Whether the chain of a number of this grade is refused for its size.
+pub(super) fn is_too_large(situation: &Situation, question: Question, grade: Grade) -> bool {
+    let service = service(situation, question, grade, Without::Nothing);
+    let checked = check_size(&service, question, grade, true);
+    matches!(checked, Err(EngineError::TooManyStates { .. }))
+}
+
+/// The chain that ends with the first failure.
+fn until_failure(
+    service: &Service,
+    question: Question,
+    grade: Grade,
+) -> Result<ServiceChain, EngineError> {
+    check_size(service, question, grade, true)?;
+    ServiceChain::until_failure(service, question.property(), 1)
 }
 
 /// The probability that it happens by the end of the mission.
@@ -96,12 +128,11 @@ pub(super) fn without(
     grade: Grade,
     absent: Without,
 ) -> Result<f64, EngineError> {
-    check_size(situation, question)?;
     let service = service(situation, question, grade, absent);
     if never(&service, question) {
         return Ok(0.0);
     }
-    let chain = ServiceChain::until_failure(&service, question.property(), 1)?;
+    let chain = until_failure(&service, question, grade)?;
     chain.failed_at(situation.mission)
 }
 
@@ -109,27 +140,27 @@ pub(super) fn without(
 pub(super) fn over_time(
     situation: &Situation,
     question: Question,
+    grade: Grade,
     times: &[f64],
 ) -> Result<Vec<f64>, EngineError> {
-    check_size(situation, question)?;
-    let service = service(situation, question, Grade::Result, Without::Nothing);
+    let service = service(situation, question, grade, Without::Nothing);
     if never(&service, question) {
         return Ok(vec![0.0; times.len()]);
     }
-    ServiceChain::until_failure(&service, question.property(), 1)?.failed_curve(times)
+    until_failure(&service, question, grade)?.failed_curve(times)
 }
 
 /// The mean time until it happens; `None`: never.
 pub(super) fn mean_time(
     situation: &Situation,
     question: Question,
+    grade: Grade,
 ) -> Result<Option<f64>, EngineError> {
-    check_size(situation, question)?;
-    let service = service(situation, question, Grade::Result, Without::Nothing);
+    let service = service(situation, question, grade, Without::Nothing);
     if never(&service, question) {
         return Ok(None);
     }
-    let chain = ServiceChain::until_failure(&service, question.property(), 1)?;
+    let chain = until_failure(&service, question, grade)?;
     match chain.mean_time_to_failure() {
         Ok(hours) => Ok(Some(hours)),
         Err(EngineError::NeverFails { .. }) => Ok(None),
@@ -140,22 +171,27 @@ pub(super) fn mean_time(
 /// Points in time over which a share of the mission is averaged.
 const SHARE_POINTS: usize = 33;
 
-/// The share of time in which a promise holds; `None` for confidentiality, which does not come back.
+/// The share of time in which a promise holds; `None` for confidentiality, which does not come back, and
+/// where the chain that goes on after failures is too large.
 ///
 /// In the long run, if every intrusion ends; otherwise that share is 0, and the mean over the mission is
 /// given, by the trapezoidal rule.
 pub(super) fn availability(
     situation: &Situation,
     property: Property,
+    grade: Grade,
 ) -> Result<Option<f64>, EngineError> {
     if property == Property::Confidentiality {
         return Ok(None);
     }
     let question = Question::Broken(property);
-    check_size(situation, question)?;
-    let service = service(situation, question, Grade::Result, Without::Nothing);
+    let service = service(situation, question, grade, Without::Nothing);
     if never(&service, question) {
         return Ok(Some(1.0));
+    }
+    if let Err(error) = check_size(&service, question, grade, false) {
+        let is_large = matches!(error, EngineError::TooManyStates { .. });
+        return if is_large { Ok(None) } else { Err(error) };
     }
     let chain = ServiceChain::with_repair(&service, question.property(), 1)?;
     let ends = situation.care.detection >= 1.0 || situation.care.expelling().is_some();
@@ -214,10 +250,10 @@ pub(super) fn is_merged(situation: &Situation, question: Question, grade: Grade)
     let most = match grade {
         Grade::Result => EXACT_STATES_MAX,
         Grade::Swept => SWEPT_STATES_MAX,
-        Grade::Simulated => return false,
+        Grade::Exact | Grade::Simulated => return false,
     };
     let groups = groups(situation);
-    groups.len() > 1 && states(&groups, question) > most
+    groups.len() > 1 && states(situation, &groups, question) > most
 }
 
 fn count(number: usize) -> u32 {
@@ -241,12 +277,16 @@ fn groups(situation: &Situation) -> Vec<Vec<usize>> {
 }
 
 /// About as many states as the chain will have.
-fn states(groups: &[Vec<usize>], question: Question) -> f64 {
-    let kinds = match question {
-        Question::Exceeded | Question::Broken(Property::Integrity) => 3,
-        Question::Broken(Property::Confidentiality) => 4,
-        Question::Broken(Property::Availability) => 5,
-    };
+fn states(situation: &Situation, groups: &[Vec<usize>], question: Question) -> f64 {
+    let care = &situation.care;
+    // Detection is a step of its own where servers are recovered one after another.
+    let waits = care.is_one_by_one && care.latency > 0.0 && care.detection > 0.0;
+    let kinds = usize::from(waits)
+        + match question {
+            Question::Exceeded | Question::Broken(Property::Integrity) => 3,
+            Question::Broken(Property::Confidentiality) => 4,
+            Question::Broken(Property::Availability) => 5,
+        };
     // Ways to spread a group over the kinds of state.
     let spread = |group: &Vec<usize>| {
         (1..kinds).fold(1.0, |ways, kind| ways * (group.len() + kind) as f64 / kind as f64)

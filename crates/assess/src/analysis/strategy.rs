@@ -2,7 +2,7 @@
 
 use super::result::StrategyResult;
 use super::situation::Situation;
-use super::solve;
+use super::solve::{self, Grade};
 use super::sweeps::percent;
 use crate::calculus::CalculusError;
 use crate::calculus::strategy::{RejuvenationPlan, UnderAttack, under_attack};
@@ -22,11 +22,12 @@ pub(super) struct Falls {
 }
 
 impl Falls {
-    /// Solves the chains. `mttf` and `risk` are known already.
+    /// Solves the chain, unless there is no `grade` for it. `mttf` and `risk` are known already.
     pub(super) fn of(
         situation: &Situation,
         mttf: Option<f64>,
         risk: f64,
+        grade: Option<Grade>,
     ) -> Result<Self, EngineError> {
         let care = &situation.care;
         let ends = care.detection >= 1.0 || care.expelling().is_some();
@@ -36,9 +37,9 @@ impl Falls {
             model => model,
         };
         let alike = Situation { model, ..situation.clone() };
-        let share = match ends {
-            true => solve::availability(&alike, Property::Integrity)?,
-            false => None,
+        let share = match grade.filter(|_| ends) {
+            Some(grade) => solve::availability(&alike, Property::Integrity, grade)?,
+            None => None,
         };
         Ok(Self { mttf, risk, share })
     }

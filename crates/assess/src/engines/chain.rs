@@ -29,6 +29,7 @@ mod aggregation;
 mod elimination;
 pub(crate) mod local;
 mod lumped;
+mod size;
 mod sparse;
 mod squaring;
 mod stationary;

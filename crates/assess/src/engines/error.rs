@@ -114,8 +114,8 @@ pub enum EngineError {
     NoRecovery,
     /// A chain with too many states.
     #[error(
-        "the chain has up to {wanted} states, at most {most} are computed: join equal servers in one \
-         group, use fewer stages, or use Monte Carlo"
+        "the chain has up to {wanted} states, at most {most} are computed: fewer servers, more of them \
+         alike, or less that may happen to each make it smaller; Monte Carlo has no such limit"
     )]
     TooManyStates {
         /// An upper bound of the states of the whole chain.
@@ -125,8 +125,8 @@ pub enum EngineError {
     },
     /// A chain with too many transitions.
     #[error(
-        "the chain has more than {most} transitions: join equal servers in one group, drop shocks \
-         that hit part of a group, or use Monte Carlo"
+        "the chain has more than {most} transitions: fewer servers, more of them alike, or fewer \
+         shared labels make it smaller; Monte Carlo has no such limit"
     )]
     TooManyTransitions {
         /// The most.
@@ -146,7 +146,7 @@ pub enum EngineError {
     #[error(
         "stiff chain: {steps:.1e} steps over {transitions} transitions for {time} h, since the fastest \
          rate is {ratio:.1e} times the slowest; shorten the time, let what takes minutes take none \
-         (latency 0), join equal servers in one group, or ask for the mean time instead"
+         (latency 0), make servers more alike, or ask for the mean time instead"
     )]
     Stiff {
         /// Steps of uniformisation.
@@ -161,7 +161,7 @@ pub enum EngineError {
     /// The iteration did not settle.
     #[error(
         "no convergence after {sweeps} sweeps (last relative change {change:.1e}): rates too far apart \
-         for {states} states; join equal servers in one group, or use Monte Carlo"
+         for {states} states; make servers more alike, or use Monte Carlo"
     )]
     NoConvergence {
         /// Sweeps done.

@@ -30,7 +30,7 @@ pub fn risk_over_time(assessment: &Assessment, service: &ServiceResult) -> Pictu
         let points = line.points.iter().map(|point| (point.x / unit, point.y)).collect();
         series.push(Series::line(line.name.clone(), points));
     }
-    if let Some(simulated) = service.simulated {
+    if let Some(simulated) = &service.simulated {
         let at = mission / unit;
         let mut line = Series::line("simulated", vec![(at, simulated.risk)]);
         line.band =

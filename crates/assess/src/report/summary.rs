@@ -113,10 +113,21 @@ pub(crate) fn promises(assessment: &Assessment, service: &ServiceResult) -> Tabl
         table.row([
             promise.property.name().to_owned(),
             probability(promise.risk),
-            mean_time(promise.mttf_h),
+            if service.is_simulated { "-".to_owned() } else { mean_time(promise.mttf_h) },
             promise.availability.map_or_else(|| "-".to_owned(), probability),
             money(promise.loss, currency),
             money(promise.expected_loss, currency),
+        ]);
+    }
+    for promise in service.simulated.iter().flat_map(|it| &it.promises) {
+        let range = format!("{} to {}", probability(promise.low), probability(promise.high));
+        table.row([
+            format!("{} simulated, {range}", promise.property.name()),
+            probability(promise.risk),
+            String::new(),
+            String::new(),
+            String::new(),
+            String::new(),
         ]);
     }
     let verdict = if service.is_acceptable { "accepted" } else { "not accepted" };
@@ -143,7 +154,7 @@ pub(crate) fn comparison_with_one(service: &ServiceResult) -> Table {
     let beta = figure(service.no_repair.beta);
     row(format!("the same, common share {beta}"), service.no_repair.common_mode);
     row("all servers, as designed".into(), service.risk);
-    if let Some(simulated) = service.simulated {
+    if let Some(simulated) = &service.simulated {
         let level = figure(simulated.level * 100.0);
         let range = format!("{} to {}", probability(simulated.low), probability(simulated.high));
         let name = format!("simulated in {} missions, {level} %: {range}", simulated.missions);

@@ -400,3 +400,18 @@ fn a_page_that_cannot_be_written_costs_no_computing_and_leaves_nothing() {
     assert_eq!((run.exit, run.stdout.as_str()), (2, ""), "{}", run.stderr);
     assert!(fixture.contents() == before, "the old page stays");
 }
+
+/// Three servers with wormholes of coverage 0.7: worse than one server beyond 1/11.
+#[test]
+fn closed_forms_take_the_coverage_of_wormholes() {
+    let fixture = with_examples("assess_coverage");
+    let form = |text: &str| {
+        number(&json(&fixture, &format!("assess closed-form {text} --n 3 --f 1")), "probability")
+    };
+    let near = |a: f64, b: f64| assert!((a - b).abs() < 1e-6, "{a} {b}");
+    near(form("crossover --coverage 0.7"), 1.0 / 11.0);
+    // 1 - (0.8^3 + 3 x 0.2 x 0.8^2 x 0.7).
+    near(form("no-repair --p 0.2 --coverage 0.7"), 0.2192);
+    near(form("beta --p 0.2 --beta 0 --coverage 0.7"), 0.2192);
+    near(form("no-repair --p 0.2"), form("no-repair --p 0.2 --coverage 1"));
+}

@@ -21,6 +21,7 @@ pub(crate) const DESIGNS: &[Case] = &[
     ("assess closed-form repair --n 4 --f 1 --rate 0.1 --repair -1", USAGE, "at least 0"),
     ("assess closed-form repair --n 4 --f 3 --rate 1e-200 --repair 1e200", USAGE, "beyond 1e308"),
     ("assess closed-form beta --n 4 --f 1 --p 0.1 --beta 2", USAGE, "beta is 2"),
+    ("assess closed-form crossover --n 3 --f 1 --coverage nan", USAGE, "coverage of a wormhole"),
     ("assess closed-form crossover --n 4000000000 --f 1", USAGE, "can be computed"),
     ("assess closed-form recoverable --fall 0 --recover 1", USAGE, "above 0"),
     ("assess closed-form coverage --operational 1 --environmental 7", USAGE, "between 0 and 1"),

@@ -152,12 +152,20 @@ const SOUND: &[(&str, &str, &str)] = &[
          | --away=5 --rate=32 | --offer=2 | --offer=2 --report=^new | --growth --keys=10000 \
          | --against=etcd --reads=100 | --against=arbitrary",
     ),
-    ("assess closed-form no-repair", "--n=4 --f=1 --p=0.05", "--rate=0.01 | --time=1"),
+    (
+        "assess closed-form no-repair",
+        "--n=4 --f=1 --p=0.05",
+        "--rate=0.01 | --time=1 | --coverage=0.7",
+    ),
     ("assess closed-form no-repair", "--n=4 --f=1 --rate=0.01 --time=1", ""),
     ("assess closed-form repair", "--n=4 --f=1 --rate=0.01 --repair=1", ""),
-    ("assess closed-form beta", "--n=4 --f=1 --p=0.05 --beta=0.1", "--rate=0.01 | --time=1"),
+    (
+        "assess closed-form beta",
+        "--n=4 --f=1 --p=0.05 --beta=0.1",
+        "--rate=0.01 | --time=1 | --coverage=0.7",
+    ),
     ("assess closed-form beta", "--n=4 --f=1 --rate=0.01 --time=1 --beta=0.1", ""),
-    ("assess closed-form crossover", "--n=4 --f=1", ""),
+    ("assess closed-form crossover", "--n=4 --f=1", "--coverage=0.7"),
     ("assess closed-form recoverable", "--fall=1 --recover=1", ""),
     ("assess closed-form coverage", "--operational=1 --environmental=1", ""),
     ("assess closed-form intruded", "--rate=1 --time=1", ""),

@@ -22,6 +22,9 @@ pub(super) fn of_service(design: &Design, result: &ServiceResult, found: &mut Ve
 
 fn verdict(design: &Design, result: &ServiceResult, found: &mut Vec<Finding>) {
     let risks = result.properties.iter().map(|it| {
+        if result.is_simulated {
+            return format!("{} {}", it.property.name(), percent(it.risk));
+        }
         let mean = it.mttf_h.map_or_else(|| "never".to_owned(), time_text);
         format!("{} {} (mean time to it {mean})", it.property.name(), percent(it.risk))
     });

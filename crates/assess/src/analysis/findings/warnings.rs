@@ -1,6 +1,6 @@
 //! Warnings: what would mislead a reader if it were not told.
 
-use super::super::result::{CutSet, Finding, ServiceResult, Severity, TrustGraph};
+use super::super::result::{CutSet, Finding, PropertyResult, ServiceResult, Severity, TrustGraph};
 use super::super::situation::{Situation, WEAK_COVERAGE};
 use super::super::solve::{self, Grade, Question};
 use super::super::sweeps::percent;
@@ -20,7 +20,11 @@ pub(super) fn of_service(
     let situation = Situation::of(design, service);
     risk(design, result, found);
     replication(&situation, result, found);
-    diversity(&situation, result, found)?;
+    match diversity(&situation, result, found) {
+        // Told by the note about what was left out.
+        Ok(()) | Err(EngineError::TooManyStates { .. }) => {}
+        Err(error) => return Err(error),
+    }
     labels(result, found);
     wormholes(&situation, result, found);
     recovery(&situation, service, result, found);
@@ -30,8 +34,32 @@ pub(super) fn of_service(
     Ok(())
 }
 
-/// Numbers that stand for servers which are not there.
+/// Numbers that stand for servers which are not there, and numbers that are not there.
 fn merged(situation: &Situation, result: &ServiceResult, found: &mut Vec<Finding>) {
+    if result.is_simulated {
+        let text = "Its chains are too large: the risks are those of simulated missions, each with its \
+                    interval, and mean times, shares of time, sweeps, causes and sensitivities are left out."
+            .to_owned();
+        let hint = "more missions make the intervals smaller";
+        return found.push(finding(
+            "only-simulated",
+            Severity::Note,
+            Some(&result.name),
+            text,
+            hint,
+        ));
+    }
+    let is_large = |it: &PropertyResult| {
+        solve::is_too_large(situation, Question::Broken(it.property), Grade::Swept)
+    };
+    if result.properties.iter().any(is_large) {
+        let text =
+            "It has so many servers that sweeps, causes and sensitivities, which take hundreds of \
+                    chains, were left out where they are too large."
+                .to_owned();
+        let hint = "";
+        found.push(finding("sweeps-left-out", Severity::Note, Some(&result.name), text, hint));
+    }
     let is_merged = |grade: Grade| {
         let mut promises = result.properties.iter();
         promises.any(|it| solve::is_merged(situation, Question::Broken(it.property), grade))
@@ -45,8 +73,8 @@ fn merged(situation: &Situation, result: &ServiceResult, found: &mut Vec<Finding
         "Its servers differ so much that {what} were computed with the mean of all of them, and with \
          shared labels that strike servers at random."
     );
-    let hint = "`ravelin assess run --engine monte-carlo` simulates, server by server, how often more than f are \
-                intruded at once";
+    let hint = "`ravelin assess run --engine monte-carlo` simulates every promise, server by server; `--engine \
+                chain` computes the exact chain of every promise, which may take minutes";
     found.push(finding("merged-servers", Severity::Note, Some(&result.name), text, hint));
 }
 

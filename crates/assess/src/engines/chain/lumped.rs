@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::local::{Condition, Local};
+use super::size;
 use super::sparse::{Sparse, number};
 use super::{Chain, EngineError, STAGES_MAX, STATES_MAX, TRANSITIONS_MAX};
 use crate::engines::error::{positive, within};
@@ -56,6 +57,21 @@ impl ServiceChain {
             return Err(EngineError::NoRecovery);
         }
         Explorer::new(service, property, stages, false)?.explore(STATES_MAX)
+    }
+
+    /// The most states that the chain may have, counted without building it; saturates.
+    ///
+    /// `ends`: of [`ServiceChain::until_failure`], otherwise of [`ServiceChain::with_repair`].
+    ///
+    /// # Errors
+    /// Those of [`Service::check`].
+    pub fn state_bound(
+        service: &Service,
+        property: Property,
+        stages: u32,
+        ends: bool,
+    ) -> Result<u64, EngineError> {
+        Ok(Explorer::new(service, property, stages, ends)?.bound())
     }
 
     /// Number of states.
@@ -239,16 +255,7 @@ impl<'a> Explorer<'a> {
     /// How many states there are when every count occurs with every other.
     fn bound(&self) -> u64 {
         let epoch = self.epoch.map_or(1, |(_, stages)| u64::from(stages));
-        let counts = self.locals.iter().zip(&self.service.groups).map(|(local, group)| {
-            let kinds = u64::try_from(local.states.len()).unwrap_or(u64::MAX);
-            let mut ways = 1_u128;
-            for server in 1..=u64::from(group.count) {
-                let factor = u128::from(kinds - 1 + server);
-                ways = ways.saturating_mul(factor) / u128::from(server);
-            }
-            u64::try_from(ways).unwrap_or(u64::MAX)
-        });
-        counts.fold(epoch, u64::saturating_mul)
+        size::bound(self.service, self.property, &self.locals, epoch, self.ends)
     }
 
     fn is_failed(&self, census: &[u8]) -> bool {

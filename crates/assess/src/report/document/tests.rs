@@ -56,7 +56,9 @@ fn service() -> ServiceResult {
             low: 0.008,
             high: 0.015,
             level: 0.99,
+            promises: Vec::new(),
         }),
+        is_simulated: false,
         properties: vec![
             promise(Property::Confidentiality, 0.02),
             promise(Property::Availability, f64::NAN),

@@ -18,6 +18,7 @@ Examples:
   ravelin assess closed-form repair --n 4 --f 1 --rate 0.01 --repair 1
   ravelin assess closed-form beta --n 7 --f 2 --p 0.05 --beta 0.1
   ravelin assess closed-form crossover --n 4 --f 1
+  ravelin assess closed-form crossover --n 3 --f 1 --coverage 0.7
   ravelin assess closed-form recoverable --fall 90 --recover 10
   ravelin assess closed-form coverage --operational 0.99 --environmental 0.95
   ravelin assess closed-form intruded --rate 0.01 --time 100
@@ -56,6 +57,20 @@ struct Servers {
     f: u32,
 }
 
+/// What `hybrid` rests on.
+#[derive(Args)]
+struct Wormholes {
+    /// Probability that a wormhole holds once its host is intruded, for `hybrid` [default: 1]
+    #[arg(long, value_name = "C", allow_negative_numbers = true)]
+    coverage: Option<f64>,
+}
+
+impl Wormholes {
+    fn value(&self) -> f64 {
+        self.coverage.unwrap_or(1.0)
+    }
+}
+
 /// How likely one server is intruded: as a probability, or as a rate over a time.
 #[derive(Args)]
 struct Chance {
@@ -86,6 +101,8 @@ pub(crate) struct NoRepair {
     #[command(flatten)]
     servers: Servers,
     #[command(flatten)]
+    wormholes: Wormholes,
+    #[command(flatten)]
     chance: Chance,
 }
 
@@ -108,6 +125,8 @@ pub(crate) struct Beta {
     #[command(flatten)]
     servers: Servers,
     #[command(flatten)]
+    wormholes: Wormholes,
+    #[command(flatten)]
     chance: Chance,
     /// Share of intrusions that hits all servers at once
     #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
@@ -119,6 +138,8 @@ pub(crate) struct Beta {
 pub(crate) struct Crossover {
     #[command(flatten)]
     servers: Servers,
+    #[command(flatten)]
+    wormholes: Wormholes,
 }
 
 /// Arguments of `closed-form recoverable`.
@@ -181,23 +202,26 @@ fn computed(form: &Form) -> Result<Number, EngineError> {
     let name = quantity(form);
     let with = |servers: &Servers| Number::new(name).input("n", servers.n).input("f", servers.f);
     Ok(match form {
-        Form::NoRepair(NoRepair { servers, chance }) => {
+        Form::NoRepair(NoRepair { servers, wormholes, chance }) => {
             let p = chance.value()?;
-            let result = closed::no_repair(servers.n, servers.f, p)?;
-            with(servers).input("p", p).probability(result)
+            let result = closed::hybrid(servers.n, servers.f, p, wormholes.value())?;
+            with(servers).coverage(wormholes).input("p", p).probability(result)
         }
         Form::Repair(Repair { servers, rate, repair }) => {
             let result = closed::mttf(servers.n, servers.f, *rate, *repair)?;
             with(servers).input("rate", *rate).input("repair", *repair).mttf(result)
         }
-        Form::Beta(Beta { servers, chance, beta }) => {
+        Form::Beta(Beta { servers, wormholes, chance, beta }) => {
             let p = chance.value()?;
-            let result = closed::beta(servers.n, servers.f, p, *beta)?;
-            with(servers).input("p", p).input("beta", *beta).probability(result)
+            let result = match wormholes.coverage {
+                None => closed::beta(servers.n, servers.f, p, *beta)?,
+                Some(held) => closed::hybrid_beta(servers.n, servers.f, p, *beta, held)?,
+            };
+            with(servers).coverage(wormholes).input("p", p).input("beta", *beta).probability(result)
         }
-        Form::Crossover(Crossover { servers }) => {
-            let result = closed::crossover(servers.n, servers.f)?;
-            with(servers).probability(result)
+        Form::Crossover(Crossover { servers, wormholes }) => {
+            let result = closed::hybrid_crossover(servers.n, servers.f, wormholes.value())?;
+            with(servers).coverage(wormholes).probability(result)
         }
         Form::Recoverable(Recoverable { fall, recover }) => {
             let result = closed::recoverable(*fall, *recover)?;
@@ -239,6 +263,14 @@ impl Number {
     fn input(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.inputs.insert(name.to_owned(), value.into());
         self
+    }
+
+    /// Only where it was given.
+    fn coverage(self, wormholes: &Wormholes) -> Self {
+        match wormholes.coverage {
+            Some(coverage) => self.input("coverage", coverage),
+            None => self,
+        }
     }
 
     fn probability(self, probability: f64) -> Self {

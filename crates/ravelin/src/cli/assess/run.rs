@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 
 use clap::{Args, ValueEnum};
 use ravelin_assess::analysis::{self, AnalysisError, Assessment, Effort};
+use ravelin_assess::engines::EngineError;
 use ravelin_assess::report::document;
 use ravelin_assess::report::summary::Summary;
 use serde::Serialize;
@@ -32,9 +33,9 @@ what the numbers mean. An unacceptable risk is a result, not an error: the exit 
 /// How numbers are computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Engine {
-    /// Markov chains, exact for what has no memory
+    /// Markov chains of every server by itself, up to 1000000 states: minutes for large services
     Chain,
-    /// Chains, and simulated missions beside them, with a confidence interval
+    /// Simulated missions with confidence intervals, beside chains where these are small enough
     MonteCarlo,
 }
 
@@ -47,9 +48,9 @@ pub(crate) struct Run {
     /// Write a page with pictures, which needs nothing else
     #[arg(long, value_name = "OUT")]
     html: Option<PathBuf>,
-    /// How numbers are computed
-    #[arg(long, default_value = "chain")]
-    engine: Engine,
+    /// How numbers are computed [default: chains, in which many different servers are merged]
+    #[arg(long)]
+    engine: Option<Engine>,
     /// Missions to simulate for each service [default: 1000000]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
     missions: Option<u64>,
@@ -111,6 +112,7 @@ pub(super) fn run(invocation: &Invocation, arguments: &Run) -> Result<()> {
     let effort = Effort {
         missions,
         seed: arguments.seed,
+        is_exact: arguments.engine == Some(Engine::Chain),
         threads: std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
         ..Effort::default()
     };
@@ -131,9 +133,9 @@ pub(super) fn run(invocation: &Invocation, arguments: &Run) -> Result<()> {
 
 fn missions(arguments: &Run) -> Result<u64> {
     match (arguments.engine, arguments.missions) {
-        (Engine::MonteCarlo, missions) => Ok(missions.unwrap_or(MISSIONS_DEFAULT)),
-        (Engine::Chain, None) => Ok(0),
-        (Engine::Chain, Some(_)) => Err(Error::usage(
+        (Some(Engine::MonteCarlo), missions) => Ok(missions.unwrap_or(MISSIONS_DEFAULT)),
+        (_, None) => Ok(0),
+        (_, Some(_)) => Err(Error::usage(
             "--missions says something about simulated missions",
             "use it with `--engine monte-carlo`",
         )),
@@ -144,6 +146,13 @@ fn missions(arguments: &Run) -> Result<u64> {
 pub(super) fn refused(error: &AnalysisError) -> Error {
     let hint = match error {
         AnalysisError::UnknownService { .. } => "name one of them with --service",
+        AnalysisError::Service {
+            source: EngineError::TooManyStates { .. } | EngineError::TooManyTransitions { .. },
+            ..
+        } => {
+            "`ravelin assess run --engine monte-carlo` simulates it however large it is; `--engine \
+             chain` computes chains up to 1000000 states"
+        }
         _ => "docs/limits.md has the limits of chains and graphs; `closed-form` has none of them",
     };
     Error::usage(error, hint)
