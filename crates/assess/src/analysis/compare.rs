@@ -124,3 +124,23 @@ fn conclusion(
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_is_better_of_some_and_less_of_others() {
+        let judged = |quantity: &str, a: f64, b: f64| better(quantity, Some(a), Some(b));
+        assert_eq!(judged("risk", 0.1, 0.2), Better::First);
+        assert_eq!(judged("risk", 0.2, 0.1), Better::Second);
+        for quantity in MORE_IS_BETTER {
+            assert_eq!(judged(quantity, 0.2, 0.1), Better::First, "{quantity}");
+        }
+        assert_eq!(judged("crossover", 0.2, 0.1), Better::Equal);
+        assert_eq!(judged("risk", 0.1, 0.1 * (1.0 + 1e-12)), Better::Equal);
+        // A time that never comes is longer than any.
+        assert_eq!(better("mttf", None, Some(1e9)), Better::First);
+        assert_eq!(better("mttf", None, None), Better::Equal);
+    }
+}

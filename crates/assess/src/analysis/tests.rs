@@ -206,6 +206,21 @@ fn a_weak_wormhole_is_no_root_of_recovery() {
     assert!(!warns(&told("wormhole", "1"), id) && !warns(&tpm, id));
 }
 
+/// What more servers or more diversity gain in `hybrid` counts the wormholes that fall.
+#[test]
+fn diversity_is_weighed_with_the_wormholes() {
+    let host = "site = \"x\"\nwormhole = \"tee\"";
+    let more = "[common_mode]\nsite = { value = 0.2, origin = \"assumed\" }\n\
+                [[wormholes]]\nname = \"tee\"\ncoverage = { value = 0.7, origin = \"assumed\" }\n";
+    let found = Plain { n: 3, model: "hybrid", mission: "10h", host, more, ..PLAIN }.assess();
+    let no_repair = found.services[0].no_repair;
+    let sure = closed::beta(3, 1, found.services[0].intrusion_probability, no_repair.beta).unwrap();
+    assert!(no_repair.common_mode > sure * 1.5, "wormholes count: {no_repair:?} and {sure}");
+    let told = format!("Without recovery it is {},", sweeps::percent(no_repair.common_mode));
+    let text = &warning(&found, "diversity-over-servers").text;
+    assert!(text.contains(&told), "{text}: {told}");
+}
+
 #[test]
 fn beta_factors_of_labels_that_all_share_are_the_closed_form() {
     let host = "site = \"x\"";
@@ -544,17 +559,21 @@ fn the_order_of_hosts_does_not_matter() {
         (risks, told.collect::<Vec<_>>(), advise(design).unwrap().services[0].text.clone())
     };
     let (risks, texts, advice) = told(&design);
-    design.services[0].hosts.reverse();
-    let (other_risks, other_texts, other_advice) = told(&design);
-    assert_eq!(risks.len(), other_risks.len());
-    risks.iter().zip(other_risks).for_each(|(a, b)| near(b, *a));
     // The table of labels alone keeps the order of the file.
-    let sorted = |texts: Vec<String>| {
-        let kept = texts.into_iter().filter(|it| !it.starts_with("The fall of"));
-        kept.collect::<Vec<_>>()
+    let sorted = |texts: &[String]| {
+        let kept = texts.iter().filter(|it| !it.starts_with("The fall of"));
+        kept.cloned().collect::<Vec<_>>()
     };
-    assert_eq!(sorted(texts), sorted(other_texts));
-    assert_eq!(advice, other_advice);
+    // Reversed alone would not do: what is spread evenly is spread the same from both ends.
+    for order in [[6, 5, 4, 3, 2, 1, 0], [2, 0, 1, 3, 4, 5, 6], [3, 6, 0, 5, 1, 4, 2]] {
+        let hosts = design.services[0].hosts.clone();
+        design.services[0].hosts = order.map(|at: usize| hosts[at]).to_vec();
+        let (other_risks, other_texts, other_advice) = told(&design);
+        assert_eq!(risks.len(), other_risks.len());
+        risks.iter().zip(other_risks).for_each(|(a, b)| near(b, *a));
+        assert_eq!(sorted(&texts), sorted(&other_texts));
+        assert_eq!(advice, other_advice);
+    }
     // One server is the mean of all.
     let situation = Situation::of(&design, &design.services[0]);
     near(situation.with_servers(1).servers[0].rate, situation.mean_rate());
