@@ -142,6 +142,8 @@ struct Reader<'a> {
 struct Running {
     /// Servers under attack, with the number of attacks that go on.
     under_attack: BTreeMap<u64, u32>,
+    /// Attacks that go on, of which is not told yet on which server.
+    unnamed: u32,
     intruded: BTreeSet<u64>,
     is_exceeded: bool,
     last_ms: f64,
@@ -151,9 +153,9 @@ impl Reader<'_> {
     fn line(&mut self, line: usize, value: &Value) -> Result<(), CampaignError> {
         match value["event"].as_str() {
             Some("started") => self.running = Running::default(),
-            Some("attack_begun") => self.attack_begun(value),
-            Some("attack_over") => self.attack_over(value),
-            Some("beyond_begun") => self.beyond(value),
+            Some("attack_begun") => self.attack_begun(line, value)?,
+            Some("attack_over") => self.attack_over(line, value)?,
+            Some("beyond_begun") => self.clock(line, value)?,
             Some("verdict") => self.verdict(line, value)?,
             Some("mission") => self.mission(line, value)?,
             None if value["seeds"].is_u64() && value["violations"].is_u64() => self.summary(value),
@@ -162,60 +164,119 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn clock(&mut self, value: &Value) {
-        let at = value["at_ms"].as_f64().unwrap_or_default();
-        self.running.last_ms = self.running.last_ms.max(at);
+    fn wrong(&self, line: usize, what: &'static str) -> CampaignError {
+        let (file, n) = (self.file.to_owned(), self.service.n());
+        CampaignError::Mission { file, line, what, n }
     }
 
-    fn attack_begun(&mut self, value: &Value) {
-        self.clock(value);
-        if let Some(server) = value["server"].as_u64() {
-            *self.running.under_attack.entry(server).or_default() += 1;
-            self.running.intruded.insert(server);
+    /// The number of a server, if the line has one: campaigns on files and links have none.
+    fn server(&self, line: usize, value: &Value) -> Result<Option<u64>, CampaignError> {
+        let server = &value["server"];
+        if server.is_null() {
+            return Ok(None);
+        }
+        let number = server.as_u64().filter(|number| *number < self.service.n() as u64);
+        let what = "a `server` that is not one of the numbers 0 to n - 1";
+        number.map(Some).ok_or_else(|| self.wrong(line, what))
+    }
+
+    /// A count of the verdict; what is left out or unknown is 0.
+    fn count(&self, line: usize, value: &Value) -> Result<u64, CampaignError> {
+        let what = "a count in the verdict that is no whole number of at least 0";
+        if value.is_null() { Ok(0) } else { value.as_u64().ok_or_else(|| self.wrong(line, what)) }
+    }
+
+    fn clock(&mut self, line: usize, value: &Value) -> Result<(), CampaignError> {
+        if value["at_ms"].is_null() {
+            return Ok(());
+        }
+        let at = value["at_ms"].as_f64().filter(|at| *at >= 0.0);
+        let at = at.ok_or_else(|| self.wrong(line, "`at_ms` that is no number of at least 0"))?;
+        if at < self.running.last_ms {
+            return Err(self.wrong(line, "an event that is earlier than the one before it"));
+        }
+        self.running.last_ms = at;
+        Ok(())
+    }
+
+    fn attack_begun(&mut self, line: usize, value: &Value) -> Result<(), CampaignError> {
+        self.clock(line, value)?;
+        match self.server(line, value)? {
+            Some(server) => {
+                *self.running.under_attack.entry(server).or_default() += 1;
+                self.running.intruded.insert(server);
+            }
+            None => self.running.unnamed += 1,
         }
         let at_once = self.running.under_attack.len();
         self.running.is_exceeded |= at_once > usize::from(self.service.f);
+        Ok(())
     }
 
-    fn attack_over(&mut self, value: &Value) {
-        self.clock(value);
-        let Some(server) = value["server"].as_u64() else { return };
-        self.running.intruded.insert(server);
-        if let Some(attacks) = self.running.under_attack.get_mut(&server) {
-            *attacks = attacks.saturating_sub(1);
-            if *attacks == 0 {
-                self.running.under_attack.remove(&server);
+    fn attack_over(&mut self, line: usize, value: &Value) -> Result<(), CampaignError> {
+        self.clock(line, value)?;
+        let server = self.server(line, value)?;
+        let found = server.and_then(|it| self.running.under_attack.get_mut(&it));
+        match (server, found) {
+            (Some(server), Some(attacks)) => {
+                *attacks -= 1;
+                if *attacks == 0 {
+                    self.running.under_attack.remove(&server);
+                }
             }
+            // A campaign names the server only when it is over.
+            _ if self.running.unnamed > 0 => {
+                self.running.unnamed -= 1;
+                self.running.intruded.extend(server);
+            }
+            _ => return Err(self.wrong(line, "the end of an attack that did not begin")),
         }
-    }
-
-    /// What is shown beyond `f` is outside every promise, and no campaign.
-    fn beyond(&mut self, value: &Value) {
-        self.clock(value);
+        Ok(())
     }
 
     fn verdict(&mut self, line: usize, value: &Value) -> Result<(), CampaignError> {
         self.check_cluster(line, value)?;
-        let attacks = value["attacks"].as_array().map_or(&[][..], Vec::as_slice);
+        let attacks = match &value["attacks"] {
+            Value::Null => &[][..],
+            Value::Array(attacks) => attacks.as_slice(),
+            _ => return Err(self.wrong(line, "`attacks` of the verdict that is no list")),
+        };
         let failed = attacks.iter().filter(|attack| attack["outcome"] == "failed").count();
         self.campaigns.attacks += attacks.len() as u64;
         self.campaigns.attacks_failed += failed as u64;
         let mut running = std::mem::take(&mut self.running);
         // A verdict by itself names its attacks; they came one after the other.
-        running.intruded.extend(attacks.iter().filter_map(|attack| attack["server"].as_u64()));
-        let broken = ["wrong", "lost", "disclosed", "failed"];
-        let seconds = value["seconds"].as_f64().map(|seconds| seconds / 3600.0);
+        for attack in attacks {
+            running.intruded.extend(self.server(line, attack)?);
+        }
+        let mut broken = 0_u64;
+        for count in ["wrong", "lost", "disclosed", "failed"] {
+            broken = broken.saturating_add(self.count(line, &value[count])?);
+        }
+        let what = "`seconds` that is no number of at least 0";
+        let seconds = match &value["seconds"] {
+            Value::Null => None,
+            told => {
+                Some(told.as_f64().filter(|it| *it >= 0.0).ok_or_else(|| self.wrong(line, what))?)
+            }
+        };
         self.campaigns.missions.push(Mission {
-            hours: seconds.unwrap_or(running.last_ms / MS_PER_HOUR),
-            intruded: running.intruded.len().min(self.service.n()),
+            hours: seconds.map_or(running.last_ms / MS_PER_HOUR, |seconds| seconds / 3600.0),
+            intruded: running.intruded.len(),
             is_exceeded: running.is_exceeded,
-            is_broken: broken.iter().any(|count| value[*count].as_u64().unwrap_or(0) > 0),
+            is_broken: broken > 0,
         });
         Ok(())
     }
 
     fn check_cluster(&self, line: usize, value: &Value) -> Result<(), CampaignError> {
-        let n = value["servers"].as_u64();
+        let n = match &value["servers"] {
+            Value::Null => None,
+            told => {
+                let what = "`servers` of the verdict that is no whole number";
+                Some(told.as_u64().ok_or_else(|| self.wrong(line, what))?)
+            }
+        };
         let model = value["fault_model"].as_str();
         let wanted = (self.service.n() as u64, self.service.fault_model.name());
         let is_other = n.is_some_and(|n| n != wanted.0) || model.is_some_and(|it| it != wanted.1);

@@ -63,6 +63,21 @@ fn attacks_at_the_same_time_exceed_f() {
     assert_eq!(row_of(&found, "an attack was not tolerated").hits, 1);
 }
 
+/// `ravelin attack campaign` names the server of an attack when it is over, or none where it was all.
+#[test]
+fn a_campaign_is_read() {
+    let text = r#"{"event":"started","seed":1,"servers":4}
+{"event":"attack_begun","at_ms":1000,"name":"kill","what":"w"}
+{"event":"attack_over","at_ms":2000,"name":"kill","server":3,"what":"w","outcome":"masked"}
+{"event":"attack_begun","at_ms":3000,"name":"kill-all","what":"w"}
+{"event":"attack_over","at_ms":4000,"name":"kill-all","server":null,"what":"w","outcome":"recovered"}
+{"event":"verdict","fault_model":"arbitrary","servers":4,"seed":1,"seconds":4,"wrong":0,"lost":0,"failed":0,"attacks":[{"name":"kill","server":3},{"name":"kill-all","server":null}]}
+"#;
+    let found = tested(text, RERUN).unwrap();
+    let intruded = row_of(&found, "a server was intruded");
+    assert_eq!((intruded.hits, intruded.trials), (1, 4));
+}
+
 #[test]
 fn the_simulators_summary_is_read_in_one_or_many_lines() {
     let text = r#"{"seeds":10000,"violations":0,"trace_hash":"x","events":5,"virtual_seconds":1.0,"faults":{},"commits":1,"operations":1,"counted":9990,"uncounted":{},"pairs":{}}"#;
@@ -161,6 +176,22 @@ fn what_is_no_campaign_is_refused_with_its_line() {
         ("{\"event\":\"mission\",\"hours\":1,\"intruded\":[4]}", "number from 0"),
         ("{\"event\":\"mission\",\"hours\":1,\"intruded\":[],\"exceeded\":\"yes\"}", "`exceeded`"),
         ("{\"event\":\"mission\",\"hours\":1,\"intruded\":[],\"broken\":1}", "`broken`"),
+        ("{\"event\":\"attack_begun\",\"server\":4}", "c.json:1: a `server` that is not"),
+        ("{\"event\":\"attack_begun\",\"server\":-1}", "c.json:1: a `server` that is not"),
+        ("{\"event\":\"attack_over\",\"server\":\"b\"}", "c.json:1: a `server` that is not"),
+        ("{\"event\":\"attack_over\",\"server\":1}", "the end of an attack that did not begin"),
+        ("{\"event\":\"attack_begun\",\"at_ms\":-1}", "`at_ms` that is no number"),
+        ("{\"event\":\"attack_begun\",\"at_ms\":\"soon\"}", "`at_ms` that is no number"),
+        (
+            "{\"event\":\"attack_begun\",\"at_ms\":9}\n{\"event\":\"attack_begun\",\"at_ms\":8}",
+            "c.json:2: an event that is earlier",
+        ),
+        ("{\"event\":\"verdict\",\"attacks\":[{\"server\":7}]}", "a `server` that is not"),
+        ("{\"event\":\"verdict\",\"attacks\":3}", "that is no list"),
+        ("{\"event\":\"verdict\",\"wrong\":-1}", "a count in the verdict"),
+        ("{\"event\":\"verdict\",\"lost\":\"none\"}", "a count in the verdict"),
+        ("{\"event\":\"verdict\",\"seconds\":-1}", "`seconds` that is no number"),
+        ("{\"event\":\"verdict\",\"servers\":\"four\"}", "no whole number"),
         ("{\"event\":\"verdict\",\"servers\":7}", "7 servers under `arbitrary`"),
         ("{\"event\":\"verdict\",\"servers\":4,\"fault_model\":\"hybrid\"}", "under `hybrid`"),
     ] {
