@@ -82,8 +82,10 @@ fn row(first: &Quantity, second: &Quantity) -> Row {
 /// What has no end counts as infinite.
 fn better(quantity: &str, first: Option<f64>, second: Option<f64>) -> Better {
     let (a, b) = (first.unwrap_or(f64::INFINITY), second.unwrap_or(f64::INFINITY));
-    if NEITHER.contains(&quantity) || a == b || (a - b).abs() <= EQUAL_WITHIN * a.abs().max(b.abs())
-    {
+    let is_near = (a - b).abs() <= EQUAL_WITHIN * a.abs().max(b.abs());
+    // Any time is far from one that never comes.
+    let is_equal = a == b || (a.is_finite() && b.is_finite() && is_near);
+    if NEITHER.contains(&quantity) || is_equal {
         return Better::Equal;
     }
     if MORE_IS_BETTER.contains(&quantity) == (a > b) { Better::First } else { Better::Second }

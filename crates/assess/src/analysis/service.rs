@@ -36,6 +36,7 @@ pub(super) fn assess(
     let strategy_numbers = strategy::numbers(service, &situation, falls).map_err(|error| {
         AnalysisError::structure(design, &format!("the strategy of `{}`", service.name), error)
     })?;
+    let (cuts, cut_search) = structures::cut_sets(design, service)?;
     Ok(ServiceResult {
         name: service.name.clone(),
         n: service.n(),
@@ -55,7 +56,8 @@ pub(super) fn assess(
         risk_over_time: over_time(&situation, service, effort.points).map_err(told)?,
         sweeps: sweeps::sweeps(&situation).map_err(told)?,
         causes: risk::causes(&situation, &value_name).map_err(told)?,
-        cuts: structures::cut_sets(design, service)?,
+        cuts,
+        cut_search,
         tornado: risk::elasticities(design, position).map_err(told)?,
         economics: economics::economics(design, service, expected),
         strategy_numbers,

@@ -16,6 +16,9 @@ const SWEPT_F_MAX: usize = 6;
 /// Coverages at which hybrid is compared with arbitrary.
 const COVERAGES: [f64; 12] = [0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 0.9999, 1.0];
 
+/// A factor by which a risk must differ to be told as another.
+const MATTERS: f64 = 1.01;
+
 /// All sweeps of a service that mean something for it.
 pub(super) fn sweeps(situation: &Situation) -> Result<Vec<Sweep>, EngineError> {
     let mut sweeps = vec![tolerated(situation)?];
@@ -119,21 +122,7 @@ fn servers(situation: &Situation) -> Result<Sweep, EngineError> {
         line(&format!("f = {}", situation.f), (floor..=most).map(fixed))?,
     ];
     let knee = series.first().and_then(|it| knee(&it.points));
-    let risk_at = |x: usize| {
-        let points = series.first().map_or(&[][..], |it| &it.points);
-        points.iter().find(|point| point.x == x as f64).map(|point| point.y)
-    };
-    let more = situation.n() + if model == FaultModel::Hybrid { 2 } else { 3 };
-    let text = match (risk_at(situation.n()), risk_at(more)) {
-        (Some(now), Some(then)) => format!(
-            "From {} to {more} servers the risk goes from {} to {}. More servers at the same f only \
-             give an intruder more to choose from.",
-            situation.n(),
-            percent(now),
-            percent(then)
-        ),
-        _ => "More servers at the same f only give an intruder more to choose from.".to_owned(),
-    };
+    let text = servers_text(situation, &series);
     Ok(Sweep {
         parameter: "servers".to_owned(),
         label: "servers n".to_owned(),
@@ -143,6 +132,39 @@ fn servers(situation: &Situation) -> Result<Sweep, EngineError> {
         knee,
         text,
     })
+}
+
+/// What both lines of [`servers`] show: the largest f that fits, and the f of the design.
+fn servers_text(situation: &Situation, series: &[Series]) -> String {
+    let now = situation.n();
+    let more = now + if situation.model == FaultModel::Hybrid { 2 } else { 3 };
+    let at = |line: usize, x: usize| {
+        let points = series.get(line).map_or(&[][..], |it| &it.points);
+        points.iter().find(|point| point.x == x as f64).map(|point| point.y)
+    };
+    let mut told = Vec::new();
+    if let (Some(now_at), Some(then)) = (at(0, now), at(0, more)) {
+        let (now_at, then) = (percent(now_at), percent(then));
+        told.push(format!("From {now} to {more} servers the risk goes from {now_at} to {then}."));
+    }
+    let last = series.get(1).and_then(|it| it.points.last());
+    if let (Some(same), Some(last)) = (at(1, now), last)
+        && last.x > now as f64
+    {
+        let (f, from, to) = (situation.f, percent(same), percent(last.y));
+        let end = if last.y > same * MATTERS {
+            "they only give an intruder more to choose from"
+        } else if last.y * MATTERS < same {
+            "more of them may be absent"
+        } else {
+            "they change nothing that matters"
+        };
+        told.push(format!(
+            "With {} servers at the same f = {f} it goes from {from} to {to}: {end}.",
+            last.x
+        ));
+    }
+    told.join(" ")
 }
 
 /// Different values of every label with a beta factor.

@@ -599,6 +599,54 @@ fn advice_prefers_what_has_a_price() {
     assert_eq!(hybrid.cost, None);
 }
 
+/// Where only availability is promised, more servers at the same f help, and the sweep says so; where answers
+/// must be right they do not.
+#[test]
+fn the_sweep_over_servers_tells_what_it_computed() {
+    let told = |promises| {
+        let found = Plain { promises, care: REPAIRED, mission: "1h", ..PLAIN }.assess();
+        let sweeps = &found.services[0].sweeps;
+        sweeps.iter().find(|it| it.parameter == "servers").unwrap().text.clone()
+    };
+    let (answers, time) = (told("integrity"), told("availability"));
+    assert!(answers.contains("more to choose from"), "{answers}");
+    assert!(time.contains("more of them may be absent"), "{time}");
+}
+
+/// Six intrusions tolerated take sets of seven labels, and only four are looked for.
+#[test]
+fn sets_of_labels_that_are_not_looked_for_are_told() {
+    let host = "site = \"x\"";
+    let search = |f, n| {
+        let found = Plain { n, f, host, mission: "1h", ..PLAIN }.assess();
+        let text = crate::report::summary::Summary(&found).to_string();
+        let page = crate::report::document::html(&found);
+        let is_told = |text: &str| {
+            text.split_whitespace()
+                .collect::<Vec<_>>()
+                .join(" ")
+                .contains("not surely all such sets")
+        };
+        (found.services[0].cut_search, is_told(&text), is_told(&page))
+    };
+    let (small, in_text, on_page) = search(1, 4);
+    assert!(small.is_complete && !in_text && !on_page);
+    // One label that all share is the only one, so that there is no larger set.
+    assert!(search(6, 19).0.is_complete);
+    // Four of nine sites with two servers each are more than six: 126 sets.
+    let site = |text: String, at: usize| {
+        text.replacen("site = \"x\"", &format!("site = \"room {}\"", at / 2), 1)
+    };
+    let pairs = Plain { n: 19, f: 6, host, mission: "1h", ..PLAIN }.text();
+    let pairs = (0..19).fold(pairs, site);
+    let found = assessed(&Design::parse("pairs", &pairs).unwrap());
+    let search = found.services[0].cut_search;
+    assert_eq!((search.found, search.labels_max, search.is_complete), (126, 4, false));
+    let text = crate::report::summary::Summary(&found).to_string();
+    assert!(text.contains("not surely all such"), "{text}");
+    assert!(crate::report::document::html(&found).contains("not surely all such sets"));
+}
+
 #[test]
 fn the_same_design_gives_the_same_bytes() {
     let json = || serde_json::to_string(&Plain { care: REPAIRED, ..PLAIN }.assess()).unwrap();

@@ -46,6 +46,8 @@ pub(crate) const DESIGNS: &[Case] = &[
     ("assess compare model.toml nowhere.toml", ABSENT, "it does not exist"),
     ("assess compare plan.toml model.toml", USAGE, "plan.toml:"),
     ("assess advise plan.toml", USAGE, "plan.toml:"),
+    ("assess advise model.toml --html s0", USAGE, "s0 is there and is no file"),
+    ("assess compare model.toml model.toml --html s0", USAGE, "s0 is there and is no file"),
     ("assess backtest model.toml", USAGE, "<CAMPAIGN>"),
     ("assess backtest model.toml nowhere.json", ABSENT, "it does not exist"),
     ("assess backtest model.toml plan.toml", USAGE, "plan.toml:1: not JSON"),
