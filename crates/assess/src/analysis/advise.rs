@@ -1,9 +1,7 @@
 //! The cheapest changes that reach the acceptable risk.
 //!
-//! Every change is tried by itself, and every pair of them. If no pair reaches the acceptable risk,
-//! changes are added one by one, always the one that gains most for its price (of the logarithm of the
-//! risk); then those that turned out not to be needed are taken back, dearest first. Such a plan is a
-//! good one, not surely the cheapest of all.
+//! Every change is tried by itself, and every pair of them; the best ways are followed further. A plan that is
+//! found so is a good one, not surely the cheapest of all.
 //!
 //! The risk of the promises that do not come back decides how far to go, and all promises decide which way:
 //! a change that adds more to the expected loss than it takes away, or breaks a promise whose risk was
@@ -13,6 +11,7 @@
 mod options;
 mod outlook;
 mod plan;
+mod search;
 
 use super::error::AnalysisError;
 use super::findings::money;
@@ -24,7 +23,8 @@ use super::sweeps::percent;
 use crate::design::{Design, FaultModel, Service};
 use crate::engines::EngineError;
 use outlook::Outlook;
-use plan::{Case, Tried, Ways};
+use plan::{Case, Tried};
+use search::Ways;
 
 /// Advice for every service of a design.
 ///
@@ -59,7 +59,7 @@ fn of_service(design: &Design, service: &Service) -> Result<ServiceAdvice, Engin
     changes.sort_by(|a, b| a.risk_after.total_cmp(&b.risk_after).then_with(|| a.text.cmp(&b.text)));
     let ways = match case.told.risk <= accepted {
         true => Ways { priced: start.clone(), unpriced: None },
-        false => plan::ways(&case, &start, &singles)?,
+        false => search::ways(&case, &start, &singles)?,
     };
     let priced = ways.priced.into_assessed(&case)?;
     let unpriced = ways.unpriced.map(|it| it.into_assessed(&case)).transpose()?;

@@ -8,7 +8,7 @@ use crate::design::{Property, Service};
 use crate::engines::EngineError;
 
 /// What rounding alone makes of a sum.
-const ROUNDING: f64 = 1e-9;
+pub(super) const ROUNDING: f64 = 1e-9;
 
 /// The risk of every promise of a situation.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,6 +46,11 @@ impl Outlook {
         let mut both = self.risks.iter().zip(&after.risks);
         let breaks = both.any(|((_, now), (_, then))| *now <= accepted && *then > accepted);
         !is_dearer && !breaks
+    }
+
+    /// Whether a promise is worse after a change.
+    pub(super) fn is_harmed(&self, after: &Self) -> bool {
+        self.risks.iter().zip(&after.risks).any(|((_, now), (_, then))| then > now)
     }
 
     /// What becomes of each promise.

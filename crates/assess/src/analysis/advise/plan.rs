@@ -1,4 +1,4 @@
-//! Changes one after the other, and the cheapest of them that reach the acceptable risk.
+//! Changes one after the other, and what they do.
 
 use super::super::outcomes::Change;
 use super::super::risk::risk;
@@ -9,8 +9,6 @@ use super::outlook::Outlook;
 use crate::design::{Design, Service};
 use crate::engines::EngineError;
 
-/// Changes of one plan.
-const PLAN_MAX: usize = 16;
 /// Kinds of which a second step replaces the first: what is written of both is the second.
 const FURTHER: [&str; 4] =
     ["more-servers", "spare-servers", "shorter-rejuvenation", "shorter-share-epoch"];
@@ -20,8 +18,6 @@ const OPPOSITE: [(&str, &str); 3] = [
     ("more-servers", "fewer-servers"),
     ("spare-servers", "fewer-servers"),
 ];
-/// Logarithm of the factor by which a change must lower the risk to stand in a plan.
-const GAIN_MIN: f64 = 0.005;
 
 /// What is to be changed, and how far.
 pub(super) struct Case<'d> {
@@ -65,7 +61,7 @@ impl Tried {
     }
 
     /// What is known of what it costs.
-    fn known_cost(&self) -> f64 {
+    pub(super) fn known_cost(&self) -> f64 {
         self.steps.iter().filter_map(|step| step.cost).sum()
     }
 
@@ -74,7 +70,7 @@ impl Tried {
         self.steps.iter().filter(|step| step.cost.is_none()).count()
     }
 
-    fn with(&self, step: Step) -> Result<Self, EngineError> {
+    pub(super) fn with(&self, step: Step) -> Result<Self, EngineError> {
         let situation = step.after.clone();
         let after = risk(&situation, Grade::Swept)?;
         let mut next = Self { situation, ..self.clone() };
@@ -92,9 +88,16 @@ impl Tried {
     }
 
     /// Whether every step may stand in a plan. To be asked of what was weighed.
-    fn is_allowed(&self, case: &Case) -> bool {
+    pub(super) fn is_allowed(&self, case: &Case) -> bool {
         let before = std::iter::once(&case.compared).chain(&self.outlooks);
         before.zip(&self.outlooks).all(|(before, after)| before.allows(after, case.accepted))
+    }
+
+    /// The steps that make some promise worse. To be asked of what was weighed.
+    pub(super) fn harmful(&self, case: &Case) -> Vec<usize> {
+        let before = std::iter::once(&case.compared).chain(&self.outlooks);
+        let pairs = before.zip(&self.outlooks).enumerate();
+        pairs.filter(|(_, (before, after))| before.is_harmed(after)).map(|(at, _)| at).collect()
     }
 
     /// The same with the last step as an assessment computes it.
@@ -158,138 +161,4 @@ pub(super) fn tried(case: &Case, from: &Tried) -> Result<Vec<Tried>, EngineError
     };
     let options = options(case.design, &from.situation).into_iter();
     options.filter(|step| !is_back(step)).map(|step| from.with(step)).collect()
-}
-
-/// The two ways to the acceptable risk: the cheapest, and one whose price is not known.
-pub(super) struct Ways {
-    /// Changes with a price only; the best that there is where none reaches it.
-    pub(super) priced: Tried,
-    pub(super) unpriced: Option<Tried>,
-}
-
-/// Looks for both ways.
-pub(super) fn ways(case: &Case, start: &Tried, singles: &[Tried]) -> Result<Ways, EngineError> {
-    let mut all = singles.to_vec();
-    for first in singles {
-        all.extend(tried(case, first)?);
-    }
-    all.retain(|it| it.risk(case) <= case.accepted);
-    let (mut priced, mut unpriced): (Vec<Tried>, Vec<Tried>) =
-        all.into_iter().partition(|it| it.unpriced() == 0);
-    priced.sort_by(|a, b| a.known_cost().total_cmp(&b.known_cost()));
-    unpriced.sort_by(|a, b| {
-        let changes = (a.unpriced(), a.steps.len()).cmp(&(b.unpriced(), b.steps.len()));
-        changes.then_with(|| a.known_cost().total_cmp(&b.known_cost()))
-    });
-    let priced = match first_allowed(case, priced)? {
-        Some(found) => found,
-        None => step_by_step(case, start, singles, Prices::Known)?,
-    };
-    let mut other = None;
-    for found in unpriced {
-        let Some(found) = first_allowed(case, vec![found])? else { continue };
-        let found = pruned(case, start, found)?;
-        // What reaches it without the change that has no price is no other way.
-        if found.unpriced() > 0 {
-            other = Some(found);
-            break;
-        }
-    }
-    if other.is_none() && priced.risk(case) > case.accepted {
-        let found = step_by_step(case, start, singles, Prices::Any)?;
-        let gain = (priced.risk(case) / found.risk(case)).ln();
-        other = (found.unpriced() > 0 && gain > GAIN_MIN).then_some(found);
-    }
-    Ok(Ways { priced, unpriced: other })
-}
-
-/// The first that may be a plan.
-fn first_allowed(case: &Case, all: Vec<Tried>) -> Result<Option<Tried>, EngineError> {
-    for tried in all {
-        let tried = tried.weighed(case)?;
-        if tried.is_allowed(case) {
-            return Ok(Some(tried));
-        }
-    }
-    Ok(None)
-}
-
-/// Which changes a plan may have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Prices {
-    Known,
-    Any,
-}
-
-/// Adds the change that gains most for its price, and another, as long as the risk is not accepted. One without
-/// a price counts as much as the dearest of those that have one.
-fn step_by_step(
-    case: &Case,
-    start: &Tried,
-    singles: &[Tried],
-    prices: Prices,
-) -> Result<Tried, EngineError> {
-    let known = singles.iter().flat_map(|it| &it.steps).filter_map(|step| step.cost);
-    let dearest = known.fold(1.0, f64::max);
-    let mut plan = start.clone();
-    while plan.steps.len() < PLAN_MAX && plan.risk(case) > case.accepted {
-        let before = plan.risks.last().copied().unwrap_or(case.compared.risk);
-        let gain = |it: &Tried| (before / it.risk(case)).ln();
-        let worth = |it: &Tried| {
-            let price = it.steps.last().and_then(|step| step.cost).unwrap_or(dearest);
-            gain(it) / price.max(1.0)
-        };
-        let mut next = tried(case, &plan)?;
-        next.retain(|it| gain(it) > GAIN_MIN && (prices == Prices::Any || it.unpriced() == 0));
-        next.sort_by(|a, b| worth(b).total_cmp(&worth(a)));
-        match first_allowed(case, next)? {
-            Some(best) => plan = best,
-            None => break,
-        }
-    }
-    pruned(case, start, plan)
-}
-
-/// The plan without the steps that turned out not to be needed, dearest first.
-fn pruned(case: &Case, start: &Tried, plan: Tried) -> Result<Tried, EngineError> {
-    let reached = plan.risk(case).max(case.accepted);
-    let mut kept = plan;
-    let mut left = kept.steps.len();
-    while left > 0 {
-        left -= 1;
-        // The dearest of those not yet looked at, counted from the dearest.
-        let mut order: Vec<usize> = (0..kept.steps.len()).collect();
-        let price = |at: &usize| kept.steps.get(*at).and_then(|it| it.cost).unwrap_or(f64::MAX);
-        order.sort_by(|a, b| price(b).total_cmp(&price(a)));
-        let looked_at = kept.steps.len().saturating_sub(left + 1);
-        let Some(dropped) = order.get(looked_at).copied() else { continue };
-        // What is free and lowers the risk stays.
-        if price(&dropped) <= 0.0 {
-            continue;
-        }
-        let shorter = replayed(case, start, &kept.steps, dropped)?;
-        if shorter.risk(case) <= reached && shorter.is_allowed(case) {
-            kept = shorter;
-        }
-    }
-    Ok(kept)
-}
-
-/// The steps but one, each taken as far as it is still possible.
-fn replayed(
-    case: &Case,
-    start: &Tried,
-    steps: &[Step],
-    dropped: usize,
-) -> Result<Tried, EngineError> {
-    let mut plan = start.clone();
-    for (_, step) in steps.iter().enumerate().filter(|(at, _)| *at != dropped) {
-        // Different labels are different steps; of all else there is one of its kind.
-        let is_same =
-            |it: &Step| it.kind == step.kind && (step.kind != "diversity" || it.text == step.text);
-        if let Some(same) = options(case.design, &plan.situation).into_iter().find(is_same) {
-            plan = plan.with(same)?;
-        }
-    }
-    plan.weighed(case)
 }
