@@ -190,13 +190,20 @@ pub(crate) fn cuts(service: &ServiceResult, rows: usize) -> Table {
 /// What the table of sets leaves out, if anything.
 pub(crate) fn cut_limits(service: &ServiceResult) -> Option<String> {
     let (search, told) = (service.cut_search, service.cuts.len());
-    (!search.is_complete).then(|| {
-        format!(
-            "These are not surely all such sets: the search found {} and tells {told}, and sets of more \
-             than {} labels are not looked for.",
-            search.found, search.labels_max
-        )
-    })
+    if search.is_complete {
+        return None;
+    }
+    let mut limits = Vec::new();
+    if search.found > told {
+        limits.push(format!("{told} of the {} that were found are told", search.found));
+    }
+    if search.labels_max <= service.f {
+        limits.push(format!("sets of more than {} labels are not looked for", search.labels_max));
+    }
+    if limits.is_empty() {
+        limits.push(format!("the search ended after {} sets", search.found));
+    }
+    Some(format!("These are not surely all such sets: {}.", limits.join(", and ")))
 }
 
 /// What the risk depends on most.
