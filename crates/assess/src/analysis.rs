@@ -33,11 +33,14 @@ pub use compare::compare;
 pub use error::AnalysisError;
 pub use export::to_prism;
 
-pub use outcomes::{Advice, Backtest, BacktestRow, Better, Change, Comparison, Row, ServiceAdvice};
+pub use outcomes::{
+    Advice, Backtest, BacktestRow, Better, Change, Comparison, PromiseEffect, Row, ServiceAdvice,
+};
 pub use result::{
-    Assessment, AttackTreeResult, AviEdge, AviGraph, AviKind, AviNode, Cause, CutSet, Economics,
-    Elasticity, Finding, Header, Measure, Point, PropertyResult, Quantity, Series, ServiceResult,
-    Severity, Simulated, SimulatedPromise, StrategyResult, Sweep, TreeNodeResult, TrustEdge,
+    Assessment, AttackTreeResult, AviEdge, AviGraph, AviKind, AviNode, Cause, CutSearch, CutSet,
+    Economics, Elasticity, Finding, Header, Measure, Point, PropertyResult, Quantity, Series,
+    ServiceResult, Severity, Simulated, SimulatedPromise, StrategyResult, Sweep, TreeNodeResult,
+    TrustEdge,
     TrustGraph, TrustNode, Unit,
 };
 

@@ -82,8 +82,10 @@ fn row(first: &Quantity, second: &Quantity) -> Row {
 /// What has no end counts as infinite.
 fn better(quantity: &str, first: Option<f64>, second: Option<f64>) -> Better {
     let (a, b) = (first.unwrap_or(f64::INFINITY), second.unwrap_or(f64::INFINITY));
-    if NEITHER.contains(&quantity) || a == b || (a - b).abs() <= EQUAL_WITHIN * a.abs().max(b.abs())
-    {
+    let is_near = (a - b).abs() <= EQUAL_WITHIN * a.abs().max(b.abs());
+    // Any time is far from one that never comes.
+    let is_equal = a == b || (a.is_finite() && b.is_finite() && is_near);
+    if NEITHER.contains(&quantity) || is_equal {
         return Better::Equal;
     }
     if MORE_IS_BETTER.contains(&quantity) == (a > b) { Better::First } else { Better::Second }
@@ -123,4 +125,24 @@ fn conclusion(
         text.push_str(" Their currencies differ: amounts of money cannot be compared.");
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_is_better_of_some_and_less_of_others() {
+        let judged = |quantity: &str, a: f64, b: f64| better(quantity, Some(a), Some(b));
+        assert_eq!(judged("risk", 0.1, 0.2), Better::First);
+        assert_eq!(judged("risk", 0.2, 0.1), Better::Second);
+        for quantity in MORE_IS_BETTER {
+            assert_eq!(judged(quantity, 0.2, 0.1), Better::First, "{quantity}");
+        }
+        assert_eq!(judged("crossover", 0.2, 0.1), Better::Equal);
+        assert_eq!(judged("risk", 0.1, 0.1 * (1.0 + 1e-12)), Better::Equal);
+        // A time that never comes is longer than any.
+        assert_eq!(better("mttf", None, Some(1e9)), Better::First);
+        assert_eq!(better("mttf", None, None), Better::Equal);
+    }
 }

@@ -5,6 +5,9 @@ use serde::Serialize;
 use super::result::Unit;
 use crate::design::Property;
 
+/// Something is worse when it grows by what shows in three digits.
+pub(super) const WORSE_BY: f64 = 1.005;
+
 /// Two designs side by side.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Comparison {
@@ -56,6 +59,10 @@ pub enum Better {
 /// The cheapest ways to the acceptable risk.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Advice {
+    /// Name of the design.
+    pub design: String,
+    /// Currency of all money.
+    pub currency: String,
     /// One entry for each service.
     pub services: Vec<ServiceAdvice>,
 }
@@ -69,15 +76,28 @@ pub struct ServiceAdvice {
     pub risk: f64,
     /// The risk that is accepted.
     pub acceptable_risk: f64,
-    /// Every change by itself, most effect first; also those that make things worse.
+    /// Every promise now and after the plan.
+    pub promises: Vec<PromiseEffect>,
+    /// Sum over the promises of risk times loss, as it is.
+    pub expected_loss: f64,
+    /// The same after the plan.
+    pub expected_loss_after: f64,
+    /// Every change by itself, most effect first; also those that make things worse, and those without a
+    /// price.
     pub changes: Vec<Change>,
     /// The cheapest set of changes that reaches the acceptable risk, in the order in which they
-    /// were added; empty if none is needed.
+    /// were added; empty if none is needed. All of them have a price; none raises the expected loss, and
+    /// none breaks a promise whose risk was accepted.
     pub plan: Vec<Change>,
     /// Risk after the plan.
     pub risk_after: f64,
     /// Whether the plan reaches the acceptable risk.
     pub is_reached: bool,
+    /// Another way, some changes of which the design gives no price for: it cannot be compared with the
+    /// plan. Empty if there is none that reaches the acceptable risk, or goes further than the plan.
+    pub unpriced_plan: Vec<Change>,
+    /// Risk after that way; `None`: there is none.
+    pub unpriced_risk_after: Option<f64>,
     /// What follows, in words; among it that replication makes things worse, where it does.
     pub text: Vec<String>,
 }
@@ -85,8 +105,8 @@ pub struct ServiceAdvice {
 /// A change of a design.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Change {
-    /// Its kind: `more-servers`, `fewer-servers`, `diversity`, `shorter-rejuvenation`, `hybrid`,
-    /// `isolation`, `recovery-root`, `shorter-share-epoch`.
+    /// Its kind: `more-servers`, `spare-servers`, `fewer-servers`, `diversity`, `shorter-rejuvenation`,
+    /// `recovery-root`, `shorter-share-epoch`, `seal-state`, `hybrid`, `arbitrary`, `isolation`.
     pub kind: String,
     /// What is done, in words.
     pub text: String,
@@ -96,6 +116,33 @@ pub struct Change {
     pub risk_before: f64,
     /// The risk after it.
     pub risk_after: f64,
+    /// What it does to each promise.
+    pub promises: Vec<PromiseEffect>,
+    /// Sum over the promises of risk times loss, before it.
+    pub expected_loss_before: f64,
+    /// The same after it.
+    pub expected_loss_after: f64,
+}
+
+impl Change {
+    /// Whether the expected loss grows, by what three digits show.
+    #[must_use]
+    pub fn is_dearer(&self) -> bool {
+        self.expected_loss_after > self.expected_loss_before * WORSE_BY
+    }
+}
+
+/// What a change does to a promise.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct PromiseEffect {
+    /// The promise.
+    pub property: Property,
+    /// Probability that it is broken within the mission, before the change.
+    pub before: f64,
+    /// The same after it.
+    pub after: f64,
+    /// Whether that is more, by what three digits show.
+    pub is_worse: bool,
 }
 
 /// Predicted against measured.

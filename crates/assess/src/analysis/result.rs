@@ -161,6 +161,8 @@ pub struct ServiceResult {
     pub causes: Vec<Cause>,
     /// Minimal sets of label values whose fall intrudes more than `f` servers.
     pub cuts: Vec<CutSet>,
+    /// Whether those are all of them.
+    pub cut_search: CutSearch,
     /// Elasticities of the risk, largest first.
     pub tornado: Vec<Elasticity>,
     /// Cost of intruding and value of what is guarded.
@@ -288,6 +290,18 @@ pub struct CutSet {
     pub labels: Vec<(LabelKind, String)>,
     /// Names of the servers that fall with them.
     pub servers: Vec<String>,
+}
+
+/// How far minimal sets of labels were looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct CutSearch {
+    /// Labels of the largest sets that were looked for.
+    pub labels_max: usize,
+    /// Sets that were found; no more than 32 of them are told.
+    pub found: usize,
+    /// Whether all minimal sets are told; false where the search ended before, where larger sets may
+    /// exist, or where more were found than are told.
+    pub is_complete: bool,
 }
 
 /// How strongly the risk depends on an input.

@@ -25,12 +25,6 @@ pub(super) fn risk(situation: &Situation, grade: Grade) -> Result<f64, EngineErr
     risk_without(situation, grade, Without::Nothing)
 }
 
-/// Whether a risk of this grade is computed with the mean of all servers.
-pub(super) fn is_merged(situation: &Situation, grade: Grade) -> bool {
-    let mut promises = decisive(situation).into_iter();
-    promises.any(|it| solve::is_merged(situation, Question::Broken(it), grade))
-}
-
 /// The same were something absent.
 fn risk_without(situation: &Situation, grade: Grade, absent: Without) -> Result<f64, EngineError> {
     let mut most = 0.0_f64;

@@ -42,6 +42,7 @@ pub(super) fn assess(
     let strategy_numbers = strategy::numbers(service, &situation, falls).map_err(|error| {
         AnalysisError::structure(design, &format!("the strategy of `{}`", service.name), error)
     })?;
+    let (cuts, cut_search) = structures::cut_sets(design, service)?;
     Ok(ServiceResult {
         name: service.name.clone(),
         n: service.n(),
@@ -63,7 +64,8 @@ pub(super) fn assess(
         sweeps: unless_large(is_simulated, || sweeps::sweeps(&situation)).map_err(told)?,
         causes: unless_large(is_simulated, || risk::causes(&situation, &value_name))
             .map_err(told)?,
-        cuts: structures::cut_sets(design, service)?,
+        cuts,
+        cut_search,
         tornado: unless_large(is_simulated, || risk::elasticities(design, position))
             .map_err(told)?,
         economics: economics::economics(design, service, expected),

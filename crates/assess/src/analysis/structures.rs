@@ -1,7 +1,9 @@
 //! The trust graph, the attack trees and the sets of labels, as the calculus computes them.
 
 use super::error::AnalysisError;
-use super::result::{AttackTreeResult, CutSet, TreeNodeResult, TrustEdge, TrustGraph, TrustNode};
+use super::result::{
+    AttackTreeResult, CutSearch, CutSet, TreeNodeResult, TrustEdge, TrustGraph, TrustNode,
+};
 use crate::calculus::attack_tree::{self, AttackKind, AttackNode};
 use crate::calculus::cuts::{self, Label};
 use crate::calculus::{CalculusError, trust};
@@ -197,7 +199,10 @@ fn children(gate: &Gate) -> &[usize] {
 }
 
 /// Minimal sets of label values whose fall intrudes more than `f` servers of a service.
-pub(super) fn cut_sets(design: &Design, service: &Service) -> Result<Vec<CutSet>, AnalysisError> {
+pub(super) fn cut_sets(
+    design: &Design,
+    service: &Service,
+) -> Result<(Vec<CutSet>, CutSearch), AnalysisError> {
     let mut labels: Vec<(LabelKind, String, Vec<usize>)> = Vec::new();
     for (at, position) in service.hosts.iter().enumerate() {
         let Some(host) = design.hosts.get(*position) else { continue };
@@ -215,12 +220,12 @@ pub(super) fn cut_sets(design: &Design, service: &Service) -> Result<Vec<CutSet>
         name: format!("{}: {value}", kind.name()),
         servers: servers.clone(),
     });
-    let found = cuts::minimal_cuts(
-        service.n(),
-        service.f.into(),
-        &named.collect::<Vec<_>>(),
-        CUT_SIZE_MAX.min(usize::from(service.f) + 1),
-    );
+    // A minimal set has no label that adds nobody, and so no more labels than servers that must fall.
+    let wanted = usize::from(service.f) + 1;
+    let size_max = CUT_SIZE_MAX.min(wanted);
+    let named: Vec<Label> = named.collect();
+    let is_sized = wanted <= CUT_SIZE_MAX || labels.len() <= CUT_SIZE_MAX;
+    let found = cuts::minimal_cuts(service.n(), service.f.into(), &named, size_max);
     let what = format!("the sets of labels of service `{}`", service.name);
     let found = found.map_err(|error| AnalysisError::structure(design, &what, error))?;
     let set = |set: &Vec<usize>| {
@@ -238,5 +243,11 @@ pub(super) fn cut_sets(design: &Design, service: &Service) -> Result<Vec<CutSet>
                 .collect(),
         }
     };
-    Ok(found.sets.iter().take(CUTS_TOLD_MAX).map(set).collect())
+    let told: Vec<CutSet> = found.sets.iter().take(CUTS_TOLD_MAX).map(set).collect();
+    let search = CutSearch {
+        labels_max: size_max,
+        found: found.sets.len(),
+        is_complete: found.complete && is_sized && told.len() == found.sets.len(),
+    };
+    Ok((told, search))
 }

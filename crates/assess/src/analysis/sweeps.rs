@@ -4,9 +4,9 @@ use super::result::{Point, Series, Sweep, Unit};
 use super::risk::{decisive, risk};
 use super::situation::{Situation, Turns};
 use super::solve::Grade;
-use crate::design::FaultModel;
 use crate::design::limits::SERVERS_MAX;
 use crate::design::units::time_text;
+use crate::design::{FaultModel, Property};
 use crate::engines::EngineError;
 
 /// Servers of a sweep at most.
@@ -15,6 +15,11 @@ const SWEPT_SERVERS_MAX: usize = 25;
 const SWEPT_F_MAX: usize = 6;
 /// Coverages at which hybrid is compared with arbitrary.
 const COVERAGES: [f64; 12] = [0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 0.9999, 1.0];
+
+/// A factor below which a change of the risk is little.
+const LITTLE: f64 = 1.5;
+/// A factor by which a risk must differ to be told as another.
+const MATTERS: f64 = 1.01;
 
 /// All sweeps of a service that mean something for it.
 pub(super) fn sweeps(situation: &Situation) -> Result<Vec<Sweep>, EngineError> {
@@ -62,36 +67,7 @@ fn tolerated(situation: &Situation) -> Result<Sweep, EngineError> {
         (0..=most).map(|f| (f as f64, situation.with_tolerance(model, f))),
     )?;
     let knee = knee(&series.points);
-    let best = series.points.iter().min_by(|a, b| a.y.total_cmp(&b.y));
-    let first = series.points.first().map_or(0.0, |point| point.y);
-    let text = match (best, knee) {
-        (Some(best), _) if best.x == 0.0 => format!(
-            "One server has the least risk ({}): every f > 0 with its servers makes it worse.",
-            percent(first)
-        ),
-        (Some(best), Some(knee)) => format!(
-            "From one server to f = {} the risk falls from {} to {}; {}.",
-            knee.x,
-            percent(first),
-            percent(knee.y),
-            if best.x > knee.x {
-                format!(
-                    "beyond, more servers gain little: it is least, {}, with f = {}",
-                    percent(best.y),
-                    best.x
-                )
-            } else {
-                "beyond, more servers make it worse".to_owned()
-            }
-        ),
-        (Some(best), None) => format!(
-            "The risk is {} with one server and least, {}, with f = {}.",
-            percent(first),
-            percent(best.y),
-            best.x
-        ),
-        (None, _) => String::new(),
-    };
+    let text = tolerated_text(&series.points, knee);
     Ok(Sweep {
         parameter: "tolerated".to_owned(),
         label: "intrusions tolerated f, with the least servers for it".to_owned(),
@@ -101,6 +77,46 @@ fn tolerated(situation: &Situation) -> Result<Sweep, EngineError> {
         knee,
         text,
     })
+}
+
+/// What the line of [`tolerated`] shows.
+fn tolerated_text(points: &[Point], knee: Option<Point>) -> String {
+    let (Some(first), Some(last)) = (points.first(), points.last()) else { return String::new() };
+    let best = points.iter().min_by(|a, b| a.y.total_cmp(&b.y)).unwrap_or(first);
+    let most = points.iter().map(|point| point.y).fold(first.y, f64::max);
+    let now = percent(first.y);
+    if most <= best.y * MATTERS {
+        return format!(
+            "f makes no difference that matters: the risk is {now} with one server, too."
+        );
+    }
+    if best.x == 0.0 {
+        let others = points.iter().filter(|point| point.x > 0.0);
+        let least = others.map(|point| point.y).fold(f64::INFINITY, f64::min);
+        let end = if least > best.y * MATTERS {
+            "every f > 0 with its servers makes it worse"
+        } else {
+            "no f > 0 with its servers makes it better"
+        };
+        return format!("One server has the least risk ({now}): {end}.");
+    }
+    let Some(knee) = knee else {
+        let (best, at) = (percent(best.y), best.x);
+        return format!("The risk is {now} with one server and least, {best}, with f = {at}.");
+    };
+    let end = if best.x > knee.x {
+        let (best, at) = (percent(best.y), best.x);
+        format!("beyond, more servers gain little: it is least, {best}, with f = {at}")
+    } else if last.y > knee.y * MATTERS {
+        "beyond, more servers make it worse".to_owned()
+    } else {
+        "beyond, more servers gain nothing".to_owned()
+    };
+    format!(
+        "From one server to f = {} the risk falls from {now} to {}; {end}.",
+        knee.x,
+        percent(knee.y)
+    )
 }
 
 /// n, with the largest f that it tolerates and, for comparison, with the f of the design.
@@ -119,21 +135,7 @@ fn servers(situation: &Situation) -> Result<Sweep, EngineError> {
         line(&format!("f = {}", situation.f), (floor..=most).map(fixed))?,
     ];
     let knee = series.first().and_then(|it| knee(&it.points));
-    let risk_at = |x: usize| {
-        let points = series.first().map_or(&[][..], |it| &it.points);
-        points.iter().find(|point| point.x == x as f64).map(|point| point.y)
-    };
-    let more = situation.n() + if model == FaultModel::Hybrid { 2 } else { 3 };
-    let text = match (risk_at(situation.n()), risk_at(more)) {
-        (Some(now), Some(then)) => format!(
-            "From {} to {more} servers the risk goes from {} to {}. More servers at the same f only \
-             give an intruder more to choose from.",
-            situation.n(),
-            percent(now),
-            percent(then)
-        ),
-        _ => "More servers at the same f only give an intruder more to choose from.".to_owned(),
-    };
+    let text = servers_text(situation, &series);
     Ok(Sweep {
         parameter: "servers".to_owned(),
         label: "servers n".to_owned(),
@@ -143,6 +145,41 @@ fn servers(situation: &Situation) -> Result<Sweep, EngineError> {
         knee,
         text,
     })
+}
+
+/// What both lines of [`servers`] show: the largest f that fits, and the f of the design.
+fn servers_text(situation: &Situation, series: &[Series]) -> String {
+    let now = situation.n();
+    let more = now + if situation.model == FaultModel::Hybrid { 2 } else { 3 };
+    let at = |line: usize, x: usize| {
+        let points = series.get(line).map_or(&[][..], |it| &it.points);
+        points.iter().find(|point| point.x == x as f64).map(|point| point.y)
+    };
+    let mut told = Vec::new();
+    if let (Some(now_at), Some(then)) = (at(0, now), at(0, more)) {
+        let (now_at, then) = (percent(now_at), percent(then));
+        told.push(format!("From {now} to {more} servers the risk goes from {now_at} to {then}."));
+    }
+    let last = series.get(1).and_then(|it| it.points.last());
+    if let (Some(same), Some(last)) = (at(1, now), last)
+        && last.x > now as f64
+    {
+        let (f, from, to) = (situation.f, percent(same), percent(last.y));
+        let end = if last.y > same * MATTERS {
+            "they only give an intruder more to choose from"
+        } else if last.y * MATTERS < same && decisive(situation) == [Property::Availability] {
+            "more of them may be absent"
+        } else if last.y * MATTERS < same {
+            "they help"
+        } else {
+            "they change nothing that matters"
+        };
+        told.push(format!(
+            "With {} servers at the same f = {f} it goes from {from} to {to}: {end}.",
+            last.x
+        ));
+    }
+    told.join(" ")
 }
 
 /// Different values of every label with a beta factor.
@@ -211,18 +248,7 @@ fn rejuvenation(situation: &Situation) -> Result<Option<Sweep>, EngineError> {
     let series =
         line("risk", periods.filter(|it| *it > least && *it <= situation.mission * 2.0).map(with))?;
     let knee = knee(&series.points);
-    let least = series.points.first();
-    let text = match (least, knee) {
-        (_, Some(knee)) => format!(
-            "Below a period of {} shorter ones gain little: the risk there is {}.",
-            time_text(knee.x),
-            percent(knee.y)
-        ),
-        (Some(first), None) => {
-            format!("With a period of {} the risk is {}.", time_text(first.x), percent(first.y))
-        }
-        (None, None) => "No other period leaves time for every server's turn.".to_owned(),
-    };
+    let text = rejuvenation_text(&series.points, knee);
     Ok(Some(Sweep {
         parameter: "rejuvenation_period".to_owned(),
         label: "time between two rejuvenations of a server".to_owned(),
@@ -232,6 +258,38 @@ fn rejuvenation(situation: &Situation) -> Result<Option<Sweep>, EngineError> {
         knee,
         text,
     }))
+}
+
+/// What the line of [`rejuvenation`] shows, from the shortest period to the longest.
+fn rejuvenation_text(points: &[Point], knee: Option<Point>) -> String {
+    let (Some(shortest), Some(longest)) = (points.first(), points.last()) else {
+        return "No other period leaves time for every server's turn.".to_owned();
+    };
+    let best = points.iter().min_by(|a, b| a.y.total_cmp(&b.y)).unwrap_or(shortest);
+    let at =
+        |point: &Point| format!("{} with a period of {}", percent(point.y), time_text(point.x));
+    if shortest.y.max(longest.y) <= best.y * MATTERS {
+        return format!("The period makes no difference that matters: {}.", at(best));
+    }
+    let (low, least) = (percent(best.y), at(best));
+    if shortest.y > best.y * MATTERS {
+        // Servers that are absent too often: shorter is not better.
+        let short = at(shortest);
+        let end = if longest.y > best.y * MATTERS {
+            format!(", and {} with {}", percent(longest.y), time_text(longest.x))
+        } else {
+            String::new()
+        };
+        return format!("The risk is least, {least}; shorter ones make it worse: {short}{end}.");
+    }
+    match knee.filter(|knee| knee.x > shortest.x && knee.y < best.y * LITTLE) {
+        Some(knee) => format!(
+            "Below a period of {} shorter ones gain little: the risk there is {}, and least {low}.",
+            time_text(knee.x),
+            percent(knee.y)
+        ),
+        None => format!("The shorter the better: the risk is {least}, and {}.", at(longest)),
+    }
 }
 
 /// Hybrid against arbitrary, as a function of the wormhole's coverage.
@@ -247,6 +305,9 @@ fn coverage(situation: &Situation) -> Result<Sweep, EngineError> {
     let flat = COVERAGES.map(|x| Point { x, y: level }).to_vec();
     let better = hybrid.points.iter().find(|point| point.y < level).map(|point| point.x);
     let text = match better {
+        Some(coverage) if Some(coverage) == hybrid.points.first().map(|point| point.x) => {
+            format!("Hybrid is better than arbitrary at every coverage from {coverage} on.")
+        }
         Some(coverage) => format!(
             "Hybrid is better than arbitrary from a wormhole coverage of about {coverage} on; below, \
              one intruded host whose wormhole falls breaks the whole cluster too often."
@@ -315,6 +376,48 @@ mod tests {
 
     fn points(ys: &[f64]) -> Vec<Point> {
         ys.iter().enumerate().map(|(x, y)| Point { x: x as f64, y: *y }).collect()
+    }
+
+    #[test]
+    fn what_is_told_of_f_is_what_the_line_shows() {
+        for (ys, told) in [
+            (&[0.2, 0.2, 0.2][..], "f makes no difference that matters: the risk is 20.0 %"),
+            (&[0.1, 0.2, 0.3], "every f > 0 with its servers makes it worse"),
+            (&[0.1, 0.1, 0.3], "no f > 0 with its servers makes it better"),
+            (&[0.5, 0.05, 0.04, 0.03], "least, 3.0 %, with f = 3"),
+            (
+                &[0.5, 0.05, 0.1, 0.2],
+                "to f = 1 the risk falls from 50.0 % to 5.0 %; beyond, more servers make it worse",
+            ),
+            (&[0.5, 0.05, 0.05, 0.05], "beyond, more servers gain nothing"),
+        ] {
+            let points = points(ys);
+            let text = tolerated_text(&points, knee(&points));
+            assert!(text.contains(told), "{ys:?}: {text}");
+        }
+    }
+
+    #[test]
+    fn what_is_told_of_periods_is_what_the_line_shows() {
+        for (ys, told) in [
+            (&[][..], "No other period leaves time"),
+            (&[0.2, 0.2, 0.2], "The period makes no difference that matters: 20.0 %"),
+            (&[0.1, 0.2, 0.4], "The shorter the better: the risk is 10.0 % with a period of 1h"),
+            (
+                &[0.1, 0.11, 0.12, 0.5],
+                "shorter ones gain little: the risk there is 12.0 %, and least 10.0 %",
+            ),
+            (
+                &[0.9, 0.3, 0.2],
+                "The risk is least, 20.0 % with a period of 3h; shorter ones make it worse: 90.0 % with a period of 1h.",
+            ),
+            (&[0.9, 0.2, 0.4], "90.0 % with a period of 1h, and 40.0 % with 3h."),
+        ] {
+            let points: Vec<Point> =
+                points(ys).iter().map(|it| Point { x: it.x + 1.0, ..*it }).collect();
+            let text = rejuvenation_text(&points, knee(&points));
+            assert!(text.contains(told), "{ys:?}: {text}");
+        }
     }
 
     #[test]

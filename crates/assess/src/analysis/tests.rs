@@ -209,6 +209,21 @@ fn a_weak_wormhole_is_no_root_of_recovery() {
     assert!(!warns(&told("wormhole", "1"), id) && !warns(&tpm, id));
 }
 
+/// What more servers or more diversity gain in `hybrid` counts the wormholes that fall.
+#[test]
+fn diversity_is_weighed_with_the_wormholes() {
+    let host = "site = \"x\"\nwormhole = \"tee\"";
+    let more = "[common_mode]\nsite = { value = 0.2, origin = \"assumed\" }\n\
+                [[wormholes]]\nname = \"tee\"\ncoverage = { value = 0.7, origin = \"assumed\" }\n";
+    let found = Plain { n: 3, model: "hybrid", mission: "10h", host, more, ..PLAIN }.assess();
+    let no_repair = found.services[0].no_repair;
+    let sure = closed::beta(3, 1, found.services[0].intrusion_probability, no_repair.beta).unwrap();
+    assert!(no_repair.common_mode > sure * 1.5, "wormholes count: {no_repair:?} and {sure}");
+    let told = format!("Without recovery it is {},", sweeps::percent(no_repair.common_mode));
+    let text = &warning(&found, "diversity-over-servers").text;
+    assert!(text.contains(&told), "{text}: {told}");
+}
+
 #[test]
 fn beta_factors_of_labels_that_all_share_are_the_closed_form() {
     let host = "site = \"x\"";
@@ -549,17 +564,21 @@ fn the_order_of_hosts_does_not_matter() {
         (risks, told.collect::<Vec<_>>(), advise(design).unwrap().services[0].text.clone())
     };
     let (risks, texts, advice) = told(&design);
-    design.services[0].hosts.reverse();
-    let (other_risks, other_texts, other_advice) = told(&design);
-    assert_eq!(risks.len(), other_risks.len());
-    risks.iter().zip(other_risks).for_each(|(a, b)| near(b, *a));
     // The table of labels alone keeps the order of the file.
-    let sorted = |texts: Vec<String>| {
-        let kept = texts.into_iter().filter(|it| !it.starts_with("The fall of"));
-        kept.collect::<Vec<_>>()
+    let sorted = |texts: &[String]| {
+        let kept = texts.iter().filter(|it| !it.starts_with("The fall of"));
+        kept.cloned().collect::<Vec<_>>()
     };
-    assert_eq!(sorted(texts), sorted(other_texts));
-    assert_eq!(advice, other_advice);
+    // Reversed alone would not do: what is spread evenly is spread the same from both ends.
+    for order in [[6, 5, 4, 3, 2, 1, 0], [2, 0, 1, 3, 4, 5, 6], [3, 6, 0, 5, 1, 4, 2]] {
+        let hosts = design.services[0].hosts.clone();
+        design.services[0].hosts = order.map(|at: usize| hosts[at]).to_vec();
+        let (other_risks, other_texts, other_advice) = told(&design);
+        assert_eq!(risks.len(), other_risks.len());
+        risks.iter().zip(other_risks).for_each(|(a, b)| near(b, *a));
+        assert_eq!(sorted(&texts), sorted(&other_texts));
+        assert_eq!(advice, other_advice);
+    }
     // One server is the mean of all.
     let situation = Situation::of(&design, &design.services[0]);
     near(situation.with_servers(1).servers[0].rate, situation.mean_rate());
@@ -583,6 +602,54 @@ fn advice_prefers_what_has_a_price() {
     let hybrid = advice.changes.iter().find(|it| it.kind == "hybrid").unwrap();
     assert!(hybrid.text.contains("coverage 0.7"), "{}", hybrid.text);
     assert_eq!(hybrid.cost, None);
+}
+
+/// Where only availability is promised, more servers at the same f help, and the sweep says so; where answers
+/// must be right they do not.
+#[test]
+fn the_sweep_over_servers_tells_what_it_computed() {
+    let told = |promises| {
+        let found = Plain { promises, care: REPAIRED, mission: "1h", ..PLAIN }.assess();
+        let sweeps = &found.services[0].sweeps;
+        sweeps.iter().find(|it| it.parameter == "servers").unwrap().text.clone()
+    };
+    let (answers, time) = (told("integrity"), told("availability"));
+    assert!(answers.contains("more to choose from"), "{answers}");
+    assert!(time.contains("more of them may be absent"), "{time}");
+}
+
+/// Six intrusions tolerated take sets of seven labels, and only four are looked for.
+#[test]
+fn sets_of_labels_that_are_not_looked_for_are_told() {
+    let host = "site = \"x\"";
+    let search = |f, n| {
+        let found = Plain { n, f, host, mission: "1h", ..PLAIN }.assess();
+        let text = crate::report::summary::Summary(&found).to_string();
+        let page = crate::report::document::html(&found);
+        let is_told = |text: &str| {
+            text.split_whitespace()
+                .collect::<Vec<_>>()
+                .join(" ")
+                .contains("not surely all such sets")
+        };
+        (found.services[0].cut_search, is_told(&text), is_told(&page))
+    };
+    let (small, in_text, on_page) = search(1, 4);
+    assert!(small.is_complete && !in_text && !on_page);
+    // One label that all share is the only one, so that there is no larger set.
+    assert!(search(6, 19).0.is_complete);
+    // Four of nine sites with two servers each are more than six: 126 sets.
+    let site = |text: String, at: usize| {
+        text.replacen("site = \"x\"", &format!("site = \"room {}\"", at / 2), 1)
+    };
+    let pairs = Plain { n: 19, f: 6, host, mission: "1h", ..PLAIN }.text();
+    let pairs = (0..19).fold(pairs, site);
+    let found = assessed(&Design::parse("pairs", &pairs).unwrap());
+    let search = found.services[0].cut_search;
+    assert_eq!((search.found, search.labels_max, search.is_complete), (126, 4, false));
+    let text = crate::report::summary::Summary(&found).to_string();
+    assert!(text.contains("not surely all such"), "{text}");
+    assert!(crate::report::document::html(&found).contains("not surely all such sets"));
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! An assessment as one page: first what follows, then why, last what it rests on.
 
+mod outcomes;
+
 use crate::analysis::{Assessment, Finding, ServiceResult, Severity};
 
 use super::page::{Page, Weight};
@@ -7,6 +9,8 @@ use super::pictures;
 use super::summary;
 use super::table::{Align, Table};
 use super::words::{probability, time, value};
+
+pub use outcomes::{advice, comparison};
 
 /// The page of an assessment: HTML that loads nothing.
 ///
@@ -113,6 +117,9 @@ fn add_service(page: &mut Page, assessment: &Assessment, service: &ServiceResult
         page.part("Common labels");
         page.picture(&pictures::cut_sets(service));
         page.table(&summary::cuts(service, usize::MAX));
+    }
+    if let Some(limits) = summary::cut_limits(service) {
+        page.small_print(&limits);
     }
     page.part("Costs and strategy");
     page.paragraph(&summary::economics(service, &assessment.design.currency));

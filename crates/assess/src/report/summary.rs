@@ -1,16 +1,19 @@
 //! Results as text for a terminal.
 
+mod advice;
+mod outcomes;
+
 use std::fmt::{self, Write as _};
 
-use crate::analysis::{
-    Advice, Assessment, Backtest, Better, Change, Comparison, Finding, ServiceAdvice,
-    ServiceResult, Severity,
-};
+use crate::analysis::{Assessment, Finding, ServiceResult, Severity};
 
 use super::explain::wrapped;
 use super::pictures::labels_in_words;
 use super::table::{Align, Table, plain};
 use super::words::{figure, listed, mean_time, money, probability, rate, time, value};
+
+pub(crate) use advice::tables;
+pub(crate) use outcomes::compared;
 
 /// Rows of long lists that are shown; the JSON and the page have all.
 const ROWS_SHOWN: usize = 8;
@@ -77,6 +80,9 @@ fn write_service(
     if !service.cuts.is_empty() {
         writeln!(out, "{}", cuts(service, ROWS_SHOWN))?;
         write_rest(out, service.cuts.len())?;
+    }
+    if let Some(limits) = cut_limits(service) {
+        writeln!(out, "  {}", wrapped(&limits, 2))?;
     }
     if !service.tornado.is_empty() {
         writeln!(out, "{}", sensitivity(service, &assessment.design.currency, ROWS_SHOWN))?;
@@ -190,6 +196,25 @@ pub(crate) fn cuts(service: &ServiceResult, rows: usize) -> Table {
         table.row([labels_in_words(&cut.labels), listed(&cut.servers)]);
     }
     table
+}
+
+/// What the table of sets leaves out, if anything.
+pub(crate) fn cut_limits(service: &ServiceResult) -> Option<String> {
+    let (search, told) = (service.cut_search, service.cuts.len());
+    if search.is_complete {
+        return None;
+    }
+    let mut limits = Vec::new();
+    if search.found > told {
+        limits.push(format!("{told} of the {} that were found are told", search.found));
+    }
+    if search.labels_max <= service.f {
+        limits.push(format!("sets of more than {} labels are not looked for", search.labels_max));
+    }
+    if limits.is_empty() {
+        limits.push(format!("the search ended after {} sets", search.found));
+    }
+    Some(format!("These are not surely all such sets: {}.", limits.join(", and ")))
 }
 
 /// What the risk depends on most.
@@ -383,138 +408,6 @@ fn write_findings(out: &mut fmt::Formatter<'_>, name: &str, all: &[Finding]) -> 
         }
     }
     Ok(())
-}
-
-impl fmt::Display for Summary<'_, Comparison> {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let comparison = self.0;
-        let mut table = Table::new(
-            "",
-            &[
-                ("quantity", Align::Left),
-                ("of", Align::Left),
-                (&plain(&comparison.first), Align::Right),
-                (&plain(&comparison.second), Align::Right),
-                ("ratio", Align::Right),
-                ("better", Align::Left),
-            ],
-        );
-        for row in &comparison.rows {
-            let subject = row.property.map_or_else(
-                || row.subject.clone(),
-                |property| format!("{} of {}", property.name(), row.subject),
-            );
-            table.row([
-                row.quantity.clone(),
-                subject,
-                value(row.first, row.unit, ""),
-                value(row.second, row.unit, ""),
-                row.ratio.map_or_else(String::new, figure),
-                match row.better {
-                    Better::First => plain(&comparison.first),
-                    Better::Second => plain(&comparison.second),
-                    Better::Equal => "equal".to_owned(),
-                },
-            ]);
-        }
-        write!(out, "{table}")?;
-        for name in &comparison.only_in_one {
-            write!(out, "\n  only in one: {}", plain(name))?;
-        }
-        write_lines(out, &comparison.conclusions)
-    }
-}
-
-impl fmt::Display for Summary<'_, Advice> {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut texts = Vec::new();
-        for service in &self.0.services {
-            let mut text = String::new();
-            write_advice(&mut text, service)?;
-            texts.push(text);
-        }
-        out.write_str(texts.join("\n\n").trim_end())
-    }
-}
-
-fn write_advice(out: &mut String, service: &ServiceAdvice) -> fmt::Result {
-    writeln!(
-        out,
-        "Service {}: risk {}, {} accepted",
-        plain(&service.service),
-        probability(service.risk),
-        probability(service.acceptable_risk)
-    )?;
-    if !service.changes.is_empty() {
-        writeln!(out, "{}", changes("Each change by itself:", &service.changes))?;
-    }
-    if !service.plan.is_empty() {
-        writeln!(out, "{}", changes("Cheapest way, step by step:", &service.plan))?;
-        let word = if service.is_reached { "accepted" } else { "still not accepted" };
-        writeln!(out, "  Risk after it: {}, {word}", probability(service.risk_after))?;
-    }
-    for text in &service.text {
-        writeln!(out, "  - {}", wrapped(&plain_text(text), 4))?;
-    }
-    Ok(())
-}
-
-/// Changes with what each does.
-pub(crate) fn changes(caption: &str, changes: &[Change]) -> Table {
-    let mut table = Table::new(
-        caption,
-        &[
-            ("change", Align::Left),
-            ("cost", Align::Right),
-            ("risk before", Align::Right),
-            ("after", Align::Right),
-            ("", Align::Left),
-        ],
-    );
-    for change in changes {
-        let is_worse = change.risk_after > change.risk_before;
-        table.row([
-            change.text.clone(),
-            change.cost.map_or_else(|| "no price".to_owned(), |cost| money(cost, "")),
-            probability(change.risk_before),
-            probability(change.risk_after),
-            if is_worse { "worse".to_owned() } else { String::new() },
-        ]);
-    }
-    table
-}
-
-impl fmt::Display for Summary<'_, Backtest> {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let backtest = self.0;
-        let caption = format!(
-            "Service {}: predicted against measured in {} campaigns, intervals of {} %",
-            plain(&backtest.service),
-            backtest.campaigns,
-            figure(backtest.level * 100.0)
-        );
-        let mut table = Table::new(
-            caption,
-            &[
-                ("event", Align::Left),
-                ("measured", Align::Right),
-                ("interval", Align::Left),
-                ("predicted", Align::Right),
-                ("", Align::Left),
-            ],
-        );
-        for row in &backtest.rows {
-            table.row([
-                row.event.clone(),
-                format!("{}/{} = {}", row.hits, row.trials, figure(row.measured)),
-                format!("{} to {}", probability(row.low), probability(row.high)),
-                probability(row.predicted),
-                if row.is_consistent { "agrees".to_owned() } else { "DISAGREES".to_owned() },
-            ]);
-        }
-        write!(out, "{table}")?;
-        write_lines(out, &backtest.conclusions)
-    }
 }
 
 fn write_lines(out: &mut fmt::Formatter<'_>, lines: &[String]) -> fmt::Result {

@@ -47,11 +47,16 @@ pub(crate) const DESIGNS: &[Case] = &[
     ("assess compare model.toml nowhere.toml", ABSENT, "it does not exist"),
     ("assess compare plan.toml model.toml", USAGE, "plan.toml:"),
     ("assess advise plan.toml", USAGE, "plan.toml:"),
+    ("assess advise model.toml --html s0", USAGE, "s0 is there and is no file"),
+    ("assess compare model.toml model.toml --html s0", USAGE, "s0 is there and is no file"),
     ("assess backtest model.toml", USAGE, "<CAMPAIGN>"),
     ("assess backtest model.toml nowhere.json", ABSENT, "it does not exist"),
     ("assess backtest model.toml plan.toml", USAGE, "plan.toml:1: not JSON"),
     ("assess backtest model.toml empty.json", USAGE, "no campaign in it"),
     ("assess backtest model.toml seven.json", USAGE, "seven.json:2: "),
+    ("assess backtest model.toml order.json", USAGE, "order.json:2: `at_ms` is 4, and an event"),
+    ("assess backtest model.toml number.json", USAGE, "number.json:1: `server` is 9"),
+    ("assess backtest model.toml cut.json", USAGE, "cut.json:1: the campaign that begins here has no"),
     ("assess backtest model.toml one.json --service nobody", USAGE, "there is no service `nobody`"),
     ("assess backtest model.toml one.json --acceleration 0", USAGE, "finite and above 0"),
     ("assess backtest model.toml one.json --acceleration inf", USAGE, "finite and above 0"),
@@ -71,6 +76,11 @@ pub(crate) fn damage(fixture: &Fixture) {
     fixture.write("model.toml", &fixture.done(&["assess", "example", "single-hsm"]));
     let one = "{\"event\":\"mission\",\"hours\":1,\"intruded\":[0]}\n";
     fixture.write("one.json", one);
+    let begun = "{\"event\":\"attack_begun\",\"at_ms\":5,\"name\":\"kill\",\"server\":0}\n";
+    let over = "{\"event\":\"attack_over\",\"at_ms\":4,\"name\":\"kill\",\"server\":0}\n";
+    fixture.write("order.json", &format!("{begun}{over}"));
+    fixture.write("number.json", &begun.replace("\"server\":0", "\"server\":9"));
+    fixture.write("cut.json", begun);
     fixture.write("empty.json", "{\"event\":\"talk\"}\n");
     fixture.write("seven.json", &format!("{one}{}", one.replace("[0]", "[0,1,2,3,4,5,6]")));
 }

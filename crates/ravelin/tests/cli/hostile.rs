@@ -175,8 +175,8 @@ const SOUND: &[(&str, &str, &str)] = &[
         "--html=^new | --engine=chain | --engine=monte-carlo --missions=1 \
          | --engine=monte-carlo --missions=1 --seed=1",
     ),
-    ("assess compare", "<model.toml <model.toml", ""),
-    ("assess advise", "<model.toml", ""),
+    ("assess compare", "<model.toml <model.toml", "--html=^new"),
+    ("assess advise", "<model.toml", "--html=^new"),
     (
         "assess backtest",
         "<model.toml <campaign.json",

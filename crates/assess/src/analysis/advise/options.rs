@@ -31,6 +31,7 @@ pub(super) fn options(design: &Design, now: &Situation) -> Vec<Step> {
     let costs = &design.costs;
     let mut steps = Vec::new();
     steps.extend(more_servers(costs, now));
+    steps.extend(spare_servers(costs, now));
     steps.extend(fewer_servers(now));
     for kind in LabelKind::ALL {
         steps.extend(diversity(costs, now, kind));
@@ -66,6 +67,27 @@ fn more_servers(costs: &Costs, now: &Situation) -> Option<Step> {
         text: format!("{n} servers that tolerate f = {f} (with the labels of the present ones)"),
         cost: price(&costs.server, (n - now.n()) as f64),
         after: Situation { f, model, ..now.with_servers(n) },
+    })
+}
+
+/// More servers at the same f, so that one more may be absent: what availability gains by.
+fn spare_servers(costs: &Costs, now: &Situation) -> Option<Step> {
+    if now.model == FaultModel::Single || !now.promises.contains(&Property::Availability) {
+        return None;
+    }
+    let absent = now.tolerated(Property::Availability);
+    let larger = (now.n() + 1..=ADVISED_SERVERS_MAX).map(|n| now.with_servers(n));
+    let after = larger.into_iter().find(|it| it.tolerated(Property::Availability) > absent)?;
+    Some(Step {
+        kind: "spare-servers",
+        text: format!(
+            "{} servers at the same f = {}, so that {} may be absent",
+            after.n(),
+            now.f,
+            absent + 1
+        ),
+        cost: price(&costs.server, (after.n() - now.n()) as f64),
+        after,
     })
 }
 

@@ -1,15 +1,16 @@
 //! Reading campaigns.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod events;
+mod line;
 
 use serde_json::Value;
 
 use crate::design::Service;
+use events::Reader;
+use line::Line;
 
 /// Bytes of campaigns that are read.
 const CAMPAIGN_BYTES_MAX: usize = 256 << 20;
-/// Milliseconds of an hour.
-const MS_PER_HOUR: f64 = 3_600_000.0;
 
 /// What campaigns measured.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -74,6 +75,19 @@ pub enum CampaignError {
         /// Servers of the service.
         n: usize,
     },
+    /// A number, a list or an order of events that no campaign has.
+    #[error(
+        "{file}:{line}: {what}; give the lines of a campaign whole and in their order, as `--output json` wrote \
+         them"
+    )]
+    Event {
+        /// The file.
+        file: String,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong.
+        what: String,
+    },
     /// A campaign of a cluster with another number of servers or another fault model.
     #[error(
         "{file}:{line}: a campaign of {found}, and the service has {wanted}: compare it with a design \
@@ -105,11 +119,10 @@ pub(super) fn read(file: &str, text: &str, service: &Service) -> Result<Campaign
     if text.len() > CAMPAIGN_BYTES_MAX {
         return Err(CampaignError::TooLong { file: file.to_owned(), bytes: text.len() });
     }
-    let mut reader =
-        Reader { file, service, campaigns: Campaigns::default(), running: Running::default() };
+    let mut reader = Reader::new(service);
     // One object over several lines is what people get who format it.
     if let Ok(whole @ Value::Object(_)) = serde_json::from_str(text) {
-        reader.line(1, &whole)?;
+        reader.line(&Line { file, number: 1, value: &whole })?;
     } else {
         for (line, number) in text.lines().zip(1..) {
             if line.trim().is_empty() {
@@ -120,151 +133,12 @@ pub(super) fn read(file: &str, text: &str, service: &Service) -> Result<Campaign
                 line: number,
                 source,
             })?;
-            reader.line(number, &value)?;
+            reader.line(&Line { file, number, value: &value })?;
         }
     }
-    let found = reader.campaigns;
+    let found = reader.finish(file)?;
     if found.missions.is_empty() && found.simulated_runs == 0 {
         return Err(CampaignError::Nothing { file: file.to_owned() });
     }
     Ok(found)
-}
-
-struct Reader<'a> {
-    file: &'a str,
-    service: &'a Service,
-    campaigns: Campaigns,
-    running: Running,
-}
-
-/// A campaign between its first line and its verdict.
-#[derive(Default)]
-struct Running {
-    /// Servers under attack, with the number of attacks that go on.
-    under_attack: BTreeMap<u64, u32>,
-    intruded: BTreeSet<u64>,
-    is_exceeded: bool,
-    last_ms: f64,
-}
-
-impl Reader<'_> {
-    fn line(&mut self, line: usize, value: &Value) -> Result<(), CampaignError> {
-        match value["event"].as_str() {
-            Some("started") => self.running = Running::default(),
-            Some("attack_begun") => self.attack_begun(value),
-            Some("attack_over") => self.attack_over(value),
-            Some("beyond_begun") => self.beyond(value),
-            Some("verdict") => self.verdict(line, value)?,
-            Some("mission") => self.mission(line, value)?,
-            None if value["seeds"].is_u64() && value["violations"].is_u64() => self.summary(value),
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn clock(&mut self, value: &Value) {
-        let at = value["at_ms"].as_f64().unwrap_or_default();
-        self.running.last_ms = self.running.last_ms.max(at);
-    }
-
-    fn attack_begun(&mut self, value: &Value) {
-        self.clock(value);
-        if let Some(server) = value["server"].as_u64() {
-            *self.running.under_attack.entry(server).or_default() += 1;
-            self.running.intruded.insert(server);
-        }
-        let at_once = self.running.under_attack.len();
-        self.running.is_exceeded |= at_once > usize::from(self.service.f);
-    }
-
-    fn attack_over(&mut self, value: &Value) {
-        self.clock(value);
-        let Some(server) = value["server"].as_u64() else { return };
-        self.running.intruded.insert(server);
-        if let Some(attacks) = self.running.under_attack.get_mut(&server) {
-            *attacks = attacks.saturating_sub(1);
-            if *attacks == 0 {
-                self.running.under_attack.remove(&server);
-            }
-        }
-    }
-
-    /// What is shown beyond `f` is outside every promise, and no campaign.
-    fn beyond(&mut self, value: &Value) {
-        self.clock(value);
-    }
-
-    fn verdict(&mut self, line: usize, value: &Value) -> Result<(), CampaignError> {
-        self.check_cluster(line, value)?;
-        let attacks = value["attacks"].as_array().map_or(&[][..], Vec::as_slice);
-        let failed = attacks.iter().filter(|attack| attack["outcome"] == "failed").count();
-        self.campaigns.attacks += attacks.len() as u64;
-        self.campaigns.attacks_failed += failed as u64;
-        let mut running = std::mem::take(&mut self.running);
-        // A verdict by itself names its attacks; they came one after the other.
-        running.intruded.extend(attacks.iter().filter_map(|attack| attack["server"].as_u64()));
-        let broken = ["wrong", "lost", "disclosed", "failed"];
-        let seconds = value["seconds"].as_f64().map(|seconds| seconds / 3600.0);
-        self.campaigns.missions.push(Mission {
-            hours: seconds.unwrap_or(running.last_ms / MS_PER_HOUR),
-            intruded: running.intruded.len().min(self.service.n()),
-            is_exceeded: running.is_exceeded,
-            is_broken: broken.iter().any(|count| value[*count].as_u64().unwrap_or(0) > 0),
-        });
-        Ok(())
-    }
-
-    fn check_cluster(&self, line: usize, value: &Value) -> Result<(), CampaignError> {
-        let n = value["servers"].as_u64();
-        let model = value["fault_model"].as_str();
-        let wanted = (self.service.n() as u64, self.service.fault_model.name());
-        let is_other = n.is_some_and(|n| n != wanted.0) || model.is_some_and(|it| it != wanted.1);
-        if !is_other {
-            return Ok(());
-        }
-        let told = |n: u64, model: &str| format!("{n} servers under `{model}`");
-        let model: String = model.unwrap_or(wanted.1).chars().take(40).collect();
-        Err(CampaignError::OtherCluster {
-            file: self.file.to_owned(),
-            line,
-            found: told(n.unwrap_or(wanted.0), &model),
-            wanted: told(wanted.0, wanted.1),
-        })
-    }
-
-    fn mission(&mut self, line: usize, value: &Value) -> Result<(), CampaignError> {
-        let n = self.service.n();
-        let wrong = |what| CampaignError::Mission { file: self.file.to_owned(), line, what, n };
-        let hours = value["hours"].as_f64().filter(|hours| *hours > 0.0);
-        let hours = hours.ok_or_else(|| wrong("no `hours`"))?;
-        let servers = value["intruded"].as_array().ok_or_else(|| wrong("no list `intruded`"))?;
-        let mut intruded = BTreeSet::new();
-        for server in servers {
-            let number = server.as_u64().filter(|number| *number < n as u64);
-            let what = "a server in `intruded` that is not one of the numbers 0 to n - 1";
-            intruded.insert(number.ok_or_else(|| wrong(what))?);
-        }
-        // What is left out did not happen; what is no yes or no is a mistake.
-        let told = |key: &str, what| match &value[key] {
-            Value::Null => Ok(false),
-            Value::Bool(is_so) => Ok(*is_so),
-            _ => Err(wrong(what)),
-        };
-        self.campaigns.missions.push(Mission {
-            hours,
-            intruded: intruded.len(),
-            is_exceeded: told("exceeded", "`exceeded` that is neither true nor false")?,
-            is_broken: told("broken", "`broken` that is neither true nor false")?,
-        });
-        Ok(())
-    }
-
-    /// The summary of the simulator: seeds of which too little can be said do not count.
-    fn summary(&mut self, value: &Value) {
-        let runs =
-            value["counted"].as_u64().or_else(|| value["seeds"].as_u64()).unwrap_or_default();
-        let violations = value["violations"].as_u64().unwrap_or_default();
-        self.campaigns.simulated_runs += runs.max(violations);
-        self.campaigns.violations += violations;
-    }
 }

@@ -161,7 +161,14 @@ fn what_is_no_campaign_is_refused_with_its_line() {
         ("{\"event\":\"mission\",\"hours\":1,\"intruded\":[4]}", "number from 0"),
         ("{\"event\":\"mission\",\"hours\":1,\"intruded\":[],\"exceeded\":\"yes\"}", "`exceeded`"),
         ("{\"event\":\"mission\",\"hours\":1,\"intruded\":[],\"broken\":1}", "`broken`"),
+        ("{\"event\":\"mission\",\"hours\":\"720\",\"intruded\":[]}", "no `hours` above 0"),
         ("{\"event\":\"verdict\",\"servers\":7}", "7 servers under `arbitrary`"),
+        ("{\"event\":\"started\",\"servers\":7}", "7 servers under `arbitrary`"),
+        ("{\"event\":7}", "`event` is 7, and not a text"),
+        ("{\"seeds\":-5,\"violations\":0}", "`seeds` is -5, and not a whole number"),
+        ("{\"seeds\":5,\"violations\":\"none\"}", "`violations` is \"none\""),
+        ("{\"seeds\":5,\"violations\":6}", "`violations` is 6, and there are 5 seeds"),
+        ("{\"seeds\":5,\"violations\":0,\"counted\":6}", "`counted` is 6"),
         ("{\"event\":\"verdict\",\"servers\":4,\"fault_model\":\"hybrid\"}", "under `hybrid`"),
     ] {
         let error = tested(text, RERUN).unwrap_err().to_string();
@@ -172,4 +179,91 @@ fn what_is_no_campaign_is_refused_with_its_line() {
     let text = "{\"event\":\"mission\",\"hours\":1e300,\"intruded\":[]}";
     let error = tested(text, Rerun { acceleration: f64::NAN, ..RERUN }).unwrap_err();
     assert!(matches!(error, BacktestError::Analysis(AnalysisError::Service { .. })), "{error}");
+}
+
+/// A demonstration as it was written, with one event changed: refused at that line.
+#[test]
+fn events_that_cannot_be_are_refused_at_their_line() {
+    let begun =
+        "{\"event\":\"attack_begun\",\"at_ms\":3004,\"name\":\"kill\",\"server\":1,\"what\":\"w\"}";
+    let over = "{\"event\":\"attack_over\",\"at_ms\":7723,\"name\":\"kill\",\"server\":1,\"outcome\":\"recovered\"}";
+    let verdict = "{\"event\":\"verdict\",\"servers\":4,\"wrong\":0,\"lost\":0,\"disclosed\":null,\
+                   \"seconds\":7,\"attacks\":[{\"name\":\"kill\",\"server\":1,\"outcome\":\"recovered\"}]}";
+    let started = "{\"event\":\"started\",\"servers\":4,\"pids\":[1,2,3,4]}";
+    let beyond = "{\"event\":\"beyond_begun\",\"servers\":[2,3],\"what\":\"w\"}";
+    let right = [started, begun, over, beyond, verdict].join("\n");
+    tested(&right, RERUN).unwrap();
+    for (line, old, new, told) in [
+        (1, "\"servers\":4,\"pids\"", "\"servers\":-4,\"pids\"", "`servers` is -4"),
+        (2, "3004", "-1", "`at_ms` is -1, and not a number of at least 0"),
+        (2, "3004", "\"soon\"", "`at_ms` is \"soon\""),
+        (
+            2,
+            "\"server\":1,\"what\"",
+            "\"server\":4,\"what\"",
+            "`server` is 4, and not one of the servers' numbers 0 to 3",
+        ),
+        (2, "\"server\":1,\"what\"", "\"server\":-1,\"what\"", "`server` is -1"),
+        (2, "\"server\":1,\"what\"", "\"server\":\"vault-1\",\"what\"", "`server` is \"vault-1\""),
+        (2, "\"name\":\"kill\"", "\"name\":7", "`name` is 7"),
+        (3, "7723", "3003", "`at_ms` is 3003, and an event before it was at 3004"),
+        (
+            3,
+            "\"kill\",\"server\":1,\"outcome\":\"recovered\"}\n",
+            "\"liar\",\"server\":1}\n",
+            "the attack `liar` on server 1 is over and had not begun",
+        ),
+        (
+            3,
+            "\"server\":1,\"outcome\":\"recovered\"}\n",
+            "\"server\":2}\n",
+            "`kill` on server 2 is over",
+        ),
+        (4, "[2,3]", "[2,9]", "`servers` is 9"),
+        (4, "[2,3]", "2", "`servers` is 2, and not a list"),
+        (5, "\"wrong\":0", "\"wrong\":-1", "`wrong` is -1"),
+        (5, "\"wrong\":0", "\"wrong\":0.5", "`wrong` is 0.5"),
+        (5, "\"lost\":0", "\"lost\":\"no\"", "`lost` is \"no\""),
+        (5, "\"seconds\":7", "\"seconds\":-7", "`seconds` is -7"),
+        (5, "\"seconds\":7", "\"seconds\":6", "`seconds` is 6, and an event was at 7.723 s"),
+        (
+            5,
+            "[{\"name\":\"kill\",\"server\":1",
+            "[{\"name\":\"kill\",\"server\":5",
+            "`server` is 5",
+        ),
+        (
+            5,
+            "[{\"name\":\"kill\",\"server\":1,\"outcome\":\"recovered\"}]",
+            "[]",
+            "a verdict on 0 attacks, and 1 were over",
+        ),
+        (5, "[{\"name\":\"kill\",\"server\":1,\"outcome\":\"recovered\"}]", "1", "`attacks` is 1"),
+        (1, verdict, "", "the campaign that begins here has no verdict"),
+        (5, verdict, started, "a campaign begins, and that of line 1 has no verdict"),
+    ] {
+        let changed = right.replacen(old, new, 1);
+        assert_ne!(changed, right, "{old}");
+        let error = tested(&changed, RERUN).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("c.json:{line}: ")) && error.contains(told), "{error}");
+        assert!(error.ends_with("as `--output json` wrote them"), "{error}");
+    }
+}
+
+/// `ravelin attack campaign` names the server when an attack is over, and steps without one.
+#[test]
+fn a_campaign_names_servers_when_attacks_are_over() {
+    let text = r#"{"event":"started","seed":1,"servers":4,"steps":2}
+{"event":"attack_begun","at_ms":10,"name":"mute","what":"server 2: owned"}
+{"event":"attack_over","at_ms":20,"name":"mute","server":2,"what":"owned","outcome":"masked","wrong":0}
+{"event":"fresh_cluster","clusters":2}
+{"event":"attack_begun","at_ms":30,"name":"kill all","what":"all"}
+{"event":"attack_over","at_ms":40,"name":"kill all","server":null,"what":"all","outcome":"recovered"}
+{"event":"verdict","fault_model":"arbitrary","servers":4,"seed":1,"seconds":3600,"clusters":2,"gap_max_ms":null,"operations":9,"unanswered":0,"wrong":0,"lost":0,"failed":0,"exposed":0,"longest_gap_ms":3,"attacks":[{"name":"mute","server":2,"outcome":"masked"},{"name":"kill all","server":null,"outcome":"recovered"}]}
+"#;
+    let found = tested(text, RERUN).unwrap();
+    let intruded = row_of(&found, "a server was intruded");
+    assert_eq!((intruded.hits, intruded.trials), (1, 4));
+    let attacks = row_of(&found, "an attack was not tolerated");
+    assert_eq!((attacks.hits, attacks.trials), (0, 2));
 }

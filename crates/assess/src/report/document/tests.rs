@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::analysis::{
-    AttackTreeResult, AviEdge, AviGraph, AviKind, AviNode, Cause, CutSet, Economics, Elasticity,
-    Header, Measure, Point, PropertyResult, Quantity, Series, StrategyResult, Sweep,
+    AttackTreeResult, AviEdge, AviGraph, AviKind, AviNode, Cause, CutSearch, CutSet, Economics,
+    Elasticity, Header, Measure, Point, PropertyResult, Quantity, Series, StrategyResult, Sweep,
     TreeNodeResult, TrustEdge, TrustGraph, TrustNode, Unit, result,
 };
 use crate::design::{FaultModel, LabelKind, Origin, Property, Strategy};
@@ -76,6 +76,7 @@ fn service() -> ServiceResult {
             text: text(),
         }],
         causes: vec![Cause { name: text(), risk_without: 0.001, share: 0.9 }],
+        cut_search: CutSearch { labels_max: 2, found: 1, is_complete: true },
         cuts: vec![CutSet {
             labels: vec![(LabelKind::Site, text())],
             servers: vec![text(), "b".into()],

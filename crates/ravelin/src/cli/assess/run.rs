@@ -74,8 +74,9 @@ where
 }
 
 const COMPARE_HELP: &str = "\
-Example:
-  ravelin assess compare before.toml after.toml";
+Examples:
+  ravelin assess compare before.toml after.toml
+  ravelin assess compare before.toml after.toml --html report.html";
 
 /// Arguments of `assess compare`.
 #[derive(Args)]
@@ -85,13 +86,18 @@ pub(crate) struct Compare {
     first: PathBuf,
     /// Another one
     second: PathBuf,
+    /// Write a page with pictures, which needs nothing else
+    #[arg(long, value_name = "OUT")]
+    html: Option<PathBuf>,
 }
 
 const ADVISE_HELP: &str = "\
-Example:
+Examples:
   ravelin assess advise model.toml
+  ravelin assess advise model.toml --html report.html
 
-Prices come from [costs] of the model file. A change that makes things worse is shown too.";
+Prices come from [costs] of the model file; changes without a price stand apart. What makes a
+promise worse is marked, and no step of the plan loses more than it saves.";
 
 /// Arguments of `assess advise`.
 #[derive(Args)]
@@ -99,15 +105,15 @@ Prices come from [costs] of the model file. A change that makes things worse is 
 pub(crate) struct Advise {
     /// The model file
     file: PathBuf,
+    /// Write a page with pictures, which needs nothing else
+    #[arg(long, value_name = "OUT")]
+    html: Option<PathBuf>,
 }
 
 /// Computes all of a model file.
 pub(super) fn run(invocation: &Invocation, arguments: &Run) -> Result<()> {
     let design = model::read(&arguments.file)?;
-    if let Some(out) = &arguments.html {
-        // Told now, not after minutes of missions.
-        disk::check_replaceable(out)?;
-    }
+    check_page(arguments.html.as_deref())?;
     let missions = missions(arguments)?;
     let effort = Effort {
         missions,
@@ -124,11 +130,24 @@ pub(super) fn run(invocation: &Invocation, arguments: &Run) -> Result<()> {
     let computed = analysis::assess(&design, &effort, &progress, &AtomicBool::new(false));
     let assessment = computed.map_err(|error| refused(&error))?;
     bar.finish_and_clear();
-    if let Some(out) = &arguments.html {
-        disk::replace(out, &document::html(&assessment), Privacy::Public)?;
-        invocation.output.note(format_args!("written: {}", out.display()));
-    }
+    write_page(invocation, arguments.html.as_deref(), || document::html(&assessment))?;
     invocation.output.print(&Shown(assessment))
+}
+
+/// Told now, not after minutes of computing.
+fn check_page(out: Option<&Path>) -> Result<()> {
+    out.map_or(Ok(()), disk::check_replaceable)
+}
+
+fn write_page(
+    invocation: &Invocation,
+    out: Option<&Path>,
+    page: impl FnOnce() -> String,
+) -> Result<()> {
+    let Some(out) = out else { return Ok(()) };
+    disk::replace(out, &page(), Privacy::Public)?;
+    invocation.output.note(format_args!("written: {}", out.display()));
+    Ok(())
 }
 
 fn missions(arguments: &Run) -> Result<u64> {
@@ -160,9 +179,13 @@ pub(super) fn refused(error: &AnalysisError) -> Error {
 
 /// Holds two designs against each other.
 pub(super) fn compare(invocation: &Invocation, arguments: &Compare) -> Result<()> {
+    check_page(arguments.html.as_deref())?;
     let first = assessed(&arguments.first)?;
     let second = assessed(&arguments.second)?;
-    invocation.output.print(&Shown(analysis::compare(&first, &second)))
+    let compared = analysis::compare(&first, &second);
+    let page = || document::comparison(&first, &second, &compared);
+    write_page(invocation, arguments.html.as_deref(), page)?;
+    invocation.output.print(&Shown(compared))
 }
 
 fn assessed(file: &Path) -> Result<Assessment> {
@@ -175,6 +198,8 @@ fn assessed(file: &Path) -> Result<Assessment> {
 /// Looks for the cheapest changes that reach the acceptable risk.
 pub(super) fn advise(invocation: &Invocation, arguments: &Advise) -> Result<()> {
     let design = model::read(&arguments.file)?;
+    check_page(arguments.html.as_deref())?;
     let advice = analysis::advise(&design).map_err(|error| refused(&error))?;
+    write_page(invocation, arguments.html.as_deref(), || document::advice(&advice))?;
     invocation.output.print(&Shown(advice))
 }
