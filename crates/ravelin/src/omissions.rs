@@ -1,8 +1,11 @@
 //! How many copies a network loses: probes from one host to another, and what became of them.
 //!
 //! **Guarantee:** a listener answers nobody with more bytes than it was sent, and keeps what it learns of
-//! eight measurements at most, a million probes each. Nothing here is authenticated: it measures a network, not
-//! an intruder on it, who may let probes pass and messages not.
+//! eight measurements at most, a million probes each. One source has two of these places, in which its own
+//! newer measurements follow its older ones, and where all are taken one that began ten minutes ago makes
+//! room: so no host keeps others from measuring, and eight together do so for ten minutes. Nothing here is
+//! authenticated: it measures a network, not an intruder on it, who may let probes pass and messages not, or
+//! put other hosts' addresses under its own.
 //!
 //! | bytes | of a probe | of a question, and its answer |
 //! |---|---|---|
@@ -17,13 +20,17 @@
 //! The paper, section 8.2: the omission degree `Od` of a network is found by tests on it.
 
 use std::io::{self, ErrorKind};
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 /// Probes of one measurement at most.
 pub(crate) const PROBES_MAX: u32 = 1_000_000;
 /// Measurements that a listener remembers.
 const MEASUREMENTS_MAX: usize = 8;
+/// Those of one source.
+const MEASUREMENTS_OF_SOURCE_MAX: usize = 2;
+/// How long one of them may keep its place from others, where all are taken.
+const PLACE_HELD_MAX: Duration = Duration::from_secs(600);
 /// How long one of them is kept for a sender that is not heard any more.
 const SILENT_MAX: Duration = Duration::from_secs(60);
 /// The longest datagram that is neither cut nor refused on common networks.
@@ -162,13 +169,20 @@ pub(crate) struct Listener {
 
 struct Measurement {
     name: [u8; 16],
+    source: IpAddr,
+    begun: Instant,
     heard: Instant,
     bits: Vec<u8>,
 }
 
 impl Listener {
-    /// Takes a datagram, and gives the answer to it, which is as long, if it asks for one.
-    pub(crate) fn take(&mut self, datagram: &[u8], now: Instant) -> Option<Vec<u8>> {
+    /// Takes a datagram from `source`, and gives the answer to it, which is as long, if it asks for one.
+    pub(crate) fn take(
+        &mut self,
+        datagram: &[u8],
+        source: IpAddr,
+        now: Instant,
+    ) -> Option<Vec<u8>> {
         let (head_bytes, rest) = datagram.split_first_chunk::<HEAD>()?;
         let (magic, named) = head_bytes.split_first_chunk::<8>()?;
         let (name, number) = named.split_first_chunk::<16>()?;
@@ -180,7 +194,7 @@ impl Listener {
             PROBE => {
                 let bytes = u16::try_from(datagram.len()).ok()?;
                 if bytes >= PROBE_BYTES_MIN && packet(*name, number, bytes) == datagram {
-                    let bits = &mut self.of(*name, now)?.bits;
+                    let bits = &mut self.of(*name, source, now)?.bits;
                     let place = number as usize / 8;
                     bits.resize(bits.len().max(place + 1), 0);
                     *bits.get_mut(place)? |= 1 << (number % 8);
@@ -188,7 +202,7 @@ impl Listener {
                 None
             }
             QUESTION if rest.len() == BITS as usize / 8 && number.is_multiple_of(8) => {
-                let bits = &self.of(*name, now)?.bits;
+                let bits = &self.of(*name, source, now)?.bits;
                 let asked = bits.iter().skip(number as usize / 8).take(rest.len());
                 let mut answer = head(ANSWER, *name, number).to_vec();
                 answer.extend(asked);
@@ -199,21 +213,51 @@ impl Listener {
         }
     }
 
-    /// The measurement of this name; a new one if there is room.
-    fn of(&mut self, name: [u8; 16], now: Instant) -> Option<&mut Measurement> {
+    /// The measurement of this name from this source; a new one if there is room.
+    fn of(&mut self, name: [u8; 16], source: IpAddr, now: Instant) -> Option<&mut Measurement> {
+        let source = network_of(source);
         self.measurements.retain(|one| now.duration_since(one.heard) < SILENT_MAX);
-        let place = self.measurements.iter().position(|one| one.name == name);
-        let place = match place {
-            Some(place) => place,
-            None if self.measurements.len() == MEASUREMENTS_MAX => return None,
-            None => {
-                self.measurements.push(Measurement { name, heard: now, bits: Vec::new() });
-                self.measurements.len() - 1
+        let known = |one: &Measurement| one.name == name && one.source == source;
+        if let Some(place) = self.measurements.iter().position(known) {
+            let measurement = self.measurements.get_mut(place)?;
+            measurement.heard = now;
+            return Some(measurement);
+        }
+        self.make_room(source, now);
+        if self.measurements.len() >= MEASUREMENTS_MAX {
+            return None;
+        }
+        let (begun, heard) = (now, now);
+        self.measurements.push(Measurement { name, source, begun, heard, bits: Vec::new() });
+        self.measurements.last_mut()
+    }
+
+    /// Ends the oldest measurement of a source that has all its places, or else one that has kept its own
+    /// from others for long enough. They stand in the order in which they began.
+    fn make_room(&mut self, source: IpAddr, now: Instant) {
+        let own = self.measurements.iter().filter(|one| one.source == source).count();
+        let ends = match own >= MEASUREMENTS_OF_SOURCE_MAX {
+            true => self.measurements.iter().position(|one| one.source == source),
+            false if self.measurements.len() < MEASUREMENTS_MAX => None,
+            false => {
+                let is_long = |one: &Measurement| now.duration_since(one.begun) >= PLACE_HELD_MAX;
+                self.measurements.iter().position(is_long)
             }
         };
-        let measurement = self.measurements.get_mut(place)?;
-        measurement.heard = now;
-        Some(measurement)
+        if let Some(ends) = ends {
+            self.measurements.remove(ends);
+        }
+    }
+}
+
+/// What counts as one source: an IPv4 address, or the 64 bits of an IPv6 address that a host cannot choose.
+fn network_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+        address @ IpAddr::V4(_) => address,
     }
 }
 
@@ -233,7 +277,7 @@ pub(crate) fn listen(socket: &UdpSocket, until: Option<Instant>) -> io::Result<(
         socket.set_read_timeout(left)?;
         match socket.recv_from(&mut datagram) {
             Ok((length, from)) => {
-                let taken = datagram.get(..length).and_then(|it| listener.take(it, now));
+                let taken = datagram.get(..length).and_then(|it| listener.take(it, from.ip(), now));
                 if let Some(answer) = taken {
                     // Whoever asked may be gone.
                     let _ = socket.send_to(&answer, from);
@@ -249,6 +293,12 @@ pub(crate) fn listen(socket: &UdpSocket, until: Option<Instant>) -> io::Result<(
 mod tests {
     use super::*;
 
+    const HOST: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7));
+
+    fn host(number: u8) -> IpAddr {
+        IpAddr::from([10, 0, 0, number])
+    }
+
     fn question(name: [u8; 16], first: u32) -> Vec<u8> {
         let mut question = head(QUESTION, name, first).to_vec();
         question.resize(HEAD + BITS as usize / 8, 0);
@@ -260,19 +310,19 @@ mod tests {
         let (mut listener, now) = (Listener::default(), Instant::now());
         let name = [7; 16];
         for number in [0, 1, 9, BITS + 3] {
-            assert_eq!(listener.take(&packet(name, number, 200), now), None);
+            assert_eq!(listener.take(&packet(name, number, 200), HOST, now), None);
         }
         for place in [HEAD - 1, HEAD, 199] {
             let mut harmed = packet(name, 2, 200);
             harmed[place] ^= 1;
-            assert_eq!(listener.take(&harmed, now), None);
+            assert_eq!(listener.take(&harmed, HOST, now), None);
         }
-        let answer = listener.take(&question(name, 0), now).unwrap();
+        let answer = listener.take(&question(name, 0), HOST, now).unwrap();
         assert_eq!(answer.len(), question(name, 0).len(), "as much as was sent");
         assert_eq!(&answer[HEAD..HEAD + 3], [0b11, 0b10, 0]);
-        let answer = listener.take(&question(name, BITS), now).unwrap();
+        let answer = listener.take(&question(name, BITS), HOST, now).unwrap();
         assert_eq!(&answer[HEAD..HEAD + 2], [0b1000, 0]);
-        let other = listener.take(&question([8; 16], 0), now).unwrap();
+        let other = listener.take(&question([8; 16], 0), HOST, now).unwrap();
         assert!(other[HEAD..].iter().all(|byte| *byte == 0));
     }
 
@@ -280,16 +330,57 @@ mod tests {
     fn nobody_makes_a_listener_keep_more_than_it_may() {
         let (mut listener, now) = (Listener::default(), Instant::now());
         for name in 0..100 {
-            listener.take(&packet([name; 16], 0, 64), now);
-            listener.take(&packet([name; 16], PROBES_MAX - 1, 64), now);
-            listener.take(&packet([name; 16], u32::MAX, 64), now);
+            let source = host(name);
+            listener.take(&packet([name; 16], 0, 64), source, now);
+            listener.take(&packet([name; 16], PROBES_MAX - 1, 64), source, now);
+            listener.take(&packet([name; 16], u32::MAX, 64), source, now);
         }
         assert_eq!(listener.measurements.len(), MEASUREMENTS_MAX);
         assert!(listener.measurements.iter().all(|one| one.bits.len() == PROBES_MAX as usize / 8));
-        assert_eq!(listener.take(&question([50; 16], 0), now), None, "there is no room");
+        assert_eq!(listener.take(&question([50; 16], 0), HOST, now), None, "there is no room");
         let later = now + SILENT_MAX;
-        assert!(listener.take(&question([50; 16], 0), later).is_some());
+        assert!(listener.take(&question([50; 16], 0), HOST, later).is_some());
         assert_eq!(listener.measurements.len(), 1);
+    }
+
+    #[test]
+    fn one_source_takes_no_place_from_others() {
+        let (mut listener, now) = (Listener::default(), Instant::now());
+        let flood = |name: u8| match name % 2 {
+            0 => host(1),
+            _ => IpAddr::V6(Ipv6Addr::new(1, 2, 3, 4, u16::from(name), 0, 0, 1)),
+        };
+        for name in 0..200 {
+            listener.take(&packet([name; 16], 0, 64), flood(name), now);
+        }
+        assert_eq!(listener.measurements.len(), 2 * MEASUREMENTS_OF_SOURCE_MAX);
+        let mapped = "::ffff:10.0.0.1".parse().unwrap();
+        listener.take(&packet([201; 16], 0, 64), mapped, now);
+        assert_eq!(listener.measurements.len(), 2 * MEASUREMENTS_OF_SOURCE_MAX);
+        listener.take(&packet([7; 16], 0, 64), HOST, now);
+        listener.take(&packet([7; 16], 1, 64), host(9), now);
+        let answer = listener.take(&question([7; 16], 0), HOST, now).unwrap();
+        assert_eq!(answer[HEAD], 1, "another source's probe of the same name does not count");
+    }
+
+    #[test]
+    fn places_that_are_never_silent_make_room_in_the_end() {
+        let (mut listener, begun) = (Listener::default(), Instant::now());
+        let hold = |listener: &mut Listener, now| {
+            for name in 0..MEASUREMENTS_MAX as u8 {
+                listener.take(&packet([name; 16], 0, 64), host(name), now);
+            }
+        };
+        for second in (0..PLACE_HELD_MAX.as_secs()).step_by(30) {
+            let now = begun + Duration::from_secs(second);
+            hold(&mut listener, now);
+            assert_eq!(listener.take(&question([50; 16], 0), HOST, now), None);
+        }
+        let now = begun + PLACE_HELD_MAX;
+        assert!(listener.take(&question([50; 16], 0), HOST, now).is_some());
+        hold(&mut listener, now);
+        assert!(listener.take(&question([50; 16], 0), HOST, now).is_some(), "and it keeps it");
+        assert_eq!(listener.measurements.len(), MEASUREMENTS_MAX);
     }
 
     #[test]
@@ -297,10 +388,10 @@ mod tests {
         let (mut listener, now) = (Listener::default(), Instant::now());
         let whole = question([1; 16], 0);
         for length in 0..whole.len() {
-            assert_eq!(listener.take(&whole[..length], now), None);
+            assert_eq!(listener.take(&whole[..length], HOST, now), None);
         }
-        assert_eq!(listener.take(&question([1; 16], 4), now), None);
-        assert_eq!(listener.take(&packet([1; 16], 0, 63), now), None);
+        assert_eq!(listener.take(&question([1; 16], 4), HOST, now), None);
+        assert_eq!(listener.take(&packet([1; 16], 0, 63), HOST, now), None);
         assert!(listener.measurements.is_empty());
     }
 
