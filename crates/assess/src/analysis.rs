@@ -40,8 +40,7 @@ pub use result::{
     Assessment, AttackTreeResult, AviEdge, AviGraph, AviKind, AviNode, Cause, CutSearch, CutSet,
     Economics, Elasticity, Finding, Header, Measure, Point, PropertyResult, Quantity, Series,
     ServiceResult, Severity, Simulated, SimulatedPromise, StrategyResult, Sweep, TreeNodeResult,
-    TrustEdge,
-    TrustGraph, TrustNode, Unit,
+    TrustEdge, TrustGraph, TrustNode, Unit,
 };
 
 use crate::design::Design;
