@@ -9,9 +9,6 @@ use super::outlook::Outlook;
 use crate::design::{Design, Service};
 use crate::engines::EngineError;
 
-/// Kinds of which a second step replaces the first: what is written of both is the second.
-const FURTHER: [&str; 4] =
-    ["more-servers", "spare-servers", "shorter-rejuvenation", "shorter-share-epoch"];
 /// Kinds of which only one stands in a plan.
 const OPPOSITE: [(&str, &str); 3] = [
     ("hybrid", "arbitrary"),
@@ -132,7 +129,7 @@ impl Tried {
             }
             (told, compared) = (after, after);
             let last = changes.last_mut().filter(|last| last.kind == step.kind);
-            match last.filter(|_| FURTHER.contains(&step.kind)) {
+            match last.filter(|_| step.goes_further()) {
                 Some(last) => go_further(last, change),
                 None => changes.push(change),
             }
