@@ -15,6 +15,8 @@ use crate::engines::EngineError;
 const PLAN_MAX: usize = 16;
 /// Ways that are followed at a time.
 const WAYS_MAX: usize = 5;
+/// Servers up to which so many are; with more of them, whose chains take seconds each, only the best.
+const WAYS_SERVERS_MAX: usize = 13;
 /// Logarithm of the factor by which a change must lower the risk to stand in a plan.
 const GAIN_MIN: f64 = 0.005;
 
@@ -78,6 +80,7 @@ fn cheapest(
     let cost = |it: &Tried| it.known_cost() + it.unpriced() as f64 * dearest;
     let mut best: Option<Tried> = None;
     let mut furthest = start.clone();
+    let ways = if start.situation.n() > WAYS_SERVERS_MAX { 1 } else { WAYS_MAX };
     let mut next = begun;
     for _ in 0..PLAN_MAX {
         let (mut reached, open): (Vec<Tried>, Vec<Tried>) =
@@ -91,7 +94,7 @@ fn cheapest(
             best = Some(pruned(case, start, found)?);
         }
         let open: Vec<Tried> = open.into_iter().filter(|it| is_cheaper(it, &best)).collect();
-        let kept = allowed(case, start, best_first(case, open, &cost), WAYS_MAX)?;
+        let kept = allowed(case, start, best_first(case, open, &cost), ways)?;
         next = Vec::new();
         for from in &kept {
             if from.risk(case) < furthest.risk(case) {
@@ -150,7 +153,7 @@ fn is_sound(case: &Case, start: &Tried, way: &Tried) -> Result<bool, EngineError
     let loss = way.outlook(case).expected_loss;
     for dropped in way.harmful(case) {
         let shorter = without(case, start, &way.steps, dropped)?;
-        if shorter.outlook(case).expected_loss * (1.0 + ROUNDING) < loss {
+        if shorter.last_loss(case)? * (1.0 + ROUNDING) < loss {
             return Ok(false);
         }
     }
@@ -175,9 +178,8 @@ fn pruned(case: &Case, start: &Tried, plan: Tried) -> Result<Tried, EngineError>
             continue;
         }
         let shorter = without(case, start, &kept.steps, dropped)?;
-        let is_plan = shorter.is_allowed(case) && is_sound(case, start, &shorter)?;
-        if shorter.risk(case) <= reached && is_plan {
-            kept = shorter;
+        if shorter.risk(case) <= reached {
+            kept = allowed(case, start, vec![shorter], 1)?.pop().unwrap_or(kept);
         }
     }
     Ok(kept)
@@ -191,7 +193,7 @@ fn together(case: &Case, start: &Tried, way: Tried) -> Result<Tried, EngineError
         let last = order.iter().rposition(|it| it.kind == step.kind && it.goes_further());
         order.insert(last.map_or(order.len(), |at| at + 1), step);
     }
-    let other = replayed(case, start, order.into_iter())?;
+    let other = replayed(case, start, order.into_iter())?.weighed(case)?;
     let is_same = other.steps.len() == way.steps.len()
         && other.unpriced() == way.unpriced()
         && other.known_cost() <= way.known_cost() * (1.0 + ROUNDING)
@@ -226,5 +228,5 @@ fn replayed<'s>(
             plan = plan.with(same)?;
         }
     }
-    plan.weighed(case)
+    Ok(plan)
 }
