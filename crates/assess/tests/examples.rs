@@ -79,6 +79,11 @@ fn four_servers_in_one_room_fall_together() {
     assert!(advice.is_reached, "{:?}", advice.text);
     let diverse = advice.plan.iter().filter(|change| change.kind == "diversity").count();
     assert!(diverse >= 2, "{:?}", advice.plan);
+    let cost: f64 = advice.plan.iter().filter_map(|change| change.cost).sum();
+    assert_eq!(cost, 90_000.0, "{:?}", advice.plan);
+    let kinds: Vec<&str> = advice.plan.iter().map(|change| change.kind.as_str()).collect();
+    let epochs = kinds.iter().filter(|kind| **kind == "shorter-share-epoch").count();
+    assert_eq!(epochs, 1, "steps in one direction are one: {kinds:?}");
     // Shorter rejuvenation lowers the risk that decides, and availability pays more for it than it saves.
     assert!(advice.plan.iter().all(|it| it.kind != "shorter-rejuvenation"), "{:?}", advice.plan);
     let all = advice.plan.iter();

@@ -13,6 +13,8 @@ mod outlook;
 mod plan;
 mod search;
 
+use std::cell::RefCell;
+
 use super::error::AnalysisError;
 use super::findings::money;
 use super::outcomes::{Advice, Change, ServiceAdvice};
@@ -52,7 +54,8 @@ fn of_service(design: &Design, service: &Service) -> Result<ServiceAdvice, Engin
         false => told.clone(),
     };
     let accepted = design.acceptable_risk.value.0;
-    let case = Case { design, service, accepted, told, compared };
+    let known = RefCell::default();
+    let case = Case { design, service, accepted, told, compared, known };
     let singles = plan::tried(&case, &start)?.into_iter().map(|it| it.weighed(&case));
     let singles = singles.collect::<Result<Vec<_>, _>>()?;
     let mut changes: Vec<Change> = singles.iter().flat_map(|it| it.changes(&case)).collect();

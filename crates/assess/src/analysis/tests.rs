@@ -604,6 +604,25 @@ fn advice_prefers_what_has_a_price() {
     assert_eq!(hybrid.cost, None);
 }
 
+/// A way whose price is not known is told beside the cheapest, and never as it.
+#[test]
+fn ways_without_a_price_stand_apart() {
+    let path = format!("{}/../../examples/assess/", env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(path + "hybrid-weak-isolation.toml").unwrap();
+    let mut design = Design::parse("weak", &text).unwrap();
+    let is_priced = |it: &Change| it.cost.is_some();
+    let both = advise(&design).unwrap().services[0].clone();
+    assert!(both.is_reached && both.plan.iter().all(is_priced), "{:?}", both.plan);
+    assert!(!both.unpriced_plan.is_empty() && !both.unpriced_plan.iter().all(is_priced));
+    assert!(both.unpriced_risk_after.unwrap() <= both.acceptable_risk);
+    // Without any price only what is free is left.
+    design.costs = crate::design::Costs::default();
+    let none = advise(&design).unwrap().services[0].clone();
+    assert!(!none.is_reached && none.plan.iter().all(|it| it.cost == Some(0.0)), "{none:?}");
+    assert!(none.unpriced_risk_after.unwrap() <= none.acceptable_risk, "{none:?}");
+    assert!(none.text.iter().any(|it| it.contains("Another way reaches it")), "{:?}", none.text);
+}
+
 /// Where only availability is promised, more servers at the same f help, and the sweep says so; where answers
 /// must be right they do not.
 #[test]

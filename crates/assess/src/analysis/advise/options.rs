@@ -15,6 +15,10 @@ const SHORTEST_EPOCH: f64 = 24.0;
 /// Rejuvenations of a server in a mission at most.
 const TURNS_MAX: f64 = 5_000.0;
 
+/// Kinds of which a second step replaces the first: what is written of both is the second.
+const FURTHER: [&str; 4] =
+    ["more-servers", "spare-servers", "shorter-rejuvenation", "shorter-share-epoch"];
+
 /// A change that can be tried.
 #[derive(Clone, Debug)]
 pub(super) struct Step {
@@ -24,6 +28,13 @@ pub(super) struct Step {
     /// Over one mission; `None`: the design gives no price.
     pub(super) cost: Option<f64>,
     pub(super) after: Situation,
+}
+
+impl Step {
+    /// Whether a second step of this kind says all that the first says, and more.
+    pub(super) fn goes_further(&self) -> bool {
+        FURTHER.contains(&self.kind)
+    }
 }
 
 /// Every change that makes sense.

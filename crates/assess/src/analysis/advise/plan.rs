@@ -1,5 +1,7 @@
 //! Changes one after the other, and what they do.
 
+use std::cell::RefCell;
+
 use super::super::outcomes::Change;
 use super::super::risk::risk;
 use super::super::situation::Situation;
@@ -9,9 +11,6 @@ use super::outlook::Outlook;
 use crate::design::{Design, Service};
 use crate::engines::EngineError;
 
-/// Kinds of which a second step replaces the first: what is written of both is the second.
-const FURTHER: [&str; 4] =
-    ["more-servers", "spare-servers", "shorter-rejuvenation", "shorter-share-epoch"];
 /// Kinds of which only one stands in a plan.
 const OPPOSITE: [(&str, &str); 3] = [
     ("hybrid", "arbitrary"),
@@ -28,6 +27,22 @@ pub(super) struct Case<'d> {
     pub(super) told: Outlook,
     /// As every change is computed: what changes are compared with.
     pub(super) compared: Outlook,
+    /// What is known already: several ways lead to the same place.
+    pub(super) known: RefCell<Vec<(Situation, Outlook)>>,
+}
+
+impl Case<'_> {
+    /// What is at stake in a situation, as every change is computed.
+    fn outlook(&self, situation: &Situation) -> Result<Outlook, EngineError> {
+        let known = self.known.borrow();
+        if let Some((_, outlook)) = known.iter().find(|(it, _)| it == situation) {
+            return Ok(outlook.clone());
+        }
+        drop(known);
+        let outlook = Outlook::of(situation, self.service, Grade::Swept)?;
+        self.known.borrow_mut().push((situation.clone(), outlook.clone()));
+        Ok(outlook)
+    }
 }
 
 /// Changes one after the other.
@@ -82,7 +97,7 @@ impl Tried {
     /// The same with what is at stake after every step.
     pub(super) fn weighed(mut self, case: &Case) -> Result<Self, EngineError> {
         for step in self.steps.iter().skip(self.outlooks.len()) {
-            self.outlooks.push(Outlook::of(&step.after, case.service, Grade::Swept)?);
+            self.outlooks.push(case.outlook(&step.after)?);
         }
         Ok(self)
     }
@@ -91,6 +106,14 @@ impl Tried {
     pub(super) fn is_allowed(&self, case: &Case) -> bool {
         let before = std::iter::once(&case.compared).chain(&self.outlooks);
         before.zip(&self.outlooks).all(|(before, after)| before.allows(after, case.accepted))
+    }
+
+    /// The loss to expect after the last step, whatever it is before.
+    pub(super) fn last_loss(&self, case: &Case) -> Result<f64, EngineError> {
+        if self.steps.is_empty() {
+            return Ok(case.compared.expected_loss);
+        }
+        Ok(case.outlook(&self.situation)?.expected_loss)
     }
 
     /// The steps that make some promise worse. To be asked of what was weighed.
@@ -132,7 +155,7 @@ impl Tried {
             }
             (told, compared) = (after, after);
             let last = changes.last_mut().filter(|last| last.kind == step.kind);
-            match last.filter(|_| FURTHER.contains(&step.kind)) {
+            match last.filter(|_| step.goes_further()) {
                 Some(last) => go_further(last, change),
                 None => changes.push(change),
             }

@@ -15,6 +15,8 @@ use crate::engines::EngineError;
 const PLAN_MAX: usize = 16;
 /// Ways that are followed at a time.
 const WAYS_MAX: usize = 5;
+/// Servers up to which so many are; with more of them, whose chains take seconds each, only the best.
+const WAYS_SERVERS_MAX: usize = 13;
 /// Logarithm of the factor by which a change must lower the risk to stand in a plan.
 const GAIN_MIN: f64 = 0.005;
 
@@ -61,7 +63,8 @@ pub(super) fn ways(case: &Case, start: &Tried, singles: &[Tried]) -> Result<Ways
         let gain = (priced.risk(case) / found.risk(case)).ln();
         other = (found.unpriced() > 0 && gain > GAIN_MIN).then_some(found);
     }
-    Ok(Ways { priced, unpriced: other })
+    let other = other.map(|it| together(case, start, it)).transpose()?;
+    Ok(Ways { priced: together(case, start, priced)?, unpriced: other })
 }
 
 /// The cheapest way that reaches the acceptable risk, from those that were `begun`; that with the least risk if
@@ -77,6 +80,7 @@ fn cheapest(
     let cost = |it: &Tried| it.known_cost() + it.unpriced() as f64 * dearest;
     let mut best: Option<Tried> = None;
     let mut furthest = start.clone();
+    let ways = if start.situation.n() > WAYS_SERVERS_MAX { 1 } else { WAYS_MAX };
     let mut next = begun;
     for _ in 0..PLAN_MAX {
         let (mut reached, open): (Vec<Tried>, Vec<Tried>) =
@@ -90,7 +94,7 @@ fn cheapest(
             best = Some(pruned(case, start, found)?);
         }
         let open: Vec<Tried> = open.into_iter().filter(|it| is_cheaper(it, &best)).collect();
-        let kept = allowed(case, start, best_first(case, open, &cost), WAYS_MAX)?;
+        let kept = allowed(case, start, best_first(case, open, &cost), ways)?;
         next = Vec::new();
         for from in &kept {
             if from.risk(case) < furthest.risk(case) {
@@ -148,8 +152,8 @@ fn allowed(
 fn is_sound(case: &Case, start: &Tried, way: &Tried) -> Result<bool, EngineError> {
     let loss = way.outlook(case).expected_loss;
     for dropped in way.harmful(case) {
-        let shorter = replayed(case, start, &way.steps, dropped)?;
-        if shorter.outlook(case).expected_loss * (1.0 + ROUNDING) < loss {
+        let shorter = without(case, start, &way.steps, dropped)?;
+        if shorter.last_loss(case)? * (1.0 + ROUNDING) < loss {
             return Ok(false);
         }
     }
@@ -173,24 +177,50 @@ fn pruned(case: &Case, start: &Tried, plan: Tried) -> Result<Tried, EngineError>
         if price(&dropped) <= 0.0 {
             continue;
         }
-        let shorter = replayed(case, start, &kept.steps, dropped)?;
-        let is_plan = shorter.is_allowed(case) && is_sound(case, start, &shorter)?;
-        if shorter.risk(case) <= reached && is_plan {
-            kept = shorter;
+        let shorter = without(case, start, &kept.steps, dropped)?;
+        if shorter.risk(case) <= reached {
+            kept = allowed(case, start, vec![shorter], 1)?.pop().unwrap_or(kept);
         }
     }
     Ok(kept)
 }
 
-/// The steps but one, each taken as far as it is still possible.
-fn replayed(
+/// The same with the steps that go further in one direction next to each other, where that changes nothing
+/// else: they are told as one.
+fn together(case: &Case, start: &Tried, way: Tried) -> Result<Tried, EngineError> {
+    let mut order: Vec<&Step> = Vec::new();
+    for step in &way.steps {
+        let last = order.iter().rposition(|it| it.kind == step.kind && it.goes_further());
+        order.insert(last.map_or(order.len(), |at| at + 1), step);
+    }
+    let other = replayed(case, start, order.into_iter())?.weighed(case)?;
+    let is_same = other.steps.len() == way.steps.len()
+        && other.unpriced() == way.unpriced()
+        && other.known_cost() <= way.known_cost() * (1.0 + ROUNDING)
+        && other.risk(case) <= way.risk(case).max(case.accepted);
+    let is_plan = is_same && other.is_allowed(case) && is_sound(case, start, &other)?;
+    Ok(if is_plan { other } else { way })
+}
+
+/// The steps but one.
+fn without(
     case: &Case,
     start: &Tried,
     steps: &[Step],
     dropped: usize,
 ) -> Result<Tried, EngineError> {
+    let kept = steps.iter().enumerate().filter(|(at, _)| *at != dropped);
+    replayed(case, start, kept.map(|(_, step)| step))
+}
+
+/// The steps one after the other, each taken as far as it is still possible.
+fn replayed<'s>(
+    case: &Case,
+    start: &Tried,
+    steps: impl Iterator<Item = &'s Step>,
+) -> Result<Tried, EngineError> {
     let mut plan = start.clone();
-    for (_, step) in steps.iter().enumerate().filter(|(at, _)| *at != dropped) {
+    for step in steps {
         // Different labels are different steps; of all else there is one of its kind.
         let is_same =
             |it: &Step| it.kind == step.kind && (step.kind != "diversity" || it.text == step.text);
@@ -198,5 +228,5 @@ fn replayed(
             plan = plan.with(same)?;
         }
     }
-    plan.weighed(case)
+    Ok(plan)
 }
