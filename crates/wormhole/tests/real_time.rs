@@ -13,7 +13,7 @@ use cluster::{Chance, Cluster, MILLI, SECOND, Weather, Wire, propose_all, refusa
 use ravelin_wormhole::client::Client;
 use ravelin_wormhole::core::{ClusterError, Engine, HaltReason, Input, Nanos, REAL_TIME_BOUND_MAX};
 use ravelin_wormhole::frame::{
-    Agreement, Decision, DecisionFunction, Entity, Progress, Refusal, Standing, Tag,
+    Agreement, Decision, DecisionFunction, Entity, Frame, Progress, Refusal, Standing, Tag,
 };
 
 const BOUND: u64 = 5 * MILLI;
@@ -447,4 +447,36 @@ fn an_agreement_is_charged_to_the_same_host_everywhere() {
         let taken = refusal(clients[2].propose(agreement, None)).map(|one| one.standing);
         assert_eq!(taken, Ok(Standing::Taken), "{number}");
     }
+}
+
+/// Else what one that stops said to some in the last round could go on from there to some of the others.
+#[test]
+fn what_is_heard_in_a_round_is_said_in_the_next() {
+    let cluster = synchronised(5, 20);
+    let mut clients: Vec<_> = (0..5).map(|node| cluster.client(node)).collect();
+    let agreement = named(&cluster, &mut clients, DecisionFunction::Xor);
+    cluster.world().muted.extend((0..5).map(|node| (node, 4)));
+    let values: Vec<_> = (0..5).map(|node| Some([200 + node; 32])).collect();
+    propose_all(&mut clients, agreement, &values);
+    // Some hear others before they speak themselves: no two know the time equally well.
+    cluster.weather(Weather { delay: (10, 20), ..Weather::CALM });
+    cluster.record();
+    let said = || {
+        let recorded = std::mem::take(&mut cluster.world().recorded);
+        let of_rounds = recorded.into_iter().filter(|(_, frame)| frame[1] == ROUND);
+        let count = |frame: &Frame| {
+            let is_said = |value: &&Option<[u8; 32]>| {
+                let value = value.unwrap();
+                frame.windows(32).any(|part| part == value)
+            };
+            values.iter().filter(is_said).count()
+        };
+        of_rounds.map(|(_, frame)| count(&frame)).collect::<Vec<_>>()
+    };
+    cluster.run(T0 + ROUND_SPAN - BOUND);
+    assert_eq!(said(), [1; 5 * 4], "each its own proposal to each other");
+    cluster.run(ROUND_SPAN);
+    assert_eq!(said(), [4; 5 * 4], "each what it heard");
+    cluster.run(ROUND_SPAN);
+    assert_eq!(said(), [0; 0], "nothing is new any more");
 }
