@@ -47,6 +47,7 @@ const FOLLOWING: &str = "crates/multicast/src/following.rs";
 const AUDIT: &str = "crates/replication/src/execution/audit/tests.rs";
 const EPOCHS: &str = "crates/replication/src/replica/tests/epochs.rs";
 const RELEASES: &str = "crates/replication/src/replica/tests/release.rs";
+const TRANSFERS: &str = "crates/replication/src/replica/tests/transfers.rs";
 const TRANSFER: &str = "crates/replication/src/transfer/tests.rs";
 const OFFERING: &str = "crates/replication/src/offering/tests.rs";
 const EPOCH_ATTACKS: &str = "crates/replication/src/replica/tests/epoch_attacks.rs";
@@ -231,6 +232,11 @@ pub const ALL: &[Planted] = &[
     planted("envelope_signatures_ignored", "a block's envelopes need no good signature", &[]),
     planted("epoch_goes_on", "commits beyond an epoch's end are executed", &[]),
     planted("epochs_not_told_apart", "blocks of another cluster or epoch are taken", &[]),
+    planted(
+        "epochs_of_one_believed",
+        "one member's word shows how many epochs were missed",
+        &[(TRANSFERS, "epochs_are_missed_if_a_correct_member_says_so")],
+    ),
     planted(
         "exactly_once_dropped",
         "an operation ordered twice is executed twice",

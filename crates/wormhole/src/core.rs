@@ -106,6 +106,8 @@ pub enum Input<'a> {
         /// What arrived.
         frame: &'a Frame,
     },
+    /// Frames of the control channel came to this host and were lost there, or may have been.
+    ControlLost,
     /// A connection is gone: its sessions end. What they planned will still be executed.
     Closed {
         /// Which connection.
@@ -298,6 +300,9 @@ impl Core {
             Input::Call { connection, frame } => self.on_call(connection, frame, out),
             Input::Control { frame } => {
                 self.together(out, |all, turn| all.on_control(frame, turn));
+            }
+            Input::ControlLost => {
+                self.distributed.iter_mut().for_each(|all| all.on_loss(now));
             }
             Input::Closed { connection } => self.sessions.close(connection),
             Input::Time => {

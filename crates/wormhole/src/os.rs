@@ -203,6 +203,29 @@ pub(crate) fn refuse_passed_files(socket: &OwnedFd) -> io::Result<()> {
     checked(set).map(drop)
 }
 
+/// How many messages this socket had no room for, or refused, since it was made. It wraps around.
+///
+/// # Errors
+/// On a kernel before 4.12.
+pub(crate) fn lost_at(socket: &OwnedFd) -> io::Result<u32> {
+    const SOL_SOCKET: c_int = 1;
+    /// Numbers about a socket's memory, of which later kernels may have more.
+    const WORDS: usize = 16;
+    const DROPS: usize = 8;
+    let mut words = [0_u32; WORDS];
+    let mut bytes = size_of_val(&words) as u32; // 64
+    let (to, length) = (words.as_mut_ptr(), &raw mut bytes);
+    // SAFETY: `to` points to as many live bytes as `length` says; the kernel writes no more than that.
+    let got = unsafe {
+        syscall(number::GETSOCKOPT, socket.as_raw_fd(), SOL_SOCKET, SO_MEMINFO, to, length)
+    };
+    checked(got)?;
+    Ok(words.get(DROPS).copied().unwrap_or_default())
+}
+
+/// The option of a socket that tells how many messages were lost at it.
+pub(crate) const SO_MEMINFO: c_int = 55;
+
 /// Has the program that `command` starts inherit `descriptors`, and no other that is started meanwhile.
 pub fn hand_over(command: &mut Command, descriptors: Vec<OwnedFd>) {
     let keep_open = move || {
@@ -338,6 +361,7 @@ pub mod number {
     pub const SENDTO: c_long = of(44, 206);
     pub const RECVFROM: c_long = of(45, 207);
     pub const SETSOCKOPT: c_long = of(54, 208);
+    pub const GETSOCKOPT: c_long = of(55, 209);
     pub const FCNTL: c_long = of(72, 25);
     pub const FDATASYNC: c_long = of(75, 83);
     pub const SCHED_SETSCHEDULER: c_long = of(144, 119);

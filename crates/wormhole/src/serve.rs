@@ -38,13 +38,16 @@ use crate::words::{self, complain};
 pub use crate::words::ServeError;
 
 use arguments::{Command, Serve};
-use doors::{Arrival, Control, Doors};
+use doors::{Arrival, Control, Doors, Heard};
 
 /// How much of the stack is erased after a step, in words of 8 bytes: four times as deep as the
 /// deepest goes, which signs.
 const WORDS_OF_STEP: usize = (32 << 10) / 8;
 /// Frames of the control channel that are taken before payloads have their turn.
 const FRAMES_IN_A_ROW: usize = 16;
+/// Frames that are taken before a step by rounds: more than the channel's socket holds. Where there are
+/// more, somebody floods it, and what came in time may be behind that.
+const FRAMES_BEFORE_STEP: usize = 512;
 
 /// Does what the command line says. Answers the exit status; see [`arguments::USAGE`].
 pub fn main(arguments: impl Iterator<Item = std::ffi::OsString>) -> u8 {
@@ -125,7 +128,7 @@ fn channel(control: &arguments::Control) -> Result<Control, ServeError> {
         return Err(wrong(io::Error::other("not a UDP socket")));
     }
     let members = control.members.iter().map(|(member, address)| (member.replica, *address));
-    Ok(Control { socket, members: members.collect(), whole_at: Nanos(0) })
+    Ok(Control { socket, members: members.collect(), whole_at: Nanos(0), lost: 0 })
 }
 
 /// Takes over an inherited socket, if it is one.
@@ -151,6 +154,8 @@ struct Service {
     outputs: Outputs,
     frame: Frame,
     started: Nanos,
+    /// None in the local mode.
+    engine: Option<Engine>,
 }
 
 impl Service {
@@ -194,6 +199,7 @@ impl Service {
             outputs: Outputs::new(),
             frame: [0; REQUEST_BYTES],
             started: clock(),
+            engine: options.control.as_ref().map(|control| control.engine),
         })
     }
 
@@ -208,12 +214,13 @@ impl Service {
             }
             os::without_trace::<WORDS_OF_STEP, _>(|| {
                 if ready.is_control {
-                    self.on_control(doors);
+                    self.hear(FRAMES_IN_A_ROW, doors);
                 }
                 for (number, _) in (0..).zip(ready.connections).filter(|(_, is_ready)| *is_ready) {
                     self.on_ready(number, doors);
                 }
                 if self.core.next_deadline().is_some_and(|due| due <= self.now()) {
+                    self.hear_all(doors);
                     self.take(Input::Time, doors);
                 }
             });
@@ -224,14 +231,28 @@ impl Service {
         }
     }
 
-    /// Takes what came from other wormholes, and lets payloads wait for a few frames only.
-    fn on_control(&mut self, doors: &mut Doors) {
-        for _ in 0..FRAMES_IN_A_ROW {
-            if !doors.receive_control(self.now(), &mut self.frame) {
-                return;
+    /// Takes so many frames of other wormholes at most; whether that was all.
+    fn hear(&mut self, most: usize, doors: &mut Doors) -> bool {
+        for _ in 0..most {
+            match doors.receive_control(self.now(), &mut self.frame) {
+                Heard::Frame => {
+                    let frame = self.frame;
+                    self.take(Input::Control { frame: &frame }, doors);
+                }
+                Heard::Other => {}
+                Heard::Nothing => return true,
             }
-            let frame = self.frame;
-            self.take(Input::Control { frame: &frame }, doors);
+        }
+        false
+    }
+
+    /// By rounds, nothing is decided before all that came was heard; or it is known that some was not.
+    fn hear_all(&mut self, doors: &mut Doors) {
+        if let Some(Engine::RealTime { .. }) = self.engine {
+            let is_all = self.hear(FRAMES_BEFORE_STEP, doors);
+            if doors.has_lost() || !is_all {
+                self.take(Input::ControlLost, doors);
+            }
         }
     }
 

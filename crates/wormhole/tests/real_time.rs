@@ -11,14 +11,15 @@ mod cluster;
 
 use cluster::{Chance, Cluster, MILLI, SECOND, Weather, Wire, propose_all, refusal};
 use ravelin_wormhole::client::Client;
-use ravelin_wormhole::core::{ClusterError, Engine, HaltReason, Nanos, REAL_TIME_BOUND_MAX};
+use ravelin_wormhole::core::{ClusterError, Engine, HaltReason, Input, Nanos, REAL_TIME_BOUND_MAX};
 use ravelin_wormhole::frame::{
-    Agreement, Decision, DecisionFunction, Entity, Progress, Refusal, Standing, Tag,
+    Agreement, Decision, DecisionFunction, Entity, Frame, Progress, Refusal, Standing, Tag,
 };
 
 const BOUND: u64 = 5 * MILLI;
 const T0: u64 = 50 * MILLI;
 const ROUND: u8 = 12;
+const ROUND_SPAN: u64 = 6 * BOUND;
 
 fn synchronised(count: usize, seed: u64) -> Cluster {
     let cluster = Cluster::of(count, Engine::RealTime { bound: Nanos(BOUND) }, seed);
@@ -356,4 +357,126 @@ fn no_two_wormholes_ever_tell_two_decisions() {
         .fold((0, 0), |(decided, halted), run| (decided + run.0, halted + run.1));
     println!("{decided} agreements decided and {halted} wormholes stopped in {seeds} runs");
     assert!(decided as u64 > seeds * 5 && halted as u64 > seeds / 2, "{decided} {halted}");
+}
+
+/// A flood fills a socket: what others said in time is lost at the host, which notices that.
+#[test]
+fn who_lost_frames_at_its_host_decides_nothing_that_had_started() {
+    let cluster = synchronised(3, 11);
+    let mut clients: Vec<_> = (0..3).map(|node| cluster.client(node)).collect();
+    let agreement = named(&cluster, &mut clients, DecisionFunction::ReliableMulticast);
+    let decided = 9;
+    cluster.world().muted.extend((0..3).flat_map(|node| [(node, 4), (node, decided)]));
+    let tags = propose_all(&mut clients, agreement, &[Some([9; 32]), None, None]);
+    cluster.world().cuts.extend([(0, 1), (2, 1)]);
+    cluster.run(T0 + 2 * ROUND_SPAN - BOUND);
+    cluster.world().step(1, Input::ControlLost);
+    cluster.heal();
+    cluster.run(span(3));
+    let decisions = told(&mut clients, &tags);
+    assert!(decisions[0].is_some() && decisions[2].is_some());
+    assert_eq!(decisions[1], None, "it knows less than they");
+    // It takes part in what starts after that.
+    let agreement = named(&cluster, &mut clients, DecisionFunction::ReliableMulticast);
+    let tags = propose_all(&mut clients, agreement, &[Some([8; 32]), None, None]);
+    cluster.world().step(1, Input::ControlLost);
+    cluster.run(T0 + span(3));
+    assert!(told(&mut clients, &tags).iter().all(Option::is_some));
+}
+
+/// A frame that comes too late takes its reader out of that agreement, and of no other hosts'.
+#[test]
+fn who_abstains_does_so_with_the_hosts_that_pay_only() {
+    let cluster = synchronised(4, 12);
+    let mut clients: Vec<_> = (0..4).map(|node| cluster.client(node)).collect();
+    let decided = 9;
+    cluster.world().muted.extend((0..4).map(|node| (node, decided)));
+    let of_others = named(&cluster, &mut clients[2..], DecisionFunction::ReliableMulticast);
+    let theirs =
+        Agreement::new(&entities(&clients[..2]), of_others.tstart, DecisionFunction::Xor).unwrap();
+    let of_third =
+        Agreement::new(&entities(&clients[1..3]), of_others.tstart, DecisionFunction::Xor).unwrap();
+    cluster.record();
+    let tags = propose_all(&mut clients[2..], of_others, &[Some([9; 32]), None]);
+    cluster.world().cuts.extend([(0, 2), (0, 1), (0, 3)]);
+    clients[0].propose(theirs, Some([1; 32])).unwrap();
+    let shared = clients[2].propose(of_third, Some([2; 32])).unwrap().tag;
+    cluster.run(T0 + 7 * BOUND); // the first round is over
+    cluster.heal();
+    let recorded = cluster.world().recorded.clone();
+    let late = recorded.iter().find(|(to, frame)| *to == 2 && frame[1] == ROUND);
+    let (_, late) = late.expect("the first spoke");
+    cluster.inject(2, late);
+    cluster.run(span(4));
+    let told = told(&mut clients[2..], &tags);
+    assert!(told.iter().all(Option::is_some), "{told:?}");
+    assert!(matches!(clients[2].decide(shared), Ok(Progress::Ended(_))), "nobody of that host");
+}
+
+/// Whoever has another host's process take part in his agreements leaves it its places everywhere.
+#[test]
+fn an_agreement_is_charged_to_the_same_host_everywhere() {
+    let cluster = synchronised(4, 13);
+    let mut clients: Vec<_> = (0..4).map(|node| cluster.client(node)).collect();
+    let tstart = cluster.common(&mut clients[3]).after(Nanos(4 * T0));
+    let among = |clients: &[Client<Wire>], nodes: [usize; 2], number: u64| {
+        let elist = nodes.map(|node| clients[node].entity().unwrap());
+        let tstart = tstart.after(Nanos(number));
+        Agreement::new(&elist, tstart, DecisionFunction::Plurality).unwrap()
+    };
+    // The first host begins some with the second one; the third hears of them by the second only.
+    cluster.world().cuts.push((0, 2));
+    for number in 0..3 {
+        let agreement = among(&clients, [0, 1], number);
+        clients[0].propose(agreement, None).unwrap();
+        cluster.run(MILLI);
+        clients[1].propose(agreement, None).unwrap();
+        cluster.run(MILLI);
+    }
+    cluster.heal();
+    // The third one's own places for what others lead are used up.
+    for number in 0..3 {
+        let agreement = among(&clients, [3, 2], number);
+        clients[2].propose(agreement, None).unwrap();
+    }
+    for number in 0..7 {
+        let agreement = among(&clients, [1, 2], number);
+        let led = clients[1].propose(agreement, None).unwrap();
+        assert_eq!(led.standing, Standing::Taken);
+        cluster.run(MILLI);
+        let taken = refusal(clients[2].propose(agreement, None)).map(|one| one.standing);
+        assert_eq!(taken, Ok(Standing::Taken), "{number}");
+    }
+}
+
+/// Else what one that stops said to some in the last round could go on from there to some of the others.
+#[test]
+fn what_is_heard_in_a_round_is_said_in_the_next() {
+    let cluster = synchronised(5, 20);
+    let mut clients: Vec<_> = (0..5).map(|node| cluster.client(node)).collect();
+    let agreement = named(&cluster, &mut clients, DecisionFunction::Xor);
+    cluster.world().muted.extend((0..5).map(|node| (node, 4)));
+    let values: Vec<_> = (0..5).map(|node| Some([200 + node; 32])).collect();
+    propose_all(&mut clients, agreement, &values);
+    // Some hear others before they speak themselves: no two know the time equally well.
+    cluster.weather(Weather { delay: (10, 20), ..Weather::CALM });
+    cluster.record();
+    let said = || {
+        let recorded = std::mem::take(&mut cluster.world().recorded);
+        let of_rounds = recorded.into_iter().filter(|(_, frame)| frame[1] == ROUND);
+        let count = |frame: &Frame| {
+            let is_said = |value: &&Option<[u8; 32]>| {
+                let value = value.unwrap();
+                frame.windows(32).any(|part| part == value)
+            };
+            values.iter().filter(is_said).count()
+        };
+        of_rounds.map(|(_, frame)| count(&frame)).collect::<Vec<_>>()
+    };
+    cluster.run(T0 + ROUND_SPAN - BOUND);
+    assert_eq!(said(), [1; 5 * 4], "each its own proposal to each other");
+    cluster.run(ROUND_SPAN);
+    assert_eq!(said(), [4; 5 * 4], "each what it heard");
+    cluster.run(ROUND_SPAN);
+    assert_eq!(said(), [0; 0], "nothing is new any more");
 }

@@ -40,10 +40,10 @@ fn main() {
 
 fn parent(store: Store) {
     let free = free(store);
-    let bound = match store {
-        Store::Absent => vec![(number::READ, SIGNALS), (number::WRITE, 2)],
-        Store::Present => Vec::new(),
-    };
+    let mut bound = vec![(number::GETSOCKOPT, -1)];
+    if store == Store::Absent {
+        bound.extend([(number::READ, SIGNALS), (number::WRITE, 2)]);
+    }
     for (number, first) in free.iter().chain(&bound) {
         let status = run(store, *number, *first);
         assert_eq!(status.code(), Some(SURVIVED), "{number}({first}) is on the list: {status}");
@@ -87,6 +87,8 @@ fn free(store: Store) -> Vec<(c_long, isize)> {
     free
 }
 
+/// The option of a socket about which a closed process may ask.
+const SO_MEMINFO: usize = 55;
 /// Stands for the descriptor of the signals, which only the child knows.
 const SIGNALS: isize = -2;
 
@@ -138,6 +140,7 @@ fn child(store: &str, number: &str, first: &str) {
     let mut no_time = [0_u64; 2];
     let arguments = match number {
         number::PPOLL => [0, 0, raw::at(&mut no_time), 0, 0, 0],
+        number::GETSOCKOPT if first != 0 => [first as usize, 1, SO_MEMINFO, 0, 0, 0],
         _ => [first as usize, 0, 0, 0, 0, 0],
     };
     let _ = raw::call(number, arguments);

@@ -215,7 +215,10 @@ impl Replica {
                 out.extend(parts.map(|part| Action::Emit(Event::Archive { to: from, part })));
                 self.hint(now, from, epoch, out);
             }
-            EpochMessage::Elsewhen { .. } => self.ask_how_it_ended(now, from, out),
+            EpochMessage::Elsewhen { epoch, .. } => {
+                self.transfers.on_epoch_of(from, epoch);
+                self.ask_how_it_ended(now, from, out);
+            }
         }
     }
 

@@ -1,7 +1,8 @@
 //! Fetching the state from the others, and showing it to them ([`crate::transfer`]).
 //!
 //! A replica looks for another state when its own will not do: it is further behind than can be read
-//! from the others' logs in good time, or gets no further that way. It goes on as before until it finds
+//! from the others' logs in good time, be it by rounds or because whole epochs passed it by; or it gets no
+//! further that way, or too slowly. It goes on as before until it finds
 //! one. From then on it takes part in nothing and answers no client, for what it holds is no commit's,
 //! until it has all of the other; then it goes on from there as after any start: it asks what the others
 //! know of its blocks before it makes another.
@@ -9,6 +10,7 @@
 use std::time::Duration;
 
 use ravelin_model::transfer::{Found, StateReply, StateRequest, TransferMessage};
+use ravelin_model::{Epoch, Group};
 
 use super::*;
 use crate::offering;
@@ -16,12 +18,22 @@ use crate::transfer::{Sent, Target, Transfer};
 
 /// How long a replica that is behind may get no further before it looks for another's state.
 const STALLED_MAX: Duration = Duration::from_secs(5);
+/// How long a replica reads blocks before it looks for a state if it is still far behind by then: it is
+/// slower than it seemed, and a state may bring it further than it comes by itself.
+const READING_MAX: Duration = Duration::from_secs(5);
+/// The part of the lag beyond which a state is fetched at once that is far behind by then. With 2048
+/// rounds and a checkpoint every 1024 commits, nearer there is hardly a state that helps.
+const FAR_PART: u64 = 4;
 /// Shortest pause between two offers to one peer.
 const OFFER_PAUSE: Duration = Duration::from_millis(500);
 /// How long nothing was committed before a replica shows where it stands.
 const STANDING_MIN: Duration = Duration::from_millis(500);
 /// Commits that a replica makes up for about as fast as it does for one round.
 const COMMITS_OF_ROUND: u64 = 2;
+/// Rounds for which an epoch counts that both began and ended while a replica was behind: how long it was
+/// is known only once its blocks are read, and each takes its own reading, its own end on the disk, and
+/// its own question what followed. Twice the rounds that a server reads of one epoch.
+const EPOCH_ROUNDS: u64 = 4096;
 
 /// Where this replica stands with others' states and its own.
 #[derive(Debug, Default)]
@@ -32,8 +44,12 @@ pub(super) struct Transfers {
     under_way: Option<Transfer>,
     /// The commit at which this replica stands, and since when, while it is behind.
     stalled: Option<(CommitIndex, Time)>,
+    /// Since when this replica has been behind.
+    behind_since: Option<Time>,
     /// The last commit when this replica was last asked for a state, and since when it was that.
     standing: Option<(CommitIndex, Time)>,
+    /// The epoch in which each peer last said something, if that was after this replica's.
+    epochs: BTreeMap<ReplicaId, Epoch>,
     /// When each peer was last offered something.
     offered: BTreeMap<ReplicaId, Time>,
     /// How many states were fetched in this life.
@@ -60,6 +76,46 @@ const LAG_AGAIN: u64 = 2;
 impl Transfers {
     pub(super) fn new(lag_max: u64) -> Self {
         Self { lag_max, ..Self::default() }
+    }
+
+    /// Learns that `member` speaks in `epoch`.
+    pub(super) fn on_epoch_of(&mut self, member: ReplicaId, epoch: Epoch) {
+        let known = self.epochs.entry(member).or_insert(epoch);
+        *known = epoch.max(*known);
+    }
+
+    /// How many epochs after `here` both began and ended, at least as one correct member shows.
+    pub(super) fn epochs_missed(&self, here: Epoch, group: Group) -> u64 {
+        let mut epochs: Vec<Epoch> = self.epochs.values().copied().collect();
+        epochs.sort_unstable_by(|one, other| other.cmp(one));
+        let rank = match mutants::is_active("epochs_of_one_believed") {
+            true => 0,
+            false => group.one_correct() - 1,
+        };
+        let present = epochs.get(rank).copied().unwrap_or(here);
+        present.0.saturating_sub(here.next().0)
+    }
+
+    /// Whether a replica which is behind does better to fetch a state than to read blocks: it is at `here`,
+    /// `lag` rounds behind, and lacks so many commits of an epoch that has ended.
+    pub(super) fn is_another_better(
+        &mut self,
+        now: Time,
+        here: CommitIndex,
+        lag: u64,
+        missing: u64,
+    ) -> bool {
+        let stalled = self.stalled.filter(|(at, _)| *at == here);
+        let (_, stalled_since) = *self.stalled.insert(stalled.unwrap_or((here, now)));
+        let behind_since = *self.behind_since.get_or_insert(now);
+        let lag_max = self.lag_allowed(lag);
+        let is_beyond = |most: u64| lag > most || missing > most.saturating_mul(COMMITS_OF_ROUND);
+        // Who goes on from a state that it fetched reads as long as that takes.
+        let is_slow =
+            now.since(behind_since) >= READING_MAX && matches!(self.after_fetch, AfterFetch::None);
+        is_beyond(lag_max)
+            || (is_slow && is_beyond(lag_max / FAR_PART))
+            || now.since(stalled_since) >= STALLED_MAX
     }
 
     /// Rounds that a replica which is `lag` behind now makes up for by the others' blocks.
@@ -215,21 +271,17 @@ impl Replica {
     fn needs_state(&mut self, now: Time) -> bool {
         let commit = self.execution.state().commit();
         let known = self.epochs.known_end();
-        if known.is_none() && !self.ordering.is_behind() {
-            self.transfers.stalled = None;
+        let missed = self.transfers.epochs_missed(self.keyring.epoch(), self.keyring.group());
+        if known.is_none() && !self.ordering.is_behind() && missed == 0 {
+            (self.transfers.stalled, self.transfers.behind_since) = (None, None);
             if self.status == Status::Active {
                 self.transfers.after_fetch = AfterFetch::None;
             }
             return false;
         }
-        let stalled = self.transfers.stalled.filter(|(at, _)| *at == commit);
-        let (_, since) = *self.transfers.stalled.insert(stalled.unwrap_or((commit, now)));
-        let lag = self.ordering.lag();
-        let lag_max = self.transfers.lag_allowed(lag);
+        let lag = self.ordering.lag().saturating_add(missed.saturating_mul(EPOCH_ROUNDS));
         let missing = known.map_or(0, |end| end.0.saturating_sub(commit.0));
-        lag > lag_max
-            || missing > lag_max.saturating_mul(COMMITS_OF_ROUND)
-            || now.since(since) >= STALLED_MAX
+        self.transfers.is_another_better(now, commit, lag, missing)
     }
 
     /// Goes on from `target`, which the state holds now.
@@ -254,7 +306,8 @@ impl Replica {
         self.statements = Statements::new(self.keyring.clone(), self.own);
         self.offering = Offering::default();
         self.transfers.count += 1;
-        (self.transfers.stalled, self.transfers.after_fetch) = (None, AfterFetch::Unheard);
+        (self.transfers.stalled, self.transfers.behind_since) = (None, None);
+        self.transfers.after_fetch = AfterFetch::Unheard;
         let nonce = question(self.nonce, plan.epoch).wrapping_add(self.transfers.count);
         let next = Ordering::new(Start {
             keyring: self.keyring.clone(),

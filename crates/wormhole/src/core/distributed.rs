@@ -135,8 +135,8 @@ impl Distributed {
                 self.links.send(from, &Message::Reading(reading), turn);
             }
             Message::Reading(reading) => self.on_reading(from, &reading, turn.now),
-            Message::Proposal(agreement, place, value) => {
-                self.on_proposal(from, &agreement, (place, value), turn);
+            Message::Proposal(agreement, [place, charged], value) => {
+                self.on_proposal((from, charged.into()), &agreement, (place, value), turn);
             }
             Message::Prepare(agreement, ..) if self.rounds.is_some() => {
                 self.tell(from, &agreement, turn);
@@ -266,8 +266,8 @@ impl Distributed {
         }
         active.to_repeat |= 1 << place;
         active.is_first |= place == 0;
-        let agreement = active.agreement;
-        self.links.broadcast(&Message::Proposal(agreement, place, value), turn);
+        let (agreement, charged) = (active.agreement, active.payer.host as u8);
+        self.links.broadcast(&Message::Proposal(agreement, [place, charged], value), turn);
         if self.rounds.is_some() {
             self.on_early_proposal(instance, place, value);
         } else {

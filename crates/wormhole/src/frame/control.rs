@@ -153,9 +153,9 @@ pub(crate) enum Message {
     Greeting(Greeting),
     Poll(Poll),
     Reading(Reading),
-    /// What the process in a place of the list proposed.
-    Proposal(Agreement, u8, Option<Value>),
-    /// Phase 1: take part in no attempt before this one. The agreement is charged to the host in that place.
+    /// What the process in a place of the list proposed; after the place, which host is charged.
+    Proposal(Agreement, [u8; 2], Option<Value>),
+    /// Phase 1: take part in no attempt before this one. The agreement is charged to that host.
     Prepare(Agreement, u8, Ballot, Lives),
     /// Its answer: the attempt that the sender is bound to, and what it voted for last.
     Promise(Agreement, Ballot, Option<(Ballot, Decision)>),
@@ -205,9 +205,9 @@ impl Message {
                 to.u64(poll.known.0);
             }
             Self::Reading(reading) => reading.put(to),
-            Self::Proposal(agreement, place, value) => {
+            Self::Proposal(agreement, place_and_charged, value) => {
                 agreement.put(to);
-                to.u8(*place);
+                to.bytes(place_and_charged);
                 put_value(*value, to);
             }
             Self::Prepare(agreement, charged, ballot, lives) => {
@@ -267,7 +267,7 @@ impl Message {
                 known: Nanos(from.u64()?),
             }),
             3 => Self::Reading(Reading::take(from)?),
-            4 => Self::Proposal(Agreement::take(from)?, from.u8()?, take_value(from)?),
+            4 => Self::Proposal(Agreement::take(from)?, from.bytes()?, take_value(from)?),
             5 => Self::Prepare(
                 Agreement::take(from)?,
                 from.u8()?,

@@ -5,6 +5,7 @@
 //! | `ppoll` | waiting for calls, the next deadline, a request to end |
 //! | `recvfrom`, `sendto` | calls and answers; no socket can be made any more |
 //! | `close` | a payload that hung up |
+//! | `getsockopt` of a socket's memory | whether frames of the control channel were lost at this host |
 //! | `clock_gettime` | where the kernel's page does not tell the time |
 //! | `read` of the signals' descriptor | a request to end |
 //! | `write` to standard error | why it stopped |
@@ -26,7 +27,7 @@ use seccompiler::{
     SeccompFilter, SeccompRule,
 };
 
-use crate::os::number;
+use crate::os::{self, number};
 
 /// What a closed process has beyond its connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +64,7 @@ fn allowed(kept: Kept) -> Vec<Allowed> {
         (number::CLOSE, None),
         (number::CLOCK_GETTIME, None),
         (number::EXIT_GROUP, None),
+        (number::GETSOCKOPT, Some((2, os::SO_MEMINFO))),
     ];
     match kept.store {
         Store::Absent => calls.extend([

@@ -17,6 +17,7 @@ use super::clock;
 use crate::attestation::ReplicaId;
 use crate::core::{CONNECTIONS, Nanos};
 use crate::frame::{Frame, REQUEST_BYTES};
+use crate::os;
 
 /// One frame in so much time is what a connection may bring for ever: all four together take about a
 /// third of a core.
@@ -28,6 +29,16 @@ const AT_ONCE: Nanos = Nanos(5_000 * FRAME_EVERY.0);
 const CONTROL_EVERY: Nanos = Nanos(25_000);
 /// What the control channel may bring at once.
 const CONTROL_AT_ONCE: Nanos = Nanos(8_000 * CONTROL_EVERY.0);
+
+/// What is at the control channel.
+pub(super) enum Heard {
+    /// The frame was filled.
+    Frame,
+    /// Something that is no frame.
+    Other,
+    /// Nothing more.
+    Nothing,
+}
 
 /// Wake-ups that are measured before the process agrees in real time, and how long it sleeps before each.
 const WAKE_UPS: usize = 500;
@@ -47,6 +58,8 @@ pub(super) struct Control {
     pub(super) members: Vec<(ReplicaId, SocketAddr)>,
     /// When its share will be whole again.
     pub(super) whole_at: Nanos,
+    /// How many frames the socket had no room for, when that was last looked at.
+    pub(super) lost: u32,
 }
 
 enum Connection {
@@ -171,14 +184,23 @@ impl Doors {
     }
 
     /// Takes one frame of the control channel, if there is one. Who sent it, it says itself.
-    pub(super) fn receive_control(&mut self, now: Nanos, frame: &mut Frame) -> bool {
-        let Some(control) = &mut self.control else { return false };
+    pub(super) fn receive_control(&mut self, now: Nanos, frame: &mut Frame) -> Heard {
+        let Some(control) = &mut self.control else { return Heard::Nothing };
         let flags = RecvFlags::DONTWAIT | RecvFlags::TRUNC;
         let received = rustix::net::recv(&control.socket, frame.as_mut_slice(), flags);
-        if received != Err(Errno::AGAIN) {
-            control.whole_at = now.max(control.whole_at).after(CONTROL_EVERY);
+        if received == Err(Errno::AGAIN) {
+            return Heard::Nothing;
         }
-        matches!(received, Ok((_, REQUEST_BYTES)))
+        control.whole_at = now.max(control.whole_at).after(CONTROL_EVERY);
+        if matches!(received, Ok((_, REQUEST_BYTES))) { Heard::Frame } else { Heard::Other }
+    }
+
+    /// Whether the control channel's socket had no room for a frame since this was last asked. In doubt it
+    /// had none.
+    pub(super) fn has_lost(&mut self) -> bool {
+        let Some(control) = &mut self.control else { return false };
+        let lost = os::lost_at(&control.socket);
+        !lost.is_ok_and(|lost| std::mem::replace(&mut control.lost, lost) == lost)
     }
 
     /// Sends to another wormhole. Whatever goes wrong, it is lost: nobody waits.

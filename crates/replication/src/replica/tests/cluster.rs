@@ -92,7 +92,8 @@ impl Cluster {
         Self::of(World::hybrid(4, 1), seed, (1, u64::MAX))
     }
 
-    fn of(world: World, seed: u64, (keys, transfer_lag): (u8, u64)) -> Self {
+    /// The same in `world`, where each server has so many keys and so many rounds are read.
+    pub(super) fn of(world: World, seed: u64, (keys, transfer_lag): (u8, u64)) -> Self {
         let mut cluster = Self {
             keys,
             transfer_lag,

@@ -1,9 +1,10 @@
 //! Replicas that get the others' state: who does, when, and what goes on meanwhile.
 
 use ravelin_model::transfer::{Checkpoint, Found, Offer, StateReply, TransferMessage, Wanted};
-use ravelin_model::{Epoch, EpochMessage, Sequence};
+use ravelin_model::{Epoch, EpochMessage, FaultModel, Group, Sequence};
 
 use crate::state::MemoryBackend;
+use crate::testing::World;
 
 use super::super::transfers::{AfterFetch, Transfers};
 use super::epochs::{all_in, change_key, epoch_of};
@@ -206,6 +207,48 @@ fn who_fetches_the_state_sends_clients_away() {
     assert!(told.iter().any(ended), "{told:?}");
 }
 
+/// However short they were, and though the logs reach back.
+#[test]
+fn who_missed_whole_epochs_fetches_the_state_and_does_not_read_through_them() {
+    for (missed, fetched) in [(1, 0), (3, 1)] {
+        let mut cluster = Cluster::of(World::new(4, 1), 3, (4, 2048));
+        let session = cluster.open_session();
+        cluster.crash(3);
+        for turn in 0..missed {
+            work(&mut cluster, session, 1 + turn * 5..6 + turn * 5);
+            change_key(&mut cluster, u16::try_from(turn).unwrap());
+            cluster.run_until("the next epoch", |cluster| {
+                (0..3).all(|id| epoch_of(cluster, id) == turn + 2)
+            });
+        }
+        cluster.start(3);
+        let since = cluster.now;
+        cluster.run_until("it is back", is_back);
+        assert_eq!(cluster.replica(3).fetched_count(), fetched);
+        assert!(cluster.now.since(since) < 3 * SECOND);
+        assert_eq!(epoch_of(&cluster, 3), missed + 1);
+        assert!(cluster.nodes.iter().all(|node| node.accused.is_empty()));
+        work(&mut cluster, session, 100..105);
+    }
+}
+
+/// What one member says of the epoch may be a lie; what it says later does not take it back.
+#[test]
+fn epochs_are_missed_if_a_correct_member_says_so() {
+    let group = Group::new(4, 1, FaultModel::Arbitrary).unwrap();
+    let mut transfers = Transfers::new(20);
+    let missed = |transfers: &Transfers, here| transfers.epochs_missed(Epoch(here), group);
+    assert_eq!(missed(&transfers, 1), 0);
+    transfers.on_epoch_of(ReplicaId(2), Epoch(900));
+    assert_eq!(missed(&transfers, 1), 0, "one says so");
+    transfers.on_epoch_of(ReplicaId(0), Epoch(4));
+    assert_eq!(missed(&transfers, 1), 2, "those between");
+    transfers.on_epoch_of(ReplicaId(0), Epoch(3));
+    assert_eq!(missed(&transfers, 1), 2);
+    assert_eq!(missed(&transfers, 3), 0);
+    assert_eq!(missed(&transfers, 5), 0);
+}
+
 /// Who comes back so slowly that the others are far ahead again by then reads their blocks.
 #[test]
 fn who_has_fetched_a_state_fetches_another_only_if_it_falls_behind_further() {
@@ -217,6 +260,26 @@ fn who_has_fetched_a_state_fetches_another_only_if_it_falls_behind_further() {
     assert_eq!(transfers.lag_allowed(90), 100);
     transfers.after_fetch = AfterFetch::Behind(3);
     assert_eq!(transfers.lag_allowed(9), 20);
+}
+
+/// Reading blocks may be slower than it seemed. Who is nearly there reads on.
+#[test]
+fn who_is_still_far_behind_after_a_while_fetches_the_state() {
+    let mut commit = 0;
+    let mut decides = |transfers: &mut Transfers, second: u32, lag: u64, missing: u64| {
+        commit += 1; // it gets further all the time
+        let now = Time(0).after(SECOND * second);
+        transfers.is_another_better(now, CommitIndex(commit), lag, missing)
+    };
+    for (lag, missing) in [(600, 0), (0, 1200)] {
+        let mut transfers = Transfers::new(2048);
+        assert!(!decides(&mut transfers, 1, lag, missing));
+        assert!(!decides(&mut transfers, 5, lag, missing));
+        assert!(decides(&mut transfers, 6, lag, missing), "for five seconds");
+        assert!(!decides(&mut transfers, 7, lag / 2, missing / 2), "it is nearly there");
+        transfers.after_fetch = AfterFetch::Unheard;
+        assert!(!decides(&mut transfers, 20, lag, missing), "it goes on from a state");
+    }
 }
 
 /// Who makes no blocks now would keep its clients waiting for one.

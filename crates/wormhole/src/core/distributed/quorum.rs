@@ -41,7 +41,7 @@ impl Distributed {
     /// What another process proposed.
     pub(super) fn on_proposal(
         &mut self,
-        from: usize,
+        (from, charged): (usize, usize),
         agreement: &Agreement,
         (place, value): (u8, Option<Value>),
         turn: &mut Turn<'_>,
@@ -51,7 +51,7 @@ impl Distributed {
         if host != Some(from) {
             return;
         }
-        let Some(instance) = self.known((from, from), agreement, turn) else { return };
+        let Some(instance) = self.known((from, charged), agreement, turn) else { return };
         if self.rounds.is_some() {
             self.on_early_proposal(instance, place, value);
         } else {
@@ -189,9 +189,9 @@ impl Distributed {
         }
         let place = active.to_repeat.trailing_zeros();
         active.to_repeat &= active.to_repeat - 1;
-        let agreement = active.agreement;
+        let (agreement, charged) = (active.agreement, active.payer.host as u8);
         let value = active.proposals.get(place as usize).and_then(|one| one.value());
-        self.links.broadcast(&Message::Proposal(agreement, place as u8, value), turn);
+        self.links.broadcast(&Message::Proposal(agreement, [place as u8, charged], value), turn);
         self.wait_for_start(instance, turn.now);
     }
 

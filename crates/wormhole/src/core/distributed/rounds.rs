@@ -11,8 +11,10 @@
 //! wake-up is late by one; they are there within three more; and two times differ by one.
 //!
 //! Who wakes later than the bound while it takes part stops itself before it says anything more. Who is
-//! told what is of no present round, or does not know the time, may know less than others: it takes part
-//! in no agreement up to that one, and waits for others to tell the decision. To others it has stopped.
+//! told what is of no present round, does not know the time, or has no place for it may know less than
+//! others: it takes part in no agreement up to that one with a process of the host that pays for it, and
+//! waits for others to tell the decision. Whose host lost frames takes part in none that had started. To
+//! others it has stopped.
 //!
 //! # Source
 //! Veríssimo, Neves and Correia, section 8.2, for time-triggered agreement on a synchronous channel;
@@ -54,6 +56,8 @@ pub(super) struct Rounds {
     /// How late a wake-up may be, how long a frame may take, and how uncertain the time may be.
     bound: Nanos,
     count: u64,
+    /// Until which start this wormhole takes part in no agreement with a process of each host.
+    silent: [Nanos; REAL_TIME_WORMHOLES_MAX],
 }
 
 impl Rounds {
@@ -62,7 +66,8 @@ impl Rounds {
         if !is_bound || member_count > REAL_TIME_WORMHOLES_MAX {
             return Err(ClusterError::Bound);
         }
-        Ok(Self { bound, count: (member_count as u64).saturating_sub(1) })
+        let silent = [Nanos(0); REAL_TIME_WORMHOLES_MAX];
+        Ok(Self { bound, count: (member_count as u64).saturating_sub(1), silent })
     }
 
     /// So many agreements of each host, all at once, keep a round's frames to one wormhole below
@@ -131,7 +136,7 @@ impl Distributed {
 
     /// Whether this life has heard all that was said of an agreement.
     fn was_here(&self, agreement: &Agreement, now: Nanos) -> bool {
-        let time = self.time(now).filter(|_| self.may_vote(agreement));
+        let time = self.time(now).filter(|_| self.may_count(agreement));
         time.is_some_and(|time| self.joined_at <= now.since(time.latest.since(agreement.tstart)))
     }
 
@@ -158,7 +163,7 @@ impl Distributed {
             true => self.known((from, charged), agreement, turn),
             false => None,
         };
-        let Some(instance) = known else { return self.abstain(tstart) };
+        let Some(instance) = known else { return self.abstain(charged, tstart) };
         if is_new {
             self.join_late(instance, rounds, round, turn.now);
         }
@@ -186,21 +191,43 @@ impl Distributed {
         self.plan_next(instance, rounds, round, now);
     }
 
-    /// Takes part in nothing that starts so early: others may know more of it.
-    fn abstain(&mut self, tstart: Nanos) {
-        self.fence = self.fence.map(|fence| fence.max(tstart));
+    /// Takes part in nothing that starts so early and has a process of the host that pays for it: others
+    /// may know more. Nobody can take this wormhole out of what he has no process in.
+    fn abstain(&mut self, charged: usize, tstart: Nanos) {
+        self.instances.latest = self.instances.latest.max(tstart);
+        let silent = self.rounds.as_mut().and_then(|rounds| rounds.silent.get_mut(charged));
+        silent.into_iter().for_each(|until| *until = tstart.max(*until));
+    }
+
+    /// Whether this life may know all that others do.
+    fn may_count(&self, agreement: &Agreement) -> bool {
+        let hosts = agreement.elist().iter().filter_map(|entity| self.links.place(entity.replica));
+        let silent = |host| self.rounds.and_then(|rounds| rounds.silent.get(host).copied());
+        let until = hosts.filter_map(silent).max().unwrap_or_default();
+        self.may_vote(agreement) && agreement.tstart > until
+    }
+
+    /// Frames were lost at this host, or were not looked at before a step: of all that has started, others
+    /// may know more.
+    pub(in crate::core) fn on_loss(&mut self, now: Nanos) {
+        self.joined_at = now;
+        for place in 0..self.links.count() * AGREEMENTS_PER_HOST {
+            let active = self.instances.active(place).filter(|active| active.starts_at <= now);
+            active.into_iter().for_each(|active| active.progress.takes_part = false);
+        }
     }
 
     /// Does what is due for one agreement.
     pub(super) fn on_round_due(&mut self, instance: usize, rounds: Rounds, turn: &mut Turn<'_>) {
         let time = self.time(turn.now);
-        let fence = self.fence;
         let Some(active) = self.instances.active(instance) else { return };
         if turn.now >= active.starts_at.after(AGREEMENT_RETENTION) {
             return self.instances.give_up(instance);
         }
         let agreement = active.agreement;
-        active.progress.takes_part &= fence.is_some_and(|fence| agreement.tstart > fence);
+        let may_count = self.may_count(&agreement);
+        let Some(active) = self.instances.active(instance) else { return };
+        active.progress.takes_part &= may_count;
         let round = active.progress.spoken.saturating_add(1);
         let is_end = round > rounds.count;
         let due = match is_end {

@@ -45,3 +45,50 @@ fn whoever_brings_too_much_is_not_heard_for_a_while_and_everybody_else_is() {
     assert!(matches!(doors.receive(0, &mut frame), Arrival::Frame));
     assert_eq!(heard(&mut doors, now.after(FRAME_EVERY)), [false, false]);
 }
+
+/// A channel that another socket can fill.
+fn channel() -> (Doors, std::net::UdpSocket, OwnedFd) {
+    let bound = || std::net::UdpSocket::bind("127.0.0.1:0").expect("a port is free");
+    let (own, other) = (bound(), bound());
+    other.connect(own.local_addr().expect("it is bound")).expect("it is local");
+    let control = Control { socket: own.into(), members: vec![], whole_at: Nanos(0), lost: 0 };
+    let (signals, never_written) = pair();
+    (Doors::new(vec![], Some(control), signals), other, never_written)
+}
+
+/// Else a flood would hide what others said in time, and nobody would know.
+#[test]
+fn frames_that_a_socket_has_no_room_for_are_noticed() {
+    let (mut doors, other, _signals) = channel();
+    assert!(!doors.has_lost());
+    let send = |count: usize| {
+        for _ in 0..count {
+            other.send(&[0; REQUEST_BYTES]).expect("it is lost at the reader");
+        }
+    };
+    send(10);
+    assert!(!doors.has_lost(), "there is room");
+    send(5_000);
+    assert!(doors.has_lost());
+    assert!(!doors.has_lost(), "it is said once");
+    let (now, mut frame) = (Nanos(7), [0; REQUEST_BYTES]);
+    let mut heard = 0;
+    while matches!(doors.receive_control(now, &mut frame), Heard::Frame) {
+        heard += 1;
+    }
+    assert!((10..super::super::FRAMES_BEFORE_STEP).contains(&heard), "all before a step: {heard}");
+    send(1);
+    assert!(!doors.has_lost(), "there is room again");
+}
+
+/// What is no frame hides nothing that comes behind it.
+#[test]
+fn what_is_no_frame_is_passed_over() {
+    let (mut doors, other, _signals) = channel();
+    other.send(&[0; 7]).expect("there is room");
+    other.send(&[0; REQUEST_BYTES]).expect("there is room");
+    let mut frame = [0; REQUEST_BYTES];
+    assert!(matches!(doors.receive_control(Nanos(7), &mut frame), Heard::Other));
+    assert!(matches!(doors.receive_control(Nanos(7), &mut frame), Heard::Frame));
+    assert!(matches!(doors.receive_control(Nanos(7), &mut frame), Heard::Nothing));
+}
