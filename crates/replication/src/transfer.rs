@@ -345,7 +345,8 @@ impl Transfer {
 
     /// Whether the others are to show what they keep: nothing was chosen, or a correct one no longer
     /// keeps it. One alone may say so to have everything begun anew, again and again. It is believed where
-    /// nobody else helps: in `hybrid` only `f` others need be correct, and the rest may wait for ever.
+    /// nobody else helps: in `hybrid` only `f` others need be correct. This costs nothing that was fetched,
+    /// and a liar must wait until all who are correct failed to help at once.
     fn is_asking(&self) -> bool {
         let without = self.peers.values().filter(|peer| peer.is_without).count();
         let is_alone = without > 0

@@ -292,7 +292,10 @@ pub const ALL: &[Planted] = &[
     planted(
         "lone_gone_never_believed",
         "who fetches a state waits for ever if nobody but liars could have it still",
-        &[(TRANSFER, "one_that_says_that_it_is_gone_is_believed_where_nobody_else_helps")],
+        &[
+            (TRANSFER, "one_that_says_that_it_is_gone_is_believed_where_nobody_else_helps"),
+            (REGRESSIONS, "what_failed_once_holds"),
+        ],
     ),
     planted(
         "lost_groups_taken_for_torn",
