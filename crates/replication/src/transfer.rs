@@ -344,20 +344,30 @@ impl Transfer {
     }
 
     /// Whether the others are to show what they keep: nothing was chosen, or a correct one no longer
-    /// keeps it. One alone may say so to have everything begun anew, again and again.
+    /// keeps it. One alone may say so to have everything begun anew, again and again. It is believed where
+    /// nobody else helps: in `hybrid` only `f` others need be correct. This costs nothing that was fetched,
+    /// and a liar must wait until all who are correct failed to help at once.
     fn is_asking(&self) -> bool {
         let without = self.peers.values().filter(|peer| peer.is_without).count();
+        let is_alone = without > 0
+            && self.peers.values().all(|peer| peer.is_without || !peer.is_helping())
+            && !mutants::is_active("lone_gone_never_believed");
         let needed = match mutants::is_active("gone_of_one_believed") {
             true => 1,
             false => self.group.one_correct(),
         };
-        self.fetch.is_none() || without >= needed
+        self.fetch.is_none() || without >= needed || is_alone
     }
 }
 
 impl Peer {
     fn is_free(&self, now: Time) -> bool {
         self.asked.is_none() && !self.is_without && now >= self.rest_until
+    }
+
+    /// Whether it has not failed to help since it last did.
+    fn is_helping(&self) -> bool {
+        self.rest.is_zero()
     }
 
     fn has_helped(&mut self, now: Time) {

@@ -296,6 +296,14 @@ pub const ALL: &[Planted] = &[
         &[(ENDINGS, "a_block_that_one_horizon_lets_in_does_not_keep_an_epoch_from_ending")],
     ),
     planted(
+        "lone_gone_never_believed",
+        "who fetches a state waits for ever if nobody but liars could have it still",
+        &[
+            (TRANSFER, "one_that_says_that_it_is_gone_is_believed_where_nobody_else_helps"),
+            (REGRESSIONS, "what_failed_once_holds"),
+        ],
+    ),
+    planted(
         "lost_groups_taken_for_torn",
         "a log that lost what was durable is cut there and goes on",
         &[(LOG_DAMAGE, "a_flipped_bit_anywhere_before_the_last_group_is_damage")],

@@ -1,6 +1,6 @@
 use ravelin_model::transfer::{Found, Present, Spot, Wanted};
 use ravelin_model::{
-    BlockRef, Digest, Encode as _, ServiceId, ServiceStores as _, StateBackend as _,
+    BlockRef, Digest, Encode as _, FaultModel, ServiceId, ServiceStores as _, StateBackend as _,
 };
 
 use ravelin_crypto::plan_digest;
@@ -661,6 +661,31 @@ fn one_that_says_again_and_again_that_it_is_gone_stops_nobody() {
         due.into_iter().for_each(|(_, from, reply)| run.answer(from, reply));
     }
     assert!(run.suspected.is_empty());
+}
+
+/// With wormholes one of two others may be the only correct one. While the other one, which says nothing,
+/// was waited for, it went on from the state that is being fetched.
+#[test]
+fn one_that_says_that_it_is_gone_is_believed_where_nobody_else_helps() {
+    let (mut other, there) = state(0..300, 1);
+    let (mut own, here) = state(0..0, 0);
+    let mut run = Run::new(&mut own);
+    let group = Group::new(3, 1, FaultModel::Hybrid).unwrap();
+    run.transfer = Transfer::new(group, ReplicaId(2), CommitIndex(0));
+    run.choose(&other);
+    put(&mut other, 1, 5);
+    other.finish_commit(CommitIndex(2));
+    let peers = [Peer::Correct, Peer::Silent, Peer::Silent];
+    let begun = run.now;
+    while !run.transfer.is_asking() {
+        assert!(run.now.since(begun) < Duration::from_secs(5), "it waits for ever");
+        run.run(&other, peers, 1);
+    }
+    run.transfer.on_target(run.now, ReplicaId(0), target(&run.world, &other));
+    run.now = run.now.after(OFFERS_PATIENCE);
+    assert!(run.transfer.choose(run.now));
+    let (done, _) = run.run(&other, peers, 1000);
+    check(own, &here, (&other, &there), &done.expect("it has all"));
 }
 
 #[test]
