@@ -55,7 +55,11 @@ pub(crate) const DESIGNS: &[Case] = &[
     ("assess backtest model.toml seven.json", USAGE, "seven.json:2: "),
     ("assess backtest model.toml order.json", USAGE, "order.json:2: `at_ms` is 4, and an event"),
     ("assess backtest model.toml number.json", USAGE, "number.json:1: `server` is 9"),
-    ("assess backtest model.toml cut.json", USAGE, "cut.json:1: the campaign that begins here has no"),
+    (
+        "assess backtest model.toml cut.json",
+        USAGE,
+        "cut.json:1: the campaign that begins here has no",
+    ),
     ("assess backtest model.toml one.json --service nobody", USAGE, "there is no service `nobody`"),
     ("assess backtest model.toml one.json --acceleration 0", USAGE, "finite and above 0"),
     ("assess backtest model.toml one.json --acceleration inf", USAGE, "finite and above 0"),
