@@ -19,7 +19,7 @@ var(--line);padding-bottom:.2rem}h3{font-size:1.05rem}\
 .wide{overflow-x:auto}table{border-collapse:collapse;margin:1rem 0;min-width:30rem}\
 caption{text-align:left;color:var(--soft);padding-bottom:.3rem}\
 th,td{text-align:left;padding:.3rem .8rem .3rem 0;border-bottom:1px solid var(--line);vertical-align:top}\
-th.n,td.n{text-align:right;font-variant-numeric:tabular-nums}\
+th.n,td.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}\
 figure{margin:1.2rem 0;overflow-x:auto}figcaption{color:var(--soft);font-size:.92rem;max-width:48rem}\
 svg{max-width:100%;height:auto;min-width:34rem}.small{color:var(--soft);font-size:.92rem}\
 .note{background:var(--panel);border-left:4px solid var(--line);padding:.5rem 1rem;margin:.6rem 0}\

@@ -11,6 +11,9 @@ use super::super::svg::Picture;
 use super::super::tornado::{Bar, Tornado};
 use super::super::words::probability;
 
+/// Letters of a change that stand beside its bar.
+const NAME_LETTERS: usize = 44;
+
 /// The page of a comparison, with the risk of both designs over time: HTML that loads nothing.
 ///
 /// Cost: linear in both assessments.
@@ -98,7 +101,7 @@ fn step_by_step(service: &ServiceAdvice) -> Picture {
 /// The risk that decides with each change by itself.
 fn effects(service: &ServiceAdvice) -> Picture {
     let bars = service.changes.iter().map(|change| Bar {
-        name: change.text.clone(),
+        name: beginning(&change.text),
         low: change.risk_after.min(service.risk),
         high: change.risk_after.max(service.risk),
     });
@@ -114,4 +117,12 @@ fn effects(service: &ServiceAdvice) -> Picture {
         bars: bars.collect(),
     }
     .draw()
+}
+
+/// A change as far as there is room beside its bar: its beginning tells it apart.
+fn beginning(text: &str) -> String {
+    if text.chars().count() <= NAME_LETTERS {
+        return text.to_owned();
+    }
+    text.chars().take(NAME_LETTERS - 1).chain(['\u{2026}']).collect()
 }

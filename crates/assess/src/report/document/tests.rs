@@ -2,9 +2,10 @@
 
 use super::*;
 use crate::analysis::{
-    AttackTreeResult, AviEdge, AviGraph, AviKind, AviNode, Cause, CutSearch, CutSet, Economics,
-    Elasticity, Header, Measure, Point, PropertyResult, Quantity, Series, StrategyResult, Sweep,
-    TreeNodeResult, TrustEdge, TrustGraph, TrustNode, Unit, result,
+    Advice, AttackTreeResult, AviEdge, AviGraph, AviKind, AviNode, Cause, Change, CutSearch,
+    CutSet, Economics, Elasticity, Header, Measure, Point, PromiseEffect, PropertyResult, Quantity,
+    Series, ServiceAdvice, StrategyResult, Sweep, TreeNodeResult, TrustEdge, TrustGraph, TrustNode,
+    Unit, compare, result,
 };
 use crate::design::{FaultModel, LabelKind, Origin, Property, Strategy};
 use crate::report::summary::Summary;
@@ -200,10 +201,45 @@ fn has_what_a_terminal_obeys(text: &str) -> bool {
     text.chars().any(|letter| (letter.is_control() && letter != '\n') || letter == '\u{202e}')
 }
 
-#[test]
-fn no_name_of_a_model_file_becomes_part_of_the_page() {
-    let html = html(&assessment());
-    assert!(!html.contains("<script") && !has_what_a_terminal_obeys(&html));
+/// Advice whose every text is hostile: one change with a price, one without.
+fn hostile_advice() -> Advice {
+    let effect = PromiseEffect {
+        property: Property::Availability,
+        before: 0.39,
+        after: 0.87,
+        is_worse: true,
+    };
+    let change = |cost| Change {
+        kind: "diversity".into(),
+        text: text(),
+        cost,
+        risk_before: 0.1,
+        risk_after: 0.01,
+        promises: vec![effect],
+        expected_loss_before: 1000.0,
+        expected_loss_after: 2000.0,
+    };
+    let service = ServiceAdvice {
+        service: text(),
+        risk: 0.1,
+        acceptable_risk: 0.01,
+        promises: vec![effect],
+        expected_loss: 1000.0,
+        expected_loss_after: 2000.0,
+        changes: vec![change(Some(5.0)), change(None)],
+        plan: vec![change(Some(5.0))],
+        risk_after: 0.01,
+        is_reached: true,
+        unpriced_plan: vec![change(None)],
+        unpriced_risk_after: Some(0.01),
+        text: vec![text()],
+    };
+    Advice { design: text(), currency: text(), services: vec![service] }
+}
+
+#[track_caller]
+fn is_contained(html: &str) {
+    assert!(!html.contains("<script") && !has_what_a_terminal_obeys(html));
     for once in ["</title></head>", "</style></head>", "</main>", "<body>"] {
         assert!(html.matches(once).count() <= 1, "{once}");
     }
@@ -212,7 +248,29 @@ fn no_name_of_a_model_file_becomes_part_of_the_page() {
     for loaded in ["http:", "https:", "url(", "@import", " src=", " href=\"/"] {
         assert!(!html.contains(loaded), "{loaded}");
     }
+}
+
+#[test]
+fn no_name_of_a_model_file_becomes_part_of_the_page() {
+    let html = html(&assessment());
+    is_contained(&html);
     assert!(!html.contains("NaN") && html.contains("unknown"));
+}
+
+#[test]
+fn no_name_becomes_part_of_the_pages_of_comparisons_and_advice() {
+    let one = assessment();
+    let compared = comparison(&one, &one, &compare(&one, &one));
+    is_contained(&compared);
+    assert_eq!(compared.matches("<svg").count(), 2, "the risk over time of both");
+    let page = advice(&hostile_advice());
+    is_contained(&page);
+    assert_eq!(page.matches("<svg").count(), 2, "the plan, and each change");
+    assert!(page.contains("worse: availability 0.39 -&gt; 0.87"), "{page}");
+    assert!(page.contains("worse: expected loss 1 000 -&gt; 2 000"), "{page}");
+    assert!(page.contains("no price") && page.contains("Another way, whose price is not known"));
+    let shown = Summary(&hostile_advice()).to_string();
+    assert!(!has_what_a_terminal_obeys(&shown), "{shown}");
 }
 
 #[test]
