@@ -520,10 +520,43 @@ fn missions_simulate_each_server_where_the_chain_merges_them() {
     let design = unlike(&rates, 3);
     let found = assess(&design, &effort, &|_, _| {}, &AtomicBool::new(false)).unwrap();
     let service = &found.services[0];
-    warning(&found, "merged-servers");
-    assert!(service.risk > 0.9, "the mean of all servers: {}", service.risk);
     let simulated = service.simulated.as_ref().unwrap();
     assert!(simulated.high < 0.01, "three fall, and nearly never a fourth: {simulated:?}");
+    // What missions say decides: the merged chain would say nearly 1.
+    warning(&found, "only-simulated");
+    assert!(service.is_simulated && service.risk == simulated.risk, "{}", service.risk);
+    assert!(assessed(&design).services[0].risk > 0.9, "the mean of all servers");
+    // Nothing was seen in 2,000 missions: that is no proof of less than one in a thousand.
+    let verdict = |acceptable: f64| {
+        let mut design = design.clone();
+        design.acceptable_risk.value.0 = acceptable;
+        let found = assess(&design, &effort, &|_, _| {}, &AtomicBool::new(false)).unwrap();
+        (found.services[0].risk_any, found.services[0].is_acceptable)
+    };
+    assert_eq!((verdict(0.001), verdict(0.01)), ((0.0, false), (0.0, true)));
+}
+
+/// Rates too far apart for a chain, or too many ways for a label to strike: missions answer all the same.
+#[test]
+fn missions_answer_where_a_chain_is_refused() {
+    let many = "[common_mode]\nsite = { value = 0.1, origin = \"assumed\" }";
+    let host = "site = \"x\"";
+    let stiff = Plain { n: 31, f: 10, mission: "1y", host, more: many, ..PLAIN };
+    let stiff = stiff.text().replace("= \"1h\"", "= \"1ms\"");
+    let stiff = stiff.replace("detection = { value = 0", "detection = { value = 0.5");
+    let design = Design::parse("stiff", &stiff).unwrap();
+    let run = |missions| {
+        let effort = Effort { missions, ..Effort::default() };
+        assess(&design, &effort, &|_, _| {}, &AtomicBool::new(false))
+    };
+    let refused = run(0).unwrap_err().to_string();
+    assert!(refused.contains("stiff chain"), "{refused}");
+    let found = run(10).unwrap();
+    assert!(found.services[0].is_simulated);
+    warning(&found, "only-simulated");
+    // Diversity over n is told without a chain too.
+    let told = &warning(&found, "diversity-over-servers").text;
+    assert!(told.contains("share of 0.10") && !told.contains("as designed"), "{told}");
 }
 
 /// Seven kinds of server: advice and sweeps start from the risk that an assessment gives, and say so where
