@@ -294,13 +294,14 @@ fn recovery(
 ) {
     let name = Some(result.name.as_str());
     let turns = service.rejuvenation.as_ref();
-    let is_restart = situation.care.rejuvenation.is_some_and(|it| !it.is_recovery);
+    let is_restart = situation.care.rejuvenation.is_some_and(|it| !it.is_recovery());
     let least = situation.servers.iter().map(|it| it.coverage).fold(1.0, f64::min);
     if turns.is_some_and(|it| it.root == Root::Wormhole) && least < 1.0 {
         let counted = if is_restart {
             "It was not counted."
         } else {
-            "It was counted as if every wormhole held."
+            "Each turn was counted as expelling an intruder with that probability, anew each time; one who \
+             keeps the wormhole for good stays longer."
         };
         let text = format!(
             "Its rejuvenation is rooted in the wormhole, which holds with probability {least} once its \
