@@ -141,7 +141,7 @@ pub struct ServiceResult {
     pub risk: f64,
     /// Mean time until then; `None`: never.
     pub mttf_h: Option<f64>,
-    /// Whether risks are those of missions, since the chains are too large. Mean times, shares of time,
+    /// Whether risks are those of missions, since the chains are too large, refused or merged. Mean times, shares of time,
     /// sweeps, causes and sensitivities are then missing, not without end.
     pub is_simulated: bool,
     /// The same risk by simulated missions, if any were asked for.
@@ -151,7 +151,7 @@ pub struct ServiceResult {
     /// The probability that what does not come back by itself is lost within the mission: the larger
     /// risk of confidentiality and integrity, or that of availability where nothing else is promised.
     pub risk_any: f64,
-    /// Whether `risk_any` is accepted.
+    /// Whether `risk_any` is accepted; where it is simulated, the upper end of its interval.
     pub is_acceptable: bool,
     /// Risk over the mission, one series for each promise.
     pub risk_over_time: Vec<Series>,

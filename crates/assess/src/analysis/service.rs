@@ -26,19 +26,36 @@ pub(super) fn assess(
     let simulation = simulate(&situation, effort, &times, watch).map_err(told)?;
     let grade = if effort.is_exact { Grade::Exact } else { Grade::Result };
     let solved = match &simulation {
-        Some(simulation) if is_too_large(&situation, grade) => simulated(service, simulation),
-        _ => by_chains(&situation, service, grade, &times).map_err(told)?,
+        Some(simulation) if is_for_missions(&situation, grade) => simulated(service, simulation),
+        Some(simulation) => match by_chains(&situation, service, grade, &times) {
+            // Only while it is built or solved does a chain show what else makes it too much.
+            Err(error) if error.is_of_chains() => simulated(service, simulation),
+            solved => solved.map_err(told)?,
+        },
+        None => by_chains(&situation, service, grade, &times).map_err(told)?,
     };
     let Solved { properties, risk, mttf, over_time, is_simulated } = solved;
     let decisive = risk::decisive(&situation);
     let of_decisive = properties.iter().filter(|it| decisive.contains(&it.property));
     let risk_any = of_decisive.map(|it| it.risk).fold(0.0, f64::max);
+    // Missions in which nothing happened do not say that it cannot: the upper end of the interval counts.
+    let decides = match &simulation {
+        Some(simulation) if is_simulated => {
+            let promises = simulation.told.promises.iter();
+            let decisive = promises.filter(|it| decisive.contains(&it.property));
+            decisive.map(|it| it.high).fold(0.0, f64::max)
+        }
+        _ => risk_any,
+    };
     let expected: f64 = properties.iter().map(|it| it.expected_loss).sum();
     let rate = situation.mean_rate();
     let p = closed::intruded_by(rate, situation.mission).map_err(told)?;
     let value_name = |kind: LabelKind, value: usize| label_name(design, service, kind, value);
-    let of_falls = (!is_simulated).then_some(grade);
-    let falls = strategy::Falls::of(&situation, mttf, risk, of_falls).map_err(told)?;
+    let engines = Engines { has_chains: !is_simulated, has_missions: simulation.is_some() };
+    let falls = |grade| strategy::Falls::of(&situation, mttf, risk, grade);
+    let falls = falls((!is_simulated).then_some(grade))
+        .or_else(|error| if engines.may_leave_out(&error) { falls(None) } else { Err(error) });
+    let falls = falls.map_err(told)?;
     let strategy_numbers = strategy::numbers(service, &situation, falls).map_err(|error| {
         AnalysisError::structure(design, &format!("the strategy of `{}`", service.name), error)
     })?;
@@ -59,15 +76,13 @@ pub(super) fn assess(
         is_simulated,
         simulated: simulation.map(|it| it.told),
         risk_any,
-        is_acceptable: risk_any <= design.acceptable_risk.value.0,
+        is_acceptable: decides <= design.acceptable_risk.value.0,
         risk_over_time: with_one_server(&situation, over_time, &times).map_err(told)?,
-        sweeps: unless_large(is_simulated, || sweeps::sweeps(&situation)).map_err(told)?,
-        causes: unless_large(is_simulated, || risk::causes(&situation, &value_name))
-            .map_err(told)?,
+        sweeps: unless_refused(engines, || sweeps::sweeps(&situation)).map_err(told)?,
+        causes: unless_refused(engines, || risk::causes(&situation, &value_name)).map_err(told)?,
         cuts,
         cut_search,
-        tornado: unless_large(is_simulated, || risk::elasticities(design, position))
-            .map_err(told)?,
+        tornado: unless_refused(engines, || risk::elasticities(design, position)).map_err(told)?,
         economics: economics::economics(design, service, expected),
         strategy_numbers,
         properties,
@@ -84,24 +99,43 @@ struct Solved {
     is_simulated: bool,
 }
 
-/// Whether a chain of a promise, or of more than `f` intruded, is refused for its size.
-fn is_too_large(situation: &Situation, grade: Grade) -> bool {
+/// Whether the chain of a promise, or of more than `f` intruded, is refused for its size or would be that of
+/// other servers than those that missions simulate.
+fn is_for_missions(situation: &Situation, grade: Grade) -> bool {
     let promised = situation.promises.iter().map(|it| Question::Broken(*it));
     let mut questions = [Question::Exceeded].into_iter().chain(promised);
-    questions.any(|it| solve::is_too_large(situation, it, grade))
+    questions.any(|it| {
+        solve::is_merged(situation, it, grade) || solve::is_too_large(situation, it, grade)
+    })
+}
+
+/// What computes the numbers of a service.
+#[derive(Clone, Copy)]
+struct Engines {
+    has_chains: bool,
+    has_missions: bool,
+}
+
+impl Engines {
+    /// Whether a number that is refused so may be missing: one that is too large for many chains, and where
+    /// missions answer the main question every number that takes a chain.
+    fn may_leave_out(self, refusal: &EngineError) -> bool {
+        let is_large = matches!(refusal, EngineError::TooManyStates { .. });
+        is_large || (self.has_missions && refusal.is_of_chains())
+    }
 }
 
 /// Points of sweeps and sensitivities are many, and their chains smaller than those of results: what is
 /// too large for them is left out, and a warning says so.
-fn unless_large<T>(
-    is_simulated: bool,
+fn unless_refused<T>(
+    engines: Engines,
     compute: impl FnOnce() -> Result<Vec<T>, EngineError>,
 ) -> Result<Vec<T>, EngineError> {
-    if is_simulated {
+    if !engines.has_chains {
         return Ok(Vec::new());
     }
     match compute() {
-        Err(EngineError::TooManyStates { .. }) => Ok(Vec::new()),
+        Err(refusal) if engines.may_leave_out(&refusal) => Ok(Vec::new()),
         computed => computed,
     }
 }

@@ -79,7 +79,9 @@ pub(super) fn simulate(
 /// The service as missions take it: unmerged, and by the calendar.
 fn by_calendar(situation: &Situation, question: Question) -> Service {
     let mut service = solve::service(situation, question, Grade::Simulated, Without::Nothing);
-    for group in &mut service.groups {
+    // Turns of which only some expel have no calendar: which ones do is left to chance.
+    let is_certain = situation.care.expelling().is_some_and(|turns| turns.expels >= 1.0);
+    for group in service.groups.iter_mut().filter(|_| is_certain) {
         if let Some(turns) = &mut group.rejuvenation {
             turns.schedule = Schedule::Fixed;
         }

@@ -8,7 +8,7 @@ use crate::design::{Design, FaultModel, LabelKind, Property, Repairers, Root, Se
 /// Kinds of label.
 const KINDS: usize = LabelKind::ALL.len();
 
-/// Coverage below which a wormhole is weakly isolated, and no root of recovery.
+/// Coverage below which a wormhole is weakly isolated.
 pub(super) const WEAK_COVERAGE: f64 = 0.95;
 
 /// One service, its servers and what befalls them.
@@ -61,8 +61,15 @@ pub(super) struct Turns {
     /// Hours.
     pub(super) downtime: f64,
     pub(super) at_once: usize,
-    /// Whether it expels an intruder who copied the identity; otherwise it is a restart.
-    pub(super) is_recovery: bool,
+    /// Probability that it expels an intruder who copied the identity, each time anew; 0 is a restart.
+    pub(super) expels: f64,
+}
+
+impl Turns {
+    /// Whether it may expel an intruder.
+    pub(super) fn is_recovery(self) -> bool {
+        self.expels > 0.0
+    }
 }
 
 impl Situation {
@@ -310,11 +317,11 @@ impl Care {
             period: plan.period.value.0,
             downtime: plan.downtime.value.0,
             at_once: plan.at_once.into(),
-            is_recovery: match plan.root {
-                Root::None => false,
+            expels: match plan.root {
+                Root::None => 0.0,
                 // An intruder who has the wormhole too has what would expel him.
-                Root::Wormhole => coverage >= WEAK_COVERAGE,
-                Root::Administrators | Root::Tpm => true,
+                Root::Wormhole => coverage.clamp(0.0, 1.0),
+                Root::Administrators | Root::Tpm => 1.0,
             },
         });
         Self {
@@ -330,6 +337,6 @@ impl Care {
 
     /// Rejuvenation that expels intruders.
     pub(super) fn expelling(&self) -> Option<Turns> {
-        self.rejuvenation.filter(|turns| turns.is_recovery)
+        self.rejuvenation.filter(|turns| turns.is_recovery())
     }
 }

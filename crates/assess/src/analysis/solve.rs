@@ -326,11 +326,14 @@ fn group(
     let is_one_step = !care.is_one_by_one;
     let recovery = if is_one_step { care.recovery + care.latency } else { care.recovery };
     let has_absence = question.has_absence();
-    let rejuvenation = care.expelling().map(|turns| Rejuvenation {
-        every: turns.period,
-        downtime: if has_absence { turns.downtime } else { 0.0 },
-        schedule: Schedule::Random,
+    let rejuvenation = care.expelling().map(|turns| {
+        let downtime = if has_absence { turns.downtime } else { 0.0 };
+        // Turns that expel come at random among all: their rate is that share of it.
+        let every = (turns.period - downtime) / turns.expels + downtime;
+        Rejuvenation { every, downtime, schedule: Schedule::Random }
     });
+    // So rare that no number holds it.
+    let rejuvenation = rejuvenation.filter(|turns| turns.every.is_finite());
     ServerGroup {
         count: count(members.len()),
         intrusion_rate: if absent == Without::Independent {
@@ -353,8 +356,8 @@ fn group(
 
 /// Outages, with restarts that count for nothing else.
 fn outage(situation: &Situation) -> Option<Outage> {
-    let restarts = situation.care.rejuvenation.filter(|turns| !turns.is_recovery);
-    let restarts = restarts.map(|turns| (1.0 / turns.period, turns.downtime));
+    let restarts = situation.care.rejuvenation.filter(|turns| turns.expels < 1.0);
+    let restarts = restarts.map(|turns| ((1.0 - turns.expels) / turns.period, turns.downtime));
     let all = [situation.care.outage, restarts];
     let rate: f64 = all.iter().flatten().map(|(rate, _)| rate).sum();
     let absent: f64 = all.iter().flatten().map(|(rate, hours)| rate * hours).sum();

@@ -140,7 +140,7 @@ fn exhaustion(
         FaultModel::Single => return Ok(None),
     };
     let Some(turns) = situation.care.rejuvenation else { return Ok(None) };
-    if !turns.is_recovery {
+    if !turns.is_recovery() {
         let told = "Its restarts expel nobody, and bound no intrusion.".to_owned();
         return Ok(Some((false, told)));
     }
@@ -176,9 +176,16 @@ fn exhaustion(
             " A label that more than f servers share lets one intrusion have them at once.",
         );
     }
+    if turns.expels < 1.0 {
+        told.push_str(&format!(
+            " Each turn expels an intruder with probability {} only.",
+            percent(turns.expels)
+        ));
+    }
     told.push_str(&format!(
         " More than f servers are intruded within the mission with probability {}.",
         percent(risk)
     ));
-    Ok(Some((found.is_safe_against(between) && !is_common, told)))
+    let is_safe = found.is_safe_against(between) && !is_common && turns.expels >= 1.0;
+    Ok(Some((is_safe, told)))
 }

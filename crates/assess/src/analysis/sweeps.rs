@@ -232,9 +232,9 @@ fn rejuvenation(situation: &Situation) -> Result<Option<Sweep>, EngineError> {
     }
     let turns = match situation.care.rejuvenation {
         // What a restart cannot do, no period can.
-        Some(turns) if !turns.is_recovery => return Ok(None),
+        Some(turns) if !turns.is_recovery() => return Ok(None),
         Some(turns) => turns,
-        None => Turns { period: situation.mission, downtime: 0.0, at_once: 1, is_recovery: true },
+        None => Turns { period: situation.mission, downtime: 0.0, at_once: 1, expels: 1.0 },
     };
     let least = turns.downtime * situation.n().div_ceil(turns.at_once.max(1)) as f64;
     let periods = (-5..=5).map(|power| turns.period * 2.0_f64.powi(power));

@@ -195,7 +195,8 @@ pub struct Rejuvenation {
 pub enum Root {
     /// The plan's administrators sign it in.
     Administrators,
-    /// A recovery key in the wormhole that the payload cannot use.
+    /// A recovery key in the wormhole that the payload cannot use: a rejuvenation expels an intruder with the
+    /// probability that the wormhole holds, the least among the servers.
     Wormhole,
     /// A recovery key in the TPM.
     Tpm,

@@ -213,6 +213,21 @@ pub enum EngineError {
     Cancelled,
 }
 
+impl EngineError {
+    /// Whether it says that chains are too much, so that missions may still have an answer.
+    #[must_use]
+    pub fn is_of_chains(&self) -> bool {
+        matches!(
+            self,
+            Self::TooManyStates { .. }
+                | Self::TooManyTransitions { .. }
+                | Self::Stiff { .. }
+                | Self::NoConvergence { .. }
+                | Self::Overflow { .. }
+        )
+    }
+}
+
 /// `value`, when it is a probability.
 pub(crate) fn probability(name: &'static str, value: f64) -> Result<f64, EngineError> {
     if (0.0..=1.0).contains(&value) {

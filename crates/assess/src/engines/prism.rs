@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 use super::chain::STAGES_MAX;
 use super::chain::local::{Condition, Local, LocalState};
 use super::error::within;
-use super::{EngineError, Property, Schedule, ServerGroup, Service};
+use super::{Crew, EngineError, Property, Schedule, ServerGroup, Service};
 
 /// The most different sets of servers that all shocks of one model hit.
 pub const PRISM_SHOCK_SETS_MAX: usize = 10_000;
@@ -44,8 +44,8 @@ pub fn service(
 ) -> Result<PrismModel, EngineError> {
     service.check()?;
     within("the number of stages", stages.into(), 1, STAGES_MAX.into())?;
-    let locals: Vec<Local> =
-        service.groups.iter().map(|group| Local::of(group, property, stages)).collect();
+    let of = |(number, group)| Local::of(group, service.turns(number), property, stages);
+    let locals: Vec<Local> = service.groups.iter().enumerate().map(of).collect();
     let writer = Writer { service, property, stages, locals };
     let strikes = writer.strikes()?;
     let mut model = String::from("// Times are hours, rates per hour.\nctmc\n\n");
@@ -124,11 +124,14 @@ impl Writer<'_> {
         self.formula(out, "intruded", |_, state| state.is_intruded());
         self.formula(out, "exposed", |_, state| state.is_exposed);
         self.formula(out, "answering", |_, state| state.is_clean());
-        for number in 0..self.locals.len() {
-            self.formula(out, &format!("recovering_{number}"), |group, state| {
-                group == number && state.condition == Condition::Recovering
-            });
-        }
+        let is_single = |number: usize| {
+            let crew = self.service.groups.get(number).and_then(|group| group.recovery);
+            crew.is_some_and(|recovery| recovery.crew == Crew::Single)
+        };
+        // Who waits for the one crew.
+        self.formula(out, "waiting", |group, state| {
+            state.condition == Condition::Recovering && is_single(group)
+        });
         out.push('\n');
     }
 
@@ -171,7 +174,7 @@ impl Writer<'_> {
         }
         let last = local.states.len().saturating_sub(1);
         lines.push(format!("  {name} : [0..{last}] init {initial};"));
-        lines.extend(own_events(&name, group, of, local));
+        lines.extend(own_events(&name, of, local));
         for strike in strikes.iter().filter(|strike| strike.servers.contains(&(group, server))) {
             lines.extend(struck(&name, local, &strike.action));
         }
@@ -223,11 +226,10 @@ impl Writer<'_> {
     }
 }
 
-fn own_events(name: &str, group: usize, of: &ServerGroup, local: &Local) -> Vec<String> {
+fn own_events(name: &str, of: &ServerGroup, local: &Local) -> Vec<String> {
     let mut lines = Vec::new();
     for transition in &local.transitions {
-        let shared =
-            if transition.is_shared { format!("/recovering_{group}") } else { String::new() };
+        let shared = if transition.is_shared { "/waiting" } else { "" };
         let (from, to, rate) = (transition.from, transition.to, transition.rate);
         lines.push(format!("  [] {name}={from} -> {rate:?}{shared} : ({name}'={to});"));
     }

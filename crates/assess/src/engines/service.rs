@@ -76,12 +76,12 @@ pub struct Recovery {
     pub crew: Crew,
 }
 
-/// How many recoveries of a group go on at a time.
+/// How many recoveries go on at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Crew {
     /// Each server recovers by itself.
     Parallel,
-    /// One after another.
+    /// One after another: one crew for all groups that have this, which takes a waiting server at random.
     Single,
 }
 
@@ -101,9 +101,26 @@ pub struct Rejuvenation {
 pub enum Schedule {
     /// Exponential with the given mean: no memory, and nothing an intruder can wait for. Downtimes too.
     Random,
-    /// Exactly the given period, the servers of a group in even turns. Monte Carlo is exact; a chain
-    /// stands for it by Erlang stages, and forgets the turns.
+    /// Exactly the given period, all servers of a service that have it in even turns, group after group. Monte
+    /// Carlo is exact; a chain stands for it by Erlang stages, and forgets the turns.
     Fixed,
+}
+
+/// When in a period the servers of a group have their turns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Turns {
+    /// Turns before the first of them.
+    before: u32,
+    /// Turns of the period, all equally far apart.
+    all: u32,
+}
+
+impl Turns {
+    /// The turn of a server of the group, counted from 0, and how many turns there are: the last of them is at
+    /// the end of the period.
+    pub(crate) fn of(self, server: u32) -> (u32, u32) {
+        (self.before + server + 1, self.all)
+    }
 }
 
 /// Absence without malice: crashes, power, maintenance.
@@ -254,6 +271,23 @@ impl Service {
             *seen = true;
         }
         Ok(())
+    }
+
+    /// The turns of a group among all servers whose rejuvenation has the same fixed period.
+    pub(crate) fn turns(&self, group: usize) -> Turns {
+        let period = |of: &ServerGroup| {
+            let fixed = of.rejuvenation.filter(|turns| turns.schedule == Schedule::Fixed)?;
+            Some(fixed.every.to_bits())
+        };
+        let own = self.groups.get(group).and_then(period);
+        let mut turns = Turns { before: 0, all: 0 };
+        for (number, of) in self.groups.iter().enumerate() {
+            if number == group || (own.is_some() && period(of) == own) {
+                turns.before += if number < group { of.count } else { 0 };
+                turns.all += of.count;
+            }
+        }
+        turns
     }
 
     /// Whether anything can intrude a server.

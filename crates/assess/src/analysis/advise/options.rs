@@ -156,13 +156,13 @@ fn diversity(costs: &Costs, now: &Situation, kind: LabelKind) -> Option<Step> {
 /// Half the period, or a first rejuvenation.
 fn rejuvenation(costs: &Costs, now: &Situation) -> Option<Step> {
     let turns = match now.care.rejuvenation {
-        Some(turns) if !turns.is_recovery => return None,
+        Some(turns) if !turns.is_recovery() => return None,
         Some(turns) => Turns { period: turns.period / 2.0, ..turns },
         None => Turns {
             period: FIRST_PERIOD.min(now.mission / 2.0),
             downtime: 0.0,
             at_once: 1,
-            is_recovery: true,
+            expels: 1.0,
         },
     };
     let rounds = now.n().div_ceil(turns.at_once.max(1)) as f64;
@@ -184,9 +184,9 @@ fn rejuvenation(costs: &Costs, now: &Situation) -> Option<Step> {
 
 /// A root of recovery, so that rejuvenation counts.
 fn root(now: &Situation) -> Option<Step> {
-    let turns = now.care.rejuvenation.filter(|turns| !turns.is_recovery)?;
+    let turns = now.care.rejuvenation.filter(|turns| !turns.is_recovery())?;
     let mut after = now.clone();
-    after.care.rejuvenation = Some(Turns { is_recovery: true, ..turns });
+    after.care.rejuvenation = Some(Turns { expels: 1.0, ..turns });
     Some(Step {
         kind: "recovery-root",
         text: "give rejuvenated servers a new identity that the payload cannot reach".to_owned(),

@@ -20,11 +20,7 @@ pub(super) fn of_service(
     let situation = Situation::of(design, service);
     risk(design, result, found);
     replication(&situation, result, found);
-    match diversity(&situation, result, found) {
-        // Told by the note about what was left out.
-        Ok(()) | Err(EngineError::TooManyStates { .. }) => {}
-        Err(error) => return Err(error),
-    }
+    diversity(&situation, result, found)?;
     labels(result, found);
     wormholes(&situation, result, found);
     recovery(&situation, service, result, found);
@@ -37,7 +33,7 @@ pub(super) fn of_service(
 /// Numbers that stand for servers which are not there, and numbers that are not there.
 fn merged(situation: &Situation, result: &ServiceResult, found: &mut Vec<Finding>) {
     if result.is_simulated {
-        let text = "Its chains are too large: the risks are those of simulated missions, each with its \
+        let text = "Its chains are too large or refused: the risks are those of simulated missions, each with its \
                     interval, and mean times, shares of time, sweeps, causes and sensitivities are left out."
             .to_owned();
         let hint = "more missions make the intervals smaller";
@@ -84,8 +80,14 @@ fn risk(design: &Design, result: &ServiceResult, found: &mut Vec<Finding>) {
         return;
     }
     let promise = super::super::service::worst(result).map_or("a promise", Property::name);
+    let most = result.simulated.iter().filter(|_| result.is_simulated);
+    let most = most.flat_map(|it| &it.promises).map(|it| it.high).fold(0.0, f64::max);
+    let most = match result.is_simulated {
+        true => format!(" by missions, whose intervals reach {}", percent(most)),
+        false => String::new(),
+    };
     let text = format!(
-        "The risk of losing {promise} within {} is {}; {} is accepted.",
+        "The risk of losing {promise} within {} is {}{most}; {} is accepted.",
         time_text(design.mission.value.0),
         percent(result.risk_any),
         percent(design.acceptable_risk.value.0)
@@ -171,8 +173,10 @@ fn diversity(
     let bare =
         [at(result.n, result.f, beta)?, at(more.n(), more.f, beta)?, at(result.n, result.f, 0.0)?];
     let diverse = situation.with_values(situation.n());
-    let solved = |it: &Situation| solve::by_mission(it, Question::Exceeded, Grade::Swept);
-    let designed = [solved(situation)?, solved(&more)?, solved(&diverse)?];
+    let designed = match result.is_simulated {
+        true => None,
+        false => designed(result, [situation, &more, &diverse])?,
+    };
     let lever = |[now, more, diverse]: [f64; 3]| match (diverse < more, diverse < now) {
         (true, true) => "diversity, not more servers, is the lever",
         (_, false) => "neither is the lever, as long as so many servers are intruded",
@@ -182,15 +186,20 @@ fn diversity(
         let [now, with_more, diverse] = it.map(percent);
         format!("{now}, with {} servers {with_more}, with nothing shared {diverse}", more.n())
     };
-    let text = format!(
+    let mut text = format!(
         "All servers share labels with a common-mode share of {beta:.2}: no number of servers gets the \
-         risk below {}. Without recovery it is {}: {}. With recovery as designed it is {}: {}.",
+         risk below {}. Without recovery it is {}: {}.",
         percent(beta * p),
         told(bare),
-        lever(bare),
-        told(designed),
-        lever(designed)
+        lever(bare)
     );
+    if let Some(designed) = designed {
+        text.push_str(&format!(
+            " With recovery as designed it is {}: {}.",
+            told(designed),
+            lever(designed)
+        ));
+    }
     let hint = "give servers different sites, administrators, systems and builds";
     found.push(finding(
         "diversity-over-servers",
@@ -200,6 +209,23 @@ fn diversity(
         hint,
     ));
     Ok(())
+}
+
+/// The risks of these, by chains; `None` where one is too large, or refused beside missions.
+fn designed(
+    result: &ServiceResult,
+    situations: [&Situation; 3],
+) -> Result<Option<[f64; 3]>, EngineError> {
+    let mut risks = [0.0; 3];
+    for (situation, risk) in situations.into_iter().zip(&mut risks) {
+        match solve::by_mission(situation, Question::Exceeded, Grade::Swept) {
+            Ok(solved) => *risk = solved,
+            Err(EngineError::TooManyStates { .. }) => return Ok(None),
+            Err(error) if result.simulated.is_some() && error.is_of_chains() => return Ok(None),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Some(risks))
 }
 
 /// Single label values whose fall breaks the service.
@@ -268,13 +294,14 @@ fn recovery(
 ) {
     let name = Some(result.name.as_str());
     let turns = service.rejuvenation.as_ref();
-    let is_restart = situation.care.rejuvenation.is_some_and(|it| !it.is_recovery);
+    let is_restart = situation.care.rejuvenation.is_some_and(|it| !it.is_recovery());
     let least = situation.servers.iter().map(|it| it.coverage).fold(1.0, f64::min);
     if turns.is_some_and(|it| it.root == Root::Wormhole) && least < 1.0 {
         let counted = if is_restart {
             "It was not counted."
         } else {
-            "It was counted as if every wormhole held."
+            "Each turn was counted as expelling an intruder with that probability, anew each time; one who \
+             keeps the wormhole for good stays longer."
         };
         let text = format!(
             "Its rejuvenation is rooted in the wormhole, which holds with probability {least} once its \

@@ -1,5 +1,6 @@
 //! The states of one server of a group, and how it moves between them by itself.
 
+use crate::engines::service::Turns;
 use crate::engines::{Crew, Property, Schedule, ServerGroup};
 
 /// In which condition a server is.
@@ -45,7 +46,7 @@ pub(crate) struct LocalTransition {
     pub(crate) to: usize,
     /// Per hour, of one server in state `from`.
     pub(crate) rate: f64,
-    /// Whether the rate is that of one crew for all recovering servers of the group.
+    /// Whether the rate is that of one crew for all servers that wait for it.
     pub(crate) is_shared: bool,
 }
 
@@ -63,8 +64,8 @@ pub(crate) struct Local {
 }
 
 impl Local {
-    /// `stages`: at least 1, of a fixed rejuvenation period.
-    pub(crate) fn of(group: &ServerGroup, property: Property, stages: u32) -> Self {
+    /// `turns`: of the group; `stages`: at least 1, of a fixed rejuvenation period.
+    pub(crate) fn of(group: &ServerGroup, turns: Turns, property: Property, stages: u32) -> Self {
         let stages = match group.rejuvenation {
             Some(rejuvenation) if rejuvenation.schedule == Schedule::Fixed => stages.max(1),
             _ => 1,
@@ -74,7 +75,7 @@ impl Local {
         builder.connect();
         let struck = builder.states.iter().map(|state| builder.struck(*state)).collect();
         let refreshed = builder.states.iter().map(|state| builder.refreshed(*state)).collect();
-        let initial = builder.initial();
+        let initial = builder.initial(turns);
         let Builder { states, transitions, .. } = builder;
         Self { states, transitions, struck, refreshed, initial }
     }
@@ -209,11 +210,14 @@ impl Builder<'_> {
     }
 
     /// Servers take turns: the first is due after one share of the period, the last after all of it.
-    fn initial(&self) -> Vec<usize> {
+    fn initial(&self, turns: Turns) -> Vec<usize> {
         let clean = LocalState { condition: Condition::Clean, stage: 0, is_exposed: false };
-        let count = self.group.count;
-        let stage = |turn: u32| self.stages - (self.stages * turn).div_ceil(count.max(1));
-        (1..=count).map(|turn| self.index(LocalState { stage: stage(turn), ..clean })).collect()
+        let stage = |server: u32| {
+            let (turn, all) = turns.of(server);
+            self.stages - (self.stages * turn).div_ceil(all.max(1))
+        };
+        let servers = 0..self.group.count;
+        servers.map(|it| self.index(LocalState { stage: stage(it), ..clean })).collect()
     }
 
     fn index(&self, state: LocalState) -> usize {

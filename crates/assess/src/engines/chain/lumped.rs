@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use super::local::{Condition, Local};
+use super::local::Local;
 use super::size;
 use super::sparse::{Sparse, number};
 use super::{Chain, EngineError, STAGES_MAX, STATES_MAX, TRANSITIONS_MAX};
@@ -168,8 +168,8 @@ impl<'a> Explorer<'a> {
     ) -> Result<Self, EngineError> {
         service.check()?;
         within("the number of stages", stages.into(), 1, STAGES_MAX.into())?;
-        let of = |group| Local::of(group, property, stages);
-        let locals: Vec<Local> = service.groups.iter().map(of).collect();
+        let of = |(number, group)| Local::of(group, service.turns(number), property, stages);
+        let locals: Vec<Local> = service.groups.iter().enumerate().map(of).collect();
         let mut offsets = Vec::with_capacity(locals.len());
         let mut offset = 0;
         for local in &locals {
@@ -276,8 +276,9 @@ impl<'a> Explorer<'a> {
 
     /// Everything that can happen in a state.
     fn events(&mut self, census: &[u8], row: &mut Vec<(u32, f64)>) -> Result<(), EngineError> {
+        let crowd = self.crowd(census);
         for group in 0..self.locals.len() {
-            self.events_of_group(group, census, row)?;
+            self.events_of_group(group, crowd, census, row)?;
         }
         if let Some((rate, stages)) = self.epoch {
             let next = self.refreshed(census, stages);
@@ -315,9 +316,20 @@ impl<'a> Explorer<'a> {
         Ok(())
     }
 
+    /// How many servers of all groups wait for the one crew.
+    fn crowd(&self, census: &[u8]) -> f64 {
+        let groups = self.locals.iter().zip(&self.offsets);
+        let waiting = groups.flat_map(|(local, offset)| {
+            let shared = local.transitions.iter().filter(|it| it.is_shared);
+            shared.filter_map(move |it| census.get(offset + it.from))
+        });
+        waiting.map(|count| f64::from(*count)).sum()
+    }
+
     fn events_of_group(
         &mut self,
         group: usize,
+        crowd: f64,
         census: &[u8],
         row: &mut Vec<(u32, f64)>,
     ) -> Result<(), EngineError> {
@@ -326,10 +338,6 @@ impl<'a> Explorer<'a> {
         };
         let offset = *offset;
         let count = |state: usize| f64::from(census.get(offset + state).copied().unwrap_or(0));
-        let recovering = |(index, state): (usize, &super::local::LocalState)| {
-            if state.condition == Condition::Recovering { count(index) } else { 0.0 }
-        };
-        let crowd: f64 = local.states.iter().enumerate().map(recovering).sum();
         let mut events = Vec::new();
         for transition in &local.transitions {
             let servers = count(transition.from);

@@ -279,6 +279,22 @@ fn what_nobody_notices_stays_until_rejuvenation() {
 }
 
 #[test]
+fn stages_of_servers_that_differ_begin_in_turns() {
+    let mut together = Service::of(ServerGroup::unattended(3, 0.01), 1);
+    together.groups[0].rejuvenation =
+        Some(Rejuvenation { every: 60.0, downtime: 2.0, schedule: Schedule::Fixed });
+    let mut apart = together.clone();
+    apart.groups = vec![ServerGroup { count: 1, ..together.groups[0].clone() }; 3];
+    for property in [Property::Integrity, Property::Availability] {
+        let failed = |service: &Service| {
+            let chain = ServiceChain::until_failure(service, property, 6).expect("valid");
+            chain.failed_at(30.0).expect("computed")
+        };
+        near(failed(&apart), failed(&together), 1e-9);
+    }
+}
+
+#[test]
 fn more_stages_come_closer_to_a_fixed_period() {
     // One server that nobody watches, cleaned every 10 h exactly: the share of time intruded is known.
     let (rate, every) = (0.02_f64, 10.0);

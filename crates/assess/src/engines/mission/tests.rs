@@ -121,6 +121,33 @@ fn servers_take_turns_and_their_absence_is_counted() {
     assert_eq!(share(3).value, 0.0);
 }
 
+/// Each server is a group of its own where none is like another.
+fn apart(service: &Service) -> Service {
+    let mut apart = service.clone();
+    apart.groups.clear();
+    for group in &service.groups {
+        apart.groups.extend((0..group.count).map(|_| ServerGroup { count: 1, ..group.clone() }));
+    }
+    apart
+}
+
+#[test]
+fn servers_that_differ_take_turns_with_one_another() {
+    let mut service = Service::of(ServerGroup::unattended(4, 0.0), 1);
+    service.groups[0].rejuvenation =
+        Some(Rejuvenation { every: 10.0, downtime: 1.0, schedule: Schedule::Fixed });
+    let missions = missions(2, 1_000.0);
+    let of = |quorum| all(&Service { quorum, ..apart(&service) }, &missions).properties[2].clone();
+    assert!((of(4).failed_share.value - 0.4).abs() < 0.002, "{:?}", of(4));
+    assert_eq!(of(3).failed.value, 0.0, "two were away at once");
+    // Another period is another calendar, with turns of its own.
+    service.groups.push(service.groups[0].clone());
+    service.groups[1].rejuvenation =
+        Some(Rejuvenation { every: 7.0, downtime: 1.0, schedule: Schedule::Fixed });
+    assert_eq!(service.turns(0).of(3), (4, 4));
+    assert_eq!(apart(&service).turns(7).of(0), (4, 4));
+}
+
 #[test]
 fn an_epoch_ends_by_the_calendar() {
     // Repaired at once, so only two intrusions within one day disclose.
@@ -260,4 +287,15 @@ fn a_single_crew_recovers_one_after_another() {
         let wanted = chain.mean_time_to_failure().expect("computed");
         assert!(found.expect("it fails").holds(wanted), "{crew:?}: {wanted}");
     }
+    // One crew is one, however much the servers differ.
+    service.groups[0].recovery = Some(Recovery { rate: 0.5, crew: Crew::Single });
+    let chain = |service: &Service| {
+        let chain = ServiceChain::until_failure(service, Property::Integrity, 1).expect("valid");
+        chain.mean_time_to_failure().expect("computed")
+    };
+    let (together, apart) = (chain(&service), apart(&service));
+    assert!((chain(&apart) / together - 1.0).abs() < 1e-9, "{} is not {together}", chain(&apart));
+    let (count, cancel) = (missions(4_000, 1.0), AtomicBool::new(false));
+    let found = mean_time(&apart, Property::Integrity, &count, &|_, _| (), &cancel);
+    assert!(found.clone().expect("it fails").holds(together), "{found:?} has not {together}");
 }

@@ -81,7 +81,7 @@ enum Event {
 enum Source {
     /// Servers of the group in this condition.
     Each(Condition),
-    /// The same, one at a time.
+    /// The same, one at a time of all groups that have one crew.
     OneOf(Condition),
     /// Servers that are not being rejuvenated.
     Present,
@@ -113,6 +113,10 @@ pub(super) struct World<'a> {
     servers: Vec<Server>,
     /// Servers of each group by condition.
     counts: Vec<[u32; 6]>,
+    /// Groups that have one crew together.
+    crewed: Vec<usize>,
+    /// When each server is due first, hours; infinite without a fixed schedule.
+    first_due: Vec<f64>,
     due: Vec<Due>,
     next_due: f64,
     refresh_due: f64,
@@ -154,6 +158,8 @@ impl<'a> World<'a> {
             channels,
             first,
             counts: vec![[0; 6]; service.groups.len()],
+            crewed: crewed(service),
+            first_due: first_due(service),
             due: vec![Due { at: f64::INFINITY, returns: false }; servers.len()],
             servers,
             next_due: f64::INFINITY,
@@ -227,15 +233,8 @@ impl<'a> World<'a> {
         (self.intruded, self.exposed, self.clean) = (0, 0, self.service.server_count());
         let fixed = self.service.refresh.filter(|refresh| refresh.schedule == Schedule::Fixed);
         self.refresh_due = fixed.map_or(f64::INFINITY, |refresh| refresh.every);
-        for ((number, server), due) in self.servers.iter().enumerate().zip(&mut self.due) {
-            let group = self.service.groups.get(server.group);
-            let fixed = group.and_then(|group| Some((group.count, group.rejuvenation?)));
-            let fixed = fixed.filter(|(_, rejuvenation)| rejuvenation.schedule == Schedule::Fixed);
-            let Some((count, rejuvenation)) = fixed else { continue };
-            let before = self.first.get(server.group).copied().unwrap_or_default();
-            let turn = u32::try_from(number + 1 - before).unwrap_or(count);
-            let at = rejuvenation.every * f64::from(turn) / f64::from(count);
-            *due = Due { at, returns: false };
+        for (at, due) in self.first_due.iter().zip(&mut self.due) {
+            *due = Due { at: *at, returns: false };
         }
         self.find_next_due();
     }
@@ -252,6 +251,11 @@ impl<'a> World<'a> {
 
     /// Weighs every channel, and sums up.
     fn weigh(&mut self) -> f64 {
+        let recovering = |group: &usize| {
+            let counts = self.counts.get(*group);
+            counts.and_then(|it| it.get(place(Condition::Recovering))).copied().unwrap_or_default()
+        };
+        let waiting = f64::from(self.crewed.iter().map(recovering).sum::<u32>().max(1));
         let mut total = 0.0;
         for (channel, weight) in self.channels.iter().zip(&mut self.weights) {
             let count = |condition: Condition| match self.counts.get(channel.group) {
@@ -259,15 +263,15 @@ impl<'a> World<'a> {
                 None => 0,
             };
             let servers = match channel.source {
-                Source::Each(condition) => count(condition),
-                Source::OneOf(condition) => count(condition).min(1),
+                Source::Each(condition) => f64::from(count(condition)),
+                Source::OneOf(condition) => f64::from(count(condition)) / waiting,
                 Source::Present => {
                     let all = self.service.groups.get(channel.group).map_or(0, |it| it.count);
-                    all - count(Condition::Rejuvenating)
+                    f64::from(all - count(Condition::Rejuvenating))
                 }
-                Source::World => 1,
+                Source::World => 1.0,
             };
-            *weight = f64::from(servers) * channel.rate;
+            *weight = servers * channel.rate;
             total += *weight;
         }
         total
@@ -416,6 +420,27 @@ impl Budget<'_> {
         }
         self.check()
     }
+}
+
+/// The groups whose recoveries one crew does.
+fn crewed(service: &Service) -> Vec<usize> {
+    let is_single = |group: &ServerGroup| group.recovery.is_some_and(|it| it.crew == Crew::Single);
+    let groups = service.groups.iter().enumerate().filter(|(_, group)| is_single(group));
+    groups.map(|(number, _)| number).collect()
+}
+
+/// When each server begins its first rejuvenation by a fixed schedule.
+fn first_due(service: &Service) -> Vec<f64> {
+    let mut all_due = Vec::new();
+    for (number, group) in service.groups.iter().enumerate() {
+        let turns = service.turns(number);
+        let fixed = group.rejuvenation.filter(|it| it.schedule == Schedule::Fixed);
+        all_due.extend((0..group.count).map(|server| {
+            let (turn, all) = turns.of(server);
+            fixed.map_or(f64::INFINITY, |it| it.every * f64::from(turn) / f64::from(all))
+        }));
+    }
+    all_due
 }
 
 fn channels(service: &Service) -> Vec<Channel> {

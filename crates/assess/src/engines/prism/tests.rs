@@ -106,6 +106,9 @@ fn storm_arrives_at_the_numbers_of_the_chain() {
     }
     check("staged", &mixed(Schedule::Fixed), Property::Confidentiality, 2);
     check("staged", &mixed(Schedule::Fixed), Property::Integrity, 3);
+    let mut crew = mixed(Schedule::Random);
+    crew.groups[1].recovery = Some(Recovery { rate: 0.2, crew: Crew::Single });
+    check("one crew for two groups", &crew, Property::Integrity, 1);
 }
 
 #[test]
@@ -118,7 +121,7 @@ ctmc
 formula intruded = (s0_0=1 ? 1 : 0);
 formula exposed = (s0_0=1 ? 1 : 0);
 formula answering = (s0_0=0 ? 1 : 0);
-formula recovering_0 = (s0_0=1 ? 1 : 0);
+formula waiting = 0;
 
 module server_0_0
   // 0: clean, stage 0
