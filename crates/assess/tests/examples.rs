@@ -277,7 +277,7 @@ fn answer_or_refuse_extremes(name: &str, extreme: usize) {
                     InputUnit::Probability => [0.0, 1.0],
                     InputUnit::Money => [0.0, 1e300],
                 };
-                *input.value = values[extreme];
+                *input.value = *values.get(extreme).expect("two extremes");
                 told = format!("{name}: {} = {}", input.path, input.value);
             }
             next += 1;
@@ -285,7 +285,7 @@ fn answer_or_refuse_extremes(name: &str, extreme: usize) {
         let effort = Effort { points: 5, ..Effort::default() };
         let found = assess(&changed, &effort, &|_, _| {}, &AtomicBool::new(false));
         if let Ok(found) = found {
-            let json = serde_json::to_value(&found).unwrap();
+            let json = serde_json::to_value(&found).expect("a result has a JSON form");
             assert_eq!(nonsense(&json, ""), None, "{told}");
         }
         let _ = advise(&changed);

@@ -3,7 +3,7 @@
 use std::sync::atomic::AtomicBool;
 
 use super::error::AnalysisError;
-use super::result::{Measure, Point, PropertyResult, Series, ServiceResult};
+use super::result::{Measure, Point, PropertyResult, Series, ServiceResult, Simulated};
 use super::risk;
 use super::simulate::{Simulation, simulate};
 use super::situation::{Situation, label_numbers};
@@ -39,14 +39,8 @@ pub(super) fn assess(
     let of_decisive = properties.iter().filter(|it| decisive.contains(&it.property));
     let risk_any = of_decisive.map(|it| it.risk).fold(0.0, f64::max);
     // Missions in which nothing happened do not say that it cannot: the upper end of the interval counts.
-    let decides = match &simulation {
-        Some(simulation) if is_simulated => {
-            let promises = simulation.told.promises.iter();
-            let decisive = promises.filter(|it| decisive.contains(&it.property));
-            decisive.map(|it| it.high).fold(0.0, f64::max)
-        }
-        _ => risk_any,
-    };
+    let by_missions = simulation.as_ref().filter(|_| is_simulated);
+    let decides = by_missions.map_or(risk_any, |it| highest_of(&it.told, &decisive));
     let expected: f64 = properties.iter().map(|it| it.expected_loss).sum();
     let rate = situation.mean_rate();
     let p = closed::intruded_by(rate, situation.mission).map_err(told)?;
@@ -87,6 +81,12 @@ pub(super) fn assess(
         strategy_numbers,
         properties,
     })
+}
+
+/// The highest upper end of an interval, of the promises that decide.
+fn highest_of(simulated: &Simulated, decisive: &[Property]) -> f64 {
+    let decisive = simulated.promises.iter().filter(|it| decisive.contains(&it.property));
+    decisive.map(|it| it.high).fold(0.0, f64::max)
 }
 
 /// The numbers that an engine gives.
