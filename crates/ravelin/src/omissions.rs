@@ -5,7 +5,7 @@
 //! newer measurements follow its older ones, and where all are taken one that began ten minutes ago makes
 //! room: so no host keeps others from measuring, and eight together do so for ten minutes. Nothing here is
 //! authenticated: it measures a network, not an intruder on it, who may let probes pass and messages not, or
-//! put other hosts' addresses under its own.
+//! put other hosts' addresses under its own: two such datagrams are enough to have a measurement forgotten.
 //!
 //! | bytes | of a probe | of a question, and its answer |
 //! |---|---|---|

@@ -216,6 +216,7 @@ pub async fn run<N: Node>(node: N, world: World) -> Result<(), RunError> {
     driver.node.resume(driver.clock.now(), &mut driver.actions);
     driver.carry_out()?;
     driver.turn_until_stopped(network_events, client_events, stop).await?;
+    driver.append_rest()?;
     driver.log.sync()?;
     driver.node.close();
     Ok(driver.log.close()?)
@@ -281,7 +282,7 @@ impl<N: Node> Driver<N> {
     }
 
     fn pause(&self) -> Duration {
-        if !self.own_messages.is_empty() || !self.actions.is_empty() {
+        if !self.own_messages.is_empty() || !self.actions.is_empty() || self.is_urgent {
             return Duration::ZERO;
         }
         let deadline = self.node.next_deadline().map(|time| self.clock.until(time));
@@ -309,6 +310,9 @@ impl<N: Node> Driver<N> {
         self.take_clients(arrived.clients);
         self.node.on_time(self.clock.now(), &mut self.actions);
         self.carry_out()?;
+        if self.is_urgent {
+            return Ok(()); // nothing shows before the next turn has made it durable
+        }
         // One a turn: however many peers ask, what they say is heard in between.
         if let Some((to, part)) = self.replays.due(Instant::now()) {
             self.answer_from_log(to, part);
@@ -382,7 +386,9 @@ impl<N: Node> Driver<N> {
         }
         self.is_urgent |= self.node.take_urgent();
         self.is_appended |= appended;
-        if !held.is_empty() || self.is_urgent {
+        // Whoever only follows shows nothing, and settles all the same.
+        let is_due = self.is_appended && self.shown.elapsed() >= SNAPSHOT_EVERY;
+        if !held.is_empty() || self.is_urgent || is_due {
             self.sync(appended)?;
             self.is_appended = false;
         }
@@ -405,6 +411,17 @@ impl<N: Node> Driver<N> {
         let rest = attested.split_off(must_wait.unwrap_or(attested.len()));
         attested.into_iter().for_each(|action| self.show(action));
         self.actions = rest;
+        Ok(())
+    }
+
+    /// Appends what an attestation brought at the end of the last turn: the state may rest on it. Nothing of
+    /// it shows any more.
+    fn append_rest(&mut self) -> Result<(), LogError> {
+        for action in std::mem::take(&mut self.actions) {
+            if let Action::Persist(record) = action {
+                self.log.append(Tag(record.place.number()), &record.bytes)?;
+            }
+        }
         Ok(())
     }
 

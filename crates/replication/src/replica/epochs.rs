@@ -330,6 +330,7 @@ impl Replica {
         self.offering.on_epoch(self.execution.state_mut());
         let authorship = self.take_key(&keyring);
         self.keyring = keyring;
+        self.transfers.forget_epochs();
         self.statements = Statements::new(self.keyring.clone(), self.own);
         let next = Ordering::new(Start {
             keyring: self.keyring.clone(),

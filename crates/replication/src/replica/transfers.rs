@@ -84,6 +84,11 @@ impl Transfers {
         *known = epoch.max(*known);
     }
 
+    /// Forgets in which epochs others spoke: who lied in one need not be the same as who lies in the next.
+    pub(super) fn forget_epochs(&mut self) {
+        self.epochs.clear();
+    }
+
     /// How many epochs after `here` both began and ended, at least as one correct member shows.
     pub(super) fn epochs_missed(&self, here: Epoch, group: Group) -> u64 {
         let mut epochs: Vec<Epoch> = self.epochs.values().copied().collect();
@@ -307,6 +312,7 @@ impl Replica {
         self.offering = Offering::default();
         self.transfers.count += 1;
         (self.transfers.stalled, self.transfers.behind_since) = (None, None);
+        self.transfers.forget_epochs();
         self.transfers.after_fetch = AfterFetch::Unheard;
         let nonce = question(self.nonce, plan.epoch).wrapping_add(self.transfers.count);
         let next = Ordering::new(Start {

@@ -206,6 +206,7 @@ impl State {
                 batch.push(index_mark());
             }
             backend.write(&batch);
+            backend.settle(); // nothing of it is executed
         }
     }
 
@@ -223,6 +224,7 @@ impl State {
                 batch.push((index_key(path), None));
             }
             self.running.backend_mut().write(&batch);
+            self.running.backend_mut().settle(); // what was executed is given up already
         }
     }
 }

@@ -249,6 +249,27 @@ fn epochs_are_missed_if_a_correct_member_says_so() {
     assert_eq!(missed(&transfers, 5), 0);
 }
 
+/// Of two that are intruded one after the other, each in another epoch, no more than one lies at a time.
+#[test]
+fn what_was_said_of_epochs_counts_in_that_epoch_alone() {
+    let mut cluster = Cluster::with_keys(4, 4);
+    let session = cluster.open_session();
+    for (turn, liar) in [(0, 1), (1, 2)] {
+        let word = EpochMessage::Elsewhen { epoch: Epoch(u64::MAX), wanted: Vec::new() };
+        cluster.act(0, |replica, now, out| {
+            replica.on_message(now, ReplicaId(liar), Message::Epoch(word), out);
+        });
+        let replica = cluster.replica(0);
+        let (epoch, group) = (replica.keyring().epoch(), replica.keyring().group());
+        assert_eq!(replica.transfers.epochs_missed(epoch, group), 0, "one lies");
+        change_key(&mut cluster, liar);
+        cluster.run_until("the next epoch", |cluster| {
+            (0..4).all(|id| epoch_of(cluster, id) == turn + 2)
+        });
+    }
+    work(&mut cluster, session, 1..5);
+}
+
 /// Who comes back so slowly that the others are far ahead again by then reads their blocks.
 #[test]
 fn who_has_fetched_a_state_fetches_another_only_if_it_falls_behind_further() {
