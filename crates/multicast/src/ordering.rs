@@ -20,6 +20,8 @@ mod closing;
 mod ending;
 mod forking;
 mod making;
+#[cfg(test)]
+mod testing;
 
 pub use ending::Remains;
 

@@ -245,8 +245,8 @@ impl State {
         self.running.backend_mut().sync();
     }
 
-    /// Begins to make all finished commits durable, once they are settled; [`Self::is_synced`] says of the number returned
-    /// whether that is done.
+    /// Begins to make all finished commits durable, once they are settled; [`Self::is_synced`] says of the
+    /// number returned whether that is done.
     pub fn begin_sync(&mut self) -> u64 {
         if mutants::is_active("state_ahead_of_its_log") {
             self.sync();

@@ -369,7 +369,7 @@ impl<N: Node> Driver<N> {
 
     /// Performs the core's actions in order, with one sync of the log: everything persisted in the turn
     /// is covered, which is more than each needs. The state follows the log: what is executed may become
-    /// durable only when that is which it was decided by. What an attestation brings goes out at once as far as
+    /// durable only when what decided it is. What an attestation brings goes out at once as far as
     /// nothing of it must be durable first; the rest waits for the next turn's sync.
     fn carry_out(&mut self) -> Result<(), RunError> {
         let actions = std::mem::take(&mut self.actions);

@@ -217,7 +217,7 @@ impl Host {
     pub(crate) fn begin_input(&mut self, records: usize) {
         self.inputs += 1;
         if self.server.as_mut().is_some_and(Server::take_urgent) {
-            self.urgent = Some(self.disk.appended() + records);
+            self.urgent = self.urgent.max(Some(self.disk.appended() + records));
         }
     }
 

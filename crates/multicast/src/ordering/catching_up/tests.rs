@@ -2,22 +2,8 @@ use ravelin_model::FaultModel;
 
 use super::*;
 use crate::dag::tests::keys::{Fork, Keys};
+use crate::ordering::testing::Nothing;
 use crate::parking::PARKED_BLOCKS_MAX;
-
-/// Carries nothing.
-struct Nothing;
-
-impl Payload for Nothing {
-    fn is_waiting(&self) -> bool {
-        false
-    }
-
-    fn draw(&mut self, _: usize, _: usize) -> (Vec<Envelope>, Vec<Vote>) {
-        (vec![], vec![])
-    }
-
-    fn give_back(&mut self, _: &[Envelope]) {}
-}
 
 const OWN: ReplicaId = ReplicaId(0);
 /// Sends its blocks to the other one alone.

@@ -4,26 +4,12 @@ use ravelin_model::FaultModel;
 
 use super::*;
 use crate::dag::tests::keys::{Fork, Keys, bogus};
+use crate::ordering::testing::Nothing;
 use dice::Dice;
 
 #[allow(dead_code, reason = "each test file uses its part of it")]
 #[path = "../../../tests/common/dice.rs"]
 mod dice;
-
-/// Carries nothing.
-struct Nothing;
-
-impl Payload for Nothing {
-    fn is_waiting(&self) -> bool {
-        false
-    }
-
-    fn draw(&mut self, _: usize, _: usize) -> (Vec<Envelope>, Vec<Vote>) {
-        (vec![], vec![])
-    }
-
-    fn give_back(&mut self, _: &[Envelope]) {}
-}
 
 const NOW: Time = Time(5_000_000);
 /// The server whose ordering it is makes no blocks; two others do, the last one seldom.
