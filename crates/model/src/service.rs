@@ -192,6 +192,9 @@ pub trait StateBackend {
     /// the log may be decided otherwise, and no state can go back.
     fn settle(&mut self);
 
+    /// Whether [`Self::settle`] would begin to make something durable now.
+    fn hands_over(&mut self) -> bool;
+
     /// Makes everything written durable, settled or not.
     fn sync(&mut self);
 

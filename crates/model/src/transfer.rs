@@ -112,6 +112,14 @@ pub struct Checkpoint {
     pub delivered: Vec<BlockRef>,
 }
 
+impl Checkpoint {
+    /// That of the state in which an epoch began.
+    #[must_use]
+    pub fn of_beginning() -> Self {
+        Self { statements: Vec::new(), ordering: Vec::new(), delivered: Vec::new() }
+    }
+}
+
 /// Asks for a part of the state after `commit`.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct StateRequest {

@@ -4,22 +4,25 @@
 //! the epoch began; it is shown as it was, while execution goes on. Bounded: [`HELD_MAX`] states, and
 //! the memory that [`crate::state`] grants them.
 //!
-//! A replica that was restarted has no checkpoint until the next one. If all of them were, that may
-//! never come: they may need the one who fetches for any further commit. So while nothing is
-//! committed they show where they stand, which is believed of `f+1` that stand there.
+//! What vouches for the newest of them stands beside the state, with what leads back to it: so a replica
+//! that was restarted has it again. Where that did not outlast the stop, there is none until the next
+//! checkpoint, which may never come: the others may need the one who fetches for any further commit. So
+//! while nothing is committed they show where they stand, which is believed of `f+1` that stand there.
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 
 use crate::execution::{self, Progress};
 use crate::state::State;
-use crate::transfer::{ENTRIES_MAX, LEVELS_MAX};
+use crate::transfer::{ENTRIES_MAX, LEVELS_MAX, Target};
+use ravelin_crypto::Keyring;
 use ravelin_model::limits::PEER_MESSAGE_BYTES_MAX;
 use ravelin_model::transfer::{
     Checkpoint, Found, Offer, Present, StateReply, StateRequest, TransferMessage, Wanted,
 };
 use ravelin_model::{
-    BlockRef, CommitIndex, Encode as _, Epoch, Position, Round, SignedPlan, SignedStatement,
+    BlockRef, CommitIndex, Decode as _, Encode as _, Epoch, Position, Round, SignedPlan,
+    SignedStatement, mutants,
 };
 
 /// States kept at once: the newest that a quorum signed, one before it that is being fetched, one that a
@@ -82,6 +85,54 @@ enum Kind {
 }
 
 impl Offering {
+    /// Takes back what an earlier life vouched for, if `state` leads back to it, and a quorum of the epoch
+    /// of `plan` signed it, or that began with it: what stands on the disk is not believed. Cost: a
+    /// signature for each member.
+    #[must_use]
+    pub fn recall(state: &mut State, plan: &SignedPlan, keyring: &Keyring) -> Self {
+        let mut all = Self::default();
+        if state.fetching_since().is_some() || mutants::is_active("vouched_state_forgotten") {
+            return all;
+        }
+        let recorded = state.vouched();
+        let recorded = recorded.and_then(|word| Checkpoint::decode("checkpoint", &word).ok());
+        let is_recalled = recorded.is_some_and(|known| all.take_back(state, (plan, keyring), known));
+        if !is_recalled {
+            state.forget_way_back();
+            let beginning = Checkpoint::of_beginning();
+            if all.take_back(state, (plan, keyring), beginning.clone()) {
+                state.vouch(state.commit(), beginning.encode());
+            }
+        }
+        all
+    }
+
+    /// Keeps the state that `checkpoint` vouches for, if the present one leads back to it; whether it
+    /// does.
+    fn take_back(
+        &mut self,
+        state: &mut State,
+        (plan, keyring): (&SignedPlan, &Keyring),
+        checkpoint: Checkpoint,
+    ) -> bool {
+        let offer = Offer { plans: Vec::new(), checkpoint: Some(checkpoint.clone()), present: None };
+        let Ok(Some(target)) = Target::judge(plan, keyring, offer) else { return false };
+        let is_back = state.lead_back(target.commit, target.root);
+        if is_back {
+            let horizon = target.ordering.horizon();
+            self.held.push_back(Held {
+                commit: target.commit,
+                position: target.position,
+                horizon,
+                checkpoint,
+                kind: Kind::Certified,
+                is_asked_for: false,
+                at_bytes: 0,
+            });
+        }
+        is_back
+    }
+
     /// Takes note of blocks that a commit ordered.
     pub fn on_commit(&mut self, bytes: u64) {
         self.committed_bytes += bytes;
@@ -135,9 +186,10 @@ impl Offering {
         for held in self.held.drain(..) {
             state.release(held.commit);
         }
-        let (statements, ordering, delivered) = (Vec::new(), Vec::new(), Vec::new());
-        let checkpoint = Checkpoint { statements, ordering, delivered };
+        let checkpoint = Checkpoint::of_beginning();
+        let word = checkpoint.encode();
         self.hold(state, checkpoint, (Position(0), Round(0), Kind::Certified)); // the plan has both
+        state.vouch(state.commit(), word);
     }
 
     /// A quorum signed the checkpoint of this commit: older ones go, but for one that is being fetched.
@@ -152,6 +204,7 @@ impl Offering {
         };
         certified.checkpoint.statements = statements;
         certified.kind = Kind::Certified;
+        state.vouch(commit, certified.checkpoint.encode());
         self.interest = self.interest.saturating_sub(1);
         state.set_fetched(self.is_needed());
         self.held.retain_mut(|held| {

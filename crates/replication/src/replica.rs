@@ -210,6 +210,7 @@ impl Replica {
         let keyring = keyring_of(&keyring, &plans);
         let (key, speaks) = epochs::own_key(&keyring, own, &keys);
         let (authorship, speaks) = epochs::authorship(&keyring, own, (&key, speaks), wormhole);
+        let offering = Offering::recall(&mut state, plans.last().expect("as above"), &keyring);
         let ended = execution::recorded_successor(&state);
         let (progress, delivered) = execution::progress(&state).unzip();
         let position = progress.as_ref().map_or(Position(0), |known| known.position);
@@ -255,7 +256,7 @@ impl Replica {
             nonce,
             epochs: Epochs::default(),
             transfers: Transfers::new(transfer_lag),
-            offering: Offering::default(),
+            offering,
             ordering,
             status: Status::Asking,
             evidence: BTreeMap::new(),
@@ -280,7 +281,6 @@ impl Replica {
         if let Some(next) = self.execution.successor() {
             self.on_end(next, out);
         }
-        self.repeat_findings();
         self.repeat_findings();
         let mut inner = Vec::new();
         self.hold_again();

@@ -10,7 +10,7 @@
 //! | first byte | owner | in the tree |
 //! |---|---|---|
 //! | `0..=0xfd` | the service of that id | yes |
-//! | `0xfe` | this module: the last commit; which key has which path | no |
+//! | `0xfe` | this module: the last commit; which key has which path; the way back (`state/way_back.rs`) | no |
 //! | `0xff` | `replication`: ordering state | no |
 //!
 //! Beside the keys the backend keeps a history: numbered records, written with their commit.
@@ -27,6 +27,7 @@ mod meter;
 mod running;
 mod versions;
 mod view;
+mod way_back;
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -46,6 +47,8 @@ pub use memory::MemoryBackend;
 pub use meter::ENTRY_WORK;
 pub use versions::{STATE_HELD_BYTES_MAX, STATE_VERSION_BYTES_MAX, STATE_VERSIONS_MAX};
 pub use view::ReadOnly;
+use way_back::WayBack;
+pub use way_back::WAY_BACK_BYTES_MAX;
 
 /// The highest id that a service may have; the namespaces above it are ours.
 pub const SERVICE_ID_MAX: ServiceId = ServiceId(0xfd);
@@ -66,6 +69,8 @@ pub struct State {
     /// Whether the mark of the index is written.
     is_indexed: bool,
     is_urgent: bool,
+    /// How what is durable leads back to a state for which somebody vouches.
+    way_back: Option<WayBack>,
 }
 
 impl State {
@@ -89,7 +94,8 @@ impl State {
         let root = tree.root();
         let versions = Versions::new(commit, tree);
         let running = Running::new(backend);
-        Self { running, versions, commit, root, records: Vec::new(), is_indexed, is_urgent: false }
+        let (records, is_urgent, way_back) = (Vec::new(), false, None);
+        Self { running, versions, commit, root, records, is_indexed, is_urgent, way_back }
     }
 
     /// The last commit finished.
@@ -157,6 +163,9 @@ impl State {
 
     /// Whether anything urgent was written since the last call.
     pub fn take_urgent(&mut self) -> bool {
+        if self.is_urgent {
+            self.write_way_back();
+        }
         std::mem::take(&mut self.is_urgent)
     }
 
@@ -237,11 +246,15 @@ impl State {
 
     /// All finished commits rest on a log that is durable: they may become durable, too.
     pub fn settle_commits(&mut self) {
+        if self.running.backend_mut().hands_over() {
+            self.write_way_back();
+        }
         self.running.backend_mut().settle();
     }
 
     /// Makes all finished commits durable, settled or not.
     pub fn sync(&mut self) {
+        self.write_way_back();
         self.running.backend_mut().sync();
     }
 
@@ -251,6 +264,7 @@ impl State {
         if mutants::is_active("state_ahead_of_its_log") {
             self.sync();
         }
+        self.write_way_back();
         self.running.backend_mut().begin_sync()
     }
 

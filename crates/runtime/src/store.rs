@@ -382,10 +382,15 @@ impl StateBackend for DiskState {
 
     /// Hands over what fills an overlay, or is to be durable.
     fn settle(&mut self) {
-        self.look();
-        if self.is_due || self.active.bytes() >= self.overlay_bytes {
+        if self.hands_over() {
             self.seal();
         }
+    }
+
+    fn hands_over(&mut self) -> bool {
+        self.look();
+        let is_full = self.active.bytes() >= self.overlay_bytes;
+        self.sealed.is_none() && (self.is_due || is_full)
     }
 
     fn sync(&mut self) {

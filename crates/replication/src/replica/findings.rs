@@ -72,11 +72,11 @@ impl Replica {
         match finding {
             Finding::Certified(statement) if statement.ordering.is_some() => {
                 let state = self.execution.state_mut();
-                let begun = state.begin_sync();
                 let commit = statement.commit;
                 if let Some(signed) = self.statements.certificate_of(commit) {
                     self.offering.on_certified(state, commit, signed);
                 }
+                let begun = state.begin_sync(); // with what vouches for it
                 let here = self.execution.horizon();
                 let round = self.offering.horizon().map_or(here, |kept| kept.min(here));
                 let epoch = self.keyring.epoch();

@@ -110,6 +110,7 @@ impl State {
     /// Begins to fetch another state: from now on this is no commit's.
     pub fn begin_fetching(&mut self) {
         if self.fetching_since().is_none() {
+            self.forget_way_back();
             let since = self.commit.0.to_le_bytes().to_vec();
             self.private_write(vec![(FETCHING.to_vec(), Some(since))]);
             self.sync(); // what it overwrites from here on is given up, whatever the log has of it

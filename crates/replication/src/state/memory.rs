@@ -205,6 +205,11 @@ impl StateBackend for MemoryBackend {
         self.settle_until(written, false);
     }
 
+    /// It makes nothing durable but what it is asked to.
+    fn hands_over(&mut self) -> bool {
+        false
+    }
+
     fn sync(&mut self) {
         self.disk().sync();
     }

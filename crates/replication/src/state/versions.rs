@@ -51,6 +51,11 @@ impl Undo {
         self.values.insert(key, value);
     }
 
+    /// The keys with the values that they had.
+    pub(super) fn values(&self) -> impl Iterator<Item = (&Vec<u8>, &Former)> {
+        self.values.iter()
+    }
+
     /// Makes this the way back over an earlier commit's changes, too.
     fn precede(&mut self, earlier: Self) {
         let later = std::mem::replace(self, earlier);
@@ -157,6 +162,30 @@ impl Versions {
         let version = tree.keep();
         let first = Kept { commit, version, undo: Undo::default(), is_held: false };
         Self { tree, kept: VecDeque::from([first]), undo_bytes: 0, is_fetched: false }
+    }
+
+    /// Begins with the tree of `commit`, and an earlier version, which is held, to which `undo` leads.
+    pub(super) fn leading_back(
+        (held, version): (CommitIndex, Version),
+        (commit, undo): (CommitIndex, Undo),
+        mut tree: StateTree,
+    ) -> Self {
+        let undo_bytes = undo.bytes;
+        let held = Kept { commit: held, version, undo: Undo::default(), is_held: true };
+        let newest = Kept { commit, version: tree.keep(), undo, is_held: false };
+        Self { tree, kept: VecDeque::from([held, newest]), undo_bytes, is_fetched: false }
+    }
+
+    /// What commits after `commit` overwrote, each key once with the value before the first of them, or
+    /// an earlier one that a version kept before `commit` has.
+    pub(super) fn former_since(&self, commit: CommitIndex) -> Vec<(Vec<u8>, Former)> {
+        let mut former = BTreeMap::new();
+        for kept in self.kept.iter().filter(|kept| kept.commit > commit) {
+            for (key, value) in kept.undo.values() {
+                former.entry(key).or_insert(value);
+            }
+        }
+        former.into_iter().map(|(key, value)| (key.clone(), value.clone())).collect()
     }
 
     /// The tree, for the changes of the next commit.

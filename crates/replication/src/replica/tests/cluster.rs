@@ -152,6 +152,19 @@ impl Cluster {
         self.act(id, |replica, now, out| replica.resume(now, out));
     }
 
+    /// Ends the process in good order.
+    pub(super) fn stop(&mut self, id: u16) {
+        self.node(id).replica.as_mut().expect("it is up").close();
+        self.crash(id);
+    }
+
+    /// Takes power away from a server whose disk keeps nothing but what was synced.
+    pub(super) fn crash_at_once(&mut self, id: u16) {
+        self.node(id).replica = None;
+        self.node(id).backend.crash(0);
+        self.crash(id);
+    }
+
     /// Takes power away. Log records were durable before anything they led to was sent; of the
     /// state's batches any number survives.
     pub(super) fn crash(&mut self, id: u16) {

@@ -109,6 +109,66 @@ fn those_who_were_all_restarted_show_where_they_stand() {
     assert!(seen > 3);
 }
 
+/// The certificate of the last checkpoint, and what leads back to it, outlast a stop: one correct server
+/// that was restarted is enough for who fetches the state, though all others say nothing.
+#[test]
+fn one_that_was_restarted_shows_the_last_checkpoint_by_itself() {
+    let stops: [fn(&mut Cluster, u16); 2] = [Cluster::stop, Cluster::crash_at_once];
+    for (seed, stop) in (0..6).zip(stops.iter().cycle()) {
+        let (mut cluster, _) = away(seed, 20);
+        cluster.start(3);
+        while !cluster.replica(3).is_fetching() {
+            cluster.step();
+        }
+        for id in [0, 1, 2] {
+            stop(&mut cluster, id);
+        }
+        let asker = CommitIndex(5);
+        let shown = |cluster: &Cluster| {
+            let replica = cluster.replica(0);
+            let state = replica.execution().state();
+            let offer = replica.offering.offer(replica.plans(), (Epoch(1), asker), state);
+            offer.checkpoint.map(|checkpoint| checkpoint.statements[0].statement.commit)
+        };
+        cluster.start(0);
+        let first = shown(&cluster).expect("a checkpoint");
+        assert_eq!(first.0 % 16, 0);
+        // And after another one, with what it has executed again meanwhile.
+        stop(&mut cluster, 0);
+        cluster.start(0);
+        assert!(shown(&cluster) >= Some(first), "seed {seed}");
+        assert!(cluster.replica(3).is_fetching());
+        cluster.run_until("it has the state", |cluster| cluster.replica(3).fetched_count() == 1);
+        assert!(commit_of(&cluster, 3) >= first.0);
+        assert!(cluster.nodes.iter().all(|node| node.accused.is_empty()), "seed {seed}");
+    }
+}
+
+/// A disk that holds something else than was written shows nothing that no quorum signed.
+#[test]
+fn what_stands_beside_the_state_is_not_believed() {
+    for place in [b'w', b'W'] {
+        let (mut cluster, _) = away(1, 20);
+        cluster.stop(0);
+        let entries = cluster.nodes[0].backend.entries();
+        let key = entries.keys().find(|key| key.starts_with(&[0xfe, place]));
+        let key = key.expect("it is written").clone();
+        let mut rotten = entries.get(&key).expect("it was found").clone();
+        drop(entries);
+        // Of a word the first signature, of a step the last byte of a value.
+        let byte = if place == b'w' { 100 } else { rotten.len() - 1 };
+        rotten[byte] ^= 1;
+        cluster.node(0).backend.write(&[(key, Some(rotten))]);
+        cluster.node(0).backend.sync();
+        cluster.start(0);
+        let replica = cluster.replica(0);
+        let asker = (Epoch(1), CommitIndex(5));
+        let offer = replica.offering.offer(replica.plans(), asker, replica.execution().state());
+        assert_eq!(offer.checkpoint, None, "{}", char::from(place));
+        assert!(cluster.replica(0).execution().state().vouched().is_none());
+    }
+}
+
 /// Without its disk it has the state of the others first, and another key after that.
 #[test]
 fn who_lost_everything_gets_the_state_and_another_key() {
