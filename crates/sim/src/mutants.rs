@@ -441,8 +441,18 @@ pub const ALL: &[Planted] = &[
         "a round goes on without the votes for the last leader",
         &[(WAITING, "one_that_never_votes_but_always_arrives_first_stops_nothing")],
     ),
+    planted(
+        "vouched_state_forgotten",
+        "a server that starts again has no state that a quorum signed before the next checkpoint",
+        &[(TRANSFERS, "one_that_was_restarted_shows_the_last_checkpoint_by_itself")],
+    ),
     planted("wait_always_longest", "every leader is waited for as long as may be", &[]),
     planted("wait_never_doubles", "a wait that was too short stays so", &[]),
+    planted(
+        "way_back_believed",
+        "a disk is believed when it leads back to another state than a quorum signed",
+        &[(TRANSFERS, "what_stands_beside_the_state_is_not_believed")],
+    ),
 ];
 
 #[cfg(test)]
