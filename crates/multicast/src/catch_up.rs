@@ -10,6 +10,11 @@
 //! that are there. Were only a member's own sending to count, then in `hybrid`, where no more than `f`
 //! others need be correct, an intruder that helps these on and sends nothing to one server could keep
 //! that one from ever noticing that it is behind the others' logs.
+//!
+//! **No liar keeps it from the others.** One that answers with a round at a time, as slowly as is just
+//! taken, is asked no longer than its period: [`Sources`] chooses who brings most.
+
+mod sources;
 
 use std::time::Duration;
 
@@ -18,12 +23,12 @@ use ravelin_model::{BlockRef, Group, ReplicaId, Round, Time, mutants};
 use crate::Dag;
 use crate::following::Page;
 
+pub(crate) use sources::Sources;
+
 /// Rounds ahead of the DAG at which a replay is cheaper than fetching parents one by one.
 const REPLAY_GAP: u64 = 16;
 /// How long a peer may take to answer before another one is asked.
 const REPLAY_PATIENCE: Duration = Duration::from_secs(1);
-/// An answer that took more than this part of the patience was slow.
-const SLOW_PART: u32 = 4;
 /// Pause after an answer that did not help.
 const REPLAY_PAUSE: Duration = Duration::from_millis(50);
 
@@ -31,9 +36,8 @@ const REPLAY_PAUSE: Duration = Duration::from_millis(50);
 #[derive(Clone, Debug)]
 pub(crate) struct CatchUp {
     group: Group,
-    own: ReplicaId,
     seen: Vec<Round>,
-    whom: ReplicaId,
+    sources: Sources,
     asked: Option<Asked>,
 }
 
@@ -51,7 +55,18 @@ struct Asked {
 
 impl CatchUp {
     pub(crate) fn new(group: Group, own: ReplicaId) -> Self {
-        Self { group, own, seen: vec![Round(0); group.size()], whom: own, asked: None }
+        let sources = Sources::new(group.size(), own);
+        Self { group, seen: vec![Round(0); group.size()], sources, asked: None }
+    }
+
+    /// What is known of those who may be asked.
+    pub(crate) fn sources(&self) -> &Sources {
+        &self.sources
+    }
+
+    /// Takes over what an earlier one knew of those who may be asked.
+    pub(crate) fn take_over(&mut self, earlier: &Sources) {
+        self.sources.take_over(earlier);
     }
 
     /// Notes that a block exists; whether its author was not known to be as far.
@@ -64,7 +79,11 @@ impl CatchUp {
 
     /// Whether the others are far ahead of `dag`.
     pub(crate) fn is_behind(&self, dag: &Dag) -> bool {
-        self.frontier() > dag.highest().plus(REPLAY_GAP)
+        self.is_behind_at(dag.highest())
+    }
+
+    fn is_behind_at(&self, highest: Round) -> bool {
+        self.frontier() > highest.plus(REPLAY_GAP)
     }
 
     /// How many rounds `dag` is behind what a correct member has reached.
@@ -88,41 +107,34 @@ impl CatchUp {
         seen.get(rank).copied().unwrap_or_default()
     }
 
-    /// The next request, if one is due.
-    pub(crate) fn next_request(&mut self, now: Time, dag: &Dag) -> Option<(ReplicaId, Round)> {
-        let highest = dag.highest();
-        if !self.is_behind(dag) {
+    /// The next request, if one is due, of a replica whose highest round is this.
+    pub(crate) fn next_request(&mut self, now: Time, highest: Round) -> Option<(ReplicaId, Round)> {
+        if !self.is_behind_at(highest) {
             self.asked = None;
+            self.sources.rest();
             return None;
         }
         match &mut self.asked {
-            Some(asked) if asked.goes_on && asked.at == highest => {
+            Some(asked) if asked.goes_on && asked.at == highest && now < asked.until => {
                 asked.goes_on = false;
-                return Some((self.whom, highest));
+                return Some((self.sources.whom(), highest));
             }
-            Some(asked) if !asked.goes_on && now < asked.until => return None,
-            Some(asked) if !asked.goes_on => self.turn(),
+            Some(asked) if now < asked.until && !asked.goes_on => return None,
+            Some(asked) if now >= asked.until => self.sources.give_up(highest),
             Some(_) | None => {}
         }
-        if self.whom == self.own {
-            self.turn();
-        }
+        let whom = self.sources.choose(now, highest);
         let until = now.after(REPLAY_PATIENCE);
         self.asked = Some(Asked { at: highest, until, goes_on: false });
-        Some((self.whom, highest))
+        Some((whom, highest))
     }
 
     /// Takes note of an answer: goes on at once with a peer that helped, be it by a part of a round (large
-    /// blocks come one a page), else with another soon. One that took its time is not asked next, however
-    /// it helped: it may want to be the only source.
+    /// blocks come one a page), else with another soon.
     pub(crate) fn on_replayed(&mut self, now: Time, from: ReplicaId, page: Page, highest: Round) {
-        let Some(asked) = self.asked.as_mut().filter(|_| from == self.whom) else { return };
-        let is_slow = asked.until < now.after(REPLAY_PATIENCE - REPLAY_PATIENCE / SLOW_PART);
+        let is_asked = from == self.sources.whom();
+        let Some(asked) = self.asked.as_mut().filter(|_| is_asked) else { return };
         match (highest > asked.at, page.is_news) {
-            (true, _) | (_, true) if is_slow => {
-                self.turn();
-                self.asked = None;
-            }
             (true, _) => self.asked = None,
             (false, true) => asked.goes_on = true,
             (false, false) => asked.until = asked.until.min(now.after(REPLAY_PAUSE)),
@@ -133,71 +145,7 @@ impl CatchUp {
     pub(crate) fn next_deadline(&self) -> Option<Time> {
         self.asked.map(|asked| asked.until)
     }
-
-    fn turn(&mut self) {
-        let size = u16::try_from(self.group.size()).expect("a group has at most 100 members");
-        self.whom = ReplicaId((self.whom.0 + 1) % size);
-        if self.whom == self.own {
-            self.whom = ReplicaId((self.whom.0 + 1) % size);
-        }
-    }
 }
 
 #[cfg(test)]
-mod tests {
-    use ravelin_model::{Digest, FaultModel};
-
-    use super::*;
-
-    const LIMIT: Duration = REPLAY_PATIENCE.checked_div(SLOW_PART).expect("not 0");
-
-    /// A replica that has nothing while others are at round 500, and whom it asks at first.
-    fn behind(now: Time) -> (CatchUp, Dag, ReplicaId) {
-        let group = Group::new(4, 1, FaultModel::Arbitrary).expect("fits");
-        let dag = Dag::new(group, Digest([7; 32]), Round(0));
-        let mut catch_up = CatchUp::new(group, ReplicaId(0));
-        for author in [1, 2].map(ReplicaId) {
-            catch_up.on_seen(BlockRef { author, round: Round(500), digest: Digest([1; 32]) });
-        }
-        let (first, _) = catch_up.next_request(now, &dag).expect("it is behind");
-        assert_eq!(catch_up.next_request(now, &dag), None, "one at a time");
-        (catch_up, dag, first)
-    }
-
-    fn page(is_news: bool) -> Page {
-        Page { last: Round(0), is_news }
-    }
-
-    /// Whom it asks at once after an answer that took so long, if anybody; and whom it asked first.
-    fn asked_next(took: Duration, is_news: bool, highest: Round) -> [Option<ReplicaId>; 2] {
-        let (mut catch_up, dag, first) = behind(Time(1_000_000));
-        let now = Time(1_000_000).after(took);
-        catch_up.on_replayed(now, first, page(is_news), highest);
-        [catch_up.next_request(now, &dag).map(|(whom, _)| whom), Some(first)]
-    }
-
-    #[test]
-    fn who_answers_fast_is_asked_again_and_who_takes_its_time_is_not() {
-        for (is_news, highest) in [(true, Round(10)), (true, Round(0)), (false, Round(10))] {
-            let [next, first] = asked_next(LIMIT, is_news, highest);
-            assert_eq!(next, first, "a part of a round, too, gets it further");
-            let [next, first] = asked_next(LIMIT + Duration::from_millis(1), is_news, highest);
-            assert!(next.is_some() && next != first);
-        }
-        assert_eq!(asked_next(Duration::ZERO, false, Round(0))[0], None, "nothing new: a pause");
-    }
-
-    #[test]
-    fn who_shows_ever_new_blocks_of_old_rounds_does_not_keep_others_from_being_asked() {
-        let (mut catch_up, dag, first) = behind(Time(0));
-        let mut now = Time(0);
-        for _ in 0..LIMIT.as_millis() / 10 {
-            now = now.after(Duration::from_millis(10));
-            catch_up.on_replayed(now, first, page(true), Round(0));
-            assert_eq!(catch_up.next_request(now, &dag), Some((first, Round(0))));
-        }
-        now = now.after(Duration::from_millis(10));
-        catch_up.on_replayed(now, first, page(true), Round(0));
-        assert!(catch_up.next_request(now, &dag).is_some_and(|(next, _)| next != first));
-    }
-}
+mod tests;

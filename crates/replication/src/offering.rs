@@ -96,7 +96,8 @@ impl Offering {
         }
         let recorded = state.vouched();
         let recorded = recorded.and_then(|word| Checkpoint::decode("checkpoint", &word).ok());
-        let is_recalled = recorded.is_some_and(|known| all.take_back(state, (plan, keyring), known));
+        let is_recalled =
+            recorded.is_some_and(|known| all.take_back(state, (plan, keyring), known));
         if !is_recalled {
             state.forget_way_back();
             let beginning = Checkpoint::of_beginning();
@@ -115,7 +116,8 @@ impl Offering {
         (plan, keyring): (&SignedPlan, &Keyring),
         checkpoint: Checkpoint,
     ) -> bool {
-        let offer = Offer { plans: Vec::new(), checkpoint: Some(checkpoint.clone()), present: None };
+        let offer =
+            Offer { plans: Vec::new(), checkpoint: Some(checkpoint.clone()), present: None };
         let Ok(Some(target)) = Target::judge(plan, keyring, offer) else { return false };
         let is_back = state.lead_back(target.commit, target.root);
         if is_back {

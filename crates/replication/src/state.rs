@@ -47,8 +47,8 @@ pub use memory::MemoryBackend;
 pub use meter::ENTRY_WORK;
 pub use versions::{STATE_HELD_BYTES_MAX, STATE_VERSION_BYTES_MAX, STATE_VERSIONS_MAX};
 pub use view::ReadOnly;
-use way_back::WayBack;
 pub use way_back::WAY_BACK_BYTES_MAX;
+use way_back::WayBack;
 
 /// The highest id that a service may have; the namespaces above it are ours.
 pub const SERVICE_ID_MAX: ServiceId = ServiceId(0xfd);

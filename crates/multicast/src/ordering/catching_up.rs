@@ -129,7 +129,7 @@ impl<P: Payload> Ordering<P> {
                 out.push(Action::Send(whom, Message::Fetch(some.to_vec())));
             }
         }
-        let behind = self.catch_up.next_request(now, &self.dag);
+        let behind = self.catch_up.next_request(now, self.dag.highest());
         let followed = self.following.next_request(now, self.foreseen_leader());
         for (whom, from) in behind.into_iter().chain(followed) {
             out.push(Action::Send(whom, Message::Replay(from)));

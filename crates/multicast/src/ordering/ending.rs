@@ -131,6 +131,14 @@ impl<P: Payload> Ordering<P> {
         payload
     }
 
+    /// Takes over what an ordering that has ended knew of those who may be asked for missed blocks, if they
+    /// are as many: who brought little is not to be asked first again.
+    pub fn take_over_sources(&mut self, ended: &Self) {
+        if !mutants::is_active("sources_forgotten") {
+            self.catch_up.take_over(ended.catch_up.sources());
+        }
+    }
+
     /// Forbids this replica to speak: none of its keys is a member's.
     pub fn mute(&mut self, out: &mut Actions<Self>) {
         self.recall.on_unknown_own_block(out);

@@ -345,6 +345,7 @@ impl Replica {
             views: Views::Total,
         });
         let ended = std::mem::replace(&mut self.ordering, next);
+        self.ordering.take_over_sources(&ended);
         *self.ordering.payload_mut() = ended.into_payload();
         self.ordering.payload_mut().begin_epoch();
         self.plans.push(signed.clone());

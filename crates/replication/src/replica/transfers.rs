@@ -328,6 +328,7 @@ impl Replica {
             views: Views::Total,
         });
         let ended = std::mem::replace(&mut self.ordering, next);
+        self.ordering.take_over_sources(&ended);
         reopening::hold_if_held(&mut self.ordering, self.execution.state(), plan.epoch);
         let left = ended.into_remains(horizon);
         let payload = match is_same {
