@@ -56,6 +56,7 @@ const REOPENING: &str = "crates/sim/tests/reopening.rs";
 const CLOSING: &str = "crates/multicast/src/ordering/closing/tests.rs";
 const ENDINGS: &str = "crates/replication/src/replica/tests/reopening.rs";
 const CATCHING_UP: &str = "crates/multicast/src/ordering/catching_up/tests.rs";
+const CATCH_UP: &str = "crates/multicast/src/catch_up/tests.rs";
 const COMMITTER: &str = "crates/multicast/src/committer/tests.rs";
 const ATTESTING: &str = "crates/multicast/src/ordering/attesting/tests.rs";
 const MEMBERS: &str = "crates/replication/src/members/tests.rs";
@@ -396,6 +397,16 @@ pub const ALL: &[Planted] = &[
         "skip_quorum_dropped",
         "one block that does not vote skips a leader",
         &[FORKING_LEADER, (VIEWS, "four_replicas_never_disagree_whatever_they_see")],
+    ),
+    planted(
+        "slow_source_kept",
+        "one that answers with a round at a time is asked for ever by a server that catches up",
+        &[(CATCH_UP, "a_liar_that_answers_with_little_keeps_nobody_from_catching_up")],
+    ),
+    planted(
+        "sources_forgotten",
+        "one that brought nothing is asked first again after each fetched state",
+        &[(CATCHING_UP, "the_next_ordering_knows_who_brought_little")],
     ),
     planted(
         "state_ahead_of_its_log",

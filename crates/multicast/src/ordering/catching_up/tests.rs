@@ -17,21 +17,25 @@ struct World {
     now: Time,
 }
 
+fn beginning(keys: &Keys) -> Ordering<Nothing> {
+    Ordering::new(Start {
+        keyring: keys.keyring.clone(),
+        authorship: Authorship::Wormhole(None),
+        own: OWN,
+        leaders: 1,
+        checkpoint_every: 1024,
+        payload: Nothing,
+        state: None,
+        delivered: BTreeSet::new(),
+        nonce: 1,
+        views: Views::Total,
+    })
+}
+
 impl World {
     fn new(rounds: u64) -> Self {
         let keys = Keys::new(3, 1, FaultModel::Hybrid);
-        let core = Ordering::new(Start {
-            keyring: keys.keyring.clone(),
-            authorship: Authorship::Wormhole(None),
-            own: OWN,
-            leaders: 1,
-            checkpoint_every: 1024,
-            payload: Nothing,
-            state: None,
-            delivered: BTreeSet::new(),
-            nonce: 1,
-            views: Views::Total,
-        });
+        let core = beginning(&keys);
         let mut last = [WITHHOLDER, OTHER].map(|author| keys.genesis(author));
         let mut blocks = Vec::new();
         for round in (1..=rounds).map(Round) {
@@ -85,6 +89,34 @@ fn who_hears_one_correct_member_alone_learns_how_far_a_quorum_is() {
     let answered = world.answer(&asked);
     assert_eq!(world.core.lag(), 39, "the withholder made a block of the round before");
     assert!(answered.iter().any(is_replay));
+}
+
+/// Who brought nothing is not asked first again by the ordering that goes on from a fetched state.
+#[test]
+fn the_next_ordering_knows_who_brought_little() {
+    let mut world = World::new(40);
+    let asked = world.hear_other(40);
+    let answered = world.answer(&asked);
+    let whom = |actions: &[Action<Message, Event>]| {
+        let replays = actions.iter().filter(|action| is_replay(action));
+        replays
+            .map(|action| match action {
+                Action::Send(to, _) => *to,
+                _ => unreachable!(),
+            })
+            .last()
+    };
+    let first = whom(&answered).expect("it is behind");
+    let mut out = Vec::new();
+    world.now = world.now.after(std::time::Duration::from_secs(1));
+    world.core.on_time(world.now, &mut out);
+    let second = whom(&out).expect("another is asked");
+    assert_ne!(second, first);
+    let ended = std::mem::replace(&mut world.core, beginning(&Keys::new(3, 1, FaultModel::Hybrid)));
+    world.core.take_over_sources(&ended);
+    let asked = world.hear_other(40);
+    let answered = world.answer(&asked);
+    assert_eq!(whom(&answered), Some(second));
 }
 
 #[test]
