@@ -147,18 +147,27 @@ fn one_that_was_restarted_shows_the_last_checkpoint_by_itself() {
 /// A disk that holds something else than was written shows nothing that no quorum signed.
 #[test]
 fn what_stands_beside_the_state_is_not_believed() {
-    for place in [b'w', b'W'] {
+    type Step = Vec<(Vec<u8>, Option<Vec<u8>>)>;
+    let rotten_word = |word: &[u8]| {
+        let mut word = word.to_vec();
+        word[100] ^= 1; // in the first statement
+        word
+    };
+    let rotten_step = |step: &[u8]| {
+        let mut step = Step::decode("step", step).expect("it was written");
+        step.iter_mut().for_each(|(_, value)| value.get_or_insert_default().push(1));
+        step.encode()
+    };
+    let rot: [(u8, &dyn Fn(&[u8]) -> Vec<u8>); 2] = [(b'w', &rotten_word), (b'W', &rotten_step)];
+    for (place, rot) in rot {
         let (mut cluster, _) = away(1, 20);
         cluster.stop(0);
         let entries = cluster.nodes[0].backend.entries();
-        let key = entries.keys().find(|key| key.starts_with(&[0xfe, place]));
-        let key = key.expect("it is written").clone();
-        let mut rotten = entries.get(&key).expect("it was found").clone();
+        let known = entries.iter().filter(|(key, _)| key.starts_with(&[0xfe, place]));
+        let batch: Vec<_> = known.map(|(key, it)| (key.clone(), Some(rot(it)))).collect();
         drop(entries);
-        // Of a word the first signature, of a step the last byte of a value.
-        let byte = if place == b'w' { 100 } else { rotten.len() - 1 };
-        rotten[byte] ^= 1;
-        cluster.node(0).backend.write(&[(key, Some(rotten))]);
+        assert!(!batch.is_empty(), "it is written");
+        cluster.node(0).backend.write(&batch);
         cluster.node(0).backend.sync();
         cluster.start(0);
         let replica = cluster.replica(0);
