@@ -160,7 +160,8 @@ fn what_stands_beside_the_state_is_not_believed() {
     };
     let rot: [(u8, &dyn Fn(&[u8]) -> Vec<u8>); 2] = [(b'w', &rotten_word), (b'W', &rotten_step)];
     for (place, rot) in rot {
-        let (mut cluster, _) = away(1, 20);
+        let (mut cluster, session) = away(1, 20);
+        work(&mut cluster, session, 150..153);
         cluster.stop(0);
         let entries = cluster.nodes[0].backend.entries();
         let known = entries.iter().filter(|(key, _)| key.starts_with(&[0xfe, place]));
