@@ -31,6 +31,16 @@ const PAGE_RECORDS: usize = 64;
 const DAG_FACTOR: usize = 6;
 /// Keys for blocks that a server has: so many epochs of its own it can begin.
 const KEYS_MAX: u16 = 8;
+/// Intruders whose time comes by itself, or need not come within a window.
+const ALWAYS_INTRUDED: [&str; 7] = [
+    "deserter",
+    "falls-silent",
+    "false-closings",
+    "false-state",
+    "late-heaps",
+    "old-orders",
+    "twin",
+];
 /// Turns in a row after which a deadline that stays in the past is a fault of the replica.
 const SPINS_MAX: u32 = 50;
 
@@ -352,10 +362,7 @@ fn intruded(
     let mut dice = Dice::new(options.seed ^ u64::from(own.0), "takeover");
     let from = if dice.once_in(3) { 0 } else { dice.between(1, 60) };
     let until = if dice.once_in(4) { from + dice.between(12, 150) } else { u64::MAX };
-    let window = if names
-        .iter()
-        .any(|name| ["deserter", "false-state", "late-heaps", "old-orders", "twin"].contains(name))
-    {
+    let window = if names.iter().any(|name| ALWAYS_INTRUDED.contains(name)) {
         Window::ALWAYS
     } else {
         Window { from: Round(from), until: Round(until) }

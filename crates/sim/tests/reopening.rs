@@ -1,7 +1,7 @@
 //! All servers of a hybrid cluster lose power at once, and with it their wormholes' instances.
 
 use ravelin_model::FaultModel;
-use ravelin_sim::{FaultClass, Mode, Options, Sim};
+use ravelin_sim::{FaultClass, Mode, Options, Outcome, Sim};
 
 fn blackout(seed: u64, mode: Mode, group: (u16, u16)) -> Options {
     let calm = Options::calm(seed, mode, group);
@@ -9,12 +9,13 @@ fn blackout(seed: u64, mode: Mode, group: (u16, u16)) -> Options {
     options.with(FaultClass::Blackout)
 }
 
-fn check(options: &Options) {
+fn check(options: &Options) -> Outcome {
     let outcome = Sim::new(options.clone()).run();
     assert_eq!(outcome.violation, None, "{options}");
     if outcome.faults.get(&FaultClass::Blackout).is_some_and(|count| *count > 0) {
         assert!(outcome.epochs > 0, "{options}");
     }
+    outcome
 }
 
 #[test]
@@ -34,5 +35,21 @@ fn an_intruder_keeps_no_cluster_closed() {
         (0..).zip(["mute", "withholder", "liar", "late-heaps", "delayer", "deserter"])
     {
         check(&blackout(seed, Mode::Liveness, (3, 1)).intruded(1, name));
+    }
+}
+
+/// What it says of what it holds is another thing for each, now nothing and now what was said before: alone,
+/// and with what else keeps the others apart.
+#[test]
+fn lies_about_the_end_of_an_epoch_split_nobody_and_keep_no_cluster_closed() {
+    let seeds = if cfg!(debug_assertions) { 2 } else { 12 };
+    for names in ["false-closings", "false-closings+late-heaps", "false-closings+withholder"] {
+        let mut acts = 0;
+        for (seed, mode) in (0..seeds).flat_map(|it| [(it, Mode::Liveness), (it, Mode::Safety)]) {
+            let who = u16::try_from(seed % 3).unwrap();
+            let outcome = check(&blackout(100 + seed, mode, (3, 1)).intruded(who, names));
+            acts += outcome.acts["false-closings"];
+        }
+        assert!(acts > 10 * seeds, "{names}: {acts}");
     }
 }

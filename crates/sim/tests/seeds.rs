@@ -112,6 +112,34 @@ fn a_sound_wormhole_attests_no_fork() {
     }
 }
 
+/// Of three with wormholes that outlive crashes one falls silent, and the others start again: whoever of
+/// these is far behind gets the state from the only one that can help, or never. That has what a quorum
+/// signed from before it started.
+#[test]
+fn the_only_one_that_can_help_may_have_been_restarted() {
+    let mut acts = 0;
+    for seed in 0..SEEDS * 5 {
+        let options = Options {
+            model: FaultModel::Hybrid,
+            are_rollback_proof: true,
+            leaders: 1,
+            commits: 0,
+            checkpoint_every: 16,
+            transfer_lag: 8,
+            ..Options::calm(seed, Mode::Liveness, (3, 1))
+                .with(FaultClass::Crash)
+                .with(FaultClass::ShortLogs)
+                .intruded(u16::try_from(seed % 3).unwrap(), "falls-silent")
+        };
+        let outcome = replay(&options);
+        if let Some(violation) = outcome.violation {
+            eprintln!("{seed} {violation}");
+        }
+        acts += outcome.acts["falls-silent"];
+    }
+    assert!(acts > 100 * SEEDS, "{acts}");
+}
+
 #[test]
 fn every_intruder_acts_and_is_survived() {
     let seeds = if cfg!(debug_assertions) { 1 } else { 6 };
@@ -133,6 +161,10 @@ fn every_intruder_acts_and_is_survived() {
             let calm = Options { model, are_rollback_proof: is_hybrid, ..calm };
             let options = match known.name {
                 "deserter" | "old-orders" => calm.with(FaultClass::KeyChange),
+                "falls-silent" => Options { commits: 1000, mode: Mode::Safety, ..calm },
+                "false-closings" => {
+                    Options { are_rollback_proof: false, ..calm }.with(FaultClass::Blackout)
+                }
                 "false-state" => Options {
                     checkpoint_every: 16,
                     transfer_lag: 8,

@@ -27,7 +27,9 @@ use super::different_to_each::DifferentToEach;
 use super::duplicate_envelopes::DuplicateEnvelopes;
 use super::equivocator::Equivocator;
 use super::fake_fast::FakeFast;
+use super::falls_silent::FallsSilent;
 use super::false_accuser::FalseAccuser;
+use super::false_closings::FalseClosings;
 use super::false_state::FalseState;
 use super::forger::Forger;
 use super::future_flood::FutureFlood;
@@ -194,10 +196,17 @@ const ALL: &[Description] = &[
     maker("fake-fast", "seems to be faster than anybody, so that waits shrink", || {
         Box::new(FakeFast::default())
     }),
+    alters("falls-silent", "helps until others rely on it, and then says nothing", || {
+        Box::new(FallsSilent::default())
+    }),
     alters("false-accuser", "accuses correct members with forged proofs", || {
         Box::new(FalseAccuser::default())
     })
     .spending(),
+    aside("false-closings", "lies about what it holds when administrators end an epoch", || {
+        Box::new(FalseClosings::default())
+    })
+    .with_wormhole(),
     aside("false-state", "shows who fetches the state what is none", || Box::new(FalseState))
         .simulated(),
     aside("forger", "answers clients in others' names", || Box::new(Forger::default())),

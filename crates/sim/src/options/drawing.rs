@@ -52,6 +52,10 @@ impl Options {
         if intruders.values().flatten().any(|name| NEED_KEY_CHANGES.contains(name)) {
             classes.insert(FaultClass::KeyChange);
         }
+        let must_reopen = intruders.values().flatten().any(|name| NEED_BLACKOUTS.contains(name));
+        if must_reopen && !are_lasting {
+            classes.insert(FaultClass::Blackout);
+        }
         let must_fetch = intruders.values().flatten().any(|name| NEED_SHORT_LOGS.contains(name));
         if must_fetch {
             let absences = [FaultClass::Crash, FaultClass::RestartStorm, FaultClass::Pause];
@@ -155,6 +159,9 @@ fn victims(n: u16, f: u16, dice: &mut Dice) -> Vec<ReplicaId> {
 const NEED_SHORT_LOGS: [&str; 1] = ["false-state"];
 /// Intruders that act when an epoch ends, and never otherwise.
 const NEED_KEY_CHANGES: [&str; 2] = ["deserter", "old-orders"];
+
+/// Intruders that act when administrators end an epoch, and never otherwise.
+const NEED_BLACKOUTS: [&str; 1] = ["false-closings"];
 
 /// One intruder, sometimes two at once that leave each other something to do.
 fn composition(model: FaultModel, dice: &mut Dice) -> Vec<&'static str> {
