@@ -214,7 +214,6 @@ impl Replica {
         let ended = execution::recorded_successor(&state);
         let (progress, delivered) = execution::progress(&state).unzip();
         let position = progress.as_ref().map_or(Position(0), |known| known.position);
-        let ordering_state = progress.as_ref().map(|known| known.ordering.clone());
         let mut ordering = Ordering::new(Start {
             keyring: keyring.clone(),
             authorship,
@@ -222,7 +221,7 @@ impl Replica {
             leaders: plan.leaders_per_round,
             checkpoint_every: plan.checkpoint_every,
             payload: Mempool::default(),
-            state: ordering_state,
+            state: progress.as_ref().map(|known| known.ordering.clone()),
             delivered: delivered.unwrap_or_default(),
             nonce: question(nonce, plan.epoch),
             views: Views::Total,

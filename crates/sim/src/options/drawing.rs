@@ -49,14 +49,14 @@ impl Options {
             Some(name) => victims.into_iter().take(1).map(|who| (who, vec![name])).collect(),
             None => victims.into_iter().map(|who| (who, composition(model, &mut dice))).collect(),
         };
-        if intruders.values().flatten().any(|name| NEED_KEY_CHANGES.contains(name)) {
+        let needs = |those: &[&str]| intruders.values().flatten().any(|name| those.contains(name));
+        if needs(&NEED_KEY_CHANGES) {
             classes.insert(FaultClass::KeyChange);
         }
-        let must_reopen = intruders.values().flatten().any(|name| NEED_BLACKOUTS.contains(name));
-        if must_reopen && !are_lasting {
+        if needs(&NEED_BLACKOUTS) && !are_lasting {
             classes.insert(FaultClass::Blackout);
         }
-        let must_fetch = intruders.values().flatten().any(|name| NEED_SHORT_LOGS.contains(name));
+        let must_fetch = needs(&NEED_SHORT_LOGS);
         if must_fetch {
             let absences = [FaultClass::Crash, FaultClass::RestartStorm, FaultClass::Pause];
             let fits = |class: &FaultClass| restarting.is_some() || !ends_instances(class);
