@@ -49,14 +49,8 @@ impl Options {
             Some(name) => victims.into_iter().take(1).map(|who| (who, vec![name])).collect(),
             None => victims.into_iter().map(|who| (who, composition(model, &mut dice))).collect(),
         };
-        let needs = |those: &[&str]| intruders.values().flatten().any(|name| those.contains(name));
-        if needs(&NEED_KEY_CHANGES) {
-            classes.insert(FaultClass::KeyChange);
-        }
-        if needs(&NEED_BLACKOUTS) && !are_lasting {
-            classes.insert(FaultClass::Blackout);
-        }
-        let must_fetch = needs(&NEED_SHORT_LOGS);
+        classes.extend(needed_by(&intruders, are_lasting));
+        let must_fetch = is_any_of(&intruders, &NEED_SHORT_LOGS);
         if must_fetch {
             let absences = [FaultClass::Crash, FaultClass::RestartStorm, FaultClass::Pause];
             let fits = |class: &FaultClass| restarting.is_some() || !ends_instances(class);
@@ -159,6 +153,25 @@ fn victims(n: u16, f: u16, dice: &mut Dice) -> Vec<ReplicaId> {
 const NEED_SHORT_LOGS: [&str; 1] = ["false-state"];
 /// Intruders that act when an epoch ends, and never otherwise.
 const NEED_KEY_CHANGES: [&str; 2] = ["deserter", "old-orders"];
+
+/// Trouble without which some of the intruders never act.
+fn needed_by(
+    intruders: &BTreeMap<ReplicaId, Vec<&'static str>>,
+    are_lasting: bool,
+) -> Vec<FaultClass> {
+    let mut needed = Vec::new();
+    if is_any_of(intruders, &NEED_KEY_CHANGES) {
+        needed.push(FaultClass::KeyChange);
+    }
+    if is_any_of(intruders, &NEED_BLACKOUTS) && !are_lasting {
+        needed.push(FaultClass::Blackout);
+    }
+    needed
+}
+
+fn is_any_of(intruders: &BTreeMap<ReplicaId, Vec<&'static str>>, those: &[&str]) -> bool {
+    intruders.values().flatten().any(|name| those.contains(name))
+}
 
 /// Intruders that act when administrators end an epoch, and never otherwise.
 const NEED_BLACKOUTS: [&str; 1] = ["false-closings"];
