@@ -104,7 +104,7 @@ fn the_next_ordering_knows_who_brought_little() {
                 Action::Send(to, _) => *to,
                 _ => unreachable!(),
             })
-            .last()
+            .next_back()
     };
     let first = whom(&answered).expect("it is behind");
     let mut out = Vec::new();
