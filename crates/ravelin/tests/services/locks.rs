@@ -1,7 +1,7 @@
 //! Leases and locks.
 
 use std::fs;
-use std::process::Command;
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use crate::cluster::{Cluster, finish};
@@ -18,11 +18,13 @@ fn leases_end_and_locks_have_one_holder() {
 }
 
 fn leases(cluster: &Cluster) {
-    let lease = cluster.done(&["kv", "lease", "grant", "2s"]);
+    let lease = cluster.done(&["kv", "lease", "grant", "90s"]);
+    let lease = lease.trim();
+    assert!(cluster.done(&["kv", "lease", "show", lease]).contains("s left of 90.0 s"));
+    cluster.done(&["kv", "lease", "renew", lease]);
+    let lease = cluster.done(&["kv", "lease", "grant", "5s"]);
     let lease = lease.trim();
     cluster.done(&["kv", "put", "mortal", "x", "--lease", lease]);
-    assert!(cluster.done(&["kv", "lease", "show", lease]).contains("s left of 2.0 s"));
-    cluster.done(&["kv", "lease", "renew", lease]);
     let begun = Instant::now();
     while cluster.run(&["kv", "get", "mortal"]).exit != 4 {
         assert!(begun.elapsed() < Duration::from_secs(30), "the key outlives its lease");
@@ -78,21 +80,30 @@ fn guarded_commands(cluster: &Cluster) {
     cluster.fails(&["kv", "lock", "l", "--", "no-such-program"], 4, "cannot start");
     // It waits for nothing: all of these gave the lock up.
     assert_eq!(cluster.run(&["kv", "lock", "l", "--", "true"]).exit, 0);
-    let waiting = ["kv", "lock", "l", "--", "sleep", "60"];
-    let held = cluster.command(&waiting).spawn().expect("started");
+    let held = begun(cluster, &["kv", "lock", "l"]);
     let begun = Instant::now();
-    std::thread::sleep(Duration::from_secs(1));
     let pid = held.id().to_string();
     assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("run").success());
     assert_eq!(finish(held).exit, 143, "the command was told to end");
     assert!(begun.elapsed() < Duration::from_secs(30));
 }
 
+/// A command that the lock guards, which has begun and goes on for a minute.
+fn begun(cluster: &Cluster, lock: &[&str]) -> Child {
+    let name = format!("begun-{}", lock[2]);
+    let script = format!("touch {name}; exec sleep 60");
+    let command = cluster.command(&[lock, &["--", "sh", "-c", &script]].concat()).spawn();
+    let since = Instant::now();
+    while !cluster.path(&name).exists() {
+        assert!(since.elapsed() < Duration::from_secs(60), "the command begins");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    command.expect("started")
+}
+
 fn lost_locks(cluster: &Cluster) {
-    let lease = cluster.number(&["kv", "lease", "grant", "3s"], "lease").to_string();
-    let lock = ["kv", "lock", "lost", "--lease", &lease, "--", "sleep", "60"];
-    let held = cluster.command(&lock).spawn().expect("started");
-    std::thread::sleep(Duration::from_secs(1));
+    let lease = cluster.number(&["kv", "lease", "grant", "5s"], "lease").to_string();
+    let held = begun(cluster, &["kv", "lock", "lost", "--lease", &lease]);
     cluster.done(&["kv", "lease", "revoke", &lease]);
     let run = finish(held);
     assert_eq!(run.exit, 9, "{run:?}");
