@@ -51,6 +51,9 @@ struct Asked {
     until: Time,
     /// Whether it has answered with a part of a round, and is to be asked for the next.
     goes_on: bool,
+    /// Answers that held only what was known of the round. Each shows a block at least, so no honest one
+    /// needs more of them than there are members.
+    known: usize,
 }
 
 impl CatchUp {
@@ -120,21 +123,26 @@ impl CatchUp {
                 return Some((self.sources.whom(), highest));
             }
             Some(asked) if now < asked.until && !asked.goes_on => return None,
-            Some(asked) if now >= asked.until => self.sources.give_up(highest),
+            Some(asked) if now >= asked.until => self.sources.give_up(),
             Some(_) | None => {}
         }
-        let whom = self.sources.choose(now, highest);
+        let whom = self.sources.choose(now);
         let until = now.after(REPLAY_PATIENCE);
-        self.asked = Some(Asked { at: highest, until, goes_on: false });
+        self.asked = Some(Asked { at: highest, until, goes_on: false, known: 0 });
         Some((whom, highest))
     }
 
-    /// Takes note of an answer: goes on at once with a peer that helped, be it by a part of a round (large
-    /// blocks come one a page), else with another soon.
+    /// Takes note of an answer: goes on at once with a peer that helped, else with another soon. Large
+    /// blocks come one a page, so what helps may be a part of a round, or those of the round asked from
+    /// that are held already and fill the first page.
     pub(crate) fn on_replayed(&mut self, now: Time, from: ReplicaId, page: Page, highest: Round) {
+        self.sources.credit(from, page.rounds);
         let is_asked = from == self.sources.whom();
         let Some(asked) = self.asked.as_mut().filter(|_| is_asked) else { return };
-        match (highest > asked.at, page.is_news) {
+        let is_of_round = page.last >= asked.at && page.last > Round(0);
+        asked.known += usize::from(is_of_round && !page.is_news);
+        let is_part = page.is_news || (is_of_round && asked.known <= self.group.size());
+        match (highest > asked.at, is_part) {
             (true, _) => self.asked = None,
             (false, true) => asked.goes_on = true,
             (false, false) => asked.until = asked.until.min(now.after(REPLAY_PAUSE)),

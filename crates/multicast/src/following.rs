@@ -54,6 +54,8 @@ pub(crate) struct Page {
     pub(crate) last: Round,
     /// Whether any of them was not before.
     pub(crate) is_news: bool,
+    /// How many rounds further it brought the DAG.
+    pub(crate) rounds: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -146,7 +148,7 @@ mod tests {
     use super::*;
 
     fn page(last: u64) -> Page {
-        Page { last: Round(last), is_news: false }
+        Page { last: Round(last), is_news: false, rounds: 0 }
     }
 
     #[test]

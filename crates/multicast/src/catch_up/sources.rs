@@ -1,23 +1,25 @@
 //! Which peer is asked for what was missed: whoever brought most lately, while all are tried again and
 //! again.
 //!
-//! Each is judged by the rounds that this replica got further while it was asked, a period at a time. An
-//! intruder can answer with as little as it likes, and be the best in one period to do nothing in the
-//! next. So nobody is asked for longer than a period because of what it once was: what it brought in its
-//! last one counts alone. Those who were not tried for a while have a turn.
+//! Each is judged by the rounds that its answers brought while it was asked, a period at a time; what it
+//! brought before counts half as much with each of its periods that brings less. So one bad second of a
+//! good source, of which an intruder on the network can make any, does not take its place away; and an
+//! intruder that brings much in one period, to do nothing in the next ones, has brought more in the mean
+//! than it kept others from bringing: `x` times as much gives it `log2(x)` more periods. Those who were
+//! not tried for a while have a turn. Answers that come too late count for who gives them, by the page.
 //!
-//! **Guarantee:** of four periods for each peer, one that brings less than another has at most two: that
-//! in which it is tried, and the one after it, if it seemed the best in the first.
+//! **Guarantee:** of two periods for each peer, one that brings less than a round to another's two has at
+//! most two: that in which it is tried, and the one after it, if it seemed the best in the first.
 
 use std::cmp::Reverse;
 use std::time::Duration;
 
-use ravelin_model::{ReplicaId, Round, Time, mutants};
+use ravelin_model::{ReplicaId, Time, mutants};
 
 /// How long a peer is asked before it is judged.
-const PERIOD: Duration = Duration::from_secs(1);
+pub(super) const PERIOD: Duration = Duration::from_secs(1);
 /// Each peer is tried once in so many periods, times the number of peers.
-const TRIED_AGAIN: u64 = 4;
+const TRIED_AGAIN: u64 = 2;
 
 /// What each peer brought, and who is asked now.
 #[derive(Clone, Debug)]
@@ -25,8 +27,8 @@ pub(crate) struct Sources {
     own: ReplicaId,
     whom: ReplicaId,
     peers: Vec<Peer>,
-    /// When the present period began, and with which highest round.
-    period: Option<(Time, Round)>,
+    /// When the present period began, and the rounds that it has brought.
+    period: Option<(Time, u64)>,
     /// Periods that have ended.
     count: u64,
 }
@@ -34,7 +36,7 @@ pub(crate) struct Sources {
 /// One of the others.
 #[derive(Clone, Copy, Debug, Default)]
 struct Peer {
-    /// Rounds that its last period brought.
+    /// Rounds that its last period brought, or half of what it was before.
     gained: u64,
     /// The number of that period; 0 if there was none.
     tried: u64,
@@ -59,21 +61,32 @@ impl Sources {
     }
 
     /// Chooses whom to ask: the same as before until its period is over.
-    pub(super) fn choose(&mut self, now: Time, highest: Round) -> ReplicaId {
+    pub(super) fn choose(&mut self, now: Time) -> ReplicaId {
         if self.whom == self.own {
             self.turn(false);
         }
-        let (begun, _) = *self.period.get_or_insert((now, highest));
+        let (begun, _) = *self.period.get_or_insert((now, 0));
         if now.since(begun) >= PERIOD && !mutants::is_active("slow_source_kept") {
-            self.end(highest, true);
-            self.period = Some((now, highest));
+            self.end(true);
+            self.period = Some((now, 0));
         }
         self.whom
     }
 
     /// Who is asked does not help any more: another is to be.
-    pub(super) fn give_up(&mut self, highest: Round) {
-        self.end(highest, false);
+    pub(super) fn give_up(&mut self) {
+        self.end(false);
+    }
+
+    /// A page of this peer's brought so many rounds.
+    pub(super) fn credit(&mut self, from: ReplicaId, rounds: u64) {
+        match &mut self.period {
+            Some((_, gained)) if from == self.whom => *gained += rounds,
+            _ => {
+                let peer = self.peers.get_mut(from.index());
+                peer.into_iter().for_each(|peer| peer.gained = peer.gained.max(rounds));
+            }
+        }
     }
 
     /// Nobody need be asked now.
@@ -82,12 +95,11 @@ impl Sources {
     }
 
     /// Ends the period of who is asked.
-    fn end(&mut self, highest: Round, may_stay: bool) {
-        let begun = self.period.take().map_or(highest, |(_, begun)| begun);
+    fn end(&mut self, may_stay: bool) {
+        let gained = self.period.take().map_or(0, |(_, gained)| gained);
         self.count += 1;
         if let Some(peer) = self.peers.get_mut(self.whom.index()) {
-            let gained = highest.0.saturating_sub(begun.0);
-            *peer = Peer { gained, tried: self.count };
+            *peer = Peer { gained: gained.max(peer.gained / 2), tried: self.count };
         }
         self.turn(may_stay);
     }

@@ -26,6 +26,7 @@ impl<P: Payload> Ordering<P> {
     ) {
         let names: Vec<BlockRef> = blocks.iter().map(Verified::reference).collect();
         let known = names.iter().filter(|name| self.dag.has(name)).count();
+        let before = self.dag.highest();
         let mut waiting = 0;
         for block in blocks {
             if !has_parents(&block, &self.dag) && !self.parking.wants(&block.reference()) {
@@ -40,7 +41,8 @@ impl<P: Payload> Ordering<P> {
         }
         let entered: Vec<_> = names.iter().filter(|name| self.dag.has(name)).collect();
         let last = entered.iter().map(|name| name.round).max().unwrap_or_default();
-        let page = Page { last, is_news: entered.len() > known };
+        let rounds = self.dag.highest().0.saturating_sub(before.0);
+        let page = Page { last, is_news: entered.len() > known, rounds };
         self.catch_up.on_replayed(now, from, page, self.dag.highest());
         self.following.on_replayed(now, from, page);
     }
