@@ -189,10 +189,12 @@ pub trait StateBackend {
 
     /// Everything written so far rests on records of the log that are durable: from now on it may
     /// become durable, too. Nothing does before, but by [`Self::sync`]: what a loss of power took from
-    /// the log may be decided otherwise, and no state can go back.
+    /// the log may be decided otherwise, and no state can go back. Begins to make something durable only
+    /// if [`Self::hands_over`] said so last.
     fn settle(&mut self);
 
-    /// Whether [`Self::settle`] would begin to make something durable now.
+    /// Whether [`Self::settle`] is to begin to make something durable: what is to become durable with the
+    /// rest can still be written before.
     fn hands_over(&mut self) -> bool;
 
     /// Makes everything written durable, settled or not.

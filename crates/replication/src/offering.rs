@@ -121,6 +121,8 @@ impl Offering {
         let Ok(Some(target)) = Target::judge(plan, keyring, offer) else { return false };
         let is_back = state.lead_back(target.commit, target.root);
         if is_back {
+            // The rest of the log is executed again before anybody can ask: nor may that take it away.
+            self.on_ask(state);
             let horizon = target.ordering.horizon();
             self.held.push_back(Held {
                 commit: target.commit,

@@ -281,6 +281,12 @@ impl DiskState {
         }
     }
 
+    /// Whether what is active goes to the engine, were it settled.
+    fn is_to_hand_over(&self) -> bool {
+        let is_full = self.active.bytes() >= self.overlay_bytes;
+        self.sealed.is_none() && (self.is_due || is_full)
+    }
+
     /// Waits until the engine has nothing to do.
     fn wait(&mut self) {
         if self.sealed.is_some() {
@@ -380,17 +386,17 @@ impl StateBackend for DiskState {
         record.unwrap_or_else(|error| self.fail("read the history", &error))
     }
 
-    /// Hands over what fills an overlay, or is to be durable.
     fn settle(&mut self) {
-        if self.hands_over() {
+        if self.is_to_hand_over() {
             self.seal();
         }
     }
 
+    /// Of what fills an overlay, or is to be durable. Only this looks whether the engine is done: were it
+    /// done between the two, more would be handed over than was said.
     fn hands_over(&mut self) -> bool {
         self.look();
-        let is_full = self.active.bytes() >= self.overlay_bytes;
-        self.sealed.is_none() && (self.is_due || is_full)
+        self.is_to_hand_over()
     }
 
     fn sync(&mut self) {

@@ -3,7 +3,8 @@
 
 use std::fs;
 
-use ravelin_model::{PublicKey, StateBackend as _};
+use ravelin_model::{Digest, PublicKey, ServiceId, ServiceStores as _, StateBackend as _};
+use ravelin_replication::state::{State, WAY_BACK_BYTES_MAX};
 
 use super::*;
 use crate::files::tests::Scratch;
@@ -230,4 +231,60 @@ fn data_of_another_server_are_refused_untouched() {
     refused("state store");
     assert!(server.holds_old_key() && server.aside().is_empty());
     assert_eq!(server.open(), (49, true), "its own are as they were");
+}
+
+/// Runs so many commits, settles each, and then the power fails. Someone vouches for the state after the
+/// fourth, whose root is returned.
+fn run_and_fail(scratch: &Scratch, config: &StoreConfig, commits: u64, value: &[u8]) -> Digest {
+    let disk = DiskState::open(&scratch.path("state"), config).expect("opened");
+    let mut state = State::open(Box::new(disk));
+    let mut root = Digest::default();
+    for commit in 0..commits {
+        let mut value = value.to_vec();
+        value.extend(commit.to_le_bytes());
+        state.of(ServiceId::KV).put(&(commit % 9).to_le_bytes(), value);
+        let after = state.finish_commit(CommitIndex(commit));
+        if commit == 4 {
+            root = after;
+            state.hold();
+            state.vouch(CommitIndex(4), b"word".to_vec());
+        }
+        state.settle_commits();
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    root
+}
+
+/// Whatever the disk holds when the power fails leads back to what was vouched for.
+#[test]
+fn each_state_on_the_disk_leads_back_to_the_last_one_that_was_vouched_for() {
+    let mut seen = Vec::new();
+    for commits in [8, 20, 33, 47, 90] {
+        let scratch = Scratch::new();
+        let config = StoreConfig { overlay_bytes: 2 << 10, ..StoreConfig::new([7; 32]) };
+        let root = run_and_fail(&scratch, &config, commits, &[1; 200]);
+        let disk = DiskState::open(&scratch.path("state"), &config).expect("opened");
+        let mut state = State::open(Box::new(disk));
+        if state.vouched().is_some() {
+            let commit = state.commit();
+            assert!(commit < CommitIndex(commits) && state.lead_back(CommitIndex(4), root));
+            assert!(state.has_version(CommitIndex(4)));
+            seen.push(commit.0);
+        }
+    }
+    assert!(seen.len() >= 4 && seen.last() > Some(&40), "{seen:?}");
+}
+
+/// What leads back takes no more room than it may: then there is none, and no word for it either.
+#[test]
+fn too_long_a_way_back_is_given_up() {
+    let scratch = Scratch::new();
+    let config = StoreConfig { overlay_bytes: 256 << 10, ..StoreConfig::new([7; 32]) };
+    let value = vec![1; 256 << 10];
+    let commits = 2 * (WAY_BACK_BYTES_MAX / value.len()) as u64;
+    run_and_fail(&scratch, &config, commits, &value);
+    let disk = DiskState::open(&scratch.path("state"), &config).expect("opened");
+    let state = State::open(Box::new(disk));
+    assert!(state.commit() > CommitIndex(commits / 2), "{:?}", state.commit());
+    assert_eq!(state.vouched(), None);
 }

@@ -178,14 +178,14 @@ impl Versions {
 
     /// What commits after `commit` overwrote, each key once with the value before the first of them, or
     /// an earlier one that a version kept before `commit` has.
-    pub(super) fn former_since(&self, commit: CommitIndex) -> Vec<(Vec<u8>, Former)> {
+    pub(super) fn former_since(&self, commit: CommitIndex) -> BTreeMap<&Vec<u8>, &Former> {
         let mut former = BTreeMap::new();
         for kept in self.kept.iter().filter(|kept| kept.commit > commit) {
             for (key, value) in kept.undo.values() {
                 former.entry(key).or_insert(value);
             }
         }
-        former.into_iter().map(|(key, value)| (key.clone(), value.clone())).collect()
+        former
     }
 
     /// The tree, for the changes of the next commit.

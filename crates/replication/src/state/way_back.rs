@@ -102,15 +102,16 @@ impl State {
     /// Writes the last step of the way back, from the last commit: what is there may be made durable now.
     pub(super) fn write_way_back(&mut self) {
         let Some(way) = self.way_back.filter(|way| way.from < self.commit) else { return };
-        let former = self.versions.has(way.to).then(|| self.versions.former_since(way.from));
-        let former: Former = former.unwrap_or_default();
-        let size = |(key, value): &(Vec<u8>, Option<Vec<u8>>)| {
+        let former = self.versions.former_since(way.from);
+        let size = |(key, value): (&&Vec<u8>, &&Option<Vec<u8>>)| {
             key.len() + value.as_ref().map_or(0, Vec::len)
         };
         let bytes = way.bytes + former.iter().map(size).sum::<usize>();
         if !self.versions.has(way.to) || bytes > WAY_BACK_BYTES_MAX {
             return self.forget_way_back();
         }
+        let owned = |(key, value): (&Vec<u8>, &Option<Vec<u8>>)| (key.clone(), value.clone());
+        let former: Former = former.into_iter().map(owned).collect();
         self.running.backend_mut().write(&[(step_key(self.commit), Some(former.encode()))]);
         self.way_back = Some(WayBack { from: self.commit, bytes, ..way });
     }
