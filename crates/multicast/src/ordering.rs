@@ -409,9 +409,16 @@ impl<P: Payload> Ordering<P> {
                 out.push(bad_parents(reference.author));
                 continue;
             }
-            if reference.author != self.own {
+            let is_lost = reference.author == self.own && reference.round > self.last.round;
+            // What is decided on it must follow from the log alone. (Without a wormhole, whose word tells
+            // what this replica said last, one that lost its log must not take it for whole again.)
+            let is_kept = is_lost
+                && self.rule.is_hybrid()
+                && !mutants::is_active("lost_own_blocks_not_recorded");
+            if reference.author != self.own || is_kept {
                 out.push(record(&block));
-            } else if reference.round > self.last.round {
+            }
+            if is_lost {
                 // Made before a stop and lost with the disk, or by someone else with this key.
                 self.recall.on_unknown_own_block(out);
             }

@@ -309,6 +309,11 @@ pub const ALL: &[Planted] = &[
         "a log that lost what was durable is cut there and goes on",
         &[(LOG_DAMAGE, "a_flipped_bit_anywhere_before_the_last_group_is_damage")],
     ),
+    planted(
+        "lost_own_blocks_not_recorded",
+        "an own block that the log lost comes back and is not written down again",
+        &[(REGRESSIONS, "what_failed_once_holds")],
+    ),
     planted("members_counted_per_answer", "a client counts a member as often as it answers", &[]),
     planted(
         "offers_of_one_believed",
