@@ -292,6 +292,9 @@ impl Core {
             self.halt(HaltReason::Store, out); // what is due could not be stored either
         }
         self.run_due(out); // first: no call is served past an action that was due before it
+        if matches!(input, Input::ControlLost) {
+            self.distributed.iter_mut().for_each(|all| all.on_loss(now)); // so it is not late for that
+        }
         let fault = self.distributed.as_ref().and_then(|all| all.timing_fault(now));
         if let Some(reason) = fault {
             self.halt(reason, out);
@@ -301,14 +304,11 @@ impl Core {
             Input::Control { frame } => {
                 self.together(out, |all, turn| all.on_control(frame, turn));
             }
-            Input::ControlLost => {
-                self.distributed.iter_mut().for_each(|all| all.on_loss(now));
-            }
             Input::Closed { connection } => self.sessions.close(connection),
             Input::Time => {
                 self.together(out, Distributed::on_time);
             }
-            Input::StoreFailed => {}
+            Input::ControlLost | Input::StoreFailed => {}
         }
         self.run_due(out);
     }
