@@ -36,8 +36,8 @@ use x25519_dalek::{PublicKey, StaticSecret};
 
 use crate::attestation::{ProcessId, ReplicaId, RollbackProof};
 use crate::frame::{
-    Answer, Call, EntityId, Frame, FrameError, Header, Hello, Kind, Refusal, Sequence, Welcome,
-    decode_call, encode_answer, is_plain, is_sealed, seal,
+    Answer, Call, EntityId, Frame, FrameError, Header, Hello, Kind, Mode, Refusal, Sequence,
+    Welcome, decode_call, encode_answer, is_plain, is_sealed, seal,
 };
 use crate::keys::{Handshake, Keys, shared_secret};
 
@@ -227,6 +227,7 @@ pub struct Core {
     last_tag: u64,
     heartbeats: u64,
     process: ProcessId,
+    mode: Mode,
     /// None in the local mode.
     distributed: Option<Distributed>,
     halted: Option<HaltReason>,
@@ -258,6 +259,7 @@ impl Core {
             last_tag: 0,
             heartbeats: 0,
             process,
+            mode: Mode::Local,
             distributed: None,
             halted,
             calls: [0; 17],
@@ -274,6 +276,7 @@ impl Core {
         let identity = self.keys.certificate().identity;
         let (own, key) = ((identity.cluster, identity.replica), self.keys.provisioned());
         self.distributed = Some(Distributed::new(members, engine, own, key, &mut self.random)?);
+        self.mode = Mode::Distributed(engine);
         // Processes are known to other wormholes by these names, which another life must not repeat.
         let [a, b, c, d, ..] = self.random.draw();
         self.last_eid = u64::from(u32::from_le_bytes([a, b, c, d]) >> 1);
