@@ -20,7 +20,7 @@ use ravelin_model::{
 };
 use ravelin_runtime::client::{self, ClientCore, ClientOut, Command};
 use ravelin_runtime::transport::connect::{Link, LinkConfig};
-use ravelin_runtime::transport::{ChannelLimits, Timing, TransportKey};
+use ravelin_runtime::transport::{Timing, TransportKey};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::limits::{ACCUSATIONS_MAX, WATCH_QUEUE_BYTES_MAX};
@@ -149,20 +149,8 @@ impl Connection {
         );
         let key = TransportKey::from_seed(&config.seed);
         let (events, network) = Link::events();
-        let members = config.plan.plan.members.iter().enumerate();
-        let links = members
-            .map(|(index, member)| {
-                let server = ReplicaId(u16::try_from(index).unwrap_or(u16::MAX));
-                let link = LinkConfig {
-                    key: key.clone(),
-                    server,
-                    address: member.client_address.clone(),
-                    server_key: member.transport,
-                    limits: ChannelLimits::LINK,
-                    timing: Timing::default(),
-                };
-                (server, Link::start(link, events.clone()))
-            })
+        let links = LinkConfig::to_all(&key, &config.plan.plan, Timing::default())
+            .map(|link| (link.server, Link::start(link, events.clone())))
             .collect();
         let (commands, received) = mpsc::channel(client::COMMANDS_MAX);
         let shared = Arc::new(Mutex::new(Shared::default()));

@@ -149,6 +149,13 @@ impl World {
         self.client_key(client).public()
     }
 
+    /// One of more clients than [`Self::client_key`] has.
+    pub(crate) fn crowd_key(&self, number: u16) -> SigningKey {
+        let mut seed = [9; 32];
+        seed[..2].copy_from_slice(&number.to_le_bytes());
+        SigningKey::simulated(&seed, &self.registry)
+    }
+
     pub(crate) fn administrator(&self) -> SigningKey {
         key(5, 0, &self.registry)
     }

@@ -528,3 +528,6 @@ fn report(who: ReplicaId, offence: &Misbehaviour) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

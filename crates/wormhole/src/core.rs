@@ -36,8 +36,8 @@ use x25519_dalek::{PublicKey, StaticSecret};
 
 use crate::attestation::{ProcessId, ReplicaId, RollbackProof};
 use crate::frame::{
-    Answer, Call, EntityId, Frame, FrameError, Header, Hello, Kind, Refusal, Sequence, Welcome,
-    decode_call, encode_answer, is_plain, is_sealed, seal,
+    Answer, Call, EntityId, Frame, FrameError, Header, Hello, Kind, Mode, Refusal, Sequence,
+    Welcome, decode_call, encode_answer, is_plain, is_sealed, seal,
 };
 use crate::keys::{Handshake, Keys, shared_secret};
 
@@ -227,6 +227,7 @@ pub struct Core {
     last_tag: u64,
     heartbeats: u64,
     process: ProcessId,
+    mode: Mode,
     /// None in the local mode.
     distributed: Option<Distributed>,
     halted: Option<HaltReason>,
@@ -258,6 +259,7 @@ impl Core {
             last_tag: 0,
             heartbeats: 0,
             process,
+            mode: Mode::Local,
             distributed: None,
             halted,
             calls: [0; 17],
@@ -274,6 +276,7 @@ impl Core {
         let identity = self.keys.certificate().identity;
         let (own, key) = ((identity.cluster, identity.replica), self.keys.provisioned());
         self.distributed = Some(Distributed::new(members, engine, own, key, &mut self.random)?);
+        self.mode = Mode::Distributed(engine);
         // Processes are known to other wormholes by these names, which another life must not repeat.
         let [a, b, c, d, ..] = self.random.draw();
         self.last_eid = u64::from(u32::from_le_bytes([a, b, c, d]) >> 1);
@@ -292,6 +295,9 @@ impl Core {
             self.halt(HaltReason::Store, out); // what is due could not be stored either
         }
         self.run_due(out); // first: no call is served past an action that was due before it
+        if matches!(input, Input::ControlLost) {
+            self.distributed.iter_mut().for_each(|all| all.on_loss(now)); // so it is not late for that
+        }
         let fault = self.distributed.as_ref().and_then(|all| all.timing_fault(now));
         if let Some(reason) = fault {
             self.halt(reason, out);
@@ -301,14 +307,11 @@ impl Core {
             Input::Control { frame } => {
                 self.together(out, |all, turn| all.on_control(frame, turn));
             }
-            Input::ControlLost => {
-                self.distributed.iter_mut().for_each(|all| all.on_loss(now));
-            }
             Input::Closed { connection } => self.sessions.close(connection),
             Input::Time => {
                 self.together(out, Distributed::on_time);
             }
-            Input::StoreFailed => {}
+            Input::ControlLost | Input::StoreFailed => {}
         }
         self.run_due(out);
     }

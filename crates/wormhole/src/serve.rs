@@ -213,15 +213,19 @@ impl Service {
                 return os::without_trace::<WORDS_OF_STEP, _>(|| self.end(doors));
             }
             os::without_trace::<WORDS_OF_STEP, _>(|| {
-                if ready.is_control {
-                    self.hear(FRAMES_IN_A_ROW, doors);
+                let due = self.core.next_deadline().filter(|due| *due <= self.now());
+                match (due, self.engine) {
+                    (Some(due), Some(Engine::RealTime { bound })) => {
+                        self.hear_all(due, bound, doors);
+                    }
+                    _ if ready.is_control => drop(self.hear(FRAMES_IN_A_ROW, Nanos::NEVER, doors)),
+                    _ => {}
+                }
+                if due.is_some() {
+                    self.take(Input::Time, doors);
                 }
                 for (number, _) in (0..).zip(ready.connections).filter(|(_, is_ready)| *is_ready) {
                     self.on_ready(number, doors);
-                }
-                if self.core.next_deadline().is_some_and(|due| due <= self.now()) {
-                    self.hear_all(doors);
-                    self.take(Input::Time, doors);
                 }
             });
             // Whoever waits for what is not shown any more learns it by the closed connection.
@@ -231,28 +235,38 @@ impl Service {
         }
     }
 
-    /// Takes so many frames of other wormholes at most; whether that was all.
-    fn hear(&mut self, most: usize, doors: &mut Doors) -> bool {
+    /// Takes so many frames of other wormholes at most, and none after `until`; whether that was all.
+    fn hear(&mut self, most: usize, until: Nanos, doors: &mut Doors) -> bool {
         for _ in 0..most {
             match doors.receive_control(self.now(), &mut self.frame) {
+                Heard::Nothing => return true,
+                _ if self.now() > until => return false,
                 Heard::Frame => {
                     let frame = self.frame;
                     self.take(Input::Control { frame: &frame }, doors);
                 }
                 Heard::Other => {}
-                Heard::Nothing => return true,
             }
         }
         false
     }
 
-    /// By rounds, nothing is decided before all that came was heard; or it is known that some was not.
-    fn hear_all(&mut self, doors: &mut Doors) {
-        if let Some(Engine::RealTime { .. }) = self.engine {
-            let is_all = self.hear(FRAMES_BEFORE_STEP, doors);
-            if doors.has_lost() || !is_all {
-                self.take(Input::ControlLost, doors);
-            }
+    /// By rounds, nothing is decided before all that came was heard; or it is known that some was not. Half
+    /// of what is left of the bound is for that: a flood is never heard for so long that the step after it
+    /// would be late.
+    fn hear_all(&mut self, due: Nanos, bound: Nanos, doors: &mut Doors) {
+        // Before a step that might find itself late: a flood keeps the host from waking this process, too.
+        if doors.has_lost() {
+            self.take(Input::ControlLost, doors);
+        }
+        let woke = self.now();
+        let left = match due.after(bound).since(woke) {
+            Nanos(0) => bound, // too late already, for what was due then
+            left => left,
+        };
+        let is_all = self.hear(FRAMES_BEFORE_STEP, woke.after(Nanos(left.0 / 2)), doors);
+        if doors.has_lost() || !is_all {
+            self.take(Input::ControlLost, doors);
         }
     }
 
@@ -347,3 +361,6 @@ pub(crate) fn fill(bytes: &mut [u8; 32]) -> io::Result<()> {
         _ => Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
     }
 }
+
+#[cfg(test)]
+mod tests;

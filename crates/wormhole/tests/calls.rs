@@ -507,6 +507,8 @@ fn answers() -> Vec<(Kind, Result<Answer, Refusal>)> {
         refused: 5,
         protections: u64::MAX,
     };
+    let by_majority = Mode::Distributed(Engine::Quorum);
+    let in_real_time = Mode::Distributed(Engine::RealTime { bound: Nanos(5) });
     let (earliest, latest, synchronised) = (Nanos(1), Nanos(2), true);
     let outcome = |outcome| (Kind::Outcome, Ok(Answer::Outcome(outcome)));
     let proposed =
@@ -530,7 +532,8 @@ fn answers() -> Vec<(Kind, Result<Answer, Refusal>)> {
         (Kind::Last, Ok(Answer::Last(Some(attestation)))),
         (Kind::Last, Ok(Answer::Last(None))),
         (Kind::Status, Ok(Answer::Status(status))),
-        (Kind::Status, Ok(Answer::Status(Status { mode: Mode::Distributed, ..status }))),
+        (Kind::Status, Ok(Answer::Status(Status { mode: by_majority, ..status }))),
+        (Kind::Status, Ok(Answer::Status(Status { mode: in_real_time, ..status }))),
         proposed(Standing::Taken),
         proposed(Standing::AlreadyProposed),
         proposed(Standing::TstartExpired),

@@ -322,6 +322,10 @@ fn run_wild(seed: u64) -> (usize, usize) {
             cluster.freeze(node);
             let longest = if chance.is(500) { 2 * BOUND } else { 30 * BOUND };
             cluster.run(chance.below(longest));
+            if chance.is(300) {
+                cluster.world().step(node, Input::ControlLost);
+                taken.retain(|one| *one != node); // to others it may have stopped
+            }
             cluster.thaw(node);
         }
         cluster.run(T0 + span(count));
@@ -382,6 +386,33 @@ fn who_lost_frames_at_its_host_decides_nothing_that_had_started() {
     cluster.world().step(1, Input::ControlLost);
     cluster.run(T0 + span(3));
     assert!(told(&mut clients, &tags).iter().all(Option::is_some));
+}
+
+/// A flood keeps a host from waking its wormhole, too: that one withdraws, and need not stop.
+#[test]
+fn who_lost_frames_and_wakes_late_takes_no_part_and_comes_back() {
+    for late_by in [BOUND / 2, 2 * BOUND, 10 * BOUND, SECOND] {
+        let cluster = synchronised(4, 14);
+        let mut clients: Vec<_> = (0..4).map(|node| cluster.client(node)).collect();
+        let agreement = named(&cluster, &mut clients, DecisionFunction::ReliableMulticast);
+        let tags = propose_all(&mut clients, agreement, &[Some([9; 32]), None, None, None]);
+        cluster.run(T0 + 8 * BOUND);
+        cluster.freeze(0);
+        cluster.run(late_by);
+        cluster.world().step(0, Input::ControlLost);
+        assert_eq!(told(&mut clients[..1], &tags[..1]), [None], "{late_by}");
+        cluster.thaw(0);
+        cluster.run(T0 + span(4) + 200 * MILLI);
+        assert_eq!(cluster.world().halted(0), None, "{late_by}");
+        let of_them = told(&mut clients, &tags);
+        assert!(of_them.iter().all(Option::is_some), "{late_by}: {of_them:?}");
+        cluster.run(SECOND);
+        let agreement = named(&cluster, &mut clients, DecisionFunction::ReliableMulticast);
+        let tags = propose_all(&mut clients, agreement, &[Some([8; 32]), None, None, None]);
+        cluster.run(T0 + span(4));
+        let of_them = told(&mut clients, &tags);
+        assert!(of_them.iter().all(Option::is_some), "{late_by}: {of_them:?}");
+    }
 }
 
 /// A frame that comes too late takes its reader out of that agreement, and of no other hosts'.

@@ -155,7 +155,8 @@ fn four_wormholes_agree_and_go_on_when_one_is_killed_and_started_again() {
     let (cluster, mut running) = Cluster::start("together");
     let mut clients: Vec<_> =
         (1..).zip(&mut running).map(|(fresh, one)| one.client(fresh)).collect();
-    assert_eq!(clients[0].status().expect("it answers").mode, Mode::Distributed);
+    let mode = clients[0].status().expect("it answers").mode;
+    assert_eq!(mode, Mode::Distributed(Engine::Quorum));
     let elist: Vec<_> = clients.iter().map(|client| client.entity().expect("a name")).collect();
     for client in &mut clients {
         common(client);
@@ -334,6 +335,8 @@ fn wormholes_agree_in_real_time_or_stop_themselves() {
         println!("a wormhole is woken too late here: it does not serve");
         return;
     };
+    let mode = clients[1].status().map(|status| status.mode).ok();
+    assert!(mode.is_none_or(|mode| mode == Mode::Distributed(engine)), "{mode:?}");
     let elist: Vec<_> =
         clients.iter().map(|client| client.entity().expect("it is named")).collect();
     let tstart = common(&mut clients[0]).after(T0);

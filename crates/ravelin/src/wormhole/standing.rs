@@ -4,12 +4,13 @@
 //! and happens once a second at most, however many ask.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::sync::{Arc, Mutex, TryLockError};
 use std::time::{Duration, Instant};
 
 use ravelin_runtime::wormhole::{Monitor, View};
 use ravelin_wormhole::attestation::{Counter, RollbackProof, Statement};
-use ravelin_wormhole::core::Lock;
+use ravelin_wormhole::core::{Engine, Lock};
 use ravelin_wormhole::frame::{Mode, Nanos};
 use ravelin_wormhole::sandbox::{Attacker, Protection, Protections, Restart, Verdict};
 use serde::{Deserialize, Serialize};
@@ -68,6 +69,9 @@ impl Watch {
 pub(crate) struct Standing {
     /// `local` or `distributed`.
     pub(crate) mode: Words,
+    /// How it agrees with others; `None`: an earlier release says nothing of it.
+    #[serde(default)]
+    pub(crate) agreement: Option<Agreement>,
     /// The instance that answers: its key.
     pub(crate) instance: String,
     /// Whether the instance may outlive its process.
@@ -92,6 +96,18 @@ pub(crate) struct Standing {
     pub(crate) protections: Vec<InForce>,
     /// Whom it withstands.
     pub(crate) attackers: Vec<Against>,
+}
+
+/// How a wormhole agrees with others.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Agreement {
+    /// `quorum`, `real_time` or `none`.
+    pub(crate) engine: Words,
+    /// The bound of real time.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) bound_us: Option<f64>,
+    /// Why it is that, and no other.
+    pub(crate) because: Words,
 }
 
 /// A counter's last value.
@@ -145,8 +161,9 @@ impl Standing {
         Self {
             mode: match status.mode {
                 Mode::Local => "local".into(),
-                Mode::Distributed => "distributed".into(),
+                Mode::Distributed(_) => "distributed".into(),
             },
+            agreement: Some(Agreement::new(status.mode)),
             instance: hex::encode(&view.certificate.identity.instance.0),
             rollback_proof: status.rollback_proof == RollbackProof::Present,
             restart: in_words(restart).into(),
@@ -206,6 +223,34 @@ pub(crate) fn against(protections: Protections, restart: Restart) -> Vec<Against
         }
     };
     Attacker::ALL.into_iter().map(one).collect()
+}
+
+impl Agreement {
+    fn new(mode: Mode) -> Self {
+        let (engine, bound, because) = match mode {
+            Mode::Local => ("none", None, "it has no control channel to other wormholes"),
+            Mode::Distributed(Engine::Quorum) => {
+                ("quorum", None, "no bound of real time was asked for at its start")
+            }
+            // One whose host wakes it later refuses to serve, and answers nobody.
+            Mode::Distributed(Engine::RealTime { bound }) => {
+                ("real_time", Some(bound), "its host kept the bound when it started")
+            }
+        };
+        let bound_us = bound.map(|bound| micros(Duration::from_nanos(bound.0)));
+        Self { engine: engine.into(), bound_us, because: because.into() }
+    }
+}
+
+impl fmt::Display for Agreement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.engine.as_ref(), self.bound_us) {
+            ("real_time", Some(bound)) => write!(f, "in real time, with a bound of {bound:.1} us")?,
+            ("quorum", _) => write!(f, "by a majority of the wormholes")?,
+            (engine, _) => write!(f, "{engine}")?,
+        }
+        write!(f, ": {}", self.because)
+    }
 }
 
 impl Bound {

@@ -211,7 +211,7 @@ const NODE_START: &str = "--data-dir=@d | --peer-listen=127.0.0.1:1 | --client-l
     | --admin-listen=off | --log-level=info | --log-format=text | --intruder=mute";
 const RELEASE: &str = "--data-dir=@d | --peer-listen=127.0.0.1:1 | --client-listen=127.0.0.1:2 \
     | --admin-listen=off | --log-level=info | --log-format=text | --draft=>new | --repaired=1 \
-    | --approve=<release.toml | --key=<admin.key";
+    | --approve=<release.toml | --approve=<release.toml --yes | --key=<admin.key";
 const REOPEN: &str = "--lost=0 | --anyway | --draft=>new | --signed=<reopen.toml \
     | --approve=<reopen.toml | --approve=<reopen.toml --yes";
 const CONFIG_SHOW: &str = "--config=<s1/node.toml \

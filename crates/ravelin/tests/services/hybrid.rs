@@ -60,6 +60,8 @@ fn a_server_comes_back_with_a_new_wormhole_by_an_epoch() {
     for server in standing["servers"].as_array().expect("servers") {
         let wormhole = &server["wormhole"];
         assert_eq!((&wormhole["mode"], &wormhole["attests"]), (&"local".into(), &true.into()));
+        assert_eq!(wormhole["agreement"]["engine"], "none", "servers rest on none: {server}");
+        assert!(wormhole["agreement"]["because"].is_string(), "{server}");
         let bound = &wormhole["counters"][0];
         assert_eq!((&bound["counter"], &bound["epoch"]), (&"ordering".into(), &2.into()));
         assert!(bound["value"].as_u64() > Some(0), "it attests blocks: {server}");

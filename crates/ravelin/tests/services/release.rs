@@ -54,7 +54,35 @@ fn release(cluster: &Local, server: usize, file: &str, arguments: &[&str]) -> i3
 }
 
 fn approve(cluster: &Local, file: &str) {
-    cluster.done(&["node", "release", "--approve", file, "--key", "D/keys/administrator.key"]);
+    let key = ["--key", "D/keys/administrator.key", "--yes"];
+    cluster.done(&[&["node", "release", "--approve", file], &key[..]].concat());
+}
+
+/// Whoever does not say that the order is known is shown it, with or without a key, and signs nothing.
+fn show(cluster: &Local, file: &str) {
+    let text = fs::read_to_string(cluster.path(file)).expect("drafted");
+    let entry = |name: &str| {
+        let line = text.lines().find(|line| line.starts_with(&format!("{name} = "))).expect(name);
+        line.split(" = ").nth(1).expect("a value").trim_matches('"').to_owned()
+    };
+    for key in [&[][..], &["--key", "D/keys/administrator.key"]] {
+        let command = [&["node", "release", "--approve", file], key].concat();
+        let shown = cluster.json(&command);
+        assert_eq!((&shown["step"], &shown["signatures"]), (&"shown".into(), &0.into()), "{shown}");
+        assert_eq!(shown["cluster"], entry("cluster"), "{shown}");
+        assert_eq!(shown["issued"], entry("issued"), "{shown}");
+        for number in ["epoch", "server", "serial"] {
+            assert_eq!(shown[number].to_string(), entry(number), "{shown}");
+        }
+        let repaired = entry("repaired").replace(' ', "");
+        assert_eq!(shown["repaired"].to_string(), repaired, "{shown}");
+        let run = cluster.run(&command);
+        assert!(
+            run.stderr.contains("nothing is signed") && run.stdout.contains("shown"),
+            "{run:?}"
+        );
+    }
+    assert_eq!(fs::read_to_string(cluster.path(file)).expect("there"), text, "it is as it was");
 }
 
 /// Every release but the right one.
@@ -66,7 +94,7 @@ fn refuse(cluster: &Local) {
     assert_eq!(release(cluster, 0, "r0", &["--signed"]), 3, "nobody signed");
     cluster.done(&["auth", "keygen", "--out", "stranger"]);
     fs::copy(cluster.path("r0"), cluster.path("strange")).expect("copied");
-    cluster.done(&["node", "release", "--approve", "strange", "--key", "stranger"]);
+    cluster.done(&["node", "release", "--approve", "strange", "--key", "stranger", "--yes"]);
     assert_eq!(release(cluster, 0, "strange", &["--signed"]), 3, "a stranger signed");
     let halt = text.lines().find(|line| line.starts_with("halt")).expect("there");
     for (name, old, new, exit) in [
@@ -121,6 +149,7 @@ fn halted_servers_are_released_and_nothing_acknowledged_is_lost() {
         }
         assert_eq!(drafted, 0);
         if server == 0 {
+            show(&cluster, &file);
             refuse(&cluster);
         }
         approve(&cluster, &file);

@@ -66,6 +66,34 @@ fn a_flooding_client_delays_another_by_one_turn_at_most() {
     check_books(&mempool);
 }
 
+/// Others refuse a block with more, however much room it has left.
+#[test]
+fn a_block_draws_no_more_envelopes_than_it_may_have_and_the_next_one_the_rest() {
+    let world = world();
+    let mut mempool = Mempool::default();
+    // So many clients that the shares of all, with the smallest envelopes, are more than a block takes.
+    let each = CLIENT_SHARE.div_ceil(ENVELOPE_SHARE + 1);
+    let clients = 0..=u16::try_from(BLOCK_ENVELOPES_MAX.div_ceil(each)).unwrap();
+    let small = |client| {
+        let key = world.crowd_key(client);
+        let one = |first| world.toys(0, 1, first, &[Toy::Count]).operations;
+        let envelopes = (1..=each as u64).map(|first| world.signed(&key, 1, first, one(first)));
+        envelopes.collect::<Vec<_>>()
+    };
+    let all = clients.flat_map(small);
+    for verified in world.keyring.verify_envelopes(all.collect()) {
+        mempool.admit(&verified.unwrap()).unwrap();
+    }
+    let all = mempool.len();
+    assert!(all > BLOCK_ENVELOPES_MAX);
+    let drawn = draw(&mut mempool);
+    assert_eq!(drawn.len(), BLOCK_ENVELOPES_MAX);
+    let bytes: usize = drawn.iter().map(|envelope| envelope.encode().len()).sum();
+    assert!(bytes < BYTES_MAX / 2, "{bytes}: there was room");
+    assert_eq!(draw(&mut mempool).len(), all - BLOCK_ENVELOPES_MAX);
+    check_books(&mempool);
+}
+
 fn deferred(envelopes: &[Envelope], why: Deferral) -> Vec<Deferred> {
     let deferred = |envelope: &Envelope| Deferred {
         digest: envelope_digest(envelope),

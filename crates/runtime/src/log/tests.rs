@@ -3,6 +3,7 @@
 mod crash;
 mod damage;
 mod full;
+pub(crate) mod watched;
 
 use super::*;
 use format::{HEADER_BYTES, Header, MARKER_BYTES, Marker, Records};

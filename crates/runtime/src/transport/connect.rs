@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ravelin_model::{PublicKey, ReplicaId};
+use ravelin_model::{ClusterPlan, PublicKey, ReplicaId};
 use rustls::ClientConfig;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
@@ -43,6 +43,24 @@ pub struct LinkConfig {
     pub limits: ChannelLimits,
     /// How long anything may take.
     pub timing: Timing,
+}
+
+impl LinkConfig {
+    /// What it takes to connect to each server of a plan, in its order.
+    pub fn to_all(
+        key: &TransportKey,
+        plan: &ClusterPlan,
+        timing: Timing,
+    ) -> impl Iterator<Item = Self> {
+        (0..).map(ReplicaId).zip(&plan.members).map(move |(server, member)| Self {
+            key: key.clone(),
+            server,
+            address: member.client_address.clone(),
+            server_key: member.transport,
+            limits: ChannelLimits::LINK,
+            timing,
+        })
+    }
 }
 
 /// A client's channel to one server. Dropping it closes the channel.

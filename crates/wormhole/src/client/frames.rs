@@ -3,7 +3,7 @@
 use crate::attestation::{
     Attestation, Heartbeat, InstanceCertificate, InstanceId, ProcessId, RollbackProof, Signature,
 };
-use crate::core::{HaltReason, Lock};
+use crate::core::{Engine, HaltReason, Lock};
 use crate::frame::{
     Answer, Call, Decision, EntityId, Frame, FrameError, Header, Kind, Mode, Nanos, Outcome,
     Progress, Proposed, Reader, Refusal, Sequence, Standing, Status, Tag, Timeliness, Timestamp,
@@ -159,7 +159,12 @@ fn take_outcome(from: &mut Reader<'_>) -> Result<Outcome, FrameError> {
 }
 
 fn take_status(from: &mut Reader<'_>) -> Result<Status, FrameError> {
-    let mode = if from.flag()? { Mode::Distributed } else { Mode::Local };
+    let mode = match (from.u8()?, Nanos(from.u64()?)) {
+        (0, Nanos(0)) => Mode::Local,
+        (1, Nanos(0)) => Mode::Distributed(Engine::Quorum),
+        (2, bound) if bound > Nanos(0) => Mode::Distributed(Engine::RealTime { bound }),
+        _ => return Err(FrameError::UnknownCode),
+    };
     let instance = InstanceId(from.bytes()?);
     let process = ProcessId(from.bytes()?);
     let rollback_proof = RollbackProof::take(from)?;

@@ -6,8 +6,8 @@ use super::sessions::{Armed, Planned};
 use super::{Caller, Core, HORIZON, Input, Lease, Output, Outputs, RETENTION, Rights, next_name};
 use crate::attestation::{Attestation, Counter, Statement};
 use crate::frame::{
-    Action, Answer, AttestCall, Entity, ExecCall, Mode, Nanos, Outcome, Progress, ProposeCall,
-    Proposed, Refusal, Status, Tag, Timeliness, Timestamp,
+    Action, Answer, AttestCall, Entity, ExecCall, Nanos, Outcome, Progress, ProposeCall, Proposed,
+    Refusal, Status, Tag, Timeliness, Timestamp,
 };
 
 /// How far a reading of the clock may be from the instant it stands for.
@@ -256,7 +256,7 @@ impl Core {
         let (durations, armed) = (session.durations.used(), session.armed.used());
         let certificate = self.keys.certificate();
         Ok(Status {
-            mode: if self.distributed.is_some() { Mode::Distributed } else { Mode::Local },
+            mode: self.mode,
             instance: certificate.identity.instance,
             process: self.process,
             rollback_proof: certificate.rollback_proof,

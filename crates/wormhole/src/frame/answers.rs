@@ -4,7 +4,7 @@ use super::{EntityId, Nanos, Progress, Proposed, Tag, Writer, put_value};
 use crate::attestation::{
     Attestation, Heartbeat, InstanceCertificate, InstanceId, ProcessId, RollbackProof, Signature,
 };
-use crate::core::{HaltReason, Lock};
+use crate::core::{Engine, HaltReason, Lock};
 
 /// One answer that is no refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,12 +105,11 @@ pub enum Outcome {
 
 /// Whether the wormholes of the cluster talk to each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
 pub enum Mode {
     /// They do not: counters, random numbers, local time.
-    Local = 0,
-    /// They do: agreement and a common time as well.
-    Distributed = 1,
+    Local,
+    /// They do: agreement, in this way, and a common time as well.
+    Distributed(Engine),
 }
 
 /// How the wormhole is. (A halted one answers [`Refusal::Halted`] to this too.)
@@ -278,7 +277,13 @@ impl Outcome {
 
 impl Status {
     fn put(&self, to: &mut Writer<'_>) {
-        to.u8(self.mode as u8);
+        let (mode, bound) = match self.mode {
+            Mode::Local => (0, Nanos(0)),
+            Mode::Distributed(Engine::Quorum) => (1, Nanos(0)),
+            Mode::Distributed(Engine::RealTime { bound }) => (2, bound),
+        };
+        to.u8(mode);
+        to.u64(bound.0);
         to.bytes(&self.instance.0);
         to.bytes(&self.process.0);
         to.u8(self.rollback_proof as u8);

@@ -15,7 +15,7 @@ use ravelin_model::{
     Signature,
 };
 use ravelin_runtime::transport::connect::{Link, LinkConfig};
-use ravelin_runtime::transport::{ChannelLimits, Timing, TransportKey};
+use ravelin_runtime::transport::{Timing, TransportKey};
 
 use crate::cluster_dir::LocalCluster;
 use crate::exit::{Error, Exit, Result};
@@ -128,19 +128,8 @@ fn links(cluster: &LocalCluster, key: &KeyFile, connections: usize) -> Vec<LinkC
     let key = TransportKey::from_seed(&key.seed);
     // It does not wait longer than it must.
     let timing = Timing { backoff_min: TURN, backoff_max: TURN, ..Timing::default() };
-    let members = cluster.group.members().zip(&cluster.plan.plan.members);
-    members
-        .flat_map(|(server, member)| {
-            let link = LinkConfig {
-                key: key.clone(),
-                server,
-                address: member.client_address.clone(),
-                server_key: member.transport,
-                limits: ChannelLimits::LINK,
-                timing,
-            };
-            std::iter::repeat_n(link, connections)
-        })
+    LinkConfig::to_all(&key, &cluster.plan.plan, timing)
+        .flat_map(|link| std::iter::repeat_n(link, connections))
         .collect()
 }
 

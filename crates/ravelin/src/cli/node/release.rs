@@ -26,7 +26,8 @@ use crate::seat::Place;
 const HELP: &str = "\
 Examples, for each server that halted, once it is stopped and whoever is accused is repaired:
   ravelin node release --config node.toml --draft release.toml
-  ravelin node release --approve release.toml --key admin.key
+  ravelin node release --approve release.toml
+  ravelin node release --approve release.toml --key admin.key --yes
   ravelin node release --config node.toml --signed release.toml
 
 Colluders beyond f may have framed correct servers: a `wrong_statement` counts only as far as
@@ -56,12 +57,15 @@ pub(crate) struct Release {
     /// this server accuses]
     #[arg(long, value_name = "SERVER", requires = "draft")]
     repaired: Vec<u16>,
-    /// Add an administrator's signature to an order
-    #[arg(long, value_name = "FILE", requires = "key")]
+    /// Show an order that waits for signatures; with --yes, add yours
+    #[arg(long, value_name = "FILE")]
     approve: Option<PathBuf>,
     /// The administrator's key file
     #[arg(long, value_name = "FILE", requires = "approve")]
     key: Option<PathBuf>,
+    /// Sign the order of --approve: you have seen what it says
+    #[arg(long, requires = "approve", requires = "key")]
+    yes: bool,
     /// Give the server the order that administrators signed; it goes on at its next start
     #[arg(long, value_name = "FILE")]
     signed: Option<PathBuf>,
@@ -86,9 +90,10 @@ pub(crate) struct Export {
 
 /// Does one step of a release.
 pub(super) fn run(invocation: &Invocation, arguments: Release) -> Result<()> {
-    let Release { node, draft, repaired, approve, key, signed } = arguments;
-    if let (Some(path), Some(key)) = (&approve, &key) {
-        return sign(invocation, path, key);
+    let Release { node, draft, repaired, approve: to_approve, key, yes, signed } = arguments;
+    if let Some(path) = &to_approve {
+        let key = key.as_deref().map(KeyFile::read).transpose()?;
+        return approve(invocation, path, key.filter(|_| yes));
     }
     let config = configuration(invocation, node)?;
     match (&draft, &signed) {
@@ -134,7 +139,7 @@ fn write(
     disk::create(path, &release::text(&signed, &why), Privacy::Public)?;
     invocation.output.note(format_args!(
         "judge what is proven (`ravelin node evidence`), repair the servers named, then: ravelin node \
-         release --approve {} --key FILE",
+         release --approve {} --key FILE --yes",
         path.display()
     ));
     let needed = halted.plan().plan.administrators_needed;
@@ -143,9 +148,17 @@ fn write(
     invocation.output.print(&told)
 }
 
-fn sign(invocation: &Invocation, path: &Path, key: &Path) -> Result<()> {
+/// Shows what an order says, and has it signed by the key of somebody who said that it is known.
+fn approve(invocation: &Invocation, path: &Path, key: Option<KeyFile>) -> Result<()> {
     let mut signed = release::read(path)?;
-    let key = KeyFile::read(key)?;
+    let Some(key) = key else {
+        invocation.output.note(format_args!(
+            "nothing is signed; if this is what you want: ravelin node release --approve {} --key FILE \
+             --yes",
+            path.display()
+        ));
+        return invocation.output.print(&Told::of("shown", &signed));
+    };
     sign_release(&mut signed, &key.signing_key());
     disk::replace(path, &release::text(&signed, "Signed by those below."), Privacy::Public)?;
     invocation.output.print(&Told::of("approved", &signed))
@@ -214,7 +227,7 @@ fn explained(config: &NodeConfig, error: ReleaseError) -> Error {
         }
         ReleaseError::NotApproved(ApprovalError::TooFew { .. }) => {
             let hint =
-                "another administrator signs: ravelin node release --approve FILE --key FILE";
+                "another administrator signs: ravelin node release --approve FILE --key FILE --yes";
             (Exit::Denied, "too_few_signatures", hint)
         }
         ReleaseError::NotApproved(ApprovalError::Stranger { .. }) => {
@@ -253,9 +266,13 @@ fn explained(config: &NodeConfig, error: ReleaseError) -> Error {
 #[derive(Serialize)]
 struct Told {
     step: &'static str,
+    /// The cluster, and the epoch in which the server halted.
+    cluster: String,
+    epoch: u64,
     server: u16,
     serial: u64,
     repaired: Vec<u16>,
+    issued: String,
     signatures: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     needed: Option<u16>,
@@ -267,9 +284,12 @@ impl Told {
     fn of(step: &'static str, signed: &SignedRelease) -> Self {
         Self {
             step,
+            cluster: signed.order.cluster.0.to_string(),
+            epoch: signed.order.epoch.0,
             server: signed.order.server.0,
             serial: signed.order.serial,
             repaired: signed.order.repaired.iter().map(|member| member.0).collect(),
+            issued: signed.order.issued.clone(),
             signatures: signed.approvals.len(),
             needed: None,
             halt: None,
@@ -279,12 +299,13 @@ impl Told {
 
 impl fmt::Display for Told {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { step, server, serial, signatures, .. } = self;
+        let Self { step, cluster, epoch, server, serial, issued, signatures, .. } = self;
         if let Some(halt) = &self.halt {
             writeln!(out, "halted    {halt}")?;
         }
         let repaired: Vec<String> = self.repaired.iter().map(u16::to_string).collect();
         writeln!(out, "release   {serial} of server {server}: {step}")?;
+        writeln!(out, "cluster   {cluster}\nissued    {issued}, for a halt in epoch {epoch}")?;
         writeln!(out, "repaired  servers {}", repaired.join(", "))?;
         match self.needed {
             Some(needed) => write!(out, "signed    by {signatures} of the {needed} needed"),

@@ -178,6 +178,9 @@ impl fmt::Display for Server {
             write!(f, ", LOCKED: it attests nothing more")?;
         }
         let mut row = |name: &str, what: &dyn fmt::Display| write!(f, "\n  {name:<14}{what}");
+        if let Some(agreement) = &wormhole.agreement {
+            row("agreement", agreement)?;
+        }
         row("instance", &wormhole.instance)?;
         row("restart", &wormhole.restart)?;
         for bound in &wormhole.counters {
@@ -213,17 +216,47 @@ impl fmt::Display for Server {
 mod tests {
     use super::*;
 
+    /// What a wormhole of an earlier release says, with `more` of a later one.
+    fn said(more: Value) -> String {
+        let mut said = serde_json::json!({
+            "mode": "distributed", "instance": "ab", "rollback_proof": false, "restart": "r",
+            "attests": true, "counters": [], "answer_us": 1.0, "wakeup": null, "calls": 1,
+            "clock": { "earliest_ns": 1, "latest_ns": 2, "synchronised": false },
+            "refused": 0, "protections": [], "attackers": [],
+        });
+        if let (Value::Object(said), Value::Object(more)) = (&mut said, more) {
+            said.extend(more);
+        }
+        said.to_string()
+    }
+
+    #[test]
+    fn the_engine_of_agreement_is_named_where_it_is_known() {
+        let shown = |more| {
+            let wormhole = read(&said(more));
+            assert!(wormhole.is_some());
+            let admin_address = ([127, 0, 0, 1], 1).into();
+            Server { name: "s0".into(), admin_address, trouble: None, wormhole }.to_string()
+        };
+        let of = |agreement: Value| shown(serde_json::json!({ "agreement": agreement }));
+        let quorum = of(serde_json::json!({ "engine": "quorum", "because": "of that" }));
+        assert!(
+            quorum.contains("agreement     by a majority of the wormholes: of that"),
+            "{quorum}"
+        );
+        let real_time =
+            serde_json::json!({ "engine": "real_time", "bound_us": 5e3, "because": "b" });
+        let real_time = of(real_time);
+        assert!(real_time.contains("in real time, with a bound of 5000.0 us: b"), "{real_time}");
+        assert!(
+            !shown(serde_json::json!({})).contains("agreement"),
+            "an earlier release is silent"
+        );
+    }
+
     #[test]
     fn what_would_command_a_terminal_is_not_shown() {
-        let of = |instance: &str| {
-            serde_json::json!({
-                "mode": "local", "instance": instance, "rollback_proof": false, "restart": "r",
-                "attests": true, "counters": [], "answer_us": 1.0, "wakeup": null, "calls": 1,
-                "clock": { "earliest_ns": 1, "latest_ns": 2, "synchronised": false },
-                "refused": 0, "protections": [], "attackers": [],
-            })
-            .to_string()
-        };
+        let of = |instance: &str| said(serde_json::json!({ "instance": instance }));
         assert!(read(&of("ab")).is_some());
         assert!(read(&of("a\u{1b}]0;b")).is_none());
         assert!(read("{}").is_none() && read("").is_none());

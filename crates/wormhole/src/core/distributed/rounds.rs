@@ -13,8 +13,8 @@
 //! Who wakes later than the bound while it takes part stops itself before it says anything more. Who is
 //! told what is of no present round, does not know the time, or has no place for it may know less than
 //! others: it takes part in no agreement up to that one with a process of the host that pays for it, and
-//! waits for others to tell the decision. Whose host lost frames takes part in none that had started. To
-//! others it has stopped.
+//! waits for others to tell the decision. Whose host lost frames takes part in none that had started, and need
+//! not stop for having been late in one. To others it has stopped.
 //!
 //! # Source
 //! Veríssimo, Neves and Correia, section 8.2, for time-triggered agreement on a synchronous channel;
