@@ -330,7 +330,7 @@ fn group(
         let downtime = if has_absence { turns.downtime } else { 0.0 };
         // Turns that expel come at random among all: their rate is that share of it.
         let every = (turns.period - downtime) / turns.expels + downtime;
-        Rejuvenation { every, downtime, schedule: Schedule::Random }
+        Rejuvenation { every, downtime, at_once: 1, schedule: Schedule::Random }
     });
     // So rare that no number holds it.
     let rejuvenation = rejuvenation.filter(|turns| turns.every.is_finite());
