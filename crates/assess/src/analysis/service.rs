@@ -120,8 +120,7 @@ impl Engines {
     /// Whether a number that is refused so may be missing: one that is too large for many chains, and where
     /// missions answer the main question every number that takes a chain.
     fn may_leave_out(self, refusal: &EngineError) -> bool {
-        let is_large = matches!(refusal, EngineError::TooManyStates { .. });
-        is_large || (self.has_missions && refusal.is_of_chains())
+        solve::is_of_size(refusal) || (self.has_missions && refusal.is_of_chains())
     }
 }
 

@@ -286,11 +286,13 @@ fn replication_that_makes_things_worse_is_told() {
     let told = warning(&worse, "replication-makes-worse");
     assert_eq!(told.severity, Severity::Grave);
     assert!(told.text.contains("passes 0.232") && told.text.contains("25.0 %"), "{}", told.text);
-    let advice = advise(&Plain { mission: "28.768207245178093h", ..PLAIN }.design()).unwrap();
+    let advice =
+        advise(&Plain { mission: "28.768207245178093h", ..PLAIN }.design(), 2, &|_, _| {}).unwrap();
     let text = advice.services[0].text.join("\n");
     assert!(text.contains("Replication makes things worse"), "{text}");
     // p = 0.4: seven servers are even worse than four.
-    let advice = advise(&Plain { mission: "51.0825623765991h", ..PLAIN }.design()).unwrap();
+    let advice =
+        advise(&Plain { mission: "51.0825623765991h", ..PLAIN }.design(), 2, &|_, _| {}).unwrap();
     let text = advice.services[0].text.join("\n");
     assert!(text.contains("More servers make things worse"), "{text}");
     // p = 0.2: better, and the limit is told all the same.
@@ -506,7 +508,7 @@ fn the_largest_services_are_assessed() {
         let found = large.assess();
         warning(&found, "diversity-over-servers");
         assert!(found.services[0].risk > 0.0);
-        advise(&large.design()).unwrap();
+        advise(&large.design(), 2, &|_, _| {}).unwrap();
     }
 }
 
@@ -602,7 +604,7 @@ fn advice_starts_from_the_risk_of_the_assessment() {
     for rates in [&[50.0, 51.0, 1e-6, 2e-6, 3e-6, 4e-6, 5e-6][..], &[50.0, 51.0, 1e-6, 2e-6]] {
         let design = unlike(rates, (rates.len() - 1) / 3);
         let found = assessed(&design);
-        let advice = &advise(&design).unwrap().services[0];
+        let advice = &advise(&design, 2, &|_, _| {}).unwrap().services[0];
         assert_eq!(advice.risk, found.services[0].risk_any);
         let swept = &found.services[0].sweeps.iter().find(|it| it.parameter == "servers").unwrap();
         let at = swept.series[0].points.iter().find(|it| Some(it.x) == swept.current).unwrap();
@@ -614,7 +616,7 @@ fn advice_starts_from_the_risk_of_the_assessment() {
     let found = assessed(&design);
     assert!(warning(&found, "merged-servers").text.contains("sweeps, causes"));
     design.acceptable_risk.value.0 = 1e-7;
-    let advice = &advise(&design).unwrap().services[0];
+    let advice = &advise(&design, 2, &|_, _| {}).unwrap().services[0];
     assert_eq!(advice.risk, found.services[0].risk_any);
     assert!(advice.risk < 1e-3, "{}", advice.risk);
     assert!(advice.text.iter().any(|it| it.contains("the mean of all servers")), "{advice:?}");
@@ -630,7 +632,11 @@ fn the_order_of_hosts_does_not_matter() {
         let risks = found.services[0].sweeps.iter().flat_map(|it| &it.series);
         let risks: Vec<f64> = risks.flat_map(|it| &it.points).map(|it| it.y).collect();
         let told = found.conclusions.iter().chain(&found.warnings).map(|it| it.text.clone());
-        (risks, told.collect::<Vec<_>>(), advise(design).unwrap().services[0].text.clone())
+        (
+            risks,
+            told.collect::<Vec<_>>(),
+            advise(design, 2, &|_, _| {}).unwrap().services[0].text.clone(),
+        )
     };
     let (risks, texts, advice) = told(&design);
     // The table of labels alone keeps the order of the file.
@@ -665,7 +671,7 @@ fn advice_prefers_what_has_a_price() {
     let plain = Plain { mission: "1h", promises, host, more, ..PLAIN };
     let mut design = Design::parse("p", &plain.text()).unwrap();
     design.acceptable_risk.value.0 = 0.004;
-    let advice = advise(&design).unwrap().services[0].clone();
+    let advice = advise(&design, 2, &|_, _| {}).unwrap().services[0].clone();
     assert!(advice.is_reached && !advice.plan.is_empty(), "{advice:?}");
     assert!(advice.plan.iter().all(|it| it.cost.is_some()), "{:?}", advice.plan);
     let hybrid = advice.changes.iter().find(|it| it.kind == "hybrid").unwrap();
@@ -680,13 +686,13 @@ fn ways_without_a_price_stand_apart() {
     let text = std::fs::read_to_string(path + "hybrid-weak-isolation.toml").unwrap();
     let mut design = Design::parse("weak", &text).unwrap();
     let is_priced = |it: &Change| it.cost.is_some();
-    let both = advise(&design).unwrap().services[0].clone();
+    let both = advise(&design, 2, &|_, _| {}).unwrap().services[0].clone();
     assert!(both.is_reached && both.plan.iter().all(is_priced), "{:?}", both.plan);
     assert!(!both.unpriced_plan.is_empty() && !both.unpriced_plan.iter().all(is_priced));
     assert!(both.unpriced_risk_after.unwrap() <= both.acceptable_risk);
     // Without any price only what is free is left.
     design.costs = crate::design::Costs::default();
-    let none = advise(&design).unwrap().services[0].clone();
+    let none = advise(&design, 2, &|_, _| {}).unwrap().services[0].clone();
     assert!(!none.is_reached && none.plan.iter().all(|it| it.cost == Some(0.0)), "{none:?}");
     assert!(none.unpriced_risk_after.unwrap() <= none.acceptable_risk, "{none:?}");
     assert!(none.text.iter().any(|it| it.contains("Another way reaches it")), "{:?}", none.text);

@@ -33,6 +33,7 @@ mod size;
 mod sparse;
 mod squaring;
 mod stationary;
+mod transitions;
 mod uniform;
 
 use super::EngineError;
@@ -98,7 +99,8 @@ impl ChainBuilder {
             return Err(EngineError::BadTransition { from, to, states });
         }
         if self.transitions.len() >= TRANSITIONS_MAX {
-            return Err(EngineError::TooManyTransitions { most: TRANSITIONS_MAX });
+            let wanted = self.transitions.len() as u64 + 1;
+            return Err(EngineError::TooManyTransitions { wanted, most: TRANSITIONS_MAX });
         }
         self.transitions.push((row, column, rate));
         Ok(())
