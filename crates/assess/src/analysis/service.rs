@@ -148,7 +148,9 @@ fn by_chains(
     let (mut properties, mut over_time) = (Vec::new(), Vec::new());
     for (property, loss) in &service.promises {
         let question = Question::Broken(*property);
-        let risk = solve::by_mission(situation, question, grade)?;
+        let risks = solve::over_time(situation, question, grade, times)?;
+        // The last point is the end of the mission.
+        let risk = risks.last().copied().unwrap_or_default();
         properties.push(PropertyResult {
             property: *property,
             tolerated: situation.tolerated(*property),
@@ -158,7 +160,6 @@ fn by_chains(
             loss: loss.value.0,
             expected_loss: risk * loss.value.0,
         });
-        let risks = solve::over_time(situation, question, grade, times)?;
         over_time.push(series(property.name(), times, &risks));
     }
     Ok(Solved {

@@ -25,7 +25,7 @@ const EXACT_OUTCOMES_MAX: u64 = 40;
 /// form is computed up to [`STATES_MAX`].
 const RESULT_STATES_MAX: usize = 100_000;
 /// States up to which the exact form is computed for one of the many points of a sweep.
-const SWEPT_STATES_MAX: u64 = 3_000;
+const SWEPT_STATES_MAX: u64 = 1_000;
 /// States up to which a point of a sweep is computed at all.
 const POINT_STATES_MAX: usize = 20_000;
 

@@ -400,6 +400,28 @@ fn too_large_and_too_stiff_chains_are_refused_with_their_size() {
 }
 
 #[test]
+fn a_curve_in_one_pass_is_what_stepping_from_point_to_point_gives() {
+    let mut builder = ChainBuilder::new(401).expect("few");
+    for state in 0..400 {
+        builder.transition(state, (state + 1) % 400, 1.0).expect("valid");
+        builder.transition(state, (state * 7 + 3) % 400, 0.3).ok();
+        builder.transition(state, 400, 1e-4).expect("valid");
+    }
+    let chain = builder.build(0).expect("valid");
+    // Ends that are never left, states that are, and both; at rest long before the last point and not yet.
+    let one = |chosen: &[usize]| (0..401).map(|it| chosen.contains(&it)).collect::<Vec<_>>();
+    for marked in [one(&[400]), one(&[5, 250]), one(&[7, 400])] {
+        for times in [vec![0.0, 1.0, 30.0], vec![10.0, 1_000.0, 9_000.0]] {
+            let states = chain.transient(&times).expect("computed");
+            let curve = chain.probability_in(&marked, &times).expect("computed");
+            for (found, state) in curve.iter().zip(&states) {
+                near(*found, sum_of(state, &marked), 1e-8);
+            }
+        }
+    }
+}
+
+#[test]
 fn builders_refuse_what_is_no_chain() {
     assert!(matches!(ChainBuilder::new(0), Err(EngineError::TooManyStates { .. })));
     assert!(matches!(ChainBuilder::new(usize::MAX), Err(EngineError::TooManyStates { .. })));

@@ -91,7 +91,6 @@ struct Counter<'a> {
     budget: Budget,
     /// Servers that may count against the budget.
     most: usize,
-    service: &'a Service,
     locals: &'a [Local],
     sizes: Vec<usize>,
 }
@@ -103,7 +102,7 @@ impl<'a> Counter<'a> {
         let sizes: Vec<usize> = service.groups.iter().map(|group| whole(group.count)).collect();
         let all = sizes.iter().sum();
         let most = if ends { budget.most.min(all) } else { all };
-        Self { budget, most, service, locals, sizes }
+        Self { budget, most, locals, sizes }
     }
 
     /// States that count, and states that do not.
