@@ -106,7 +106,7 @@ fn three_clouds_are_too_few_for_seven_servers() {
     assert!(clouds.services[0].is_acceptable);
     about(risk(&clouds, Property::Confidentiality), 0.003_04);
     says(&clouds, "one-label-breaks", &["site `cloud a`."]);
-    says(&clouds, "main-cause", &["site: cloud a", "86 % less"]);
+    says(&clouds, "main-cause", &["site: cloud a", "87 % less"]);
     let advice = advise(&design("three-clouds"), 2, &|_, _| {}).unwrap();
     let advice = &advice.services[0];
     assert!(advice.plan.is_empty() && advice.text[0].contains("nothing need be changed"));

@@ -17,7 +17,7 @@ mod search;
 use super::error::AnalysisError;
 use super::findings::money;
 use super::outcomes::{Advice, Change, ServiceAdvice, WORSE_BY};
-use super::risk::decisive;
+use super::risk::{decisive, risk};
 use super::situation::Situation;
 use super::solve::Grade;
 use super::sweeps::percent;
@@ -81,7 +81,7 @@ fn of_service(
     let mut text = vec![summary(&case, &priced)];
     text.extend(unpriced.iter().map(|it| apart(&case, it)));
     text.extend(lasting(&case, &start.situation, &priced));
-    text.extend(worse(&case, &start.situation, &changes)?);
+    text.extend(worse(&case, &start, &singles)?);
     let is_merged = |it: &Tried| outlook::is_merged(&it.situation, Grade::Swept);
     if is_merged(&start) || singles.iter().any(is_merged) {
         text.push(
@@ -180,15 +180,11 @@ fn lasting(case: &Case, now: &Situation, plan: &Tried) -> Option<String> {
     })
 }
 
-/// Where replication makes things worse. Changes are compared with what is computed as they are: where servers are
-/// merged, that is not quite what is told of the design.
-fn worse(
-    case: &Case,
-    situation: &Situation,
-    changes: &[Change],
-) -> Result<Vec<String>, EngineError> {
+/// Where replication makes things worse. Where servers are merged for the sake of many changes, this is computed as
+/// an assessment computes it: the mean of all servers may say the opposite of what they do.
+fn worse(case: &Case, start: &Tried, singles: &[Tried]) -> Result<Vec<String>, EngineError> {
     let mut told = Vec::new();
-    let (base, compared) = (case.told.risk, case.compared.risk);
+    let (base, situation) = (case.told.risk, &start.situation);
     if situation.model != FaultModel::Single {
         // A single server is never merged.
         let one = case.answers.risk(&situation.with_tolerance(FaultModel::Single, 0))?;
@@ -202,14 +198,28 @@ fn worse(
             ));
         }
     }
-    let is_worse = |it: &&Change| it.kind == "more-servers" && it.risk_after > compared * WORSE_BY;
-    for change in changes.iter().filter(is_worse) {
-        told.push(format!(
-            "More servers make things worse: {} takes the risk from {} to {}.",
-            change.text,
-            percent(compared),
-            percent(change.risk_after)
-        ));
+    let is_merged = |it: &Tried| outlook::is_merged(&it.situation, Grade::Swept);
+    for more in singles {
+        let Some(step) = more.steps.last().filter(|step| step.kind == "more-servers") else {
+            continue;
+        };
+        let as_compared = (case.compared.risk, more.risk(case));
+        let (before, after) = match is_merged(start) || is_merged(more) {
+            false => as_compared,
+            true => match risk(&more.situation, Grade::Result) {
+                Ok(after) => (base, after),
+                Err(refusal) if refusal.is_of_chains() => as_compared,
+                Err(refusal) => return Err(refusal),
+            },
+        };
+        if after > before * WORSE_BY {
+            told.push(format!(
+                "More servers make things worse: {} takes the risk from {} to {}.",
+                step.text,
+                percent(before),
+                percent(after)
+            ));
+        }
     }
     Ok(told)
 }

@@ -810,3 +810,27 @@ fn a_hundred_unlike_servers_are_simulated_or_refused_at_once() {
     assert!(!merged.services[0].is_simulated);
     assert!(begun.elapsed().as_secs() < 120, "{:?}", begun.elapsed());
 }
+
+/// Ten of the three clouds' servers are too many for every change to be computed one by one, and what is said of
+/// them is what the exact chain says.
+#[test]
+fn more_servers_are_said_to_be_worse_where_the_exact_chain_says_so() {
+    let text = include_str!("../../../../examples/assess/three-clouds.toml");
+    let design = Design::parse("three-clouds.toml", text).unwrap();
+    let now = Situation::of(&design, &design.services[0]);
+    let more = now.with_tolerance(crate::design::FaultModel::Arbitrary, 3);
+    assert!(solve::is_merged(&more, Question::Broken(Property::Confidentiality), Grade::Swept));
+    let exact = |it: &Situation| risk::risk(it, Grade::Exact).unwrap();
+    let (before, after) = (sweeps::percent(exact(&now)), sweeps::percent(exact(&more)));
+    assert!(exact(&more) > exact(&now), "{before} to {after}");
+    let advice = advise(&design, 2, &|_, _| {}).unwrap();
+    let wanted = format!("takes the risk from {before} to {after}.");
+    let told = &advice.services[0].text;
+    assert!(
+        told.iter().any(|it| it.starts_with("More servers") && it.ends_with(&wanted)),
+        "{told:?}"
+    );
+    let swept = format!("From 7 to 10 servers the risk goes from {before} to {after}.");
+    let sweeps = sweeps::sweeps(&now).unwrap();
+    assert!(sweeps.iter().any(|it| it.text.starts_with(&swept)), "{swept}");
+}
