@@ -29,16 +29,17 @@ pub(super) fn count(
     let plain: Vec<Table> =
         locals.iter().zip(&counter.sizes).map(|(local, n)| counter.still(local, *n)).collect();
     let states: f64 = counter.joined(plain.iter()).within(counter.most).0;
-    let mut own = 0.0;
+    let (mut kept, mut lost) = (0.0, 0.0);
     for (number, (local, n)) in locals.iter().zip(&counter.sizes).enumerate() {
         let is_attacked =
             service.groups.get(number).is_some_and(|group| group.intrusion_rate > 0.0);
         let moving = counter.moving(local, *n, is_attacked);
         let others = plain.iter().enumerate().filter(|(other, _)| *other != number);
-        own +=
-            counter.joined(others.map(|(_, table)| table).chain([&moving])).within(counter.most).0;
+        let (within, beyond) =
+            counter.joined(others.map(|(_, table)| table).chain([&moving])).within(counter.most);
+        kept += within;
+        lost += beyond;
     }
-    let (mut kept, mut lost) = (0.0, 0.0);
     for shock in &service.shocks {
         let (within, beyond) = counter.struck(shock, &plain).within(counter.most);
         kept += within;
@@ -47,10 +48,7 @@ pub(super) fn count(
     let stages = epoch_stages as f64;
     // The end of an epoch or of one of its stages, and one transition to all failures together.
     let further = states * if ends { 2.0 } else { 1.0 };
-    Count {
-        transitions: (own + kept + further) * stages,
-        outcomes: (own + kept + lost + states) * stages,
-    }
+    Count { transitions: (kept + further) * stages, outcomes: (kept + lost + states) * stages }
 }
 
 /// Ways by how many servers count against the budget before an event, and how many more do after it.
@@ -125,14 +123,16 @@ impl<'a> Counter<'a> {
     fn moving(&self, local: &Local, servers: usize, is_attacked: bool) -> Table {
         let (bad, good) = self.kinds(local);
         let mut table = Table::empty(self.most);
-        for (number, state) in local.states.iter().enumerate() {
-            let own = local.transitions.iter().filter(|it| it.from == number).count();
-            let struck = local.struck.get(number).filter(|_| is_attacked).map_or(0, Vec::len);
-            let moves = (own + struck) as f64;
-            let counts = usize::from((self.budget.counts)(*state));
+        let counts =
+            |state: usize| local.states.get(state).is_some_and(|it| (self.budget.counts)(*it));
+        let own = local.transitions.iter().map(|it| (it.from, it.to));
+        let struck = local.struck.iter().enumerate().filter(|_| is_attacked);
+        let struck = struck.flat_map(|(from, to)| to.iter().map(move |(to, _)| (from, *to)));
+        for (from, to) in own.chain(struck) {
+            let further = usize::from(counts(to) && !counts(from));
             for others in 0..servers {
                 let ways = ways(others, bad) * ways(servers - 1 - others, good);
-                table.add(others + counts, 0, moves * ways);
+                table.add(others + usize::from(counts(from)), further, ways);
             }
         }
         table

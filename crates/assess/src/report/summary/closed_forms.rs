@@ -20,9 +20,10 @@ impl fmt::Display for Summary<'_, ClosedForms> {
 fn write_service(out: &mut fmt::Formatter<'_>, service: &ClosedService) -> fmt::Result {
     write!(
         out,
-        "\n\nService {}: {} servers, f = {}\n",
+        "\n\nService {}: {} server{}, f = {}\n",
         plain(&service.name),
         service.n,
+        if service.n == 1 { "" } else { "s" },
         service.f
     )?;
     let columns = [("quantity", Align::Left), ("", Align::Right), ("formula", Align::Left)];
