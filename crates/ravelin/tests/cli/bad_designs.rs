@@ -40,7 +40,6 @@ pub(crate) const DESIGNS: &[Case] = &[
         "the directory nowhere does not exist",
     ),
     ("assess run model.toml --engine magic", USAGE, "invalid value 'magic'"),
-    ("assess run model.toml --engine closed", USAGE, "no closed form holds for service"),
     ("assess run model.toml --engine closed --missions 5", USAGE, "says something about simulated"),
     (
         "assess run model.toml --engine closed --html new.html",
