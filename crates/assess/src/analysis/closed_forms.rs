@@ -96,6 +96,7 @@ fn of_service(design: &Design, service: &Service) -> Result<ClosedService, Analy
     }
     if found.values.is_empty() {
         let mut reasons: Vec<&str> = found.missing.iter().map(|it| it.why.as_str()).collect();
+        reasons.sort_unstable();
         reasons.dedup();
         return Err(AnalysisError::no_closed_form(design, service, &reasons.join("; ")));
     }
