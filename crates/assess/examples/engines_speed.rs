@@ -30,6 +30,7 @@ fn chain() -> Result<(), EngineError> {
         rejuvenation: Some(Rejuvenation {
             every: 720.0,
             downtime: 1.0,
+            at_once: 1,
             schedule: Schedule::Random,
         }),
         outage: Some(Outage { rate: 0.001, duration: 4.0 }),

@@ -7,6 +7,7 @@
 mod advise;
 mod avi;
 mod backtest;
+mod closed_forms;
 mod compare;
 mod economics;
 mod error;
@@ -29,6 +30,7 @@ use std::sync::atomic::AtomicBool;
 
 pub use advise::advise;
 pub use backtest::{BacktestError, CampaignError, Rerun, backtest};
+pub use closed_forms::{ClosedForms, ClosedGap, ClosedService, ClosedValue, closed_forms};
 pub use compare::compare;
 pub use error::AnalysisError;
 pub use export::to_prism;

@@ -8,35 +8,45 @@
 //! accepted, is told and stands in no plan. Changes without a price are in no cheapest plan either; a way
 //! that needs them stands apart.
 
+mod answers;
 mod options;
 mod outlook;
 mod plan;
 mod search;
 
-use std::cell::RefCell;
-
 use super::error::AnalysisError;
 use super::findings::money;
-use super::outcomes::{Advice, Change, ServiceAdvice};
+use super::outcomes::{Advice, Change, ServiceAdvice, WORSE_BY};
 use super::risk::{decisive, risk};
 use super::situation::Situation;
 use super::solve::Grade;
 use super::sweeps::percent;
 use crate::design::{Design, FaultModel, Service};
 use crate::engines::EngineError;
+use answers::Answers;
 use outlook::Outlook;
 use plan::{Case, Tried};
 use search::Ways;
 
 /// Advice for every service of a design.
 ///
+/// `threads`: that solve chains side by side, at least one; the advice does not depend on it. `progress(done,
+/// total)` is told of chains from the calling thread: those that were solved, and those that are known to be
+/// needed, which grow as the search goes on; it begins anew with each service.
+///
 /// Cost: some hundred small chains for each service.
 ///
 /// # Errors
 /// [`AnalysisError`]: a service that no engine can compute.
-pub fn advise(design: &Design) -> Result<Advice, AnalysisError> {
+pub fn advise(
+    design: &Design,
+    threads: usize,
+    progress: &dyn Fn(u64, u64),
+) -> Result<Advice, AnalysisError> {
     let one = |service: &Service| {
-        of_service(design, service).map_err(|error| AnalysisError::of(design, service, error))
+        let answers = Answers::new(threads, progress);
+        let advice = of_service(design, service, answers);
+        advice.map_err(|error| AnalysisError::of(design, service, error))
     };
     Ok(Advice {
         design: design.name.clone(),
@@ -45,19 +55,21 @@ pub fn advise(design: &Design) -> Result<Advice, AnalysisError> {
     })
 }
 
-fn of_service(design: &Design, service: &Service) -> Result<ServiceAdvice, EngineError> {
+fn of_service(
+    design: &Design,
+    service: &Service,
+    answers: Answers<'_>,
+) -> Result<ServiceAdvice, EngineError> {
     let start = Tried::nothing(Situation::of(design, service));
     // What is promised now and after the plan is computed as an assessment computes it.
-    let told = Outlook::of(&start.situation, service, Grade::Result)?;
+    let told = Outlook::assessed(&start.situation, service)?;
     let compared = match outlook::is_merged(&start.situation, Grade::Swept) {
-        true => Outlook::of(&start.situation, service, Grade::Swept)?,
+        true => Outlook::of(&start.situation, service, |it| answers.broken(&start.situation, it))?,
         false => told.clone(),
     };
     let accepted = design.acceptable_risk.value.0;
-    let known = RefCell::default();
-    let case = Case { design, service, accepted, told, compared, known };
-    let singles = plan::tried(&case, &start)?.into_iter().map(|it| it.weighed(&case));
-    let singles = singles.collect::<Result<Vec<_>, _>>()?;
+    let case = Case { design, service, accepted, told, compared, answers };
+    let singles = plan::weighed(&case, plan::tried(&case, &start)?)?;
     let mut changes: Vec<Change> = singles.iter().flat_map(|it| it.changes(&case)).collect();
     changes.sort_by(|a, b| a.risk_after.total_cmp(&b.risk_after).then_with(|| a.text.cmp(&b.text)));
     let ways = match case.told.risk <= accepted {
@@ -69,7 +81,7 @@ fn of_service(design: &Design, service: &Service) -> Result<ServiceAdvice, Engin
     let mut text = vec![summary(&case, &priced)];
     text.extend(unpriced.iter().map(|it| apart(&case, it)));
     text.extend(lasting(&case, &start.situation, &priced));
-    text.extend(worse(&start.situation, &changes, case.told.risk)?);
+    text.extend(worse(&case, &start, &singles)?);
     let is_merged = |it: &Tried| outlook::is_merged(&it.situation, Grade::Swept);
     if is_merged(&start) || singles.iter().any(is_merged) {
         text.push(
@@ -168,11 +180,14 @@ fn lasting(case: &Case, now: &Situation, plan: &Tried) -> Option<String> {
     })
 }
 
-/// Where replication makes things worse.
-fn worse(situation: &Situation, changes: &[Change], base: f64) -> Result<Vec<String>, EngineError> {
+/// Where replication makes things worse. Where servers are merged for the sake of many changes, this is computed as
+/// an assessment computes it: the mean of all servers may say the opposite of what they do.
+fn worse(case: &Case, start: &Tried, singles: &[Tried]) -> Result<Vec<String>, EngineError> {
     let mut told = Vec::new();
+    let (base, situation) = (case.told.risk, &start.situation);
     if situation.model != FaultModel::Single {
-        let one = risk(&situation.with_tolerance(FaultModel::Single, 0), Grade::Swept)?;
+        // A single server is never merged.
+        let one = case.answers.risk(&situation.with_tolerance(FaultModel::Single, 0))?;
         if one < base {
             told.push(format!(
                 "Replication makes things worse: one of these servers alone would have a risk of {}, all \
@@ -183,13 +198,28 @@ fn worse(situation: &Situation, changes: &[Change], base: f64) -> Result<Vec<Str
             ));
         }
     }
-    for change in changes.iter().filter(|it| it.kind == "more-servers" && it.risk_after > base) {
-        told.push(format!(
-            "More servers make things worse: {} takes the risk from {} to {}.",
-            change.text,
-            percent(base),
-            percent(change.risk_after)
-        ));
+    let is_merged = |it: &Tried| outlook::is_merged(&it.situation, Grade::Swept);
+    for more in singles {
+        let Some(step) = more.steps.last().filter(|step| step.kind == "more-servers") else {
+            continue;
+        };
+        let as_compared = (case.compared.risk, more.risk(case));
+        let (before, after) = match is_merged(start) || is_merged(more) {
+            false => as_compared,
+            true => match risk(&more.situation, Grade::Result) {
+                Ok(after) => (base, after),
+                Err(refusal) if refusal.is_of_chains() => as_compared,
+                Err(refusal) => return Err(refusal),
+            },
+        };
+        if after > before * WORSE_BY {
+            told.push(format!(
+                "More servers make things worse: {} takes the risk from {} to {}.",
+                step.text,
+                percent(before),
+                percent(after)
+            ));
+        }
     }
     Ok(told)
 }

@@ -28,6 +28,16 @@ pub enum AnalysisError {
         /// What the calculus says.
         source: CalculusError,
     },
+    /// A service of which closed forms say nothing.
+    #[error("{place}no closed form holds for service `{service}`: {why}")]
+    NoClosedForm {
+        /// `file:line: `, or nothing for a design that was not read from a file.
+        place: String,
+        /// The service.
+        service: String,
+        /// What the formulas do not have.
+        why: String,
+    },
     /// A service that was asked for by name.
     #[error("there is no service `{name}`; the design has: {known}")]
     UnknownService {
@@ -47,12 +57,14 @@ impl AnalysisError {
         if matches!(source, EngineError::Cancelled) {
             return Self::Cancelled;
         }
-        let place = match (design.file.is_empty(), service.line) {
-            (true, _) => String::new(),
-            (false, 0) => format!("{}: ", design.file),
-            (false, line) => format!("{}:{line}: ", design.file),
-        };
+        let place = place(design, service);
         Self::Service { place, service: service.name.clone(), source }
+    }
+
+    /// A service of which closed forms say nothing.
+    pub(super) fn no_closed_form(design: &Design, service: &Service, why: &str) -> Self {
+        let (place, service) = (place(design, service), service.name.clone());
+        Self::NoClosedForm { place, service, why: why.to_owned() }
     }
 
     /// A refusal of a structure.
@@ -60,5 +72,14 @@ impl AnalysisError {
         let place =
             if design.file.is_empty() { String::new() } else { format!("{}: ", design.file) };
         Self::Structure { place, what: what.to_owned(), source }
+    }
+}
+
+/// Where a service is written, with a colon.
+fn place(design: &Design, service: &Service) -> String {
+    match (design.file.is_empty(), service.line) {
+        (true, _) => String::new(),
+        (false, 0) => format!("{}: ", design.file),
+        (false, line) => format!("{}:{line}: ", design.file),
     }
 }

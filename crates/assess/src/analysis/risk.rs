@@ -19,6 +19,18 @@ pub(super) fn decisive(situation: &Situation) -> Vec<Property> {
     if lasting.is_empty() { situation.promises.clone() } else { lasting }
 }
 
+/// The promises whose risks have to be known for that of a service.
+pub(super) fn asked(situation: &Situation) -> Vec<Property> {
+    let mut asked = decisive(situation);
+    // With a threshold of shares and the same tolerance, disclosure is at least as likely as a
+    // wrong answer: what is intruded at once is intruded within one epoch.
+    let is_covered = asked.contains(&Property::Confidentiality)
+        && situation.tolerated(Property::Confidentiality)
+            <= situation.tolerated(Property::Integrity);
+    asked.retain(|it| *it != Property::Integrity || !is_covered);
+    asked
+}
+
 /// The risk of a service: the largest of its decisive promises. Whatever breaks one of them mostly
 /// breaks the other too, by the same intruded servers, and so they do not add up.
 pub(super) fn risk(situation: &Situation, grade: Grade) -> Result<f64, EngineError> {
@@ -28,17 +40,9 @@ pub(super) fn risk(situation: &Situation, grade: Grade) -> Result<f64, EngineErr
 /// The same were something absent.
 fn risk_without(situation: &Situation, grade: Grade, absent: Without) -> Result<f64, EngineError> {
     let mut most = 0.0_f64;
-    for property in decisive(situation) {
-        // With a threshold of shares and the same tolerance, disclosure is at least as likely as a
-        // wrong answer: what is intruded at once is intruded within one epoch.
-        let is_covered = property == Property::Integrity
-            && situation.promises.contains(&Property::Confidentiality)
-            && situation.tolerated(Property::Confidentiality)
-                <= situation.tolerated(Property::Integrity);
-        if !is_covered {
-            let question = Question::Broken(property);
-            most = most.max(solve::without(situation, question, grade, absent)?);
-        }
+    for property in asked(situation) {
+        let question = Question::Broken(property);
+        most = most.max(solve::without(situation, question, grade, absent)?);
     }
     Ok(most)
 }

@@ -120,8 +120,7 @@ impl Engines {
     /// Whether a number that is refused so may be missing: one that is too large for many chains, and where
     /// missions answer the main question every number that takes a chain.
     fn may_leave_out(self, refusal: &EngineError) -> bool {
-        let is_large = matches!(refusal, EngineError::TooManyStates { .. });
-        is_large || (self.has_missions && refusal.is_of_chains())
+        solve::is_of_size(refusal) || (self.has_missions && refusal.is_of_chains())
     }
 }
 
@@ -149,7 +148,9 @@ fn by_chains(
     let (mut properties, mut over_time) = (Vec::new(), Vec::new());
     for (property, loss) in &service.promises {
         let question = Question::Broken(*property);
-        let risk = solve::by_mission(situation, question, grade)?;
+        let risks = solve::over_time(situation, question, grade, times)?;
+        // The last point is the end of the mission.
+        let risk = risks.last().copied().unwrap_or_default();
         properties.push(PropertyResult {
             property: *property,
             tolerated: situation.tolerated(*property),
@@ -159,7 +160,6 @@ fn by_chains(
             loss: loss.value.0,
             expected_loss: risk * loss.value.0,
         });
-        let risks = solve::over_time(situation, question, grade, times)?;
         over_time.push(series(property.name(), times, &risks));
     }
     Ok(Solved {

@@ -18,12 +18,14 @@ use crate::engines::{
 };
 
 /// States up to which the exact form is computed for a result.
-const EXACT_STATES_MAX: f64 = 30_000.0;
+const EXACT_STATES_MAX: u64 = 30_000;
+/// Outcomes of events in each of those states, up to which it is.
+const EXACT_OUTCOMES_MAX: u64 = 40;
 /// States up to which a result is computed, unless the exact form is asked for: seconds a chain. The exact
 /// form is computed up to [`STATES_MAX`].
 const RESULT_STATES_MAX: usize = 100_000;
 /// States up to which the exact form is computed for one of the many points of a sweep.
-const SWEPT_STATES_MAX: f64 = 3_000.0;
+const SWEPT_STATES_MAX: u64 = 1_000;
 /// States up to which a point of a sweep is computed at all.
 const POINT_STATES_MAX: usize = 20_000;
 
@@ -89,17 +91,22 @@ fn check_size(
         Grade::Swept => POINT_STATES_MAX,
     };
     let wanted = ServiceChain::state_bound(service, question.property(), 1, ends)?;
-    if wanted <= most as u64 {
-        return Ok(());
+    if wanted > most as u64 {
+        return Err(EngineError::TooManyStates { wanted, most });
     }
-    Err(EngineError::TooManyStates { wanted, most })
+    ServiceChain::check_transitions(service, question.property(), 1, ends)
 }
 
 /// Whether the chain of a number of this grade is refused for its size.
 pub(super) fn is_too_large(situation: &Situation, question: Question, grade: Grade) -> bool {
     let service = service(situation, question, grade, Without::Nothing);
     let checked = check_size(&service, question, grade, true);
-    matches!(checked, Err(EngineError::TooManyStates { .. }))
+    checked.is_err_and(|error| is_of_size(&error))
+}
+
+/// Whether a chain is refused for its size.
+pub(super) fn is_of_size(error: &EngineError) -> bool {
+    matches!(error, EngineError::TooManyStates { .. } | EngineError::TooManyTransitions { .. })
 }
 
 /// The chain that ends with the first failure.
@@ -129,11 +136,30 @@ pub(super) fn without(
     absent: Without,
 ) -> Result<f64, EngineError> {
     let service = service(situation, question, grade, absent);
-    if never(&service, question) {
+    broken_by(&service, question, grade, situation.mission)
+}
+
+/// What is asked of the engines for [`by_mission`]: situations of which that is the same have the same risk.
+pub(super) fn asked(situation: &Situation, question: Question, grade: Grade) -> Service {
+    let mut service = service(situation, question, grade, Without::Nothing);
+    if question.property() != Property::Confidentiality {
+        // Epochs matter to secrets alone.
+        service.refresh = None;
+    }
+    service
+}
+
+/// The probability that it happens within so many hours to the service as the engines take it.
+pub(super) fn broken_by(
+    service: &Service,
+    question: Question,
+    grade: Grade,
+    hours: f64,
+) -> Result<f64, EngineError> {
+    if never(service, question) {
         return Ok(0.0);
     }
-    let chain = until_failure(&service, question, grade)?;
-    chain.failed_at(situation.mission)
+    until_failure(service, question, grade)?.failed_at(hours)
 }
 
 /// The probability that it happens by each of these times, which must not decrease.
@@ -185,13 +211,13 @@ pub(super) fn availability(
         return Ok(None);
     }
     let question = Question::Broken(property);
-    let service = service(situation, question, grade, Without::Nothing);
+    let is_merged = is_share_merged(situation, property, grade);
+    let service = formed(situation, question, is_merged, Without::Nothing);
     if never(&service, question) {
         return Ok(Some(1.0));
     }
     if let Err(error) = check_size(&service, question, grade, false) {
-        let is_large = matches!(error, EngineError::TooManyStates { .. });
-        return if is_large { Ok(None) } else { Err(error) };
+        return if is_of_size(&error) { Ok(None) } else { Err(error) };
     }
     let chain = ServiceChain::with_repair(&service, question.property(), 1)?;
     let ends = situation.care.detection >= 1.0 || situation.care.expelling().is_some();
@@ -217,19 +243,19 @@ fn never(service: &Service, question: Question) -> bool {
     !(is_attacked || (question.has_absence() && is_absent))
 }
 
-/// The service as the engines take it.
+/// The service as the engines take it for what ends with the first failure.
 pub(super) fn service(
     situation: &Situation,
     question: Question,
     grade: Grade,
     absent: Without,
 ) -> Service {
-    let groups = groups(situation);
-    let groups = if is_merged(situation, question, grade) {
-        vec![(0..situation.n()).collect()]
-    } else {
-        groups
-    };
+    formed(situation, question, is_merged(situation, question, grade), absent)
+}
+
+/// The service in the exact or the merged form.
+fn formed(situation: &Situation, question: Question, is_merged: bool, absent: Without) -> Service {
+    let groups = if is_merged { vec![(0..situation.n()).collect()] } else { groups(situation) };
     let mut shocks = shocks(situation, &groups, absent);
     shocks.retain(|shock| shock.rate > 0.0 && !shock.hits.is_empty());
     let tolerated = match question {
@@ -245,15 +271,36 @@ pub(super) fn service(
     }
 }
 
-/// Whether a number of this grade is computed in the merged form.
+/// Whether a number of this grade, of what ends with the first failure, is computed in the merged form.
 pub(super) fn is_merged(situation: &Situation, question: Question, grade: Grade) -> bool {
+    merges(situation, question, grade, true)
+}
+
+/// Whether the share of time of this grade in which a promise holds is computed in the merged form.
+pub(super) fn is_share_merged(situation: &Situation, property: Property, grade: Grade) -> bool {
+    property != Property::Confidentiality
+        && merges(situation, Question::Broken(property), grade, false)
+}
+
+/// Whether the exact form is too large for a number of this grade; `ends`: the chain that ends with the first
+/// failure.
+fn merges(situation: &Situation, question: Question, grade: Grade, ends: bool) -> bool {
     let most = match grade {
         Grade::Result => EXACT_STATES_MAX,
         Grade::Swept => SWEPT_STATES_MAX,
         Grade::Exact | Grade::Simulated => return false,
     };
-    let groups = groups(situation);
-    groups.len() > 1 && states(situation, &groups, question) > most
+    let exact = formed(situation, question, false, Without::Nothing);
+    if exact.groups.len() < 2 {
+        return false;
+    }
+    let property = question.property();
+    // What has no meaning is refused in either form.
+    let states = ServiceChain::state_bound(&exact, property, 1, ends).unwrap_or(u64::MAX);
+    let is_small = states <= most
+        && ServiceChain::outcome_bound(&exact, property, 1, ends)
+            .is_ok_and(|outcomes| outcomes <= most.saturating_mul(EXACT_OUTCOMES_MAX));
+    !is_small
 }
 
 fn count(number: usize) -> u32 {
@@ -274,24 +321,6 @@ fn groups(situation: &Situation) -> Vec<Vec<usize>> {
         }
     }
     groups.into_iter().map(|(_, members)| members).collect()
-}
-
-/// About as many states as the chain will have.
-fn states(situation: &Situation, groups: &[Vec<usize>], question: Question) -> f64 {
-    let care = &situation.care;
-    // Detection is a step of its own where servers are recovered one after another.
-    let waits = care.is_one_by_one && care.latency > 0.0 && care.detection > 0.0;
-    let kinds = usize::from(waits)
-        + match question {
-            Question::Exceeded | Question::Broken(Property::Integrity) => 3,
-            Question::Broken(Property::Confidentiality) => 4,
-            Question::Broken(Property::Availability) => 5,
-        };
-    // Ways to spread a group over the kinds of state.
-    let spread = |group: &Vec<usize>| {
-        (1..kinds).fold(1.0, |ways, kind| ways * (group.len() + kind) as f64 / kind as f64)
-    };
-    groups.iter().map(spread).product()
 }
 
 /// The rate at which each server is intruded by itself.
@@ -330,7 +359,7 @@ fn group(
         let downtime = if has_absence { turns.downtime } else { 0.0 };
         // Turns that expel come at random among all: their rate is that share of it.
         let every = (turns.period - downtime) / turns.expels + downtime;
-        Rejuvenation { every, downtime, schedule: Schedule::Random }
+        Rejuvenation { every, downtime, at_once: 1, schedule: Schedule::Random }
     });
     // So rare that no number holds it.
     let rejuvenation = rejuvenation.filter(|turns| turns.every.is_finite());

@@ -155,8 +155,16 @@ fn servers_text(situation: &Situation, series: &[Series]) -> String {
         let points = series.get(line).map_or(&[][..], |it| &it.points);
         points.iter().find(|point| point.x == x as f64).map(|point| point.y)
     };
+    // Of a few points merged with the mean of all servers no conclusion is drawn, if better can be had.
+    let largest = |n: usize| {
+        let f = Situation::f_max(situation.model, n);
+        let of = Situation { f, ..situation.with_servers(n) };
+        risk(&of, Grade::Result).ok().or_else(|| at(0, n))
+    };
     let mut told = Vec::new();
-    if let (Some(now_at), Some(then)) = (at(0, now), at(0, more)) {
+    if let (Some(_), Some(_)) = (at(0, now), at(0, more))
+        && let (Some(now_at), Some(then)) = (largest(now), largest(more))
+    {
         let (now_at, then) = (percent(now_at), percent(then));
         told.push(format!("From {now} to {more} servers the risk goes from {now_at} to {then}."));
     }

@@ -33,6 +33,7 @@ mod size;
 mod sparse;
 mod squaring;
 mod stationary;
+mod transitions;
 mod uniform;
 
 use super::EngineError;
@@ -98,7 +99,8 @@ impl ChainBuilder {
             return Err(EngineError::BadTransition { from, to, states });
         }
         if self.transitions.len() >= TRANSITIONS_MAX {
-            return Err(EngineError::TooManyTransitions { most: TRANSITIONS_MAX });
+            let wanted = self.transitions.len() as u64 + 1;
+            return Err(EngineError::TooManyTransitions { wanted, most: TRANSITIONS_MAX });
         }
         self.transitions.push((row, column, rate));
         Ok(())
@@ -184,7 +186,12 @@ impl Chain {
     /// # Errors
     /// As [`Chain::transient`].
     pub fn probability_in(&self, marked: &[bool], times: &[f64]) -> Result<Vec<f64>, EngineError> {
-        self.curve(times, |state| sum_of(state, marked))
+        let longest = check_times(times)?;
+        let mut clock = uniform::Clock::new(self, longest)?;
+        match clock.marked(&self.beginning(), marked, times) {
+            Some(found) => Ok(found?.into_iter().map(|share| share.min(1.0)).collect()),
+            None => self.curve(times, |state| sum_of(state, marked)),
+        }
     }
 
     /// The mean share of the time from 0 to `time` (hours, above 0) spent in the `marked` states.
@@ -216,21 +223,7 @@ impl Chain {
 
     /// `read` of the distribution at each of `times`.
     fn curve<T>(&self, times: &[f64], read: impl Fn(&[f64]) -> T) -> Result<Vec<T>, EngineError> {
-        super::error::within(
-            "the number of points in time",
-            u64::try_from(times.len()).unwrap_or(u64::MAX),
-            0,
-            u64::try_from(CURVE_POINTS_MAX).unwrap_or(u64::MAX),
-        )?;
-        let mut earlier = 0.0;
-        for &later in times {
-            at_least_zero("a point in time", later)?;
-            if later < earlier {
-                return Err(EngineError::Unordered { earlier, later });
-            }
-            earlier = later;
-        }
-        let mut clock = uniform::Clock::new(self, earlier)?;
+        let mut clock = uniform::Clock::new(self, check_times(times)?)?;
         let mut state = self.beginning();
         let mut now = 0.0;
         let mut values = Vec::with_capacity(times.len());
@@ -259,6 +252,25 @@ impl Chain {
         let slowest = self.rates.values().fold(f64::INFINITY, f64::min);
         (fastest, if fastest > 0.0 { fastest / slowest } else { 1.0 })
     }
+}
+
+/// Checks points in time, and gives the last.
+fn check_times(times: &[f64]) -> Result<f64, EngineError> {
+    super::error::within(
+        "the number of points in time",
+        u64::try_from(times.len()).unwrap_or(u64::MAX),
+        0,
+        u64::try_from(CURVE_POINTS_MAX).unwrap_or(u64::MAX),
+    )?;
+    let mut earlier = 0.0;
+    for &later in times {
+        at_least_zero("a point in time", later)?;
+        if later < earlier {
+            return Err(EngineError::Unordered { earlier, later });
+        }
+        earlier = later;
+    }
+    Ok(earlier)
 }
 
 fn sum_of(state: &[f64], marked: &[bool]) -> f64 {

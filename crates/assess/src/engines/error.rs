@@ -123,12 +123,14 @@ pub enum EngineError {
         /// The most.
         most: usize,
     },
-    /// A chain with too many transitions.
+    /// A chain with too many transitions, or too many outcomes of events to look at.
     #[error(
-        "the chain has more than {most} transitions: fewer servers, more of them alike, or fewer \
-         shared labels make it smaller; Monte Carlo has no such limit"
+        "the chain has about {wanted} transitions or steps to them, at most {most} are computed: fewer \
+         servers, more of them alike, or fewer shared labels make it smaller; Monte Carlo has no such limit"
     )]
     TooManyTransitions {
+        /// How many it would have or look at, as far as is known.
+        wanted: u64,
         /// The most.
         most: usize,
     },

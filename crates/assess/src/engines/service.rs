@@ -18,7 +18,7 @@
 use serde::Serialize;
 
 use super::EngineError;
-use super::error::{at_least_zero, positive, probability};
+use super::error::{at_least_zero, positive, probability, within};
 
 /// The most servers of a service, as of a cluster's plan.
 pub const SERVICE_SERVERS_MAX: u32 = 100;
@@ -92,6 +92,8 @@ pub struct Rejuvenation {
     pub every: f64,
     /// Hours of absence in each; below `every`, 0 for none.
     pub downtime: f64,
+    /// Servers that have their turn together where the schedule is fixed, at least 1; at random each has its own.
+    pub at_once: u32,
     /// By the calendar or at random.
     pub schedule: Schedule,
 }
@@ -101,25 +103,27 @@ pub struct Rejuvenation {
 pub enum Schedule {
     /// Exponential with the given mean: no memory, and nothing an intruder can wait for. Downtimes too.
     Random,
-    /// Exactly the given period, all servers of a service that have it in even turns, group after group. Monte
-    /// Carlo is exact; a chain stands for it by Erlang stages, and forgets the turns.
+    /// Exactly the given period, all servers of a service that have it in even turns, group after group, so many
+    /// at once. Monte Carlo is exact; a chain stands for it by Erlang stages, and forgets the turns.
     Fixed,
 }
 
 /// When in a period the servers of a group have their turns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Turns {
-    /// Turns before the first of them.
+    /// Servers before the first of them.
     before: u32,
-    /// Turns of the period, all equally far apart.
+    /// Servers of the period; their turns are equally far apart.
     all: u32,
+    /// Servers of one turn.
+    at_once: u32,
 }
 
 impl Turns {
     /// The turn of a server of the group, counted from 0, and how many turns there are: the last of them is at
     /// the end of the period.
     pub(crate) fn of(self, server: u32) -> (u32, u32) {
-        (self.before + server + 1, self.all)
+        ((self.before + server) / self.at_once + 1, self.all.div_ceil(self.at_once))
     }
 }
 
@@ -273,16 +277,17 @@ impl Service {
         Ok(())
     }
 
-    /// The turns of a group among all servers whose rejuvenation has the same fixed period.
+    /// The turns of a group among all servers whose rejuvenation has the same fixed period, and as many at once.
     pub(crate) fn turns(&self, group: usize) -> Turns {
-        let period = |of: &ServerGroup| {
+        let calendar = |of: &ServerGroup| {
             let fixed = of.rejuvenation.filter(|turns| turns.schedule == Schedule::Fixed)?;
-            Some(fixed.every.to_bits())
+            Some((fixed.every.to_bits(), fixed.at_once))
         };
-        let own = self.groups.get(group).and_then(period);
-        let mut turns = Turns { before: 0, all: 0 };
+        let own = self.groups.get(group).and_then(calendar);
+        let at_once = own.map_or(1, |(_, at_once)| at_once.max(1));
+        let mut turns = Turns { before: 0, all: 0, at_once };
         for (number, of) in self.groups.iter().enumerate() {
-            if number == group || (own.is_some() && period(of) == own) {
+            if number == group || (own.is_some() && calendar(of) == own) {
                 turns.before += if number < group { of.count } else { 0 };
                 turns.all += of.count;
             }
@@ -311,6 +316,8 @@ impl ServerGroup {
             if downtime >= every {
                 return Err(EngineError::NoUptime { every, downtime });
             }
+            let (at_once, most) = (rejuvenation.at_once, SERVICE_SERVERS_MAX);
+            within("the servers rejuvenated at once", at_once.into(), 1, most.into())?;
         }
         if let Some(outage) = self.outage {
             positive("the outage rate", outage.rate)?;

@@ -1,6 +1,7 @@
 //! Results as text for a terminal.
 
 mod advice;
+mod closed_forms;
 mod outcomes;
 
 use std::fmt::{self, Write as _};

@@ -40,6 +40,12 @@ pub(crate) const DESIGNS: &[Case] = &[
         "the directory nowhere does not exist",
     ),
     ("assess run model.toml --engine magic", USAGE, "invalid value 'magic'"),
+    ("assess run model.toml --engine closed --missions 5", USAGE, "says something about simulated"),
+    (
+        "assess run model.toml --engine closed --html new.html",
+        USAGE,
+        "--html shows what chains give",
+    ),
     ("assess run model.toml --missions 5", USAGE, "says something about simulated missions"),
     ("assess run model.toml --engine monte-carlo --missions 0", USAGE, "0 is not in 1.."),
     ("assess run model.toml --engine monte-carlo --seed -1", USAGE, "-1"),

@@ -172,7 +172,7 @@ const SOUND: &[(&str, &str, &str)] = &[
     (
         "assess run",
         "<model.toml",
-        "--html=^new | --engine=chain | --engine=monte-carlo --missions=1 \
+        "--html=^new | --engine=closed | --engine=chain | --engine=monte-carlo --missions=1 \
          | --engine=monte-carlo --missions=1 --seed=1",
     ),
     ("assess compare", "<model.toml <model.toml", "--html=^new"),

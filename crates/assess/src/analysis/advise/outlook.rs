@@ -21,15 +21,23 @@ pub(super) struct Outlook {
 }
 
 impl Outlook {
+    /// As an assessment computes it.
+    pub(super) fn assessed(situation: &Situation, service: &Service) -> Result<Self, EngineError> {
+        Self::of(situation, service, |property| {
+            solve::by_mission(situation, Question::Broken(property), Grade::Result)
+        })
+    }
+
+    /// `risk_of`: the probability that a promise is broken.
     pub(super) fn of(
         situation: &Situation,
         service: &Service,
-        grade: Grade,
+        risk_of: impl Fn(Property) -> Result<f64, EngineError>,
     ) -> Result<Self, EngineError> {
         let mut outlook = Self { risks: Vec::new(), risk: 0.0, expected_loss: 0.0 };
         let decisive = decisive(situation);
         for (property, loss) in &service.promises {
-            let risk = solve::by_mission(situation, Question::Broken(*property), grade)?;
+            let risk = risk_of(*property)?;
             outlook.risks.push((*property, risk));
             outlook.expected_loss += risk * loss.value.0;
             if decisive.contains(property) {

@@ -1,11 +1,8 @@
 //! Changes one after the other, and what they do.
 
-use std::cell::RefCell;
-
 use super::super::outcomes::Change;
-use super::super::risk::risk;
 use super::super::situation::Situation;
-use super::super::solve::Grade;
+use super::answers::Answers;
 use super::options::{Step, options};
 use super::outlook::Outlook;
 use crate::design::{Design, Service};
@@ -27,21 +24,20 @@ pub(super) struct Case<'d> {
     pub(super) told: Outlook,
     /// As every change is computed: what changes are compared with.
     pub(super) compared: Outlook,
-    /// What is known already: several ways lead to the same place.
-    pub(super) known: RefCell<Vec<(Situation, Outlook)>>,
+    pub(super) answers: Answers<'d>,
 }
 
 impl Case<'_> {
     /// What is at stake in a situation, as every change is computed.
     fn outlook(&self, situation: &Situation) -> Result<Outlook, EngineError> {
-        let known = self.known.borrow();
-        if let Some((_, outlook)) = known.iter().find(|(it, _)| it == situation) {
-            return Ok(outlook.clone());
-        }
-        drop(known);
-        let outlook = Outlook::of(situation, self.service, Grade::Swept)?;
-        self.known.borrow_mut().push((situation.clone(), outlook.clone()));
-        Ok(outlook)
+        self.ahead([situation].into_iter());
+        Outlook::of(situation, self.service, |property| self.answers.broken(situation, property))
+    }
+
+    /// Solves what the outlooks of these situations take, side by side.
+    fn ahead<'s>(&self, situations: impl Iterator<Item = &'s Situation>) {
+        let promises = self.service.promises.iter().map(|(property, _)| *property);
+        self.answers.ahead(situations.flat_map(|it| promises.clone().map(move |of| (it, of))));
     }
 }
 
@@ -85,9 +81,9 @@ impl Tried {
         self.steps.iter().filter(|step| step.cost.is_none()).count()
     }
 
-    pub(super) fn with(&self, step: Step) -> Result<Self, EngineError> {
+    pub(super) fn with(&self, case: &Case, step: Step) -> Result<Self, EngineError> {
         let situation = step.after.clone();
-        let after = risk(&situation, Grade::Swept)?;
+        let after = case.answers.risk(&situation)?;
         let mut next = Self { situation, ..self.clone() };
         next.steps.push(step);
         next.risks.push(after);
@@ -96,6 +92,7 @@ impl Tried {
 
     /// The same with what is at stake after every step.
     pub(super) fn weighed(mut self, case: &Case) -> Result<Self, EngineError> {
+        case.ahead(self.steps.iter().skip(self.outlooks.len()).map(|step| &step.after));
         for step in self.steps.iter().skip(self.outlooks.len()) {
             self.outlooks.push(case.outlook(&step.after)?);
         }
@@ -127,7 +124,7 @@ impl Tried {
     pub(super) fn into_assessed(mut self, case: &Case) -> Result<Self, EngineError> {
         self = self.weighed(case)?;
         if let (Some(outlook), Some(risk)) = (self.outlooks.last_mut(), self.risks.last_mut()) {
-            *outlook = Outlook::of(&self.situation, case.service, Grade::Result)?;
+            *outlook = Outlook::assessed(&self.situation, case.service)?;
             *risk = outlook.risk;
         }
         Ok(self)
@@ -176,12 +173,20 @@ fn go_further(first: &mut Change, second: Change) {
     }
 }
 
+/// All of these with what is at stake after every step.
+pub(super) fn weighed(case: &Case, ways: Vec<Tried>) -> Result<Vec<Tried>, EngineError> {
+    case.ahead(ways.iter().flat_map(|it| &it.steps).map(|step| &step.after));
+    ways.into_iter().map(|it| it.weighed(case)).collect()
+}
+
 /// Every change that can follow; none that takes an earlier one back.
 pub(super) fn tried(case: &Case, from: &Tried) -> Result<Vec<Tried>, EngineError> {
     let has = |kind: &str| from.steps.iter().any(|step| step.kind == kind);
     let is_back = |step: &Step| {
         OPPOSITE.iter().any(|(a, b)| (step.kind == *a && has(b)) || (step.kind == *b && has(a)))
     };
-    let options = options(case.design, &from.situation).into_iter();
-    options.filter(|step| !is_back(step)).map(|step| from.with(step)).collect()
+    let mut options = options(case.design, &from.situation);
+    options.retain(|step| !is_back(step));
+    case.answers.risks_ahead(options.iter().map(|step| &step.after));
+    options.into_iter().map(|step| from.with(case, step)).collect()
 }

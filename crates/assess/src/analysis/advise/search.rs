@@ -225,7 +225,7 @@ fn replayed<'s>(
         let is_same =
             |it: &Step| it.kind == step.kind && (step.kind != "diversity" || it.text == step.text);
         if let Some(same) = options(case.design, &plan.situation).into_iter().find(is_same) {
-            plan = plan.with(same)?;
+            plan = plan.with(case, same)?;
         }
     }
     Ok(plan)

@@ -58,7 +58,12 @@ fn merged(situation: &Situation, result: &ServiceResult, found: &mut Vec<Finding
     }
     let is_merged = |grade: Grade| {
         let mut promises = result.properties.iter();
-        promises.any(|it| solve::is_merged(situation, Question::Broken(it.property), grade))
+        promises.any(|it| {
+            let question = Question::Broken(it.property);
+            let is_told = grade == Grade::Result && it.availability.is_some();
+            solve::is_merged(situation, question, grade)
+                || (is_told && solve::is_share_merged(situation, it.property, grade))
+        })
     };
     let what = match (is_merged(Grade::Result), is_merged(Grade::Swept)) {
         (true, _) => "some numbers",

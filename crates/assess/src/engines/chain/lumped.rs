@@ -6,6 +6,7 @@ use std::rc::Rc;
 use super::local::Local;
 use super::size;
 use super::sparse::{Sparse, number};
+use super::transitions;
 use super::{Chain, EngineError, STAGES_MAX, STATES_MAX, TRANSITIONS_MAX};
 use crate::engines::error::{positive, within};
 use crate::engines::service::{Property, Schedule, Service};
@@ -72,6 +73,35 @@ impl ServiceChain {
         ends: bool,
     ) -> Result<u64, EngineError> {
         Ok(Explorer::new(service, property, stages, ends)?.bound())
+    }
+
+    /// How many outcomes of events are looked at while the chain is built, or transitions where these are more,
+    /// counted without building it; saturates.
+    ///
+    /// # Errors
+    /// Those of [`Service::check`].
+    pub fn outcome_bound(
+        service: &Service,
+        property: Property,
+        stages: u32,
+        ends: bool,
+    ) -> Result<u64, EngineError> {
+        let count = Explorer::new(service, property, stages, ends)?.transitions();
+        Ok(whole(count.outcomes.max(count.transitions)))
+    }
+
+    /// Refuses a chain for its transitions as building it does, without building it; that it has too many states
+    /// is not looked at.
+    ///
+    /// # Errors
+    /// Those of [`Service::check`]; [`EngineError::TooManyTransitions`].
+    pub fn check_transitions(
+        service: &Service,
+        property: Property,
+        stages: u32,
+        ends: bool,
+    ) -> Result<(), EngineError> {
+        Explorer::new(service, property, stages, ends)?.check_transitions()
     }
 
     /// Number of states.
@@ -198,6 +228,10 @@ impl<'a> Explorer<'a> {
 
     /// Finds every state, unless there are more than `states_max`.
     pub(super) fn explore(mut self, states_max: usize) -> Result<ServiceChain, EngineError> {
+        // Counting is quick, and building what is refused in the end is not.
+        if self.bound() <= u64::try_from(states_max).unwrap_or(u64::MAX) {
+            self.check_transitions()?;
+        }
         self.states_max = states_max;
         self.number_of(self.initial())?;
         if self.ends {
@@ -215,7 +249,7 @@ impl<'a> Explorer<'a> {
             }
             rates.push_row(&mut row);
             if rates.entries() > TRANSITIONS_MAX {
-                return Err(EngineError::TooManyTransitions { most: TRANSITIONS_MAX });
+                return Err(too_many(rates.entries()));
             }
         }
         let failed = self.found.iter().map(|census| census.is_empty() || self.is_failed(census));
@@ -256,6 +290,23 @@ impl<'a> Explorer<'a> {
     fn bound(&self) -> u64 {
         let epoch = self.epoch.map_or(1, |(_, stages)| u64::from(stages));
         size::bound(self.service, self.property, &self.locals, epoch, self.ends)
+    }
+
+    /// Refuses what would have too many transitions, or take too long to build, by their number.
+    fn check_transitions(&self) -> Result<(), EngineError> {
+        let count = self.transitions();
+        let is_large = count.transitions > TRANSITIONS_MAX as f64;
+        if is_large || count.outcomes > OUTCOMES as f64 {
+            let wanted = whole(if is_large { count.transitions } else { count.outcomes });
+            return Err(EngineError::TooManyTransitions { wanted, most: TRANSITIONS_MAX });
+        }
+        Ok(())
+    }
+
+    /// What its events come to, counted.
+    pub(super) fn transitions(&self) -> transitions::Count {
+        let epoch = self.epoch.map_or(1, |(_, stages)| u64::from(stages));
+        transitions::count(self.service, self.property, &self.locals, epoch, self.ends)
     }
 
     fn is_failed(&self, census: &[u8]) -> bool {
@@ -304,7 +355,7 @@ impl<'a> Explorer<'a> {
     ) -> Result<(), EngineError> {
         self.looked_at = self.looked_at.saturating_add(outcomes.len());
         if self.looked_at > OUTCOMES {
-            return Err(EngineError::TooManyTransitions { most: TRANSITIONS_MAX });
+            return Err(too_many(self.looked_at));
         }
         for (next, probability) in outcomes {
             let rate = rate * probability;
@@ -404,7 +455,7 @@ impl<'a> Explorer<'a> {
                     }
                 }
                 if result.len() + next.len() > SPREAD {
-                    return Err(EngineError::TooManyTransitions { most: TRANSITIONS_MAX });
+                    return Err(too_many(OUTCOMES));
                 }
                 partial = next;
                 rest -= there;
@@ -414,6 +465,17 @@ impl<'a> Explorer<'a> {
         }
         Ok(result)
     }
+}
+
+/// Saturates.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts are positive")]
+fn whole(count: f64) -> u64 {
+    count as u64
+}
+
+fn too_many(wanted: usize) -> EngineError {
+    let wanted = u64::try_from(wanted).unwrap_or(u64::MAX);
+    EngineError::TooManyTransitions { wanted, most: TRANSITIONS_MAX }
 }
 
 /// The chances to find 0, 1, ... of `there` servers among `left` drawn out of `all`.

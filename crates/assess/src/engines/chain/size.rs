@@ -4,13 +4,13 @@ use super::local::{Local, LocalState};
 use crate::engines::service::{Property, Service};
 
 /// What decides whether a property fails, and how much of it may be there before it does.
-struct Budget {
-    counts: fn(LocalState) -> bool,
-    most: usize,
+pub(super) struct Budget {
+    pub(super) counts: fn(LocalState) -> bool,
+    pub(super) most: usize,
 }
 
 impl Budget {
-    fn of(service: &Service, property: Property) -> Self {
+    pub(super) fn of(service: &Service, property: Property) -> Self {
         let whole = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
         let spare = service.server_count().saturating_sub(service.quorum);
         match property {
@@ -66,7 +66,7 @@ pub(super) fn bound(
 }
 
 /// Ways to spread so many servers over so many states.
-fn spread(servers: usize, states: usize) -> u64 {
+pub(super) fn spread(servers: usize, states: usize) -> u64 {
     if states == 0 {
         return u64::from(servers == 0);
     }

@@ -186,6 +186,7 @@ fn aggregation_and_elimination_agree() {
         rejuvenation: Some(Rejuvenation {
             every: 700.0,
             downtime: 1.0,
+            at_once: 1,
             schedule: Schedule::Random,
         }),
         ..ServerGroup::repaired(3, rate, 0.5)
@@ -268,13 +269,14 @@ fn what_nobody_notices_stays_until_rejuvenation() {
         service.groups[0].rejuvenation = rejuvenation;
         integrity(&service).mean_time_to_failure().expect("computed")
     };
-    let every =
-        |every| hidden(Some(Rejuvenation { every, downtime: 0.0, schedule: Schedule::Random }));
+    let every = |every| {
+        hidden(Some(Rejuvenation { every, downtime: 0.0, at_once: 1, schedule: Schedule::Random }))
+    };
     assert!(hidden(None) < every(1000.0) && every(1000.0) < every(10.0));
     // Without detection, a random rejuvenation is a repair at that rate.
     let mut service = Service::of(ServerGroup::unattended(4, 0.01), 1);
     service.groups[0].rejuvenation =
-        Some(Rejuvenation { every: 1.0, downtime: 0.0, schedule: Schedule::Random });
+        Some(Rejuvenation { every: 1.0, downtime: 0.0, at_once: 1, schedule: Schedule::Random });
     near(integrity(&service).mean_time_to_failure().expect("computed"), 891.666_666_7, 1e-9);
 }
 
@@ -282,7 +284,7 @@ fn what_nobody_notices_stays_until_rejuvenation() {
 fn stages_of_servers_that_differ_begin_in_turns() {
     let mut together = Service::of(ServerGroup::unattended(3, 0.01), 1);
     together.groups[0].rejuvenation =
-        Some(Rejuvenation { every: 60.0, downtime: 2.0, schedule: Schedule::Fixed });
+        Some(Rejuvenation { every: 60.0, downtime: 2.0, at_once: 1, schedule: Schedule::Fixed });
     let mut apart = together.clone();
     apart.groups = vec![ServerGroup { count: 1, ..together.groups[0].clone() }; 3];
     for property in [Property::Integrity, Property::Availability] {
@@ -303,7 +305,7 @@ fn more_stages_come_closer_to_a_fixed_period() {
     for stages in [1, 2, 4, 16, 64] {
         let mut service = Service::of(ServerGroup::unattended(1, rate), 0);
         service.groups[0].rejuvenation =
-            Some(Rejuvenation { every, downtime: 0.0, schedule: Schedule::Fixed });
+            Some(Rejuvenation { every, downtime: 0.0, at_once: 1, schedule: Schedule::Fixed });
         let chain = ServiceChain::with_repair(&service, Property::Integrity, stages);
         let share = chain.expect("valid").failed_share().expect("computed");
         let error = (share - exact).abs() / exact;
@@ -353,7 +355,7 @@ fn shocks_on_part_of_a_group_draw_among_all_of_it() {
         // Servers in different stages of a period that never ends are hit as likely as others.
         let schedule = Schedule::Fixed;
         service.groups[0].rejuvenation =
-            Some(Rejuvenation { every: 1e12, downtime: 0.0, schedule });
+            Some(Rejuvenation { every: 1e12, downtime: 0.0, at_once: 1, schedule });
         let staged = ServiceChain::until_failure(&service, Property::Integrity, 4).expect("valid");
         near(staged.mean_time_to_failure().expect("computed"), mean, 1e-9);
         mean
@@ -369,7 +371,12 @@ fn shocks_on_part_of_a_group_draw_among_all_of_it() {
 fn too_large_and_too_stiff_chains_are_refused_with_their_size() {
     let group = || ServerGroup {
         detection: Detection { probability: 0.5, latency: 1.0 },
-        rejuvenation: Some(Rejuvenation { every: 100.0, downtime: 1.0, schedule: Schedule::Fixed }),
+        rejuvenation: Some(Rejuvenation {
+            every: 100.0,
+            downtime: 1.0,
+            at_once: 1,
+            schedule: Schedule::Fixed,
+        }),
         ..ServerGroup::repaired(10, 0.01, 1.0)
     };
     let groups = vec![group(), group(), group()];
@@ -390,6 +397,28 @@ fn too_large_and_too_stiff_chains_are_refused_with_their_size() {
     }
     let refused = builder.build(0).expect("valid").transient(&[1e6]);
     assert!(matches!(refused, Err(EngineError::Stiff { .. })), "{refused:?}");
+}
+
+#[test]
+fn a_curve_in_one_pass_is_what_stepping_from_point_to_point_gives() {
+    let mut builder = ChainBuilder::new(401).expect("few");
+    for state in 0..400 {
+        builder.transition(state, (state + 1) % 400, 1.0).expect("valid");
+        builder.transition(state, (state * 7 + 3) % 400, 0.3).ok();
+        builder.transition(state, 400, 1e-4).expect("valid");
+    }
+    let chain = builder.build(0).expect("valid");
+    // Ends that are never left, states that are, and both; at rest long before the last point and not yet.
+    let one = |chosen: &[usize]| (0..401).map(|it| chosen.contains(&it)).collect::<Vec<_>>();
+    for marked in [one(&[400]), one(&[5, 250]), one(&[7, 400])] {
+        for times in [vec![0.0, 1.0, 30.0], vec![10.0, 1_000.0, 9_000.0]] {
+            let states = chain.transient(&times).expect("computed");
+            let curve = chain.probability_in(&marked, &times).expect("computed");
+            for (found, state) in curve.iter().zip(&states) {
+                near(*found, sum_of(state, &marked), 1e-8);
+            }
+        }
+    }
 }
 
 #[test]

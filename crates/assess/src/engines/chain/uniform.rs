@@ -4,7 +4,7 @@
 //! is the average of those after each number of ticks. All terms are positive.
 
 use super::sparse::{Sparse, at};
-use super::{Chain, EngineError, squaring};
+use super::{Chain, EngineError, squaring, sum_of};
 
 /// The most multiplications of one question: about half a minute.
 const WORK: f64 = 2e10;
@@ -22,6 +22,9 @@ const REST_ERROR: f64 = 1e-10;
 const ROUNDING: f64 = 8e-16;
 /// Below it, numbers lose their digits.
 const TINY: f64 = 1e-290;
+
+/// Numbers of ticks, in square roots of their mean, that all points in time of one pass may span: 40 MB.
+const WINDOWS: f64 = 1e5;
 
 /// Distances in time that differ by less than this share of them are the same.
 const SAME: f64 = 1e-12;
@@ -72,6 +75,31 @@ impl<'a> Clock<'a> {
         let next = matrix.apply(state);
         self.squared = Some((time, matrix));
         Ok(next)
+    }
+
+    /// The probability to be in one of the `marked` states at each of `times`, from `state` at 0, in one pass over
+    /// all ticks. `None` where stepping from one time to the next by squares is cheaper.
+    pub(super) fn marked(
+        &mut self,
+        state: &[f64],
+        marked: &[bool],
+        times: &[f64],
+    ) -> Option<Result<Vec<f64>, EngineError>> {
+        let longest = times.iter().copied().fold(0.0, f64::max) * self.fastest;
+        let each = longest / as_float(times.len().max(1));
+        let is_wide = longest.sqrt() * as_float(times.len()) > WINDOWS;
+        if is_wide || squaring::is_better(self.chain, each) {
+            return None;
+        }
+        let weights: Vec<Weights> =
+            times.iter().map(|time| Weights::of(self.fastest * time)).collect();
+        let ticks = match self.ticks.take() {
+            Some(ticks) => ticks,
+            None => Ticks::new(self.chain, self.fastest),
+        };
+        let result = ticks.marked(state, marked, &weights, self);
+        self.ticks = Some(ticks);
+        Some(result)
     }
 
     /// The distribution averaged over the time from 0 to `time`.
@@ -170,6 +198,41 @@ impl Ticks {
         Ok(sum)
     }
 
+    /// For each of these weights the sum over ticks of the probability to be in a marked state.
+    fn marked(
+        &self,
+        state: &[f64],
+        marked: &[bool],
+        weights: &[Weights],
+        clock: &mut Clock<'_>,
+    ) -> Result<Vec<f64>, EngineError> {
+        let last = weights.iter().map(Weights::last).max().unwrap_or_default();
+        let mut now = state.to_vec();
+        let mut next = vec![0.0; now.len()];
+        let mut sums = vec![0.0; weights.len()];
+        for tick in 0..=last {
+            let here = sum_of(&now, marked);
+            if here > 0.0 {
+                for (sum, weights) in sums.iter_mut().zip(weights) {
+                    *sum += weights.at(tick) * here;
+                }
+            }
+            if tick == last {
+                break;
+            }
+            if tick % WATCH_EVERY == 0
+                && let Some(rest) = self.rest(&now, last - tick)
+            {
+                rest.add_marked(&mut sums, (&now, marked), weights, tick + 1..last + 1);
+                break;
+            }
+            clock.spend(self.size)?;
+            self.tick(&now, &mut next);
+            std::mem::swap(&mut now, &mut next);
+        }
+        Ok(sums)
+    }
+
     /// Whether the states that can be left have come to rest among themselves: then they keep their proportions
     /// and only lose to the others. Relative changes never grow from tick to tick, since every tick only
     /// averages.
@@ -238,6 +301,34 @@ impl Rest<'_> {
         let states = sum.iter_mut().zip(before).zip(self.lost.iter().zip(self.absorbing));
         for ((sum, before), (lost, absorbs)) in states {
             *sum += if *absorbs { all * before + moved * lost } else { left * before };
+        }
+    }
+}
+
+impl Rest<'_> {
+    /// Adds what is in marked states in all of these ticks; `before` is the distribution one tick earlier.
+    fn add_marked(
+        &self,
+        sums: &mut [f64],
+        (before, marked): (&[f64], &[bool]),
+        weights: &[Weights],
+        ticks: std::ops::Range<usize>,
+    ) {
+        let absorbs = |state: usize| self.absorbing.get(state).copied().unwrap_or_default();
+        let chosen = marked.iter().enumerate().filter(|(_, marked)| **marked);
+        let (mut absorbed, mut leaving, mut lost) = (0.0, 0.0, 0.0);
+        for (state, _) in chosen {
+            *(if absorbs(state) { &mut absorbed } else { &mut leaving }) += at(before, state);
+            lost += at(&self.lost, state);
+        }
+        let (mut kept, mut gone) = (1.0, 0.0);
+        for tick in ticks {
+            gone += kept;
+            kept *= 1.0 - self.loss;
+            let here = absorbed + gone * lost + kept * leaving;
+            for (sum, weights) in sums.iter_mut().zip(weights) {
+                *sum += weights.at(tick) * here;
+            }
         }
     }
 }

@@ -97,7 +97,7 @@ fn fixed_periods_are_kept_to_the_hour() {
     let exact = 1.0 + (-rate * every).exp_m1() / (rate * every);
     let mut service = Service::of(ServerGroup::unattended(1, rate), 0);
     service.groups[0].rejuvenation =
-        Some(Rejuvenation { every, downtime: 0.0, schedule: Schedule::Fixed });
+        Some(Rejuvenation { every, downtime: 0.0, at_once: 1, schedule: Schedule::Fixed });
     let found = integrity(&service, &missions(5_000, 200.0)).failed_share;
     assert!(found.holds(exact), "{found:?} has not {exact}");
     // The exponential chain overstates it, nearly twofold.
@@ -112,8 +112,12 @@ fn servers_take_turns_and_their_absence_is_counted() {
     let service = |quorum| {
         let mut service = Service::of(ServerGroup::unattended(4, 0.0), 1);
         service.quorum = quorum;
-        service.groups[0].rejuvenation =
-            Some(Rejuvenation { every: 10.0, downtime: 1.0, schedule: Schedule::Fixed });
+        service.groups[0].rejuvenation = Some(Rejuvenation {
+            every: 10.0,
+            downtime: 1.0,
+            at_once: 1,
+            schedule: Schedule::Fixed,
+        });
         service
     };
     let share = |quorum| all(&service(quorum), &missions(2, 1_000.0)).properties[2].failed_share;
@@ -135,7 +139,7 @@ fn apart(service: &Service) -> Service {
 fn servers_that_differ_take_turns_with_one_another() {
     let mut service = Service::of(ServerGroup::unattended(4, 0.0), 1);
     service.groups[0].rejuvenation =
-        Some(Rejuvenation { every: 10.0, downtime: 1.0, schedule: Schedule::Fixed });
+        Some(Rejuvenation { every: 10.0, downtime: 1.0, at_once: 1, schedule: Schedule::Fixed });
     let missions = missions(2, 1_000.0);
     let of = |quorum| all(&Service { quorum, ..apart(&service) }, &missions).properties[2].clone();
     assert!((of(4).failed_share.value - 0.4).abs() < 0.002, "{:?}", of(4));
@@ -143,9 +147,25 @@ fn servers_that_differ_take_turns_with_one_another() {
     // Another period is another calendar, with turns of its own.
     service.groups.push(service.groups[0].clone());
     service.groups[1].rejuvenation =
-        Some(Rejuvenation { every: 7.0, downtime: 1.0, schedule: Schedule::Fixed });
+        Some(Rejuvenation { every: 7.0, downtime: 1.0, at_once: 1, schedule: Schedule::Fixed });
     assert_eq!(service.turns(0).of(3), (4, 4));
     assert_eq!(apart(&service).turns(7).of(0), (4, 4));
+}
+
+#[test]
+fn servers_that_are_rejuvenated_at_once_are_away_together() {
+    let mut service = Service::of(ServerGroup::unattended(5, 0.0), 1);
+    service.groups[0].rejuvenation =
+        Some(Rejuvenation { every: 10.0, downtime: 1.0, at_once: 2, schedule: Schedule::Fixed });
+    let missions = missions(2, 1_000.0);
+    for service in [service.clone(), apart(&service)] {
+        let of =
+            |quorum| all(&Service { quorum, ..service.clone() }, &missions).properties[2].clone();
+        // Two, two and one: three turns of an hour in ten.
+        assert!((of(5).failed_share.value - 0.3).abs() < 0.002, "{:?}", of(5));
+        assert!((of(4).failed_share.value - 0.2).abs() < 0.002, "{:?}", of(4));
+        assert_eq!(of(3).failed.value, 0.0, "three were away at once");
+    }
 }
 
 #[test]

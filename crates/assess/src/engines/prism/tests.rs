@@ -77,7 +77,7 @@ pub(crate) fn mixed(schedule: Schedule) -> Service {
         intrusion_rate: 0.01,
         detection: Detection { probability: 0.7, latency: 4.0 },
         recovery: Some(Recovery { rate: 0.25, crew: Crew::Single }),
-        rejuvenation: Some(Rejuvenation { every: 60.0, downtime: 2.0, schedule }),
+        rejuvenation: Some(Rejuvenation { every: 60.0, downtime: 2.0, at_once: 1, schedule }),
         outage: None,
     };
     let plain = ServerGroup {

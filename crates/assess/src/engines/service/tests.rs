@@ -5,7 +5,7 @@ use super::*;
 fn good() -> Service {
     let mut service = Service::of(ServerGroup::repaired(4, 0.01, 1.0), 1);
     service.groups[0].rejuvenation =
-        Some(Rejuvenation { every: 10.0, downtime: 1.0, schedule: Schedule::Fixed });
+        Some(Rejuvenation { every: 10.0, downtime: 1.0, at_once: 1, schedule: Schedule::Fixed });
     service.groups[0].outage = Some(Outage { rate: 0.1, duration: 1.0 });
     service.shocks.push(Shock { rate: 0.1, hits: vec![Hit { group: 0, count: 4 }] });
     service.refresh = Some(Refresh { every: 24.0, schedule: Schedule::Fixed });
@@ -68,6 +68,8 @@ fn numbers_of_servers_must_fit_each_other() {
     assert!(matches!(refused(|it| it.quorum = 5), EngineError::Quorum { .. }));
     let long = |it: &mut Service| it.groups[0].rejuvenation.as_mut().expect("set").downtime = 10.0;
     assert!(matches!(refused(long), EngineError::NoUptime { .. }));
+    let none = |it: &mut Service| it.groups[0].rejuvenation.as_mut().expect("set").at_once = 0;
+    assert!(matches!(refused(none), EngineError::OutOfRange { .. }));
     let hit = |it: &mut Service| it.shocks[0].hits[0].group = 1;
     assert!(matches!(refused(hit), EngineError::UnknownGroup { group: 1, .. }));
     assert!(matches!(refused(|it| it.shocks[0].hits[0].count = 5), EngineError::BadHit { .. }));

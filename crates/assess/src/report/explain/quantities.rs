@@ -63,14 +63,17 @@ pub const QUANTITIES: &[Quantity] = &[
         meaning: "The probability that more than f of n servers are intruded when nobody ever recovers \
                   one.",
         formula: "P = 1 - sum for x = 0..f of C(n,x) p^x (1-p)^(n-x), with p = 1 - e^(-rate time)\n\
-                  4 servers, f = 1, rate 0.01/h, 100 h: 0.8557986",
+                  4 servers, f = 1, rate 0.01/h, 100 h: 0.8557986\n\
+                  hybrid: P = 1 - sum for x = 0..f of C(n,x) p^x (1-p)^(n-x) c^x, c the mean coverage of a \
+                  wormhole\n\
+                  3 servers, f = 1, p = 0.1, c = 0.7: 0.1009",
         unit: "probability",
         source: "paper, section 4.2 (a set of replicas against one of them); binomial law",
         assumes: &[
             "servers are intruded independently, each with probability p",
             "no recovery",
-            "in an assessment of hybrid each term has the factor c^x as well: x wormholes of coverage c \
-             hold",
+            "in hybrid that x intruded servers break nothing as long as all x wormholes hold, each with \
+             probability c by itself: `--coverage` of `closed-form`, and every assessment of hybrid",
         ],
         is_silent_on: &[
             "attacks that one intruder repeats on servers that are alike: see `beta`",
@@ -100,7 +103,8 @@ pub const QUANTITIES: &[Quantity] = &[
         also: &["common-mode", "beta-factor", "shocks"],
         meaning: "The probability of failure when a share beta of each server's intrusions hits all \
                   servers at once, because they are alike.",
-        formula: "P = 1 - (1 - beta p) (1 - P_f((1 - beta) p)), P_f as in `no-repair`\n\
+        formula: "P = 1 - (1 - beta p) (1 - P_f((1 - beta) p)), P_f as in `no-repair`, in hybrid with its \
+                  factor c^x\n\
                   p = 0.05, beta = 0.1: 0.0163761 for 4 servers, 0.0077676 for 7, 0.0056882 for 10",
         unit: "probability",
         source: "paper, section 4.2 (common-mode intrusions, diversity); K. Fleming, A reliability \
@@ -119,7 +123,8 @@ pub const QUANTITIES: &[Quantity] = &[
         also: &["worse-than-one", "break-even"],
         meaning: "The probability of intrusion of a server beyond which n servers that tolerate f are \
                   worse than one server.",
-        formula: "the p with P_f(n, p) = p; 0.232 for 4 servers and f = 1",
+        formula: "the p with P_f(n, p) = p, P_f as in `no-repair`; 0.232 for 4 servers and f = 1; hybrid with \
+                  its factor c^x: 0.0909 for 3 servers, f = 1 and c = 0.7",
         unit: "probability of one server's intrusion within the mission",
         source: "paper, section 4.2: replicas help where each one is trustworthy enough; `no-repair`",
         assumes: &[
@@ -255,6 +260,8 @@ pub const QUANTITIES: &[Quantity] = &[
         assumes: &[
             "an intruded server whose wormhole falls too breaks the service alone",
             "wormholes fall independently, given their servers fell",
+            "coverage is the probability of holding given a fault: drawn once for each intrusion, however \
+             long the intruder stays",
         ],
         is_silent_on: &["how to assess the coverage of a wormhole"],
     },

@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 
 use clap::{Args, ValueEnum};
 use ravelin_assess::analysis::{self, AnalysisError, Assessment, Effort};
+use ravelin_assess::design::Design;
 use ravelin_assess::engines::EngineError;
 use ravelin_assess::report::document;
 use ravelin_assess::report::summary::Summary;
@@ -25,6 +26,7 @@ Examples:
   ravelin assess run model.toml
   ravelin assess run model.toml --html report.html
   ravelin assess run model.toml --engine monte-carlo --missions 10000000 --seed 7
+  ravelin assess run model.toml --engine closed
   ravelin assess run model.toml --output json
 
 `ravelin assess example one-room` prints a model file to begin with; `ravelin assess explain` says
@@ -33,6 +35,9 @@ what the numbers mean. An unacceptable risk is a result, not an error: the exit 
 /// How numbers are computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Engine {
+    /// Formulas of a line: risks without recovery, mean times and shares of time with recovery side by side. What
+    /// they do not give is told, and a service of which they give nothing is refused
+    Closed,
     /// Markov chains of every server by itself, up to 1000000 states: minutes for large services
     Chain,
     /// Simulated missions with confidence intervals, beside chains where these are small enough
@@ -115,11 +120,14 @@ pub(super) fn run(invocation: &Invocation, arguments: &Run) -> Result<()> {
     let design = model::read(&arguments.file)?;
     check_page(arguments.html.as_deref())?;
     let missions = missions(arguments)?;
+    if arguments.engine == Some(Engine::Closed) {
+        return by_formulas(invocation, arguments, &design);
+    }
     let effort = Effort {
         missions,
         seed: arguments.seed,
         is_exact: arguments.engine == Some(Engine::Chain),
-        threads: std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
+        threads: threads(),
         ..Effort::default()
     };
     let bar = invocation.output.progress(missions);
@@ -132,6 +140,23 @@ pub(super) fn run(invocation: &Invocation, arguments: &Run) -> Result<()> {
     bar.finish_and_clear();
     write_page(invocation, arguments.html.as_deref(), || document::html(&assessment))?;
     invocation.output.print(&Shown(assessment))
+}
+
+/// Prints what closed forms give.
+fn by_formulas(invocation: &Invocation, arguments: &Run, design: &Design) -> Result<()> {
+    if arguments.html.is_some() {
+        return Err(Error::usage(
+            "--html shows what chains give, and `--engine closed` builds none",
+            "leave one of them out",
+        ));
+    }
+    let forms = analysis::closed_forms(design).map_err(|error| refused(&error))?;
+    invocation.output.print(&Shown(forms))
+}
+
+/// As many as the machine runs at once.
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
 }
 
 /// Told now, not after minutes of computing.
@@ -165,6 +190,10 @@ fn missions(arguments: &Run) -> Result<u64> {
 pub(super) fn refused(error: &AnalysisError) -> Error {
     let hint = match error {
         AnalysisError::UnknownService { .. } => "name one of them with --service",
+        AnalysisError::NoClosedForm { .. } => {
+            "leave --engine out, and chains compute it; `ravelin assess closed-form` has the formulas \
+             by themselves"
+        }
         AnalysisError::Service {
             source: EngineError::TooManyStates { .. } | EngineError::TooManyTransitions { .. },
             ..
@@ -199,7 +228,14 @@ fn assessed(file: &Path) -> Result<Assessment> {
 pub(super) fn advise(invocation: &Invocation, arguments: &Advise) -> Result<()> {
     let design = model::read(&arguments.file)?;
     check_page(arguments.html.as_deref())?;
-    let advice = analysis::advise(&design).map_err(|error| refused(&error))?;
+    let bar = invocation.output.progress(0);
+    let progress = |done, total| {
+        bar.set_length(total);
+        bar.set_position(done);
+    };
+    let advised = analysis::advise(&design, threads(), &progress);
+    bar.finish_and_clear();
+    let advice = advised.map_err(|error| refused(&error))?;
     write_page(invocation, arguments.html.as_deref(), || document::advice(&advice))?;
     invocation.output.print(&Shown(advice))
 }
