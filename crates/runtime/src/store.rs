@@ -59,9 +59,6 @@ pub const ENTRIES_BYTES_MAX: usize = 32 << 20;
 /// Memory for what was written since the engine last took something in; up to four times as much is
 /// held while it does.
 pub const OVERLAY_BYTES_MAX: usize = 8 << 20;
-/// How often in a row records may go to the engine without the changes that they came with, where those
-/// are the lesser part of the memory that is to be freed. A crash has so much more executed again.
-const RECORDS_ALONE_MAX: u8 = 3;
 
 /// Configuration of a state store.
 #[derive(Clone, Debug)]
@@ -193,8 +190,6 @@ pub struct DiskState {
     taken: u64,
     /// Whether what is active must follow as soon as the engine is done with what is sealed.
     is_due: bool,
-    /// How often in a row records went alone.
-    alone: u8,
     read: RefCell<Cache>,
     gaps: RefCell<Gaps>,
     /// Memory of one overlay.
@@ -231,7 +226,6 @@ impl DiskState {
             sealed: None,
             taken: 0,
             is_due: false,
-            alone: 0,
             read: RefCell::new(Cache::new(config.entries_bytes)),
             gaps: RefCell::default(),
             overlay_bytes: config.overlay_bytes,
@@ -266,26 +260,10 @@ impl DiskState {
         }
         self.is_due = false;
         if !self.active.is_empty() {
-            self.alone = 0;
-            let overlay = take(&mut self.active);
-            self.hand_over(overlay);
+            let overlay = Arc::new(take(&mut self.active));
+            self.sealed = Some(Arc::clone(&overlay));
+            self.flusher.take_in(overlay);
         }
-    }
-
-    /// Hands the records of what is active to the engine, ahead of their changes: most changes are to keys
-    /// that change again soon, and what comes into tables is written more than once.
-    fn seal_records(&mut self) {
-        if self.sealed.is_none() {
-            self.alone += 1;
-            let records = self.active.split_off_records();
-            self.hand_over(records);
-        }
-    }
-
-    fn hand_over(&mut self, overlay: Overlay) {
-        let overlay = Arc::new(overlay);
-        self.sealed = Some(Arc::clone(&overlay));
-        self.flusher.take_in(overlay);
     }
 
     /// Lets go of what the engine has taken in.
@@ -404,14 +382,10 @@ impl StateBackend for DiskState {
         record.unwrap_or_else(|error| self.fail("read the history", &error))
     }
 
-    /// Hands over what fills an overlay, or the records in it, or what is to be durable.
+    /// Hands over what fills an overlay, or is to be durable.
     fn settle(&mut self) {
         self.look();
-        let is_full = self.active.bytes() >= self.overlay_bytes;
-        let are_most = 2 * self.active.records_bytes() >= self.overlay_bytes;
-        if is_full && are_most && !self.is_due && self.alone < RECORDS_ALONE_MAX {
-            self.seal_records();
-        } else if self.is_due || is_full {
+        if self.is_due || self.active.bytes() >= self.overlay_bytes {
             self.seal();
         }
     }

@@ -1,7 +1,7 @@
 //! The tables on disk: an embedded log-structured merge tree (fjall), and what it lacks.
 //!
 //! **Guarantee:** takes changes in as a whole or not at all, durably, in the order in which it is given
-//! them. Records come before the changes that they came with: after a crash between the two there are
+//! them. It takes in an overlay's records before its changes: after a crash between the two there are
 //! records of batches that are executed again, and then written again.
 //!
 //! Changes go straight into sorted tables. The engine's own way, a journal and a tree in memory, would
@@ -118,13 +118,8 @@ impl Engine {
         self.history.lock().expect("no holder of the lock panics")
     }
 
-    /// Takes an overlay in; it is durable when this returns, and the mark says so, unless it holds records
-    /// alone.
+    /// Takes an overlay in; it is durable when this returns, and the mark says so.
     pub(super) fn take_in(&self, overlay: &Overlay, mark: &mut Mark) -> fjall::Result<()> {
-        if !overlay.has_changes() {
-            self.take_records(overlay)?;
-            return self.database.persist(PersistMode::SyncData);
-        }
         let count = mark.count() + 1;
         self.make_way()?;
         self.take_records(overlay)?;

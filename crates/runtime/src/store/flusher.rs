@@ -210,38 +210,6 @@ mod tests {
         assert_eq!(store.record(1), Some(record(1)));
     }
 
-    /// Where records fill an overlay they go alone, three times in a row, and again after the changes.
-    #[test]
-    fn records_go_before_the_changes_that_they_came_with() {
-        let scratch = Scratch::new();
-        let mut store = open_small(&scratch.0);
-        let mut number = 0;
-        for round in 0..9_u8 {
-            let fills = store.active.records().count();
-            assert_eq!(fills, 0, "all records are handed over");
-            while store.active.bytes() < 2 << 10 {
-                number += 1;
-                store.write_with(&[put("a", [round])], &[(number, record(number))]);
-            }
-            store.settle();
-            store.wait();
-            let in_tables = store.engine.get(b"a").unwrap().map(|value| value.to_vec());
-            let expected = (round >= 3).then(|| vec![(round - 3) / 4 * 4 + 3]);
-            assert_eq!(in_tables, expected, "round {round}");
-            assert_eq!(store.get(b"a"), Some(vec![round]));
-            assert_eq!(store.record(number), Some(record(number)));
-        }
-        store.begin_sync();
-        store.write_with(&[put("b", "1")], &[(number + 1, record(number + 1))]);
-        store.settle();
-        store.wait();
-        assert_eq!(store.engine.get(b"a").unwrap().map(|value| value.to_vec()), Some(vec![8]));
-        drop(store);
-        let store = open_small(&scratch.0);
-        assert_eq!(keys(&store, &[], None, 9), [b"a", b"b"], "what is due goes whole");
-        assert!((1..=number + 1).all(|number| store.record(number) == Some(record(number))));
-    }
-
     /// Whatever is due or too much waits for the log.
     #[test]
     fn nothing_is_handed_over_before_it_is_settled() {

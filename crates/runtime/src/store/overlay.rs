@@ -4,7 +4,6 @@
 //! to the engine. What is here is lost in a crash, and executed again from the log.
 
 use std::collections::{BTreeMap, btree_map};
-use std::mem::take;
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -20,9 +19,7 @@ pub(super) type Change = Option<Arc<[u8]>>;
 pub(super) struct Overlay {
     changes: BTreeMap<Key, Change>,
     records: BTreeMap<u64, Vec<u8>>,
-    /// Of both.
     bytes: usize,
-    records_bytes: usize,
 }
 
 impl Overlay {
@@ -39,19 +36,10 @@ impl Overlay {
 
     /// Takes a record in, in place of one with the same number.
     pub(super) fn append(&mut self, number: u64, record: &[u8]) {
-        let before = self.records.insert(number, record.to_vec());
-        let more = ENTRY_BYTES + record.len();
-        let less = before.map_or(0, |before| ENTRY_BYTES + before.len());
-        self.bytes = self.bytes + more - less;
-        self.records_bytes = self.records_bytes + more - less;
-    }
-
-    /// Takes the records out, without the changes that they came with.
-    pub(super) fn split_off_records(&mut self) -> Self {
-        let records_bytes = take(&mut self.records_bytes);
-        self.bytes -= records_bytes;
-        let records = take(&mut self.records);
-        Self { changes: BTreeMap::new(), records, bytes: records_bytes, records_bytes }
+        self.bytes += ENTRY_BYTES + record.len();
+        if let Some(before) = self.records.insert(number, record.to_vec()) {
+            self.bytes -= ENTRY_BYTES + before.len();
+        }
     }
 
     /// What was last done to `key`, if anything was: `Some(None)` if it was deleted.
@@ -87,15 +75,6 @@ impl Overlay {
         self.bytes
     }
 
-    /// Memory that its records take.
-    pub(super) fn records_bytes(&self) -> usize {
-        self.records_bytes
-    }
-
-    pub(super) fn has_changes(&self) -> bool {
-        !self.changes.is_empty()
-    }
-
     pub(super) fn is_empty(&self) -> bool {
         self.changes.is_empty() && self.records.is_empty()
     }
@@ -116,17 +95,8 @@ mod tests {
         }
         overlay.put(b"key", None);
         assert_eq!(overlay.bytes(), 2 * ENTRY_BYTES + 3);
-        overlay.append(5, &[7; 10]);
-        let records = overlay.split_off_records();
-        assert_eq!((overlay.bytes(), overlay.records_bytes()), (ENTRY_BYTES + 3, 0));
-        assert_eq!(
-            (records.bytes(), records.records_bytes()),
-            (2 * ENTRY_BYTES + 10, records.bytes())
-        );
-        assert!(overlay.has_changes() && !records.has_changes() && overlay.record(4).is_none());
-        let overlay = Overlay { records: records.records, ..overlay };
         assert_eq!((overlay.get(b"key"), overlay.get(b"kez")), (Some(None), None));
-        assert_eq!((overlay.record(4), overlay.record(6)), (Some([].as_slice()), None));
+        assert_eq!((overlay.record(4), overlay.record(5)), (Some([].as_slice()), None));
     }
 
     #[test]
