@@ -49,7 +49,7 @@ use std::collections::VecDeque;
 use ravelin_model::wire::StateNode;
 use ravelin_model::{Digest, ServiceId};
 
-use node::{Entry, Node, Path, Side, Subtree};
+use node::{Entry, Node, Path, Side, Subtree, TOGETHER_MAX};
 use slab::{Id, Slab};
 
 pub use node::NODE_BYTES;
@@ -314,18 +314,18 @@ impl StateTree {
     /// The node at `place`, for changing: a copy in its place if a version needs it as it is. Its
     /// digest is forgotten.
     fn own_id(&mut self, place: Place) -> Option<Id> {
-        let era = self.era;
-        let id = self.subtree_mut(place).top?;
-        let node = *self.nodes.get(id);
-        let owned = match self.kept.back_mut() {
-            Some(newest) if node.era <= newest.number => {
-                newest.superseded.push(id);
-                self.superseded_nodes += 1;
-                self.nodes.add(Node { era, ..node })
-            }
-            _ => id,
+        let subtree = self.subtree_mut(place);
+        subtree.digest = Digest::default();
+        let id = subtree.top?;
+        let newest = self.kept.back_mut();
+        let Some(newest) = newest.filter(|newest| self.nodes.get(id).era <= newest.number) else {
+            return Some(id);
         };
-        *self.subtree_mut(place) = Subtree { top: Some(owned), digest: Digest::default() };
+        newest.superseded.push(id);
+        self.superseded_nodes += 1;
+        let node = *self.nodes.get(id);
+        let owned = self.nodes.add(Node { era: self.era, ..node });
+        self.subtree_mut(place).top = Some(owned);
         Some(owned)
     }
 
@@ -340,15 +340,39 @@ impl StateTree {
         self.kept.binary_search_by_key(&version.0, |kept| kept.number).ok()
     }
 
-    /// Hashes a node after what changed below it. Recursion is as deep as the tree: at most 257.
-    fn hash(&mut self, id: Id) -> Digest {
-        for side in [Side::Left, Side::Right] {
-            if let Some(changed) = self.nodes.get(id).child(side).changed() {
-                let digest = self.hash(changed);
-                self.nodes.get_mut(id).child_mut(side).digest = digest;
+    /// Hashes a changed node after what changed below it: level by level from below, many nodes at once.
+    /// Levels are as many as the tree is deep: at most 257.
+    fn hash(&mut self, top: Id) -> Digest {
+        let mut changed = vec![(None, top)];
+        let mut levels = Vec::new();
+        let mut begin = 0;
+        while begin < changed.len() {
+            let end = changed.len();
+            levels.push(begin..end);
+            for at in begin..end {
+                let Some((_, id)) = changed.get(at).copied() else { break };
+                let node = self.nodes.get(id);
+                for side in [Side::Left, Side::Right] {
+                    let below = node.child(side).changed();
+                    changed.extend(below.map(|below| (Some((id, side)), below)));
+                }
+            }
+            begin = end;
+        }
+        let mut digest = Digest::default();
+        for level in levels.into_iter().rev() {
+            for together in changed.get(level).unwrap_or_default().chunks(TOGETHER_MAX) {
+                let nodes = together.iter().map(|(_, id)| self.nodes.get(*id));
+                let digests = node::digests(nodes);
+                for ((above, _), made) in together.iter().zip(digests) {
+                    match *above {
+                        Some((id, side)) => self.nodes.get_mut(id).child_mut(side).digest = made,
+                        None => digest = made,
+                    }
+                }
             }
         }
-        self.nodes.get(id).digest()
+        digest
     }
 }
 

@@ -301,8 +301,13 @@ impl CommitRule {
             return block.body.parents.contains(proposal);
         }
         let vote_round = self.vote_round(proposal.round);
-        let voters = dag
-            .walk(block.body.parents.iter().copied(), |reference| reference.round >= vote_round)
+        let parents = block.body.parents.iter().copied();
+        let reached: Vec<BlockRef> = if links_none_after(block, vote_round) {
+            parents.collect() // the walk would go no further
+        } else {
+            dag.walk(parents, |reference| reference.round >= vote_round).into_iter().collect()
+        };
+        let voters = reached
             .into_iter()
             .filter(|reference| reference.round == vote_round)
             .filter_map(|reference| dag.block(&reference).map(|voter| (reference, voter)))
@@ -331,6 +336,11 @@ impl CommitRule {
         round: Round,
         leader: ReplicaId,
     ) -> Option<BlockRef> {
+        if links_none_after(block, round) {
+            let mut parents = block.body.parents.iter();
+            let is_it = |it: &&BlockRef| it.round == round && it.author == leader;
+            return parents.find(is_it).copied(); // the walk would go no further
+        }
         let mut seen = BTreeSet::new();
         let mut open: Vec<BlockRef> = block.body.parents.iter().rev().copied().collect();
         while let Some(reference) = open.pop() {
@@ -358,6 +368,11 @@ impl CommitRule {
         }
         authors.collect::<BTreeSet<_>>().len()
     }
+}
+
+/// Whether all parents of `block` are of `round`, or older.
+fn links_none_after(block: &Block, round: Round) -> bool {
+    block.body.parents.iter().all(|parent| parent.round <= round)
 }
 
 /// What a slot's vote round may refuse: each known block of it or, while none is known, whichever comes.

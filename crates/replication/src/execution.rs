@@ -126,9 +126,17 @@ struct Run {
 }
 
 impl Run {
-    fn new(session: SessionRecord, kept: Vec<Answer>, audited: Audited) -> Self {
+    fn new(
+        session: SessionRecord,
+        mut kept: Vec<Answer>,
+        envelope: &Envelope,
+        position: Position,
+    ) -> Self {
         let kept_bytes = kept.iter().map(|answer| answer.result.bytes()).sum();
-        let (answers, reply_bytes, work) = (Vec::new(), 0, 0);
+        let count = envelope.operations.len();
+        kept.reserve_exact(count);
+        let (answers, reply_bytes, work) = (Vec::with_capacity(count), 0, 0);
+        let audited = Audited::of(position, envelope);
         Self { session, kept, answers, kept_bytes, reply_bytes, work, audited }
     }
 
@@ -320,11 +328,11 @@ impl Execution {
         if kind == Kind::Repeated && gathered.is_spent(&envelope.client, kind) {
             return;
         }
-        let kept = sessions::replies(store, envelope.session, envelope.first);
+        let kept = sessions::replies_of(store, envelope.session, &session, envelope.first);
         if !kept.is_empty() {
             gathered.charge(envelope.client, work_of(&kept), 0);
         }
-        let run = Run::new(session, kept, Audited::of(self.position, envelope));
+        let run = Run::new(session, kept, envelope, self.position);
         let answers = self.run(envelope, run, kind, gathered);
         gathered.answer(envelope, answers, kind);
     }

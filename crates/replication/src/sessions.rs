@@ -191,6 +191,18 @@ pub fn save(
     store.put(&session_key(session), record.encode());
 }
 
+/// The kept answers of the envelope that began with `first`, if there can be any: not if the session has
+/// executed nothing from that number on, which most envelopes find without a look.
+#[must_use]
+pub fn replies_of(
+    store: &dyn View,
+    session: SessionId,
+    record: &SessionRecord,
+    first: Sequence,
+) -> Vec<Answer> {
+    if first > record.highest { Vec::new() } else { replies(store, session, first) }
+}
+
 /// The kept answers of the envelope that began with `first`.
 #[must_use]
 pub fn replies(store: &dyn View, session: SessionId, first: Sequence) -> Vec<Answer> {

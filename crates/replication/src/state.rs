@@ -208,8 +208,11 @@ impl State {
         let is_first = commit == CommitIndex(0) && self.root == Digest::default();
         assert!(commit > self.commit || (is_first && self.commit == commit), "commits only rise");
         // Beside each write of the batch: what it overwrites, if former states need that.
-        let (mut batch, mut overwritten) = (Vec::new(), Vec::new());
-        for (key, value) in self.running.take_writes() {
+        let writes = self.running.take_writes();
+        let room = writes.len() + 2; // of new keys the index comes on top
+        let (mut batch, mut overwritten) = (Vec::with_capacity(room), Vec::with_capacity(room));
+        self.versions.begin(writes.len());
+        for (key, value) in writes {
             if !is_public(&key) {
                 batch.push((key, value));
                 overwritten.push(None);
@@ -274,8 +277,8 @@ impl State {
     }
 
     /// The value of `key` of `service` after `commit`, or its absence, with the proof against that
-    /// commit's root; `None` if the commit is forgotten or was never finished here, or if no service
-    /// can have that id.
+    /// commit's root; `None` if the commit has no version ([`Self::has_version`]), or if no service can
+    /// have that id.
     #[must_use]
     pub fn prove_at(
         &self,

@@ -86,14 +86,18 @@ impl Statements {
         }
     }
 
-    /// Statements of a quorum about the newest commit that has them.
+    /// Statements of a quorum about the newest commit that has them, of those that `is_shown`.
     #[must_use]
-    pub fn certificate(&mut self) -> Option<&[SignedStatement]> {
+    pub fn certificate(
+        &mut self,
+        is_shown: impl Fn(CommitIndex) -> bool,
+    ) -> Option<&[SignedStatement]> {
         let known = self.certificate.as_ref().and_then(|known| known.first());
         let known = known.map(|signed| signed.statement.commit);
         let (keyring, quorum) = (&self.keyring, self.group.quorum());
         let newer = self.commits.iter_mut().rev();
-        let mut newer = newer.take_while(|(commit, _)| Some(**commit) > known);
+        let newer = newer.take_while(|(commit, _)| Some(**commit) > known);
+        let mut newer = newer.filter(|(commit, _)| is_shown(**commit));
         let newest = newer.find_map(|(_, of_commit)| of_commit.certificate(keyring, quorum));
         if newest.is_some() {
             self.certificate = newest;
@@ -114,7 +118,9 @@ impl Statements {
         self.newest = self.newest.max(commit);
         let findings = self.record(Heard { signed, is_checked: true });
         let oldest = CommitIndex(self.newest.0.saturating_sub(STATEMENT_COMMITS_MAX as u64 - 1));
-        self.commits = self.commits.split_off(&oldest);
+        while self.commits.first_key_value().is_some_and(|(commit, _)| *commit < oldest) {
+            self.commits.pop_first();
+        }
         findings
     }
 

@@ -18,6 +18,7 @@ mod engine;
 mod flusher;
 mod gaps;
 mod history;
+mod key;
 mod lists;
 mod mark;
 mod overlay;
@@ -370,8 +371,9 @@ impl StateBackend for DiskState {
         self.look();
         let read = self.read.get_mut();
         for (key, value) in batch {
-            read.update(key, value.as_deref());
-            self.active.put(key, value.as_deref());
+            let change = value.as_deref().map(Arc::from);
+            read.update(key, &change);
+            self.active.put(key, change);
         }
         records.iter().for_each(|(number, record)| self.active.append(*number, record));
         self.bound();

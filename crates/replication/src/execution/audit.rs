@@ -27,6 +27,9 @@ use ravelin_model::{
 
 use super::*;
 
+/// Bytes of an [`AuditedOperation`] that was executed.
+const OPERATION_BYTES: usize = 70;
+
 /// What was executed of one envelope for the first time, in canonical bytes: nothing is encoded twice.
 #[derive(Debug)]
 pub(super) struct Audited {
@@ -44,10 +47,16 @@ impl Audited {
     pub(super) fn of(position: Position, envelope: &Envelope) -> Self {
         let Envelope { client, session, first, .. } = *envelope;
         let operations = Vec::new();
-        let mut envelope =
-            AuditedEnvelope { position, client, session, first, operations }.encode();
-        envelope.truncate(envelope.len() - size_of::<u32>()); // the count of operations is to come
-        Self { envelope, operations: Vec::new(), count: 0, requests: Vec::new() }
+        let mut encoded = AuditedEnvelope { position, client, session, first, operations }.encode();
+        encoded.truncate(encoded.len() - size_of::<u32>()); // the count of operations is to come
+        let requests = envelope.operations.iter().map(|operation| operation.request.as_slice());
+        let requests = requests.map(|request| size_of::<u32>() + kept_of(request).len()).sum();
+        Self {
+            envelope: encoded,
+            operations: Vec::with_capacity(OPERATION_BYTES * envelope.operations.len()),
+            count: 0,
+            requests: Vec::with_capacity(requests),
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -77,11 +86,15 @@ impl Audited {
             request: audited_digest(request),
             outcome,
         };
-        let kept = if request.len() <= AUDIT_REQUEST_BYTES_MAX { request.as_slice() } else { &[] };
         append(&mut self.operations, &noted);
-        append(&mut self.requests, kept);
+        append(&mut self.requests, kept_of(request));
         self.count += 1;
     }
+}
+
+/// What is kept of a request.
+fn kept_of(request: &[u8]) -> &[u8] {
+    if request.len() <= AUDIT_REQUEST_BYTES_MAX { request } else { &[] }
 }
 
 fn append(bytes: &mut Vec<u8>, value: &(impl BorshSerialize + ?Sized)) {

@@ -151,10 +151,12 @@ impl Replica {
             }
             ClientMessage::Prove { id, service, key } => {
                 self.read_quota.charge(client, PROOF_WORK);
-                let statements = self.statements.certificate().unwrap_or_default().to_vec();
-                let proof = statements.first().and_then(|signed| {
-                    self.execution.state().prove_at(signed.statement.commit, service, &key)
-                });
+                let state = self.execution.state();
+                let certificate = self.statements.certificate(|commit| state.has_version(commit));
+                let statements = certificate.unwrap_or_default().to_vec();
+                let proof = statements
+                    .first()
+                    .and_then(|signed| state.prove_at(signed.statement.commit, service, &key));
                 say(ServerMessage::Proof { id, statements, proof });
             }
             ClientMessage::Audit { id, last } => {

@@ -37,7 +37,8 @@ impl State {
         self.versions.set_fetched(is_fetched);
     }
 
-    /// Whether the state after `commit` can be shown.
+    /// Whether the state after `commit` can be shown: it is not forgotten, and was the last one or
+    /// followed by a small commit, or one of a few large ones.
     #[must_use]
     pub fn has_version(&self, commit: CommitIndex) -> bool {
         self.versions.has(commit)

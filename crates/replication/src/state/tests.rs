@@ -309,6 +309,37 @@ fn old_versions_are_forgotten_by_nodes() {
     assert!((2..STATE_VERSION_BYTES_MAX / bytes).contains(&remembered.count()));
 }
 
+/// Large commits in a row share versions; what is small, or held, or the last, has its own.
+#[test]
+fn of_large_commits_in_a_row_few_are_proven_and_all_after_small_ones() {
+    let mut state = open(&MemoryBackend::new());
+    let mut roots = vec![Digest::default()];
+    let mut commit = |state: &mut State, keys: u64| {
+        let number = roots.len() as u64;
+        for key in 0..keys {
+            state.of(ServiceId::KV).put(&key.to_le_bytes(), number.encode());
+        }
+        roots.push(state.finish_commit(CommitIndex(number)));
+        let proven = (1..=number).filter(|earlier| {
+            let (at, key) = (CommitIndex(*earlier), 0_u64.to_le_bytes());
+            let Some(proof) = state.prove_at(at, ServiceId::KV, &key) else { return false };
+            assert!(state.has_version(at));
+            assert_eq!(proof.value, Some(earlier.encode()), "as {earlier} left it");
+            let root = roots.get(usize::try_from(*earlier).unwrap()).unwrap();
+            verify_proof(root, &state_key(ServiceId::KV, &key), &proof)
+        });
+        proven.collect::<Vec<u64>>()
+    };
+    (1..=20).for_each(|_| drop(commit(&mut state, 100)));
+    assert_eq!(commit(&mut state, 100), [7, 15, 21], "one of eight, and the last");
+    assert_eq!(commit(&mut state, 1), [7, 15, 21, 22], "a small one costs little");
+    assert_eq!(state.hold(), Some(CommitIndex(22)));
+    assert_eq!(commit(&mut state, 100), [7, 15, 21, 22, 23], "somebody may fetch the one held");
+    assert_eq!(commit(&mut state, 100), [7, 15, 21, 22, 24]);
+    state.release(CommitIndex(22));
+    assert_eq!(commit(&mut state, 1), [7, 15, 21, 22, 24, 25]);
+}
+
 #[test]
 fn ordering_state_and_bookkeeping_are_never_proven() {
     let mut state = open(&MemoryBackend::new());

@@ -4,6 +4,9 @@
 //! commits; by then the backend has moved on. A version is the tree after its commit, which shares
 //! all that did not change with its neighbours, and the values that later commits overwrote. A version
 //! that is *held* stays while others go, for whoever fetches the state meanwhile.
+//!
+//! What a version costs is a copy of each node that changes after it, so of large commits in a row not
+//! each one has one: [`Versions::begin`].
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque, btree_map};
@@ -24,9 +27,14 @@ pub const STATE_VERSION_BYTES_MAX: usize = 28 << 20;
 /// and who fetches it goes on with a newer one.
 pub const STATE_HELD_BYTES_MAX: usize = 128 << 20;
 
-/// Versions that are not held and stay all the same while others go for one that is: a quorum signs a
-/// commit within so many.
-const PROOF_VERSIONS_MIN: usize = 12;
+/// States that are not held and stay all the same while others go for one that is: a quorum signs a
+/// commit within 12, and of large ones one of eight has a version.
+const PROOF_VERSIONS_MIN: usize = 12 + LARGE_COMMITS_SHARE;
+
+/// Keys that a commit writes from which on the state before it may go without a version.
+const LARGE_WRITES_MIN: usize = 48;
+/// Of so many large commits in a row one has a version. Proofs are of a state as much older at most.
+const LARGE_COMMITS_SHARE: usize = 8;
 
 /// Memory of one value kept, beside its bytes and its key's: two vectors and a map's share.
 const ENTRY_BYTES: usize = 80;
@@ -150,7 +158,8 @@ fn seek<'a>(
 /// The state after one commit.
 struct Kept {
     commit: CommitIndex,
-    version: Version,
+    /// The tree then, unless a large commit followed.
+    version: Option<Version>,
     /// The way back to the version before; empty in the oldest.
     undo: Undo,
     is_held: bool,
@@ -159,7 +168,7 @@ struct Kept {
 impl Versions {
     /// Begins with the tree of `commit`.
     pub(super) fn new(commit: CommitIndex, mut tree: StateTree) -> Self {
-        let version = tree.keep();
+        let version = Some(tree.keep());
         let first = Kept { commit, version, undo: Undo::default(), is_held: false };
         Self { tree, kept: VecDeque::from([first]), undo_bytes: 0, is_fetched: false }
     }
@@ -205,15 +214,31 @@ impl Versions {
 
     /// Forgets all versions, and gives the tree as it is.
     pub(super) fn into_tree(mut self) -> StateTree {
-        self.kept.iter().for_each(|kept| self.tree.forget(kept.version));
+        let versions = self.kept.iter().filter_map(|kept| kept.version);
+        versions.for_each(|version| self.tree.forget(version));
         self.tree
+    }
+
+    /// Begins a commit that writes so many keys. If they are many, the state as it is now loses its version:
+    /// nobody has signed it yet, and one who wants a proof is shown a state that is a little older. After few
+    /// writes a state keeps its version, so what is written at rest is proven at once.
+    pub(super) fn begin(&mut self, writes: usize) {
+        let mut latest = self.kept.iter_mut().rev();
+        let Some(newest) = latest.next().filter(|newest| !newest.is_held) else { return };
+        let without = latest.take_while(|kept| kept.version.is_none()).count();
+        if writes >= LARGE_WRITES_MIN
+            && without < LARGE_COMMITS_SHARE - 1
+            && let Some(version) = newest.version.take()
+        {
+            self.tree.forget(version);
+        }
     }
 
     /// Keeps the tree as it is now as the state after `commit`, forgets old versions as the limits
     /// demand, and returns the root. The newest version always stays.
     pub(super) fn remember(&mut self, commit: CommitIndex, undo: Undo) -> Digest {
         let is_again = self.kept.back().is_some_and(|newest| newest.commit == commit);
-        let version = self.tree.keep();
+        let version = Some(self.tree.keep());
         self.undo_bytes += undo.bytes;
         self.kept.push_back(Kept { commit, version, undo, is_held: false });
         while let Some(place) = self.superfluous(is_again) {
@@ -242,14 +267,14 @@ impl Versions {
         self.is_fetched = is_fetched;
     }
 
-    /// Whether the state after `commit` is kept.
+    /// Whether the state after `commit` has a version.
     pub(super) fn has(&self, commit: CommitIndex) -> bool {
-        self.place(commit).is_some()
+        self.version(commit).is_some()
     }
 
     /// The search path of `key` in the state after `commit`.
     pub(super) fn prove(&self, commit: CommitIndex, key: &[u8]) -> Option<Vec<StateNode>> {
-        self.tree.prove_at(self.kept.get(self.place(commit)?)?.version, key)
+        self.tree.prove_at(self.version(commit)?, key)
     }
 
     /// The nodes of the state after `commit` at and below a place.
@@ -260,12 +285,12 @@ impl Versions {
         levels: usize,
         nodes_max: usize,
     ) -> Option<Vec<StateNode>> {
-        self.tree.expand(self.kept.get(self.place(commit)?)?.version, spot, levels, nodes_max)
+        self.tree.expand(self.version(commit)?, spot, levels, nodes_max)
     }
 
     /// The value digest of a path after `commit`; `None` as well if that is forgotten.
     pub(super) fn value_at(&self, commit: CommitIndex, path: &Digest) -> Option<Digest> {
-        self.tree.value_in(self.kept.get(self.place(commit)?)?.version, path)
+        self.tree.value_in(self.version(commit)?, path)
     }
 
     /// The value that `key` had after `commit`, if a later commit has overwritten it: the first one
@@ -291,6 +316,10 @@ impl Versions {
     fn later(&self, commit: CommitIndex) -> Option<impl Iterator<Item = &Undo>> {
         let later = self.place(commit)? + 1;
         Some(self.kept.range(later..).map(|version| &version.undo))
+    }
+
+    fn version(&self, commit: CommitIndex) -> Option<Version> {
+        self.kept.get(self.place(commit)?)?.version
     }
 
     fn place(&self, commit: CommitIndex) -> Option<usize> {
@@ -322,7 +351,7 @@ impl Versions {
     /// Forgets a version, and what only led back to it.
     fn forget(&mut self, place: usize) {
         let Some(Kept { version, undo, .. }) = self.kept.remove(place) else { return };
-        self.tree.forget(version);
+        version.into_iter().for_each(|version| self.tree.forget(version));
         self.undo_bytes -= undo.bytes;
         let Some(next) = self.kept.get_mut(place) else { return };
         self.undo_bytes -= next.undo.bytes;

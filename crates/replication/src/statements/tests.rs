@@ -46,11 +46,11 @@ fn a_certificate_needs_a_quorum_of_distinct_members() {
     assert!(statements.state(signed(&world, 0, 1, 1)).is_empty());
     for _ in 0..5 {
         assert!(statements.hear(signed(&world, 1, 1, 1)).is_empty());
-        assert_eq!(statements.certificate(), None);
+        assert_eq!(statements.certificate(|_| true), None);
     }
     let certified = Finding::Certified(signed(&world, 0, 1, 1).statement);
     assert_eq!(statements.hear(signed(&world, 2, 1, 1)), [certified]);
-    let certificate = statements.certificate().unwrap();
+    let certificate = statements.certificate(|_| true).unwrap();
     let members: Vec<_> = certificate.iter().map(|signed| signed.replica.0).collect();
     assert_eq!(members, [0, 1, 2]);
     assert!(certificate.iter().all(|signed| world.keyring.holds(signed)));
@@ -67,9 +67,9 @@ fn what_a_member_did_not_sign_is_in_no_certificate() {
     assert!(matches!(findings[..], [Finding::Certified(_)]), "the blocks vouch for it");
     let checked = statements.commits[&CommitIndex(1)].first.values().filter(|it| it.is_checked);
     assert_eq!(checked.count(), 1, "its own; nothing was worth a check yet");
-    assert_eq!(statements.certificate(), None);
+    assert_eq!(statements.certificate(|_| true), None);
     statements.hear(signed(&world, 2, 1, 1));
-    let certificate = statements.certificate().unwrap();
+    let certificate = statements.certificate(|_| true).unwrap();
     assert!(certificate.iter().all(|signed| world.keyring.holds(signed)));
     assert_eq!(certificate.len(), 3);
 }
@@ -85,7 +85,7 @@ fn a_newer_commit_without_a_signed_quorum_hides_no_older_certificate() {
     }
     statements.hear(signed(&world, 2, 2, 1));
     let commit =
-        |statements: &mut Statements| statements.certificate().unwrap()[0].statement.commit;
+        |statements: &mut Statements| statements.certificate(|_| true).unwrap()[0].statement.commit;
     assert_eq!(commit(&mut statements), CommitIndex(2));
     statements.hear(signed(&world, 2, 3, 1));
     assert_eq!(commit(&mut statements), CommitIndex(3));
@@ -115,9 +115,9 @@ fn a_certificate_needs_equal_statements() {
     for (member, result) in [(4, 2), (5, 3)] {
         statements.hear(signed(&world, member, 1, result));
     }
-    assert_eq!(statements.certificate(), None);
+    assert_eq!(statements.certificate(|_| true), None);
     statements.hear(signed(&world, 6, 1, 1));
-    assert_eq!(statements.certificate().unwrap().len(), 5);
+    assert_eq!(statements.certificate(|_| true).unwrap().len(), 5);
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn an_older_commit_is_certified_too_but_the_certificate_stays_the_newest() {
         let findings = statements.hear(signed(&world, 2, commit, 1));
         assert_eq!(findings, [Finding::Certified(signed(&world, 0, commit, 1).statement)]);
     }
-    assert_eq!(statements.certificate().unwrap()[0].statement.commit, CommitIndex(2));
+    assert_eq!(statements.certificate(|_| true).unwrap()[0].statement.commit, CommitIndex(2));
 }
 
 #[test]
@@ -240,7 +240,7 @@ fn a_liar_about_the_future_stops_no_certificate() {
         for member in [1, 2] {
             statements.hear(signed(&world, member, commit, 1));
         }
-        let certificate = statements.certificate().expect("three of four agree");
+        let certificate = statements.certificate(|_| true).expect("three of four agree");
         assert_eq!(certificate[0].statement.commit, CommitIndex(commit));
         assert!(statements.commits.len() <= STATEMENT_COMMITS_MAX);
     }
@@ -281,7 +281,7 @@ fn no_correct_member_is_ever_accused() {
                 assert!(blamed.insert(who), "seed {seed}: accused once");
             }
         }
-        let certificate = statements.certificate().expect("all correct members agree");
+        let certificate = statements.certificate(|_| true).expect("all correct members agree");
         assert_eq!(certificate[0].statement, signed(&world, 0, 6, 1).statement);
     }
 }

@@ -11,19 +11,22 @@
 //! that is full it becomes the old one, and the old one is forgotten.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-/// Memory of an entry beside its bytes: two allocations, and its share of the table.
+use super::key::Key;
+
+/// Memory of an entry beside its bytes: an allocation or two, and its share of the table.
 const ENTRY_BYTES: usize = 112;
 /// Longer values are not worth the place of the many others.
 const VALUE_BYTES_MAX: usize = 64 << 10;
 
 /// What a key holds; `None` if the engine has no such key.
-type Value = Option<Box<[u8]>>;
+type Value = Option<Arc<[u8]>>;
 
 #[derive(Debug, Default)]
 pub(super) struct Cache {
-    young: HashMap<Box<[u8]>, Value>,
-    old: HashMap<Box<[u8]>, Value>,
+    young: HashMap<Key, Value>,
+    old: HashMap<Key, Value>,
     young_bytes: usize,
     /// Of one generation.
     bytes_max: usize,
@@ -48,36 +51,37 @@ impl Cache {
     /// Takes note of what the engine said of `key`.
     pub(super) fn insert(&mut self, key: &[u8], value: Option<&[u8]>) {
         if value.is_none_or(|value| value.len() <= VALUE_BYTES_MAX) {
-            self.put(key.into(), value.map(Box::from));
+            self.put(key.into(), value.map(Arc::from));
         }
     }
 
     /// Takes note of what was written under `key`. What nobody has read is not kept for having been
     /// written.
-    pub(super) fn update(&mut self, key: &[u8], value: Option<&[u8]>) {
+    pub(super) fn update(&mut self, key: &[u8], value: &Value) {
+        let length = |value: &Value| value.as_ref().map(|value| value.len());
         // Most values keep their length, and so their place.
-        if let (Some(Some(known)), Some(value)) = (self.young.get_mut(key), value)
-            && known.len() == value.len()
+        if let Some(known) = self.young.get_mut(key)
+            && length(known) == length(value)
         {
-            return known.copy_from_slice(value);
+            return known.clone_from(value);
         }
         let known = match self.young.remove_entry(key) {
             Some((key, before)) => {
-                self.young_bytes -= bytes_of(&key, &before);
+                self.young_bytes -= bytes_of(key.bytes(), &before);
                 Some(key)
             }
             None => self.old.remove_entry(key).map(|(key, _)| key),
         };
         if let Some(key) = known
-            && value.is_none_or(|value| value.len() <= VALUE_BYTES_MAX)
+            && length(value).is_none_or(|length| length <= VALUE_BYTES_MAX)
         {
-            self.put(key, value.map(Box::from));
+            self.put(key, value.clone());
         }
     }
 
     /// Puts an entry that the young generation does not hold into it.
-    fn put(&mut self, key: Box<[u8]>, value: Value) {
-        let bytes = bytes_of(&key, &value);
+    fn put(&mut self, key: Key, value: Value) {
+        let bytes = bytes_of(key.bytes(), &value);
         if self.young_bytes + bytes > self.bytes_max {
             self.old = std::mem::take(&mut self.young);
             self.young_bytes = 0;
@@ -98,9 +102,13 @@ mod tests {
     use super::super::{DiskState, StoreConfig};
     use super::*;
 
+    fn value(bytes: &[u8]) -> Value {
+        Some(bytes.into())
+    }
+
     fn held(cache: &Cache) -> usize {
         let both = cache.young.iter().chain(&cache.old);
-        both.map(|(key, value)| bytes_of(key, value)).sum()
+        both.map(|(key, value)| bytes_of(key.bytes(), value)).sum()
     }
 
     /// Reads and writes few keys in an order that looks random, so that most are known, forgotten and
@@ -133,13 +141,13 @@ mod tests {
     fn it_says_what_was_last_told_and_what_nobody_read_it_does_not_keep() {
         let mut cache = Cache::new(1 << 20);
         assert_eq!(cache.get(b"a"), None);
-        cache.update(b"a", Some(b"1"));
+        cache.update(b"a", &value(b"1"));
         assert_eq!(cache.get(b"a"), None, "nobody has read it");
         cache.insert(b"a", None);
         assert_eq!(cache.get(b"a"), Some(None));
-        cache.update(b"a", Some(b"1"));
+        cache.update(b"a", &value(b"1"));
         assert_eq!(cache.get(b"a"), Some(Some(b"1".to_vec())));
-        cache.update(b"a", Some(&[0; VALUE_BYTES_MAX + 1]));
+        cache.update(b"a", &value(&[0; VALUE_BYTES_MAX + 1]));
         assert_eq!(
             cache.get(b"a"),
             None,
@@ -154,14 +162,15 @@ mod tests {
         cache.insert(b"hot", Some(b"value"));
         for number in 0_u32..10_000 {
             cache.insert(&number.to_be_bytes(), Some(&[7; 100]));
-            cache.update(&number.to_be_bytes(), Some(&[8; 200]));
+            cache.update(&number.to_be_bytes(), &value(&[8; 200]));
             assert_eq!(cache.get(b"hot"), Some(Some(b"value".to_vec())), "after {number}");
             assert!(held(&cache) <= limit, "{} bytes after {number}", held(&cache));
         }
         assert!(held(&cache) > limit / 2, "nor much less");
         assert_eq!(cache.get(&9_999_u32.to_be_bytes()), Some(Some(vec![8; 200])));
         assert_eq!(cache.get(&0_u32.to_be_bytes()), None);
-        let young: usize = cache.young.iter().map(|(key, value)| bytes_of(key, value)).sum();
+        let young: usize =
+            cache.young.iter().map(|(key, value)| bytes_of(key.bytes(), value)).sum();
         assert_eq!(young, cache.young_bytes, "the count is right after all that");
     }
 }

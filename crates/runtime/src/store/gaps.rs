@@ -58,10 +58,10 @@ mod tests {
         assert!(!gaps.hold(b"a", b"c") && !gaps.hold(b"e", b"g"));
         let mut overlay = Overlay::default();
         overlay.put(b"c", None);
-        overlay.put(b"f", Some(b"1"));
+        overlay.put(b"f", Some(b"1".as_slice().into()));
         gaps.fill(&overlay);
         assert!(gaps.hold(b"b", b"f"), "nothing was put into it");
-        overlay.put(b"b", Some(b"1"));
+        overlay.put(b"b", Some(b"1".as_slice().into()));
         gaps.fill(&overlay);
         assert!(!gaps.hold(b"c", b"d"));
     }

@@ -5,27 +5,32 @@
 
 use std::collections::{BTreeMap, btree_map};
 use std::ops::Bound;
+use std::sync::Arc;
 
-/// Memory of an entry beside its bytes: two allocations, and its share of the tree's nodes.
+use super::key::Key;
+
+/// Memory of an entry beside its bytes: an allocation or two, and its share of the tree's nodes.
 const ENTRY_BYTES: usize = 96;
 
-/// A change to a key; `None` deletes.
-type Change = Option<Box<[u8]>>;
+/// A change to a key; `None` deletes. What was read lately shares the value.
+pub(super) type Change = Option<Arc<[u8]>>;
 
 #[derive(Debug, Default)]
 pub(super) struct Overlay {
-    changes: BTreeMap<Box<[u8]>, Change>,
+    changes: BTreeMap<Key, Change>,
     records: BTreeMap<u64, Vec<u8>>,
     bytes: usize,
 }
 
 impl Overlay {
     /// Puts a change over those before it.
-    pub(super) fn put(&mut self, key: &[u8], value: Option<&[u8]>) {
-        let bytes = |value: Option<&[u8]>| ENTRY_BYTES + key.len() + value.map_or(0, <[u8]>::len);
-        self.bytes += bytes(value);
-        if let Some(before) = self.changes.insert(key.into(), value.map(Box::from)) {
-            self.bytes -= bytes(before.as_deref());
+    pub(super) fn put(&mut self, key: &[u8], change: Change) {
+        let bytes = |change: &Change| {
+            ENTRY_BYTES + key.len() + change.as_ref().map_or(0, |value| value.len())
+        };
+        self.bytes += bytes(&change);
+        if let Some(before) = self.changes.insert(key.into(), change) {
+            self.bytes -= bytes(&before);
         }
     }
 
@@ -57,7 +62,7 @@ impl Overlay {
         let end = until.map_or(Bound::Unbounded, Bound::Excluded);
         let range: btree_map::Range<'_, _, _> =
             self.changes.range::<[u8], _>((Bound::Included(from), end));
-        range.map(|(key, value)| (&**key, value.as_deref()))
+        range.map(|(key, value)| (key.bytes(), value.as_deref()))
     }
 
     /// All records, by number.
@@ -84,7 +89,7 @@ mod tests {
         let mut overlay = Overlay::default();
         assert!(overlay.is_empty() && overlay.bytes() == 0);
         for length in [100, 3, 0] {
-            overlay.put(b"key", Some(&vec![7; length]));
+            overlay.put(b"key", Some(vec![7; length].into()));
             overlay.append(4, &vec![8; length]);
             assert_eq!(overlay.bytes(), 2 * ENTRY_BYTES + 3 + 2 * length);
         }
@@ -98,7 +103,7 @@ mod tests {
     fn changes_come_in_the_order_of_the_keys_within_their_bounds() {
         let mut overlay = Overlay::default();
         for key in [5, 1, 9, 3] {
-            overlay.put(&[key], (key != 3).then_some(&[key]));
+            overlay.put(&[key], (key != 3).then(|| [key].into()));
         }
         let keys = |from: &[u8], until: Option<&[u8]>| -> Vec<u8> {
             overlay.changes(from, until).map(|(key, _)| key[0]).collect()

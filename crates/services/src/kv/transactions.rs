@@ -120,7 +120,8 @@ fn conflict(mut found: Option<Entry>) -> KvReply {
 /// What a request would change, seen as if it had.
 #[derive(Default)]
 struct Draft {
-    slots: BTreeMap<Vec<u8>, Slot>,
+    /// In the order of their keys: mostly one.
+    slots: Vec<(Vec<u8>, Slot)>,
     visited_bytes: usize,
 }
 
@@ -138,7 +139,8 @@ struct Slot {
 
 impl Draft {
     fn slot(&mut self, turn: &Turn<'_>, key: &[u8]) -> &mut Slot {
-        if !self.slots.contains_key(key) {
+        let found = self.slots.binary_search_by(|(known, _)| known.as_slice().cmp(key));
+        let place = found.unwrap_or_else(|place| {
             let stored = layout::entry(turn.view(), key);
             let hung_on = stored.as_ref().and_then(|stored| stored.lease);
             self.visited_bytes += stored.as_ref().map_or(0, |stored| stored.value.len());
@@ -146,9 +148,11 @@ impl Draft {
             let lives = leases::holds(turn.view(), turn.now, hung_on);
             let entry = stored.filter(|_| lives);
             let slot = Slot { is_stored, hung_on, entry, is_touched: false };
-            self.slots.insert(key.to_vec(), slot);
-        }
-        self.slots.get_mut(key).expect("it is there now")
+            self.slots.insert(place, (key.to_vec(), slot));
+            place
+        });
+        let (_, slot) = self.slots.get_mut(place).expect("it is there now");
+        slot
     }
 
     fn read(&mut self, turn: &Turn<'_>, key: &[u8]) -> Option<Entry> {
@@ -237,7 +241,8 @@ impl Draft {
     /// Whether every lease can take what would hang on it.
     fn check_room(&self, turn: &Turn<'_>) -> Result<(), KvReply> {
         let mut more: BTreeMap<LeaseId, i64> = BTreeMap::new();
-        for slot in self.slots.values().filter(|slot| slot.is_touched) {
+        let slots = self.slots.iter().map(|(_, slot)| slot);
+        for slot in slots.filter(|slot| slot.is_touched) {
             if let Some(before) = slot.hung_on {
                 *more.entry(before).or_default() -= 1;
             }
