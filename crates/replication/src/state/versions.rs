@@ -180,8 +180,10 @@ impl Versions {
         mut tree: StateTree,
     ) -> Self {
         let undo_bytes = undo.bytes;
+        let version = Some(version);
         let held = Kept { commit: held, version, undo: Undo::default(), is_held: true };
-        let newest = Kept { commit, version: tree.keep(), undo, is_held: false };
+        let version = Some(tree.keep());
+        let newest = Kept { commit, version, undo, is_held: false };
         Self { tree, kept: VecDeque::from([held, newest]), undo_bytes, is_fetched: false }
     }
 
