@@ -301,14 +301,9 @@ impl CommitRule {
             return block.body.parents.contains(proposal);
         }
         let vote_round = self.vote_round(proposal.round);
+        // The certify round follows the vote round, so no other block lies between.
         let parents = block.body.parents.iter().copied();
-        let reached: Vec<BlockRef> = if links_none_after(block, vote_round) {
-            parents.collect() // the walk would go no further
-        } else {
-            dag.walk(parents, |reference| reference.round >= vote_round).into_iter().collect()
-        };
-        let voters = reached
-            .into_iter()
+        let voters = parents
             .filter(|reference| reference.round == vote_round)
             .filter_map(|reference| dag.block(&reference).map(|voter| (reference, voter)))
             .filter(|(_, voter)| self.votes_for(dag, voter, proposal));

@@ -57,6 +57,8 @@ pub const SERVICE_ID_MAX: ServiceId = ServiceId(0xfd);
 const COMMIT: u8 = 0xfe;
 /// Namespace of the ordering state.
 const PRIVATE: u8 = 0xff;
+/// Entries read at a start between two looks at the tree's root: for that, what changed since is listed.
+const HASHED_AT_ONCE: usize = 1 << 16;
 
 /// What a replica's services and its ordering have written.
 pub struct State {
@@ -82,9 +84,13 @@ impl State {
     #[must_use]
     pub fn open(mut backend: Box<dyn StateBackend + Send>) -> Self {
         let is_indexed = Self::index(&mut *backend);
-        let mut tree = StateTree::new();
+        let (mut tree, mut entries) = (StateTree::new(), 0_usize);
         backend.scan(&[], Some(&[COMMIT]), &mut |key, value| {
             tree.insert(key, value_digest(value));
+            entries += 1;
+            if entries % HASHED_AT_ONCE == 0 {
+                tree.root();
+            }
             ControlFlow::Continue(())
         });
         let commit = backend.get(&[COMMIT]).map_or(CommitIndex(0), |record| {
@@ -211,7 +217,7 @@ impl State {
         let writes = self.running.take_writes();
         let room = writes.len() + 2; // of new keys the index comes on top
         let (mut batch, mut overwritten) = (Vec::with_capacity(room), Vec::with_capacity(room));
-        self.versions.begin(writes.len());
+        self.versions.begin(writes.iter().filter(|(key, _)| is_public(key)).count());
         for (key, value) in writes {
             if !is_public(&key) {
                 batch.push((key, value));

@@ -301,11 +301,13 @@ fn old_versions_are_forgotten_by_nodes() {
         for key in 0..10_000u32 {
             state.of(ServiceId::KV).put(&key.to_le_bytes(), vec![u8::try_from(commit).unwrap()]);
         }
-        state.finish_commit(CommitIndex(commit));
+        state.finish_commit(CommitIndex(2 * commit));
+        state.of(ServiceId::KV).put(b"small", vec![u8::try_from(commit).unwrap()]);
+        state.finish_commit(CommitIndex(2 * commit + 1)); // so each of the large ones has a version
     }
     let bytes = 10_000 * ravelin_crypto::state_tree::NODE_BYTES;
     let remembered = (1..=40)
-        .filter(|commit| state.prove_at(CommitIndex(*commit), ServiceId::KV, &[0; 4]).is_some());
+        .filter(|commit| state.prove_at(CommitIndex(2 * commit), ServiceId::KV, &[0; 4]).is_some());
     assert!((2..STATE_VERSION_BYTES_MAX / bytes).contains(&remembered.count()));
 }
 
@@ -338,6 +340,35 @@ fn of_large_commits_in_a_row_few_are_proven_and_all_after_small_ones() {
     assert_eq!(commit(&mut state, 100), [7, 15, 21, 22, 24]);
     state.release(CommitIndex(22));
     assert_eq!(commit(&mut state, 1), [7, 15, 21, 22, 24, 25]);
+}
+
+/// Where commits are so large that few states are kept, a quorum's signatures still find one of them: each
+/// has its version.
+#[test]
+fn where_few_states_are_kept_each_can_be_proven() {
+    let mut state = open(&MemoryBackend::new());
+    for commit in 1..=40_u64 {
+        for key in 0..64_u32 {
+            let value = vec![u8::try_from(commit).unwrap(); 64 << 10];
+            state.of(ServiceId::KV).put(&key.to_le_bytes(), value);
+        }
+        state.finish_commit(CommitIndex(commit));
+    }
+    let proven = (1..=40).filter(|commit| state.has_version(CommitIndex(*commit)));
+    assert_eq!(proven.collect::<Vec<_>>(), (34..=40).collect::<Vec<_>>());
+}
+
+/// What orders is no part of the tree: however much of it each commit writes, all are proven.
+#[test]
+fn what_orders_makes_no_commit_a_large_one() {
+    let mut state = open(&MemoryBackend::new());
+    for commit in 1..=20_u64 {
+        for key in 0..100_u32 {
+            state.private_put(&key.to_le_bytes(), commit.encode());
+        }
+        state.finish_commit(CommitIndex(commit));
+    }
+    assert!((1..=20).all(|commit| state.has_version(CommitIndex(commit))));
 }
 
 #[test]

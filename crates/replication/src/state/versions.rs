@@ -27,14 +27,17 @@ pub const STATE_VERSION_BYTES_MAX: usize = 28 << 20;
 /// and who fetches it goes on with a newer one.
 pub const STATE_HELD_BYTES_MAX: usize = 128 << 20;
 
-/// States that are not held and stay all the same while others go for one that is: a quorum signs a
-/// commit within 12, and of large ones one of eight has a version.
-const PROOF_VERSIONS_MIN: usize = 12 + LARGE_COMMITS_SHARE;
+/// Versions that are not held and stay all the same while others go for one that is: a quorum signs a
+/// commit within so many.
+const PROOF_VERSIONS_MIN: usize = 12;
 
 /// Keys that a commit writes from which on the state before it may go without a version.
 const LARGE_WRITES_MIN: usize = 48;
 /// Of so many large commits in a row one has a version. Proofs are of a state as much older at most.
 const LARGE_COMMITS_SHARE: usize = 8;
+/// States that are kept so that some go without a version: one that has one is still there when a quorum
+/// has signed the last of those that go without.
+const SHARED_STATES_MIN: usize = PROOF_VERSIONS_MIN + LARGE_COMMITS_SHARE;
 
 /// Memory of one value kept, beside its bytes and its key's: two vectors and a map's share.
 const ENTRY_BYTES: usize = 80;
@@ -221,19 +224,28 @@ impl Versions {
         self.tree
     }
 
-    /// Begins a commit that writes so many keys. If they are many, the state as it is now loses its version:
-    /// nobody has signed it yet, and one who wants a proof is shown a state that is a little older. After few
-    /// writes a state keeps its version, so what is written at rest is proven at once.
+    /// Begins a commit that writes so many keys of the tree. If they are many, the state as it is now loses
+    /// its version: nobody has signed it yet, and one who wants a proof is shown a state that is a little
+    /// older. After few writes a state keeps its version, so what is written at rest is proven at once; and
+    /// where memory is so short that few states are kept, each has its own.
     pub(super) fn begin(&mut self, writes: usize) {
+        let is_short = self.kept.len() < SHARED_STATES_MIN;
+        let is_short = is_short && 2 * self.bytes() > STATE_VERSION_BYTES_MAX;
         let mut latest = self.kept.iter_mut().rev();
         let Some(newest) = latest.next().filter(|newest| !newest.is_held) else { return };
         let without = latest.take_while(|kept| kept.version.is_none()).count();
         if writes >= LARGE_WRITES_MIN
             && without < LARGE_COMMITS_SHARE - 1
+            && !is_short
             && let Some(version) = newest.version.take()
         {
             self.tree.forget(version);
         }
+    }
+
+    /// Memory of the versions before the last, estimated.
+    fn bytes(&self) -> usize {
+        self.undo_bytes + self.tree.superseded_nodes() * NODE_BYTES
     }
 
     /// Keeps the tree as it is now as the state after `commit`, forgets old versions as the limits
@@ -336,7 +348,7 @@ impl Versions {
         if is_again && last > 0 {
             return Some(0);
         }
-        let bytes = self.undo_bytes + self.tree.superseded_nodes() * NODE_BYTES;
+        let bytes = self.bytes();
         let (oldest_held, oldest) = (oldest(true), oldest(false));
         if held > 0 && self.is_fetched {
             if bytes > STATE_VERSION_BYTES_MAX + STATE_HELD_BYTES_MAX {

@@ -58,6 +58,22 @@ fn a_certificate_needs_a_quorum_of_distinct_members() {
 }
 
 #[test]
+fn a_certificate_is_of_the_newest_commit_that_can_be_shown() {
+    let world = World::new(4, 1);
+    let mut statements = statements(&world);
+    for commit in 1..=3 {
+        statements.state(signed(&world, 0, commit, 1));
+        for member in [1, 2] {
+            statements.hear(signed(&world, member, commit, 1));
+        }
+    }
+    let of = |certificate: Option<&[SignedStatement]>| certificate.unwrap()[0].statement.commit.0;
+    assert_eq!(of(statements.certificate(|commit| commit.0 < 3)), 2);
+    assert_eq!(of(statements.certificate(|commit| commit.0 == 1)), 2, "none older than one had");
+    assert_eq!(of(statements.certificate(|_| true)), 3);
+}
+
+#[test]
 fn what_a_member_did_not_sign_is_in_no_certificate() {
     let world = World::new(4, 1);
     let mut statements = statements(&world);
