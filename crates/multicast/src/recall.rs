@@ -25,7 +25,8 @@ pub enum Standing {
     Asking,
     /// Speaks.
     Active,
-    /// Lost its promises: makes no blocks in this epoch, follows only.
+    /// Lost its promises: makes no blocks, follows only; in this epoch, unless its own last block, which its
+    /// wormhole names, came back from others, was recorded, and is found at the next start.
     Learner,
 }
 

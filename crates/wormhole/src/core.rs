@@ -316,6 +316,11 @@ impl Core {
         self.run_due(out);
     }
 
+    /// Whether a step at this time would find that this wormhole woke too late for a round.
+    pub(crate) fn is_late(&self, now: Nanos) -> bool {
+        self.distributed.as_ref().is_some_and(|all| all.timing_fault(now).is_some())
+    }
+
     /// When [`Input::Time`] is due next.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Nanos> {

@@ -215,14 +215,15 @@ impl Service {
             os::without_trace::<WORDS_OF_STEP, _>(|| {
                 let due = self.core.next_deadline().filter(|due| *due <= self.now());
                 match (due, self.engine) {
-                    (Some(due), Some(Engine::RealTime { bound })) => {
-                        self.hear_all(due, bound, doors);
+                    (Some(due), Some(Engine::RealTime { bound })) => self.pass(due, bound, doors),
+                    (due, _) => {
+                        if ready.is_control {
+                            self.hear(FRAMES_IN_A_ROW, Nanos::NEVER, doors);
+                        }
+                        if due.is_some() {
+                            self.take(Input::Time, doors);
+                        }
                     }
-                    _ if ready.is_control => drop(self.hear(FRAMES_IN_A_ROW, Nanos::NEVER, doors)),
-                    _ => {}
-                }
-                if due.is_some() {
-                    self.take(Input::Time, doors);
                 }
                 for (number, _) in (0..).zip(ready.connections).filter(|(_, is_ready)| *is_ready) {
                     self.on_ready(number, doors);
@@ -235,12 +236,13 @@ impl Service {
         }
     }
 
-    /// Takes so many frames of other wormholes at most, and none after `until`; whether that was all.
-    fn hear(&mut self, most: usize, until: Nanos, doors: &mut Doors) -> bool {
+    /// Takes so many frames of other wormholes at most, and none after `until`; when there was none left.
+    fn hear(&mut self, most: usize, until: Nanos, doors: &mut Doors) -> Option<Nanos> {
         for _ in 0..most {
-            match doors.receive_control(self.now(), &mut self.frame) {
-                Heard::Nothing => return true,
-                _ if self.now() > until => return false,
+            let now = self.now();
+            match doors.receive_control(now, &mut self.frame) {
+                Heard::Nothing => return Some(now),
+                _ if self.now() > until => return None,
                 Heard::Frame => {
                     let frame = self.frame;
                     self.take(Input::Control { frame: &frame }, doors);
@@ -248,26 +250,35 @@ impl Service {
                 Heard::Other => {}
             }
         }
-        false
+        None
+    }
+
+    /// Does what is due by rounds. A frame that counts for it came a bound earlier, and so was heard, unless
+    /// the host let this process wait for as long since: then it hears again first, for by now something
+    /// else may be due as well.
+    fn pass(&mut self, due: Nanos, bound: Nanos, doors: &mut Doors) {
+        let heard = self.hear_all(due, bound, doors);
+        let now = self.now();
+        if now.since(heard) < bound {
+            self.take_at(now, Input::Time, doors);
+        }
     }
 
     /// By rounds, nothing is decided before all that came was heard; or it is known that some was not. Half
     /// of what is left of the bound is for that: a flood is never heard for so long that the step after it
-    /// would be late.
-    fn hear_all(&mut self, due: Nanos, bound: Nanos, doors: &mut Doors) {
-        // Before a step that might find itself late: a flood keeps the host from waking this process, too.
-        if doors.has_lost() {
-            self.take(Input::ControlLost, doors);
-        }
+    /// would be late. Until when all was heard, or is known not to have been.
+    fn hear_all(&mut self, due: Nanos, bound: Nanos, doors: &mut Doors) -> Nanos {
         let woke = self.now();
         let left = match due.after(bound).since(woke) {
             Nanos(0) => bound, // too late already, for what was due then
             left => left,
         };
-        let is_all = self.hear(FRAMES_BEFORE_STEP, woke.after(Nanos(left.0 / 2)), doors);
-        if doors.has_lost() || !is_all {
+        let all = self.hear(FRAMES_BEFORE_STEP, woke.after(Nanos(left.0 / 2)), doors);
+        let heard = all.unwrap_or_else(|| self.now());
+        if doors.has_lost() || all.is_none() {
             self.take(Input::ControlLost, doors);
         }
+        heard
     }
 
     fn on_ready(&mut self, connection: u8, doors: &mut Doors) {
@@ -283,7 +294,16 @@ impl Service {
 
     /// One step of the core and what it asks for.
     fn take(&mut self, input: Input<'_>, doors: &mut Doors) {
-        let now = self.now();
+        self.take_at(self.now(), input, doors);
+    }
+
+    /// What lost frames takes no part in what goes on, before it is asked whether it is late for that: a
+    /// flood keeps the host from waking this process, too.
+    fn take_at(&mut self, now: Nanos, input: Input<'_>, doors: &mut Doors) {
+        if self.core.is_late(now) && doors.has_lost() {
+            self.core.step(now, Input::ControlLost, &mut self.outputs);
+            self.do_all(doors);
+        }
         self.core.step(now, input, &mut self.outputs);
         self.do_all(doors);
     }

@@ -168,6 +168,9 @@ fn a_flood_right_before_a_round_makes_a_wormhole_pause_and_not_stop() {
         let told = [0, 1, 2].map(|one| decision(&mut running[one], tags[one]));
         println!("flood {number}: {told:?}");
         assert!(told[0].is_ok(), "a flood stops no wormhole");
+        let mut decided = told.iter().filter_map(|told| told.as_ref().ok()?.as_ref());
+        let first = decided.next();
+        assert!(decided.all(|one| Some(one) == first), "they decide alike: {told:?}");
     }
     // Once it is over, the wormhole takes part again.
     for _ in 0..20 {

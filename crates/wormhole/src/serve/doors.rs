@@ -191,7 +191,9 @@ impl Doors {
         if received == Err(Errno::AGAIN) {
             return Heard::Nothing;
         }
-        control.whole_at = now.max(control.whole_at).after(CONTROL_EVERY);
+        // What is heard before each round costs no more than that: after a flood it is heard again at once.
+        let whole_at = now.max(control.whole_at).after(CONTROL_EVERY);
+        control.whole_at = whole_at.min(now.after(CONTROL_AT_ONCE).after(CONTROL_EVERY));
         if matches!(received, Ok((_, REQUEST_BYTES))) { Heard::Frame } else { Heard::Other }
     }
 

@@ -146,8 +146,10 @@ impl World {
     /// What is due, as the process does it, with so much of its bound; how many frames are left.
     fn step(&mut self, due: Nanos, bound: Nanos) -> usize {
         let service = &mut *self.service.borrow_mut();
-        service.hear_all(due, bound, &mut self.doors);
-        while service.core.next_deadline().is_some_and(|due| due <= service.now()) {
+        service.pass(due, bound, &mut self.doors);
+        while bound > Nanos(0)
+            && service.core.next_deadline().is_some_and(|due| due <= service.now())
+        {
             service.take(Input::Time, &mut self.doors);
         }
         let (now, mut frame) = (service.now(), [0; REQUEST_BYTES]);
@@ -186,6 +188,21 @@ fn whoever_is_flooded_stops_listening_in_time_and_takes_no_part() {
         world.send(FEW);
         let left = world.step(due, Nanos(u64::MAX));
         world.halted().is_none() && left == 0 && world.is_decided(tag)
+    });
+}
+
+/// As if the host let it wait for a bound after it heard all, while something else became due.
+#[test]
+fn nothing_is_done_of_which_it_may_not_have_heard_all() {
+    in_time(|world| {
+        let (tag, due) = world.propose(Nanos(0));
+        world.step(due, Nanos(0));
+        if world.halted().is_some() {
+            return false;
+        }
+        assert!(!world.is_decided(tag));
+        world.step(due, BOUND);
+        world.halted().is_none() && world.is_decided(tag)
     });
 }
 

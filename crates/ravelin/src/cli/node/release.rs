@@ -268,7 +268,10 @@ struct Told {
     step: &'static str,
     /// The cluster, and the epoch in which the server halted.
     cluster: String,
+    incarnation: u32,
     epoch: u64,
+    /// Names that halt: an order is for no other.
+    halt_digest: String,
     server: u16,
     serial: u64,
     repaired: Vec<u16>,
@@ -285,6 +288,8 @@ impl Told {
         Self {
             step,
             cluster: signed.order.cluster.0.to_string(),
+            incarnation: signed.order.incarnation.0,
+            halt_digest: signed.order.halt.to_string(),
             epoch: signed.order.epoch.0,
             server: signed.order.server.0,
             serial: signed.order.serial,
@@ -300,12 +305,15 @@ impl Told {
 impl fmt::Display for Told {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { step, cluster, epoch, server, serial, issued, signatures, .. } = self;
+        let Self { incarnation, halt_digest, .. } = self;
         if let Some(halt) = &self.halt {
             writeln!(out, "halted    {halt}")?;
         }
         let repaired: Vec<String> = self.repaired.iter().map(u16::to_string).collect();
         writeln!(out, "release   {serial} of server {server}: {step}")?;
-        writeln!(out, "cluster   {cluster}\nissued    {issued}, for a halt in epoch {epoch}")?;
+        writeln!(out, "cluster   {cluster}, incarnation {incarnation}")?;
+        writeln!(out, "issued    {issued}, for a halt in epoch {epoch}")?;
+        writeln!(out, "of halt   {halt_digest}")?;
         writeln!(out, "repaired  servers {}", repaired.join(", "))?;
         match self.needed {
             Some(needed) => write!(out, "signed    by {signatures} of the {needed} needed"),
