@@ -137,7 +137,7 @@ fn the_only_one_that_can_help_may_have_been_restarted() {
         }
         acts += outcome.acts["falls-silent"];
     }
-    assert!(acts > 100 * SEEDS, "{acts}");
+    assert!(acts > 20 * SEEDS, "{acts}");
 }
 
 #[test]
