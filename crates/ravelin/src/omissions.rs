@@ -399,12 +399,13 @@ mod tests {
     fn probes_over_a_socket_are_counted() {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         let to = socket.local_addr().unwrap();
-        let until = Instant::now() + Duration::from_secs(3);
+        let until = Instant::now() + Duration::from_secs(5);
         let listening = std::thread::spawn(move || listen(&socket, Some(until)));
-        let probing = Probing { to, probes: 300, rate: 10_000, bytes: 256 };
+        // As many as the socket has room for, however late the host lets the listener read.
+        let probing = Probing { to, probes: 100, rate: 10_000, bytes: 256 };
         let arrived = probe(&probing, [3; 16], |_| ()).unwrap();
-        assert_eq!(arrived.len(), 300);
-        assert!(arrived.iter().filter(|it| **it).count() > 250, "a loopback loses little");
+        assert_eq!(arrived.len(), 100);
+        assert!(arrived.iter().filter(|it| **it).count() > 90, "a loopback loses little");
         listening.join().unwrap().unwrap();
         let gone = probe(&probing, [4; 16], |_| ()).unwrap_err();
         assert_eq!(gone.kind(), ErrorKind::TimedOut);

@@ -41,12 +41,23 @@ fn hours(unit: &str) -> Option<f64> {
     UNITS.iter().find(|(name, _)| *name == unit).map(|(_, hours)| *hours)
 }
 
-/// A time as a person would write it: the largest unit of which it has at least one.
+/// Letters of a time that is written exactly though in a smaller unit than need be.
+const EXACT_MAX: usize = 5;
+
+/// A time as a person would write it: in the largest unit of which it has at least one, unless a smaller one
+/// gives it exactly and shorter, as `180d` for 25.71 weeks.
 #[must_use]
 pub fn time_text(hours: f64) -> String {
-    let fits = UNITS.iter().rev().find(|(_, unit)| hours >= *unit);
-    let (name, unit) = fits.copied().unwrap_or(("ms", 1.0 / 3_600_000.0));
-    format!("{}{name}", rounded(hours / unit))
+    let text = |(name, unit): (&str, f64)| format!("{}{name}", rounded(hours / unit));
+    let fitting = UNITS.iter().rev().copied().filter(|(_, unit)| hours >= *unit);
+    let is_exact = |(_, unit): &(&str, f64)| {
+        let read: f64 = rounded(hours / unit).parse().unwrap_or(f64::NAN);
+        (read * unit / hours - 1.0).abs() < 1e-9
+    };
+    let exact = fitting.clone().filter(is_exact).map(text);
+    let exact = exact.filter(|text| text.len() <= EXACT_MAX).min_by_key(String::len);
+    let largest = || text(fitting.clone().next().unwrap_or(("ms", 1.0 / 3_600_000.0)));
+    exact.unwrap_or_else(largest)
 }
 
 /// A rate as a person would write it: per the smallest unit in which at least one event is
@@ -80,6 +91,17 @@ mod tests {
         {
             assert_eq!(quantity(neither), None, "{neither}");
         }
+    }
+
+    #[test]
+    fn a_time_is_written_as_a_model_would() {
+        for text in ["180d", "30d", "7.5d", "15d", "1w", "1y", "10y", "36h", "1.5h", "90s", "5min"]
+        {
+            let Some(Quantity::Time(hours)) = quantity(text) else { panic!("{text}") };
+            assert_eq!(time_text(hours), text);
+        }
+        assert_eq!(time_text(100_000.0), "11.41y");
+        assert_eq!(time_text(1000.0 / 7.0), "5.952d");
     }
 
     #[test]
