@@ -100,7 +100,7 @@ mod tests {
             let Some(Quantity::Time(hours)) = quantity(text) else { panic!("{text}") };
             assert_eq!(time_text(hours), text);
         }
-        assert_eq!(time_text(100_000.0), "11.41y");
+        assert_eq!(time_text(100_000.0), "11.42y");
         assert_eq!(time_text(1000.0 / 7.0), "5.952d");
     }
 
