@@ -47,7 +47,7 @@ impl Options {
         }
         let intruders: BTreeMap<_, _> = match settings.intruder {
             Some(name) => victims.into_iter().take(1).map(|who| (who, vec![name])).collect(),
-            None => victims.into_iter().map(|who| (who, composition(model, &mut dice))).collect(),
+            None => busy(victims, (model, are_lasting), &mut dice),
         };
         classes.extend(needed_by(&intruders, are_lasting));
         let must_fetch = is_any_of(&intruders, &NEED_SHORT_LOGS);
@@ -175,6 +175,27 @@ fn is_any_of(intruders: &BTreeMap<ReplicaId, Vec<&'static str>>, those: &[&str])
 
 /// Intruders that act when administrators end an epoch, and never otherwise.
 const NEED_BLACKOUTS: [&str; 1] = ["false-closings"];
+
+/// Intruders that are tried by name in any model, and drawn where they seldom have nothing to do.
+const ACT_IN_HYBRID: [&str; 1] = ["falls-silent"];
+
+/// What each of the victims does, but for those who would have nothing to do.
+fn busy(
+    victims: Vec<ReplicaId>,
+    (model, are_lasting): (FaultModel, bool),
+    dice: &mut Dice,
+) -> BTreeMap<ReplicaId, Vec<&'static str>> {
+    let is_idle = |name: &&str| {
+        (are_lasting && NEED_BLACKOUTS.contains(name))
+            || (model != FaultModel::Hybrid && ACT_IN_HYBRID.contains(name))
+    };
+    let drawn = victims.into_iter().map(|who| {
+        let mut names = composition(model, dice);
+        names.retain(|name| !is_idle(name));
+        (who, names)
+    });
+    drawn.filter(|(_, names)| !names.is_empty()).collect()
+}
 
 /// One intruder, sometimes two at once that leave each other something to do.
 fn composition(model: FaultModel, dice: &mut Dice) -> Vec<&'static str> {
