@@ -61,6 +61,8 @@ pub(crate) struct Running {
     pub(crate) pid: u32,
     /// The intruder in charge, if any.
     pub(crate) intruder: Option<String>,
+    /// Whether it is ending: it runs nothing any more, and still holds its sockets and the lock of its log.
+    pub(crate) is_ending: bool,
 }
 
 impl<'a> Processes<'a> {
@@ -184,12 +186,25 @@ impl<'a> Processes<'a> {
         let Ok(pid) = text.trim().parse::<u32>() else { return Ok(None) };
         let Some(words) = command_line(pid) else { return Ok(None) };
         if words.is_empty() {
-            return Ok(Some(Running { pid, intruder: None })); // it is ending, and holds its sockets
+            return Ok(Some(Running { pid, intruder: None, is_ending: true }));
         }
         let is_ours = words.iter().any(|word| Path::new(word) == server.node_file);
         let mut words = words.into_iter();
         let intruder = words.find(|word| word == "--intruder").and_then(|_| words.next());
-        Ok(is_ours.then_some(Running { pid, intruder }))
+        Ok(is_ours.then_some(Running { pid, intruder, is_ending: false }))
+    }
+
+    /// Whether a server is down, and can be started. One that is just ending is waited for.
+    pub(crate) fn is_down(&self, id: ReplicaId) -> Result<bool> {
+        let begun = Instant::now();
+        loop {
+            match self.running(id)? {
+                Some(running) if running.is_ending && begun.elapsed() < STOP_MAX => {
+                    std::thread::sleep(LOOK_EVERY);
+                }
+                found => return Ok(found.is_none()),
+            }
+        }
     }
 
     /// Sends `signal` to a running server.

@@ -8,8 +8,9 @@
 //! than it kept others from bringing: `x` times as much gives it `log2(x)` more periods. Those who were
 //! not tried for a while have a turn. Answers that come too late count for who gives them, by the page.
 //!
-//! **Guarantee:** of two periods for each peer, one that brings less than a round to another's two has at
-//! most two: that in which it is tried, and the one after it, if it seemed the best in the first.
+//! **Guarantee:** of two periods for each peer, one that always brings less than a round to another's two
+//! has at most two, once both were tried: that in which it is tried again, and the one after the other was
+//! given up.
 
 use std::cmp::Reverse;
 use std::time::Duration;

@@ -98,7 +98,7 @@ impl Harm {
                 place.put_back()?;
             }
         }
-        if processes.running(server)?.is_none() {
+        if processes.is_down(server)? {
             processes.start(server, Hands::Own)?;
         }
         Ok(broken)

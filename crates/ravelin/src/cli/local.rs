@@ -118,7 +118,7 @@ fn up(invocation: &Invocation, arguments: &Up) -> Result<()> {
     };
     let processes = Processes::of(&cluster)?;
     for server in &cluster.servers {
-        if processes.running(server.id)?.is_none() {
+        if processes.is_down(server.id)? {
             processes.start(server.id, Hands::Own)?;
         }
     }

@@ -345,7 +345,8 @@ impl Local {
     }
 }
 
-fn is_zombie(pid: &str) -> bool {
+/// Whether a process has ended, or at least its first thread.
+pub(crate) fn is_zombie(pid: &str) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(')').is_none_or(|(_, rest)| rest.trim_start().starts_with(['Z', 'X']))
 }

@@ -1,10 +1,11 @@
 //! Servers in trouble, as clients see them.
 
 use std::fs;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::audit::verdicts;
-use crate::cluster::{Cluster, Local, finish};
+use crate::cluster::{Cluster, Local, finish, is_zombie};
 
 #[test]
 fn trouble_is_told_apart_by_exit_codes() {
@@ -109,6 +110,10 @@ fn liars_are_outvoted_and_proven_and_beyond_f_the_servers_halt() {
     assert!(run.exit == 1 && run.stderr.contains(reset), "{run:?}");
 }
 
+/// Ends its first thread at once, and another one a second later.
+const ENDS_IN_A_SECOND: &str = "import ctypes, threading, time; \
+    threading.Thread(target=time.sleep, args=(1,)).start(); ctypes.CDLL(None).pthread_exit(None)";
+
 #[test]
 fn a_server_that_lost_its_disk_comes_back_by_itself() {
     let cluster = Local::up("wiped");
@@ -116,12 +121,19 @@ fn a_server_that_lost_its_disk_comes_back_by_itself() {
     cluster.done(&[&client[..], &["kv", "put", "a", "1"]].concat());
     let identity = fs::read(cluster.path("D/identities/1.toml")).expect("readable");
     let pid = cluster.json(&["local", "status"])["servers"][1]["pid"].to_string();
-    let killed = std::process::Command::new("kill").args(["-9", &pid]).status().expect("kill");
+    let killed = Command::new("kill").args(["-9", &pid]).status().expect("kill");
     assert!(killed.success());
     fs::remove_dir_all(cluster.path("D/servers/1/data/log")).expect("removed");
     fs::remove_dir_all(cluster.path("D/servers/1/data/state")).expect("removed");
     cluster.done(&[&client[..], &["kv", "put", "b", "2"]].concat());
+    // As if it were still ending, and held what it held: it is waited for, and not taken for one that runs.
+    let ending = Command::new("python3").args(["-c", ENDS_IN_A_SECOND]).spawn().expect("started");
+    fs::write(cluster.path("D/servers/1/pid"), ending.id().to_string()).expect("written");
+    while !is_zombie(&ending.id().to_string()) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
     cluster.done(&["local", "up"]);
+    finish(ending);
     let until = Instant::now() + Duration::from_secs(30);
     let is_changed = || fs::read(cluster.path("D/identities/1.toml")).expect("read") != identity;
     while !is_changed() || cluster.run(&[&client[..], &["status"]].concat()).exit != 0 {

@@ -102,12 +102,15 @@ impl State {
     /// Writes the last step of the way back, from the last commit: what is there may be made durable now.
     pub(super) fn write_way_back(&mut self) {
         let Some(way) = self.way_back.filter(|way| way.from < self.commit) else { return };
+        if !self.versions.has(way.to) {
+            return self.forget_way_back();
+        }
         let former = self.versions.former_since(way.from);
         let size = |(key, value): (&&Vec<u8>, &&Option<Vec<u8>>)| {
             key.len() + value.as_ref().map_or(0, Vec::len)
         };
         let bytes = way.bytes + former.iter().map(size).sum::<usize>();
-        if !self.versions.has(way.to) || bytes > WAY_BACK_BYTES_MAX {
+        if bytes > WAY_BACK_BYTES_MAX {
             return self.forget_way_back();
         }
         let owned = |(key, value): (&Vec<u8>, &Option<Vec<u8>>)| (key.clone(), value.clone());
