@@ -209,7 +209,7 @@ pub async fn run<N: Node>(node: N, world: World) -> Result<(), RunError> {
         own_messages: VecDeque::new(),
         replays,
         serving: Serving::default(),
-        shown: Instant::now(),
+        shown: tokio::time::Instant::now(),
         is_appended: false,
         is_urgent: false,
     };
@@ -234,7 +234,7 @@ struct Driver<N: Node> {
     own_messages: VecDeque<N::Message>,
     replays: Replays,
     serving: Serving,
-    shown: Instant,
+    shown: tokio::time::Instant,
     /// Whether records were appended since the last sync of the log.
     is_appended: bool,
     /// Whether nothing may show before the state is durable.
@@ -319,7 +319,7 @@ impl<N: Node> Driver<N> {
         }
         self.answer_from_state();
         if self.shown.elapsed() >= SNAPSHOT_EVERY {
-            self.shown = Instant::now();
+            self.shown = tokio::time::Instant::now();
             self.node.show(&self.totals());
         }
         Ok(())

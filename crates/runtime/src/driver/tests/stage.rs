@@ -75,7 +75,8 @@ pub(super) struct Play {
     pub(super) resumes: Vec<Does>,
     /// What it does in each turn; after the last one it stops.
     pub(super) turns: Vec<Vec<Does>>,
-    /// Time between two turns of the script.
+    /// Time between two turns of the script. Without any, no time passes for the driver in the whole play,
+    /// however long this machine takes.
     pub(super) pace: Duration,
     /// The sync of the log that fails, from 0.
     pub(super) failing_sync: Option<usize>,
@@ -145,7 +146,11 @@ impl Play {
             stop: Some(stop),
             is_urgent: false,
         };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .start_paused(self.pace.is_zero())
+            .build()
+            .unwrap();
         let played = catch_unwind(AssertUnwindSafe(|| {
             runtime.block_on(async { run(actor, world(log, stopped).await).await })
         }));
@@ -279,12 +284,14 @@ impl Journal {
     }
 }
 
-/// Names of records stand in brackets in the bytes of a log.
+/// What stands before the name of a record: longer than what checksums beside it may contain by chance.
+const MARK: &str = "<the record ";
+
+/// Names of the records in the bytes of a log.
 fn names(bytes: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(bytes);
-    let parts = text.split('<').skip(1).filter_map(|part| part.split_once('>'));
-    let is_name = |name: &String| name.chars().all(|char| char.is_ascii_alphanumeric());
-    parts.map(|(name, _)| name.to_owned()).filter(is_name).collect()
+    let parts = text.split(MARK).skip(1).filter_map(|part| part.split_once('>'));
+    parts.map(|(name, _)| name.to_owned()).collect()
 }
 
 /// What must be durable before something shows: so many of the node's records, and urgent writes.
@@ -327,7 +334,7 @@ impl Actor {
                 Does::Persist(name) => {
                     self.journal.open().asked.push(name.clone());
                     let place = Place { epoch: Epoch(0), round: Round(1) };
-                    let bytes = format!("<{name}>").into_bytes();
+                    let bytes = format!("{MARK}{name}>").into_bytes();
                     out.push(Action::Persist(LogRecord { place, bytes }));
                 }
                 Does::Send(what) => {
