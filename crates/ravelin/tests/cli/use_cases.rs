@@ -2,7 +2,12 @@
 
 use std::ffi::OsString;
 
-use crate::fixture::Fixture;
+use crate::fixture::{Fixture, address, hold_ports};
+
+/// Two addresses at which a server can listen, other than those that the fixture holds.
+fn free() -> [String; 2] {
+    hold_ports().each_ref().map(address)
+}
 
 fn json(text: &str) -> serde_json::Value {
     serde_json::from_str(text).expect("JSON")
@@ -17,9 +22,7 @@ fn four_servers_become_a_cluster() {
     assert_eq!(signed, fingerprint, "signatures do not change it");
     for id in 0..4 {
         let node = format!("s{id}/node.toml");
-        // Other ports than those of the fixtures that other tests hold.
-        let (peer, client) =
-            (format!("127.0.0.1:{}", 6300 + id), format!("127.0.0.1:{}", 6400 + id));
+        let [peer, client] = free();
         let check = ["node", "check", "--config", &node, "--output", "json"];
         let listen = ["--peer-listen", &peer, "--client-listen", &client];
         let report = fixture.done(&[&check[..], &listen].concat());
@@ -150,8 +153,7 @@ fn four_wormholes_carry_a_multicast_through_a_network_that_loses_and_lies() {
 /// The checks of a server, by what they are about.
 fn checks(fixture: &Fixture, server: u16) -> impl Fn(&str) -> serde_json::Value + use<> {
     let node = format!("s{server}/node.toml");
-    let (peer, client) =
-        (format!("127.0.0.1:{}", 6500 + server), format!("127.0.0.1:{}", 6600 + server));
+    let [peer, client] = free();
     let listen = ["--peer-listen", &peer, "--client-listen", &client, "--output", "json"];
     let report = fixture.done(&[&["node", "check", "--config", &node][..], &listen].concat());
     let report = json(&report);
@@ -216,8 +218,9 @@ fn a_block_key_that_nothing_explains_is_warned_of_and_no_obstacle() {
     fixture.change("s0/identity.toml", "s0/identity.toml", &spare, &other);
     let text = warning().expect("neither key is the plan's");
     assert!(text.contains("must get a new block key before it takes part"), "{text}");
-    let check = ["node", "check", "--config", "s0/node.toml", "--peer-listen", "127.0.0.1:6510"];
-    let shown = fixture.done(&[&check[..], &["--client-listen", "127.0.0.1:6610"]].concat());
+    let [peer, client] = free();
+    let check = ["node", "check", "--config", "s0/node.toml", "--peer-listen", &peer];
+    let shown = fixture.done(&[&check[..], &["--client-listen", &client]].concat());
     assert!(shown.contains("\nwarning  block keys: the plan gives"), "{shown}");
     assert!(shown.ends_with("the server can start\n"), "{shown}");
 
@@ -286,7 +289,8 @@ fn each_setting_says_where_it_comes_from() {
         ("127.0.0.1:9", "environment RAVELIN_PEER_LISTEN")
     );
     assert_eq!(shown(&node, &environment, "log.level").0, "debug");
-    assert_eq!(shown(&node, &[], "client_listen"), pair("127.0.0.1:6200", "file s0/node.toml"));
+    let [_, client] = fixture.addresses(0);
+    assert_eq!(shown(&node, &[], "client_listen"), pair(client, "file s0/node.toml"));
 }
 
 #[test]
