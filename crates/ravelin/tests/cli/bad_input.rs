@@ -195,12 +195,16 @@ const CLUSTER: &[Case] = &[
         ABSENT,
         "does not exist",
     ),
-    ("cluster sign-plan", USAGE, "--key <FILE>"),
+    ("cluster sign-plan", USAGE, "<PLAN>"),
+    ("cluster sign-plan plan.toml --yes", USAGE, "--key <FILE>"),
     ("cluster sign-plan plan.toml --key nowhere.key", ABSENT, "nowhere.key: it does not exist"),
     ("cluster sign-plan nowhere.toml --key admin.key", ABSENT, "nowhere.toml: it does not exist"),
     ("cluster sign-plan junk.toml --key admin.key", USAGE, "junk.toml:2"),
     ("cluster sign-plan greedy.toml --key admin.key", USAGE, "cannot tolerate f = 2"),
     ("cluster sign-plan plan.toml --key stranger.key", DENIED, "is no administrator"),
+    ("cluster sign-plan plan.toml --key stranger.key --yes", DENIED, "is no administrator"),
+    ("cluster sign-plan greedy.toml", USAGE, "cannot tolerate f = 2"),
+    ("cluster sign-plan disguised.toml", USAGE, "is no name"),
     ("cluster sign-plan plan.toml --key open.key", DENIED, "others can read this secret"),
     ("cluster sign-plan plan.toml --key s0/identity.toml", USAGE, "unknown key"),
     ("cluster sign-plan plan.toml --key mixed.key", UNVERIFIED, "do not belong together"),
@@ -503,6 +507,7 @@ fn damage_plans(fixture: &Fixture) {
         ("leaders", "leaders_per_round = 2", "leaders_per_round = 3"),
         ("needy", "administrators_needed = 1", "administrators_needed = 2"),
         ("new", "version = 2", "version = 3"),
+        ("disguised", "name = \"test\"", "name = \"test\\nepoch\""),
     ] {
         fixture.change("signed.toml", &format!("{name}.toml"), old, new);
     }

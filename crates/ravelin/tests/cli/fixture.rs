@@ -85,7 +85,7 @@ impl Fixture {
         let plan = ["cluster", "plan", "--name", "test", "--administrator", administrator.trim()];
         fixture.done(&[&plan[..], &["--client", &client], &cards].concat());
         fs::copy(fixture.path("plan.toml"), fixture.path("signed.toml")).expect("copied");
-        fixture.done(&["cluster", "sign-plan", "signed.toml", "--key", "admin.key"]);
+        fixture.done(&["cluster", "sign-plan", "signed.toml", "--key", "admin.key", "--yes"]);
         for id in 0..4 {
             let to = format!("s{id}/plan.toml");
             fs::copy(fixture.path("signed.toml"), fixture.path(&to)).expect("copied");

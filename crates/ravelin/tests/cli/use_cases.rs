@@ -48,13 +48,66 @@ fn two_of_three_administrators_sign() {
     let cards = ["s0.card", "s1.card", "s2.card", "s3.card"];
     fixture.done(&[&plan[..], &keys, &cards].concat());
     let sign = |key: &str| {
-        let sign = ["cluster", "sign-plan", "three.toml", "--output", "json", "--key", key];
+        let sign =
+            ["cluster", "sign-plan", "three.toml", "--output", "json", "--yes", "--key", key];
         json(&fixture.done(&sign))
     };
     assert_eq!(sign("a.key")["in_force"], false);
     assert_eq!(sign("a.key")["signatures"], 1, "signing twice counts once");
     assert_eq!(sign("c.key")["in_force"], true);
     fixture.done(&["config", "validate", "three.toml"]);
+}
+
+/// An administrator sees what a signature covers before giving one.
+#[test]
+fn a_plan_is_shown_and_signed_by_whoever_says_so_only() {
+    let fixture = Fixture::cluster("shown-plan");
+    fixture.change("plan.toml", "later.toml", "epoch = 1", "epoch = 2");
+    let digests = ["plan", "state", "ordering"].iter().zip(7..);
+    let digests: String = digests
+        .map(|(key, digit)| format!("{key} = \"{}\"\n", digit.to_string().repeat(64)))
+        .collect();
+    let previous =
+        format!("[previous]\n{digests}commit = 70001\ntime_us = 70002\nposition = 70003\n");
+    fixture.change("later.toml", "later.toml", "[[members]]", &format!("{previous}\n[[members]]"));
+    let before = fixture.contents();
+    let with_key = &["--key", "admin.key"][..];
+    for (file, epoch, key) in
+        [("plan.toml", 1, &[][..]), ("plan.toml", 1, with_key), ("later.toml", 2, with_key)]
+    {
+        let run = fixture.run(&[&["cluster", "sign-plan", file], key].concat(), &[]);
+        let next = format!(
+            "nothing is signed; if this is what you want: ravelin cluster sign-plan {file} --key FILE \
+             --yes"
+        );
+        assert!(run.exit == 0 && run.stderr.contains(&next), "{}", run.stderr);
+        assert_eq!(run.stdout, fixture.done(&["cluster", "show", file]));
+        let text = fixture.read(file);
+        let covered = text.lines().filter_map(|line| {
+            let value = line.split_once(" = ").map_or(line, |(_, value)| value);
+            Some(value.trim_matches([' ', ',', '"']))
+                .filter(|it| it.len() > 4 && !it.contains(['#', '[']))
+        });
+        let covered: Vec<&str> = covered.collect();
+        assert!(covered.len() > 20, "{covered:?}");
+        let numbers = [
+            &format!("epoch           {epoch}, incarnation 1"),
+            "name            test  (production)",
+            "signatures      0 of 1: not in force yet",
+            "assumes         at most 1 of 4 servers intruded, `arbitrary`",
+            "leaders         2 a round",
+            "checkpoints     every 1024 commits",
+            "key changes     3600 s apart, or more",
+        ];
+        for value in covered.into_iter().chain(numbers) {
+            assert!(run.stdout.contains(value), "{value}: {}", run.stdout);
+        }
+    }
+    assert!(fixture.contents() == before, "nothing is signed");
+    let sign = ["cluster", "sign-plan", "plan.toml", "--key", "admin.key", "--yes"];
+    let signed = fixture.done(&sign);
+    assert!(signed.contains("1 of 1: in force"), "{signed}");
+    assert_eq!(fixture.read("plan.toml"), fixture.read("signed.toml"));
 }
 
 /// With the small program, or where that is not built, with this one in its place.
