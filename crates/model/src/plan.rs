@@ -279,7 +279,10 @@ pub enum PlanError {
         every: u64,
     },
     /// A name that is empty, too long or not printable.
-    #[error("`{name}` is no name: use 1 to {NAME_BYTES_MAX} printable ASCII characters")]
+    #[error(
+        "`{}` is no name: use 1 to {NAME_BYTES_MAX} printable ASCII characters",
+        name.escape_debug()
+    )]
     Name {
         /// The name.
         name: String,

@@ -410,8 +410,12 @@ pub const ALL: &[Planted] = &[
     ),
     planted(
         "sources_forgotten",
-        "one that brought nothing is asked first again after each fetched state",
-        &[(CATCHING_UP, "the_next_ordering_knows_who_brought_little")],
+        "one that brought nothing is asked first again after each fetched state and in each epoch",
+        &[
+            (CATCHING_UP, "the_next_ordering_knows_who_brought_little"),
+            (TRANSFERS, "what_is_known_of_the_others_outlasts_a_fetched_state"),
+            (TRANSFERS, "what_is_known_of_the_others_outlasts_an_epoch"),
+        ],
     ),
     planted(
         "state_ahead_of_its_log",
@@ -460,7 +464,10 @@ pub const ALL: &[Planted] = &[
     planted(
         "vouched_state_forgotten",
         "a server that starts again has no state that a quorum signed before the next checkpoint",
-        &[(TRANSFERS, "one_that_was_restarted_shows_the_last_checkpoint_by_itself")],
+        &[
+            (TRANSFERS, "one_that_was_restarted_shows_the_last_checkpoint_by_itself"),
+            (SEEDS, "the_only_one_that_can_help_may_have_been_restarted"),
+        ],
     ),
     planted("wait_always_longest", "every leader is waited for as long as may be", &[]),
     planted("wait_never_doubles", "a wait that was too short stays so", &[]),

@@ -112,13 +112,17 @@ fn a_sound_wormhole_attests_no_fork() {
     }
 }
 
+/// Worlds in which whoever is far behind stood still for good without what outlasts a restart; of all it is
+/// one in twenty.
+const TELLING: [u64; 5] = [20, 35, 51, 75, 94];
+
 /// Of three with wormholes that outlive crashes one falls silent, and the others start again: whoever of
 /// these is far behind gets the state from the only one that can help, or never. That has what a quorum
 /// signed from before it started.
 #[test]
 fn the_only_one_that_can_help_may_have_been_restarted() {
     let mut acts = 0;
-    for seed in 0..SEEDS * 2 {
+    for seed in TELLING.into_iter().chain(0..SEEDS * 2) {
         let options = Options {
             model: FaultModel::Hybrid,
             are_rollback_proof: true,

@@ -19,15 +19,16 @@ use crate::exit::{Error, Exit, Result};
 use crate::files::card::{self, RawMember};
 use crate::files::client::Whereabouts;
 use crate::files::disk::{self, Privacy};
+use crate::files::hex;
 use crate::files::key::KeyFile;
-use crate::files::{hex, plan};
+use crate::files::plan::{self, RawPrevious};
 
 /// The verbs.
 #[derive(Subcommand)]
 pub(crate) enum Verb {
     /// Make a plan from the servers' cards
     Plan(Plan),
-    /// Add an administrator's signature to a plan
+    /// Show what a plan says, and add an administrator's signature
     SignPlan(SignPlan),
     /// Show a plan, and whether it is in force
     Show(Which),
@@ -81,10 +82,13 @@ pub(crate) struct Plan {
 }
 
 const SIGN_HELP: &str = "\
-Example:
-  ravelin cluster sign-plan plan.toml --key admin.key
+Examples:
+  ravelin cluster sign-plan plan.toml
+  ravelin cluster sign-plan plan.toml --key admin.key --yes
 
-Adds the signature to the file. Each administrator that the plan needs does so; `ravelin cluster
+The first shows all that a signature would cover, and signs nothing: compare the servers' keys
+with their cards, and those of administrators and clients with what they told you. The second
+adds your signature to the file. Each administrator that the plan needs does so; `ravelin cluster
 show` says whether enough have.";
 
 /// Arguments of `cluster sign-plan`.
@@ -95,7 +99,10 @@ pub(crate) struct SignPlan {
     plan: PathBuf,
     /// The administrator's key file
     #[arg(long, value_name = "FILE")]
-    key: PathBuf,
+    key: Option<PathBuf>,
+    /// Sign the plan: you have seen what it says
+    #[arg(long, requires = "key")]
+    yes: bool,
 }
 
 /// Which plan.
@@ -163,27 +170,36 @@ fn make_plan(invocation: &Invocation, arguments: Plan) -> Result<()> {
         rekey_interval_min_s: plan::REKEY_INTERVAL_MIN_S_DEFAULT,
         checkpoint_every: CHECKPOINT_EVERY_DEFAULT,
     };
-    card::check_name(&plan.name)?;
     plan::check_fit(&plan)?;
     let signed = SignedPlan { plan, signatures: Vec::new() };
     disk::create(&arguments.out, &plan::text(&signed), Privacy::Public)?;
     invocation.output.note(format_args!(
-        "next: administrators check it and sign: ravelin cluster sign-plan {} --key FILE",
+        "next: administrators look at it and sign: ravelin cluster sign-plan {} --key FILE --yes",
         arguments.out.display()
     ));
     invocation.output.print(&Summary::of(&arguments.out, &signed)?)
 }
 
+/// Shows what a plan says, and signs it if that is said to be known.
 fn sign(invocation: &Invocation, arguments: &SignPlan) -> Result<()> {
     let path = &arguments.plan;
     let mut signed = plan::read(path)?;
     plan::check_fit(&signed.plan).map_err(|error| error.context(path.display()))?;
-    let key = KeyFile::read(&arguments.key)?;
-    if !signed.plan.administrators.contains(&key.public()) {
+    let key = arguments.key.as_deref().map(KeyFile::read).transpose()?;
+    if let Some(key) = &key
+        && !signed.plan.administrators.contains(&key.public())
+    {
         let cause = format!("{} is no administrator of {}", key.public(), path.display());
         let hint = "use the key of one of its administrators, or make a plan that names this one";
         return Err(Error::new(Exit::Denied, cause, hint));
     }
+    let Some(key) = key.filter(|_| arguments.yes) else {
+        invocation.output.note(format_args!(
+            "nothing is signed; if this is what you want: ravelin cluster sign-plan {} --key FILE --yes",
+            path.display()
+        ));
+        return invocation.output.print(&Whole::of(path, &signed)?);
+    };
     sign_plan(&mut signed, &key.signing_key());
     disk::replace(path, &plan::text(&signed), Privacy::Public)?;
     invocation.output.print(&Summary::of(path, &signed)?)
@@ -267,7 +283,7 @@ impl fmt::Display for Summary {
     }
 }
 
-/// A plan with all that it says.
+/// A plan with all that it says, and that its signatures cover.
 #[derive(Serialize)]
 struct Whole {
     #[serde(flatten)]
@@ -280,6 +296,10 @@ struct Whole {
     servers: usize,
     f: u16,
     leaders_per_round: u16,
+    rekey_interval_min_s: u64,
+    checkpoint_every: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    previous: Option<RawPrevious>,
     members: Vec<RawMember>,
     administrators: Vec<String>,
     clients: Vec<Client>,
@@ -306,6 +326,9 @@ impl Whole {
             servers: plan.members.len(),
             f: plan.f,
             leaders_per_round: plan.leaders_per_round,
+            rekey_interval_min_s: plan.rekey_interval_min_s,
+            checkpoint_every: plan.checkpoint_every,
+            previous: plan.previous.map(RawPrevious::from),
             members: plan.members.iter().map(RawMember::from).collect(),
             administrators: plan.administrators.iter().map(ToString::to_string).collect(),
             clients: plan.clients.iter().map(client).collect(),
@@ -323,6 +346,9 @@ impl fmt::Display for Whole {
             self.f, self.servers, self.fault_model
         )?;
         writeln!(out, "epoch           {}, incarnation {}", self.epoch, self.incarnation)?;
+        if let Some(previous) = &self.previous {
+            writeln!(out, "{previous}")?;
+        }
         for (id, member) in self.members.iter().enumerate() {
             writeln!(out, "server {id:<8} {member}")?;
         }
@@ -332,6 +358,8 @@ impl fmt::Display for Whole {
         for client in &self.clients {
             writeln!(out, "client          {}  {}", client.name, client.key)?;
         }
-        write!(out, "leaders         {} a round", self.leaders_per_round)
+        writeln!(out, "leaders         {} a round", self.leaders_per_round)?;
+        writeln!(out, "checkpoints     every {} commits", self.checkpoint_every)?;
+        write!(out, "key changes     {} s apart, or more", self.rekey_interval_min_s)
     }
 }

@@ -59,7 +59,17 @@ impl fmt::Display for RawMember {
         labels
             .iter()
             .filter(|label| !label.is_empty())
-            .try_for_each(|label| write!(out, "  {label}"))
+            .try_for_each(|label| write!(out, "  {label}"))?;
+        let keys = [
+            ("identity", Some(&self.identity)),
+            ("block", Some(&self.block)),
+            ("transport", Some(&self.transport)),
+            ("wormhole", self.wormhole.as_ref()),
+            ("instance", self.instance.as_ref()),
+        ];
+        keys.iter()
+            .filter_map(|(name, key)| key.map(|key| (name, key)))
+            .try_for_each(|(name, key)| write!(out, "\n  {name:<14}{key}"))
     }
 }
 

@@ -1,6 +1,7 @@
 //! The plan file: a [`SignedPlan`] that people can read. The signatures cover its canonical bytes,
 //! not its spelling: comments and order of keys do not matter.
 
+use std::fmt;
 use std::path::Path;
 
 use ravelin_crypto::{ChainError, Scheme, check_first_plan, plan_digest};
@@ -10,9 +11,9 @@ use ravelin_model::{
     Incarnation, Member, PlanError, Position, Previous, PublicKey, Purpose, Signature, SignedPlan,
     Time,
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-use super::card::{RawMember, check_address, set_member};
+use super::card::{RawMember, check_address, check_name, set_member};
 use super::disk;
 use super::hex::Hex;
 use super::syntax::{Text, parse};
@@ -62,15 +63,42 @@ enum RawFaultModel {
     Asynchronous,
 }
 
-#[derive(Deserialize)]
+/// How the epoch before ended, as plans write it.
+#[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-struct RawPrevious {
+pub(crate) struct RawPrevious {
     plan: Hex<32>,
     commit: u64,
     time_us: u64,
     position: u64,
     state: Hex<32>,
     ordering: Hex<32>,
+}
+
+impl fmt::Display for RawPrevious {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { plan, commit, time_us, position, state, ordering } = self;
+        writeln!(
+            out,
+            "epoch before    ended at commit {commit}, position {position}, {time_us} us"
+        )?;
+        writeln!(out, "  plan          {plan}")?;
+        writeln!(out, "  state         {state}")?;
+        write!(out, "  ordering      {ordering}")
+    }
+}
+
+impl From<Previous> for RawPrevious {
+    fn from(previous: Previous) -> Self {
+        Self {
+            plan: Hex(previous.plan.0),
+            commit: previous.commit.0,
+            time_us: previous.time.0,
+            position: previous.position.0,
+            state: Hex(previous.state.0),
+            ordering: Hex(previous.ordering.0),
+        }
+    }
 }
 
 impl From<RawPrevious> for Previous {
@@ -200,6 +228,7 @@ pub(crate) fn purpose_name(purpose: Purpose) -> &'static str {
 
 /// Checks that a plan holds together, and that this release can carry it out.
 pub(crate) fn check_fit(plan: &ClusterPlan) -> Result<Group> {
+    check_name(&plan.name)?;
     let group = plan.check().map_err(|error| {
         let hint = remedy(&error);
         Error::caused(Exit::Usage, error, hint)

@@ -53,7 +53,7 @@ pub(crate) const DRILLS: &[Case] = &[
     ("node start --config plan_hybrid.toml", USAGE, "the wormhole of `s0` does not fit `hybrid`"),
     ("node start --config plan_twice.toml", USAGE, "stands in two places"),
     ("node start --config stale.toml", USAGE, "has another transport key than server 0"),
-    ("node start --config s1/node.toml", CONFLICT, "cannot listen at 127.0.0.1:6101"),
+    ("node start --config s1/node.toml", CONFLICT, "cannot listen at PEER1"),
     ("node start --config s0/node.toml --data-dir shared", DENIED, "others can write into it"),
     ("node start --config s0/node.toml --intruder mute", DENIED, "this plan is for production"),
     ("attack", USAGE, "`ravelin attack` needs a command"),

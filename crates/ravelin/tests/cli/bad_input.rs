@@ -1,9 +1,7 @@
 //! Missing, malformed and contradictory arguments and files: one line of cause, one of hint, the
 //! right exit code, and nothing changed on disk.
 
-use std::net::TcpListener;
 use std::os::unix::fs::symlink;
-use std::sync::OnceLock;
 
 use crate::bad_designs;
 use crate::bad_drills;
@@ -127,8 +125,8 @@ const NODE: &[Case] = &[
     ("node check --config s0/node.toml --data-dir link", USAGE, "lies in"),
     ("node check --config s0/node.toml --data-dir shared", DENIED, "others can write into it"),
     ("node check --config s0/node.toml --data-dir plan.toml", USAGE, "not a directory"),
-    ("node check --config s0/node.toml --client-listen 127.0.0.1:6100", USAGE, "the same address"),
-    ("node check --config s1/node.toml", CONFLICT, "cannot listen at 127.0.0.1:6101"),
+    ("node check --config s0/node.toml --client-listen PEER0", USAGE, "the same address"),
+    ("node check --config s1/node.toml", CONFLICT, "cannot listen at PEER1"),
     ("node check --config bare.toml", ABSENT, "nowhere.toml: it does not exist"),
     ("node check --config plan_unsigned.toml", UNVERIFIED, "0 of the 1 administrators' signatures"),
     ("node check --config plan_tampered.toml", UNVERIFIED, "0 of the 1 administrators' signatures"),
@@ -197,12 +195,16 @@ const CLUSTER: &[Case] = &[
         ABSENT,
         "does not exist",
     ),
-    ("cluster sign-plan", USAGE, "--key <FILE>"),
+    ("cluster sign-plan", USAGE, "<PLAN>"),
+    ("cluster sign-plan plan.toml --yes", USAGE, "--key <FILE>"),
     ("cluster sign-plan plan.toml --key nowhere.key", ABSENT, "nowhere.key: it does not exist"),
     ("cluster sign-plan nowhere.toml --key admin.key", ABSENT, "nowhere.toml: it does not exist"),
     ("cluster sign-plan junk.toml --key admin.key", USAGE, "junk.toml:2"),
     ("cluster sign-plan greedy.toml --key admin.key", USAGE, "cannot tolerate f = 2"),
     ("cluster sign-plan plan.toml --key stranger.key", DENIED, "is no administrator"),
+    ("cluster sign-plan plan.toml --key stranger.key --yes", DENIED, "is no administrator"),
+    ("cluster sign-plan greedy.toml", USAGE, "cannot tolerate f = 2"),
+    ("cluster sign-plan disguised.toml", USAGE, "is no name"),
     ("cluster sign-plan plan.toml --key open.key", DENIED, "others can read this secret"),
     ("cluster sign-plan plan.toml --key s0/identity.toml", USAGE, "unknown key"),
     ("cluster sign-plan plan.toml --key mixed.key", UNVERIFIED, "do not belong together"),
@@ -291,7 +293,6 @@ fn bad_input_is_refused_and_changes_nothing() {
     bad_services::damage(&fixture);
     bad_drills::damage(&fixture);
     bad_designs::damage(&fixture);
-    hold_port();
     let before = fixture.contents();
     let key = fixture.public("admin.key");
     let mut failures = Vec::new();
@@ -299,7 +300,8 @@ fn bad_input_is_refused_and_changes_nothing() {
         let cards = "s0.card s1.card s2.card s3.card";
         let line = typed.replace("KEY", &key).replace("CARDS", cards);
         let line = line.replace("LONG", &"k".repeat(1025)).replace("OTHER", &"9".repeat(64));
-        let line = line.replace("WEAK", &"00".repeat(32));
+        let line = fixture.addressed(&line.replace("WEAK", &"00".repeat(32)));
+        let cause = &fixture.addressed(cause);
         let arguments: Vec<&str> = line.split_whitespace().collect();
         let run = fixture.run(&arguments, &[]);
         let reports = typed.starts_with("node check");
@@ -386,14 +388,6 @@ fn every_command_has_a_case() {
     }
 }
 
-/// Holds a port of the fixture's server `s1` until all tests have ended, so that it cannot start.
-pub(crate) fn hold_port() {
-    static HELD: OnceLock<TcpListener> = OnceLock::new();
-    HELD.get_or_init(|| {
-        TcpListener::bind("127.0.0.1:6101").expect("a port that the fixture chose")
-    });
-}
-
 /// Files with one thing wrong in each. Node files `plan_X.toml` name the plan `X.toml`.
 fn damage(fixture: &Fixture) {
     let node = |name: &str, key: &str, old: &str, new: &str| {
@@ -452,7 +446,7 @@ fn damage(fixture: &Fixture) {
     relative("stale.toml", "signed.toml", "stale-identity.toml");
     relative("stranger.toml", "signed.toml", "s9/identity.toml");
     let init = ["node", "init", "--dir", "s9", "--name", "s9", "--admin-listen", "off"];
-    let addresses = ["--peer-address", "127.0.0.1:6109", "--client-address", "127.0.0.1:6209"];
+    let addresses = ["--peer-address", "127.0.0.1:9", "--client-address", "127.0.0.1:10"];
     fixture.done(&[&init[..], &addresses].concat());
     damage_keys(fixture);
 }
@@ -467,8 +461,9 @@ fn damage_keys(fixture: &Fixture) {
     fixture.write("tokens.toml", &format!("version = 1\n{}{}", token("one"), token("two")));
     fixture.chmod("tokens.toml", 0o600);
     fixture.change("s0.card", "copy.card", "\"s0\"", "\"copy\"");
-    fixture.change("copy.card", "copy.card", ":6100", ":6108");
-    fixture.change("copy.card", "copy.card", ":6200", ":6208");
+    for (address, other) in fixture.addresses(0).into_iter().zip(["127.0.0.1:8", "127.0.0.1:7"]) {
+        fixture.change("copy.card", "copy.card", address, other);
+    }
     fixture.change("admin.key", "open.key", "SECRET", "secret");
     fixture.chmod("open.key", 0o640);
     fixture.change("admin.key", "newer.key", "version = 1", "version = 2");
@@ -508,10 +503,11 @@ fn damage_plans(fixture: &Fixture) {
         ("chaos", "arbitrary", "chaotic"),
         ("twice", &quoted("block = ", 1), &quoted("block = ", 0)),
         ("namesake", "\"s1\"", "\"s0\""),
-        ("crowded", ":6101", ":6100"),
+        ("crowded", &fixture.addressed("PEER1"), &fixture.addressed("PEER0")),
         ("leaders", "leaders_per_round = 2", "leaders_per_round = 3"),
         ("needy", "administrators_needed = 1", "administrators_needed = 2"),
         ("new", "version = 2", "version = 3"),
+        ("disguised", "name = \"test\"", "name = \"test\\nepoch\""),
     ] {
         fixture.change("signed.toml", &format!("{name}.toml"), old, new);
     }

@@ -29,11 +29,7 @@ pub(crate) const KV: &[Case] = &[
     ("kv put a 1 --evidence s0", USAGE, "evidence cannot be kept in"),
     ("kv put a 1 --evidence plan.toml/e", USAGE, "evidence cannot be kept in"),
     ("kv put a 1 --timeout 100ms", NO_QUORUM, "0 of 4 servers answer, 3 must agree"),
-    (
-        "kv put a 1 --config silent.toml --timeout 100ms",
-        NO_QUORUM,
-        "127.0.0.1:6200: cannot connect",
-    ),
+    ("kv put a 1 --config silent.toml --timeout 100ms", NO_QUORUM, "CLIENT1: cannot connect"),
     ("kv get a --config s0/node.toml", USAGE, "is the file of a server, not of a client"),
     ("kv lease grant 25h", USAGE, "a lease lasts from 1s to 24h"),
     ("kv get", USAGE, "<KEY>"),
@@ -207,11 +203,11 @@ pub(crate) const AUTH: &[Case] = &[
     ("auth list --timeout 100ms", NO_QUORUM, "0 of 4 servers answer"),
     ("auth whoami extra", USAGE, "extra"),
     ("auth whoami --timeout 100ms", NO_QUORUM, "0 of 4 servers answer"),
-    ("trust add known --address 127.0.0.1:6200 --fingerprint KEY", CONFLICT, "already known"),
+    ("trust add known --address CLIENT1 --fingerprint KEY", CONFLICT, "already known"),
     (
-        "trust add new --address 127.0.0.1:6200 --fingerprint KEY --timeout 100ms",
+        "trust add new --address CLIENT1 --fingerprint KEY --timeout 100ms",
         NO_QUORUM,
-        "127.0.0.1:6200: cannot connect",
+        "CLIENT1: cannot connect",
     ),
 ];
 
@@ -226,7 +222,7 @@ pub(crate) const STATUS: &[Case] = &[
 /// Files with one thing wrong in each.
 pub(crate) fn damage(fixture: &Fixture) {
     fixture.change("client.toml", "keyless.toml", "key = ", "# key = ");
-    let servers = "\n[[servers]]\naddress = \"127.0.0.1:6200\"\n";
+    let servers = fixture.addressed("\n[[servers]]\naddress = \"CLIENT1\"\n");
     fixture.change("client.toml", "silent.toml", "plan = \"signed.toml\"\n", "");
     fixture.write("silent.toml", &format!("{}{servers}", fixture.read("silent.toml")));
     fixture.write("large", &"x".repeat(524_289));

@@ -3,13 +3,34 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
+use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
+use tokio::net::TcpSocket;
+
 /// A directory in which the binary runs; removed at the end.
 pub(crate) struct Fixture {
     dir: PathBuf,
+    /// Where its servers listen, each for the others and for clients.
+    addresses: Vec<[String; 2]>,
+    _held: Vec<[TcpSocket; 2]>,
+}
+
+/// Ports that nobody else has, given by the system and held for as long as the sockets live: whoever
+/// would listen at one cannot, and whoever connects is refused.
+pub(crate) fn hold_ports<const COUNT: usize>() -> [TcpSocket; COUNT] {
+    std::array::from_fn(|_| {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind((Ipv4Addr::LOCALHOST, 0).into()).expect("a port is free");
+        socket
+    })
+}
+
+/// Where what is bound to a port would listen.
+pub(crate) fn address(port: &TcpSocket) -> String {
+    port.local_addr().expect("it is bound").to_string()
 }
 
 /// What a run printed, and how it ended.
@@ -35,22 +56,24 @@ impl Fixture {
         let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         let _ = fs::remove_dir_all(&dir);
         fs::create_dir_all(&dir).expect("the target directory is ours");
-        Self { dir }
+        Self { dir, addresses: Vec::new(), _held: Vec::new() }
     }
 
     /// Four servers `s0`..`s3` that share `signed.toml`, an unsigned `plan.toml`, an administrator,
-    /// a client and a stranger with a key each, and a known cluster `known`.
+    /// a client and a stranger with a key each, and a known cluster `known`. All ports but those of `s0`
+    /// are held: no other can start.
     pub(crate) fn cluster(name: &str) -> Self {
-        let fixture = Self::empty(name);
+        let mut fixture = Self::empty(name);
+        let ports: Vec<_> = (0..4).map(|_| hold_ports()).collect();
+        fixture.addresses = ports.iter().map(|both| both.each_ref().map(address)).collect();
+        fixture._held = ports.into_iter().skip(1).collect();
         for id in 0..4 {
-            let (peer, client) =
-                (format!("127.0.0.1:{}", 6100 + id), format!("127.0.0.1:{}", 6200 + id));
+            let [peer, client] = fixture.addresses(id);
             let server = format!("s{id}");
             let init =
                 ["node", "init", "--dir", &server, "--name", &server, "--admin-listen", "off"];
-            fixture.done(
-                &[&init[..], &["--peer-address", &peer, "--client-address", &client]].concat(),
-            );
+            fixture
+                .done(&[&init[..], &["--peer-address", peer, "--client-address", client]].concat());
             let card = fixture.done(&["node", "card", "--config", &format!("{server}/node.toml")]);
             fixture.write(&format!("{server}.card"), &card);
         }
@@ -62,13 +85,26 @@ impl Fixture {
         let plan = ["cluster", "plan", "--name", "test", "--administrator", administrator.trim()];
         fixture.done(&[&plan[..], &["--client", &client], &cards].concat());
         fs::copy(fixture.path("plan.toml"), fixture.path("signed.toml")).expect("copied");
-        fixture.done(&["cluster", "sign-plan", "signed.toml", "--key", "admin.key"]);
+        fixture.done(&["cluster", "sign-plan", "signed.toml", "--key", "admin.key", "--yes"]);
         for id in 0..4 {
             let to = format!("s{id}/plan.toml");
             fs::copy(fixture.path("signed.toml"), fixture.path(&to)).expect("copied");
         }
         fixture.done(&["trust", "add", "known", "--plan", "signed.toml", "--key", "client.key"]);
         fixture
+    }
+
+    /// Where a server listens for others, and where for clients.
+    pub(crate) fn addresses(&self, id: usize) -> [&str; 2] {
+        self.addresses.get(id).expect("one of four").each_ref().map(String::as_str)
+    }
+
+    /// A text with the servers' addresses for `PEER0`, `CLIENT0` and so on.
+    pub(crate) fn addressed(&self, text: &str) -> String {
+        (0..).zip(&self.addresses).fold(text.to_owned(), |text, (id, [peer, client])| {
+            let text = text.replace(&format!("PEER{id}"), peer);
+            text.replace(&format!("CLIENT{id}"), client)
+        })
     }
 
     /// A path in the directory.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
-use crate::bad_input::{USAGE, hold_port};
+use crate::bad_input::USAGE;
 use crate::fixture::{Fixture, Run};
 use crate::help::{Leaf, leaves};
 
@@ -56,7 +56,7 @@ const SOUND: &[(&str, &str, &str)] = &[
         "--f=1 | --fault-model=arbitrary | --administrators-needed=1 | --client=a=KEY \
          | --leaders-per-round=2 | --out=>new | --backup=<bad.txn",
     ),
-    ("cluster sign-plan", "--key=<admin.key <plan.toml", ""),
+    ("cluster sign-plan", "<plan.toml", "--key=<admin.key | --key=<admin.key --yes"),
     ("cluster show", "", "<plan.toml"),
     ("cluster fingerprint", "", "<plan.toml"),
     (
@@ -385,7 +385,6 @@ fn no_argument_of_any_command_takes_what_it_should_not() {
     fixture.write("bad.txn", "then\n  move a b\n");
     fixture.write("campaign.json", "{\"event\":\"mission\",\"hours\":1,\"intruded\":[]}\n");
     fixture.write("model.toml", &fixture.done(&["assess", "example", "single-hsm"]));
-    hold_port();
     let traps = Traps::new();
     let before = fixture.contents();
     let key = fixture.public("admin.key");

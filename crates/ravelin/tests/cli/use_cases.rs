@@ -2,7 +2,12 @@
 
 use std::ffi::OsString;
 
-use crate::fixture::Fixture;
+use crate::fixture::{Fixture, address, hold_ports};
+
+/// Two addresses at which a server can listen, other than those that the fixture holds.
+fn free() -> [String; 2] {
+    hold_ports().each_ref().map(address)
+}
 
 fn json(text: &str) -> serde_json::Value {
     serde_json::from_str(text).expect("JSON")
@@ -17,9 +22,7 @@ fn four_servers_become_a_cluster() {
     assert_eq!(signed, fingerprint, "signatures do not change it");
     for id in 0..4 {
         let node = format!("s{id}/node.toml");
-        // Other ports than those of the fixtures that other tests hold.
-        let (peer, client) =
-            (format!("127.0.0.1:{}", 6300 + id), format!("127.0.0.1:{}", 6400 + id));
+        let [peer, client] = free();
         let check = ["node", "check", "--config", &node, "--output", "json"];
         let listen = ["--peer-listen", &peer, "--client-listen", &client];
         let report = fixture.done(&[&check[..], &listen].concat());
@@ -45,13 +48,66 @@ fn two_of_three_administrators_sign() {
     let cards = ["s0.card", "s1.card", "s2.card", "s3.card"];
     fixture.done(&[&plan[..], &keys, &cards].concat());
     let sign = |key: &str| {
-        let sign = ["cluster", "sign-plan", "three.toml", "--output", "json", "--key", key];
+        let sign =
+            ["cluster", "sign-plan", "three.toml", "--output", "json", "--yes", "--key", key];
         json(&fixture.done(&sign))
     };
     assert_eq!(sign("a.key")["in_force"], false);
     assert_eq!(sign("a.key")["signatures"], 1, "signing twice counts once");
     assert_eq!(sign("c.key")["in_force"], true);
     fixture.done(&["config", "validate", "three.toml"]);
+}
+
+/// An administrator sees what a signature covers before giving one.
+#[test]
+fn a_plan_is_shown_and_signed_by_whoever_says_so_only() {
+    let fixture = Fixture::cluster("shown-plan");
+    fixture.change("plan.toml", "later.toml", "epoch = 1", "epoch = 2");
+    let digests = ["plan", "state", "ordering"].iter().zip(7..);
+    let digests: String = digests
+        .map(|(key, digit)| format!("{key} = \"{}\"\n", digit.to_string().repeat(64)))
+        .collect();
+    let previous =
+        format!("[previous]\n{digests}commit = 70001\ntime_us = 70002\nposition = 70003\n");
+    fixture.change("later.toml", "later.toml", "[[members]]", &format!("{previous}\n[[members]]"));
+    let before = fixture.contents();
+    let with_key = &["--key", "admin.key"][..];
+    for (file, epoch, key) in
+        [("plan.toml", 1, &[][..]), ("plan.toml", 1, with_key), ("later.toml", 2, with_key)]
+    {
+        let run = fixture.run(&[&["cluster", "sign-plan", file], key].concat(), &[]);
+        let next = format!(
+            "nothing is signed; if this is what you want: ravelin cluster sign-plan {file} --key FILE \
+             --yes"
+        );
+        assert!(run.exit == 0 && run.stderr.contains(&next), "{}", run.stderr);
+        assert_eq!(run.stdout, fixture.done(&["cluster", "show", file]));
+        let text = fixture.read(file);
+        let covered = text.lines().filter_map(|line| {
+            let value = line.split_once(" = ").map_or(line, |(_, value)| value);
+            Some(value.trim_matches([' ', ',', '"']))
+                .filter(|it| it.len() > 4 && !it.contains(['#', '[']))
+        });
+        let covered: Vec<&str> = covered.collect();
+        assert!(covered.len() > 20, "{covered:?}");
+        let numbers = [
+            &format!("epoch           {epoch}, incarnation 1"),
+            "name            test  (production)",
+            "signatures      0 of 1: not in force yet",
+            "assumes         at most 1 of 4 servers intruded, `arbitrary`",
+            "leaders         2 a round",
+            "checkpoints     every 1024 commits",
+            "key changes     3600 s apart, or more",
+        ];
+        for value in covered.into_iter().chain(numbers) {
+            assert!(run.stdout.contains(value), "{value}: {}", run.stdout);
+        }
+    }
+    assert!(fixture.contents() == before, "nothing is signed");
+    let sign = ["cluster", "sign-plan", "plan.toml", "--key", "admin.key", "--yes"];
+    let signed = fixture.done(&sign);
+    assert!(signed.contains("1 of 1: in force"), "{signed}");
+    assert_eq!(fixture.read("plan.toml"), fixture.read("signed.toml"));
 }
 
 /// With the small program, or where that is not built, with this one in its place.
@@ -150,8 +206,7 @@ fn four_wormholes_carry_a_multicast_through_a_network_that_loses_and_lies() {
 /// The checks of a server, by what they are about.
 fn checks(fixture: &Fixture, server: u16) -> impl Fn(&str) -> serde_json::Value + use<> {
     let node = format!("s{server}/node.toml");
-    let (peer, client) =
-        (format!("127.0.0.1:{}", 6500 + server), format!("127.0.0.1:{}", 6600 + server));
+    let [peer, client] = free();
     let listen = ["--peer-listen", &peer, "--client-listen", &client, "--output", "json"];
     let report = fixture.done(&[&["node", "check", "--config", &node][..], &listen].concat());
     let report = json(&report);
@@ -216,8 +271,9 @@ fn a_block_key_that_nothing_explains_is_warned_of_and_no_obstacle() {
     fixture.change("s0/identity.toml", "s0/identity.toml", &spare, &other);
     let text = warning().expect("neither key is the plan's");
     assert!(text.contains("must get a new block key before it takes part"), "{text}");
-    let check = ["node", "check", "--config", "s0/node.toml", "--peer-listen", "127.0.0.1:6510"];
-    let shown = fixture.done(&[&check[..], &["--client-listen", "127.0.0.1:6610"]].concat());
+    let [peer, client] = free();
+    let check = ["node", "check", "--config", "s0/node.toml", "--peer-listen", &peer];
+    let shown = fixture.done(&[&check[..], &["--client-listen", &client]].concat());
     assert!(shown.contains("\nwarning  block keys: the plan gives"), "{shown}");
     assert!(shown.ends_with("the server can start\n"), "{shown}");
 
@@ -286,7 +342,8 @@ fn each_setting_says_where_it_comes_from() {
         ("127.0.0.1:9", "environment RAVELIN_PEER_LISTEN")
     );
     assert_eq!(shown(&node, &environment, "log.level").0, "debug");
-    assert_eq!(shown(&node, &[], "client_listen"), pair("127.0.0.1:6200", "file s0/node.toml"));
+    let [_, client] = fixture.addresses(0);
+    assert_eq!(shown(&node, &[], "client_listen"), pair(client, "file s0/node.toml"));
 }
 
 #[test]

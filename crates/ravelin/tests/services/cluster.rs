@@ -108,8 +108,8 @@ impl Cluster {
             "cluster plan --name test --administrator {first} --administrator {second} \
              --administrators-needed {needed} --client first={client} {plan} {cards}"
         ));
-        cluster.type_in("cluster sign-plan plan.toml --key admin0.key");
-        cluster.type_in("cluster sign-plan plan.toml --key admin1.key");
+        cluster.type_in("cluster sign-plan plan.toml --key admin0.key --yes");
+        cluster.type_in("cluster sign-plan plan.toml --key admin1.key --yes");
         for id in 0..servers {
             let to = cluster.path(&format!("s{id}/plan.toml"));
             fs::copy(cluster.path("plan.toml"), to).expect("copied");

@@ -63,7 +63,7 @@ impl Site {
         site.must("", "ravelin cluster plan --name prod --administrator $(cat admin) \
              --client ops=$(cat ops) s?.card.toml && sed -i 's/= \"production\"/= \"local\"/' plan.toml");
         // Only where there is nothing to lose an intruder may be let in.
-        site.must("", "ravelin cluster sign-plan plan.toml --key admin.key && ravelin trust add prod \
+        site.must("", "ravelin cluster sign-plan plan.toml --key admin.key --yes && ravelin trust add prod \
              --plan plan.toml --key client.key && for id in 0 1 2 3; do cp plan.toml ../s$id/ravelin; done");
         (0..4).for_each(|id| site.serve(id));
         site.until("", "ravelin kv put canary innocent", 0);

@@ -23,6 +23,8 @@ pub(super) struct Node {
     pub(super) prunable: Vec<Place>,
     /// In which it last said something.
     pub(super) epoch: Epoch,
+    /// Whom it asked for their logs, each with the epoch in which it did, and after how many fetched states.
+    pub(super) asked: Vec<(Epoch, u64, ReplicaId)>,
     /// Whom the replica accused, with proof.
     pub(super) accused: BTreeSet<ReplicaId>,
     /// What its wormhole attested last, in `hybrid`.
@@ -44,6 +46,7 @@ impl Node {
             statuses: Vec::new(),
             prunable: Vec::new(),
             epoch: Epoch::FIRST,
+            asked: Vec::new(),
             accused: BTreeSet::new(),
             attested: None,
             waiting: None,
@@ -207,7 +210,14 @@ impl Cluster {
         let own = ReplicaId(id);
         match action {
             Action::Persist(record) => self.node(id).log.push(record),
-            Action::Send(to, message) => self.send(own, to, message),
+            Action::Send(to, message) => {
+                if matches!(message, Message::Replay(_)) {
+                    let asked =
+                        (self.nodes[own.index()].epoch, self.replica(id).fetched_count(), to);
+                    self.node(id).asked.push(asked);
+                }
+                self.send(own, to, message);
+            }
             Action::Broadcast(message) => {
                 (0..4).for_each(|to| self.send(own, ReplicaId(to), message.clone()));
             }

@@ -65,6 +65,52 @@ fn who_is_far_behind_fetches_the_state_and_takes_part_again() {
     }
 }
 
+/// Whom replica 3 asked last for their log before something changed, and whom first after that.
+fn asked_about(cluster: &Cluster, is_after: impl Fn(Epoch, u64) -> bool) -> [Option<ReplicaId>; 2] {
+    let asked = || cluster.nodes[3].asked.iter();
+    let is_after = |(epoch, fetched, _): &&_| is_after(*epoch, *fetched);
+    let before = asked().rfind(|asked| !is_after(asked));
+    [before, asked().find(is_after)].map(|asked| Some(asked?.2))
+}
+
+/// Else who brought nothing would be the first to be asked again.
+#[test]
+fn what_is_known_of_the_others_outlasts_a_fetched_state() {
+    let mut told = 0;
+    for seed in 0..6 {
+        let (mut cluster, _) = away(seed, 1_000_000);
+        cluster.start(3);
+        cluster.run_until("it is back", is_back);
+        let [before, after] = asked_about(&cluster, |_, fetched| fetched > 0);
+        assert!(after.is_none() || after == before, "seed {seed}: {before:?}, {after:?}");
+        told += u32::from(after.is_some_and(|whom| whom != ReplicaId(0)));
+    }
+    assert!(told > 0, "whom an ordering that knows nothing asks");
+}
+
+/// Else who brought nothing in one epoch would be the first to be asked in the next.
+#[test]
+fn what_is_known_of_the_others_outlasts_an_epoch() {
+    let mut cluster = Cluster::with_keys(3, 4);
+    let session = cluster.open_session();
+    cluster.crash(3);
+    work(&mut cluster, session, 1..30);
+    cluster.node(0).log.clear(); // it can show nothing of what was missed
+    cluster.start(3);
+    cluster.run_until("it is back", is_back);
+    cluster.node(3).is_cut_off = true;
+    change_key(&mut cluster, 1);
+    cluster.run_until("the next epoch", |cluster| (0..3).all(|id| epoch_of(cluster, id) == 2));
+    work(&mut cluster, session, 30..60);
+    cluster.node(3).is_cut_off = false;
+    cluster.run_until("it is back", is_back);
+    let [_, after] = asked_about(&cluster, |epoch, _| epoch > Epoch(1));
+    assert!(
+        after.is_some_and(|whom| whom != ReplicaId(0)),
+        "whom an ordering that knows nothing asks"
+    );
+}
+
 #[test]
 fn who_is_a_little_behind_reads_the_blocks() {
     let (mut cluster, _) = away(5, 1_000_000);
