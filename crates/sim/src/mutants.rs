@@ -312,7 +312,10 @@ pub const ALL: &[Planted] = &[
     planted(
         "lost_own_blocks_not_recorded",
         "an own block that the log lost comes back and is not written down again",
-        &[(REGRESSIONS, "what_failed_once_holds")],
+        &[
+            (ATTESTING, "an_own_block_that_the_log_lost_is_written_down_when_it_comes_back"),
+            (REGRESSIONS, "what_failed_once_holds"),
+        ],
     ),
     planted("members_counted_per_answer", "a client counts a member as often as it answers", &[]),
     planted(

@@ -166,6 +166,30 @@ fn a_block_is_durable_before_it_is_attested_and_attested_before_it_is_said() {
     assert!(server.core.dag().has(&header.reference) && server.core.last() == header.reference);
 }
 
+/// What is decided on it must follow from the log alone when the power fails again.
+#[test]
+fn an_own_block_that_the_log_lost_is_written_down_when_it_comes_back() {
+    let (mut server, out) = Server::new().resumed();
+    let header = asked(&out).expect("its first block");
+    server.keep(&out);
+    let signature = server.attest(&header);
+    let out = server.on_attested(&header, signature);
+    let said = out.iter().find_map(|action| match action {
+        Action::Broadcast(Message::Block(block)) => Some(block.clone()),
+        _ => None,
+    });
+    let block = said.expect("it goes out");
+    // The power fails before it is durable, and the wormhole forgets with that.
+    server.attested = None;
+    server.restart();
+    assert!(!server.core.dag().has(&header.reference));
+    let mut out = vec![];
+    server.core.on_message(server.now, ReplicaId(1), Message::Block(block.clone()), &mut out);
+    assert!(server.core.dag().has(&header.reference));
+    let written = persisted(&out).into_iter().map(|record| record.bytes);
+    assert!(written.eq([Block::encode(&block)]), "the block, and nothing else");
+}
+
 #[test]
 fn a_second_answer_and_an_answer_about_another_block_have_no_effect() {
     let (mut server, out) = Server::new().resumed();
