@@ -661,6 +661,34 @@ fn the_order_of_hosts_does_not_matter() {
     near(situation.with_servers(1).servers[0].rate, situation.mean_rate());
 }
 
+/// Where every way goes through a step that never succeeds there is none, and this is told in words.
+#[test]
+fn an_attack_tree_without_a_way_is_told_as_one() {
+    let text = include_str!("../../../../examples/assess/single-hsm.toml");
+    let never = text.replace(
+        "origin = \"expert\" }, probability = { value = 0.05",
+        "origin = \"expert\" }, probability = { value = 0",
+    );
+    let told = |text: &str| {
+        let found = assessed(&Design::parse("tree", text).unwrap());
+        let tree = found.attack_trees[0].clone();
+        let all = found.conclusions.iter().map(|it| (it.id.clone(), it.text.clone()));
+        let text = crate::report::summary::Summary(&found).to_string();
+        (tree, all.collect::<Vec<_>>(), text, crate::report::document::html(&found))
+    };
+    // The dear way is left where the cheap one never succeeds.
+    let (tree, ..) = told(&never);
+    assert_eq!((tree.cost, tree.path), (Some(150_000.0), vec!["bribed operator".to_owned()]));
+    let (tree, all, text, page) =
+        told(&never.replace("probability = { value = 0.02", "probability = { value = 0"));
+    assert_eq!((tree.cost, tree.path.len(), tree.probability), (None, 0, 0.0));
+    assert!(!tree.is_affordable && !tree.is_worthwhile && !tree.nodes[0].is_on_path);
+    let wanted = "There is no way to `sign something false`";
+    assert!(all.iter().any(|(id, it)| id == "no-path" && it.contains(wanted)), "{all:?}");
+    assert!(!all.iter().any(|(id, _)| id == "cheapest-path"));
+    assert!(text.contains("no way") && page.contains("No path has steps that can all succeed"));
+}
+
 /// A change without a price is not the cheapest one, and wormholes are as good as the design says.
 #[test]
 fn advice_prefers_what_has_a_price() {

@@ -126,7 +126,7 @@ fn tree() -> AttackTreeResult {
         name: text(),
         service: text(),
         property: Property::Integrity,
-        cost: 1e4,
+        cost: Some(1e4),
         path: vec![text()],
         probability: 0.2,
         is_affordable: true,
