@@ -77,7 +77,13 @@ pub(crate) fn mixed(schedule: Schedule) -> Service {
         intrusion_rate: 0.01,
         detection: Detection { probability: 0.7, latency: 4.0 },
         recovery: Some(Recovery { rate: 0.25, crew: Crew::Single }),
-        rejuvenation: Some(Rejuvenation { every: 60.0, downtime: 2.0, at_once: 1, schedule }),
+        rejuvenation: Some(Rejuvenation {
+            every: 60.0,
+            downtime: 2.0,
+            at_once: 1,
+            expels: 1.0,
+            schedule,
+        }),
         outage: None,
     };
     let plain = ServerGroup {
@@ -109,6 +115,12 @@ fn storm_arrives_at_the_numbers_of_the_chain() {
     let mut crew = mixed(Schedule::Random);
     crew.groups[1].recovery = Some(Recovery { rate: 0.2, crew: Crew::Single });
     check("one crew for two groups", &crew, Property::Integrity, 1);
+    for expels in [0.3, 0.0] {
+        let mut pairs = mixed(Schedule::Random);
+        let turns = Rejuvenation { at_once: 2, expels, ..pairs.groups[0].rejuvenation.unwrap() };
+        pairs.groups[0].rejuvenation = Some(turns);
+        check("two at once", &pairs, Property::Availability, 1);
+    }
 }
 
 #[test]
