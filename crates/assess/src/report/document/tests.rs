@@ -212,6 +212,7 @@ fn hostile_advice() -> Advice {
     let change = |cost| Change {
         kind: "diversity".into(),
         text: text(),
+        assumed: None,
         cost,
         risk_before: 0.1,
         risk_after: 0.01,
