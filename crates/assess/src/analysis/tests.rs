@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 use super::situation::Situation;
 use super::solve::{self, Grade, Question};
 use super::*;
-use crate::design::{Design, LabelKind, Property};
+use crate::design::{Design, FaultModel, LabelKind, Property};
 use crate::engines::closed;
 
 /// A design of one service. Each server is intruded 0.01 times an hour: attacked 0.02 times an hour,
@@ -437,7 +437,7 @@ fn the_merged_form_is_near_the_exact_one() {
     let path = format!("{}/../../examples/assess/three-clouds.toml", env!("CARGO_MANIFEST_DIR"));
     let design = Design::parse("three", &std::fs::read_to_string(path).unwrap()).unwrap();
     let now = Situation::of(&design, &design.services[0]);
-    let situation = now.with_tolerance(crate::design::FaultModel::Arbitrary, 3);
+    let situation = now.with_tolerance(FaultModel::Arbitrary, 3);
     let question = Question::Broken(Property::Confidentiality);
     assert!(!solve::is_merged(&situation, question, Grade::Result));
     assert!(solve::is_merged(&situation, question, Grade::Swept));
@@ -661,6 +661,40 @@ fn the_order_of_hosts_does_not_matter() {
     near(situation.with_servers(1).servers[0].rate, situation.mean_rate());
 }
 
+/// Of four servers three must answer, and two are rejuvenated at once: every turn is one too many, whether it expels
+/// anybody or not, by chains as by missions.
+#[test]
+fn servers_that_are_rejuvenated_at_once_are_missed_at_once() {
+    let with = |at_once: usize, root: &str| {
+        let more = format!(
+            "[services.rejuvenation]\nperiod = {{ value = \"10h\", origin = \"assumed\" }}\n\
+             downtime = {{ value = \"1min\", origin = \"assumed\" }}\n\
+             at_once = {at_once}\nroot = \"{root}\"\n"
+        );
+        let text = Plain { promises: "availability", more: &more, ..PLAIN }.text();
+        Design::parse("at once", &text.replace("0.02/h", "1e-9/h")).unwrap()
+    };
+    let effort = Effort { missions: 1_000, ..Effort::default() };
+    for root in ["tpm", "none"] {
+        let risks = |at_once| {
+            let found = assess(&with(at_once, root), &effort, &|_, _| {}, &AtomicBool::new(false));
+            let service = found.unwrap().services[0].clone();
+            (service.risk_any, service.simulated.unwrap().promises[0].risk)
+        };
+        let ((one, one_by_one), (two, together)) = (risks(1), risks(2));
+        assert!(one < 0.2 && one_by_one == 0.0, "{root}: {one} {one_by_one}");
+        assert!(two > 0.999 && together >= 1.0, "{root}: {two} {together}");
+    }
+    // One server of all is never absent with another.
+    let alone = |at_once| {
+        let design = with(at_once, "tpm");
+        let one = Situation::of(&design, &design.services[0]);
+        let one = Situation { mission: 10.0, ..one.with_tolerance(FaultModel::Single, 0) };
+        solve::by_mission(&one, Question::Broken(Property::Availability), Grade::Result).unwrap()
+    };
+    near(alone(2), alone(1));
+}
+
 /// Where every way goes through a step that never succeeds there is none, and this is told in words.
 #[test]
 fn an_attack_tree_without_a_way_is_told_as_one() {
@@ -861,7 +895,7 @@ fn more_servers_are_said_to_be_worse_where_the_exact_chain_says_so() {
     let text = changes.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to));
     let design = Design::parse("three-clouds.toml", &text).unwrap();
     let now = Situation::of(&design, &design.services[0]);
-    let more = now.with_tolerance(crate::design::FaultModel::Arbitrary, 3);
+    let more = now.with_tolerance(FaultModel::Arbitrary, 3);
     assert!(solve::is_merged(&more, Question::Broken(Property::Confidentiality), Grade::Swept));
     let exact = |it: &Situation| risk::risk(it, Grade::Exact).unwrap();
     let (with_seven, with_ten) = (exact(&now), exact(&more));
