@@ -695,6 +695,26 @@ fn servers_that_are_rejuvenated_at_once_are_missed_at_once() {
     near(alone(2), alone(1));
 }
 
+/// A round of four takes 116 minutes of two hours, and with a fifth not every server has its turn.
+#[test]
+fn sweeps_leave_out_schedules_that_are_impossible_and_say_what_they_assume() {
+    let turns = "[services.rejuvenation]\nperiod = { value = \"2h\", origin = \"assumed\" }\n\
+                 downtime = { value = \"29min\", origin = \"assumed\" }\nroot = \"tpm\"\n";
+    let sweeps = |more| sweeps::sweeps(&Plain { more, care: REPAIRED, ..PLAIN }.situation());
+    let found = sweeps(turns).unwrap();
+    let of = |name: &str| found.iter().find(|it| it.parameter == name).unwrap();
+    let xs: Vec<f64> = of("servers").series[0].points.iter().map(|it| it.x).collect();
+    assert_eq!(xs, [4.0]);
+    let xs: Vec<f64> = of("tolerated").series[0].points.iter().map(|it| it.x).collect();
+    assert_eq!(xs, [0.0, 1.0]);
+    assert!(!of("rejuvenation_period").text.contains("assumed"));
+    let found = sweeps("").unwrap();
+    let first = found.iter().find(|it| it.parameter == "rejuvenation_period").unwrap();
+    assert!(first.text.ends_with("A downtime of 20min is assumed."), "{}", first.text);
+    // Four turns of 20 minutes fit into no shorter period.
+    assert!(first.series[0].points.iter().all(|point| point.x > 4.0 / 3.0));
+}
+
 /// Where every way goes through a step that never succeeds there is none, and this is told in words.
 #[test]
 fn an_attack_tree_without_a_way_is_told_as_one() {
