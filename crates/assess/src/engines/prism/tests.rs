@@ -152,6 +152,26 @@ endrewards
     assert_eq!(text, wanted);
 }
 
+/// One that is absent with two others is three who do not answer.
+#[test]
+fn the_text_counts_those_who_are_absent_together() {
+    let mut service = Service::of(ServerGroup::unattended(3, 0.0), 1);
+    let turns = |at_once| {
+        let schedule = Schedule::Random;
+        Some(Rejuvenation { every: 10.0, downtime: 3.0, at_once, expels: 1.0, schedule })
+    };
+    let mut text = |at_once| {
+        service.groups[0].rejuvenation = turns(at_once);
+        super::service(&service, Property::Availability, 1).expect("valid").model
+    };
+    let three = text(3);
+    let wanted =
+        ["formula others = (s0_0=2 ? 2 : 0) +", "label \"failed\" = answering-others<2;\n"];
+    assert!(wanted.iter().all(|it| three.contains(it)), "{three}");
+    let one = text(1);
+    assert!(one.contains("label \"failed\" = answering<2;\n") && !one.contains("others"), "{one}");
+}
+
 #[test]
 fn shocks_on_too_many_sets_of_servers_are_refused() {
     let mut service = Service::of(ServerGroup::unattended(60, 0.01), 20);
