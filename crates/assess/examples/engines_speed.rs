@@ -31,6 +31,7 @@ fn chain() -> Result<(), EngineError> {
             every: 720.0,
             downtime: 1.0,
             at_once: 1,
+            expels: 1.0,
             schedule: Schedule::Random,
         }),
         outage: Some(Outage { rate: 0.001, duration: 4.0 }),

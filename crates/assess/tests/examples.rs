@@ -80,7 +80,8 @@ fn four_servers_in_one_room_fall_together() {
     let diverse = advice.plan.iter().filter(|change| change.kind == "diversity").count();
     assert!(diverse >= 2, "{:?}", advice.plan);
     let cost: f64 = advice.plan.iter().filter_map(|change| change.cost).sum();
-    assert_eq!(cost, 90_000.0, "{:?}", advice.plan);
+    // With what the rejuvenations of three more servers cost.
+    assert_eq!(cost.round(), 90_548.0, "{:?}", advice.plan);
     let kinds: Vec<&str> = advice.plan.iter().map(|change| change.kind.as_str()).collect();
     let epochs = kinds.iter().filter(|kind| **kind == "shorter-share-epoch").count();
     assert_eq!(epochs, 1, "steps in one direction are one: {kinds:?}");
@@ -110,10 +111,18 @@ fn three_clouds_are_too_few_for_seven_servers() {
     let advice = advise(&design("three-clouds"), 2, &|_, _| {}).unwrap();
     let advice = &advice.services[0];
     assert!(advice.plan.is_empty() && advice.text[0].contains("nothing need be changed"));
-    let is_told = |it: &String| it.starts_with("More servers make things worse");
-    assert!(advice.text.iter().any(is_told), "{:?}", advice.text);
     assert_eq!(advice.changes[0].kind, "diversity");
     assert!(advice.changes[0].text.contains("site"), "{:?}", advice.changes[0]);
+    // One server elsewhere does nearly as much for a quarter of the price.
+    assert_eq!(advice.changes[1].text, "another site for a1 (3 share cloud a)");
+    about(advice.changes[1].risk_after, 0.000_435);
+    assert_eq!((advice.changes[0].cost, advice.changes[1].cost), (Some(24_000.0), Some(6_000.0)));
+    // Three more servers gain next to nothing: one of three clouds has four of ten.
+    let more = advice.changes.iter().find(|it| it.kind == "more-servers").unwrap();
+    assert!(more.risk_after < more.risk_before && more.risk_after > more.risk_before * 0.95);
+    // Two more at the same f only give an intruder more to choose from.
+    let spare = advice.changes.iter().find(|it| it.kind == "spare-servers").unwrap();
+    about(spare.risk_after, 0.0146);
 }
 
 #[test]
@@ -149,6 +158,9 @@ fn hybrid_is_as_good_as_its_isolation() {
     assert!(advice.is_reached, "{:?}", advice.text);
     let kinds: BTreeSet<&str> = advice.plan.iter().map(|change| change.kind.as_str()).collect();
     assert_eq!(kinds, BTreeSet::from(["isolation", "more-servers"]));
+    // Before the wormholes are isolated more servers are more that one intruder breaks all with.
+    let is_told = |it: &String| it.starts_with("More servers make things worse: 5 servers");
+    assert!(advice.text.iter().any(is_told), "{:?}", advice.text);
 }
 
 #[test]

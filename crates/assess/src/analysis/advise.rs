@@ -9,9 +9,11 @@
 //! that needs them stands apart.
 
 mod answers;
+mod moves;
 mod options;
 mod outlook;
 mod plan;
+mod prices;
 mod search;
 
 use super::error::AnalysisError;
@@ -223,3 +225,6 @@ fn worse(case: &Case, start: &Tried, singles: &[Tried]) -> Result<Vec<String>, E
     }
     Ok(told)
 }
+
+#[cfg(test)]
+mod tests;

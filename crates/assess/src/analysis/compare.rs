@@ -9,6 +9,8 @@ const MORE_IS_BETTER: [&str; 5] =
     ["mttf", "availability", "cost_of_intruding", "slack", "duty_cycle"];
 /// Quantities that are compared without saying which is better.
 const NEITHER: [&str; 1] = ["crossover"];
+/// Shares of time. One that is not known, or of what never ends, is no better than one that is.
+const SHARES: [&str; 2] = ["availability", "duty_cycle"];
 /// Differences that are told as equal.
 const EQUAL_WITHIN: f64 = 1e-9;
 
@@ -85,7 +87,8 @@ fn better(quantity: &str, first: Option<f64>, second: Option<f64>) -> Better {
     let is_near = (a - b).abs() <= EQUAL_WITHIN * a.abs().max(b.abs());
     // Any time is far from one that never comes.
     let is_equal = a == b || (a.is_finite() && b.is_finite() && is_near);
-    if NEITHER.contains(&quantity) || is_equal {
+    let is_unknown = SHARES.contains(&quantity) && (first.is_none() || second.is_none());
+    if NEITHER.contains(&quantity) || is_unknown || is_equal {
         return Better::Equal;
     }
     if MORE_IS_BETTER.contains(&quantity) == (a > b) { Better::First } else { Better::Second }
@@ -144,5 +147,10 @@ mod tests {
         // A time that never comes is longer than any.
         assert_eq!(better("mttf", None, Some(1e9)), Better::First);
         assert_eq!(better("mttf", None, None), Better::Equal);
+        // Intrusions that never end have no duty cycle, which is no merit.
+        for share in SHARES {
+            assert_eq!(better(share, None, Some(0.9)), Better::Equal, "{share}");
+            assert_eq!(better(share, Some(0.9), None), Better::Equal, "{share}");
+        }
     }
 }

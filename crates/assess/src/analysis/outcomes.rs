@@ -105,11 +105,14 @@ pub struct ServiceAdvice {
 /// A change of a design.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Change {
-    /// Its kind: `more-servers`, `spare-servers`, `fewer-servers`, `diversity`, `shorter-rejuvenation`,
-    /// `recovery-root`, `shorter-share-epoch`, `seal-state`, `hybrid`, `arbitrary`, `isolation`.
+    /// Its kind: `more-servers`, `spare-servers`, `fewer-servers`, `diversity`, `move` (another value of one label
+    /// for one server), `shorter-rejuvenation`, `recovery-root`, `shorter-share-epoch`, `seal-state`, `hybrid`,
+    /// `arbitrary`, `isolation`.
     pub kind: String,
     /// What is done, in words.
     pub text: String,
+    /// What is taken for granted of it, beyond what the design says, in words.
+    pub assumed: Option<String>,
     /// What it costs over a mission; `None`: the design gives no price.
     pub cost: Option<f64>,
     /// The risk before it.

@@ -96,7 +96,7 @@ const COVERAGE: Kind = Kind {
 const PATH_COST: Kind = Kind {
     quantity: "path_cost",
     unit: Unit::Money,
-    formula: "cheapest set of leaves that reaches the root",
+    formula: "cheapest set of leaves that reaches the root, none of which has probability 0",
     source: "section 2.3 of the paper; B. Schneier, Attack Trees, 1999",
 };
 const PATH_PROBABILITY: Kind = Kind {
@@ -121,7 +121,7 @@ pub(super) fn all(
         rows.add(&COVERAGE, &node.name, None, Some(node.assessed));
     }
     for tree in trees {
-        rows.add(&PATH_COST, &tree.name, Some(tree.property), Some(tree.cost));
+        rows.add(&PATH_COST, &tree.name, Some(tree.property), tree.cost);
         rows.add(&PATH_PROBABILITY, &tree.name, Some(tree.property), Some(tree.probability));
     }
     rows.rows

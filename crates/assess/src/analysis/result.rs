@@ -465,9 +465,9 @@ pub struct AttackTreeResult {
     pub service: String,
     /// The promise that it breaks.
     pub property: Property,
-    /// What the cheapest successful path costs.
-    pub cost: f64,
-    /// Its leaves.
+    /// What the cheapest path costs whose leaves can all succeed; `None`: there is none.
+    pub cost: Option<f64>,
+    /// Its leaves; empty where there is none.
     pub path: Vec<String>,
     /// Probability that the goal is reached if everything is tried.
     pub probability: f64,

@@ -80,7 +80,8 @@ pub(super) fn simulate(
 fn by_calendar(situation: &Situation, question: Question) -> Service {
     let mut service = solve::service(situation, question, Grade::Simulated, Without::Nothing);
     // Turns of which only some expel have no calendar: which ones do is left to chance.
-    let is_certain = situation.care.expelling().is_some_and(|turns| turns.expels >= 1.0);
+    let turns = situation.care.rejuvenation;
+    let is_certain = turns.is_some_and(|turns| turns.expels <= 0.0 || turns.expels >= 1.0);
     for group in service.groups.iter_mut().filter(|_| is_certain) {
         if let Some(turns) = &mut group.rejuvenation {
             turns.schedule = Schedule::Fixed;

@@ -11,6 +11,10 @@ const KINDS: usize = LabelKind::ALL.len();
 /// Coverage below which a wormhole is weakly isolated.
 pub(super) const WEAK_COVERAGE: f64 = 0.95;
 
+/// Hours for which a server is absent in each rejuvenation of a service that has none yet: 20 minutes, what a
+/// restart from a clean image and a state transfer take. An assumption, and told as one.
+const FIRST_DOWNTIME: f64 = 1.0 / 3.0;
+
 /// One service, its servers and what befalls them.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Situation {
@@ -35,6 +39,8 @@ pub(super) struct Server {
     pub(super) coverage: f64,
     /// Values of its labels as numbers; equal numbers are shared.
     pub(super) labels: [Option<usize>; KINDS],
+    /// Its position in [`Design::hosts`]; `None`: the design has no such server.
+    pub(super) host: Option<usize>,
 }
 
 /// What ends intrusions, and what keeps servers away.
@@ -63,9 +69,30 @@ pub(super) struct Turns {
     pub(super) at_once: usize,
     /// Probability that it expels an intruder who copied the identity, each time anew; 0 is a restart.
     pub(super) expels: f64,
+    pub(super) root: Root,
+    /// Whether the design says nothing of it.
+    pub(super) is_assumed: bool,
 }
 
 impl Turns {
+    /// Those of a service that has none yet: one server at a time, which is absent for [`FIRST_DOWNTIME`] and gets
+    /// a new identity.
+    pub(super) fn first(period: f64) -> Self {
+        Self {
+            period,
+            downtime: FIRST_DOWNTIME,
+            at_once: 1,
+            expels: 1.0,
+            root: Root::Administrators,
+            is_assumed: true,
+        }
+    }
+
+    /// Hours until each of so many servers had its turn.
+    pub(super) fn round(self, servers: usize) -> f64 {
+        self.downtime * servers.div_ceil(self.at_once.max(1)) as f64
+    }
+
     /// Whether it may expel an intruder.
     pub(super) fn is_recovery(self) -> bool {
         self.expels > 0.0
@@ -91,6 +118,7 @@ impl Situation {
                 rate: threats::intrusion_rate(design, *position),
                 coverage: wormhole.map_or(0.0, |it| it.coverage.value.0),
                 labels,
+                host: Some(*position),
             });
         }
         let least = servers.iter().map(|it| it.coverage).fold(1.0, f64::min);
@@ -201,9 +229,21 @@ impl Situation {
         }
     }
 
+    /// Hours of a period in which nobody is being rejuvenated: 0 or less where a round of all servers takes all
+    /// of it. Infinite without rejuvenation.
+    pub(super) fn spare_hours(&self) -> f64 {
+        let turns = self.care.rejuvenation;
+        turns.map_or(f64::INFINITY, |turns| turns.period - turns.round(self.n()))
+    }
+
+    /// Whether every server has a wormhole that something is built on.
+    pub(super) fn needs_wormholes(&self) -> bool {
+        let is_root = self.care.rejuvenation.is_some_and(|turns| turns.root == Root::Wormhole);
+        self.model == FaultModel::Hybrid || is_root
+    }
+
     /// The same with so many servers. A single one is the mean of all. Otherwise fewer are spread evenly
-    /// over all, sorted by rate and by labels, so that they are as mixed as all are; more are copies of all,
-    /// the last few of them spread like that, and bring no diversity.
+    /// over all, sorted by rate and by labels, so that they are as mixed as all are; more are [`Self::copies`].
     pub(super) fn with_servers(&self, n: usize) -> Self {
         let present = self.n().max(1);
         if n == 1 && present > 1 {
@@ -212,17 +252,58 @@ impl Situation {
                 rate: self.mean_rate(),
                 coverage: (sum / present as f64).clamp(0.0, 1.0),
                 labels: [None; KINDS],
+                host: None,
             };
             return Self { servers: vec![mean], ..self.clone() };
         }
-        let further = n % present;
-        // The middle of each of so many equal parts.
-        let spread = (0..further).map(|part| (2 * part + 1) * present / (2 * further));
-        let copies = (0..n / present).flat_map(|_| 0..present).chain(spread);
-        let mut servers: Vec<Server> =
-            copies.filter_map(|position| self.servers.get(position).cloned()).collect();
+        let mut servers = self.servers.clone();
+        match n.checked_sub(present) {
+            Some(further) => servers.extend(self.copies(further)),
+            None => {
+                let kept = spread(n, present);
+                servers = kept.filter_map(|at| self.servers.get(at).cloned()).collect();
+            }
+        }
         sort(&mut servers);
         Self { servers, ..self.clone() }
+    }
+
+    /// So many further servers. They bring no diversity: each has the labels of the present server whose labels
+    /// are shared least by then, weighted by the beta factors; of several such the one that was copied least,
+    /// spread evenly.
+    pub(super) fn copies(&self, count: usize) -> Vec<Server> {
+        let present = self.n();
+        let spread: Vec<usize> = spread(count % present.max(1), present).collect();
+        let mut copied = vec![0_usize; present];
+        let mut all = self.servers.clone();
+        for _ in 0..count {
+            let candidates = self.servers.iter().zip(&copied).enumerate();
+            let rank = |(at, (server, copied)): (usize, (&Server, &usize))| {
+                (self.sharing(server, &all), *copied, !spread.contains(&at), at)
+            };
+            let least = candidates.map(rank).min_by(|a, b| {
+                a.0.total_cmp(&b.0).then_with(|| (a.1, a.2, a.3).cmp(&(b.1, b.2, b.3)))
+            });
+            let Some((_, _, _, at)) = least else { break };
+            all.extend(self.servers.get(at).map(|it| Server { host: None, ..it.clone() }));
+            if let Some(copied) = copied.get_mut(at) {
+                *copied += 1;
+            }
+        }
+        all.split_off(present)
+    }
+
+    /// How many of these servers have the same values as one server, weighted by the beta factors.
+    pub(super) fn sharing(&self, server: &Server, among: &[Server]) -> f64 {
+        let of = |(kind, share): (usize, &f64)| {
+            let own = server.labels.get(kind).copied().flatten();
+            let alike =
+                |it: &&Server| own.is_some() && it.labels.get(kind).copied().flatten() == own;
+            share * among.iter().filter(alike).count() as f64
+        };
+        let sum: f64 = self.shares.iter().enumerate().map(of).sum();
+        // What only rounding tells apart is the same.
+        (sum * 1e9).round() / 1e9
     }
 
     /// The same tolerating `f`, with as many servers as that takes.
@@ -289,12 +370,18 @@ pub(super) fn label_numbers<'d>(
     numbers
 }
 
-/// By rate, then by labels: the order of those that remain equal does not matter.
+/// So many places, each the middle of one of as many equal parts of all.
+fn spread(count: usize, all: usize) -> impl Iterator<Item = usize> {
+    (0..count).map(move |part| (2 * part + 1) * all / (2 * count))
+}
+
+/// By rate, then by labels: of those that remain equal the order matters to nothing but their names.
 fn sort(servers: &mut [Server]) {
     servers.sort_by(|a, b| {
         let rates = a.rate.total_cmp(&b.rate);
         let coverages = a.coverage.total_cmp(&b.coverage);
-        rates.then_with(|| a.labels.cmp(&b.labels)).then(coverages)
+        let labels = rates.then_with(|| a.labels.cmp(&b.labels));
+        labels.then(coverages).then_with(|| a.host.cmp(&b.host))
     });
 }
 
@@ -323,6 +410,8 @@ impl Care {
                 Root::Wormhole => coverage.clamp(0.0, 1.0),
                 Root::Administrators | Root::Tpm => 1.0,
             },
+            root: plan.root,
+            is_assumed: false,
         });
         Self {
             detection: service.detection.value.0,

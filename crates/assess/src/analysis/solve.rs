@@ -355,14 +355,15 @@ fn group(
     let is_one_step = !care.is_one_by_one;
     let recovery = if is_one_step { care.recovery + care.latency } else { care.recovery };
     let has_absence = question.has_absence();
-    let rejuvenation = care.expelling().map(|turns| {
-        let downtime = if has_absence { turns.downtime } else { 0.0 };
-        // Turns that expel come at random among all: their rate is that share of it.
-        let every = (turns.period - downtime) / turns.expels + downtime;
-        Rejuvenation { every, downtime, at_once: 1, schedule: Schedule::Random }
+    // Restarts matter to nothing but absences.
+    let rejuvenation = care.rejuvenation.filter(|turns| turns.is_recovery() || has_absence);
+    let rejuvenation = rejuvenation.map(|turns| Rejuvenation {
+        every: turns.period,
+        downtime: if has_absence { turns.downtime } else { 0.0 },
+        at_once: count(turns.at_once.min(situation.n())),
+        expels: turns.expels,
+        schedule: Schedule::Random,
     });
-    // So rare that no number holds it.
-    let rejuvenation = rejuvenation.filter(|turns| turns.every.is_finite());
     ServerGroup {
         count: count(members.len()),
         intrusion_rate: if absent == Without::Independent {
@@ -379,18 +380,11 @@ fn group(
             crew: if care.is_one_by_one { Crew::Single } else { Crew::Parallel },
         }),
         rejuvenation,
-        outage: if has_absence { outage(situation) } else { None },
+        outage: care
+            .outage
+            .filter(|_| has_absence)
+            .map(|(rate, duration)| Outage { rate, duration }),
     }
-}
-
-/// Outages, with restarts that count for nothing else.
-fn outage(situation: &Situation) -> Option<Outage> {
-    let restarts = situation.care.rejuvenation.filter(|turns| turns.expels < 1.0);
-    let restarts = restarts.map(|turns| ((1.0 - turns.expels) / turns.period, turns.downtime));
-    let all = [situation.care.outage, restarts];
-    let rate: f64 = all.iter().flatten().map(|(rate, _)| rate).sum();
-    let absent: f64 = all.iter().flatten().map(|(rate, hours)| rate * hours).sum();
-    (rate > 0.0 && absent > 0.0).then(|| Outage { rate, duration: absent / rate })
 }
 
 fn shocks(situation: &Situation, groups: &[Vec<usize>], absent: Without) -> Vec<Shock> {

@@ -107,7 +107,9 @@ fn tree(design: &Design, tree: &AttackTree) -> Result<AttackTreeResult, Calculus
         },
     };
     let computed = attack_tree::AttackTree::new(tree.nodes.iter().map(node).collect(), tree.root)?;
-    let cheapest = computed.cheapest()?;
+    let cheapest = computed.cheapest();
+    let cost = cheapest.as_ref().map(|it| it.cost);
+    let steps = cheapest.map(|it| it.steps).unwrap_or_default();
     let service = design.services.get(tree.service);
     let loss = service.and_then(|it| it.loss(tree.property)).unwrap_or_default();
     let name = |position: &usize| tree.nodes.get(*position).map(|node| node.name.clone());
@@ -115,12 +117,12 @@ fn tree(design: &Design, tree: &AttackTree) -> Result<AttackTreeResult, Calculus
         name: tree.name.clone(),
         service: service.map(|it| it.name.clone()).unwrap_or_default(),
         property: tree.property,
-        cost: cheapest.cost,
-        path: cheapest.steps.iter().filter_map(name).collect(),
+        cost,
+        path: steps.iter().filter_map(name).collect(),
         probability: computed.probability()?,
-        is_affordable: cheapest.cost <= design.attacker.budget.value.0,
-        is_worthwhile: cheapest.cost < loss,
-        nodes: drawn(tree, &cheapest.steps),
+        is_affordable: cost.is_some_and(|cost| cost <= design.attacker.budget.value.0),
+        is_worthwhile: cost.is_some_and(|cost| cost < loss),
+        nodes: drawn(tree, &steps),
     })
 }
 

@@ -42,6 +42,10 @@ pub(super) fn sweeps(situation: &Situation) -> Result<Vec<Sweep>, EngineError> {
 fn line(name: &str, xs: impl IntoIterator<Item = (f64, Situation)>) -> Result<Series, EngineError> {
     let mut points = Vec::new();
     for (x, situation) in xs {
+        // Not every server would get its turn.
+        if situation.spare_hours() < 0.0 {
+            continue;
+        }
         match risk(&situation, Grade::Swept) {
             Ok(y) => points.push(Point { x, y }),
             Err(EngineError::NoUptime { .. }) => {}
@@ -242,9 +246,9 @@ fn rejuvenation(situation: &Situation) -> Result<Option<Sweep>, EngineError> {
         // What a restart cannot do, no period can.
         Some(turns) if !turns.is_recovery() => return Ok(None),
         Some(turns) => turns,
-        None => Turns { period: situation.mission, downtime: 0.0, at_once: 1, expels: 1.0 },
+        None => Turns::first(situation.mission),
     };
-    let least = turns.downtime * situation.n().div_ceil(turns.at_once.max(1)) as f64;
+    let least = turns.round(situation.n());
     let periods = (-5..=5).map(|power| turns.period * 2.0_f64.powi(power));
     let with = |period: f64| {
         let mut changed = situation.clone();
@@ -256,7 +260,10 @@ fn rejuvenation(situation: &Situation) -> Result<Option<Sweep>, EngineError> {
     let series =
         line("risk", periods.filter(|it| *it > least && *it <= situation.mission * 2.0).map(with))?;
     let knee = knee(&series.points);
-    let text = rejuvenation_text(&series.points, knee);
+    let mut text = rejuvenation_text(&series.points, knee);
+    if turns.is_assumed {
+        text.push_str(&format!(" A downtime of {} is assumed.", time_text(turns.downtime)));
+    }
     Ok(Some(Sweep {
         parameter: "rejuvenation_period".to_owned(),
         label: "time between two rejuvenations of a server".to_owned(),

@@ -4,6 +4,8 @@
 //! others (then the tree is a graph). What is done once serves everywhere: the cheapest way pays for a shared step
 //! once, and the probability counts it once, both exactly by a decision diagram.
 //!
+//! A step that never succeeds is on no way: what goes through it only cannot be done.
+//!
 //! Set the cost of the cheapest way against the value of what it opens: a system whose intrusion costs
 //! more than it brings is not worth attacking.
 //!
@@ -36,7 +38,7 @@ pub enum AttackKind {
     Step {
         /// Money (of one currency), finite, at least 0.
         cost: f64,
-        /// Probability that it succeeds, when tried.
+        /// Probability that it succeeds, when tried; one of probability 0 is on no way.
         probability: f64,
     },
     /// All of these nodes, at least one.
@@ -129,21 +131,22 @@ impl AttackTree {
         &self.nodes
     }
 
-    /// The set of steps of least total cost that reaches the goal if all of them succeed.
-    ///
-    /// # Errors
-    /// [`CalculusError::Unreachable`] if there is none.
-    pub fn cheapest(&self) -> Result<CheapestPath, CalculusError> {
-        let costs: Vec<f64> = self.steps_with(|cost, _| cost);
-        let (chosen, cost) =
-            self.diagram.cheapest(self.goal, &costs).ok_or(CalculusError::Unreachable)?;
+    /// The set of steps of least total cost that reaches the goal if all of them succeed, each of which can;
+    /// `None` where every way goes through a step that never succeeds.
+    #[must_use]
+    pub fn cheapest(&self) -> Option<CheapestPath> {
+        let costs = self.steps_with(|cost, probability| match probability > 0.0 {
+            true => cost,
+            false => f64::INFINITY,
+        });
+        let (chosen, cost) = self.diagram.cheapest(self.goal, &costs)?;
         let probabilities = self.steps_with(|_, probability| probability);
         let probability =
             chosen.iter().filter_map(|variable| probabilities.get(*variable)).product();
         let mut steps: Vec<usize> =
             chosen.iter().filter_map(|variable| self.steps.get(*variable).copied()).collect();
         steps.sort_unstable();
-        Ok(CheapestPath { steps, cost, probability })
+        Some(CheapestPath { steps, cost, probability })
     }
 
     /// The probability that the goal is reached when every step is tried, independently.

@@ -219,7 +219,7 @@ impl Diagram {
     /// The variables of least total cost that make `function` true when all others are false, and that
     /// cost; `None` if there are none. For functions that stay true when more variables become true.
     ///
-    /// `costs`: of each variable, finite and at least 0. Ties go to the set found first, which depends on
+    /// `costs`: of each variable, at least 0; one that is infinite is not for sale. Ties go to the set found first, which depends on
     /// nothing but the function.
     pub(crate) fn cheapest(&self, function: Function, costs: &[f64]) -> Option<(Vec<usize>, f64)> {
         let cost_of = |node: &Node| {

@@ -87,9 +87,9 @@ pub struct Exhaustion {
     /// Intrusions tolerated while `k` servers are absent; `None` when the service cannot do without them at
     /// all.
     pub tolerated_meanwhile: Option<u32>,
-    /// The shortest period in which everybody gets a turn, hours: n/k rounded up, times the duration.
+    /// What it takes until everybody had a turn, hours: n/k rounded up, times the duration.
     pub period_min: f64,
-    /// Whether the period is that long.
+    /// Whether the period is longer: otherwise rejuvenations take all time.
     pub is_feasible: bool,
     /// The longest that an intrusion lasts, hours: it happens as soon as one rejuvenation is over and ends with the
     /// beginning of the next.
@@ -150,7 +150,7 @@ impl RejuvenationPlan {
             slack: i64::from(n) - i64::from(servers_min),
             tolerated_meanwhile,
             period_min,
-            is_feasible: period >= period_min,
+            is_feasible: period > period_min,
             exposure,
             intrusion_time_min,
         })

@@ -124,6 +124,13 @@ impl Writer<'_> {
         self.formula(out, "intruded", |_, state| state.is_intruded());
         self.formula(out, "exposed", |_, state| state.is_exposed);
         self.formula(out, "answering", |_, state| state.is_clean());
+        if self.locals.iter().any(|local| local.others > 0) {
+            // Servers that are absent with another one.
+            self.weighted(out, "others", |group, state| {
+                let others = self.locals.get(group).map_or(0, |local| local.others);
+                if state.condition == Condition::Rejuvenating { others } else { 0 }
+            });
+        }
         let is_single = |number: usize| {
             let crew = self.service.groups.get(number).and_then(|group| group.recovery);
             crew.is_some_and(|recovery| recovery.crew == Crew::Single)
@@ -137,18 +144,21 @@ impl Writer<'_> {
 
     /// A formula that counts the servers in states that are `counted`.
     fn formula(&self, out: &mut String, name: &str, counted: impl Fn(usize, &LocalState) -> bool) {
+        self.weighted(out, name, |group, state| u32::from(counted(group, state)));
+    }
+
+    /// The same where each counts as `weight`, one for all states of a group that count.
+    fn weighted(&self, out: &mut String, name: &str, weight: impl Fn(usize, &LocalState) -> u32) {
         let mut terms = Vec::new();
         for (group, local) in self.locals.iter().enumerate() {
-            let states = local.states.iter().enumerate();
-            let states: Vec<usize> =
-                states.filter(|(_, state)| counted(group, state)).map(|(index, _)| index).collect();
-            if states.is_empty() {
-                continue;
-            }
+            let states = local.states.iter().map(|state| weight(group, state)).enumerate();
+            let counted: Vec<(usize, u32)> = states.filter(|(_, weight)| *weight > 0).collect();
+            let Some((_, weight)) = counted.first() else { continue };
+            let states: Vec<usize> = counted.iter().map(|(index, _)| *index).collect();
             for server in 0..local.initial.len() {
                 let is: Vec<String> =
                     states.iter().map(|state| format!("s{group}_{server}={state}")).collect();
-                terms.push(format!("({} ? 1 : 0)", is.join("|")));
+                terms.push(format!("({} ? {weight} : 0)", is.join("|")));
             }
         }
         let sum = if terms.is_empty() { "0".into() } else { terms.join(" + ") };
@@ -216,6 +226,9 @@ impl Writer<'_> {
         let failed = match self.property {
             Property::Confidentiality => format!("exposed>{}", service.tolerated),
             Property::Integrity => format!("intruded>{}", service.tolerated),
+            Property::Availability if self.locals.iter().any(|local| local.others > 0) => {
+                format!("answering-others<{}", service.quorum)
+            }
             Property::Availability => format!("answering<{}", service.quorum),
         };
         out.push_str(&format!(

@@ -92,8 +92,12 @@ pub struct Rejuvenation {
     pub every: f64,
     /// Hours of absence in each; below `every`, 0 for none.
     pub downtime: f64,
-    /// Servers that have their turn together where the schedule is fixed, at least 1; at random each has its own.
+    /// Servers that are absent together, at least 1. By the calendar these have one turn; at random the turn of one
+    /// takes as many others away, and for the time of its downtime that one counts as all of them.
     pub at_once: u32,
+    /// Probability that a turn expels an intruder, each time anew. A server that keeps its intruder keeps its
+    /// condition: nobody counts on it meanwhile.
+    pub expels: f64,
     /// By the calendar or at random.
     pub schedule: Schedule,
 }
@@ -302,6 +306,24 @@ impl Service {
     }
 }
 
+impl Rejuvenation {
+    /// The hours from the end of a turn of one server to its next, in which it is not absent: a server that is
+    /// absent with others has not been so by itself.
+    pub(crate) fn uptime(&self) -> f64 {
+        self.every - self.downtime / f64::from(self.at_once.max(1))
+    }
+
+    /// The share of a server's turns for which it is absent itself: in the others it is with another one.
+    pub(crate) fn leads(&self) -> f64 {
+        f64::from(self.at_once.max(1)).recip()
+    }
+
+    /// Servers that are absent for each that is so at random, this one not counted.
+    pub(crate) fn others(&self) -> u32 {
+        if self.downtime > 0.0 { self.at_once.saturating_sub(1) } else { 0 }
+    }
+}
+
 impl ServerGroup {
     fn check(&self) -> Result<(), EngineError> {
         at_least_zero("the intrusion rate", self.intrusion_rate)?;
@@ -318,6 +340,7 @@ impl ServerGroup {
             }
             let (at_once, most) = (rejuvenation.at_once, SERVICE_SERVERS_MAX);
             within("the servers rejuvenated at once", at_once.into(), 1, most.into())?;
+            probability("the probability that a turn expels", rejuvenation.expels)?;
         }
         if let Some(outage) = self.outage {
             positive("the outage rate", outage.rate)?;

@@ -257,13 +257,19 @@ pub fn attack_tree(tree: &AttackTreeResult, currency: &str) -> Picture {
             Edge { from: parent, to: *child, label: String::new(), look }
         })
     });
+    let path = match tree.cost {
+        Some(cost) => {
+            format!(
+                "In red the cheapest path: {}, for {}.",
+                listed(&tree.path),
+                money(cost, currency)
+            )
+        }
+        None => "No path has steps that can all succeed.".to_owned(),
+    };
     Graph {
         title: format!("{}: attack tree", tree.name),
-        description: format!(
-            "The goal on the left, its steps to the right. In red the cheapest path: {}, for {}.",
-            listed(&tree.path),
-            money(tree.cost, currency)
-        ),
+        description: format!("The goal on the left, its steps to the right. {path}"),
         nodes: nodes.collect(),
         edges: edges.collect(),
     }

@@ -374,6 +374,15 @@ pub(crate) fn trees(assessment: &Assessment) -> Table {
         ],
     );
     for tree in &assessment.attack_trees {
+        let Some(cost) = tree.cost else {
+            table.row([
+                tree.name.clone(),
+                format!("{} of {}", tree.property.name(), tree.service),
+                probability(tree.probability),
+                "no way".to_owned(),
+            ]);
+            continue;
+        };
         let verdict = match (tree.is_affordable, tree.is_worthwhile) {
             (true, true) => "affordable, worthwhile",
             (true, false) => "affordable, a loss",
@@ -385,7 +394,7 @@ pub(crate) fn trees(assessment: &Assessment) -> Table {
             format!("{} of {}", tree.property.name(), tree.service),
             probability(tree.probability),
             listed(&tree.path),
-            money(tree.cost, &assessment.design.currency),
+            money(cost, &assessment.design.currency),
             verdict.to_owned(),
         ]);
     }

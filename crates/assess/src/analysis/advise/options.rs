@@ -1,8 +1,10 @@
 //! The changes that can be tried on a situation.
 
-use super::super::situation::{Situation, Turns};
+use super::super::situation::{Server, Situation, Turns};
+use super::moves::{diversity, moved};
+use super::prices::{isolation_price, price, server_price};
 use crate::design::units::time_text;
-use crate::design::{Costs, Design, Estimate, FaultModel, LabelKind, Money, Property, State};
+use crate::design::{Design, FaultModel, LabelKind, Property, Root, Service, State};
 
 /// Servers that are advised at most.
 const ADVISED_SERVERS_MAX: usize = 25;
@@ -23,8 +25,12 @@ const FURTHER: [&str; 4] =
 #[derive(Clone, Debug)]
 pub(super) struct Step {
     pub(super) kind: &'static str,
+    /// The label that it changes: of each label there is a change of this kind.
+    pub(super) label: Option<LabelKind>,
     /// In words, as an order.
     pub(super) text: String,
+    /// What is taken for granted, beyond what the design says.
+    pub(super) assumed: Option<String>,
     /// Over one mission; `None`: the design gives no price.
     pub(super) cost: Option<f64>,
     pub(super) after: Situation,
@@ -35,34 +41,42 @@ impl Step {
     pub(super) fn goes_further(&self) -> bool {
         FURTHER.contains(&self.kind)
     }
+
+    /// Whether it is this change, of the same or another situation.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        self.kind == other.kind && self.label == other.label
+    }
 }
 
-/// Every change that makes sense.
-pub(super) fn options(design: &Design, now: &Situation) -> Vec<Step> {
-    let costs = &design.costs;
+/// Every change that makes sense. None leaves so little time for rejuvenations that they never end.
+pub(super) fn options(design: &Design, service: &Service, now: &Situation) -> Vec<Step> {
     let mut steps = Vec::new();
-    steps.extend(more_servers(costs, now));
-    steps.extend(spare_servers(costs, now));
+    steps.extend(more_servers(design, now));
+    steps.extend(spare_servers(design, now));
     steps.extend(fewer_servers(now));
     for kind in LabelKind::ALL {
-        steps.extend(diversity(costs, now, kind));
+        steps.extend(diversity(&design.costs, now, kind));
+        steps.extend(moved(design, service, now, kind));
     }
-    steps.extend(rejuvenation(costs, now));
+    steps.extend(rejuvenation(design, now));
     steps.extend(root(now));
     steps.extend(epoch(now));
     steps.extend(sealing(now));
     steps.extend(hybrid(design, now));
-    steps.extend(arbitrary(costs, now));
+    steps.extend(arbitrary(design, now));
     steps.extend(isolation(design, now));
+    let has_time = |hours: f64| hours > 0.0 || hours >= now.spare_hours();
+    steps.retain(|step| has_time(step.after.spare_hours()));
     steps
 }
 
-fn price(cost: &Option<Estimate<Money>>, count: f64) -> Option<f64> {
-    cost.as_ref().map(|cost| cost.value.0 * count)
+/// What so many servers more cost in a service that is like `after`; `None`: a server has no price.
+fn servers_price(design: &Design, after: &Situation, added: &[Server]) -> Option<f64> {
+    added.iter().map(|server| server_price(design, after, server)).sum()
 }
 
 /// One more intrusion tolerated, with the servers that it takes.
-fn more_servers(costs: &Costs, now: &Situation) -> Option<Step> {
+fn more_servers(design: &Design, now: &Situation) -> Option<Step> {
     let model = match now.model {
         FaultModel::Single => FaultModel::Arbitrary,
         model => model,
@@ -73,16 +87,19 @@ fn more_servers(costs: &Costs, now: &Situation) -> Option<Step> {
     if n > ADVISED_SERVERS_MAX {
         return None;
     }
+    let after = Situation { f, model, ..now.with_servers(n) };
     Some(Step {
         kind: "more-servers",
+        label: None,
+        assumed: None,
         text: format!("{n} servers that tolerate f = {f} (with the labels of the present ones)"),
-        cost: price(&costs.server, (n - now.n()) as f64),
-        after: Situation { f, model, ..now.with_servers(n) },
+        cost: servers_price(design, &after, &now.copies(n - now.n())),
+        after,
     })
 }
 
 /// More servers at the same f, so that one more may be absent: what availability gains by.
-fn spare_servers(costs: &Costs, now: &Situation) -> Option<Step> {
+fn spare_servers(design: &Design, now: &Situation) -> Option<Step> {
     if now.model == FaultModel::Single || !now.promises.contains(&Property::Availability) {
         return None;
     }
@@ -91,13 +108,15 @@ fn spare_servers(costs: &Costs, now: &Situation) -> Option<Step> {
     let after = larger.into_iter().find(|it| it.tolerated(Property::Availability) > absent)?;
     Some(Step {
         kind: "spare-servers",
+        label: None,
+        assumed: None,
         text: format!(
             "{} servers at the same f = {}, so that {} may be absent",
             after.n(),
             now.f,
             absent + 1
         ),
-        cost: price(&costs.server, (after.n() - now.n()) as f64),
+        cost: servers_price(design, &after, &now.copies(after.n() - now.n())),
         after,
     })
 }
@@ -108,6 +127,8 @@ fn fewer_servers(now: &Situation) -> Vec<Step> {
     let mut steps = Vec::new();
     let step = |text: String, after: Situation| Step {
         kind: "fewer-servers",
+        label: None,
+        assumed: None,
         text,
         cost: Some(0.0),
         after,
@@ -123,50 +144,14 @@ fn fewer_servers(now: &Situation) -> Vec<Step> {
     steps
 }
 
-/// Another value of one label for every server that shares its own.
-fn diversity(costs: &Costs, now: &Situation, kind: LabelKind) -> Option<Step> {
-    let at = kind as usize;
-    let share = now.shares.get(at).copied().unwrap_or_default();
-    // The kind of a wormhole is not a matter of variety: see isolation.
-    if share <= 0.0 || kind == LabelKind::Wormhole {
-        return None;
-    }
-    let mut after = now.clone();
-    let mut seen = Vec::new();
-    let mut changed = 0;
-    let fresh = now.servers.iter().flat_map(|it| it.labels).flatten().max().unwrap_or_default() + 1;
-    for server in &mut after.servers {
-        let Some(label) = server.labels.get_mut(at) else { continue };
-        let Some(value) = *label else { continue };
-        if seen.contains(&value) {
-            *label = Some(fresh + changed);
-            changed += 1;
-        } else {
-            seen.push(value);
-        }
-    }
-    (changed > 0).then(|| Step {
-        kind: "diversity",
-        text: format!("a different {} for every server", kind.name().replace('_', " ")),
-        cost: price(&costs.diversity, changed as f64),
-        after,
-    })
-}
-
 /// Half the period, or a first rejuvenation.
-fn rejuvenation(costs: &Costs, now: &Situation) -> Option<Step> {
+fn rejuvenation(design: &Design, now: &Situation) -> Option<Step> {
     let turns = match now.care.rejuvenation {
         Some(turns) if !turns.is_recovery() => return None,
         Some(turns) => Turns { period: turns.period / 2.0, ..turns },
-        None => Turns {
-            period: FIRST_PERIOD.min(now.mission / 2.0),
-            downtime: 0.0,
-            at_once: 1,
-            expels: 1.0,
-        },
+        None => Turns::first(FIRST_PERIOD.min(now.mission / 2.0)),
     };
-    let rounds = now.n().div_ceil(turns.at_once.max(1)) as f64;
-    if turns.downtime * rounds >= turns.period || now.mission / turns.period > TURNS_MAX {
+    if now.mission / turns.period > TURNS_MAX {
         return None;
     }
     let before = now.care.rejuvenation.map_or(0.0, |it| now.mission / it.period);
@@ -174,31 +159,41 @@ fn rejuvenation(costs: &Costs, now: &Situation) -> Option<Step> {
     let mut after = now.clone();
     after.care.rejuvenation = Some(turns);
     after.care.epoch = now.care.epoch.map(|epoch| epoch.min(turns.period));
-    Some(Step {
-        kind: "shorter-rejuvenation",
-        text: format!("rejuvenate every server each {}", time_text(turns.period)),
-        cost: price(&costs.rejuvenation, further),
-        after,
-    })
+    let mut text = format!("rejuvenate every server each {}", time_text(turns.period));
+    if has_shares(now) && after.care.epoch < now.care.epoch {
+        text.push_str(", and refresh the shares as often");
+    }
+    let cost = price(&design.costs.rejuvenation, further);
+    let assumed = turns.is_assumed.then(|| {
+        let downtime = time_text(turns.downtime);
+        format!("each is absent for {downtime}, and comes back with a new identity")
+    });
+    Some(Step { kind: "shorter-rejuvenation", label: None, text, assumed, cost, after })
 }
 
 /// A root of recovery, so that rejuvenation counts.
 fn root(now: &Situation) -> Option<Step> {
     let turns = now.care.rejuvenation.filter(|turns| !turns.is_recovery())?;
     let mut after = now.clone();
-    after.care.rejuvenation = Some(Turns { expels: 1.0, ..turns });
+    after.care.rejuvenation = Some(Turns { expels: 1.0, root: Root::Tpm, ..turns });
     Some(Step {
         kind: "recovery-root",
+        label: None,
+        assumed: None,
         text: "give rejuvenated servers a new identity that the payload cannot reach".to_owned(),
         cost: None,
         after,
     })
 }
 
+/// Whether its servers keep shares of secrets.
+fn has_shares(now: &Situation) -> bool {
+    now.state == State::Sealed && now.n() > 1
+}
+
 /// Shares that are refreshed with every rejuvenation.
 fn epoch(now: &Situation) -> Option<Step> {
-    let is_shared = now.state == State::Sealed && now.n() > 1;
-    if !is_shared || !now.promises.contains(&Property::Confidentiality) {
+    if !has_shares(now) || !now.promises.contains(&Property::Confidentiality) {
         return None;
     }
     let least = now.care.expelling().map_or(FIRST_PERIOD, |turns| turns.period);
@@ -212,6 +207,8 @@ fn epoch(now: &Situation) -> Option<Step> {
     after.care.epoch = Some(epoch);
     Some(Step {
         kind: "shorter-share-epoch",
+        label: None,
+        assumed: None,
         text: format!("refresh the shares each {}", time_text(epoch)),
         cost: Some(0.0),
         after,
@@ -223,6 +220,8 @@ fn sealing(now: &Situation) -> Option<Step> {
     let is_read = now.state == State::Clear && now.promises.contains(&Property::Confidentiality);
     (is_read && now.n() > 1).then(|| Step {
         kind: "seal-state",
+        label: None,
+        assumed: None,
         text: "seal the state under a key that servers share by a threshold".to_owned(),
         cost: None,
         after: Situation { state: State::Sealed, ..now.clone() },
@@ -250,21 +249,30 @@ fn hybrid(design: &Design, now: &Situation) -> Option<Step> {
     }
     Some(Step {
         kind: "hybrid",
+        label: None,
+        assumed: None,
         text: format!("wormholes of coverage {coverage}, with which {n} servers tolerate f = {f}"),
-        cost: price(&design.costs.wormhole, n as f64),
+        cost: price(&design.costs.wormhole, 1.0)
+            .map(|wormhole| (wormhole + isolation_price(design, coverage)) * n as f64),
         after,
     })
 }
 
 /// No wormholes, and more servers instead.
-fn arbitrary(costs: &Costs, now: &Situation) -> Option<Step> {
+fn arbitrary(design: &Design, now: &Situation) -> Option<Step> {
     let n = FaultModel::Arbitrary.servers_min(u16::try_from(now.f).unwrap_or(u16::MAX), 0);
     let is_possible = now.model == FaultModel::Hybrid && n <= ADVISED_SERVERS_MAX;
-    is_possible.then(|| Step {
-        kind: "arbitrary",
-        text: format!("count on no wormhole: {n} servers for the same f = {}", now.f),
-        cost: price(&costs.server, n.saturating_sub(now.n()) as f64),
-        after: Situation { model: FaultModel::Arbitrary, ..now.with_servers(n.max(now.n())) },
+    is_possible.then(|| {
+        let n_after = n.max(now.n());
+        let after = Situation { model: FaultModel::Arbitrary, ..now.with_servers(n_after) };
+        Step {
+            kind: "arbitrary",
+            label: None,
+            assumed: None,
+            text: format!("count on no wormhole: {n} servers for the same f = {}", now.f),
+            cost: servers_price(design, &after, &now.copies(n_after - now.n())),
+            after,
+        }
     })
 }
 
@@ -281,6 +289,8 @@ fn isolation(design: &Design, now: &Situation) -> Option<Step> {
     }
     Some(Step {
         kind: "isolation",
+        label: None,
+        assumed: None,
         text: format!("isolate wormholes so that they hold with probability {coverage}"),
         cost: price(&design.costs.isolation, weak as f64),
         after,

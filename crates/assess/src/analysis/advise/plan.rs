@@ -1,6 +1,6 @@
 //! Changes one after the other, and what they do.
 
-use super::super::outcomes::Change;
+use super::super::outcomes::{Change, WORSE_BY};
 use super::super::situation::Situation;
 use super::answers::Answers;
 use super::options::{Step, options};
@@ -60,6 +60,11 @@ impl Tried {
 
     pub(super) fn risk(&self, case: &Case) -> f64 {
         self.risks.last().copied().unwrap_or(case.told.risk)
+    }
+
+    /// As every change is computed.
+    fn compared_risk(&self, case: &Case) -> f64 {
+        self.risks.last().copied().unwrap_or(case.compared.risk)
     }
 
     pub(super) fn outlook<'a>(&'a self, case: &'a Case) -> &'a Outlook {
@@ -140,6 +145,7 @@ impl Tried {
             let mut change = Change {
                 kind: step.kind.to_owned(),
                 text: step.text.clone(),
+                assumed: step.assumed.clone(),
                 cost: step.cost,
                 risk_before: told.risk,
                 risk_after: after.risk,
@@ -164,6 +170,7 @@ impl Tried {
 /// Two changes in the same direction as one.
 fn go_further(first: &mut Change, second: Change) {
     first.text = second.text;
+    first.assumed = second.assumed;
     first.cost = first.cost.zip(second.cost).map(|(a, b)| a + b);
     first.risk_after = second.risk_after;
     first.expected_loss_after = second.expected_loss_after;
@@ -179,14 +186,23 @@ pub(super) fn weighed(case: &Case, ways: Vec<Tried>) -> Result<Vec<Tried>, Engin
     ways.into_iter().map(|it| it.weighed(case)).collect()
 }
 
-/// Every change that can follow; none that takes an earlier one back.
+/// Every change that can follow; none that takes an earlier one back, and no move of a single server that does not
+/// lower the risk by what three digits show.
 pub(super) fn tried(case: &Case, from: &Tried) -> Result<Vec<Tried>, EngineError> {
     let has = |kind: &str| from.steps.iter().any(|step| step.kind == kind);
     let is_back = |step: &Step| {
         OPPOSITE.iter().any(|(a, b)| (step.kind == *a && has(b)) || (step.kind == *b && has(a)))
     };
-    let mut options = options(case.design, &from.situation);
+    let mut options = options(case.design, case.service, &from.situation);
     options.retain(|step| !is_back(step));
     case.answers.risks_ahead(options.iter().map(|step| &step.after));
-    options.into_iter().map(|step| from.with(case, step)).collect()
+    let mut all = Vec::new();
+    for step in options {
+        let is_move = step.kind == "move";
+        let next = from.with(case, step)?;
+        if !is_move || next.risk(case) * WORSE_BY < from.compared_risk(case) {
+            all.push(next);
+        }
+    }
+    Ok(all)
 }

@@ -221,10 +221,8 @@ fn replayed<'s>(
 ) -> Result<Tried, EngineError> {
     let mut plan = start.clone();
     for step in steps {
-        // Different labels are different steps; of all else there is one of its kind.
-        let is_same =
-            |it: &Step| it.kind == step.kind && (step.kind != "diversity" || it.text == step.text);
-        if let Some(same) = options(case.design, &plan.situation).into_iter().find(is_same) {
+        let options = options(case.design, case.service, &plan.situation);
+        if let Some(same) = options.into_iter().find(|it| it.is_like(step)) {
             plan = plan.with(case, same)?;
         }
     }

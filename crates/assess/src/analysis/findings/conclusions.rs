@@ -134,6 +134,13 @@ fn capital(word: &str) -> String {
 
 /// The cheapest path through an attack tree.
 pub(super) fn of_tree(design: &Design, tree: &AttackTreeResult, found: &mut Vec<Finding>) {
+    let Some(cost) = tree.cost else {
+        let text = format!(
+            "There is no way to `{}`: every one goes through a step whose probability is 0.",
+            tree.name
+        );
+        return found.push(finding("no-path", Severity::Note, Some(&tree.service), text, ""));
+    };
     let told = match (tree.is_affordable, tree.is_worthwhile) {
         (true, true) => "the attacker can pay it, and it is worth it",
         (true, false) => "the attacker can pay it, but it is not worth it",
@@ -144,7 +151,7 @@ pub(super) fn of_tree(design: &Design, tree: &AttackTreeResult, found: &mut Vec<
         "The cheapest way to `{}` costs {} ({}): {told}. With everything tried it succeeds with \
          probability {}.",
         tree.name,
-        money(tree.cost, &design.currency),
+        money(cost, &design.currency),
         tree.path.join(" and "),
         percent(tree.probability)
     );

@@ -62,6 +62,26 @@ fn a_shared_step_is_paid_and_counted_once() {
     assert!(importance.iter().all(|(_, it)| *it <= importance[0].1));
 }
 
+/// What never succeeds is no way, however little it costs.
+#[test]
+fn no_way_goes_through_a_step_that_never_succeeds() {
+    let with = |bribe: f64, escalate: f64| {
+        tree(vec![
+            step(100.0, 0.5),
+            step(1.0, escalate),
+            step(500.0, bribe),
+            goal("remote", AttackKind::All(vec![0, 1])),
+            goal("root", AttackKind::Any(vec![3, 2])),
+        ])
+    };
+    let found = with(0.9, 0.0).cheapest().expect("a way");
+    assert_eq!((found.steps, found.cost, found.probability), (vec![2], 500.0, 0.9));
+    assert_eq!(with(0.9, 1e-300).cheapest().expect("a way").cost, 101.0);
+    let none = with(0.0, 0.0);
+    assert_eq!(none.cheapest(), None);
+    assert_eq!(none.probability(), Ok(0.0));
+}
+
 #[test]
 fn the_cheapest_way_is_that_of_all_sets_of_steps() {
     let mut state = 3_u64;

@@ -40,6 +40,10 @@ fn a_schedule_is_safe_when_cleaning_is_faster_than_intruding() {
     let crowded = RejuvenationPlan { period: 17.0, ..plan(9, 2, 1, FaultModel::Arbitrary) };
     let crowded = crowded.exhaustion().expect("valid");
     assert!(!crowded.is_feasible && !crowded.is_safe_against(1e9));
+    // Somebody is absent all the time.
+    let all = RejuvenationPlan { period: 2.0, ..plan(7, 1, 2, FaultModel::Hybrid) };
+    let all = RejuvenationPlan { duration: 0.5, ..all }.exhaustion().expect("valid");
+    assert!(!all.is_feasible && !all.is_safe_against(1e9), "{all:?}");
     let spent = plan(4, 1, 1, FaultModel::Arbitrary).exhaustion().expect("valid");
     assert!(!spent.is_safe_against(1e9), "nothing is tolerated while one is absent");
 }

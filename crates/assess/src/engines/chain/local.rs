@@ -61,6 +61,8 @@ pub(crate) struct Local {
     pub(crate) refreshed: Vec<usize>,
     /// The state in which each server begins.
     pub(crate) initial: Vec<usize>,
+    /// Servers that are absent with each that is being rejuvenated.
+    pub(crate) others: u32,
 }
 
 impl Local {
@@ -77,7 +79,17 @@ impl Local {
         let refreshed = builder.states.iter().map(|state| builder.refreshed(*state)).collect();
         let initial = builder.initial(turns);
         let Builder { states, transitions, .. } = builder;
-        Self { states, transitions, struck, refreshed, initial }
+        let others = group.rejuvenation.map_or(0, |it| it.others());
+        Self { states, transitions, struck, refreshed, initial, others }
+    }
+
+    /// Servers that do not answer while one is in this state.
+    pub(crate) fn missing(&self, state: LocalState) -> u32 {
+        match state.condition {
+            Condition::Clean => 0,
+            Condition::Rejuvenating => 1 + self.others,
+            _ => 1,
+        }
     }
 }
 
@@ -161,13 +173,21 @@ impl Builder<'_> {
         if state.condition == Condition::Rejuvenating {
             return self.add(state, clean, rejuvenation.downtime.recip());
         }
-        let rate = f64::from(self.stages) / (rejuvenation.every - rejuvenation.downtime);
+        let rate = f64::from(self.stages) / rejuvenation.uptime();
         if state.stage + 1 < self.stages {
             return self.add(state, LocalState { stage: state.stage + 1, ..state }, rate);
         }
-        let condition =
-            if rejuvenation.downtime > 0.0 { Condition::Rejuvenating } else { Condition::Clean };
-        self.add(state, self.left_behind(LocalState { condition, ..clean }), rate);
+        let expelled = if state.is_intruded() { rejuvenation.expels } else { 1.0 };
+        self.add(state, LocalState { stage: 0, ..state }, rate * (1.0 - expelled));
+        let absent = match rejuvenation.downtime > 0.0 {
+            true => rejuvenation.leads(),
+            false => 0.0,
+        };
+        let away = LocalState { condition: Condition::Rejuvenating, ..clean };
+        if absent > 0.0 {
+            self.add(state, self.left_behind(away), rate * expelled * absent);
+        }
+        self.add(state, self.left_behind(clean), rate * expelled * (1.0 - absent));
     }
 
     /// A server that is no longer intruded still has leaked its share, where that is kept track of.
@@ -176,7 +196,7 @@ impl Builder<'_> {
     }
 
     fn add(&mut self, from: LocalState, to: LocalState, rate: f64) {
-        if from == to {
+        if from == to || rate <= 0.0 {
             return;
         }
         let transition =

@@ -310,18 +310,20 @@ impl<'a> Explorer<'a> {
     }
 
     fn is_failed(&self, census: &[u8]) -> bool {
-        let (mut intruded, mut exposed, mut answering) = (0_u32, 0_u32, 0_u32);
-        let states = self.locals.iter().flat_map(|local| &local.states);
-        for (state, count) in states.zip(census) {
+        let (mut intruded, mut exposed, mut missing) = (0_u32, 0_u32, 0_u32);
+        let states =
+            self.locals.iter().flat_map(|local| local.states.iter().map(move |it| (local, it)));
+        for ((local, state), count) in states.zip(census) {
             let count = u32::from(*count);
             intruded += if state.is_intruded() { count } else { 0 };
             exposed += if state.is_exposed { count } else { 0 };
-            answering += if state.is_clean() { count } else { 0 };
+            missing += count * local.missing(*state);
         }
+        let spare = self.service.server_count().saturating_sub(self.service.quorum);
         match self.property {
             Property::Confidentiality => exposed > self.service.tolerated,
             Property::Integrity => intruded > self.service.tolerated,
-            Property::Availability => answering < self.service.quorum,
+            Property::Availability => missing > spare,
         }
     }
 

@@ -187,6 +187,7 @@ fn aggregation_and_elimination_agree() {
             every: 700.0,
             downtime: 1.0,
             at_once: 1,
+            expels: 1.0,
             schedule: Schedule::Random,
         }),
         ..ServerGroup::repaired(3, rate, 0.5)
@@ -270,21 +271,94 @@ fn what_nobody_notices_stays_until_rejuvenation() {
         integrity(&service).mean_time_to_failure().expect("computed")
     };
     let every = |every| {
-        hidden(Some(Rejuvenation { every, downtime: 0.0, at_once: 1, schedule: Schedule::Random }))
+        hidden(Some(Rejuvenation {
+            every,
+            downtime: 0.0,
+            at_once: 1,
+            expels: 1.0,
+            schedule: Schedule::Random,
+        }))
     };
     assert!(hidden(None) < every(1000.0) && every(1000.0) < every(10.0));
     // Without detection, a random rejuvenation is a repair at that rate.
     let mut service = Service::of(ServerGroup::unattended(4, 0.01), 1);
-    service.groups[0].rejuvenation =
-        Some(Rejuvenation { every: 1.0, downtime: 0.0, at_once: 1, schedule: Schedule::Random });
+    service.groups[0].rejuvenation = Some(Rejuvenation {
+        every: 1.0,
+        downtime: 0.0,
+        at_once: 1,
+        expels: 1.0,
+        schedule: Schedule::Random,
+    });
     near(integrity(&service).mean_time_to_failure().expect("computed"), 891.666_666_7, 1e-9);
+}
+
+fn in_turns(at_once: u32, expels: f64) -> Option<Rejuvenation> {
+    let schedule = Schedule::Random;
+    Some(Rejuvenation { every: 10.0, downtime: 1.0, at_once, expels, schedule })
+}
+
+/// Those who are absent together are missed together, and whoever misses one of them misses all.
+#[test]
+fn servers_that_are_rejuvenated_at_once_are_missed_at_once() {
+    let of = |at_once, quorum| {
+        let mut service = Service { quorum, ..Service::of(ServerGroup::unattended(4, 0.0), 1) };
+        service.groups[0].rejuvenation = in_turns(at_once, 1.0);
+        service
+    };
+    let failed = |at_once, quorum| {
+        let service = of(at_once, quorum);
+        let chain = ServiceChain::until_failure(&service, Property::Availability, 1);
+        chain.expect("valid").failed_at(5.0).expect("computed")
+    };
+    // Turns of pairs are half as many, and each takes one too many.
+    near(failed(2, 3), -(-5.0 * 4.0 / (9.5 * 2.0_f64)).exp_m1(), 1e-9);
+    assert!(failed(1, 3) < failed(2, 3) / 2.0, "{}", failed(1, 3));
+    assert!(failed(2, 2) < failed(2, 3) / 2.0 && failed(4, 2) > failed(2, 2));
+    // All four together: a tenth of the time nobody is there, less what turns that meet have in common.
+    let chain = ServiceChain::with_repair(&of(4, 1), Property::Availability, 1).expect("valid");
+    let share = chain.failed_share().expect("computed");
+    near(share, 1.0 - 0.975_f64.powi(4), 1e-9);
+    assert!((share / 0.1 - 1.0).abs() < 0.05);
+    // How many go at once matters to nothing else.
+    let intruded = |at_once| {
+        let mut service = Service::of(ServerGroup::unattended(4, 0.01), 1);
+        service.groups[0].rejuvenation =
+            in_turns(at_once, 1.0).map(|turns| Rejuvenation { downtime: 0.0, ..turns });
+        integrity(&service).mean_time_to_failure().expect("computed")
+    };
+    near(intruded(1), intruded(3), 1e-12);
+}
+
+/// Turns that expel nobody are absences, and nothing else; every second one that does is repair at half the rate.
+#[test]
+fn turns_expel_as_often_as_they_are_said_to() {
+    let mean = |expels| {
+        let mut service = Service::of(ServerGroup::unattended(4, 0.01), 1);
+        service.groups[0].rejuvenation =
+            in_turns(1, expels).map(|turns| Rejuvenation { every: 1.0, downtime: 0.0, ..turns });
+        integrity(&service).mean_time_to_failure().expect("computed")
+    };
+    near(mean(0.5), closed::mttf(4, 1, 0.01, 0.5).expect("valid"), 1e-9);
+    near(mean(0.0), closed::mttf(4, 1, 0.01, 0.0).expect("valid"), 1e-9);
+    let away = |expels| {
+        let mut service = Service::of(ServerGroup::unattended(4, 0.0), 1);
+        service.groups[0].rejuvenation = in_turns(1, expels);
+        let chain = ServiceChain::until_failure(&service, Property::Availability, 1);
+        chain.expect("valid").failed_at(5.0).expect("computed")
+    };
+    near(away(0.0), away(1.0), 1e-12);
 }
 
 #[test]
 fn stages_of_servers_that_differ_begin_in_turns() {
     let mut together = Service::of(ServerGroup::unattended(3, 0.01), 1);
-    together.groups[0].rejuvenation =
-        Some(Rejuvenation { every: 60.0, downtime: 2.0, at_once: 1, schedule: Schedule::Fixed });
+    together.groups[0].rejuvenation = Some(Rejuvenation {
+        every: 60.0,
+        downtime: 2.0,
+        at_once: 1,
+        expels: 1.0,
+        schedule: Schedule::Fixed,
+    });
     let mut apart = together.clone();
     apart.groups = vec![ServerGroup { count: 1, ..together.groups[0].clone() }; 3];
     for property in [Property::Integrity, Property::Availability] {
@@ -304,8 +378,13 @@ fn more_stages_come_closer_to_a_fixed_period() {
     let mut last = f64::INFINITY;
     for stages in [1, 2, 4, 16, 64] {
         let mut service = Service::of(ServerGroup::unattended(1, rate), 0);
-        service.groups[0].rejuvenation =
-            Some(Rejuvenation { every, downtime: 0.0, at_once: 1, schedule: Schedule::Fixed });
+        service.groups[0].rejuvenation = Some(Rejuvenation {
+            every,
+            downtime: 0.0,
+            at_once: 1,
+            expels: 1.0,
+            schedule: Schedule::Fixed,
+        });
         let chain = ServiceChain::with_repair(&service, Property::Integrity, stages);
         let share = chain.expect("valid").failed_share().expect("computed");
         let error = (share - exact).abs() / exact;
@@ -355,7 +434,7 @@ fn shocks_on_part_of_a_group_draw_among_all_of_it() {
         // Servers in different stages of a period that never ends are hit as likely as others.
         let schedule = Schedule::Fixed;
         service.groups[0].rejuvenation =
-            Some(Rejuvenation { every: 1e12, downtime: 0.0, at_once: 1, schedule });
+            Some(Rejuvenation { every: 1e12, downtime: 0.0, at_once: 1, expels: 1.0, schedule });
         let staged = ServiceChain::until_failure(&service, Property::Integrity, 4).expect("valid");
         near(staged.mean_time_to_failure().expect("computed"), mean, 1e-9);
         mean
@@ -375,6 +454,7 @@ fn too_large_and_too_stiff_chains_are_refused_with_their_size() {
             every: 100.0,
             downtime: 1.0,
             at_once: 1,
+            expels: 1.0,
             schedule: Schedule::Fixed,
         }),
         ..ServerGroup::repaired(10, 0.01, 1.0)

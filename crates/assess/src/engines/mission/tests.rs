@@ -66,11 +66,25 @@ fn common_causes_at_the_beta_row_of_the_specification() {
 
 #[test]
 fn everything_at_once_agrees_with_the_chain() {
-    let service = mixed(Schedule::Random);
+    agrees_with_the_chain(&mixed(Schedule::Random), &missions(8_000, 150.0));
+}
+
+/// Two servers away together, and turns that expel now and then or never.
+#[test]
+fn turns_at_random_agree_with_the_chain() {
+    for expels in [0.3, 0.0] {
+        let mut pairs = mixed(Schedule::Random);
+        let turns = pairs.groups[0].rejuvenation.expect("it has turns");
+        pairs.groups[0].rejuvenation = Some(Rejuvenation { at_once: 2, expels, ..turns });
+        agrees_with_the_chain(&pairs, &Missions { level: 0.9999, ..missions(80_000, 150.0) });
+    }
+}
+
+fn agrees_with_the_chain(service: &Service, missions: &Missions) {
     let points = vec![20.0, 100.0];
-    let outcome = all(&service, &Missions { points: points.clone(), ..missions(8_000, 150.0) });
+    let outcome = all(service, &Missions { points: points.clone(), ..missions.clone() });
     for found in outcome.properties {
-        let chain = ServiceChain::until_failure(&service, found.property, 1).expect("valid");
+        let chain = ServiceChain::until_failure(service, found.property, 1).expect("valid");
         let name = found.property.name();
         let wanted = chain.failed_at(150.0).expect("computed");
         assert!(found.failed.holds(wanted), "{name}: {:?} has not {wanted}", found.failed);
@@ -78,7 +92,7 @@ fn everything_at_once_agrees_with_the_chain() {
         for (found, wanted) in found.curve.iter().zip(curve) {
             assert!(found.holds(wanted), "{name}: {found:?} has not {wanted}");
         }
-        let share = match ServiceChain::with_repair(&service, found.property, 1) {
+        let share = match ServiceChain::with_repair(service, found.property, 1) {
             Ok(goes_on) => goes_on.failed_share_by(150.0).expect("computed"),
             Err(_) => chain.failed_share_by(150.0).expect("computed"),
         };
@@ -96,8 +110,13 @@ fn fixed_periods_are_kept_to_the_hour() {
     let (rate, every) = (0.02_f64, 10.0);
     let exact = 1.0 + (-rate * every).exp_m1() / (rate * every);
     let mut service = Service::of(ServerGroup::unattended(1, rate), 0);
-    service.groups[0].rejuvenation =
-        Some(Rejuvenation { every, downtime: 0.0, at_once: 1, schedule: Schedule::Fixed });
+    service.groups[0].rejuvenation = Some(Rejuvenation {
+        every,
+        downtime: 0.0,
+        at_once: 1,
+        expels: 1.0,
+        schedule: Schedule::Fixed,
+    });
     let found = integrity(&service, &missions(5_000, 200.0)).failed_share;
     assert!(found.holds(exact), "{found:?} has not {exact}");
     // The exponential chain overstates it, nearly twofold.
@@ -116,6 +135,7 @@ fn servers_take_turns_and_their_absence_is_counted() {
             every: 10.0,
             downtime: 1.0,
             at_once: 1,
+            expels: 1.0,
             schedule: Schedule::Fixed,
         });
         service
@@ -138,16 +158,26 @@ fn apart(service: &Service) -> Service {
 #[test]
 fn servers_that_differ_take_turns_with_one_another() {
     let mut service = Service::of(ServerGroup::unattended(4, 0.0), 1);
-    service.groups[0].rejuvenation =
-        Some(Rejuvenation { every: 10.0, downtime: 1.0, at_once: 1, schedule: Schedule::Fixed });
+    service.groups[0].rejuvenation = Some(Rejuvenation {
+        every: 10.0,
+        downtime: 1.0,
+        at_once: 1,
+        expels: 1.0,
+        schedule: Schedule::Fixed,
+    });
     let missions = missions(2, 1_000.0);
     let of = |quorum| all(&Service { quorum, ..apart(&service) }, &missions).properties[2].clone();
     assert!((of(4).failed_share.value - 0.4).abs() < 0.002, "{:?}", of(4));
     assert_eq!(of(3).failed.value, 0.0, "two were away at once");
     // Another period is another calendar, with turns of its own.
     service.groups.push(service.groups[0].clone());
-    service.groups[1].rejuvenation =
-        Some(Rejuvenation { every: 7.0, downtime: 1.0, at_once: 1, schedule: Schedule::Fixed });
+    service.groups[1].rejuvenation = Some(Rejuvenation {
+        every: 7.0,
+        downtime: 1.0,
+        at_once: 1,
+        expels: 1.0,
+        schedule: Schedule::Fixed,
+    });
     assert_eq!(service.turns(0).of(3), (4, 4));
     assert_eq!(apart(&service).turns(7).of(0), (4, 4));
 }
@@ -155,8 +185,13 @@ fn servers_that_differ_take_turns_with_one_another() {
 #[test]
 fn servers_that_are_rejuvenated_at_once_are_away_together() {
     let mut service = Service::of(ServerGroup::unattended(5, 0.0), 1);
-    service.groups[0].rejuvenation =
-        Some(Rejuvenation { every: 10.0, downtime: 1.0, at_once: 2, schedule: Schedule::Fixed });
+    service.groups[0].rejuvenation = Some(Rejuvenation {
+        every: 10.0,
+        downtime: 1.0,
+        at_once: 2,
+        expels: 1.0,
+        schedule: Schedule::Fixed,
+    });
     let missions = missions(2, 1_000.0);
     for service in [service.clone(), apart(&service)] {
         let of =
@@ -166,6 +201,56 @@ fn servers_that_are_rejuvenated_at_once_are_away_together() {
         assert!((of(4).failed_share.value - 0.2).abs() < 0.002, "{:?}", of(4));
         assert_eq!(of(3).failed.value, 0.0, "three were away at once");
     }
+}
+
+/// One outage while two of five are away is one too many. The chain, whose turns come at random and so meet, errs on
+/// the side of caution; one that took no notice of how many are away together would not.
+#[test]
+fn the_chain_is_cautious_about_servers_that_are_away_together() {
+    let mut service = Service { quorum: 3, ..Service::of(ServerGroup::unattended(5, 0.0), 1) };
+    service.groups[0].outage = Some(Outage { rate: 0.002, duration: 0.5 });
+    let with = |at_once, schedule| {
+        let turns = Rejuvenation { every: 100.0, downtime: 1.0, at_once, expels: 1.0, schedule };
+        let mut service = service.clone();
+        service.groups[0].rejuvenation = Some(turns);
+        service
+    };
+    let chain = |at_once| {
+        let service = with(at_once, Schedule::Random);
+        let chain = ServiceChain::until_failure(&service, Property::Availability, 1);
+        chain.expect("valid").failed_at(200.0).expect("computed")
+    };
+    let by_calendar = |at_once| {
+        let service = with(at_once, Schedule::Fixed);
+        all(&service, &missions(20_000, 200.0)).properties[2].failed
+    };
+    for at_once in [1, 2] {
+        assert!(chain(at_once) > by_calendar(at_once).low, "{at_once}");
+    }
+    assert!(chain(1) < by_calendar(2).low, "{} and {:?}", chain(1), by_calendar(2));
+    // Three are too many without any outage.
+    assert!(chain(3) > 0.95 && by_calendar(3).value >= 1.0);
+}
+
+/// By the calendar a server that keeps its intruder has its next turn when it is due.
+#[test]
+fn a_turn_that_expels_nobody_leaves_the_intruder_until_the_next() {
+    // One server that is intruded at once, and cleaned at the first turn of ten hours that expels.
+    let share = |expels| {
+        let mut service = Service::of(ServerGroup::unattended(1, 1e3), 0);
+        service.groups[0].rejuvenation = Some(Rejuvenation {
+            every: 10.0,
+            downtime: 5.0,
+            at_once: 1,
+            expels,
+            schedule: Schedule::Fixed,
+        });
+        all(&service, &missions(10, 20_000.0)).properties[1].failed_share
+    };
+    // Intruded for 10, 20, 30 hours less the 5 of the turn before: 1 / expels periods on average.
+    assert!((share(1.0).value - 0.5).abs() < 0.01, "{:?}", share(1.0));
+    assert!((share(0.5).value - 0.75).abs() < 0.01, "{:?}", share(0.5));
+    assert!((share(0.0).value - 1.0).abs() < 0.01, "{:?}", share(0.0));
 }
 
 #[test]

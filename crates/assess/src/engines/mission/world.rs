@@ -83,8 +83,6 @@ enum Source {
     Each(Condition),
     /// The same, one at a time of all groups that have one crew.
     OneOf(Condition),
-    /// Servers that are not being rejuvenated.
-    Present,
     /// Nobody in particular.
     World,
 }
@@ -123,6 +121,8 @@ pub(super) struct World<'a> {
     intruded: u32,
     exposed: u32,
     clean: u32,
+    /// Servers that are absent with another one, at random.
+    others: u32,
     drawn: Vec<usize>,
 }
 
@@ -167,6 +167,7 @@ impl<'a> World<'a> {
             intruded: 0,
             exposed: 0,
             clean: 0,
+            others: 0,
             drawn: Vec::new(),
         }
     }
@@ -209,7 +210,7 @@ impl<'a> World<'a> {
             if next <= scheduled {
                 self.happen(generator, total);
             } else {
-                self.on_schedule(scheduled);
+                self.on_schedule(generator, scheduled);
             }
             events += 1;
             if events.is_multiple_of(LOOK_EVERY) {
@@ -231,6 +232,7 @@ impl<'a> World<'a> {
             server.is_exposed = false;
         }
         (self.intruded, self.exposed, self.clean) = (0, 0, self.service.server_count());
+        self.others = 0;
         let fixed = self.service.refresh.filter(|refresh| refresh.schedule == Schedule::Fixed);
         self.refresh_due = fixed.map_or(f64::INFINITY, |refresh| refresh.every);
         for (at, due) in self.first_due.iter().zip(&mut self.due) {
@@ -246,7 +248,8 @@ impl<'a> World<'a> {
     /// In the order of [`Property::ALL`].
     fn failed(&self) -> [bool; 3] {
         let tolerated = self.service.tolerated;
-        [self.exposed > tolerated, self.intruded > tolerated, self.clean < self.service.quorum]
+        let answering = self.clean.saturating_sub(self.others);
+        [self.exposed > tolerated, self.intruded > tolerated, answering < self.service.quorum]
     }
 
     /// Weighs every channel, and sums up.
@@ -265,10 +268,6 @@ impl<'a> World<'a> {
             let servers = match channel.source {
                 Source::Each(condition) => f64::from(count(condition)),
                 Source::OneOf(condition) => f64::from(count(condition)) / waiting,
-                Source::Present => {
-                    let all = self.service.groups.get(channel.group).map_or(0, |it| it.count);
-                    f64::from(all - count(Condition::Rejuvenating))
-                }
                 Source::World => 1.0,
             };
             *weight = servers * channel.rate;
@@ -311,7 +310,6 @@ impl<'a> World<'a> {
     fn draw(&self, generator: &mut ChaCha8Rng, channel: Channel) -> Option<usize> {
         let can = |server: &Server| match channel.source {
             Source::Each(condition) | Source::OneOf(condition) => server.condition == condition,
-            Source::Present => server.condition != Condition::Rejuvenating,
             Source::World => false,
         };
         let first = self.first.get(channel.group).copied()?;
@@ -342,6 +340,9 @@ impl<'a> World<'a> {
 
     fn set(&mut self, server: usize, condition: Condition) {
         let Some(server) = self.servers.get_mut(server) else { return };
+        let with = others(self.service.groups.get(server.group));
+        self.others -= if server.condition == Condition::Rejuvenating { with } else { 0 };
+        self.others += if condition == Condition::Rejuvenating { with } else { 0 };
         if let Some(counts) = self.counts.get_mut(server.group) {
             if let Some(count) = counts.get_mut(place(server.condition)) {
                 *count -= 1;
@@ -389,7 +390,7 @@ impl<'a> World<'a> {
     }
 
     /// Whatever is due at `now`, one thing of it.
-    fn on_schedule(&mut self, now: f64) {
+    fn on_schedule(&mut self, generator: &mut ChaCha8Rng, now: f64) {
         if self.refresh_due <= now {
             self.refresh_due += self.service.refresh.map_or(f64::INFINITY, |refresh| refresh.every);
             return self.refresh();
@@ -398,13 +399,20 @@ impl<'a> World<'a> {
         let group = self.servers.get(server).and_then(|it| self.service.groups.get(it.group));
         let Some(rejuvenation) = group.and_then(|group| group.rejuvenation) else { return };
         let leaves = self.due.get(server).is_some_and(|due| !due.returns);
-        let is_absent = leaves && rejuvenation.downtime > 0.0;
+        let is_intruded = self.servers.get(server).is_some_and(|it| it.condition.is_intruded());
+        // Who keeps the intruder keeps the condition, until the next turn.
+        let is_expelled = !(leaves && is_intruded)
+            || rejuvenation.expels >= 1.0
+            || uniform(generator) < rejuvenation.expels;
+        let is_absent = leaves && is_expelled && rejuvenation.downtime > 0.0;
         let after = match (leaves, is_absent) {
             (true, true) => rejuvenation.downtime,
             (true, false) => rejuvenation.every,
             (false, _) => rejuvenation.every - rejuvenation.downtime,
         };
-        self.set(server, if is_absent { Condition::Rejuvenating } else { Condition::Clean });
+        if is_expelled {
+            self.set(server, if is_absent { Condition::Rejuvenating } else { Condition::Clean });
+        }
         if let Some(due) = self.due.get_mut(server) {
             *due = Due { at: now + after, returns: is_absent };
         }
@@ -420,6 +428,12 @@ impl Budget<'_> {
         }
         self.check()
     }
+}
+
+/// Servers that are absent with each of a group that is so at random; by the calendar each is so itself.
+fn others(group: Option<&ServerGroup>) -> u32 {
+    let turns = group.and_then(|group| group.rejuvenation);
+    turns.filter(|it| it.schedule == Schedule::Random).map_or(0, |it| it.others())
 }
 
 /// The groups whose recoveries one crew does.
@@ -469,17 +483,19 @@ fn channels(service: &Service) -> Vec<Channel> {
             add(Event::Become(Clean), Source::Each(Out), number, outage.duration.recip());
         }
         let random = group.rejuvenation.filter(|it| it.schedule == Schedule::Random);
-        if let Some(rejuvenation) = random {
-            let rate = (rejuvenation.every - rejuvenation.downtime).recip();
-            if rejuvenation.downtime > 0.0 {
-                add(Event::Become(Rejuvenating), Source::Present, number, rate);
-                let back = rejuvenation.downtime.recip();
+        if let Some(turns) = random {
+            let rate = turns.uptime().recip();
+            let absent = if turns.downtime > 0.0 { turns.leads() } else { 0.0 };
+            if absent > 0.0 {
+                let back = turns.downtime.recip();
                 add(Event::Become(Clean), Source::Each(Rejuvenating), number, back);
-            } else {
-                add(Event::Become(Clean), Source::Each(Latent), number, rate);
-                add(Event::Become(Clean), Source::Each(Hidden), number, rate);
-                add(Event::Become(Clean), Source::Each(Recovering), number, rate);
-                add(Event::Become(Clean), Source::Each(Out), number, rate);
+                add(Event::Become(Rejuvenating), Source::Each(Clean), number, rate * absent);
+            }
+            for condition in [Latent, Hidden, Recovering, Out] {
+                let expelled = if condition.is_intruded() { turns.expels } else { 1.0 };
+                let (from, rate) = (Source::Each(condition), rate * expelled);
+                add(Event::Become(Rejuvenating), from, number, rate * absent);
+                add(Event::Become(Clean), from, number, rate * (1.0 - absent));
             }
         }
     }

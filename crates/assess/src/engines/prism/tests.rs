@@ -77,7 +77,13 @@ pub(crate) fn mixed(schedule: Schedule) -> Service {
         intrusion_rate: 0.01,
         detection: Detection { probability: 0.7, latency: 4.0 },
         recovery: Some(Recovery { rate: 0.25, crew: Crew::Single }),
-        rejuvenation: Some(Rejuvenation { every: 60.0, downtime: 2.0, at_once: 1, schedule }),
+        rejuvenation: Some(Rejuvenation {
+            every: 60.0,
+            downtime: 2.0,
+            at_once: 1,
+            expels: 1.0,
+            schedule,
+        }),
         outage: None,
     };
     let plain = ServerGroup {
@@ -109,6 +115,12 @@ fn storm_arrives_at_the_numbers_of_the_chain() {
     let mut crew = mixed(Schedule::Random);
     crew.groups[1].recovery = Some(Recovery { rate: 0.2, crew: Crew::Single });
     check("one crew for two groups", &crew, Property::Integrity, 1);
+    for expels in [0.3, 0.0] {
+        let mut pairs = mixed(Schedule::Random);
+        let turns = Rejuvenation { at_once: 2, expels, ..pairs.groups[0].rejuvenation.unwrap() };
+        pairs.groups[0].rejuvenation = Some(turns);
+        check("two at once", &pairs, Property::Availability, 1);
+    }
 }
 
 #[test]
@@ -138,6 +150,26 @@ rewards "hours"
 endrewards
 "#;
     assert_eq!(text, wanted);
+}
+
+/// One that is absent with two others is three who do not answer.
+#[test]
+fn the_text_counts_those_who_are_absent_together() {
+    let mut service = Service::of(ServerGroup::unattended(3, 0.0), 1);
+    let turns = |at_once| {
+        let schedule = Schedule::Random;
+        Some(Rejuvenation { every: 10.0, downtime: 3.0, at_once, expels: 1.0, schedule })
+    };
+    let mut text = |at_once| {
+        service.groups[0].rejuvenation = turns(at_once);
+        super::service(&service, Property::Availability, 1).expect("valid").model
+    };
+    let three = text(3);
+    let wanted =
+        ["formula others = (s0_0=2 ? 2 : 0) +", "label \"failed\" = answering-others<2;\n"];
+    assert!(wanted.iter().all(|it| three.contains(it)), "{three}");
+    let one = text(1);
+    assert!(one.contains("label \"failed\" = answering<2;\n") && !one.contains("others"), "{one}");
 }
 
 #[test]

@@ -126,7 +126,7 @@ fn tree() -> AttackTreeResult {
         name: text(),
         service: text(),
         property: Property::Integrity,
-        cost: 1e4,
+        cost: Some(1e4),
         path: vec![text()],
         probability: 0.2,
         is_affordable: true,
@@ -212,6 +212,7 @@ fn hostile_advice() -> Advice {
     let change = |cost| Change {
         kind: "diversity".into(),
         text: text(),
+        assumed: None,
         cost,
         risk_before: 0.1,
         risk_after: 0.01,

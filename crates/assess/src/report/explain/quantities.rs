@@ -270,8 +270,8 @@ pub const QUANTITIES: &[Quantity] = &[
         also: &["attack-tree", "cheapest-path", "path-cost", "path-probability"],
         meaning: "The steps that reach the root of an attack tree at the least cost, what they cost, and \
                   how likely the root is reached.",
-        formula: "least cost over all sets of leaves that satisfy the tree, a shared leaf paid once; \
-                  probability exact with shared leaves, by a decision diagram",
+        formula: "least cost over all sets of leaves that satisfy the tree, none of probability 0, a \
+                  shared leaf paid once; probability exact with shared leaves, by a decision diagram",
         unit: "the currency of the model; probability",
         source: "paper, section 2.3 (cost of intruding against value of assets); B. Schneier, Attack \
                  trees, 1999",

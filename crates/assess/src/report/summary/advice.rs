@@ -61,7 +61,7 @@ pub(crate) fn tables(service: &ServiceAdvice) -> Vec<Table> {
 }
 
 /// Changes with what each does to every promise and to the expected loss, below what they are compared with.
-/// What one makes worse has a line of its own.
+/// What one makes worse, and what is assumed of it, have lines of their own.
 fn changes(caption: &str, service: &ServiceAdvice, changes: Vec<&Change>) -> Table {
     let mut columns = vec![("change", Align::Left), ("cost", Align::Right)];
     let names = service.promises.iter().map(|it| (it.property.name(), Align::Right));
@@ -78,6 +78,9 @@ fn changes(caption: &str, service: &ServiceAdvice, changes: Vec<&Change>) -> Tab
         cells.extend(change.promises.iter().map(|it| probability(it.after)));
         cells.push(money(change.expected_loss_after, ""));
         table.row(cells);
+        if let Some(assumed) = &change.assumed {
+            table.row([format!("  assumed: {assumed}")]);
+        }
         for worse in worse(change) {
             table.row([format!("  worse: {worse}")]);
         }

@@ -15,6 +15,7 @@ fn group(count: u32, rate: f64, detection: f64) -> ServerGroup {
             every: 60.0,
             downtime: 2.0,
             at_once: 1,
+            expels: 1.0,
             schedule: Schedule::Random,
         }),
         outage: Some(Outage { rate: 0.01, duration: 4.0 }),
