@@ -414,8 +414,8 @@ pub struct AviEdge {
     pub rate: f64,
     /// What the rate would be without the technique.
     pub rate_before: f64,
-    /// What lowers it: `attack prevention`, `vulnerability prevention`, `vulnerability removal`,
-    /// `detection and recovery`, `masking`; empty if nothing does.
+    /// What lowers it: `attack prevention`, `vulnerability removal`, `vulnerability prevention and removal`,
+    /// `detection and recovery`, `masking, detection and recovery`; empty if nothing does.
     pub technique: String,
 }
 

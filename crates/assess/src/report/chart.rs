@@ -1,7 +1,7 @@
 //! Lines over two axes: risk over time, and sweeps with their knee.
 
 use super::scale::{Axis, Scale, short};
-use super::svg::{Anchor, Drawing, KINDS, Picture, width_of};
+use super::svg::{Anchor, Drawing, KINDS, LINE, Picture, lines, width_of};
 
 const WIDTH: f64 = 820.0;
 const HEIGHT: f64 = 340.0;
@@ -16,6 +16,9 @@ const POINTS_DRAWN: usize = 1500;
 const DOTS_DRAWN: usize = 24;
 /// Lines drawn at most; the legend says how many are left out.
 const SERIES_DRAWN: usize = 12;
+/// Room for the names in the legend, and the lines that one takes at most.
+const NAME: f64 = RIGHT - 52.0;
+const NAME_LINES: usize = 3;
 
 /// One line of a chart.
 #[derive(Clone, Debug)]
@@ -87,7 +90,7 @@ impl Chart {
         let ys = ys.chain(self.levels.iter().map(|level| level.at));
         let x = Axis::over(xs, self.across.scale, (LEFT, WIDTH - RIGHT));
         let y = Axis::over(ys, self.up.scale, (HEIGHT - BELOW, ABOVE)).rounded();
-        let mut drawing = Drawing::new(WIDTH, HEIGHT);
+        let mut drawing = Drawing::new(WIDTH, HEIGHT.max(self.legend_bottom() + 12.0));
         self.draw_axes(&mut drawing, &x, &y);
         for (number, line) in shown().enumerate() {
             draw_line(&mut drawing, (&x, &y), line, number % KINDS);
@@ -143,19 +146,30 @@ impl Chart {
 
     fn draw_legend(&self, drawing: &mut Drawing) {
         let x = WIDTH - RIGHT + 14.0;
+        let mut y = ABOVE + 8.0;
         for (number, line) in self.series.iter().take(SERIES_DRAWN).enumerate() {
-            let y = ABOVE + 8.0 + 20.0 * number as f64;
             let kind = number % KINDS;
             drawing.put(format_args!("<path class=\"s{kind}\" d=\"M{x} {y}h26\"/>"));
-            let width = RIGHT - 52.0;
-            drawing.clipped((x + 32.0, y + 4.0), Anchor::Start, "", (&line.name, width));
+            let name = (line.name.as_str(), NAME, NAME_LINES);
+            drawing.wrapped((x + 32.0, y + 4.0), Anchor::Start, "", name);
+            y += entry(line);
         }
         let left_out = self.series.len().saturating_sub(SERIES_DRAWN);
         if left_out > 0 {
-            let y = ABOVE + 12.0 + 20.0 * SERIES_DRAWN as f64;
-            drawing.text((x, y), Anchor::Start, "dim", &format!("and {left_out} more"));
+            drawing.text((x, y + 4.0), Anchor::Start, "dim", &format!("and {left_out} more"));
         }
     }
+
+    /// Where the legend ends.
+    fn legend_bottom(&self) -> f64 {
+        let left_out = if self.series.len() > SERIES_DRAWN { 20.0 } else { 0.0 };
+        ABOVE + 8.0 + self.series.iter().take(SERIES_DRAWN).map(entry).sum::<f64>() + left_out
+    }
+}
+
+/// The height of a line's entry in the legend.
+fn entry(line: &Series) -> f64 {
+    6.0 + LINE * lines(&line.name, NAME, NAME_LINES).len() as f64
 }
 
 fn draw_line(drawing: &mut Drawing, (x, y): (&Axis, &Axis), line: &Series, kind: usize) {
@@ -230,6 +244,21 @@ mod tests {
                 && svg.contains("knee")
         );
         assert!(svg.contains("<desc>risk over time</desc>") && svg.contains("role=\"img\""));
+    }
+
+    #[test]
+    fn a_long_name_stands_whole_in_the_legend() {
+        let name = "different values of each label with a common-mode share";
+        let mut all = vec![Series::line(name, vec![(0.0, 0.5), (1.0, 0.4)])];
+        let svg = chart(all.clone()).draw().inline();
+        assert!(!svg.contains('\u{2026}'), "{svg}");
+        assert!(name.split(' ').all(|word| svg.contains(word)), "{svg}");
+        // A legend that is longer than the chart makes the picture taller.
+        all.extend(vec![Series::line(name.repeat(9), vec![(0.0, 0.5)]); SERIES_DRAWN]);
+        let picture = chart(all).draw().inline();
+        let height = chart(Vec::new()).draw().inline();
+        let of = |svg: &str| svg.split_once("viewBox=\"0 0 820 ").map(|it| it.1[..3].to_owned());
+        assert!(of(&picture) > of(&height), "{picture}");
     }
 
     #[test]

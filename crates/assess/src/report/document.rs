@@ -66,7 +66,8 @@ pub fn html(assessment: &Assessment) -> String {
 
 fn weight(finding: &Finding) -> Weight {
     match finding.severity {
-        Severity::Grave | Severity::Warning => Weight::Warning,
+        Severity::Grave => Weight::Grave,
+        Severity::Warning => Weight::Warning,
         Severity::Note => Weight::Note,
     }
 }
@@ -94,7 +95,7 @@ fn add_service(page: &mut Page, assessment: &Assessment, service: &ServiceResult
     if service.is_acceptable {
         page.note(Weight::Fine, &format!("{lost} {level} is accepted."));
     } else {
-        page.note(Weight::Warning, &format!("{lost} no more than {level} is accepted."));
+        page.note(Weight::Grave, &format!("{lost} no more than {level} is accepted."));
     }
     page.table(&summary::promises(assessment, service));
     page.picture(&pictures::risk_over_time(assessment, service));

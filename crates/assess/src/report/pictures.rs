@@ -68,21 +68,27 @@ pub fn sweep(assessment: &Assessment, service: &ServiceResult, sweep: &Sweep) ->
         Unit::Hours => time(x),
         _ => figure(x),
     };
-    if let Some(current) = sweep.current {
-        markers.push(Marker { at: current / unit, label: format!("now {}", in_words(current)) });
-    }
-    if let Some(knee) = sweep.knee {
-        markers.push(Marker { at: knee.x / unit, label: format!("knee {}", in_words(knee.x)) });
+    let knee = sweep.knee.map(|knee| knee.x);
+    let is_there = knee.is_some() && knee == sweep.current;
+    let marked = [
+        ("now and knee", knee.filter(|_| is_there)),
+        ("now", sweep.current.filter(|_| !is_there)),
+        ("knee", knee.filter(|_| !is_there)),
+    ];
+    for (word, at) in marked {
+        let label = |at: f64| format!("{word} {}", in_words(at));
+        markers.extend(at.map(|at| Marker { at: at / unit, label: label(at) }));
     }
     let series = sweep.series.iter().map(|line| {
         let points = line.points.iter().map(|point| (point.x / unit, point.y)).collect();
         Series::line(line.name.clone(), points)
     });
-    let xs = || sweep.series.iter().flat_map(|line| &line.points).map(|point| point.x);
-    let (least, most) = (xs().fold(f64::INFINITY, f64::min), xs().fold(0.0, f64::max));
-    // Periods from hours to years would crowd at one end.
-    let is_wide = sweep.unit == Unit::Hours && least > 0.0 && most / least > 20.0;
-    let scale = if is_wide { Scale::Logarithmic } else { Scale::Linear };
+    let scale = match sweep.unit {
+        // Periods are swept by factors, and would crowd at one end.
+        Unit::Hours => Scale::Logarithmic,
+        Unit::Number => Scale::Whole,
+        _ => Scale::Linear,
+    };
     let unit_word = match (sweep.unit, is_in_days) {
         (Unit::Hours, true) => ", days",
         (Unit::Hours, false) => ", hours",
@@ -156,7 +162,8 @@ pub fn avi(graph: &AviGraph) -> Picture {
         title: "From attacks to failures".into(),
         description: "Attacks meet vulnerabilities and make intrusions, these make errors, and errors \
                       that are not processed make failures. Numbers are rates; a green dashed edge is \
-                      one that prevention, removal or tolerance has lowered."
+                      one that prevention, removal or tolerance has lowered. The table has the numbers of edges \
+                      that lie too close for a text."
             .into(),
         nodes: nodes.collect(),
         edges: edges.collect(),

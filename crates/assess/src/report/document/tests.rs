@@ -288,6 +288,7 @@ fn no_name_of_a_model_file_commands_the_terminal() {
 fn the_page_says_what_is_wrong_before_it_says_why() {
     let html = html(&assessment());
     let place = |text: &str| html.find(text).unwrap_or_else(|| panic!("no {text}"));
-    assert!(place("What follows") < place("Warning.") && place("Warning.") < place("<svg"));
+    assert!(place("What follows") < place("GRAVE:") && place("GRAVE:") < place("WARNING:"));
+    assert!(place("WARNING:") < place("<svg"));
     assert!(html.contains("class=\"edge-bad\"") && html.contains("class=\"limit\""));
 }
