@@ -67,6 +67,11 @@ pub(crate) const DESIGNS: &[Case] = &[
     ("assess backtest model.toml order.json", USAGE, "order.json:2: `at_ms` is 4, and an event"),
     ("assess backtest model.toml number.json", USAGE, "number.json:1: `server` is 9"),
     (
+        "assess backtest model.toml other.json",
+        USAGE,
+        "other.json:1: a campaign of 3 servers under `hybrid`, and the service has 1 server under",
+    ),
+    (
         "assess backtest model.toml cut.json",
         USAGE,
         "cut.json:1: the campaign that begins here has no",
@@ -100,6 +105,9 @@ pub(crate) fn damage(fixture: &Fixture) {
     fixture.write("order.json", &format!("{begun}{over}"));
     fixture.write("number.json", &begun.replace("\"server\":0", "\"server\":9"));
     fixture.write("cut.json", begun);
+    let other = "{\"event\":\"started\",\"servers\":3}\n\
+                 {\"event\":\"verdict\",\"servers\":3,\"fault_model\":\"hybrid\"}\n";
+    fixture.write("other.json", other);
     fixture.write("empty.json", "{\"event\":\"talk\"}\n");
     fixture.write("seven.json", &format!("{one}{}", one.replace("[0]", "[0,1,2,3,4,5,6]")));
 }
