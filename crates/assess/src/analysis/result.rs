@@ -208,9 +208,10 @@ pub struct SimulatedPromise {
 pub struct Measure {
     /// Were all intrusions independent.
     pub independent: f64,
-    /// With the common-mode shares of the labels that all servers have in common.
+    /// With the common-mode shares of the labels that all servers have in common. Labels that only some have in
+    /// common are no part of it.
     pub common_mode: f64,
-    /// The total of those shares: beta.
+    /// The total of those shares, at most 1: beta.
     pub beta: f64,
 }
 
