@@ -134,14 +134,32 @@ impl Chart {
         for level in &self.levels {
             let at = y.place(level.at);
             drawing.put(format_args!("<path class=\"limit\" d=\"M{LEFT} {at:.1}H{right}\"/>"));
-            let width = right - LEFT - 12.0;
-            drawing.clipped(
-                (LEFT + 6.0, at - 5.0),
-                Anchor::Start,
-                "bad halo",
-                (&level.label, width),
-            );
+            let width = (right - LEFT - 12.0).min(width_of(&level.label));
+            // At the end where lines are farther away.
+            let (from, to) = (LEFT + 6.0, right - 6.0);
+            let free = |across| self.free(x, y, across, at - 9.0);
+            let is_left = free((from, from + width)) >= free((to - width, to));
+            let (place, anchor) = if is_left { (from, Anchor::Start) } else { (to, Anchor::End) };
+            drawing.clipped((place, at - 5.0), anchor, "bad halo", (&level.label, right - LEFT));
         }
+    }
+
+    /// How far lines keep from a height between two places across.
+    fn free(&self, x: &Axis, y: &Axis, (from, to): (f64, f64), height: f64) -> f64 {
+        let mut nearest = f64::INFINITY;
+        for line in self.series.iter().take(SERIES_DRAWN) {
+            let places = || line.points.iter().map(|point| (x.place(point.0), y.place(point.1)));
+            for ((x0, y0), (x1, y1)) in places().zip(places().skip(1)) {
+                if x1 < from || x0 > to || x0 >= x1 {
+                    continue;
+                }
+                let at = |x: f64| y0 + (y1 - y0) * (x.clamp(x0, x1) - x0) / (x1 - x0);
+                let (a, b) = (at(from) - height, at(to) - height);
+                let crosses = (a < 0.0) != (b < 0.0);
+                nearest = nearest.min(if crosses { 0.0 } else { a.abs().min(b.abs()) });
+            }
+        }
+        nearest
     }
 
     fn draw_legend(&self, drawing: &mut Drawing) {
@@ -244,6 +262,17 @@ mod tests {
                 && svg.contains("knee")
         );
         assert!(svg.contains("<desc>risk over time</desc>") && svg.contains("role=\"img\""));
+    }
+
+    #[test]
+    fn the_name_of_a_level_stands_where_no_line_crosses_it() {
+        for (ys, anchor) in [([1.01e-3, 1e-1], "end"), ([1e-1, 1.01e-3], "start")] {
+            let points = [0.0, 60.0].into_iter().zip(ys).collect();
+            let svg = chart(vec![Series::line("risk", points)]).draw().inline();
+            let place = svg.find("acceptable").unwrap();
+            let text = &svg[svg[..place].rfind("<text").unwrap()..place];
+            assert!(text.contains(&format!("text-anchor=\"{anchor}\"")), "{ys:?}: {text}");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::page::{Page, Weight};
 use super::pictures;
 use super::summary;
 use super::table::{Align, Table};
-use super::words::{probability, time, value};
+use super::words::{probability, servers, time, value};
 
 pub use outcomes::{advice, comparison};
 
@@ -82,8 +82,8 @@ fn in_one(finding: &Finding) -> String {
 fn add_service(page: &mut Page, assessment: &Assessment, service: &ServiceResult) {
     page.section(&format!("Service {}", service.name));
     let what = format!(
-        "{} servers, of which {} may be intruded; fault model {}; strategy {}.",
-        service.n,
+        "{}, of which {} may be intruded; fault model {}; strategy {}.",
+        servers(service.n),
         service.f,
         service.fault_model.name(),
         service.strategy.name()

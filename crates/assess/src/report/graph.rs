@@ -8,7 +8,7 @@ use super::svg::{Anchor, Drawing, LINE, Picture, escaped, lines, width_of};
 const NODES_DRAWN: usize = 120;
 const EDGES_DRAWN: usize = 600;
 /// Room for the texts of a node, and the lines that its name takes at most.
-const BOX_MAX: f64 = 150.0;
+const BOX_MAX: f64 = 172.0;
 const NAME_LINES: usize = 3;
 const BETWEEN_LAYERS: f64 = 76.0;
 const BETWEEN_NODES: f64 = 34.0;
@@ -434,6 +434,7 @@ mod tests {
         ];
         graph.edges[0].label = texts[..2].join(" ");
         graph.nodes[0].name = texts[2].into();
+        graph.nodes[1].lines = vec!["with all below 1 - 1.1e-4".into()];
         let svg = graph.draw().inline();
         assert!(!svg.contains('\u{2026}'), "{svg}");
         assert!(texts.join(" ").split(' ').all(|word| svg.contains(word)), "{svg}");

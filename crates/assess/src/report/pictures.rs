@@ -12,7 +12,7 @@ use super::matrix::{Matrix, Row};
 use super::scale::Scale;
 use super::svg::Picture;
 use super::tornado::{Bar, Tornado};
-use super::words::{figure, listed, money, probability, rate, time};
+use super::words::{figure, listed, money, probability, rate, servers, time};
 
 /// Days that a mission must have for its time to be shown in days.
 const DAYS_SHOWN: f64 = 4.0;
@@ -154,7 +154,7 @@ pub fn avi(graph: &AviGraph) -> Picture {
         let (label, look) = if edge.technique.is_empty() {
             (rate(edge.rate), Look::Plain)
         } else {
-            (format!("{} to {}", edge.technique, rate(edge.rate)), Look::Good)
+            (format!("{}\nto {}", edge.technique, rate(edge.rate)), Look::Good)
         };
         Some(Edge { from, to, label, look })
     });
@@ -186,8 +186,11 @@ pub fn trust(graph: &TrustGraph) -> Picture {
     let edges = graph.edges.iter().filter_map(|edge| {
         let (from, to) = (position(&edge.from)?, position(&edge.to)?);
         let (label, look) = if edge.is_over_trusted {
-            let label =
-                format!("needs {}, has {}", probability(edge.required), probability(edge.assessed));
+            let label = format!(
+                "needs {},\nhas {}",
+                probability(edge.required),
+                probability(edge.assessed)
+            );
             (label, Look::Bad)
         } else {
             (format!("needs {}", probability(edge.required)), Look::Plain)
@@ -226,11 +229,11 @@ pub fn cut_sets(service: &ServiceResult) -> Picture {
     Matrix {
         title: format!("{}: what falls together", service.name),
         description: format!(
-            "Each row is a smallest set of labels whose fall intrudes more than {} of {} servers; \
+            "Each row is a smallest set of labels whose fall intrudes more than {} of {}; \
              crosses mark the servers. {alone} of {} sets are a single label, in red: it breaks the \
              service alone.",
             service.f,
-            service.n,
+            servers(service.n),
             rows.len()
         ),
         columns,

@@ -187,22 +187,26 @@ pub(crate) fn width_of(text: &str) -> f64 {
 /// What stands where a text was cut.
 const CUT: char = '\u{2026}';
 
-/// `text` in at most `most` lines that have room in `width` pixels, and are broken between words as far as
-/// that goes, else behind dots and the like. What has no room in them is cut from the end of the last.
+/// `text` in at most `most` lines that have room in `width` pixels: broken where it breaks lines itself, else between
+/// words as far as that goes, else behind dots and the like. Further lines are cut.
 pub(crate) fn lines(text: &str, width: f64, most: usize) -> Vec<String> {
     let room = (width / LETTER).max(2.0) as usize;
-    let mut lines = Vec::new();
-    let mut rest: Vec<char> = text.chars().collect();
-    while rest.len() > room && lines.len() + 1 < most {
-        let next = rest.split_off(break_of(&rest, room));
-        lines.push(rest.iter().collect::<String>().trim_end().to_owned());
-        rest = next;
+    let mut lines: Vec<String> = Vec::new();
+    for part in text.split('\n') {
+        let mut rest: Vec<char> = part.chars().collect();
+        while rest.len() > room && lines.len() <= most {
+            let next = rest.split_off(break_of(&rest, room));
+            lines.push(rest.iter().collect::<String>().trim_end().to_owned());
+            rest = next;
+        }
+        lines.push(rest.into_iter().collect());
     }
-    if rest.len() > room {
-        rest.truncate(room - 1);
-        rest.push(CUT);
+    if lines.len() > most {
+        lines.truncate(most);
+        if let Some(last) = lines.last_mut() {
+            *last = last.chars().take(room - 1).chain([CUT]).collect();
+        }
     }
-    lines.push(rest.into_iter().collect());
     lines
 }
 
@@ -267,7 +271,8 @@ mod tests {
         );
         assert_eq!(of("attacks.exploit.rate", 9.0, 3), ["attacks.", "exploit.", "rate"]);
         assert_eq!(of("abcdefghij", 4.0, 3), ["abcd", "efgh", "ij"]);
-        assert_eq!(of("one two three four", 5.0, 2), ["one", "two \u{2026}"]);
+        assert_eq!(of("one two three four", 5.0, 2), ["one", "two\u{2026}"]);
+        assert_eq!(of("prevention\nto 1/y", 10.0, 3), ["prevention", "to 1/y"]);
         for room in 2..30 {
             for line in
                 of("a word, administrators.of the_machine and more of them", f64::from(room), 9)
