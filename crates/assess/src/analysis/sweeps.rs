@@ -482,6 +482,9 @@ mod tests {
     fn periods_are_compared_by_factors_however_few() {
         let points = [1.0, 2.0, 4.0, 8.0, 16.0].map(|x: f64| Point { x, y: 0.01 * x.sqrt() });
         assert_eq!(knee(&points, Across::Factors), None, "straight by factors");
+        let falling = points.map(|it| Point { y: 0.01 / it.x, ..it });
+        assert_eq!(knee(&falling, Across::Factors), None, "straight by factors");
+        assert!(knee(&falling, Across::Steps).is_some(), "and bent by steps");
         let bent = [0.01, 0.0101, 0.0102, 0.1, 1.0].into_iter().zip(points);
         let bent: Vec<Point> = bent.map(|(y, it)| Point { y, ..it }).collect();
         assert_eq!(knee(&bent, Across::Factors).map(|point| point.x), Some(4.0));
