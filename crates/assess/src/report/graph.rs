@@ -7,8 +7,9 @@ use super::svg::{Anchor, Drawing, LINE, Picture, escaped, lines, width_of};
 /// Nodes that are drawn at most: more are a table's, not a picture's.
 const NODES_DRAWN: usize = 120;
 const EDGES_DRAWN: usize = 600;
-/// Room for the texts of a node, and the lines that its name takes at most.
+/// Room for the texts of a node; for its name, in bold, and the lines that this takes at most.
 const BOX_MAX: f64 = 172.0;
+const NAME: f64 = 136.0;
 const NAME_LINES: usize = 3;
 const BETWEEN_LAYERS: f64 = 76.0;
 const BETWEEN_NODES: f64 = 34.0;
@@ -289,7 +290,7 @@ fn widest_of(lines: &[String]) -> f64 {
 
 /// The lines of a node's name as they are drawn.
 fn name_of(node: &Node) -> Vec<String> {
-    lines(&node.name, BOX_MAX / BOLD, NAME_LINES)
+    lines(&node.name, NAME, NAME_LINES)
 }
 
 fn size(node: &Node) -> (f64, f64) {
@@ -306,7 +307,7 @@ fn draw_node(drawing: &mut Drawing, node: &Node, place: &Place) {
         node.look.ending()
     ));
     let (x, y) = (x + 10.0, y + 18.0);
-    let name = (node.name.as_str(), BOX_MAX / BOLD, NAME_LINES);
+    let name = (node.name.as_str(), NAME, NAME_LINES);
     drawing.wrapped((x, y), Anchor::Start, "strong", name);
     let below = name_of(node).len();
     for (number, line) in node.lines.iter().enumerate() {

@@ -27,7 +27,9 @@ pub fn risk_over_time(assessment: &Assessment, service: &ServiceResult) -> Pictu
     };
     let mut series: Vec<Series> = Vec::new();
     for line in &service.risk_over_time {
-        let points = line.points.iter().map(|point| (point.x / unit, point.y)).collect();
+        // At first nothing is broken, and a logarithm has no place for that.
+        let points = line.points.iter().filter(|point| point.x > 0.0 || point.y > 0.0);
+        let points = points.map(|point| (point.x / unit, point.y)).collect();
         series.push(Series::line(line.name.clone(), points));
     }
     if let Some(simulated) = &service.simulated {
@@ -49,7 +51,7 @@ pub fn risk_over_time(assessment: &Assessment, service: &ServiceResult) -> Pictu
             probability(service.risk_any),
             probability(level)
         ),
-        across: Direction { label: format!("time, {word}"), scale: Scale::Linear },
+        across: Direction { label: format!("time, {word}"), scale: Scale::FromZero },
         up: Direction { label: "probability of failure by then".into(), scale: Scale::Logarithmic },
         series,
         markers: Vec::new(),

@@ -309,3 +309,13 @@ fn a_sweep_of_what_is_counted_has_marks_at_whole_numbers_and_one_name_for_a_plac
     assert!(svg.contains(">now and knee 1<") && !svg.contains(">knee 1<"), "{svg}");
     assert!(svg.contains(">1<") && !svg.contains(">0.5<") && !svg.contains(">1.5<"), "{svg}");
 }
+
+#[test]
+fn risk_over_time_begins_where_there_is_some_on_an_axis_from_zero() {
+    let assessment = assessment();
+    let svg = pictures::risk_over_time(&assessment, &assessment.services[0]).inline();
+    let line = svg.split("<polyline class=\"s0\" points=\"").nth(1).unwrap();
+    let points: Vec<&str> = line.split('"').next().unwrap().split(' ').collect();
+    assert_eq!(points.len(), 2, "of three, the first of which is at time 0 and has no risk: {svg}");
+    assert!(svg.contains("text-anchor=\"middle\" class=\"dim\">0<"), "{svg}");
+}
