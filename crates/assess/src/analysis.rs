@@ -29,7 +29,7 @@ mod threats;
 use std::sync::atomic::AtomicBool;
 
 pub use advise::advise;
-pub use backtest::{BacktestError, CampaignError, Rerun, backtest};
+pub use backtest::{BacktestError, CampaignError, Cluster, Rerun, backtest};
 pub use closed_forms::{ClosedForms, ClosedGap, ClosedService, ClosedValue, closed_forms};
 pub use compare::compare;
 pub use error::AnalysisError;

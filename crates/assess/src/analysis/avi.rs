@@ -4,6 +4,9 @@ use super::result::{AviEdge, AviGraph, AviKind, AviNode, ServiceResult};
 use super::threats;
 use crate::design::{Attack, Design, Vulnerability};
 
+/// A rate that is this share of the one before it, or more, is not lowered: rounding alone makes as much of it.
+const NOT_LOWERED: f64 = 1.0 - 1e-9;
+
 /// The graph of a design. Rates are per hour over all hosts; a service's failures follow from its
 /// mean times.
 pub(super) fn graph(design: &Design, services: &[ServiceResult]) -> AviGraph {
@@ -24,6 +27,10 @@ pub(super) fn graph(design: &Design, services: &[ServiceResult]) -> AviGraph {
     }
     for (service, result) in design.services.iter().zip(services) {
         failure_edges(design, service, result, &mut graph);
+    }
+    // What lowers nothing here is not told, and not drawn as if it did.
+    for edge in graph.edges.iter_mut().filter(|it| it.rate >= it.rate_before * NOT_LOWERED) {
+        edge.technique.clear();
     }
     graph
 }
@@ -66,11 +73,7 @@ fn attack_edges(design: &Design, attack: &Attack, graph: &mut AviGraph) {
             to: vulnerability_id(target),
             rate: threats::attempts(attack) * hosts,
             rate_before: before,
-            technique: if attack.prevented.value.0 > 0.0 {
-                "attack prevention".to_owned()
-            } else {
-                String::new()
-            },
+            technique: "attack prevention".to_owned(),
         });
     }
     for exploit in &attack.exploits {
@@ -149,5 +152,30 @@ fn failure_edges(
                 _ => "masking, detection and recovery".to_owned(),
             },
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+
+    use super::*;
+    use crate::analysis::{Effort, assess};
+
+    #[test]
+    fn an_edge_names_what_lowers_it_only_where_its_rate_is_lower() {
+        let mut is_plain = 0;
+        for name in ["single-hsm", "one-room", "hybrid-weak-isolation"] {
+            let path = format!("{}/../../examples/assess/{name}.toml", env!("CARGO_MANIFEST_DIR"));
+            let design = Design::parse(name, &std::fs::read_to_string(path).unwrap()).unwrap();
+            let effort = Effort { points: 2, ..Effort::default() };
+            let found = assess(&design, &effort, &|_, _| {}, &AtomicBool::new(false)).unwrap();
+            for edge in &found.avi.edges {
+                let is_lower = edge.rate < edge.rate_before * 0.999_999;
+                assert_eq!(edge.technique.is_empty(), !is_lower, "{name}: {edge:?}");
+                is_plain += usize::from(!is_lower && edge.to.starts_with("failure:"));
+            }
+        }
+        assert!(is_plain >= 2, "the first intrusion of a single server breaks what it promises");
     }
 }

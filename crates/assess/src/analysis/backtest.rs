@@ -28,7 +28,7 @@ use crate::engines::closed;
 use crate::engines::mission::Estimate;
 use campaigns::{Campaigns, read};
 
-pub use campaigns::CampaignError;
+pub use campaigns::{CampaignError, Cluster};
 
 /// How campaigns stand to the design.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -87,9 +87,12 @@ fn better(quantity: &str, first: Option<f64>, second: Option<f64>) -> Better {
     let is_near = (a - b).abs() <= EQUAL_WITHIN * a.abs().max(b.abs());
     // Any time is far from one that never comes.
     let is_equal = a == b || (a.is_finite() && b.is_finite() && is_near);
-    let is_unknown = SHARES.contains(&quantity) && (first.is_none() || second.is_none());
-    if NEITHER.contains(&quantity) || is_unknown || is_equal {
+    if is_equal {
         return Better::Equal;
+    }
+    let is_unknown = SHARES.contains(&quantity) && (first.is_none() || second.is_none());
+    if NEITHER.contains(&quantity) || is_unknown {
+        return Better::Neither;
     }
     if MORE_IS_BETTER.contains(&quantity) == (a > b) { Better::First } else { Better::Second }
 }
@@ -142,15 +145,16 @@ mod tests {
         for quantity in MORE_IS_BETTER {
             assert_eq!(judged(quantity, 0.2, 0.1), Better::First, "{quantity}");
         }
-        assert_eq!(judged("crossover", 0.2, 0.1), Better::Equal);
+        assert_eq!(judged("crossover", 0.2, 0.1), Better::Neither);
+        assert_eq!(judged("crossover", 0.2, 0.2), Better::Equal);
         assert_eq!(judged("risk", 0.1, 0.1 * (1.0 + 1e-12)), Better::Equal);
         // A time that never comes is longer than any.
         assert_eq!(better("mttf", None, Some(1e9)), Better::First);
         assert_eq!(better("mttf", None, None), Better::Equal);
         // Intrusions that never end have no duty cycle, which is no merit.
         for share in SHARES {
-            assert_eq!(better(share, None, Some(0.9)), Better::Equal, "{share}");
-            assert_eq!(better(share, Some(0.9), None), Better::Equal, "{share}");
+            assert_eq!(better(share, None, Some(0.9)), Better::Neither, "{share}");
+            assert_eq!(better(share, Some(0.9), None), Better::Neither, "{share}");
         }
     }
 }

@@ -7,9 +7,9 @@ use crate::design::{Design, FaultModel, Service};
 
 /// Exploits of which every combination is tried; larger ones are built step by step, and may be a
 /// little dearer than the cheapest.
-const COMBINED_MAX: usize = 3;
+pub(super) const COMBINED_MAX: usize = 3;
 /// Exploits that are looked at, cheapest first.
-const EXPLOITS_MAX: usize = 48;
+pub(super) const EXPLOITS_MAX: usize = 48;
 
 /// An exploit as an attacker sees it.
 #[derive(Clone, Debug, PartialEq)]

@@ -52,8 +52,10 @@ pub enum Better {
     First,
     /// The second.
     Second,
-    /// Neither.
+    /// Both have the same.
     Equal,
+    /// They differ in something of which neither more nor less is better.
+    Neither,
 }
 
 /// The cheapest ways to the acceptable risk.

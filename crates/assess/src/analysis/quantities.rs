@@ -36,7 +36,7 @@ const AVAILABILITY: Kind = Kind {
 const RATE: Kind = Kind {
     quantity: "intrusion_rate",
     unit: Unit::PerHour,
-    formula: "sum over exploits: rate (1 - prevented) open success, open = d / (d + r)",
+    formula: "sum over exploits: rate (1 - prevented) open success, open = d / (d + r), d less what is prevented",
     source: "section 3.1 of the paper: attack and vulnerability make an intrusion",
 };
 const INTRUDED: Kind = Kind {
@@ -54,8 +54,8 @@ const NO_REPAIR: Kind = Kind {
 const BETA: Kind = Kind {
     quantity: "beta",
     unit: Unit::Probability,
-    formula: "1 - (1 - beta p)(1 - P_f((1 - beta) p))",
-    source: "section 4.2 of the paper (common mode); K. Fleming, beta factor, 1974",
+    formula: "1 - (1 - beta p)(1 - P_f((1 - beta) p)), beta: shares of the labels that all servers have alike",
+    source: "section 4.2 of the paper (common mode); K. Fleming, beta factor, 1975",
 };
 const CROSSOVER: Kind = Kind {
     quantity: "crossover",

@@ -208,9 +208,10 @@ pub struct SimulatedPromise {
 pub struct Measure {
     /// Were all intrusions independent.
     pub independent: f64,
-    /// With the common-mode shares of the labels that all servers have in common.
+    /// With the common-mode shares of the labels that all servers have in common. Labels that only some have in
+    /// common are no part of it.
     pub common_mode: f64,
-    /// The total of those shares: beta.
+    /// The total of those shares, at most 1: beta.
     pub beta: f64,
 }
 
@@ -414,8 +415,8 @@ pub struct AviEdge {
     pub rate: f64,
     /// What the rate would be without the technique.
     pub rate_before: f64,
-    /// What lowers it: `attack prevention`, `vulnerability prevention`, `vulnerability removal`,
-    /// `detection and recovery`, `masking`; empty if nothing does.
+    /// What lowers it: `attack prevention`, `vulnerability removal`, `vulnerability prevention and removal`,
+    /// `detection and recovery`, `masking, detection and recovery`; empty if nothing does.
     pub technique: String,
 }
 

@@ -7,7 +7,7 @@ use crate::design::{Design, InputUnit, LabelKind, Property, Service};
 use crate::engines::EngineError;
 
 /// Inputs that are told of one service.
-const TOLD_MAX: usize = 20;
+pub(super) const TOLD_MAX: usize = 20;
 
 /// The promises whose breaking is the risk of a service: those that do not come back by themselves,
 /// confidentiality and integrity; availability where nothing else is promised.

@@ -10,9 +10,9 @@ use crate::calculus::{CalculusError, trust};
 use crate::design::{AttackTree, Design, Gate, LabelKind, Service};
 
 /// Label values that fall together at most, in sets that are looked for.
-const CUT_SIZE_MAX: usize = 4;
+pub(super) const CUT_SIZE_MAX: usize = 4;
 /// Sets that are told of one service.
-const CUTS_TOLD_MAX: usize = 32;
+pub(super) const CUTS_TOLD_MAX: usize = 32;
 
 /// The trust graph with what each component deserves.
 pub(super) fn trust(design: &Design) -> Result<TrustGraph, AnalysisError> {
@@ -68,8 +68,8 @@ fn deserved(design: &Design, own: &[f64]) -> Result<Vec<f64>, CalculusError> {
     Ok(graph.trustworthiness()?.iter().map(|it| it.exact).collect())
 }
 
-/// By how much the least covered of those that nothing depends on would fall, were a component to
-/// fail instead of to hold (Birnbaum's importance).
+/// By how much those that nothing depends on would fall at most, were a component to fail instead of to hold
+/// (Birnbaum's importance).
 fn importance(design: &Design, own: &[f64], position: usize) -> Result<f64, CalculusError> {
     let with = |value: f64| {
         let mut changed = own.to_vec();

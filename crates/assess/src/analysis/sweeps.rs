@@ -20,6 +20,8 @@ const COVERAGES: [f64; 12] = [0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 
 const LITTLE: f64 = 1.5;
 /// A factor by which a risk must differ to be told as another.
 const MATTERS: f64 = 1.01;
+/// Decades below the largest risk of a sweep beyond which smaller ones count alike, as on the charts.
+const KNEE_DECADES: f64 = 15.0;
 
 /// All sweeps of a service that mean something for it.
 pub(super) fn sweeps(situation: &Situation) -> Result<Vec<Sweep>, EngineError> {
@@ -70,7 +72,7 @@ fn tolerated(situation: &Situation) -> Result<Sweep, EngineError> {
         "least servers for f",
         (0..=most).map(|f| (f as f64, situation.with_tolerance(model, f))),
     )?;
-    let knee = knee(&series.points);
+    let knee = knee(&series.points, Across::Steps);
     let text = tolerated_text(&series.points, knee);
     Ok(Sweep {
         parameter: "tolerated".to_owned(),
@@ -138,7 +140,7 @@ fn servers(situation: &Situation) -> Result<Sweep, EngineError> {
         line("largest f", (least..=most).map(largest))?,
         line(&format!("f = {}", situation.f), (floor..=most).map(fixed))?,
     ];
-    let knee = series.first().and_then(|it| knee(&it.points));
+    let knee = series.first().and_then(|it| knee(&it.points, Across::Steps));
     let text = servers_text(situation, &series);
     Ok(Sweep {
         parameter: "servers".to_owned(),
@@ -202,7 +204,7 @@ fn diversity(situation: &Situation) -> Result<Option<Sweep>, EngineError> {
         "different values of each label",
         values.map(|count| (count as f64, situation.with_values(count))),
     )?;
-    let knee = knee(&series.points);
+    let knee = knee(&series.points, Across::Steps);
     let ends = (series.points.first().copied(), series.points.last().copied());
     let text = match ends {
         (Some(same), Some(different)) => {
@@ -259,7 +261,7 @@ fn rejuvenation(situation: &Situation) -> Result<Option<Sweep>, EngineError> {
     };
     let series =
         line("risk", periods.filter(|it| *it > least && *it <= situation.mission * 2.0).map(with))?;
-    let knee = knee(&series.points);
+    let knee = knee(&series.points, Across::Factors);
     let mut text = rejuvenation_text(&series.points, knee);
     if turns.is_assumed {
         text.push_str(&format!(" A downtime of {} is assumed.", time_text(turns.downtime)));
@@ -342,31 +344,47 @@ fn coverage(situation: &Situation) -> Result<Sweep, EngineError> {
     })
 }
 
-/// Where a line bends most: the point farthest from the straight line between its ends, if that is a
-/// tenth of the height or more. Risks over more than one order of magnitude are compared by their
-/// logarithms, so that a floor that nothing gets below shows.
+/// How the points of a sweep follow each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Across {
+    /// One more each, as servers.
+    Steps,
+    /// A multiple each, as periods.
+    Factors,
+}
+
+/// Where a line bends most: the point farthest below the straight line between its ends, if that is a
+/// tenth of the height or more. Risks span decades, and so they are compared by their logarithms, as charts draw
+/// them; one of zero counts as a decade below the least that is not.
 ///
 /// # Source
 /// V. Satopaa and others, *Finding a "Kneedle" in a Haystack*, ICDCS Workshops 2011, section II.
-pub(super) fn knee(points: &[Point]) -> Option<Point> {
+fn knee(points: &[Point], across: Across) -> Option<Point> {
     let (first, last) = (points.first()?, points.last()?);
-    let ys = points.iter().map(|point| point.y);
-    let (least, most) = ys.fold((f64::MAX, 0.0_f64), |(a, b), y| (a.min(y), b.max(y)));
-    let is_wide = least > 0.0 && most / least > 10.0;
-    let height = |y: f64| if is_wide { y.ln() } else { y };
-    // Periods are swept by factors, all else by steps.
-    let is_factor = first.x > 0.0 && last.x / first.x > 100.0;
-    let width = |x: f64| if is_factor { x.ln() } else { x };
+    let risks = points.iter().map(|point| point.y);
+    let positive = risks.clone().filter(|risk| *risk > 0.0);
+    let (least, most) = positive.fold((f64::INFINITY, 0.0_f64), |(a, b), y| (a.min(y), b.max(y)));
+    if points.len() < 3 || most <= 0.0 {
+        return None;
+    }
+    let floor = (least.log10() - 1.0).max(most.log10() - KNEE_DECADES);
+    let height = |y: f64| if y > 0.0 { y.log10().max(floor) } else { floor };
+    let (low, high) = risks
+        .map(height)
+        .fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), y| (a.min(y), b.max(y)));
+    let width = |x: f64| match across {
+        Across::Steps => x,
+        Across::Factors => x.ln(),
+    };
     let (x0, x1) = (width(first.x), width(last.x));
     let (y0, y1) = (height(first.y), height(last.y));
-    let rise = height(most) - height(least);
-    if points.len() < 3 || rise <= 0.0 || x1 <= x0 || most <= least * 1.01 {
+    let rise = high - low;
+    if x1 <= x0 || rise <= MATTERS.log10() {
         return None;
     }
     let distance = |point: &Point| {
-        let across = (width(point.x) - x0) / (x1 - x0);
-        let chord = y0 + across * (y1 - y0);
-        (chord - height(point.y)) / rise
+        let along = (width(point.x) - x0) / (x1 - x0);
+        (y0 + along * (y1 - y0) - height(point.y)) / rise
     };
     let (distance, knee) = points
         .iter()
@@ -407,7 +425,7 @@ mod tests {
             (&[0.5, 0.05, 0.05, 0.05], "beyond, more servers gain nothing"),
         ] {
             let points = points(ys);
-            let text = tolerated_text(&points, knee(&points));
+            let text = tolerated_text(&points, knee(&points, Across::Steps));
             assert!(text.contains(told), "{ys:?}: {text}");
         }
     }
@@ -430,20 +448,52 @@ mod tests {
         ] {
             let points: Vec<Point> =
                 points(ys).iter().map(|it| Point { x: it.x + 1.0, ..*it }).collect();
-            let text = rejuvenation_text(&points, knee(&points));
+            let text = rejuvenation_text(&points, knee(&points, Across::Factors));
             assert!(text.contains(told), "{ys:?}: {text}");
         }
     }
 
     #[test]
     fn the_knee_is_where_the_line_bends() {
-        let bent = points(&[1.0, 0.5, 0.2, 0.19, 0.18, 0.17]);
-        assert_eq!(knee(&bent).map(|point| point.x), Some(2.0));
-        let floor = points(&[1e-1, 1e-3, 1e-5, 0.9e-5, 0.8e-5]);
-        assert_eq!(knee(&floor).map(|point| point.x), Some(2.0), "by orders of magnitude");
-        for none in [&[][..], &[1.0], &[1.0, 0.5], &[1.0, 0.8, 0.6, 0.4], &[0.3; 5], &[0.0; 4]] {
-            assert_eq!(knee(&points(none)), None, "{none:?}");
+        let at = |ys: &[f64]| knee(&points(ys), Across::Steps).map(|point| point.x);
+        assert_eq!(at(&[1.0, 0.5, 0.2, 0.19, 0.18, 0.17]), Some(2.0));
+        for none in [&[][..], &[1.0], &[1.0, 0.5], &[0.3; 5], &[0.0; 4], &[0.3, 0.3, 0.301]] {
+            assert_eq!(at(none), None, "{none:?}");
         }
-        assert_eq!(knee(&points(&[1e-1, 1e-2, 1e-3, 1e-4])), None, "straight by magnitude");
+    }
+
+    /// On raw probabilities the first step of each of these would be the knee, or bend enough for one.
+    #[test]
+    fn the_knee_is_sought_on_orders_of_magnitude() {
+        let at = |ys: &[f64]| knee(&points(ys), Across::Steps).map(|point| point.x);
+        assert_eq!(at(&[1e-1, 1e-3, 1e-5, 0.9e-5, 0.8e-5]), Some(2.0), "by orders of magnitude");
+        assert_eq!(at(&[1e-1, 1e-2, 1e-3, 1e-4]), None, "straight by magnitude");
+        assert_eq!(at(&[0.8, 0.4, 0.2, 0.1]), None, "straight within a decade too");
+        let decay: Vec<f64> = (0..4).map(|step| 0.9 * 0.5_f64.powi(step)).collect();
+        assert_eq!(at(&decay), None, "each step halves the risk, and none is the last that pays");
+    }
+
+    #[test]
+    fn a_risk_of_zero_has_its_place_a_decade_below_the_least() {
+        let at = |ys: &[f64]| knee(&points(ys), Across::Steps).map(|point| point.x);
+        assert_eq!(at(&[1e-1, 1e-2, 1e-3, 0.0]), None, "straight down to zero");
+        assert_eq!(at(&[1e-1, 0.0, 0.0, 0.0]), Some(1.0));
+        assert_eq!(
+            at(&[1e-1, 1e-300, 1e-301, 0.0]),
+            Some(1.0),
+            "what is too small to draw is alike"
+        );
+    }
+
+    #[test]
+    fn periods_are_compared_by_factors_however_few() {
+        let points = [1.0, 2.0, 4.0, 8.0, 16.0].map(|x: f64| Point { x, y: 0.01 * x.sqrt() });
+        assert_eq!(knee(&points, Across::Factors), None, "straight by factors");
+        let falling = points.map(|it| Point { y: 0.01 / it.x, ..it });
+        assert_eq!(knee(&falling, Across::Factors), None, "straight by factors");
+        assert!(knee(&falling, Across::Steps).is_some(), "and bent by steps");
+        let bent = [0.01, 0.0101, 0.0102, 0.1, 1.0].into_iter().zip(points);
+        let bent: Vec<Point> = bent.map(|(y, it)| Point { y, ..it }).collect();
+        assert_eq!(knee(&bent, Across::Factors).map(|point| point.x), Some(4.0));
     }
 }

@@ -1,5 +1,7 @@
 //! What an assessment says, against closed forms and against what it must not hide.
 
+mod explained;
+
 use std::sync::atomic::AtomicBool;
 
 use super::situation::Situation;

@@ -53,11 +53,11 @@ impl<T> Estimate<T> {
     }
 }
 
-/// A time in hours: finite, above zero.
+/// A time in hours: above zero, at most [`super::limits::SPAN_MAX`].
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 pub struct Hours(pub f64);
 
-/// A rate per hour: finite, above zero.
+/// A rate per hour: above zero, at most [`super::limits::SPAN_MAX`].
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 pub struct PerHour(pub f64);
 
@@ -65,7 +65,7 @@ pub struct PerHour(pub f64);
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 pub struct Probability(pub f64);
 
-/// An amount of the design's currency: finite, not negative.
+/// An amount of the design's currency: not negative, at most [`super::limits::MONEY_MAX`].
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 pub struct Money(pub f64);
 

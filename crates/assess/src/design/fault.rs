@@ -45,6 +45,9 @@ pub enum Mistake {
         /// Bytes that it may have.
         most: usize,
     },
+    /// Nothing but comments and blanks.
+    #[error("there is no model in the file")]
+    Empty,
     /// No TOML; duplicate keys are told so too.
     #[error("not TOML: {told}")]
     Syntax {

@@ -14,3 +14,8 @@ pub const NAME_BYTES_MAX: usize = 128;
 pub const TEXT_BYTES_MAX: usize = 4096;
 /// Faults told of one file: more are seldom read.
 pub const FAULTS_TOLD_MAX: usize = 20;
+/// The largest amount of money: cents are still told apart, and no sum of a design's amounts is infinite.
+pub const MONEY_MAX: f64 = 1e15;
+/// The longest time in hours and the highest rate per hour, of which the least are the reciprocals: no sum of a
+/// design's rates is infinite, and no mean time is nothing.
+pub const SPAN_MAX: f64 = 1e300;

@@ -31,6 +31,11 @@ pub(super) fn design(file: &str, text: &str) -> Result<Design, ModelError> {
         return Err(faults.refusal());
     }
     match DeTable::parse(text) {
+        Ok(table) if table.get_ref().is_empty() => {
+            let hint = "`ravelin assess example one-room` prints one to begin with";
+            faults.add(0, Mistake::Empty, hint.to_owned());
+            Err(faults.refusal())
+        }
         Ok(table) => {
             let root = structure::read(&MODEL, table.get_ref(), 0, &mut faults);
             // What follows counts on every required key.

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::limits::MONEY_MAX;
 use super::sections::{Field, Kind, MODEL, Section};
 
 /// The schema, for editors: JSON Schema 2020-12. What a schema cannot say (that names lead
@@ -20,7 +21,7 @@ pub fn schema() -> Value {
             "time": time,
             "rate": number(&rate),
             "probability": number(&share),
-            "money": number(&json!({"type": "number", "minimum": 0})),
+            "money": number(&json!({"type": "number", "minimum": 0, "maximum": MONEY_MAX})),
         });
         entries.insert("$defs".into(), definitions);
     }

@@ -180,7 +180,7 @@ static HOST: Section = Section {
 
 static COMMON_MODE: Section = Section {
     name: "[common_mode]",
-    doc: "For each label, the share of a host's intrusions that reaches all hosts with the same value at once. Together at most 1.",
+    doc: "For each label, the share of a host's intrusions that reaches all hosts with the same value at once; of hosts attacked unlike, that share of what the least attacked of them meets. Together at most 1.",
     fields: &[
         may("site", Kind::Probability, "Beta factor of a shared site."),
         may("administrator", Kind::Probability, "Beta factor of a shared administrator."),

@@ -1,7 +1,7 @@
 //! Lines over two axes: risk over time, and sweeps with their knee.
 
 use super::scale::{Axis, Scale, short};
-use super::svg::{Anchor, Drawing, KINDS, Picture, width_of};
+use super::svg::{Anchor, Drawing, KINDS, LINE, Picture, lines, width_of};
 
 const WIDTH: f64 = 820.0;
 const HEIGHT: f64 = 340.0;
@@ -16,6 +16,9 @@ const POINTS_DRAWN: usize = 1500;
 const DOTS_DRAWN: usize = 24;
 /// Lines drawn at most; the legend says how many are left out.
 const SERIES_DRAWN: usize = 12;
+/// Room for the names in the legend, and the lines that one takes at most.
+const NAME: f64 = RIGHT - 52.0;
+const NAME_LINES: usize = 3;
 
 /// One line of a chart.
 #[derive(Clone, Debug)]
@@ -87,7 +90,7 @@ impl Chart {
         let ys = ys.chain(self.levels.iter().map(|level| level.at));
         let x = Axis::over(xs, self.across.scale, (LEFT, WIDTH - RIGHT));
         let y = Axis::over(ys, self.up.scale, (HEIGHT - BELOW, ABOVE)).rounded();
-        let mut drawing = Drawing::new(WIDTH, HEIGHT);
+        let mut drawing = Drawing::new(WIDTH, HEIGHT.max(self.legend_bottom() + 12.0));
         self.draw_axes(&mut drawing, &x, &y);
         for (number, line) in shown().enumerate() {
             draw_line(&mut drawing, (&x, &y), line, number % KINDS);
@@ -131,31 +134,60 @@ impl Chart {
         for level in &self.levels {
             let at = y.place(level.at);
             drawing.put(format_args!("<path class=\"limit\" d=\"M{LEFT} {at:.1}H{right}\"/>"));
-            let width = right - LEFT - 12.0;
-            drawing.clipped(
-                (LEFT + 6.0, at - 5.0),
-                Anchor::Start,
-                "bad halo",
-                (&level.label, width),
-            );
+            let width = (right - LEFT - 12.0).min(width_of(&level.label));
+            // At the end where lines are farther away.
+            let (from, to) = (LEFT + 6.0, right - 6.0);
+            let free = |across| self.free(x, y, across, at - 9.0);
+            let is_left = free((from, from + width)) >= free((to - width, to));
+            let (place, anchor) = if is_left { (from, Anchor::Start) } else { (to, Anchor::End) };
+            drawing.clipped((place, at - 5.0), anchor, "bad halo", (&level.label, right - LEFT));
         }
+    }
+
+    /// How far lines keep from a height between two places across.
+    fn free(&self, x: &Axis, y: &Axis, (from, to): (f64, f64), height: f64) -> f64 {
+        let mut nearest = f64::INFINITY;
+        for line in self.series.iter().take(SERIES_DRAWN) {
+            let places = || line.points.iter().map(|point| (x.place(point.0), y.place(point.1)));
+            for ((x0, y0), (x1, y1)) in places().zip(places().skip(1)) {
+                if x1 < from || x0 > to || x0 >= x1 {
+                    continue;
+                }
+                let at = |x: f64| y0 + (y1 - y0) * (x.clamp(x0, x1) - x0) / (x1 - x0);
+                let (a, b) = (at(from) - height, at(to) - height);
+                let crosses = (a < 0.0) != (b < 0.0);
+                nearest = nearest.min(if crosses { 0.0 } else { a.abs().min(b.abs()) });
+            }
+        }
+        nearest
     }
 
     fn draw_legend(&self, drawing: &mut Drawing) {
         let x = WIDTH - RIGHT + 14.0;
+        let mut y = ABOVE + 8.0;
         for (number, line) in self.series.iter().take(SERIES_DRAWN).enumerate() {
-            let y = ABOVE + 8.0 + 20.0 * number as f64;
             let kind = number % KINDS;
             drawing.put(format_args!("<path class=\"s{kind}\" d=\"M{x} {y}h26\"/>"));
-            let width = RIGHT - 52.0;
-            drawing.clipped((x + 32.0, y + 4.0), Anchor::Start, "", (&line.name, width));
+            let name = (line.name.as_str(), NAME, NAME_LINES);
+            drawing.wrapped((x + 32.0, y + 4.0), Anchor::Start, "", name);
+            y += entry(line);
         }
         let left_out = self.series.len().saturating_sub(SERIES_DRAWN);
         if left_out > 0 {
-            let y = ABOVE + 12.0 + 20.0 * SERIES_DRAWN as f64;
-            drawing.text((x, y), Anchor::Start, "dim", &format!("and {left_out} more"));
+            drawing.text((x, y + 4.0), Anchor::Start, "dim", &format!("and {left_out} more"));
         }
     }
+
+    /// Where the legend ends.
+    fn legend_bottom(&self) -> f64 {
+        let left_out = if self.series.len() > SERIES_DRAWN { 20.0 } else { 0.0 };
+        ABOVE + 8.0 + self.series.iter().take(SERIES_DRAWN).map(entry).sum::<f64>() + left_out
+    }
+}
+
+/// The height of a line's entry in the legend.
+fn entry(line: &Series) -> f64 {
+    6.0 + LINE * lines(&line.name, NAME, NAME_LINES).len() as f64
 }
 
 fn draw_line(drawing: &mut Drawing, (x, y): (&Axis, &Axis), line: &Series, kind: usize) {
@@ -230,6 +262,32 @@ mod tests {
                 && svg.contains("knee")
         );
         assert!(svg.contains("<desc>risk over time</desc>") && svg.contains("role=\"img\""));
+    }
+
+    #[test]
+    fn the_name_of_a_level_stands_where_no_line_crosses_it() {
+        for (ys, anchor) in [([1.01e-3, 1e-1], "end"), ([1e-1, 1.01e-3], "start")] {
+            let points = [0.0, 60.0].into_iter().zip(ys).collect();
+            let svg = chart(vec![Series::line("risk", points)]).draw().inline();
+            let place = svg.find("acceptable").unwrap();
+            let text = &svg[svg[..place].rfind("<text").unwrap()..place];
+            assert!(text.contains(&format!("text-anchor=\"{anchor}\"")), "{ys:?}: {text}");
+        }
+    }
+
+    #[test]
+    fn a_long_name_stands_whole_in_the_legend() {
+        let name = "different values of each label with a common-mode share";
+        let mut all = vec![Series::line(name, vec![(0.0, 0.5), (1.0, 0.4)])];
+        let svg = chart(all.clone()).draw().inline();
+        assert!(!svg.contains('\u{2026}'), "{svg}");
+        assert!(name.split(' ').all(|word| svg.contains(word)), "{svg}");
+        // A legend that is longer than the chart makes the picture taller.
+        all.extend(vec![Series::line(name.repeat(9), vec![(0.0, 0.5)]); SERIES_DRAWN]);
+        let picture = chart(all).draw().inline();
+        let height = chart(Vec::new()).draw().inline();
+        let of = |svg: &str| svg.split_once("viewBox=\"0 0 820 ").map(|it| it.1[..3].to_owned());
+        assert!(of(&picture) > of(&height), "{picture}");
     }
 
     #[test]

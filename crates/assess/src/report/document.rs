@@ -8,7 +8,7 @@ use super::page::{Page, Weight};
 use super::pictures;
 use super::summary;
 use super::table::{Align, Table};
-use super::words::{probability, time, value};
+use super::words::{probability, servers, time, value};
 
 pub use outcomes::{advice, comparison};
 
@@ -66,7 +66,8 @@ pub fn html(assessment: &Assessment) -> String {
 
 fn weight(finding: &Finding) -> Weight {
     match finding.severity {
-        Severity::Grave | Severity::Warning => Weight::Warning,
+        Severity::Grave => Weight::Grave,
+        Severity::Warning => Weight::Warning,
         Severity::Note => Weight::Note,
     }
 }
@@ -81,8 +82,8 @@ fn in_one(finding: &Finding) -> String {
 fn add_service(page: &mut Page, assessment: &Assessment, service: &ServiceResult) {
     page.section(&format!("Service {}", service.name));
     let what = format!(
-        "{} servers, of which {} may be intruded; fault model {}; strategy {}.",
-        service.n,
+        "{}, of which {} may be intruded; fault model {}; strategy {}.",
+        servers(service.n),
         service.f,
         service.fault_model.name(),
         service.strategy.name()
@@ -94,7 +95,7 @@ fn add_service(page: &mut Page, assessment: &Assessment, service: &ServiceResult
     if service.is_acceptable {
         page.note(Weight::Fine, &format!("{lost} {level} is accepted."));
     } else {
-        page.note(Weight::Warning, &format!("{lost} no more than {level} is accepted."));
+        page.note(Weight::Grave, &format!("{lost} no more than {level} is accepted."));
     }
     page.table(&summary::promises(assessment, service));
     page.picture(&pictures::risk_over_time(assessment, service));

@@ -2,17 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use super::svg::{Anchor, Drawing, Picture, escaped, width_of};
+use super::svg::{Anchor, Drawing, LINE, Picture, escaped, lines, width_of};
 
 /// Nodes that are drawn at most: more are a table's, not a picture's.
 const NODES_DRAWN: usize = 120;
 const EDGES_DRAWN: usize = 600;
-const BOX_MAX: f64 = 210.0;
-const BETWEEN_LAYERS: f64 = 96.0;
-const BETWEEN_NODES: f64 = 26.0;
-const LINE: f64 = 16.0;
-/// Room for the text of an edge.
-const LABEL_MAX: f64 = 200.0;
+/// Room for the texts of a node; for its name, in bold, and the lines that this takes at most.
+const BOX_MAX: f64 = 172.0;
+const NAME: f64 = 136.0;
+const NAME_LINES: usize = 3;
+const BETWEEN_LAYERS: f64 = 76.0;
+const BETWEEN_NODES: f64 = 34.0;
+/// Room for the text of an edge, and the lines that it takes at most.
+const LABEL_MAX: f64 = 130.0;
+const LABEL_LINES: usize = 4;
 const MARGIN: f64 = 14.0;
 /// Edges from one layer that have their texts beside them.
 const LABELS_DRAWN: usize = 8;
@@ -62,6 +65,13 @@ pub struct Edge {
     pub label: String,
     /// How it looks.
     pub look: Look,
+}
+
+impl Edge {
+    /// Its text as it is drawn.
+    fn lines(&self) -> Vec<String> {
+        lines(&self.label, LABEL_MAX, LABEL_LINES)
+    }
 }
 
 /// A graph.
@@ -164,8 +174,8 @@ impl Graph {
             let leaves = |edge: &&&Edge| layer.contains(&edge.from);
             let is_labelled = edges.iter().filter(leaves).count() <= LABELS_DRAWN;
             let labelled = edges.iter().filter(|edge| is_labelled && leaves(edge));
-            let labels = labelled.map(|edge| width_of(&edge.label));
-            x += widest + BETWEEN_LAYERS.max(labels.fold(0.0, f64::max).min(LABEL_MAX) + 40.0);
+            let labels = labelled.map(|edge| widest_of(&edge.lines()));
+            x += widest + BETWEEN_LAYERS.max(labels.fold(0.0, f64::max) + 34.0);
         }
         for layer in layers {
             let of_layer = |places: &[Place]| {
@@ -271,10 +281,22 @@ fn layered(of: &[usize], hops: &[(usize, usize)]) -> Vec<Vec<usize>> {
     layers
 }
 
+/// Letters in bold are wider than others by that factor.
+const BOLD: f64 = 1.1;
+
+fn widest_of(lines: &[String]) -> f64 {
+    lines.iter().map(|line| width_of(line)).fold(0.0, f64::max)
+}
+
+/// The lines of a node's name as they are drawn.
+fn name_of(node: &Node) -> Vec<String> {
+    lines(&node.name, NAME, NAME_LINES)
+}
+
 fn size(node: &Node) -> (f64, f64) {
-    let texts = node.lines.iter().chain([&node.name]);
-    let widest = texts.map(|text| width_of(text) * 1.1).fold(60.0, f64::max);
-    (widest.min(BOX_MAX) + 20.0, 14.0 + LINE * (1.0 + node.lines.len() as f64))
+    let name = name_of(node);
+    let widest = (widest_of(&name) * BOLD).max(widest_of(&node.lines).min(BOX_MAX)).max(60.0);
+    (widest + 20.0, 16.0 + LINE * (name.len() + node.lines.len()) as f64)
 }
 
 fn draw_node(drawing: &mut Drawing, node: &Node, place: &Place) {
@@ -284,11 +306,13 @@ fn draw_node(drawing: &mut Drawing, node: &Node, place: &Place) {
          rx=\"6\"/>",
         node.look.ending()
     ));
-    let room = width - 16.0;
-    drawing.clipped((x + 10.0, y + 19.0), Anchor::Start, "strong", (&node.name, room));
+    let (x, y) = (x + 10.0, y + 18.0);
+    let name = (node.name.as_str(), NAME, NAME_LINES);
+    drawing.wrapped((x, y), Anchor::Start, "strong", name);
+    let below = name_of(node).len();
     for (number, line) in node.lines.iter().enumerate() {
-        let y = y + 19.0 + LINE * (number as f64 + 1.0);
-        drawing.clipped((x + 10.0, y), Anchor::Start, "dim", (line, room));
+        let y = y + LINE * (below + number) as f64;
+        drawing.clipped((x, y), Anchor::Start, "dim", (line, BOX_MAX));
     }
 }
 
@@ -340,14 +364,16 @@ fn label_edge(drawing: &mut Drawing, edge: &Edge, stops: &[(f64, f64)], along: f
         Look::Good => "good halo",
         Look::Bad => "bad halo",
     };
-    let half = width_of(&edge.label).min(LABEL_MAX) / 2.0;
+    let lines = edge.lines();
+    let half = widest_of(&lines) / 2.0;
     let (left, right) = (x1.min(*x2) + half + 4.0, x1.max(*x2) - half - 8.0);
     let wanted = x1 + (x2 - x1) * along;
     let x = if left < right { wanted.clamp(left, right) } else { x1.midpoint(*x2) };
     let along = if x1 == x2 { 0.5 } else { (x - x1) / (x2 - x1) };
     let eased = along * along * (3.0 - 2.0 * along);
-    let place = (x, y1 + (y2 - y1) * eased - 6.0);
-    drawing.clipped(place, Anchor::Middle, class, (&edge.label, LABEL_MAX));
+    let above = 6.0 + LINE * (lines.len() as f64 - 1.0);
+    let place = (x, y1 + (y2 - y1) * eased - above);
+    drawing.wrapped(place, Anchor::Middle, class, (&edge.label, LABEL_MAX, LABEL_LINES));
 }
 
 #[cfg(test)]
@@ -397,6 +423,22 @@ mod tests {
         let all: Vec<&Edge> = graph.edges.iter().filter(|edge| graph.has_ends(edge)).collect();
         assert!(layers(3, &all).iter().all(|layer| *layer < 3), "no layer beyond the nodes");
         assert_eq!(graph.draw().inline().matches("class=\"edge").count(), 3);
+    }
+
+    #[test]
+    fn no_text_of_an_attack_graph_is_cut() {
+        let mut graph = graph(3, vec![edge(0, 1, Look::Good), edge(1, 2, Look::Plain)]);
+        let texts = [
+            "masking, detection and recovery",
+            "to 0.0765/y",
+            "of administrators: confidentiality",
+        ];
+        graph.edges[0].label = texts[..2].join(" ");
+        graph.nodes[0].name = texts[2].into();
+        graph.nodes[1].lines = vec!["with all below 1 - 1.1e-4".into()];
+        let svg = graph.draw().inline();
+        assert!(!svg.contains('\u{2026}'), "{svg}");
+        assert!(texts.join(" ").split(' ').all(|word| svg.contains(word)), "{svg}");
     }
 
     #[test]

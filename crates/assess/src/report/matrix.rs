@@ -1,10 +1,13 @@
 //! Sets against what is in them: which servers fall with each label.
 
-use super::svg::{Anchor, Drawing, Picture, width_of};
+use super::svg::{Anchor, Drawing, LINE, Picture, lines, width_of};
 
 const STEP: f64 = 26.0;
-const ABOVE: f64 = 92.0;
-const NAMES: f64 = 430.0;
+/// Room for the names of rows, and the lines that one takes at most.
+const NAMES_MAX: f64 = 430.0;
+const NAME_LINES: usize = 3;
+/// Room for the names of columns, which stand aslant.
+const HEADS_MAX: f64 = 105.0;
 /// Rows and columns drawn at most; the picture says how many are left out.
 const ROWS_DRAWN: usize = 40;
 const COLUMNS_DRAWN: usize = 40;
@@ -18,6 +21,13 @@ pub struct Row {
     pub members: Vec<bool>,
     /// Whether the set alone breaks the system: drawn in red, and said.
     pub breaks: bool,
+}
+
+impl Row {
+    /// The height of the row.
+    fn height(&self) -> f64 {
+        STEP + LINE * (lines(&self.name, NAMES_MAX, NAME_LINES).len() as f64 - 1.0)
+    }
 }
 
 /// A matrix of sets.
@@ -38,18 +48,28 @@ impl Matrix {
     pub fn draw(&self) -> Picture {
         let columns = self.columns.len().min(COLUMNS_DRAWN);
         let rows = self.rows.len().min(ROWS_DRAWN);
-        let width = (NAMES + STEP * columns as f64 + 90.0).max(480.0);
-        let bottom = ABOVE + STEP * rows as f64;
+        let shown = || self.rows.iter().take(ROWS_DRAWN);
+        // Bold names are wider.
+        let names = shown().map(|row| width_of(&row.name) * 1.1).fold(0.0, f64::max);
+        let left = names.min(NAMES_MAX) + 24.0;
+        let heads = self.columns.iter().take(COLUMNS_DRAWN).map(|name| width_of(name));
+        // Aslant they take the same to the right as upwards.
+        let above =
+            heads.fold(0.0, f64::max).min(HEADS_MAX) * std::f64::consts::FRAC_1_SQRT_2 + 24.0;
+        let width = (left + STEP * columns as f64 + 90.0).max(480.0);
+        let bottom = above + shown().map(Row::height).sum::<f64>();
         let mut drawing = Drawing::new(width, bottom + 34.0);
         for (number, name) in self.columns.iter().take(COLUMNS_DRAWN).enumerate() {
-            let x = NAMES + STEP * (number as f64 + 0.5);
-            let y = ABOVE - 8.0;
+            let x = left + STEP * (number as f64 + 0.5);
+            let y = above - 8.0;
             drawing.put(format_args!("<g transform=\"rotate(-45 {x:.1} {y:.1})\">"));
-            drawing.clipped((x, y), Anchor::Start, "", (name, 105.0));
+            drawing.clipped((x, y), Anchor::Start, "", (name, HEADS_MAX));
             drawing.put(format_args!("</g>"));
         }
-        for (number, row) in self.rows.iter().take(ROWS_DRAWN).enumerate() {
-            self.draw_row(&mut drawing, row, ABOVE + STEP * number as f64);
+        let mut top = above;
+        for row in shown() {
+            self.draw_row(&mut drawing, row, (left, top));
+            top += row.height();
         }
         let left_out = (self.rows.len() - rows, self.columns.len() - columns);
         if left_out != (0, 0) {
@@ -59,14 +79,15 @@ impl Matrix {
         drawing.finish(&self.title, &self.description)
     }
 
-    fn draw_row(&self, drawing: &mut Drawing, row: &Row, y: f64) {
+    fn draw_row(&self, drawing: &mut Drawing, row: &Row, (left, y): (f64, f64)) {
         let class = if row.breaks { "bad strong" } else { "" };
-        let place = (NAMES - 10.0, y + 18.0);
-        drawing.clipped(place, Anchor::End, class, (&row.name, NAMES - 20.0));
+        let name = (row.name.as_str(), NAMES_MAX, NAME_LINES);
+        drawing.wrapped((left - 10.0, y + 18.0), Anchor::End, class, name);
+        let y = y + (row.height() - STEP) / 2.0;
         let columns = self.columns.len().min(COLUMNS_DRAWN);
         let members = row.members.iter().chain(std::iter::repeat(&false)).take(columns);
         for (number, is_member) in members.enumerate() {
-            let (x, y) = (NAMES + STEP * number as f64 + 2.0, y + 2.0);
+            let (x, y) = (left + STEP * number as f64 + 2.0, y + 2.0);
             let class = match (is_member, row.breaks) {
                 (true, true) => "bad",
                 (true, false) => "f0",
@@ -84,10 +105,8 @@ impl Matrix {
             }
         }
         if row.breaks {
-            let x = NAMES + STEP * columns as f64 + 8.0;
-            let text = "alone";
-            debug_assert!(width_of(text) < 82.0);
-            drawing.text((x, y + 18.0), Anchor::Start, "bad", text);
+            let x = left + STEP * columns as f64 + 8.0;
+            drawing.text((x, y + 18.0), Anchor::Start, "bad", "alone");
         }
     }
 }
@@ -113,6 +132,10 @@ mod tests {
         assert_eq!(svg.matches("stroke=\"#fff\"").count(), 3);
         assert_eq!(svg.matches(">alone<").count(), 1);
         assert!(svg.contains("os &lt;debian&gt;"));
+        let name = "operating_system = debian 13 + operating_system = freebsd 14 + site = cloud a";
+        matrix.rows.push(row(name, &[true], false));
+        let svg = matrix.draw().inline();
+        assert!(!svg.contains('\u{2026}') && svg.contains("cloud a"), "{svg}");
         matrix.rows = vec![row("x", &[true; 500], false); 500];
         matrix.columns = vec!["c".into(); 500];
         let svg = matrix.draw().inline();

@@ -9,9 +9,9 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'n
 
 const PAGE_STYLE: &str = "\
 :root{color-scheme:light dark;--fore:#1c2430;--back:#fff;--soft:#5a6675;--line:#d9dee5;\
---panel:#f5f7fa;--red:#b3261e;--green:#2e7d4f}\
+--panel:#f5f7fa;--red:#b3261e;--green:#2e7d4f;--amber:#b26a00}\
 @media(prefers-color-scheme:dark){:root{--fore:#e4e8ee;--back:#14181e;--soft:#a4aebb;--line:#38414d;\
---panel:#1c222b;--red:#ff8a80;--green:#6fc391}}\
+--panel:#1c222b;--red:#ff8a80;--green:#6fc391;--amber:#f0b35f}}\
 body{font:16px/1.55 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;\
 color:var(--fore);background:var(--back)}\
 h1{font-size:1.7rem;line-height:1.25}h2{font-size:1.25rem;margin-top:2.6rem;border-bottom:1px solid \
@@ -21,9 +21,9 @@ caption{text-align:left;color:var(--soft);padding-bottom:.3rem}\
 th,td{text-align:left;padding:.3rem .8rem .3rem 0;border-bottom:1px solid var(--line);vertical-align:top}\
 th.n,td.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}\
 figure{margin:1.2rem 0;overflow-x:auto}figcaption{color:var(--soft);font-size:.92rem;max-width:48rem}\
-svg{max-width:100%;height:auto;min-width:34rem}.small{color:var(--soft);font-size:.92rem}\
+svg{max-width:100%;height:auto}.small{color:var(--soft);font-size:.92rem}\
 .note{background:var(--panel);border-left:4px solid var(--line);padding:.5rem 1rem;margin:.6rem 0}\
-.warning{border-left-color:var(--red)}.fine{border-left-color:var(--green)}\
+.grave{border:2px solid var(--red);border-left-width:12px}.warning{border-left-color:var(--amber)}.fine{border-left-color:var(--green)}\
 nav{margin:1rem 0}nav a{margin-right:1rem}a{color:inherit}\
 @media print{body{max-width:none}figure,table{break-inside:avoid}}";
 
@@ -34,8 +34,10 @@ pub enum Weight {
     Note,
     /// Something that is well.
     Fine,
-    /// Something that is wrong.
+    /// Something that misleads who does not know it.
     Warning,
+    /// Something that is wrong.
+    Grave,
 }
 
 /// A page under way.
@@ -66,12 +68,12 @@ impl Page {
 
     /// Adds a paragraph.
     pub fn paragraph(&mut self, text: &str) {
-        self.body.push_str(&format!("<p>{}</p>\n", escaped(text)));
+        self.body.push_str(&format!("<p>{}</p>\n", prose(text)));
     }
 
     /// Adds a paragraph of small print.
     pub fn small_print(&mut self, text: &str) {
-        self.body.push_str(&format!("<p class=\"small\">{}</p>\n", escaped(text)));
+        self.body.push_str(&format!("<p class=\"small\">{}</p>\n", prose(text)));
     }
 
     /// Adds something that stands out.
@@ -79,9 +81,10 @@ impl Page {
         let (class, word) = match weight {
             Weight::Note => ("note", ""),
             Weight::Fine => ("note fine", ""),
-            Weight::Warning => ("note warning", "<strong>Warning.</strong> "),
+            Weight::Warning => ("note warning", "<strong>WARNING:</strong> "),
+            Weight::Grave => ("note grave", "<strong>GRAVE:</strong> "),
         };
-        self.body.push_str(&format!("<p class=\"{class}\">{word}{}</p>\n", escaped(text)));
+        self.body.push_str(&format!("<p class=\"{class}\">{word}{}</p>\n", prose(text)));
     }
 
     /// Adds a table.
@@ -94,8 +97,8 @@ impl Page {
         self.body.push_str(&format!(
             "<figure>{}<figcaption><strong>{}.</strong> {}</figcaption></figure>\n",
             picture.inline(),
-            escaped(picture.title()),
-            escaped(picture.description())
+            prose(picture.title()),
+            prose(picture.description())
         ));
     }
 
@@ -120,6 +123,11 @@ impl Page {
     }
 }
 
+/// `text` escaped, in which no line ends before a per cent sign or within `f = 1`.
+fn prose(text: &str) -> String {
+    escaped(text).replace(" %", "\u{a0}%").replace("f = ", "f\u{a0}=\u{a0}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,7 +141,7 @@ mod tests {
         page.part(hostile);
         page.paragraph(hostile);
         page.small_print(hostile);
-        for weight in [Weight::Note, Weight::Fine, Weight::Warning] {
+        for weight in [Weight::Note, Weight::Fine, Weight::Warning, Weight::Grave] {
             page.note(weight, hostile);
         }
         let mut table = Table::new(hostile, &[(hostile, Align::Right)]);
@@ -148,5 +156,17 @@ mod tests {
         }
         assert_eq!(html.matches("</style>").count(), 1);
         assert!(html.contains("default-src 'none'") && html.contains("prefers-color-scheme:dark"));
+    }
+    #[test]
+    fn what_is_grave_differs_from_a_warning_in_more_than_its_colour() {
+        let of = |weight| {
+            let mut page = Page::new("x");
+            page.note(weight, "text");
+            page.html()
+        };
+        let (grave, warning) = (of(Weight::Grave), of(Weight::Warning));
+        assert!(grave.contains("<p class=\"note grave\"><strong>GRAVE:</strong> text"), "{grave}");
+        assert!(warning.contains("<p class=\"note warning\"><strong>WARNING:</strong> text"));
+        assert!(grave.contains(".grave{border:2px solid"), "another frame, too");
     }
 }

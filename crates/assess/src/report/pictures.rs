@@ -12,7 +12,7 @@ use super::matrix::{Matrix, Row};
 use super::scale::Scale;
 use super::svg::Picture;
 use super::tornado::{Bar, Tornado};
-use super::words::{figure, listed, money, probability, rate, time};
+use super::words::{figure, listed, money, probability, rate, servers, time};
 
 /// Days that a mission must have for its time to be shown in days.
 const DAYS_SHOWN: f64 = 4.0;
@@ -27,7 +27,9 @@ pub fn risk_over_time(assessment: &Assessment, service: &ServiceResult) -> Pictu
     };
     let mut series: Vec<Series> = Vec::new();
     for line in &service.risk_over_time {
-        let points = line.points.iter().map(|point| (point.x / unit, point.y)).collect();
+        // At first nothing is broken, and a logarithm has no place for that.
+        let points = line.points.iter().filter(|point| point.x > 0.0 || point.y > 0.0);
+        let points = points.map(|point| (point.x / unit, point.y)).collect();
         series.push(Series::line(line.name.clone(), points));
     }
     if let Some(simulated) = &service.simulated {
@@ -49,7 +51,7 @@ pub fn risk_over_time(assessment: &Assessment, service: &ServiceResult) -> Pictu
             probability(service.risk_any),
             probability(level)
         ),
-        across: Direction { label: format!("time, {word}"), scale: Scale::Linear },
+        across: Direction { label: format!("time, {word}"), scale: Scale::FromZero },
         up: Direction { label: "probability of failure by then".into(), scale: Scale::Logarithmic },
         series,
         markers: Vec::new(),
@@ -68,21 +70,27 @@ pub fn sweep(assessment: &Assessment, service: &ServiceResult, sweep: &Sweep) ->
         Unit::Hours => time(x),
         _ => figure(x),
     };
-    if let Some(current) = sweep.current {
-        markers.push(Marker { at: current / unit, label: format!("now {}", in_words(current)) });
-    }
-    if let Some(knee) = sweep.knee {
-        markers.push(Marker { at: knee.x / unit, label: format!("knee {}", in_words(knee.x)) });
+    let knee = sweep.knee.map(|knee| knee.x);
+    let is_there = knee.is_some() && knee == sweep.current;
+    let marked = [
+        ("now and knee", knee.filter(|_| is_there)),
+        ("now", sweep.current.filter(|_| !is_there)),
+        ("knee", knee.filter(|_| !is_there)),
+    ];
+    for (word, at) in marked {
+        let label = |at: f64| format!("{word} {}", in_words(at));
+        markers.extend(at.map(|at| Marker { at: at / unit, label: label(at) }));
     }
     let series = sweep.series.iter().map(|line| {
         let points = line.points.iter().map(|point| (point.x / unit, point.y)).collect();
         Series::line(line.name.clone(), points)
     });
-    let xs = || sweep.series.iter().flat_map(|line| &line.points).map(|point| point.x);
-    let (least, most) = (xs().fold(f64::INFINITY, f64::min), xs().fold(0.0, f64::max));
-    // Periods from hours to years would crowd at one end.
-    let is_wide = sweep.unit == Unit::Hours && least > 0.0 && most / least > 20.0;
-    let scale = if is_wide { Scale::Logarithmic } else { Scale::Linear };
+    let scale = match sweep.unit {
+        // Periods are swept by factors, and would crowd at one end.
+        Unit::Hours => Scale::Logarithmic,
+        Unit::Number => Scale::Whole,
+        _ => Scale::Linear,
+    };
     let unit_word = match (sweep.unit, is_in_days) {
         (Unit::Hours, true) => ", days",
         (Unit::Hours, false) => ", hours",
@@ -148,7 +156,7 @@ pub fn avi(graph: &AviGraph) -> Picture {
         let (label, look) = if edge.technique.is_empty() {
             (rate(edge.rate), Look::Plain)
         } else {
-            (format!("{} to {}", edge.technique, rate(edge.rate)), Look::Good)
+            (format!("{}\nto {}", edge.technique, rate(edge.rate)), Look::Good)
         };
         Some(Edge { from, to, label, look })
     });
@@ -156,7 +164,8 @@ pub fn avi(graph: &AviGraph) -> Picture {
         title: "From attacks to failures".into(),
         description: "Attacks meet vulnerabilities and make intrusions, these make errors, and errors \
                       that are not processed make failures. Numbers are rates; a green dashed edge is \
-                      one that prevention, removal or tolerance has lowered."
+                      one that prevention, removal or tolerance has lowered. The table has the numbers of edges \
+                      that lie too close for a text."
             .into(),
         nodes: nodes.collect(),
         edges: edges.collect(),
@@ -179,8 +188,11 @@ pub fn trust(graph: &TrustGraph) -> Picture {
     let edges = graph.edges.iter().filter_map(|edge| {
         let (from, to) = (position(&edge.from)?, position(&edge.to)?);
         let (label, look) = if edge.is_over_trusted {
-            let label =
-                format!("needs {}, has {}", probability(edge.required), probability(edge.assessed));
+            let label = format!(
+                "needs {},\nhas {}",
+                probability(edge.required),
+                probability(edge.assessed)
+            );
             (label, Look::Bad)
         } else {
             (format!("needs {}", probability(edge.required)), Look::Plain)
@@ -219,11 +231,11 @@ pub fn cut_sets(service: &ServiceResult) -> Picture {
     Matrix {
         title: format!("{}: what falls together", service.name),
         description: format!(
-            "Each row is a smallest set of labels whose fall intrudes more than {} of {} servers; \
+            "Each row is a smallest set of labels whose fall intrudes more than {} of {}; \
              crosses mark the servers. {alone} of {} sets are a single label, in red: it breaks the \
              service alone.",
             service.f,
-            service.n,
+            servers(service.n),
             rows.len()
         ),
         columns,

@@ -12,6 +12,8 @@ pub enum Scale {
     Linear,
     /// In even steps, from zero.
     FromZero,
+    /// As [`Self::Linear`], for what is counted: only whole numbers have marks.
+    Whole,
     /// In powers of ten; zero lies at the lower end.
     Logarithmic,
 }
@@ -40,12 +42,14 @@ impl Axis {
         let (least, most) = match scale {
             _ if values.is_empty() => (0.0, 1.0),
             Scale::FromZero => (least.min(0.0), if most > 0.0 { most } else { 1.0 }),
-            Scale::Linear if least == most => (least.min(0.0), most.max(least + 1.0)),
-            Scale::Linear => (least, most),
+            Scale::Linear | Scale::Whole if least == most => {
+                (least.min(0.0), most.max(least + 1.0))
+            }
+            Scale::Linear | Scale::Whole => (least, most),
             Scale::Logarithmic => decades(&values, most),
         };
-        let has_powers = scale == Scale::Logarithmic && least > 0.0;
-        let scale = if has_powers { scale } else { Scale::Linear };
+        let has_no_powers = scale == Scale::Logarithmic && least <= 0.0;
+        let scale = if has_no_powers { Scale::Linear } else { scale };
         Self { scale, least, most, places }
     }
 
@@ -56,16 +60,24 @@ impl Axis {
         }
         let is_near = self.least > 0.0 && self.least < self.most * 0.7;
         let least = if is_near { 0.0 } else { self.least };
-        let step = step((self.most - least) / 4.0);
+        let step = self.step((self.most - least) / 4.0);
         let (least, most) = ((least / step).floor() * step, (self.most / step).ceil() * step);
         Self { least, most: if most > least { most } else { least + step }, ..self }
+    }
+
+    /// The round step nearest above `rough`; a whole one of what is counted.
+    fn step(&self, rough: f64) -> f64 {
+        let step = step(rough);
+        if self.scale == Scale::Whole { step.max(1.0) } else { step }
     }
 
     /// Where `value` lies; outside values lie at the ends.
     pub(crate) fn place(&self, value: f64) -> f64 {
         let value = value.clamp(self.least, self.most);
         let along = match self.scale {
-            Scale::Linear | Scale::FromZero => (value - self.least) / (self.most - self.least),
+            Scale::Linear | Scale::FromZero | Scale::Whole => {
+                (value - self.least) / (self.most - self.least)
+            }
             Scale::Logarithmic => (value / self.least).log10() / (self.most / self.least).log10(),
         };
         self.places.0 + along.clamp(0.0, 1.0) * (self.places.1 - self.places.0)
@@ -74,8 +86,8 @@ impl Axis {
     /// Round values that are worth a mark, some three to nine.
     pub(crate) fn marks(&self) -> Vec<f64> {
         match self.scale {
-            Scale::Linear | Scale::FromZero => {
-                let step = step((self.most - self.least) / 5.0);
+            Scale::Linear | Scale::FromZero | Scale::Whole => {
+                let step = self.step((self.most - self.least) / 5.0);
                 let (first, last) =
                     ((self.least / step - 1e-9).ceil(), (self.most / step + 1e-9).floor());
                 let count = (last - first).clamp(0.0, 20.0) as u32;
@@ -191,8 +203,20 @@ mod tests {
     }
 
     #[test]
+    fn what_is_counted_has_marks_at_whole_numbers_only() {
+        for most in 1..60 {
+            let ends = [1.0, 1.0 + f64::from(most)];
+            let marks = Axis::over(ends.into_iter(), Scale::Whole, (0.0, 100.0)).marks();
+            assert!(marks.iter().all(|mark| mark.fract() == 0.0), "{most}: {marks:?}");
+            assert!((2..=10).contains(&marks.len()), "{most}: {marks:?}");
+        }
+        let linear = Axis::over([4.0, 6.0].into_iter(), Scale::Linear, (0.0, 100.0)).marks();
+        assert!(linear.iter().any(|mark| mark.fract() != 0.0), "what is measured: {linear:?}");
+    }
+
+    #[test]
     fn odd_values_have_a_place_too() {
-        for scale in [Scale::Linear, Scale::FromZero, Scale::Logarithmic] {
+        for scale in [Scale::Linear, Scale::FromZero, Scale::Whole, Scale::Logarithmic] {
             for values in [
                 vec![],
                 vec![0.0],

@@ -11,7 +11,7 @@ use crate::analysis::{Assessment, Finding, ServiceResult, Severity};
 use super::explain::wrapped;
 use super::pictures::labels_in_words;
 use super::table::{Align, Table, plain};
-use super::words::{figure, listed, mean_time, money, probability, rate, time, value};
+use super::words::{figure, listed, mean_time, money, probability, rate, servers, time, value};
 
 pub(crate) use advice::tables;
 pub(crate) use outcomes::compared;
@@ -65,9 +65,9 @@ fn write_service(
 ) -> fmt::Result {
     writeln!(
         out,
-        "\nService {}: {} servers, f = {}, {}, {}",
+        "\nService {}: {}, f = {}, {}, {}",
         plain(&service.name),
-        service.n,
+        servers(service.n),
         service.f,
         service.fault_model.name(),
         service.strategy.name()

@@ -2,8 +2,10 @@
 
 use std::fmt::{self, Write as _};
 
-/// Mean width of a letter at the size that [`STYLE`] sets, in pixels. Drawings keep room by it.
-const LETTER: f64 = 7.1;
+/// Mean width of a letter at the size that [`STYLE`] sets, in pixels, in a wide font. Drawings keep room by it.
+const LETTER: f64 = 6.7;
+/// From one line of a text to the next, in pixels.
+pub(crate) const LINE: f64 = 14.0;
 
 /// Styles of all drawings: for the page that holds them, or for a drawing alone.
 ///
@@ -90,35 +92,29 @@ impl Drawing {
         class: &str,
         (text, width): (&str, f64),
     ) {
-        self.shortened(place, anchor, class, (text, &clipped(text, width)));
+        self.wrapped(place, anchor, class, (text, width, 1));
     }
 
-    /// The same with the end of `text` rather than its beginning.
-    pub(crate) fn clipped_before(
+    /// Writes `text` in as many lines as [`lines`] makes of it, from `place` down; all of it shows when
+    /// pointed at.
+    pub(crate) fn wrapped(
         &mut self,
-        place: (f64, f64),
+        (x, y): (f64, f64),
         anchor: Anchor,
         class: &str,
-        (text, width): (&str, f64),
+        (text, width, most): (&str, f64, usize),
     ) {
-        let backwards: String = text.chars().rev().collect();
-        let short: String = clipped(&backwards, width).chars().rev().collect();
-        self.shortened(place, anchor, class, (text, &short));
-    }
-
-    fn shortened(
-        &mut self,
-        place: (f64, f64),
-        anchor: Anchor,
-        class: &str,
-        (text, short): (&str, &str),
-    ) {
-        if short == text {
-            return self.text(place, anchor, class, text);
+        let lines = lines(text, width, most);
+        let is_cut = lines.last().is_some_and(|last| last.ends_with(CUT) && !text.ends_with(CUT));
+        if is_cut {
+            self.put(format_args!("<g><title>{}</title>", escaped(text)));
         }
-        self.put(format_args!("<g><title>{}</title>", escaped(text)));
-        self.text(place, anchor, class, short);
-        self.put(format_args!("</g>"));
+        for (number, line) in lines.iter().enumerate() {
+            self.text((x, y + LINE * number as f64), anchor, class, line);
+        }
+        if is_cut {
+            self.put(format_args!("</g>"));
+        }
     }
 
     /// Ends the drawing. `title` names it; `description` says what it shows, for those who do not see.
@@ -188,14 +184,39 @@ pub(crate) fn width_of(text: &str) -> f64 {
     text.chars().count() as f64 * LETTER
 }
 
-/// The beginning of `text` that has room in `width` pixels.
-pub(crate) fn clipped(text: &str, width: f64) -> String {
+/// What stands where a text was cut.
+const CUT: char = '\u{2026}';
+
+/// `text` in at most `most` lines that have room in `width` pixels: broken where it breaks lines itself, else between
+/// words as far as that goes, else behind dots and the like. Further lines are cut.
+pub(crate) fn lines(text: &str, width: f64, most: usize) -> Vec<String> {
     let room = (width / LETTER).max(2.0) as usize;
-    if text.chars().count() <= room {
-        return text.to_owned();
+    let mut lines: Vec<String> = Vec::new();
+    for part in text.split('\n') {
+        let mut rest: Vec<char> = part.chars().collect();
+        while rest.len() > room && lines.len() <= most {
+            let next = rest.split_off(break_of(&rest, room));
+            lines.push(rest.iter().collect::<String>().trim_end().to_owned());
+            rest = next;
+        }
+        lines.push(rest.into_iter().collect());
     }
-    let beginning: String = text.chars().take(room - 1).collect();
-    beginning + "\u{2026}"
+    if lines.len() > most {
+        lines.truncate(most);
+        if let Some(last) = lines.last_mut() {
+            *last = last.chars().take(room - 1).chain([CUT]).collect();
+        }
+    }
+    lines
+}
+
+/// Where a line of at most `room` letters ends: behind the last space, else behind the last mark, else where the
+/// room ends.
+fn break_of(text: &[char], room: usize) -> usize {
+    // A space that ends a line takes no room.
+    let space = text.iter().take(room + 1).rposition(|letter| *letter == ' ');
+    let mark = || text.iter().take(room).rposition(|letter| ".,:;-_/=+".contains(*letter));
+    space.filter(|at| *at > 0).or_else(mark).map_or(room, |at| at + 1)
 }
 
 /// `text` as HTML and SVG show it: nothing in it is markup, ends an attribute, or is no character.
@@ -239,9 +260,34 @@ mod tests {
     }
 
     #[test]
-    fn a_long_text_is_cut_and_says_so() {
-        assert_eq!(clipped("server", 100.0), "server");
-        assert_eq!(clipped("administrator", 7.1 * 6.5), "admin\u{2026}");
-        assert_eq!(clipped("abc", 0.0), "a\u{2026}");
+    fn a_long_text_is_broken_between_words_and_its_end_is_cut() {
+        let of = |text: &str, letters: f64, most| lines(text, LETTER * (letters + 0.5), most);
+        assert_eq!(of("server", 10.0, 1), ["server"]);
+        assert_eq!(of("administrator", 6.0, 1), ["admin\u{2026}"]);
+        assert_eq!(lines("abc", 0.0, 1), ["a\u{2026}"]);
+        assert_eq!(
+            of("masking, detection and recovery", 18.0, 3),
+            ["masking, detection", "and recovery"]
+        );
+        assert_eq!(of("attacks.exploit.rate", 9.0, 3), ["attacks.", "exploit.", "rate"]);
+        assert_eq!(of("abcdefghij", 4.0, 3), ["abcd", "efgh", "ij"]);
+        assert_eq!(of("one two three four", 5.0, 2), ["one", "two\u{2026}"]);
+        assert_eq!(of("prevention\nto 1/y", 10.0, 3), ["prevention", "to 1/y"]);
+        for room in 2..30 {
+            for line in
+                of("a word, administrators.of the_machine and more of them", f64::from(room), 9)
+            {
+                assert!(line.chars().count() <= room as usize, "{room}: {line}");
+            }
+        }
+    }
+
+    #[test]
+    fn all_of_a_cut_text_shows_when_pointed_at() {
+        let mut drawing = Drawing::new(10.0, 10.0);
+        drawing.wrapped((1.0, 2.0), Anchor::Start, "", ("one two three", LETTER * 5.0, 2));
+        let svg = drawing.finish("t", "d").inline();
+        assert!(svg.contains("<title>one two three</title>"), "{svg}");
+        assert_eq!(svg.matches("<text").count(), 2, "{svg}");
     }
 }

@@ -1,14 +1,18 @@
 //! What a result depends on most: a bar for each input, the widest above.
 
 use super::scale::{Axis, Scale, short};
-use super::svg::{Anchor, Drawing, Picture};
+use super::svg::{Anchor, Drawing, LINE, Picture, lines};
 
 const WIDTH: f64 = 860.0;
 const LEFT: f64 = 360.0;
 const RIGHT: f64 = 80.0;
 const ABOVE: f64 = 46.0;
 const BELOW: f64 = 44.0;
+/// The height of a bar with a name of one line.
 const STEP: f64 = 26.0;
+/// Room for names, and the lines that one takes at most.
+const NAME: f64 = LEFT - 24.0;
+const NAME_LINES: usize = 3;
 /// Inputs drawn at most; the picture says how many are left out.
 const BARS_DRAWN: usize = 20;
 
@@ -26,13 +30,18 @@ pub struct Bar {
 impl Bar {
     fn reach(&self, scale: Scale) -> f64 {
         let reach = match scale {
-            Scale::Linear | Scale::FromZero => (self.high - self.low).abs(),
+            Scale::Linear | Scale::FromZero | Scale::Whole => (self.high - self.low).abs(),
             Scale::Logarithmic => {
                 let tiny = f64::MIN_POSITIVE;
                 (self.high.max(tiny) / self.low.max(tiny)).log10().abs()
             }
         };
         if reach.is_finite() { reach } else { 0.0 }
+    }
+
+    /// The height of its row.
+    fn height(&self) -> f64 {
+        STEP + LINE * (lines(&self.name, NAME, NAME_LINES).len() as f64 - 1.0)
     }
 }
 
@@ -64,13 +73,15 @@ impl Tornado {
         bars.sort_by(|a, b| b.reach(self.scale).total_cmp(&a.reach(self.scale)));
         let left_out = bars.len().saturating_sub(BARS_DRAWN);
         bars.truncate(BARS_DRAWN);
-        let bottom = ABOVE + STEP * bars.len() as f64 + 6.0;
+        let bottom = ABOVE + bars.iter().map(|bar| bar.height()).sum::<f64>() + 6.0;
         let values = bars.iter().flat_map(|bar| [bar.low, bar.high]).chain([self.base]);
         let x = Axis::over(values, self.scale, (LEFT, WIDTH - RIGHT)).rounded();
         let mut drawing = Drawing::new(WIDTH, bottom + BELOW);
         self.draw_frame(&mut drawing, &x, bottom);
-        for (number, bar) in bars.iter().enumerate() {
-            draw_bar(&mut drawing, &x, bar, (ABOVE + STEP * number as f64, self.base));
+        let mut top = ABOVE;
+        for bar in bars {
+            draw_bar(&mut drawing, &x, bar, (top, self.base));
+            top += bar.height();
         }
         let base = x.place(self.base);
         drawing.put(format_args!("<path class=\"mark\" d=\"M{base:.1} {ABOVE}V{bottom}\"/>"));
@@ -101,8 +112,9 @@ impl Tornado {
 }
 
 fn draw_bar(drawing: &mut Drawing, x: &Axis, bar: &Bar, (y, base): (f64, f64)) {
-    // Names are paths: their ends tell them apart.
-    drawing.clipped_before((LEFT - 10.0, y + 17.0), Anchor::End, "", (&bar.name, LEFT - 24.0));
+    let name = (bar.name.as_str(), NAME, NAME_LINES);
+    drawing.wrapped((LEFT - 10.0, y + 17.0), Anchor::End, "", name);
+    let top = y + (bar.height() - STEP) / 2.0 + 5.0;
     for (value, class) in [(bar.low, "f0"), (bar.high, "f1")] {
         if !value.is_finite() {
             continue;
@@ -112,7 +124,7 @@ fn draw_bar(drawing: &mut Drawing, x: &Axis, bar: &Bar, (y, base): (f64, f64)) {
             "<rect class=\"{class}\" x=\"{:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"16\"><title>{}\
              </title></rect>",
             from.min(to),
-            y + 5.0,
+            top,
             (from - to).abs().max(0.5),
             short(value)
         ));
@@ -142,6 +154,10 @@ mod tests {
         let svg = tornado.draw().inline();
         assert!(svg.find("wide &lt;") < svg.find("narrow"), "{svg}");
         assert!(!svg.contains("NaN"));
+        let path = "attacks.exploit of the exposed service.exploits.operating system.success";
+        tornado.bars = vec![bar(path, 0.001, 0.1)];
+        let svg = tornado.draw().inline();
+        assert!(!svg.contains('\u{2026}') && svg.contains("system.success"), "{svg}");
         tornado.bars = (0..500).map(|_| bar("same", 0.0, 1.0)).collect();
         assert!(tornado.draw().inline().contains("and 480 more"));
         tornado.bars.clear();

@@ -71,6 +71,11 @@ pub fn rate(per_hour: f64) -> String {
     format!("{}/{unit}", figure(value))
 }
 
+/// So many servers.
+pub fn servers(count: usize) -> String {
+    if count == 1 { "1 server".to_owned() } else { format!("{count} servers") }
+}
+
 /// An amount, in whole units where that is exact enough, with thousands apart.
 pub fn money(amount: f64, currency: &str) -> String {
     if !amount.is_finite() || amount.abs() < 100.0 || amount.abs() >= 1e15 {
@@ -147,5 +152,6 @@ mod tests {
         assert_eq!(money(1_234_567.0, "EUR"), "1 234 567 EUR");
         assert_eq!(money(0.5, "EUR"), "0.5 EUR");
         assert_eq!(value(None, Unit::Hours, ""), "never");
+        assert_eq!([0, 1, 2].map(servers), ["0 servers", "1 server", "2 servers"]);
     }
 }

@@ -33,6 +33,10 @@ pub(crate) const DESIGNS: &[Case] = &[
     ("assess run nowhere.toml", ABSENT, "it does not exist"),
     ("assess run junk.toml", USAGE, "junk.toml:"),
     ("assess run plan.toml", USAGE, "plan.toml:"),
+    ("assess run blank.toml", USAGE, "blank.toml:1: there is no model in the file"),
+    ("assess run lines.toml", USAGE, "more mistakes, in line 1)"),
+    ("assess run huge.toml", USAGE, "is 1e308, outside 0 to 1e15"),
+    ("assess run negative.toml", USAGE, "`rate` is -2/y, outside"),
     ("assess run model.toml --html s0", USAGE, "s0 is there and is no file"),
     (
         "assess run model.toml --html nowhere/page.html",
@@ -63,6 +67,11 @@ pub(crate) const DESIGNS: &[Case] = &[
     ("assess backtest model.toml order.json", USAGE, "order.json:2: `at_ms` is 4, and an event"),
     ("assess backtest model.toml number.json", USAGE, "number.json:1: `server` is 9"),
     (
+        "assess backtest model.toml other.json",
+        USAGE,
+        "other.json:1: a campaign of 3 servers under `hybrid`, and the service has 1 server under",
+    ),
+    (
         "assess backtest model.toml cut.json",
         USAGE,
         "cut.json:1: the campaign that begins here has no",
@@ -84,6 +93,11 @@ pub(crate) const DESIGNS: &[Case] = &[
 /// A model file that is right, and campaigns that are not.
 pub(crate) fn damage(fixture: &Fixture) {
     fixture.write("model.toml", &fixture.done(&["assess", "example", "single-hsm"]));
+    let model = fixture.done(&["assess", "example", "one-room"]);
+    fixture.write("blank.toml", "# nothing yet\n\n");
+    fixture.write("lines.toml", "version = 1");
+    fixture.write("huge.toml", &model.replace("value = 2000000", "value = 1e308"));
+    fixture.write("negative.toml", &model.replace("value = \"2/y\"", "value = \"-2/y\""));
     let one = "{\"event\":\"mission\",\"hours\":1,\"intruded\":[0]}\n";
     fixture.write("one.json", one);
     let begun = "{\"event\":\"attack_begun\",\"at_ms\":5,\"name\":\"kill\",\"server\":0}\n";
@@ -91,6 +105,9 @@ pub(crate) fn damage(fixture: &Fixture) {
     fixture.write("order.json", &format!("{begun}{over}"));
     fixture.write("number.json", &begun.replace("\"server\":0", "\"server\":9"));
     fixture.write("cut.json", begun);
+    let other = "{\"event\":\"started\",\"servers\":3}\n\
+                 {\"event\":\"verdict\",\"servers\":3,\"fault_model\":\"hybrid\"}\n";
+    fixture.write("other.json", other);
     fixture.write("empty.json", "{\"event\":\"talk\"}\n");
     fixture.write("seven.json", &format!("{one}{}", one.replace("[0]", "[0,1,2,3,4,5,6]")));
 }

@@ -3,6 +3,8 @@
 mod events;
 mod line;
 
+use std::fmt;
+
 use serde_json::Value;
 
 use crate::design::Service;
@@ -99,9 +101,9 @@ pub enum CampaignError {
         /// The line, from 1.
         line: usize,
         /// What the campaign says.
-        found: String,
+        found: Cluster,
         /// What the design says.
-        wanted: String,
+        wanted: Cluster,
     },
     /// JSON without any campaign in it.
     #[error(
@@ -112,6 +114,39 @@ pub enum CampaignError {
         /// The file.
         file: String,
     },
+}
+
+/// What is said of a cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cluster {
+    /// Its servers.
+    pub servers: Option<u64>,
+    /// The name of its fault model.
+    pub fault_model: Option<String>,
+}
+
+impl fmt::Display for Cluster {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.servers {
+            Some(1) => write!(out, "1 server")?,
+            Some(n) => write!(out, "{n} servers")?,
+            None => write!(out, "servers")?,
+        }
+        self.fault_model.as_ref().map_or(Ok(()), |model| write!(out, " under `{model}`"))
+    }
+}
+
+/// The same error with the fault model that the campaign tells later, in its verdict.
+fn told_whole<'t>(error: CampaignError, rest: impl Iterator<Item = &'t str>) -> CampaignError {
+    let CampaignError::OtherCluster { file, line, mut found, wanted } = error else { return error };
+    if found.fault_model.is_none() {
+        let values = rest.map_while(|line| serde_json::from_str::<Value>(line).ok());
+        let mut own = values.take_while(|value| value["event"] != "started");
+        let verdict = own.find(|value| value["event"] == "verdict");
+        let model = verdict.as_ref().and_then(|value| value["fault_model"].as_str());
+        found.fault_model = model.map(line::shortened);
+    }
+    CampaignError::OtherCluster { file, line, found, wanted }
 }
 
 /// Reads everything that is a campaign; other events are passed over.
@@ -133,7 +168,8 @@ pub(super) fn read(file: &str, text: &str, service: &Service) -> Result<Campaign
                 line: number,
                 source,
             })?;
-            reader.line(&Line { file, number, value: &value })?;
+            let line = Line { file, number, value: &value };
+            reader.line(&line).map_err(|error| told_whole(error, text.lines().skip(number)))?;
         }
     }
     let found = reader.finish(file)?;

@@ -162,8 +162,11 @@ fn what_is_no_campaign_is_refused_with_its_line() {
         ("{\"event\":\"mission\",\"hours\":1,\"intruded\":[],\"exceeded\":\"yes\"}", "`exceeded`"),
         ("{\"event\":\"mission\",\"hours\":1,\"intruded\":[],\"broken\":1}", "`broken`"),
         ("{\"event\":\"mission\",\"hours\":\"720\",\"intruded\":[]}", "no `hours` above 0"),
-        ("{\"event\":\"verdict\",\"servers\":7}", "7 servers under `arbitrary`"),
-        ("{\"event\":\"started\",\"servers\":7}", "7 servers under `arbitrary`"),
+        (
+            "{\"event\":\"verdict\",\"servers\":7}",
+            "a campaign of 7 servers, and the service has 4 servers under `arbitrary`",
+        ),
+        ("{\"event\":\"started\",\"servers\":7}", "a campaign of 7 servers, and"),
         ("{\"event\":7}", "`event` is 7, and not a text"),
         ("{\"seeds\":-5,\"violations\":0}", "`seeds` is -5, and not a whole number"),
         ("{\"seeds\":5,\"violations\":\"none\"}", "`violations` is \"none\""),
@@ -266,4 +269,107 @@ fn a_campaign_names_servers_when_attacks_are_over() {
     assert_eq!((intruded.hits, intruded.trials), (1, 4));
     let attacks = row_of(&found, "an attack was not tolerated");
     assert_eq!((attacks.hits, attacks.trials), (0, 2));
+}
+
+/// The first line of a demonstration does not name its fault model; its verdict does.
+#[test]
+fn a_campaign_of_another_cluster_is_named_by_its_own_fault_model() {
+    let started = "{\"event\":\"started\",\"servers\":3}\n{\"event\":\"written\"}\n";
+    let verdict = "{\"event\":\"verdict\",\"servers\":3,\"fault_model\":\"hybrid\"}\n";
+    for (text, found) in [
+        (format!("{started}{verdict}"), "c.json:1: a campaign of 3 servers under `hybrid`, and"),
+        (verdict.to_owned(), "c.json:1: a campaign of 3 servers under `hybrid`, and"),
+        (verdict.replace("\"servers\":3,", ""), "a campaign of servers under `hybrid`, and"),
+        (started.to_owned(), "c.json:1: a campaign of 3 servers, and"),
+        // The verdict of another campaign says nothing of this one.
+        (format!("{started}{started}{verdict}"), "c.json:1: a campaign of 3 servers, and"),
+    ] {
+        let error = tested(&text, RERUN).unwrap_err().to_string();
+        assert!(error.contains(found), "{text}: {error}");
+        assert!(error.contains("the service has 4 servers under `arbitrary`:"), "{error}");
+    }
+}
+
+/// Missions of which so many broke a promise within `f`, and as many again beyond it.
+fn broken(count: usize, of: usize) -> String {
+    let line = |broken: bool, exceeded: bool| {
+        format!(
+            "{{\"event\":\"mission\",\"hours\":1,\"intruded\":[],\"broken\":{broken},\"exceeded\":{exceeded}}}\n"
+        )
+    };
+    line(true, false).repeat(count)
+        + &line(false, false).repeat(of - count)
+        + &line(true, true).repeat(count)
+}
+
+/// The design's secret store is covered with 0.999, so that a promise breaks within `f` with 0.001.
+#[test]
+fn broken_promises_are_predicted_by_the_coverage_of_what_is_on_top() {
+    let event = "a promise was broken with at most f servers intruded";
+    for (count, of, place) in [
+        (2, 2000, "the prediction is consistent with that"),
+        (0, 2000, "the prediction is consistent with that"),
+        (20, 2000, "the design is too optimistic"),
+        (0, 10_000, "the design is too pessimistic, or the campaign too gentle"),
+        (1, 12_000, "the design is too pessimistic, or the campaign too gentle"),
+    ] {
+        let found = tested(&broken(count, of), RERUN).unwrap();
+        let row = row_of(&found, event);
+        assert!((row.predicted - 0.001).abs() < 1e-12, "{row:?}");
+        assert_eq!(
+            (row.hits, row.trials),
+            (count as u64, of as u64),
+            "what breaks beyond f is none"
+        );
+        let interval = Interval::of_share(count as u64, of as u64, 0.99).unwrap();
+        assert_eq!((row.low, row.high), (interval.low, interval.high));
+        assert_eq!(row.is_consistent, (row.low..=row.high).contains(&row.predicted));
+        let told = found.conclusions.iter().find(|it| it.starts_with(event)).unwrap();
+        assert!(told.ends_with(&format!("predicted 0.00100: {place}.")), "{told}");
+    }
+}
+
+#[test]
+fn a_prediction_follows_the_components_on_top_and_no_others() {
+    let event = "a promise was broken with at most f servers intruded";
+    let predicted = |design: &Design, count: usize| {
+        let found = backtest(design, None, "c.json", &broken(count, 100), RERUN).unwrap();
+        let row = row_of(&found, event);
+        (row.predicted, row.is_consistent)
+    };
+    let mut design = design();
+    let (top, below) = design.components.split_first_mut().unwrap();
+    for component in below {
+        component.coverage.value.0 = 0.2;
+    }
+    top.coverage.value.0 = 0.75;
+    assert_eq!(predicted(&design, 25), (0.25, true));
+    assert_eq!(predicted(&design, 60), (0.25, false));
+    // Without a trust graph no algorithm is doubted, and one broken promise refutes that.
+    design.components.clear();
+    assert_eq!(predicted(&design, 0), (0.0, true));
+    assert_eq!(predicted(&design, 1), (0.0, false));
+}
+
+#[test]
+fn attacks_and_simulated_runs_are_held_against_the_same_prediction() {
+    let verdict = |failed: usize| {
+        let attack = |outcome: &str| format!("{{\"name\":\"a\",\"outcome\":\"{outcome}\"}},");
+        let attacks = attack("failed").repeat(failed) + &attack("masked").repeat(100 - failed);
+        let attacks = attacks.trim_end_matches(',');
+        format!("{{\"event\":\"verdict\",\"seconds\":1,\"attacks\":[{attacks}]}}\n")
+    };
+    let runs = |count: usize| format!("{{\"seeds\":100,\"violations\":{count}}}\n");
+    for (count, is_consistent) in [(0, true), (5, false)] {
+        let found = tested(&(verdict(count) + &runs(count)), RERUN).unwrap();
+        for event in [
+            "an attack was not tolerated",
+            "a simulated run broke a promise with at most f servers intruded",
+        ] {
+            let row = row_of(&found, event);
+            assert_eq!((row.hits, row.trials), (count as u64, 100), "{event}");
+            assert!((row.predicted - 0.001).abs() < 1e-12, "{event}");
+            assert_eq!(row.is_consistent, is_consistent, "{event}: {row:?}");
+        }
+    }
 }

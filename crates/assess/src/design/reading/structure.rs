@@ -8,7 +8,7 @@ use toml::de::{DeString, DeTable, DeValue};
 use super::faults::Faults;
 use crate::design::estimate::{Estimate, Origin};
 use crate::design::fault::Mistake;
-use crate::design::limits::{NAME_BYTES_MAX, TEXT_BYTES_MAX};
+use crate::design::limits::{MONEY_MAX, NAME_BYTES_MAX, SPAN_MAX, TEXT_BYTES_MAX};
 use crate::design::sections::{Field, Kind, Section};
 use crate::design::units::{Quantity, quantity};
 
@@ -345,40 +345,55 @@ fn amount_of(
     };
     let bare = !matches!(value, DeValue::String(_));
     if bare && matches!(field.kind, Kind::Time | Kind::Rate) {
-        let found = found.map_or_else(String::new, |number| number.to_string());
+        let found = as_given(value);
         let mistake = Mistake::Units { key: key(), found, wanted: wanted(field) };
         faults.add(at, mistake, "a bare number has no unit: ".to_owned() + example(field));
         return None;
     }
     let within = found.filter(|number| is_within(field, *number));
     if within.is_none() {
-        let found = found.map_or_else(|| "no number".to_owned(), |number| number.to_string());
+        let found = as_given(value);
         let mistake = Mistake::Range { key: key(), found, range: range(field) };
         faults.add(at, mistake, range_hint(field));
     }
     within
 }
 
+/// A number as the file has it, in its own unit.
+fn as_given(value: &DeValue<'_>) -> String {
+    match value {
+        DeValue::Integer(digits) => shown(digits.as_str()),
+        DeValue::Float(digits) => shown(digits.as_str()),
+        DeValue::String(text) => shown(text),
+        _ => "no number".to_owned(),
+    }
+}
+
 fn is_within(field: &Field, number: f64) -> bool {
     match field.kind {
         Kind::Probability => (0.0..=1.0).contains(&number),
-        Kind::Money => number.is_finite() && number >= 0.0,
-        _ => number.is_finite() && number > 0.0 && number.recip().is_finite(),
+        Kind::Money => (0.0..=MONEY_MAX).contains(&number),
+        _ => (SPAN_MAX.recip()..=SPAN_MAX).contains(&number),
     }
 }
 
 fn range(field: &Field) -> &'static str {
     match field.kind {
         Kind::Probability => "0 to 1",
-        Kind::Money => "zero and above, without infinity",
-        _ => "what is above zero and below infinity",
+        Kind::Money => "0 to 1e15",
+        Kind::Time => "1e-300 to 1e300 hours",
+        _ => "1e-300 to 1e300 per hour",
     }
 }
 
 fn range_hint(field: &Field) -> String {
     match field.kind {
         Kind::Probability => "write a share of one: ten per cent is 0.1".to_owned(),
-        Kind::Money => "write a plain amount, such as 250000".to_owned(),
+        Kind::Money => {
+            "write a plain amount, such as 250000; larger ones in thousands or millions of the \
+                        currency"
+                .to_owned()
+        }
         _ => format!("what never happens is left out; otherwise {}", example(field)),
     }
 }

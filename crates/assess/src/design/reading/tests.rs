@@ -88,6 +88,33 @@ fn refused(old: &str, new: &str, said: &str, hint: &str) {
     assert!(error.to_string().contains(&format!("m.toml:{}: ", fault.line)), "{error}");
 }
 
+/// Twice the largest float would be infinite, and so would every sum with it.
+#[test]
+fn amounts_whose_sums_would_be_infinite_are_refused_as_they_are_given() {
+    refused(
+        "integrity = { value = 5000,",
+        "integrity = { value = 1e308,",
+        "is 1e308, outside 0 to 1e15",
+        "in thousands",
+    );
+    refused("value = \"2/y\"", "value = \"1e308/h\"", "is 1e308/h, outside 1e-300 to 1e300", "2/y");
+    refused("value = \"2/y\"", "value = \"-2/y\"", "is -2/y, outside", "left out");
+    refused("value = \"720h\"", "value = \"1e300y\"", "is 1e300y, outside", "30d");
+    refused("value = \"720h\"", "value = \"-30d\"", "is -30d, outside", "30d");
+    let most = MODEL.replace("value = 5000,", "value = 1e15,").replace("\"720h\"", "\"1e300h\"");
+    assert!(Design::parse("m.toml", &most).is_ok());
+}
+
+#[test]
+fn a_file_without_a_model_is_told_as_such() {
+    for text in ["", "\n\n\n", "# later\n"] {
+        let error = Design::parse("m.toml", text).unwrap_err();
+        let told = "m.toml:1: there is no model in the file (`ravelin assess example one-room` ";
+        assert!(error.to_string().starts_with(told), "{error}");
+        assert_eq!(error.faults.len(), 1);
+    }
+}
+
 #[test]
 fn a_whole_model_is_read() {
     let design = Design::parse("m.toml", MODEL).unwrap();
@@ -169,7 +196,7 @@ fn numbers_have_origin_unit_and_range() {
     refused(time, "{ value = \"2 years\", origin = \"assumed\" }", "`2 years`", "ms, s, min, h");
     for bad in ["0h", "-1h", "1e999h", "1e-320h"] {
         let new = format!("{{ value = \"{bad}\", origin = \"assumed\" }}");
-        refused(time, &new, "outside what is above zero and below infinity", "never happens");
+        refused(time, &new, "outside 1e-300 to 1e300 hours", "never happens");
     }
     let rate = "{ value = \"1/y\", origin = \"measured\" }";
     refused(rate, "{ value = \"30d\", origin = \"measured\" }", "but a rate", "this is a time");
@@ -181,7 +208,7 @@ fn numbers_have_origin_unit_and_range() {
     );
     for bad in ["0/y", "-3/h", "1e999/y", "1e400/h"] {
         let new = format!("{{ value = \"{bad}\", origin = \"measured\" }}");
-        refused(rate, &new, "outside what is above zero", "write \"2/y\"");
+        refused(rate, &new, "outside 1e-300 to 1e300 per hour", "write \"2/y\"");
     }
     let share = "{ value = 0.5, origin = \"expert\" } }]\n[[v";
     for bad in ["1.5", "-0.1", "nan", "inf", "2"] {
@@ -193,7 +220,7 @@ fn numbers_have_origin_unit_and_range() {
     let money = "{ value = 1000, origin = \"assumed\" }";
     for bad in ["-1", "inf", "nan"] {
         let new = format!("{{ value = {bad}, origin = \"assumed\" }}");
-        refused(money, &new, "zero and above", "a plain amount");
+        refused(money, &new, "outside 0 to 1e15", "a plain amount");
     }
     let new = "{ value = \"1000 USD\", origin = \"assumed\" }";
     refused(money, new, "`1000 USD`, but a plain amount", "250000");

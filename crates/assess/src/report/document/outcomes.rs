@@ -11,9 +11,6 @@ use super::super::svg::Picture;
 use super::super::tornado::{Bar, Tornado};
 use super::super::words::probability;
 
-/// Letters of a change that stand beside its bar.
-const NAME_LETTERS: usize = 44;
-
 /// The page of a comparison, with the risk of both designs over time: HTML that loads nothing.
 ///
 /// Cost: linear in both assessments.
@@ -89,7 +86,7 @@ fn step_by_step(service: &ServiceAdvice) -> Picture {
             probability(service.risk),
             probability(service.risk_after)
         ),
-        across: Direction { label: "steps of the plan".into(), scale: Scale::Linear },
+        across: Direction { label: "steps of the plan".into(), scale: Scale::Whole },
         up: Direction { label: "risk within the mission".into(), scale: Scale::Logarithmic },
         series: series.collect(),
         markers: Vec::new(),
@@ -101,7 +98,7 @@ fn step_by_step(service: &ServiceAdvice) -> Picture {
 /// The risk that decides with each change by itself.
 fn effects(service: &ServiceAdvice) -> Picture {
     let bars = service.changes.iter().map(|change| Bar {
-        name: beginning(&change.text),
+        name: change.text.clone(),
         low: change.risk_after.min(service.risk),
         high: change.risk_after.max(service.risk),
     });
@@ -117,12 +114,4 @@ fn effects(service: &ServiceAdvice) -> Picture {
         bars: bars.collect(),
     }
     .draw()
-}
-
-/// A change as far as there is room beside its bar: its beginning tells it apart.
-fn beginning(text: &str) -> String {
-    if text.chars().count() <= NAME_LETTERS {
-        return text.to_owned();
-    }
-    text.chars().take(NAME_LETTERS - 1).chain(['\u{2026}']).collect()
 }

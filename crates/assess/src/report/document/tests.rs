@@ -289,6 +289,34 @@ fn no_name_of_a_model_file_commands_the_terminal() {
 fn the_page_says_what_is_wrong_before_it_says_why() {
     let html = html(&assessment());
     let place = |text: &str| html.find(text).unwrap_or_else(|| panic!("no {text}"));
-    assert!(place("What follows") < place("Warning.") && place("Warning.") < place("<svg"));
+    assert!(place("What follows") < place("GRAVE:") && place("GRAVE:") < place("WARNING:"));
+    assert!(place("WARNING:") < place("<svg"));
     assert!(html.contains("class=\"edge-bad\"") && html.contains("class=\"limit\""));
+}
+
+#[test]
+fn a_sweep_of_what_is_counted_has_marks_at_whole_numbers_and_one_name_for_a_place() {
+    let assessment = assessment();
+    let mut sweep = assessment.services[0].sweeps[0].clone();
+    let drawn =
+        |sweep: &Sweep| pictures::sweep(&assessment, &assessment.services[0], sweep).inline();
+    assert!(drawn(&sweep).contains(">now 30 d<"), "a place of its own");
+    for (x, point) in [0.0, 1.0, 2.0].into_iter().zip(&mut sweep.series[0].points) {
+        point.x = x;
+    }
+    (sweep.unit, sweep.current) = (Unit::Number, Some(1.0));
+    sweep.knee = Some(Point { x: 1.0, y: 1e-4 });
+    let svg = drawn(&sweep);
+    assert!(svg.contains(">now and knee 1<") && !svg.contains(">knee 1<"), "{svg}");
+    assert!(svg.contains(">1<") && !svg.contains(">0.5<") && !svg.contains(">1.5<"), "{svg}");
+}
+
+#[test]
+fn risk_over_time_begins_where_there_is_some_on_an_axis_from_zero() {
+    let assessment = assessment();
+    let svg = pictures::risk_over_time(&assessment, &assessment.services[0]).inline();
+    let line = svg.split("<polyline class=\"s0\" points=\"").nth(1).unwrap();
+    let points: Vec<&str> = line.split('"').next().unwrap().split(' ').collect();
+    assert_eq!(points.len(), 2, "of three, the first of which is at time 0 and has no risk: {svg}");
+    assert!(svg.contains("text-anchor=\"middle\" class=\"dim\">0<"), "{svg}");
 }

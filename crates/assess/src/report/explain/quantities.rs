@@ -12,7 +12,8 @@ pub const QUANTITIES: &[Quantity] = &[
         formula: "lambda = sum over attacks of: rate of attempts x (1 - prevented) x share of the time \
                   for which a vulnerability that the attack fits is open x success given that \
                   vulnerability\n\
-                  open share = disclosure rate / (disclosure rate + patch rate)",
+                  open share = d / (d + patch rate), d = disclosure rate x (1 - share of vulnerabilities prevented)\n\
+                  of a service: the mean over its servers",
         unit: "intrusions per hour",
         source: "paper, section 3.1 and figure 2; prevention, removal and tolerance are the edges of \
                  figure 2b that lower a rate",
@@ -29,9 +30,13 @@ pub const QUANTITIES: &[Quantity] = &[
         name: "risk",
         also: &["probability", "failure-probability", "risk-any", "by-mission-time"],
         meaning: "The probability that the service fails by the end of the mission: that at some \
-                  moment more than f of its servers are intruded at once.",
-        formula: "P(T) = probability that the number of servers intruded at once passes f before T; by \
-                  closed form, by a Markov chain that stops there, or counted over simulated missions",
+                  moment more than f of its servers are intruded at once, or in hybrid one whose wormhole falls \
+                  with it. Of a promise: that it is broken by then.",
+        formula: "P(T) = probability that the number of servers intruded at once passes what is tolerated \
+                  before T; by closed form, by a Markov chain that stops there, or counted over simulated \
+                  missions\n\
+                  tolerated: f; none by the confidentiality of a state in clear, nor by integrity under crash; \
+                  by availability as many, intruded or absent, as leave a quorum",
         unit: "probability, between 0 and 1, for one mission of the stated length",
         source: "paper, sections 2.3 and 3.1; K. Trivedi, Probability and Statistics with Reliability, \
                  Queuing and Computer Science Applications, 2nd ed., chapter 8",
@@ -50,7 +55,7 @@ pub const QUANTITIES: &[Quantity] = &[
         name: "intruded",
         also: &["intruded-by", "p", "intrusion-probability"],
         meaning: "The probability that one server is intruded at least once within a time.",
-        formula: "p = 1 - e^(-rate time)",
+        formula: "p = 1 - e^(-rate time), in an assessment with the mean rate of the servers",
         unit: "probability",
         source: "paper, section 3.1 (an intrusion is a successful attack on a vulnerability); \
                  exponential law",
@@ -70,7 +75,8 @@ pub const QUANTITIES: &[Quantity] = &[
         unit: "probability",
         source: "paper, section 4.2 (a set of replicas against one of them); binomial law",
         assumes: &[
-            "servers are intruded independently, each with probability p",
+            "servers are intruded independently, each with probability p: in an assessment that of their mean \
+             rate",
             "no recovery",
             "in hybrid that x intruded servers break nothing as long as all x wormholes hold, each with \
              probability c by itself: `--coverage` of `closed-form`, and every assessment of hybrid",
@@ -86,12 +92,14 @@ pub const QUANTITIES: &[Quantity] = &[
         meaning: "The mean time until more than f servers are intruded at once, when intruded servers \
                   are recovered side by side.",
         formula: "h_0 = 1/(n rate); h_x = (1 + x repair h_(x-1)) / ((n-x) rate); MTTF = h_0 + ... + h_f\n\
-                  4 servers, f = 1, rate 0.01/h: 58.3333 h without repair, 891.667 h at repair 1/h",
+                  4 servers, f = 1, rate 0.01/h: 58.3333 h without repair, 891.667 h at repair 1/h\n\
+                  in an assessment, of each promise: the mean time until the chain of `risk` first breaks it",
         unit: "hours",
         source: "paper, section 5.5 (recoverable operation); birth-death chain",
         assumes: &[
-            "each intruded server is recovered at the same rate, without waiting for another",
-            "intrusions are found: the repair rate contains the time to detect them",
+            "in the formula: each intruded server is recovered at the same rate, without waiting for another",
+            "in the formula: intrusions are found, and the repair rate contains the time to detect them; an \
+             assessment has those that nobody notices, single repairers and rejuvenation too",
         ],
         is_silent_on: &[
             "the spread: half of all systems fail well before the mean",
@@ -105,13 +113,22 @@ pub const QUANTITIES: &[Quantity] = &[
                   servers at once, because they are alike.",
         formula: "P = 1 - (1 - beta p) (1 - P_f((1 - beta) p)), P_f as in `no-repair`, in hybrid with its \
                   factor c^x\n\
-                  p = 0.05, beta = 0.1: 0.0163761 for 4 servers, 0.0077676 for 7, 0.0056882 for 10",
+                  p = 0.05, beta = 0.1: 0.0163761 for 4 servers, 0.0077676 for 7, 0.0056882 for 10\n\
+                  the row `common share` of an assessment (`common_mode`): p of the servers' mean rate, beta the \
+                  sum of the shares of those labels of which all servers have the same value, at most 1; nobody \
+                  is recovered\n\
+                  chains and missions: every value of a label that several servers have strikes all of them at \
+                  once, share x the rate of the least attacked of them; what others are attacked more strikes \
+                  those, by the same share, layer by layer\n\
+                  2 servers of one site, share 0.1, attacked 1/y and 3/y: together 0.1/y, alone 0.9/y and 2.9/y",
         unit: "probability",
         source: "paper, section 4.2 (common-mode intrusions, diversity); K. Fleming, A reliability \
                  model for common mode failures, 1975",
         assumes: &[
-            "one share for all common causes; the model file has one for each shared label, and the \
-             engines use those as shocks",
+            "one share for all common causes; labels that only some of the servers have in common are no part of \
+             it, and are part of chains and missions",
+            "servers that are attacked unlike have in common what the least attacked of them meets: what another \
+             meets more often comes by ways that the first does not have",
         ],
         is_silent_on: &[
             "where beta comes from: it is the least certain number of most models",
@@ -124,7 +141,8 @@ pub const QUANTITIES: &[Quantity] = &[
         meaning: "The probability of intrusion of a server beyond which n servers that tolerate f are \
                   worse than one server.",
         formula: "the p with P_f(n, p) = p, P_f as in `no-repair`; 0.232 for 4 servers and f = 1; hybrid with \
-                  its factor c^x: 0.0909 for 3 servers, f = 1 and c = 0.7",
+                  its factor c^x: 0.0909 for 3 servers, f = 1 and c = 0.7; 0 where they are worse at every p \
+                  (f = 0), 1 where they are at none",
         unit: "probability of one server's intrusion within the mission",
         source: "paper, section 4.2: replicas help where each one is trustworthy enough; `no-repair`",
         assumes: &[
@@ -141,7 +159,8 @@ pub const QUANTITIES: &[Quantity] = &[
         also: &["up", "steady-state"],
         meaning: "The share of the time for which enough correct servers are up to answer.",
         formula: "stationary probability of the states in which at least a quorum of servers is clean and \
-                  present; where unnoticed intrusions never end, the mean share of the mission instead",
+                  present; of integrity that of the states in which no more than it tolerates are intruded; where \
+                  unnoticed intrusions never end, the mean share of the mission instead",
         unit: "share of the time, between 0 and 1",
         source: "paper, sections 5.3 and 5.5; stationary solution of a Markov chain",
         assumes: &[
@@ -154,10 +173,11 @@ pub const QUANTITIES: &[Quantity] = &[
     Quantity {
         name: "integrity",
         also: &["correctness", "wrong-answers"],
-        meaning: "The probability that clients never accept a wrong answer: never more than f servers \
-                  in an intruder's hands at once.",
-        formula: "1 - P(T), P(T) as in `risk` with intruded servers only; servers that are merely \
-                  absent cannot lie",
+        meaning: "The promise that clients never accept a wrong answer: never more than f servers in an \
+                  intruder's hands at once. Its risk is the probability that this is broken.",
+        formula: "P(T) as in `risk` with intruded servers only, none of which is tolerated under crash; servers \
+                  that are merely absent cannot lie, and are counted as present: a little more risk than \
+                  there is",
         unit: "probability for one mission",
         source: "paper, sections 3.1 and 5.1",
         assumes: &[
@@ -169,10 +189,11 @@ pub const QUANTITIES: &[Quantity] = &[
     Quantity {
         name: "confidentiality",
         also: &["disclosure", "secrecy"],
-        meaning: "The probability that the intruder has never held more than f shares of one epoch: what \
-                  is once disclosed stays disclosed.",
-        formula: "1 - P_c(T); an intruded server counts until its share is refreshed, even when it was \
-                  recovered before; the state of failure is never left",
+        meaning: "The promise that the intruder never holds more than f shares of one epoch: what is once \
+                  disclosed stays disclosed. Its risk is the probability that this is broken.",
+        formula: "P_c(T): as P(T) of `risk`, but a server that was intruded counts, recovered or not, until \
+                  shares are refreshed while it is clean; the state of failure is never left; in clear the \
+                  first intruded server breaks it",
         unit: "probability for one mission",
         source: "paper, section 5.2 (confidential operation)",
         assumes: &[
@@ -208,7 +229,7 @@ pub const QUANTITIES: &[Quantity] = &[
         meaning: "A dependence that asks for more coverage than was assessed: trusted beyond \
                   trustworthiness.",
         formula: "required coverage of the edge > Pr_a of the component at its end",
-        unit: "probability, required minus assessed",
+        unit: "two probabilities, the required and the assessed",
         source: "paper, sections 2.3 (unjustified reliance) and 3.2 to 3.3",
         assumes: &["that whoever requires a coverage needs all of it"],
         is_silent_on: &["harm: an over-trusted edge may never fail, and a justified one may"],
@@ -216,8 +237,10 @@ pub const QUANTITIES: &[Quantity] = &[
     Quantity {
         name: "importance",
         also: &["birnbaum"],
-        meaning: "By how much the coverage of those on top falls when one component fails for certain.",
-        formula: "P(top | component holds) - P(top | component fails), exact by a decision diagram",
+        meaning: "By how much the coverage of a component on top, on which no other relies, falls when this one \
+                  fails for certain.",
+        formula: "P(top | component holds) - P(top | component fails), exact by a decision diagram; of several \
+                  on top the largest",
         unit: "probability",
         source: "paper, section 3.3 (chains of trust); Z. Birnbaum, On the importance of different \
                  components in a multicomponent system, 1969",
@@ -228,8 +251,9 @@ pub const QUANTITIES: &[Quantity] = &[
         name: "causes",
         also: &["cause", "share-of-risk"],
         meaning: "How much of the risk goes away when one cause alone is taken out of the model.",
-        formula: "share = (risk - risk without the cause) / risk; the cause is a shared label, the \
-                  intrusions of single servers, or wormholes that fall",
+        formula: "share = (risk - risk without the cause) / risk, of the promise that decides; the cause is a \
+                  value of a label that several servers have, the intrusions of single servers whose wormholes \
+                  hold, or wormholes that fall",
         unit: "share, between 0 and 1",
         source: "paper, section 4.2 (common-mode intrusions) and 3.1",
         assumes: &["all else stays as it is"],
@@ -238,14 +262,20 @@ pub const QUANTITIES: &[Quantity] = &[
     Quantity {
         name: "cut-sets",
         also: &["cuts", "labels", "minimal-sets", "label-cut-sets"],
-        meaning: "The smallest sets of label values (a site, an administrator, an operating system) whose \
-                  fall intrudes more than f servers.",
-        formula: "the 32 first of the inclusion-minimal sets of up to 4 label values whose hosts \
-                  together carry more than f servers of the service",
+        meaning: "The smallest sets of label values (a site, an administrator, an operating system, an isolation \
+                  of wormholes) whose fall intrudes more than f servers.",
+        formula: "sets of label values whose servers together are more than f, and are not with any one of the \
+                  values left out; of up to 4 values, and no more than f + 1; smallest sets first, the \
+                  first 32\n\
+                  a value that only one of several servers has is in no set: it falls with its server alone",
         unit: "sets; a set of one is a single point of failure",
         source: "paper, section 4.2 (common-mode syndrome); minimal cut sets of fault tree analysis",
         assumes: &["that what falls takes every server with it that bears its label"],
-        is_silent_on: &["how likely a label falls: see `beta` for that"],
+        is_silent_on: &[
+            "how likely a label falls: that is its common-mode share, see `beta` and `causes`; one without a \
+             share is in the sets too",
+            "sets beyond those limits: the report says where there may be some",
+        ],
     },
     Quantity {
         name: "wormhole-coverage",
@@ -254,7 +284,7 @@ pub const QUANTITIES: &[Quantity] = &[
                   an intruded server's wormhole only stops.",
         formula: "arbitrary, n = 3f+1: P_f(3f+1, p); hybrid, n = 2f+1: 1 - sum for x = 0..f of \
                   C(n,x) p^x (1-p)^(n-x) c^x, where c is the coverage of one wormhole; the sweep has the \
-                  same by the chain, with recovery",
+                  same by the chain, with recovery and shared labels, at f of the design and at least 1",
         unit: "probability of failure",
         source: "paper, section 6 (hybridisation) and 3.3; binomial law",
         assumes: &[
@@ -283,9 +313,10 @@ pub const QUANTITIES: &[Quantity] = &[
         also: &["economics", "cost-of-one", "cheapest-way"],
         meaning: "The least that an intruder pays for exploits which together intrude as many servers as \
                   may break a promise.",
-        formula: "least sum over sets of exploits that reach f + 1 servers, or one where a promise \
-                  tolerates none or its wormhole may fall with it: the first use of each at its price, \
-                  each further host at the price of using it again",
+        formula: "least sum over sets of exploits that reach one server more than the promise that tolerates \
+                  least, or one in hybrid where a wormhole may fall with it: the first use of each at its price, \
+                  each further host at the price of using it again; all sets of up to 3 of the 48 cheapest, \
+                  larger ones built step by step",
         unit: "the currency of the model",
         source: "paper, section 2.3 (cost of intruding)",
         assumes: &["an exploit that works on one host works on all that have the vulnerability"],
@@ -299,11 +330,14 @@ pub const QUANTITIES: &[Quantity] = &[
         also: &["expected-loss", "value-of-assets", "budget"],
         meaning: "Whether the probability of failure, and the loss to be expected, are below what the \
                   owner accepts, and whether intruding costs more than it yields.",
-        formula: "risk <= acceptable; expected loss = risk x value of assets; worthwhile for the intruder \
-                  when cost of intruding < value of assets, within reach when cost <= budget",
+        formula: "accepted when the risk of the promise that decides (the worse of confidentiality and \
+                  integrity, availability where nothing else is promised; by missions alone the upper end of \
+                  its interval) <= acceptable; expected loss = sum over promises of risk x loss; value of \
+                  assets = sum of the losses; worthwhile for the intruder when cost of intruding < value of \
+                  assets, within reach when cost <= budget",
         unit: "probability per mission; the currency of the model",
         source: "paper, section 2.3 (acceptable risk)",
-        assumes: &["one failure loses the stated value, once"],
+        assumes: &["one failure of a promise loses the stated value, once"],
         is_silent_on: &["values that nobody can put in money"],
     },
     Quantity {
@@ -311,12 +345,14 @@ pub const QUANTITIES: &[Quantity] = &[
         also: &["elasticity", "tornado"],
         meaning: "How strongly the risk follows each input: by how many per cent it changes for one per \
                   cent of the input.",
-        formula: "elasticity = d ln P / d ln x, by central differences; the tornado shows P with the \
-                  input halved and doubled, others unchanged",
+        formula: "elasticity = d ln P / d ln x, by differences of one per cent to both sides, P the risk that \
+                  decides; the tornado shows P with the input halved and doubled (a probability to 1 at most), \
+                  others unchanged; the 20 strongest inputs",
         unit: "per cent per per cent; probability",
         source: "paper, section 3.1 (which technique is worth its effort); sensitivity analysis",
         assumes: &["inputs change one at a time"],
         is_silent_on: &[
+            "amounts of money, and the inputs of trust graph and attack trees, on which the risk does not depend",
             "inputs that are wrong together",
             "how uncertain an input is: see `origin`",
         ],
@@ -325,8 +361,10 @@ pub const QUANTITIES: &[Quantity] = &[
         name: "knee",
         also: &["sweep"],
         meaning: "The place on a sweep after which more of the same brings little.",
-        formula: "the point of the curve that lies farthest from the line between its ends, on the axes \
-                  as they are drawn (the logarithm of the risk)",
+        formula: "the point of the curve that lies farthest below the line between its ends, by the logarithm of \
+                  the risk, as it is drawn; none where that is less than a tenth of the curve's height. A risk of \
+                  0 counts as a tenth of the least other one; periods count by their logarithms too, all else \
+                  as it is",
         unit: "that of what is swept",
         source: "paper, section 2.3 (effort against residual risk); V. Satopaa and others, Finding a \
                  Kneedle in a Haystack, 2011",
@@ -339,7 +377,10 @@ pub const QUANTITIES: &[Quantity] = &[
         meaning: "How a recoverable service fares under attack: it falls after Tc, is back after Tr more, \
                   and under a lasting attack is up for a share Tc/(Tc+Tr) of the time.",
         formula: "duty cycle = Tc / (Tc + Tr); an attack shorter than Tc does not stop it, one shorter \
-                  than Tc + Tr is fully recovered from, a longer one makes it cycle",
+                  than Tc + Tr is fully recovered from, a longer one makes it cycle\n\
+                  Tc and Tr as the model says for a recoverable service; else Tc is the mean time until more \
+                  than f servers are intruded at once, and Tr that until no more are again, Tc (1 - A) / A, A \
+                  the share of time without it; none where intrusions never end",
         unit: "hours; share of the time",
         source: "paper, section 5.5 (recoverable operation)",
         assumes: &["an intruder who begins anew at once", "recovery brings back what was lost"],
@@ -348,20 +389,32 @@ pub const QUANTITIES: &[Quantity] = &[
     Quantity {
         name: "exhaustion",
         also: &["exhaustion-safety", "rejuvenation", "schedule", "slack"],
-        meaning: "Whether a schedule of rejuvenation leaves a moment at which more than f servers can be \
-                  intruded or absent.",
-        formula: "arbitrary: n >= 3f + 2k + 1, hybrid: n >= 2f + 2k + 1 for k servers rejuvenated at once \
-                  with nothing lost; the time to intrude f + 1 servers must exceed the time in which \
-                  all are rejuvenated once",
-        unit: "yes or no; hours",
+        meaning: "Whether a schedule of rejuvenation keeps an intruder who comes at the mean pace from ever \
+                  holding more than f servers, those that are absent counted against f.",
+        formula: "slack = n - (3f + 2k + 1), hybrid and crash n - (2f + 2k + 1), k servers rejuvenated at once: \
+                  below 0 each rejuvenation spends one of f\n\
+                  left = intrusions still tolerated while k are absent: the most, up to f, for which n >= 3 left \
+                  + 2k + 1, hybrid and crash 2 left + 2k + 1\n\
+                  an intrusion lasts period - downtime at most; an intruder must need (period - downtime) / left \
+                  from one server to the next, or for ever where nothing is left\n\
+                  safe = every server gets its turn within a period (n/k rounded up, times the downtime); the \
+                  mean time from one intrusion of any server to the next, 1/(n rate), is no less than an intruder \
+                  must need; every turn expels for certain; and no more than f servers share a value of a label \
+                  with a common-mode share\n\
+                  6 servers, f = 1, k = 1, period 720 h, downtime 1 h: slack 0, left 1, 719 h needed; 4 servers: \
+                  slack -2, nothing left",
+        unit: "yes or no; servers; hours",
         source: "paper, sections 5.3 and 5.5; P. Sousa, N. Neves, P. Verissimo, How resilient are \
                  distributed f fault/intrusion-tolerant systems?, DSN 2005",
         assumes: &[
             "rejuvenation makes a server correct whatever was done to it",
-            "no two overlap but \
-                  the k",
+            "intrusions come one after the other, at their mean pace",
+            "nothing but rejuvenation ends an intrusion: detection and recovery are not counted on",
+            "no servers are absent but the k",
         ],
-        is_silent_on: &["an intruder who is as quick as the schedule"],
+        is_silent_on: &[
+            "an intruder who is quicker than the mean: `risk` has the chances of that, and is told beside it",
+        ],
     },
     Quantity {
         name: "confidence-interval",
@@ -375,7 +428,7 @@ pub const QUANTITIES: &[Quantity] = &[
         assumes: &["missions are independent draws from the model"],
         is_silent_on: &[
             "errors of the model: the interval counts chance only",
-            "very rare events: no failure in m missions bounds the risk near 5/m at 99 %",
+            "very rare events: no failure in m missions bounds the risk near 6.6/m at 99 %",
         ],
     },
     Quantity {
@@ -389,16 +442,23 @@ pub const QUANTITIES: &[Quantity] = &[
         source: "paper, section 3.1 (the AVI sequence as states); A. Jensen, Markoff chains as an aid in \
                  the study of Markoff processes, 1953",
         assumes: &["exponential times: a fixed period of rejuvenation becomes a rate"],
-        is_silent_on: &["fixed periods and staggered schedules: Monte Carlo has them as they are"],
+        is_silent_on: &[
+            "fixed periods and staggered schedules: Monte Carlo has them as they are",
+            "single servers where they differ too much: they are merged with their mean, and a note says so",
+        ],
     },
     Quantity {
         name: "backtest",
         also: &["campaign", "predicted-and-measured"],
         meaning: "Predicted frequencies beside those that were measured by intruding real or simulated \
                   servers at accelerated rates.",
-        formula: "predicted probability inside the confidence interval of failures / trials",
+        formula: "predicted probability inside the confidence interval of hits / trials, for each of: a server \
+                  intruded (1 - e^(-rate time), the mean of the servers), more than f at once (the chain), a \
+                  promise broken, an attack not tolerated or a simulated run lost although no more than f were \
+                  (1 - Pr_o of the least covered component on which no other relies; 0 without a trust graph)",
         unit: "frequency, between 0 and 1",
-        source: "paper, sections 2.3 and 3 (assumptions against what happens); Wilson's interval",
+        source: "paper, sections 2.3 and 3 (assumptions against what happens); Wilson's interval, for servers of \
+                 one mission by L. Kish's design effect",
         assumes: &["rates were accelerated alike, so that their ratios are those of the model"],
         is_silent_on: &["attacks that the campaign did not have"],
     },

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::super::explain::wrapped;
 use super::super::table::{Align, Table, plain};
-use super::super::words::{time, value};
+use super::super::words::{servers, time, value};
 use super::{Summary, plain_text};
 use crate::analysis::{ClosedForms, ClosedService};
 use crate::design::Property;
@@ -20,10 +20,9 @@ impl fmt::Display for Summary<'_, ClosedForms> {
 fn write_service(out: &mut fmt::Formatter<'_>, service: &ClosedService) -> fmt::Result {
     write!(
         out,
-        "\n\nService {}: {} server{}, f = {}\n",
+        "\n\nService {}: {}, f = {}\n",
         plain(&service.name),
-        service.n,
-        if service.n == 1 { "" } else { "s" },
+        servers(service.n),
         service.f
     )?;
     let columns = [("quantity", Align::Left), ("", Align::Right), ("formula", Align::Left)];

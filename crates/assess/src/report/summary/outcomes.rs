@@ -46,6 +46,7 @@ pub(crate) fn compared(comparison: &Comparison) -> Table {
                 Better::First => plain(&comparison.first),
                 Better::Second => plain(&comparison.second),
                 Better::Equal => "equal".to_owned(),
+                Better::Neither => "neither".to_owned(),
             },
         ]);
     }

@@ -88,10 +88,12 @@ fn refused(error: &ModelError) -> Error {
     let mut others: Vec<String> =
         error.faults.iter().skip(1).map(|fault| fault.line.to_string()).collect();
     others.dedup();
+    let lines = if others.len() == 1 { "line" } else { "lines" };
+    let others = others.join(", ");
     let more = match error.faults.len() - 1 {
         0 => String::new(),
-        1 => format!(" (and one more mistake, in line {})", others.join(", ")),
-        count => format!(" (and {count} more mistakes, in lines {})", others.join(", ")),
+        1 => format!(" (and one more mistake, in line {others})"),
+        count => format!(" (and {count} more mistakes, in {lines} {others})"),
     };
     Error::usage(cause + &more, first.hint.clone())
 }

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::{CampaignError, Campaigns, Line, Mission};
+use super::line::shortened;
+use super::{CampaignError, Campaigns, Cluster, Line, Mission};
 use crate::design::Service;
 
 /// Milliseconds of an hour.
@@ -114,7 +115,7 @@ impl<'a> Reader<'a> {
         let name = line.word("name")?.unwrap_or_default();
         let running = &mut self.running;
         let Some(begun) = running.begun(name, server) else {
-            let name: String = name.chars().take(40).collect();
+            let name = shortened(name);
             let whom = server.map_or_else(String::new, |it| format!(" on server {it}"));
             return Err(line.wrong(format!("the attack `{name}`{whom} is over and had not begun")));
         };
@@ -175,21 +176,22 @@ impl<'a> Reader<'a> {
     }
 
     fn check_cluster(&self, line: &Line) -> Result<(), CampaignError> {
-        let n = line.count("servers")?;
-        let model = line.word("fault_model")?;
-        let wanted = (self.service.n() as u64, self.service.fault_model.name());
-        let is_other = n.is_some_and(|n| n != wanted.0) || model.is_some_and(|it| it != wanted.1);
+        let found = Cluster {
+            servers: line.count("servers")?,
+            fault_model: line.word("fault_model")?.map(shortened),
+        };
+        let wanted = Cluster {
+            servers: Some(self.service.n() as u64),
+            fault_model: Some(self.service.fault_model.name().to_owned()),
+        };
+        // What the campaign does not say is as it is designed.
+        let is_other = (found.servers.is_some() && found.servers != wanted.servers)
+            || (found.fault_model.is_some() && found.fault_model != wanted.fault_model);
         if !is_other {
             return Ok(());
         }
-        let told = |n: u64, model: &str| format!("{n} servers under `{model}`");
-        let model: String = model.unwrap_or(wanted.1).chars().take(40).collect();
-        Err(CampaignError::OtherCluster {
-            file: line.file.to_owned(),
-            line: line.number,
-            found: told(n.unwrap_or(wanted.0), &model),
-            wanted: told(wanted.0, wanted.1),
-        })
+        let (file, line) = (line.file.to_owned(), line.number);
+        Err(CampaignError::OtherCluster { file, line, found, wanted })
     }
 
     fn mission(&mut self, line: &Line) -> Result<(), CampaignError> {

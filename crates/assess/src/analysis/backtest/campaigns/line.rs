@@ -7,6 +7,11 @@ use super::CampaignError;
 /// Letters of a wrong value that are told.
 const TOLD_LETTERS: usize = 40;
 
+/// The beginning of a text of the file, as far as it is told.
+pub(super) fn shortened(text: &str) -> String {
+    text.chars().take(TOLD_LETTERS).collect()
+}
+
 /// A line that is JSON.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Line<'a> {
@@ -27,7 +32,7 @@ impl<'a> Line<'a> {
     }
 
     fn refused(&self, key: &str, found: &Value, wanted: &str) -> CampaignError {
-        let found: String = found.to_string().chars().take(TOLD_LETTERS).collect();
+        let found = shortened(&found.to_string());
         self.wrong(format!("`{key}` is {found}, and not {wanted}"))
     }
 
