@@ -87,9 +87,11 @@ Examples:
   ravelin cluster sign-plan plan.toml --key admin.key --yes
 
 The first shows all that a signature would cover, and signs nothing: compare the servers' keys
-with their cards, and those of administrators and clients with what they told you. The second
-adds your signature to the file. Each administrator that the plan needs does so; `ravelin cluster
-show` says whether enough have.";
+with their cards, and those of administrators and clients with what they told you, and keep the
+fingerprint. The second adds your signature to the file, and shows the fingerprint of what you
+signed. The file goes from one administrator that the plan needs to the next: two copies with one
+signature each cannot be joined. `ravelin cluster show` says who has signed, and whether enough
+have. A plan that was changed after somebody signed it is refused.";
 
 /// Arguments of `cluster sign-plan`.
 #[derive(Args)]
@@ -174,7 +176,7 @@ fn make_plan(invocation: &Invocation, arguments: Plan) -> Result<()> {
     let signed = SignedPlan { plan, signatures: Vec::new() };
     disk::create(&arguments.out, &plan::text(&signed), Privacy::Public)?;
     invocation.output.note(format_args!(
-        "next: administrators look at it and sign: ravelin cluster sign-plan {} --key FILE --yes",
+        "next: administrators look at it: ravelin cluster sign-plan {}",
         arguments.out.display()
     ));
     invocation.output.print(&Summary::of(&arguments.out, &signed)?)
@@ -184,7 +186,7 @@ fn make_plan(invocation: &Invocation, arguments: Plan) -> Result<()> {
 fn sign(invocation: &Invocation, arguments: &SignPlan) -> Result<()> {
     let path = &arguments.plan;
     let mut signed = plan::read(path)?;
-    plan::check_fit(&signed.plan).map_err(|error| error.context(path.display()))?;
+    check(path, &signed)?;
     let key = arguments.key.as_deref().map(KeyFile::read).transpose()?;
     if let Some(key) = &key
         && !signed.plan.administrators.contains(&key.public())
@@ -193,23 +195,37 @@ fn sign(invocation: &Invocation, arguments: &SignPlan) -> Result<()> {
         let hint = "use the key of one of its administrators, or make a plan that names this one";
         return Err(Error::new(Exit::Denied, cause, hint));
     }
-    let Some(key) = key.filter(|_| arguments.yes) else {
+    let Some(key) = key else {
+        invocation.output.print(&Whole::of(path, &signed)?)?;
         invocation.output.note(format_args!(
-            "nothing is signed; if this is what you want: ravelin cluster sign-plan {} --key FILE --yes",
+            "nothing was signed now; if this is what you want: ravelin cluster sign-plan {} --key FILE \
+             --yes",
             path.display()
         ));
-        return invocation.output.print(&Whole::of(path, &signed)?);
+        return Ok(());
     };
+    if !arguments.yes {
+        let cause = "nothing is signed: `--key` signs with `--yes` only";
+        let hint = format!(
+            "look at the plan: `ravelin cluster sign-plan {}`; if it is what you want, add `--yes`",
+            path.display()
+        );
+        return Err(Error::new(Exit::Usage, cause, hint));
+    }
     sign_plan(&mut signed, &key.signing_key());
     disk::replace(path, &plan::text(&signed), Privacy::Public)?;
     invocation.output.print(&Summary::of(path, &signed)?)
 }
 
+/// Refuses a plan that does not hold together, and one that was changed after somebody signed it.
+fn check(path: &Path, signed: &SignedPlan) -> Result<()> {
+    let checked = plan::check_fit(&signed.plan).and_then(|_| plan::check_signatures(signed));
+    checked.map_err(|error| error.context(path.display()))
+}
+
 fn show(invocation: &Invocation, which: &Which) -> Result<()> {
     let (path, signed) = find(invocation, which)?;
-    plan::check_fit(&signed.plan)
-        .and_then(|_| plan::check_signatures(&signed))
-        .map_err(|error| error.context(path.display()))?;
+    check(&path, &signed)?;
     invocation.output.print(&Whole::of(&path, &signed)?)
 }
 
@@ -258,17 +274,21 @@ struct Summary {
     fingerprint: String,
     signatures: usize,
     signatures_needed: u16,
+    /// Administrators whose signatures hold.
+    signed_by: Vec<String>,
     in_force: bool,
 }
 
 impl Summary {
     fn of(path: &Path, signed: &SignedPlan) -> Result<Self> {
-        let signatures = plan::good_signers(signed)?.len();
+        let signers = plan::good_signers(signed)?;
+        let signatures = signers.len();
         Ok(Self {
             plan: path.to_owned(),
             fingerprint: plan_digest(&signed.plan).to_string(),
             signatures,
             signatures_needed: signed.plan.administrators_needed,
+            signed_by: signers.iter().map(ToString::to_string).collect(),
             in_force: signatures >= usize::from(signed.plan.administrators_needed),
         })
     }
@@ -279,7 +299,12 @@ impl fmt::Display for Summary {
         let verdict = if self.in_force { "in force" } else { "not in force yet" };
         writeln!(out, "plan            {}", self.plan.display())?;
         writeln!(out, "fingerprint     {}", self.fingerprint)?;
-        write!(out, "signatures      {} of {}: {verdict}", self.signatures, self.signatures_needed)
+        write!(
+            out,
+            "signatures      {} of {}: {verdict}",
+            self.signatures, self.signatures_needed
+        )?;
+        self.signed_by.iter().try_for_each(|key| write!(out, "\nsigned by       {key}"))
     }
 }
 

@@ -55,11 +55,12 @@ impl fmt::Display for RawMember {
             "{}  servers at {}, clients at {}",
             self.name, self.peer_address, self.client_address
         )?;
-        let labels = [&self.zone, &self.os, &self.administrator];
+        let labels =
+            [("zone", &self.zone), ("os", &self.os), ("administrator", &self.administrator)];
         labels
             .iter()
-            .filter(|label| !label.is_empty())
-            .try_for_each(|label| write!(out, "  {label}"))?;
+            .filter(|(_, value)| !value.is_empty())
+            .try_for_each(|(name, value)| write!(out, ", {name} {value}"))?;
         let keys = [
             ("identity", Some(&self.identity)),
             ("block", Some(&self.block)),

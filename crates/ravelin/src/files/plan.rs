@@ -314,8 +314,8 @@ pub(crate) fn check_signed(signed: &SignedPlan) -> Result<ClusterId> {
         ChainError::NotSigned { .. } => Error::caused(
             Exit::VerificationFailed,
             error,
-            "have administrators sign it with `ravelin cluster sign-plan`; a change after a \
-             signature makes it void",
+            "have administrators look at it with `ravelin cluster sign-plan FILE`, and sign it with \
+             `--key KEY --yes`; a change after a signature makes it void",
         ),
     })
 }

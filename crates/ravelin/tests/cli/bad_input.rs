@@ -197,6 +197,7 @@ const CLUSTER: &[Case] = &[
     ),
     ("cluster sign-plan", USAGE, "<PLAN>"),
     ("cluster sign-plan plan.toml --yes", USAGE, "--key <FILE>"),
+    ("cluster sign-plan plan.toml --key admin.key", USAGE, "`--key` signs with `--yes` only"),
     ("cluster sign-plan plan.toml --key nowhere.key", ABSENT, "nowhere.key: it does not exist"),
     ("cluster sign-plan nowhere.toml --key admin.key", ABSENT, "nowhere.toml: it does not exist"),
     ("cluster sign-plan junk.toml --key admin.key", USAGE, "junk.toml:2"),

@@ -56,7 +56,7 @@ const SOUND: &[(&str, &str, &str)] = &[
         "--f=1 | --fault-model=arbitrary | --administrators-needed=1 | --client=a=KEY \
          | --leaders-per-round=2 | --out=>new | --backup=<bad.txn",
     ),
-    ("cluster sign-plan", "<plan.toml", "--key=<admin.key | --key=<admin.key --yes"),
+    ("cluster sign-plan", "<plan.toml", "--key=<admin.key --yes"),
     ("cluster show", "", "<plan.toml"),
     ("cluster fingerprint", "", "<plan.toml"),
     (
