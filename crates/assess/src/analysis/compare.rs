@@ -5,8 +5,8 @@ use super::result::{Assessment, Quantity, ServiceResult};
 use super::sweeps::percent;
 
 /// Quantities of which more is better; of all others less is.
-const MORE_IS_BETTER: [&str; 5] =
-    ["mttf", "availability", "cost_of_intruding", "slack", "duty_cycle"];
+const MORE_IS_BETTER: [&str; 7] =
+    ["mttf", "availability", "cost_of_intruding", "slack", "duty_cycle", "path_cost", "coverage"];
 /// Quantities that are compared without saying which is better.
 const NEITHER: [&str; 1] = ["crossover"];
 /// Shares of time. One that is not known, or of what never ends, is no better than one that is.
@@ -151,7 +151,10 @@ mod tests {
         // A time that never comes is longer than any.
         assert_eq!(better("mttf", None, Some(1e9)), Better::First);
         assert_eq!(better("mttf", None, None), Better::Equal);
-        // Intrusions that never end have no duty cycle, which is no merit.
+        // Where there is no way none can be cheaper, and more of what is trusted is better.
+        assert_eq!(better("path_cost", None, Some(5.0)), Better::First);
+        assert_eq!(judged("coverage", 0.8, 0.9), Better::Second);
+        // Intrusions that never end have no duty cycle: nobody can tell which is better.
         for share in SHARES {
             assert_eq!(better(share, None, Some(0.9)), Better::Neither, "{share}");
             assert_eq!(better(share, Some(0.9), None), Better::Neither, "{share}");

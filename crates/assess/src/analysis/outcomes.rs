@@ -54,7 +54,7 @@ pub enum Better {
     Second,
     /// Both have the same.
     Equal,
-    /// They differ in something of which neither more nor less is better.
+    /// They differ in something of which neither more nor less is better, or one has no such thing.
     Neither,
 }
 

@@ -92,8 +92,8 @@ pub(super) fn elasticities(
             next += 1;
         });
         let situation = Situation::of(&changed, changed.services.get(service)?);
-        // A changed schedule may be impossible, such as a period shorter than its downtime.
-        risk(&situation, Grade::Swept).ok()
+        // A changed schedule may be impossible.
+        if situation.has_turns_for_all() { risk(&situation, Grade::Swept).ok() } else { None }
     };
     let Some(of) = design.services.get(service) else { return Ok(Vec::new()) };
     let base = risk(&Situation::of(design, of), Grade::Swept)?;

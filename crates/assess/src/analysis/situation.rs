@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::threats;
+use crate::calculus::strategy;
 use crate::design::{Design, FaultModel, LabelKind, Property, Repairers, Root, Service, State};
 
 /// Kinds of label.
@@ -229,11 +230,16 @@ impl Situation {
         }
     }
 
-    /// Hours of a period in which nobody is being rejuvenated: 0 or less where a round of all servers takes all
-    /// of it. Infinite without rejuvenation.
-    pub(super) fn spare_hours(&self) -> f64 {
+    /// Whether every server gets its turn within a period, where there are turns.
+    pub(super) fn has_turns_for_all(&self) -> bool {
         let turns = self.care.rejuvenation;
-        turns.map_or(f64::INFINITY, |turns| turns.period - turns.round(self.n()))
+        turns.is_none_or(|turns| strategy::fits(turns.round(self.n()), turns.period))
+    }
+
+    /// Whether there is time in which nobody is being rejuvenated.
+    pub(super) fn has_time_between_turns(&self) -> bool {
+        let turns = self.care.rejuvenation;
+        turns.is_none_or(|turns| strategy::leaves_time(turns.round(self.n()), turns.period))
     }
 
     /// Whether every server has a wormhole that something is built on.

@@ -45,7 +45,7 @@ fn line(name: &str, xs: impl IntoIterator<Item = (f64, Situation)>) -> Result<Se
     let mut points = Vec::new();
     for (x, situation) in xs {
         // Not every server would get its turn.
-        if situation.spare_hours() < 0.0 {
+        if !situation.has_turns_for_all() {
             continue;
         }
         match risk(&situation, Grade::Swept) {
@@ -250,7 +250,6 @@ fn rejuvenation(situation: &Situation) -> Result<Option<Sweep>, EngineError> {
         Some(turns) => turns,
         None => Turns::first(situation.mission),
     };
-    let least = turns.round(situation.n());
     let periods = (-5..=5).map(|power| turns.period * 2.0_f64.powi(power));
     let with = |period: f64| {
         let mut changed = situation.clone();
@@ -259,8 +258,7 @@ fn rejuvenation(situation: &Situation) -> Result<Option<Sweep>, EngineError> {
         changed.care.epoch = changed.care.epoch.map(|epoch| epoch.min(period));
         (period, changed)
     };
-    let series =
-        line("risk", periods.filter(|it| *it > least && *it <= situation.mission * 2.0).map(with))?;
+    let series = line("risk", periods.filter(|it| *it <= situation.mission * 2.0).map(with))?;
     let knee = knee(&series.points, Across::Factors);
     let mut text = rejuvenation_text(&series.points, knee);
     if turns.is_assumed {

@@ -714,7 +714,20 @@ fn sweeps_leave_out_schedules_that_are_impossible_and_say_what_they_assume() {
     let first = found.iter().find(|it| it.parameter == "rejuvenation_period").unwrap();
     assert!(first.text.ends_with("A downtime of 20min is assumed."), "{}", first.text);
     // Four turns of 20 minutes fit into no shorter period.
-    assert!(first.series[0].points.iter().all(|point| point.x > 4.0 / 3.0));
+    assert!(first.series[0].points.iter().all(|point| point.x >= 4.0 / 3.0));
+}
+
+/// A round of four takes 116 minutes of two hours: half the period is impossible.
+#[test]
+fn no_sensitivity_counts_on_schedules_that_are_impossible() {
+    let turns = "[services.rejuvenation]\nperiod = { value = \"2h\", origin = \"assumed\" }\n\
+                 downtime = { value = \"29min\", origin = \"assumed\" }\nroot = \"tpm\"\n";
+    let design = Plain { more: turns, care: REPAIRED, ..PLAIN }.design();
+    let found = risk::elasticities(&design, 0).unwrap();
+    let base = risk::risk(&Situation::of(&design, &design.services[0]), Grade::Swept).unwrap();
+    let period = found.iter().find(|it| it.input.ends_with("rejuvenation.period")).unwrap();
+    assert!((period.low / base - 1.0).abs() < 0.02, "{period:?}, {base}");
+    assert!(period.high / base > 1.02, "{period:?}, {base}");
 }
 
 /// Where every way goes through a step that never succeeds there is none, and this is told in words.

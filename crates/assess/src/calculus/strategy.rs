@@ -87,9 +87,9 @@ pub struct Exhaustion {
     /// Intrusions tolerated while `k` servers are absent; `None` when the service cannot do without them at
     /// all.
     pub tolerated_meanwhile: Option<u32>,
-    /// What it takes until everybody had a turn, hours: n/k rounded up, times the duration.
+    /// The shortest period in which everybody gets a turn, hours: n/k rounded up, times the duration.
     pub period_min: f64,
-    /// Whether the period is longer: otherwise rejuvenations take all time.
+    /// Whether the period is that long.
     pub is_feasible: bool,
     /// The longest that an intrusion lasts, hours: it happens as soon as one rejuvenation is over and ends with the
     /// beginning of the next.
@@ -150,11 +150,26 @@ impl RejuvenationPlan {
             slack: i64::from(n) - i64::from(servers_min),
             tolerated_meanwhile,
             period_min,
-            is_feasible: period > period_min,
+            is_feasible: fits(period_min, period),
             exposure,
             intrusion_time_min,
         })
     }
+}
+
+/// Turns that are one this part of a period too long still fit into it: times of files are rounded.
+const PERIOD_WITHIN: f64 = 1e-9;
+
+/// Whether a round of turns fits into a period, in the same unit.
+#[must_use]
+pub fn fits(round: f64, period: f64) -> bool {
+    round <= period * (1.0 + PERIOD_WITHIN)
+}
+
+/// Whether a round of turns leaves some of a period in which nobody is absent.
+#[must_use]
+pub fn leaves_time(round: f64, period: f64) -> bool {
+    round < period * (1.0 - PERIOD_WITHIN)
 }
 
 fn positive(name: &str, value: f64) -> Result<f64, CalculusError> {

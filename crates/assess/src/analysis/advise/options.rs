@@ -65,8 +65,12 @@ pub(super) fn options(design: &Design, service: &Service, now: &Situation) -> Ve
     steps.extend(hybrid(design, now));
     steps.extend(arbitrary(design, now));
     steps.extend(isolation(design, now));
-    let has_time = |hours: f64| hours > 0.0 || hours >= now.spare_hours();
-    steps.retain(|step| has_time(step.after.spare_hours()));
+    // Where nothing is left of a period already, others need leave none.
+    let is_full = !now.has_time_between_turns();
+    let is_possible = |after: &Situation| {
+        after.has_time_between_turns() || (is_full && after.has_turns_for_all())
+    };
+    steps.retain(|step| is_possible(&step.after));
     steps
 }
 

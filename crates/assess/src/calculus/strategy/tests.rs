@@ -40,10 +40,10 @@ fn a_schedule_is_safe_when_cleaning_is_faster_than_intruding() {
     let crowded = RejuvenationPlan { period: 17.0, ..plan(9, 2, 1, FaultModel::Arbitrary) };
     let crowded = crowded.exhaustion().expect("valid");
     assert!(!crowded.is_feasible && !crowded.is_safe_against(1e9));
-    // Somebody is absent all the time.
+    // Somebody is absent all the time, which is counted with.
     let all = RejuvenationPlan { period: 2.0, ..plan(7, 1, 2, FaultModel::Hybrid) };
     let all = RejuvenationPlan { duration: 0.5, ..all }.exhaustion().expect("valid");
-    assert!(!all.is_feasible && !all.is_safe_against(1e9), "{all:?}");
+    assert!(all.is_feasible && all.is_safe_against(1e9), "{all:?}");
     let spent = plan(4, 1, 1, FaultModel::Arbitrary).exhaustion().expect("valid");
     assert!(!spent.is_safe_against(1e9), "nothing is tolerated while one is absent");
 }
@@ -70,4 +70,18 @@ fn plans_without_meaning_are_refused() {
         let refusal = refused(RejuvenationPlan { duration: bad, ..good });
         assert!(matches!(refusal, CalculusError::NotPositive { .. }));
     }
+}
+
+/// Hours of minutes and of parts of hours are not exact: 20 minutes five times, a tenth of an hour three times.
+#[test]
+fn a_round_that_takes_a_period_fits_and_leaves_nothing_whatever_it_was_rounded_to() {
+    for turns in 1..=20 {
+        for minutes in [3.0, 6.0, 20.0, 29.0_f64] {
+            let (one, all) = (minutes / 60.0, minutes * f64::from(turns) / 60.0);
+            let round = f64::from(turns) * one;
+            assert!(fits(round, all) && !leaves_time(round, all), "{turns} of {minutes}");
+            assert!(!fits(round, all * 0.999) && leaves_time(round, all * 1.001));
+        }
+    }
+    assert!(fits(3.0 * 0.1, 0.3) && !leaves_time(3.0 * 0.1, 0.3));
 }

@@ -3,6 +3,7 @@
 use super::faults::Faults;
 use super::structure::Node;
 use super::{check_unique, hours, money, name, positions, probability, rate};
+use crate::calculus::strategy::fits;
 use crate::design::fault::Mistake;
 use crate::design::host::{Host, LabelKind, Wormhole};
 use crate::design::service::{
@@ -169,7 +170,7 @@ fn check_schedule(node: &Node, service: &Service, faults: &mut Faults<'_>) {
             );
             let hint = "lower `at_once`".to_owned();
             faults.add_at(table.line_of("at_once"), Mistake::Conflict { what }, hint);
-        } else if plan.downtime.value.0 * turns > plan.period.value.0 {
+        } else if !fits(plan.downtime.value.0 * turns, plan.period.value.0) {
             let what = "not every server gets its turn within one period".to_owned();
             let hint = format!(
                 "{turns} turns of the downtime must fit into the period: lengthen it, or shorten \

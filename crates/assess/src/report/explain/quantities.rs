@@ -363,8 +363,8 @@ pub const QUANTITIES: &[Quantity] = &[
         meaning: "The place on a sweep after which more of the same brings little.",
         formula: "the point of the curve that lies farthest below the line between its ends, by the logarithm of \
                   the risk, as it is drawn; none where that is less than a tenth of the curve's height. A risk of \
-                  0 counts as a tenth of the least other one; periods count by their logarithms too, all else \
-                  as it is",
+                  0 counts as a tenth of the least other one, and none as less than a part in 10^15 of the \
+                  greatest; periods count by their logarithms too, all else as it is",
         unit: "that of what is swept",
         source: "paper, section 2.3 (effort against residual risk); V. Satopaa and others, Finding a \
                  Kneedle in a Haystack, 2011",
