@@ -11,6 +11,7 @@ use super::Invocation;
 use crate::client_command::{self, Client, Interruption, Speaker};
 use crate::exit::{Error, Exit, Result};
 use crate::output::Format;
+use crate::reopening;
 
 /// How long servers are waited for, once a first one has answered.
 const PATIENCE: Duration = Duration::from_millis(1500);
@@ -109,6 +110,19 @@ impl Shown {
         self.0.servers.iter().filter(|server| server.view.state != View::Correct)
     }
 
+    /// What to do about a cluster that is degraded.
+    fn advice(&self) -> &'static str {
+        let servers = self.0.servers.iter();
+        let learner_count = servers.filter(|server| server.view.state == View::Learner).count();
+        if self.0.fault_budget_remaining >= 0 {
+            "clients are served and protected still: repair before another one fails"
+        } else if reopening::is_needed(self.0.fault_model, learner_count, self.0.f) {
+            reopening::ADVICE
+        } else {
+            "more servers are in trouble than the cluster tolerates: repair them first"
+        }
+    }
+
     /// How the command ends.
     fn verdict(&self) -> Result<()> {
         let troubled: Vec<String> = self
@@ -125,12 +139,7 @@ impl Shown {
             }
             _ => {
                 let cause = format!("degraded: {}", troubled.join(", "));
-                let hint = if self.0.fault_budget_remaining >= 0 {
-                    "clients are served and protected still: repair before another one fails"
-                } else {
-                    "more servers are in trouble than the cluster tolerates: repair them first"
-                };
-                Err(Error::new(Exit::Degraded, cause, hint))
+                Err(Error::new(Exit::Degraded, cause, self.advice()))
             }
         }
     }
