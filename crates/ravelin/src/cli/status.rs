@@ -93,7 +93,8 @@ async fn look(client: &Client) -> Result<Shown> {
         }
         if until <= Instant::now() {
             let cause = format!("none of {size} servers answers within {:?}", client.timeout());
-            let hint = "check the network and that the servers run; --timeout waits longer";
+            let hint = "check the network and that the servers run; --timeout waits longer. Was the cluster \
+                        restored? Then it is another one: `ravelin trust list` shows which you use";
             return Err(Error::new(Exit::NoQuorum, cause, hint));
         }
         tokio::time::sleep(ASK_EVERY).await;

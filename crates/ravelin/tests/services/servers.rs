@@ -42,6 +42,11 @@ fn trouble_is_told_apart_by_exit_codes() {
     cluster.kill(0);
     cluster.kill(1);
     cluster.fails(&["status", "--timeout", "1s"], 5, "none of 4 servers answers");
+    cluster.fails(
+        &["status", "--timeout", "1s"],
+        5,
+        "restored? Then it is another one: `ravelin trust list`",
+    );
     cluster.fails(&["kv", "get", "one", "--timeout", "1s"], 5, "0 of 4 servers answer");
 }
 
