@@ -108,6 +108,19 @@ fn help_and_version_are_results() {
     assert_eq!(json.get("version"), Some(&env!("CARGO_PKG_VERSION").into()));
 }
 
+#[test]
+fn approving_says_how_the_order_is_carried_out_then() {
+    let fixture = Fixture::empty("approve_help");
+    for order in [&[][..], &["enroll"], &["revoke"], &["rekey"]] {
+        let help = fixture.done(&[&["auth", "approve"], order, &["--help"]].concat());
+        let steps = [
+            "approve enroll ci PUBLIC_KEY --key bob.key --out from-bob.toml",
+            "--approval from-bob",
+        ];
+        assert!(steps.iter().all(|step| help.contains(step)), "{help}");
+    }
+}
+
 /// The numbers of a text.
 fn numbers(text: &str) -> BTreeSet<i32> {
     let words = text.split(|letter: char| !letter.is_ascii_digit());
