@@ -122,6 +122,15 @@ fn named(id: &ReplicaId) -> String {
     format!("server {id}")
 }
 
+/// What to do when most servers of a cluster have other wormholes than its plan names.
+pub(crate) const ADVICE: &str = "their wormholes began anew, and only administrators let in so many: start all \
+    servers, then `ravelin node reopen --key FILE`; with the disks in place nothing acknowledged is lost";
+
+/// Whether nobody but administrators can let in that many learners.
+pub(crate) fn is_needed(model: &str, learner_count: usize, tolerated: usize) -> bool {
+    model == FaultModel::Hybrid.name() && learner_count > tolerated
+}
+
 /// What became of an order.
 pub(crate) struct Reopened {
     /// The plan of the epoch that it began, or another order did.
@@ -397,6 +406,16 @@ mod tests {
 
     fn said(verdicts: &[ReopeningVerdict]) -> BTreeMap<ReplicaId, ReopeningVerdict> {
         (0..).map(ReplicaId).zip(verdicts.iter().copied()).collect()
+    }
+
+    #[test]
+    fn administrators_are_needed_where_more_learners_than_f_have_wormholes() {
+        let of_three = |learner_count| is_needed("hybrid", learner_count, 1);
+        assert_eq!([0, 1, 2, 3].map(of_three), [false, false, true, true]);
+        assert!(
+            !is_needed("arbitrary", 4, 1),
+            "there data are lost, and no order brings them back"
+        );
     }
 
     #[test]

@@ -272,6 +272,11 @@ fn check_wormhole(checks: &mut Checks, config: &NodeConfig, signed: &SignedPlan,
         Some(public) => format!("provisioned key {public}"),
         None => "its key is for its user and root to read: ask as root to compare it".to_owned(),
     });
+    // No refusal: root may ask for a server that its unit starts as another user.
+    let as_root = config.wormhole.as_ref().and_then(|own| wormhole::check_user(own).err());
+    checks.warn(as_root.map(|error| {
+        format!("started by root it would not: {}; {}", error.message(), error.advice())
+    }));
 }
 
 /// Both block keys, for people.

@@ -120,12 +120,7 @@ impl Started {
         member: (ClusterId, ReplicaId),
         provisioned: PublicKey,
     ) -> Result<Self> {
-        if config.user.is_some() && config.server_user.is_none() && is_root() {
-            let cause = "root would serve beside a wormhole with a user of its own";
-            let hint = "name wormhole.server_user: root without capabilities still owns the host's files, \
-                        and with them the next program that root runs";
-            return Err(Error::usage(cause, hint));
-        }
+        check_user(config)?;
         let launch = launch(config, member)?;
         let started = LocalWormhole::start(&launch, provisioned, answer_max(&launch));
         let local::Started { wormhole, monitor, process } = started.map_err(|error| {
@@ -168,8 +163,16 @@ fn restart(config: &WormholeConfig) -> Restart {
     }
 }
 
-fn is_root() -> bool {
-    rustix::process::geteuid().is_root()
+/// Refuses to serve as root beside a wormhole with a user of its own.
+pub(crate) fn check_user(config: &WormholeConfig) -> Result<()> {
+    let is_root = rustix::process::geteuid().is_root();
+    if config.user.is_none() || config.server_user.is_some() || !is_root {
+        return Ok(());
+    }
+    let cause = "root would serve beside a wormhole with a user of its own";
+    let hint = "name wormhole.server_user: root without capabilities still owns the host's files, \
+                and with them the next program that root runs";
+    Err(Error::usage(cause, hint))
 }
 
 fn launch(config: &WormholeConfig, (cluster, replica): (ClusterId, ReplicaId)) -> Result<Launch> {

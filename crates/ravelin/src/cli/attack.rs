@@ -232,7 +232,7 @@ fn take_over(invocation: &Invocation, arguments: &Run) -> Result<()> {
     let cluster = LocalCluster::open(&arguments.dir.dir)?;
     let processes = Processes::of(&cluster)?;
     let server = ReplicaId(arguments.on);
-    processes.server(server)?;
+    let own = processes.server(server)?;
     warn_beyond(invocation, &cluster, server)?;
     processes.stop(server)?;
     let spends = |known: &&intruder::Description| {
@@ -240,8 +240,12 @@ fn take_over(invocation: &Invocation, arguments: &Run) -> Result<()> {
     };
     for known in intruder::all().iter().filter(spends) {
         invocation.output.note(format_args!(
-            "`{}` spends the key of server {server} for good: only `ravelin local reset` mends that",
-            known.name
+            "`{}` spends the key of server {server}: it stays out, also after `ravelin attack stop`, until an \
+             administrator gives it another with `ravelin auth rekey {server} --block KEY --key {}`; KEY is \
+             the next one that `ravelin node check --config {}` prints",
+            known.name,
+            cluster.administrator_key().display(),
+            own.node_file.display()
         ));
     }
     processes.start(server, Hands::Intruder(&arguments.name))?;

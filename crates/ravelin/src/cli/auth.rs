@@ -28,7 +28,7 @@ pub(crate) enum Verb {
     /// Give a server another block key, which begins a new epoch
     Rekey(orders::Rekey),
     /// Sign an order, for clusters in which several administrators must
-    #[command(subcommand)]
+    #[command(subcommand, after_long_help = orders::APPROVE_HELP)]
     Approve(orders::Approve),
     /// List the clients
     List,

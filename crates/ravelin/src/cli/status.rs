@@ -11,6 +11,7 @@ use super::Invocation;
 use crate::client_command::{self, Client, Interruption, Speaker};
 use crate::exit::{Error, Exit, Result};
 use crate::output::Format;
+use crate::reopening;
 
 /// How long servers are waited for, once a first one has answered.
 const PATIENCE: Duration = Duration::from_millis(1500);
@@ -92,7 +93,8 @@ async fn look(client: &Client) -> Result<Shown> {
         }
         if until <= Instant::now() {
             let cause = format!("none of {size} servers answers within {:?}", client.timeout());
-            let hint = "check the network and that the servers run; --timeout waits longer";
+            let hint = "check the network and that the servers run; --timeout waits longer. Was the cluster \
+                        restored? Then it is another one: `ravelin trust list` shows which you use";
             return Err(Error::new(Exit::NoQuorum, cause, hint));
         }
         tokio::time::sleep(ASK_EVERY).await;
@@ -107,6 +109,19 @@ struct Shown(Report);
 impl Shown {
     fn troubled(&self) -> impl Iterator<Item = &NamedServer> {
         self.0.servers.iter().filter(|server| server.view.state != View::Correct)
+    }
+
+    /// What to do about a cluster that is degraded.
+    fn advice(&self) -> &'static str {
+        let servers = self.0.servers.iter();
+        let learner_count = servers.filter(|server| server.view.state == View::Learner).count();
+        if self.0.fault_budget_remaining >= 0 {
+            "clients are served and protected still: repair before another one fails"
+        } else if reopening::is_needed(self.0.fault_model, learner_count, self.0.f) {
+            reopening::ADVICE
+        } else {
+            "more servers are in trouble than the cluster tolerates: repair them first"
+        }
     }
 
     /// How the command ends.
@@ -125,12 +140,7 @@ impl Shown {
             }
             _ => {
                 let cause = format!("degraded: {}", troubled.join(", "));
-                let hint = if self.0.fault_budget_remaining >= 0 {
-                    "clients are served and protected still: repair before another one fails"
-                } else {
-                    "more servers are in trouble than the cluster tolerates: repair them first"
-                };
-                Err(Error::new(Exit::Degraded, cause, hint))
+                Err(Error::new(Exit::Degraded, cause, self.advice()))
             }
         }
     }

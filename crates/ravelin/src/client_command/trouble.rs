@@ -9,6 +9,7 @@ use ravelin_model::{Group, PublicKey, Refusal, ReplicaId};
 use super::{Client, Failure};
 use crate::connection::CallError;
 use crate::exit::{Error, Exit, Result};
+use crate::reopening;
 
 /// How long servers have to say how they are, when they gave no other answer.
 const DIAGNOSIS_MAX: Duration = Duration::from_secs(2);
@@ -74,6 +75,11 @@ impl Client {
         let cause = no_quorum(self.group, reports.len());
         let cause = format!("no quorum within {waited:?}: {cause}");
         let hint = after_silence(self.session.initialized());
+        let learner_count = reports.values().filter(|report| report.state == "learner").count();
+        let model = self.plan().plan.fault_model.name();
+        if reopening::is_needed(model, learner_count, tolerated) {
+            return Error::new(Exit::NoQuorum, cause, format!("{hint}; {}", reopening::ADVICE));
+        }
         Error::new(Exit::NoQuorum, cause, hint)
     }
 

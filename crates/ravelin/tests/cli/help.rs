@@ -1,8 +1,11 @@
 //! Help, manual and completions.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use crate::bad_drills::DRILLS;
+use crate::bad_input::FAILED;
 use crate::fixture::Fixture;
 
 /// A command that has none below it, as its help shows it.
@@ -103,4 +106,54 @@ fn help_and_version_are_results() {
     let json = fixture.done(&["version", "--output", "json"]);
     let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
     assert_eq!(json.get("version"), Some(&env!("CARGO_PKG_VERSION").into()));
+}
+
+#[test]
+fn approving_says_how_the_order_is_carried_out_then() {
+    let fixture = Fixture::empty("approve_help");
+    for order in [&[][..], &["enroll"], &["revoke"], &["rekey"]] {
+        let help = fixture.done(&[&["auth", "approve"], order, &["--help"]].concat());
+        let steps = [
+            "approve enroll ci PUBLIC_KEY --key bob.key --out from-bob.toml",
+            "--approval from-bob",
+        ];
+        assert!(steps.iter().all(|step| help.contains(step)), "{help}");
+    }
+}
+
+/// The numbers of a text.
+fn numbers(text: &str) -> BTreeSet<i32> {
+    let words = text.split(|letter: char| !letter.is_ascii_digit());
+    words.filter_map(|word| word.parse().ok()).collect()
+}
+
+#[test]
+fn what_a_person_must_mend_is_not_started_again_by_a_unit() {
+    // How starts end that were refused: with these they do, as the table's own test sees.
+    let starts = DRILLS.iter().filter(|(command, ..)| command.starts_with("node start"));
+    let mut hopeless: BTreeSet<i32> = starts.map(|(_, exit, _)| *exit).collect();
+    hopeless.remove(&FAILED); // the next start may succeed
+    hopeless.insert(10); // a full disk
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    for file in ["tools/systemd/ravelin.service", "docs/guide/operations.md"] {
+        let text = fs::read_to_string(root.join(file)).expect("there");
+        let mut lists =
+            text.lines().filter_map(|line| line.split_once("RestartPreventExitStatus="));
+        let (_, list) = lists.next().expect("a unit stands there");
+        assert_eq!(numbers(list), hopeless, "{file}");
+    }
+    let guide = fs::read_to_string(root.join("docs/guide/operations.md")).expect("there");
+    let (_, after) = guide.split_once("Why did it end? After exit codes ").expect("a step asks");
+    let (list, _) = after.split_once(" the last lines").expect("it says where to look");
+    assert_eq!(numbers(list), hopeless);
+
+    let help = Fixture::empty("start_help").done(&["node", "start", "--help"]);
+    let (_, codes) = help.split_once("Exit codes: ").expect("they are listed");
+    let (_, list) = codes.rsplit_once("After ").expect("it says when nobody need look");
+    let (list, _) = list.split_once(" a person must look").expect("and when somebody must");
+    assert_eq!(numbers(list), hopeless, "{help}");
+    for code in hopeless {
+        let told = [format!("; {code} "), format!("\n{code} ")];
+        assert!(told.iter().any(|told| codes.contains(told)), "{code}: {help}");
+    }
 }

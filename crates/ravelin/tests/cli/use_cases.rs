@@ -287,6 +287,23 @@ fn a_block_key_that_nothing_explains_is_warned_of_and_no_obstacle() {
 }
 
 #[test]
+fn root_is_warned_that_it_may_not_serve_beside_a_wormhole_with_a_user_of_its_own() {
+    let fixture = Fixture::cluster("root_check");
+    let node = fixture.read("s0/node.toml");
+    let warned = |users: &str| {
+        fixture
+            .write("s0/node.toml", &format!("{node}\n[wormhole]\nstate = \"wormhole\"\n{users}"));
+        let run = fixture.run(&["node", "check", "--config", "s0/node.toml"], &[]);
+        run.stdout
+            .contains("warning  wormhole: started by root it would not: root would serve beside")
+    };
+    let is_root = rustix::process::geteuid().is_root();
+    assert_eq!(warned("user = \"990:990\"\n"), is_root);
+    assert!(!warned("user = \"990:990\"\nserver_user = \"991:991\"\n"));
+    assert!(!warned(""), "it shares the server's user");
+}
+
+#[test]
 fn nothing_printed_is_secret() {
     let fixture = Fixture::cluster("secrets");
     let seed = |file: &str, key: &str| {

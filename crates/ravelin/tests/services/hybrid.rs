@@ -308,7 +308,10 @@ fn administrators_open_a_cluster_by_as_many_signatures_as_the_plan_says() {
     assert!(run.exit == 3 && run.stderr.contains("too few administrators signed"), "{run:?}");
     let run = reopen(&cluster, &["--key", "admin0.key", "--key", "client.key"]);
     assert_eq!(run.exit, 3, "{run:?}");
-    cluster.fails(&["kv", "put", "a", "1", "--timeout", "2s"], 5, "");
+    // Nobody need know what a learner is to be told what mends it.
+    let mends = "`ravelin node reopen --key FILE`";
+    cluster.fails(&["kv", "put", "a", "1", "--timeout", "2s"], 5, mends);
+    cluster.fails(&["status"], 7, mends);
     let two = ["node", "reopen", "--key", "admin0.key", "--key", "admin1.key"];
     cluster.fails(&[&two[..], &["--lost", "3"]].concat(), 2, "there is no server 3");
     cluster.fails(

@@ -42,6 +42,11 @@ fn trouble_is_told_apart_by_exit_codes() {
     cluster.kill(0);
     cluster.kill(1);
     cluster.fails(&["status", "--timeout", "1s"], 5, "none of 4 servers answers");
+    cluster.fails(
+        &["status", "--timeout", "1s"],
+        5,
+        "restored? Then it is another one: `ravelin trust list`",
+    );
     cluster.fails(&["kv", "get", "one", "--timeout", "1s"], 5, "0 of 4 servers answer");
 }
 
@@ -161,6 +166,13 @@ fn a_server_with_a_spent_key_stays_out_and_the_others_serve() {
     assert!(spends("equivocator") && spends("liar") && !spends("mute"));
     let run = cluster.run(&["attack", "run", "equivocator", "--on", "2"]);
     assert!(run.exit == 0 && run.stderr.contains("spends the key of server 2"), "{run:?}");
+    for way in [
+        "auth rekey 2 --block KEY --key /",
+        "/D/keys/administrator.key`",
+        "/servers/2/node.toml` prints",
+    ] {
+        assert!(run.stderr.contains(way), "{way}: {run:?}");
+    }
     assert!(!run.stderr.contains("in trouble"), "{run:?}");
     let until = Instant::now() + Duration::from_secs(60);
     let client = ["--config", "D/client.toml"];
@@ -197,16 +209,7 @@ fn a_server_with_a_spent_key_stays_out_and_the_others_serve() {
     let run = cluster.run(&["doctor"]);
     assert!(run.exit == 7 && run.stdout.contains("its key is spent"), "{run:?}");
     assert!(run.stdout.contains("local reset --dir "), "{run:?}");
-    // Administrators give it another key.
-    let node = ["--config", "D/servers/2/node.toml", "node", "check"];
-    let run = cluster.run(&node);
-    let next = run.stdout.split("next ").nth(1).and_then(|rest| rest.split_whitespace().next());
-    let next = next.unwrap_or_else(|| panic!("no next key: {run:?}"));
-    let rekey = ["auth", "rekey", "2", "--block", next, "--key", "D/keys/administrator.key"];
-    cluster.done(&[&client[..], &rekey[..]].concat());
-    while cluster.run(&[&client[..], &["status"]].concat()).exit != 0 {
-        assert!(Instant::now() < until, "it does not come back");
-    }
+    gets_another_key(&cluster, &client, until);
     std::thread::sleep(Duration::from_millis(500)); // monitors' snapshots are as old at most
     cluster.done(&["local", "up"]);
     let status = cluster.json(&["local", "status"]);
@@ -216,6 +219,19 @@ fn a_server_with_a_spent_key_stays_out_and_the_others_serve() {
     let removed = cluster.json(&["local", "reset"]);
     assert!(removed["removed"].as_str().is_some_and(|dir| dir.ends_with('D')), "{removed}");
     assert!(!cluster.path("D").exists());
+}
+
+/// Administrators give server 2 another key, the next one that it has ready.
+fn gets_another_key(cluster: &Local, client: &[&str], until: Instant) {
+    let node = ["--config", "D/servers/2/node.toml", "node", "check"];
+    let run = cluster.run(&node);
+    let next = run.stdout.split("next ").nth(1).and_then(|rest| rest.split_whitespace().next());
+    let next = next.unwrap_or_else(|| panic!("no next key: {run:?}"));
+    let rekey = ["auth", "rekey", "2", "--block", next, "--key", "D/keys/administrator.key"];
+    cluster.done(&[client, &rekey].concat());
+    while cluster.run(&[client, &["status"]].concat()).exit != 0 {
+        assert!(Instant::now() < until, "it does not come back");
+    }
 }
 
 /// What a quorum of a later epoch signed rests on the chain of plans.

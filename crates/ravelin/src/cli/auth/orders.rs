@@ -82,13 +82,15 @@ pub(crate) struct Rekey {
     approvals: Approvals,
 }
 
-const APPROVE_HELP: &str = "\
-Examples:
+/// How several administrators sign one order.
+pub(super) const APPROVE_HELP: &str = "\
+Each other administrator approves the order, and sends the file to the one who carries it out:
   ravelin auth approve enroll ci PUBLIC_KEY --key bob.key --out from-bob.toml
-  ravelin auth approve revoke ci --key bob.key --out from-bob.toml
+That one adds every file that came, and a key of its own:
+  ravelin auth enroll ci PUBLIC_KEY --key admin.key --approval from-bob.toml
 
-The file goes to the administrator who submits the order, with --approval. It is good for the
-next order of the cluster only: another order that is carried out first makes it void.";
+The same with `revoke ci` and with `rekey 2 --block PUBLIC_KEY`. An approval is good for the next
+order of the cluster only: another order that is carried out first makes it void (exit code 9).";
 
 /// The orders that can be approved.
 #[derive(Subcommand)]
@@ -110,6 +112,7 @@ pub(crate) enum Approve {
         signing: Signing,
     },
     /// Approve that a server gets another block key
+    #[command(after_long_help = APPROVE_HELP)]
     Rekey {
         #[command(flatten)]
         what: NewBlockKey,

@@ -20,15 +20,15 @@ use crate::plan_source;
 use crate::reopening::{Picture, Reopened, Servers, Words};
 
 const HELP: &str = "\
-Examples, with the client file of somebody who is enrolled:
-  ravelin node reopen --config client.toml --key admin.key
-  ravelin node reopen --config client.toml --key admin.key --lost 2
+Examples, where `ravelin trust add` made the cluster known with the key of somebody who is enrolled:
+  ravelin node reopen --key admin.key
+  ravelin node reopen --key admin.key --lost 2
 
 Where several administrators must sign:
-  ravelin node reopen --config client.toml --draft reopen.toml
+  ravelin node reopen --draft reopen.toml
   ravelin node reopen --approve reopen.toml
   ravelin node reopen --approve reopen.toml --key admin.key --yes
-  ravelin node reopen --config client.toml --signed reopen.toml
+  ravelin node reopen --signed reopen.toml
 
 In the fault model `hybrid` only those instances of wormholes count that the plan in force
 names, and without a TPM each start is a new instance. A server that starts again while a quorum
