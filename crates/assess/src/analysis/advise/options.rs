@@ -2,7 +2,7 @@
 
 use super::super::situation::{Server, Situation, Turns};
 use super::moves::{diversity, moved};
-use super::prices::{isolation_price, price, server_price};
+use super::prices::{isolation_price, price, server_price, stronger_price};
 use crate::design::units::time_text;
 use crate::design::{Design, FaultModel, LabelKind, Property, Root, Service, State};
 
@@ -171,9 +171,9 @@ fn rejuvenation(design: &Design, now: &Situation) -> Option<Step> {
     Some(Step { kind: "shorter-rejuvenation", label: None, text, assumed, cost, after })
 }
 
-/// A root of recovery, so that rejuvenation counts.
+/// A root of recovery that always holds, so that rejuvenation counts in full.
 fn root(now: &Situation) -> Option<Step> {
-    let turns = now.care.rejuvenation.filter(|turns| !turns.is_recovery())?;
+    let turns = now.care.rejuvenation.filter(|turns| turns.expels < 1.0)?;
     let mut after = now.clone();
     after.care.rejuvenation = Some(Turns { expels: 1.0, root: Root::Tpm, ..turns });
     Some(Step {
@@ -243,33 +243,40 @@ fn hybrid(design: &Design, now: &Situation) -> Option<Step> {
     let coverage = best_coverage(design);
     let least = FaultModel::Hybrid.servers_min(u16::try_from(now.f).unwrap_or(u16::MAX), 0);
     let n = if f > now.f { now.n() } else { least };
-    let mut after = Situation { f, model: FaultModel::Hybrid, ..now.with_servers(n) };
-    for server in &mut after.servers {
-        server.coverage = coverage;
-    }
+    let kept = now.with_servers(n);
+    let cost = match now.needs_wormholes() {
+        true => stronger_price(design, &kept, coverage),
+        false => price(&design.costs.wormhole, n as f64)
+            .map(|wormholes| wormholes + isolation_price(design, coverage) * n as f64),
+    };
+    let after =
+        Situation { f, model: FaultModel::Hybrid, ..kept.with_coverages(|own| own.max(coverage)) };
     Some(Step {
         kind: "hybrid",
         label: None,
         assumed: None,
         text: format!("wormholes of coverage {coverage}, with which {n} servers tolerate f = {f}"),
-        cost: price(&design.costs.wormhole, 1.0)
-            .map(|wormhole| (wormhole + isolation_price(design, coverage)) * n as f64),
+        cost,
         after,
     })
 }
 
-/// No wormholes, and more servers instead.
+/// No wormholes but those that recovery is rooted in, and more servers instead.
 fn arbitrary(design: &Design, now: &Situation) -> Option<Step> {
     let n = FaultModel::Arbitrary.servers_min(u16::try_from(now.f).unwrap_or(u16::MAX), 0);
     let is_possible = now.model == FaultModel::Hybrid && n <= ADVISED_SERVERS_MAX;
     is_possible.then(|| {
         let n_after = n.max(now.n());
         let after = Situation { model: FaultModel::Arbitrary, ..now.with_servers(n_after) };
+        let wormholes = match after.needs_wormholes() {
+            true => "count on wormholes for recovery only",
+            false => "count on no wormhole",
+        };
         Step {
             kind: "arbitrary",
             label: None,
             assumed: None,
-            text: format!("count on no wormhole: {n} servers for the same f = {}", now.f),
+            text: format!("{wormholes}: {n_after} servers for the same f = {}", now.f),
             cost: servers_price(design, &after, &now.copies(n_after - now.n())),
             after,
         }
@@ -279,20 +286,12 @@ fn arbitrary(design: &Design, now: &Situation) -> Option<Step> {
 /// Wormholes that are harder to reach from their payload.
 fn isolation(design: &Design, now: &Situation) -> Option<Step> {
     let coverage = best_coverage(design);
-    let weak = now.servers.iter().filter(|server| server.coverage < coverage).count();
-    if now.model != FaultModel::Hybrid || weak == 0 {
-        return None;
-    }
-    let mut after = now.clone();
-    for server in &mut after.servers {
-        server.coverage = server.coverage.max(coverage);
-    }
-    Some(Step {
+    (now.needs_wormholes() && now.weaker(coverage) > 0).then(|| Step {
         kind: "isolation",
         label: None,
         assumed: None,
         text: format!("isolate wormholes so that they hold with probability {coverage}"),
-        cost: price(&design.costs.isolation, weak as f64),
-        after,
+        cost: stronger_price(design, now, coverage),
+        after: now.with_coverages(|own| own.max(coverage)),
     })
 }

@@ -32,3 +32,11 @@ pub(super) fn isolation_price(design: &Design, coverage: f64) -> f64 {
     let isolation = price(&design.costs.isolation, 1.0).filter(|_| is_isolated);
     isolation.unwrap_or_default()
 }
+
+/// What it costs to isolate the wormholes that are weaker than this coverage; `None`: isolation has no price.
+pub(super) fn stronger_price(design: &Design, now: &Situation, coverage: f64) -> Option<f64> {
+    match now.weaker(coverage) {
+        0 => Some(0.0),
+        weak => price(&design.costs.isolation, weak as f64),
+    }
+}

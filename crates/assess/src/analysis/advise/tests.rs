@@ -137,6 +137,69 @@ fn a_wormhole_that_roots_recovery_is_paid_for() {
     near(of_kind(&parsed(&tpm), "more-servers")[0].cost, 2.0 * (6000.0 + turns));
 }
 
+/// Recovery that wormholes root gets as strong as they do, whatever makes them so, and an assessment agrees.
+#[test]
+fn stronger_wormholes_make_what_they_root_stronger() {
+    let rooted = accepted(&HYBRID.replace("root = \"none\"", "root = \"wormhole\""));
+    let expels = |it: &Situation| it.care.rejuvenation.unwrap().expels;
+    assert_eq!(expels(&situation(&rooted)), 0.7);
+    assert_eq!(expels(&situation(&rooted).with_coverage(0.9)), 0.9);
+    assert_eq!(expels(&of_kind(&rooted, "isolation")[0].after), 0.995);
+    let told = advised(&rooted).changes.into_iter().find(|it| it.kind == "isolation").unwrap();
+    let mut edited = rooted.clone();
+    edited.wormholes[0].coverage.value.0 = 0.995;
+    near(Some(told.risk_after), advised(&edited).risk);
+    assert!(told.risk_after < told.risk_before / 2.0, "{told:?}");
+    // The weakest decides, and it may go.
+    let mut mixed = situation(&rooted);
+    mixed.servers[0].coverage = 0.1;
+    assert_eq!(expels(&mixed.with_servers(4)), 0.1);
+    near(Some(expels(&mixed.with_servers(1))), 0.5);
+    assert_eq!(expels(&mixed.with_coverages(|own| own.max(0.2))), 0.2);
+    // Only what always holds is better.
+    let roots = |design: &Design| of_kind(design, "recovery-root").len();
+    assert_eq!((roots(&rooted), roots(&edited), roots(&parsed(HYBRID))), (1, 1, 1));
+    let after = &of_kind(&rooted, "recovery-root")[0].after;
+    assert_eq!(expels(after), 1.0);
+    let then = options(&rooted, &rooted.services[0], after);
+    assert!(then.iter().all(|step| step.kind != "recovery-root"));
+}
+
+/// What there are already, whether the order or recovery needs them, nobody pays again.
+#[test]
+fn wormholes_that_are_there_are_only_isolated() {
+    let turns = 10.0 * 365.0 / 7.0;
+    let plain = parsed(HYBRID);
+    let rooted = parsed(&HYBRID.replace("root = \"none\"", "root = \"wormhole\""));
+    let back = |design: &Design| {
+        let arbitrary = of_kind(design, "arbitrary").remove(0);
+        let all = options(design, &design.services[0], &arbitrary.after);
+        (arbitrary, all)
+    };
+    let cost = |all: &[Step], kind: &str| {
+        all.iter().find(|step| step.kind == kind).and_then(|step| step.cost)
+    };
+    let (arbitrary, all) = back(&plain);
+    assert_eq!(arbitrary.text, "count on no wormhole: 4 servers for the same f = 1");
+    near(arbitrary.cost, 6000.0 + turns);
+    near(cost(&all, "hybrid"), 3.0 * (500.0 + 1500.0));
+    assert_eq!(cost(&all, "isolation"), None);
+    let (arbitrary, all) = back(&rooted);
+    let text = "count on wormholes for recovery only: 4 servers for the same f = 1";
+    assert_eq!(arbitrary.text, text);
+    near(arbitrary.cost, 6500.0 + turns);
+    near(cost(&all, "hybrid"), 3.0 * 1500.0);
+    near(cost(&all, "isolation"), 4.0 * 1500.0);
+    // Those that hold as well as any do not even take that.
+    let strong = of_kind(&rooted, "isolation").remove(0).after;
+    let strong = Situation { model: FaultModel::Arbitrary, ..strong.with_servers(4) };
+    near(cost(&options(&rooted, &rooted.services[0], &strong), "hybrid"), 0.0);
+    // More servers than it takes stay.
+    let five = options(&plain, &plain.services[0], &situation(&plain).with_servers(5));
+    let text = "count on no wormhole: 5 servers for the same f = 1";
+    assert!(five.iter().any(|step| step.text == text), "{five:?}");
+}
+
 #[test]
 fn servers_are_copied_from_those_that_share_least() {
     let design = parsed(THREE_CLOUDS);
