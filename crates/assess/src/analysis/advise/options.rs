@@ -230,8 +230,9 @@ fn hybrid(design: &Design, now: &Situation) -> Option<Step> {
     let kept = now.with_servers(n);
     let cost = match now.needs_wormholes() {
         true => stronger_price(design, &kept, coverage),
-        false => price(&design.costs.wormhole, n as f64)
-            .map(|wormholes| wormholes + isolation_price(design, coverage) * n as f64),
+        false => price(&design.costs.wormhole, 1.0)
+            .zip(isolation_price(design, coverage))
+            .map(|(wormhole, isolation)| (wormhole + isolation) * n as f64),
     };
     let after =
         Situation { f, model: FaultModel::Hybrid, ..kept.with_coverages(|own| own.max(coverage)) };

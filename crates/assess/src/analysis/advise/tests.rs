@@ -224,6 +224,31 @@ fn wormholes_that_are_there_are_only_isolated() {
     assert!(five.iter().any(|step| step.text == text), "{five:?}");
 }
 
+/// Isolation that has no price makes no plan cheaper that rests on it.
+#[test]
+fn wormholes_whose_isolation_has_no_price_have_none() {
+    let unpriced = HYBRID[..HYBRID.find("isolation = { value = 1500").unwrap()].to_owned();
+    let hybrid = |text: &str| {
+        let mut design = parsed(text);
+        let first = design.services[0].hosts[0];
+        design.services[0].hosts.push(first);
+        design.services[0].fault_model = FaultModel::Arbitrary;
+        of_kind(&design, "hybrid")[0].cost
+    };
+    near(hybrid(HYBRID), 3.0 * (500.0 + 1500.0));
+    assert_eq!(hybrid(&unpriced), None);
+    // Present servers are not charged either for what has no price.
+    let turns = 10.0 * 365.0 / 7.0;
+    let design = parsed(&unpriced);
+    let all = options(&design, &design.services[0], &of_kind(&design, "isolation")[0].after);
+    let more = all.iter().find(|step| step.kind == Kind::MoreServers).unwrap();
+    near(more.cost, 2.0 * (6500.0 + turns));
+    // Where wormholes are as they are, none has to be isolated.
+    let one_kind =
+        without(&unpriced, "[[wormholes]]\nname = \"process\"", "[[wormholes]]\nname = \"tpm\"");
+    near(hybrid(&one_kind.replace("\"process\"", "\"tpm\"")), 3.0 * 500.0);
+}
+
 #[test]
 fn servers_are_copied_from_those_that_share_least() {
     let design = parsed(THREE_CLOUDS);
