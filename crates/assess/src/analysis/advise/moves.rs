@@ -98,7 +98,7 @@ pub(super) fn moved(
     *server.labels.get_mut(at)? = Some(fresh(now));
     let numbers = label_numbers(design, service);
     let known = numbers.iter().find(|(_, number)| *number == value);
-    let whose = known.map_or("one", |((_, name), _)| *name);
+    let whose = known.map_or("a new one", |((_, name), _)| *name);
     let text = format!("another {} for {who} ({} share {whose})", name_of(kind), servers.len());
     let assumed = Some(SAME_RATE.to_owned());
     Some(Step { kind: Kind::Move(kind), text, assumed, cost: Some(cost), after })

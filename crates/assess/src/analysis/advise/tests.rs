@@ -1,6 +1,7 @@
 //! What each change does, says and costs.
 
 use super::super::situation::Server;
+use super::super::tests::Edited;
 use super::options::{Step, options};
 use super::*;
 use crate::design::{LabelKind, Property};
@@ -75,8 +76,8 @@ fn a_rejuvenation_that_refreshes_the_shares_says_so() {
     let alone = "rejuvenate every server each 15d";
     let epoch = "share_epoch = { value = \"30d\"";
     // Shares that are refreshed more often already, and none at all.
-    assert_eq!(text(&ONE_ROOM.replace(epoch, "share_epoch = { value = \"10d\"")), alone);
-    assert_eq!(text(&ONE_ROOM.replace("\"sealed\"", "\"clear\"")), alone);
+    assert_eq!(text(&ONE_ROOM.edited(epoch, "share_epoch = { value = \"10d\"")), alone);
+    assert_eq!(text(&ONE_ROOM.edited("\"sealed\"", "\"clear\"")), alone);
 }
 
 #[test]
@@ -103,8 +104,8 @@ fn a_first_rejuvenation_takes_servers_away_and_says_what_it_assumes() {
 fn no_schedule_that_takes_all_time_is_proposed() {
     let period = "period = { value = \"30d\"";
     let with = |period_told: &str, downtime: &str| {
-        let text = ONE_ROOM.replace(period, &format!("period = {{ value = \"{period_told}\""));
-        parsed(&text.replace("value = \"20min\"", &format!("value = \"{downtime}\"")))
+        let text = ONE_ROOM.edited(period, &format!("period = {{ value = \"{period_told}\""));
+        parsed(&text.edited("value = \"20min\"", &format!("value = \"{downtime}\"")))
     };
     let counts = |design: &Design| {
         ["more-servers", "spare-servers", "shorter-rejuvenation"]
@@ -117,8 +118,9 @@ fn no_schedule_that_takes_all_time_is_proposed() {
     assert_eq!(counts(&with("210min", "30min")), [0, 1, 0]);
     // A first one in half of a mission of two hours, with four turns of 20 minutes.
     let first = without(ONE_ROOM, "[services.rejuvenation]", "[services.outages]");
-    let mission =
-        |time: &str| parsed(&first.replacen("value = \"1y\"", &format!("value = \"{time}\""), 1));
+    let mission = |time: &str| {
+        parsed(&first.edited("time = { value = \"1y\"", &format!("time = {{ value = \"{time}\"")))
+    };
     assert_eq!(counts(&mission("2h")), [1, 1, 0]);
     assert_eq!(counts(&mission("160min")), [1, 1, 0]);
     assert_eq!(counts(&mission("3h")), [1, 1, 1]);
@@ -151,18 +153,18 @@ fn one_more_server_costs_what_the_present_ones_cost() {
 /// Recovery by a wormhole takes one on every server, whatever the fault model.
 #[test]
 fn a_wormhole_that_roots_recovery_is_paid_for() {
-    let rooted = HYBRID.replace("root = \"none\"", "root = \"wormhole\"");
-    let rooted = rooted.replace("\"hybrid\"\nstrategy", "\"crash\"\nstrategy");
+    let rooted = HYBRID.edited("root = \"none\"", "root = \"wormhole\"");
+    let rooted = rooted.edited("\"hybrid\"\nstrategy", "\"crash\"\nstrategy");
     let turns = 10.0 * 365.0 / 7.0;
     near(of_kind(&parsed(&rooted), "more-servers")[0].cost, 2.0 * (6500.0 + turns));
-    let tpm = rooted.replace("root = \"wormhole\"", "root = \"tpm\"");
+    let tpm = rooted.edited("root = \"wormhole\"", "root = \"tpm\"");
     near(of_kind(&parsed(&tpm), "more-servers")[0].cost, 2.0 * (6000.0 + turns));
 }
 
 /// Recovery that wormholes root gets as strong as they do, whatever makes them so, and an assessment agrees.
 #[test]
 fn stronger_wormholes_make_what_they_root_stronger() {
-    let rooted = accepted(&HYBRID.replace("root = \"none\"", "root = \"wormhole\""));
+    let rooted = accepted(&HYBRID.edited("root = \"none\"", "root = \"wormhole\""));
     let expels = |it: &Situation| it.care.rejuvenation.unwrap().expels;
     assert_eq!(expels(&situation(&rooted)), 0.7);
     assert_eq!(expels(&situation(&rooted).with_coverage(0.9)), 0.9);
@@ -194,7 +196,7 @@ fn stronger_wormholes_make_what_they_root_stronger() {
 fn wormholes_that_are_there_are_only_isolated() {
     let turns = 10.0 * 365.0 / 7.0;
     let plain = parsed(HYBRID);
-    let rooted = parsed(&HYBRID.replace("root = \"none\"", "root = \"wormhole\""));
+    let rooted = parsed(&HYBRID.edited("root = \"none\"", "root = \"wormhole\""));
     let back = |design: &Design| {
         let arbitrary = of_kind(design, "arbitrary").remove(0);
         let all = options(design, &design.services[0], &arbitrary.after);
@@ -246,7 +248,7 @@ fn wormholes_whose_isolation_has_no_price_have_none() {
     // Where wormholes are as they are, none has to be isolated.
     let one_kind =
         without(&unpriced, "[[wormholes]]\nname = \"process\"", "[[wormholes]]\nname = \"tpm\"");
-    near(hybrid(&one_kind.replace("\"process\"", "\"tpm\"")), 3.0 * 500.0);
+    near(hybrid(&one_kind.edited("\"process\"", "\"tpm\"")), 3.0 * 500.0);
 }
 
 #[test]
@@ -269,16 +271,24 @@ fn servers_are_copied_from_those_that_share_least() {
     let most = sites.clone().map(|value| sites.clone().filter(|it| *it == value).count()).max();
     assert_eq!(most, Some(4), "three clouds cannot do better");
     // What is not shared, or shared by all alike, is copied evenly.
-    let room = situation(&parsed(ONE_ROOM));
-    for n in [4, 7, 8, 11] {
-        let hosts = room.copies(n - 4).len();
-        assert_eq!((hosts, room.with_servers(n).n()), (n - 4, n));
-    }
     let mut unlike = now.clone();
     unlike.shares = [0.0; LabelKind::ALL.len()];
-    let twice = unlike.with_servers(14);
-    let count = |of: &Server| twice.servers.iter().filter(|it| it.labels == of.labels).count();
-    assert!(unlike.servers.iter().all(|server| count(server) == 2));
+    let mut alike = now;
+    for (at, server) in alike.servers.iter_mut().enumerate() {
+        server.labels = [Some(0); LabelKind::ALL.len()];
+        server.rate = (at + 1) as f64;
+    }
+    for present in [unlike, alike] {
+        for n in 7..=22 {
+            let all = present.with_servers(n);
+            assert_eq!(all.n(), n);
+            let is_like = |a: &Server, b: &Server| a.labels == b.labels && a.rate == b.rate;
+            let count = |of: &Server| all.servers.iter().filter(|it| is_like(it, of)).count();
+            let counts: Vec<usize> = present.servers.iter().map(count).collect();
+            let (most, least) = (counts.iter().max().unwrap(), counts.iter().min().unwrap());
+            assert!(most - least <= 1, "{counts:?} of {n}");
+        }
+    }
 }
 
 #[test]
@@ -289,6 +299,15 @@ fn a_single_server_is_moved_where_that_lowers_the_risk() {
     let site = moves.iter().find(|step| step.kind == Kind::Move(LabelKind::Site)).unwrap();
     assert_eq!(site.text, "another site for a1 (3 share cloud a)");
     assert_eq!(site.cost, Some(6000.0));
+    // A value that no file names was new in an earlier change.
+    let room = parsed(ONE_ROOM);
+    let mut unnamed = situation(&room);
+    for server in &mut unnamed.servers {
+        server.labels[LabelKind::Site as usize] = Some(1000);
+    }
+    let all = options(&room, &room.services[0], &unnamed);
+    let told = all.iter().find(|step| step.kind == Kind::Move(LabelKind::Site)).unwrap();
+    assert!(told.text.ends_with("(4 share a new one)"), "{}", told.text);
     let changed =
         |a: &Server, b: &Server| a.labels.iter().zip(&b.labels).filter(|(a, b)| a != b).count();
     let now = situation(&design);
@@ -296,7 +315,7 @@ fn a_single_server_is_moved_where_that_lowers_the_risk() {
         now.servers.iter().zip(&site.after.servers).map(|(a, b)| changed(a, b)).sum();
     assert_eq!(differ, 1);
     // Cheaper than other sites for all, it is what reaches a thousandth.
-    let strict = parsed(&THREE_CLOUDS.replace("risk = { value = 0.005", "risk = { value = 0.001"));
+    let strict = parsed(&THREE_CLOUDS.edited("risk = { value = 0.005", "risk = { value = 0.001"));
     let advice = advised(&strict);
     let plan: Vec<&str> = advice.plan.iter().map(|it| it.kind.as_str()).collect();
     assert!(advice.is_reached && plan == ["move"], "{:?}", advice.plan);
