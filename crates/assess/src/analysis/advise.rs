@@ -9,6 +9,7 @@
 //! that needs them stands apart.
 
 mod answers;
+mod kind;
 mod moves;
 mod options;
 mod outlook;
@@ -26,6 +27,7 @@ use super::sweeps::percent;
 use crate::design::{Design, FaultModel, Service};
 use crate::engines::EngineError;
 use answers::Answers;
+use kind::Kind;
 use outlook::Outlook;
 use plan::{Case, Tried};
 use search::Ways;
@@ -202,7 +204,7 @@ fn worse(case: &Case, start: &Tried, singles: &[Tried]) -> Result<Vec<String>, E
     }
     let is_merged = |it: &Tried| outlook::is_merged(&it.situation, Grade::Swept);
     for more in singles {
-        let Some(step) = more.steps.last().filter(|step| step.kind == "more-servers") else {
+        let Some(step) = more.steps.last().filter(|step| step.kind == Kind::MoreServers) else {
             continue;
         };
         let as_compared = (case.compared.risk, more.risk(case));

@@ -122,7 +122,6 @@ impl Situation {
                 host: Some(*position),
             });
         }
-        let least = servers.iter().map(|it| it.coverage).fold(1.0, f64::min);
         sort(&mut servers);
         Self {
             servers,
@@ -131,9 +130,24 @@ impl Situation {
             model: service.fault_model,
             state: service.state,
             promises: service.promises.iter().map(|(promise, _)| *promise).collect(),
-            care: Care::of(service, least),
+            care: Care::of(service),
             mission: design.mission.value.0,
         }
+        .rooted()
+    }
+
+    /// The same where rejuvenation expels intruders as far as what it is rooted in lets it.
+    fn rooted(mut self) -> Self {
+        let least = self.servers.iter().map(|it| it.coverage).fold(1.0, f64::min);
+        if let Some(turns) = &mut self.care.rejuvenation {
+            turns.expels = match turns.root {
+                Root::None => 0.0,
+                // An intruder who has the wormhole too has what would expel him.
+                Root::Wormhole => least.max(0.0),
+                Root::Administrators | Root::Tpm => 1.0,
+            };
+        }
+        self
     }
 
     /// Number of servers.
@@ -260,7 +274,7 @@ impl Situation {
                 labels: [None; KINDS],
                 host: None,
             };
-            return Self { servers: vec![mean], ..self.clone() };
+            return Self { servers: vec![mean], ..self.clone() }.rooted();
         }
         let mut servers = self.servers.clone();
         match n.checked_sub(present) {
@@ -271,7 +285,7 @@ impl Situation {
             }
         }
         sort(&mut servers);
-        Self { servers, ..self.clone() }
+        Self { servers, ..self.clone() }.rooted()
     }
 
     /// So many further servers. They bring no diversity: each has the labels of the present server whose labels
@@ -351,11 +365,23 @@ impl Situation {
 
     /// The same with wormholes of one coverage, under `hybrid`.
     pub(super) fn with_coverage(&self, coverage: f64) -> Self {
-        let mut changed = self.with_tolerance(FaultModel::Hybrid, self.f.max(1));
+        self.with_tolerance(FaultModel::Hybrid, self.f.max(1)).with_coverages(|_| coverage)
+    }
+
+    /// The same where each wormhole has the coverage that is made of its own; what is rooted in wormholes holds as
+    /// far as the weakest of them.
+    pub(super) fn with_coverages(&self, coverage: impl Fn(f64) -> f64) -> Self {
+        let mut changed = self.clone();
         for server in &mut changed.servers {
-            server.coverage = coverage;
+            server.coverage = coverage(server.coverage);
         }
-        changed
+        sort(&mut changed.servers);
+        changed.rooted()
+    }
+
+    /// Servers whose wormholes hold less than this coverage.
+    pub(super) fn weaker(&self, coverage: f64) -> usize {
+        self.servers.iter().filter(|server| server.coverage < coverage).count()
     }
 }
 
@@ -404,18 +430,13 @@ pub(super) struct Shared {
 }
 
 impl Care {
-    /// `coverage`: the least of the servers' wormholes.
-    fn of(service: &Service, coverage: f64) -> Self {
+    /// As it is designed. What rejuvenation expels, [`Situation::rooted`] knows.
+    fn of(service: &Service) -> Self {
         let turns = service.rejuvenation.as_ref().map(|plan| Turns {
             period: plan.period.value.0,
             downtime: plan.downtime.value.0,
             at_once: plan.at_once.into(),
-            expels: match plan.root {
-                Root::None => 0.0,
-                // An intruder who has the wormhole too has what would expel him.
-                Root::Wormhole => coverage.clamp(0.0, 1.0),
-                Root::Administrators | Root::Tpm => 1.0,
-            },
+            expels: 0.0,
             root: plan.root,
             is_assumed: false,
         });

@@ -95,6 +95,23 @@ fn assessed(design: &Design) -> Assessment {
     assess(design, &Effort::default(), &|_, _| {}, &AtomicBool::new(false)).unwrap()
 }
 
+/// Texts that tests change.
+pub(super) trait Edited {
+    /// The text with `to` wherever it has `from`.
+    ///
+    /// # Panics
+    /// It has none: the test would try what is there already.
+    fn edited(&self, from: &str, to: &str) -> String;
+}
+
+impl Edited for str {
+    #[track_caller]
+    fn edited(&self, from: &str, to: &str) -> String {
+        assert!(self.contains(from), "no {from:?}");
+        self.replace(from, to)
+    }
+}
+
 #[track_caller]
 fn near(found: f64, wanted: f64) {
     assert!((found - wanted).abs() <= 1e-6 * wanted.abs().max(1e-3), "{found}, wanted {wanted}");
@@ -134,7 +151,7 @@ fn the_closed_forms_come_out_of_model_files() {
 /// more than `f` intruded at once.
 #[test]
 fn replication_is_judged_by_the_promise_that_breaks_first() {
-    let care = REPAIRED.replace("sealed", "clear");
+    let care = REPAIRED.edited("sealed", "clear");
     let care: &'static str = care.leak();
     let clear = Plain { care, promises: "confidentiality integrity", ..PLAIN }.assess();
     let service = &clear.services[0];
@@ -182,7 +199,7 @@ fn the_duty_cycle_has_latency_and_unnoticed_intrusions_in_it() {
     let held = (1.0 - p).powi(4) + 4.0 * p * (1.0 - p).powi(3);
     near(fast.duty_cycle.unwrap(), held);
     near(fast.time_to_recover_h.unwrap(), 891.666_67 * (1.0 - held) / held);
-    let care = REPAIRED.replace("detection = { value = 1,", "detection = { value = 0.9,");
+    let care = REPAIRED.edited("detection = { value = 1,", "detection = { value = 0.9,");
     let care: &'static str = care.leak();
     let unnoticed = Plain { care, ..PLAIN }.assess().services[0].strategy_numbers.clone();
     assert_eq!((unnoticed.duty_cycle, unnoticed.time_to_recover_h), (None, None));
@@ -195,7 +212,7 @@ fn a_weak_wormhole_is_no_root_of_recovery() {
                 downtime = { value = \"1min\", origin = \"assumed\" }\nroot = \"ROOT\"\n\
                 [[wormholes]]\nname = \"tee\"\ncoverage = { value = COVERAGE, origin = \"assumed\" }\n";
     let told = |root: &str, coverage: &str| {
-        let more = more.replace("ROOT", root).replace("COVERAGE", coverage);
+        let more = more.edited("ROOT", root).edited("COVERAGE", coverage);
         let host = "wormhole = \"tee\"";
         let plain = Plain { n: 3, model: "hybrid", host, more: &more, ..PLAIN };
         assessed(&Design::parse("root", &plain.text()).unwrap())
@@ -251,9 +268,9 @@ fn turns_that_expel_now_and_then_are_repair_at_that_share_of_their_rate() {
     // Two absent at once break availability here, however few turns expel.
     let away = |coverage: &str| {
         let text =
-            half.text().replace("0.02/h", "1e-9/h").replace("coverage = { value = 0.5", coverage);
-        let text = text
-            .replace("mission]\ntime = { value = \"100h\"", "mission]\ntime = { value = \"1h\"");
+            half.text().edited("0.02/h", "1e-9/h").edited("coverage = { value = 0.5", coverage);
+        let text =
+            text.edited("mission]\ntime = { value = \"100h\"", "mission]\ntime = { value = \"1h\"");
         let found = assessed(&Design::parse("away", &text).unwrap());
         let risks = found.services[0].properties.iter();
         risks.filter(|it| it.property == Property::Availability).map(|it| it.risk).sum::<f64>()
@@ -267,7 +284,7 @@ fn beta_factors_of_labels_that_all_share_are_the_closed_form() {
     let host = "site = \"x\"";
     for (share, n, f) in [(0.1, 7, 2), (0.1, 10, 3), (0.5, 4, 1), (1.0, 4, 1)] {
         let more = "[common_mode]\nsite = { value = SHARE, origin = \"assumed\" }";
-        let more = more.replace("SHARE", &share.to_string());
+        let more = more.edited("SHARE", &share.to_string());
         // p = 0.05 within the mission.
         let plain = Plain { n, f, mission: "5.129329438755058h", host, ..PLAIN };
         let text = plain.text() + &more;
@@ -324,7 +341,7 @@ fn one_broken_wormhole_breaks_the_whole_cluster() {
         let more =
             "[[wormholes]]\nname = \"process\"\ncoverage = { value = C, origin = \"expert\" }";
         let text = Plain { n: 3, model: "hybrid", mission: "10h", host, ..PLAIN }.text();
-        let text = text + &more.replace('C', coverage);
+        let text = text + &more.edited("C", coverage);
         Design::parse("hybrid", &text).unwrap()
     };
     let risk = |coverage: &str| {
@@ -357,7 +374,7 @@ fn one_broken_wormhole_breaks_the_whole_cluster() {
 #[test]
 fn a_restart_is_no_recovery_and_does_not_count() {
     let turns = |root: &str| {
-        let text = Plain { care: REPAIRED, ..PLAIN }.text().replace(
+        let text = Plain { care: REPAIRED, ..PLAIN }.text().edited(
             "value = 1, origin = \"assumed\" }\nlatency",
             "value = 0.5, origin = \"assumed\" }\nlatency",
         ) + "[services.rejuvenation]\nperiod = { value = \"10h\", origin = \"assumed\" }\n\
@@ -366,7 +383,7 @@ fn a_restart_is_no_recovery_and_does_not_count() {
         assessed(&design)
     };
     let (restart, recovery) = (turns("none"), turns("tpm"));
-    let none = Plain { care: REPAIRED, ..PLAIN }.text().replace(
+    let none = Plain { care: REPAIRED, ..PLAIN }.text().edited(
         "value = 1, origin = \"assumed\" }\nlatency",
         "value = 0.5, origin = \"assumed\" }\nlatency",
     );
@@ -397,7 +414,7 @@ fn what_leaked_stays_leaked_until_the_shares_are_refreshed() {
     let risk = of(&often.services[0], Property::Confidentiality).risk;
     assert!(risk < 0.4, "{risk}");
     assert!(risk >= of(&often.services[0], Property::Integrity).risk);
-    let clear = Plain { care: REPAIRED, promises, ..PLAIN }.text().replace("sealed", "clear");
+    let clear = Plain { care: REPAIRED, promises, ..PLAIN }.text().edited("sealed", "clear");
     let clear = assessed(&Design::parse("clear", &clear).unwrap());
     near(of(&clear.services[0], Property::Confidentiality).risk, 1.0 - (-4.0_f64).exp());
     warning(&clear, "secrets-in-clear");
@@ -462,7 +479,7 @@ fn elasticities_are_those_of_small_risks() {
 
 #[test]
 fn nothing_attacks_and_nothing_is_at_risk() {
-    let text = PLAIN.text().replace("success = { value = 1", "success = { value = 0");
+    let text = PLAIN.text().edited("success = { value = 1", "success = { value = 0");
     let calm = assessed(&Design::parse("calm", &text).unwrap());
     let service = &calm.services[0];
     assert_eq!((service.risk, service.mttf_h, service.risk_any), (0.0, None, 0.0));
@@ -491,10 +508,10 @@ fn what_no_engine_computes_is_refused_with_its_line() {
     let more = outages.to_owned() + turns;
     let all = Plain { more: &more, ..many }.text();
     let noticed = "repairers = \"single\"\ndetection = { value = 0.5";
-    refused(&all.replace("detection = { value = 0", noticed), "501943 states");
+    refused(&all.edited("detection = { value = 0", noticed), "501943 states");
     let stiff = Plain { n: 31, f: 10, mission: "1000y", more: &more, ..many };
-    let stiff = stiff.text().replace("= \"1h\"", "= \"1ms\"");
-    refused(&stiff.replace("detection = { value = 0", "detection = { value = 0.5"), "stiff chain");
+    let stiff = stiff.text().edited("= \"1h\"", "= \"1ms\"");
+    refused(&stiff.edited("detection = { value = 0", "detection = { value = 0.5"), "stiff chain");
 }
 
 #[test]
@@ -582,8 +599,8 @@ fn missions_answer_where_a_chain_is_refused() {
     let many = "[common_mode]\nsite = { value = 0.1, origin = \"assumed\" }";
     let host = "site = \"x\"";
     let stiff = Plain { n: 31, f: 10, mission: "1y", host, more: many, ..PLAIN };
-    let stiff = stiff.text().replace("= \"1h\"", "= \"1ms\"");
-    let stiff = stiff.replace("detection = { value = 0", "detection = { value = 0.5");
+    let stiff = stiff.text().edited("= \"1h\"", "= \"1ms\"");
+    let stiff = stiff.edited("detection = { value = 0", "detection = { value = 0.5");
     let design = Design::parse("stiff", &stiff).unwrap();
     let run = |missions| {
         let effort = Effort { missions, ..Effort::default() };
@@ -674,7 +691,7 @@ fn servers_that_are_rejuvenated_at_once_are_missed_at_once() {
              at_once = {at_once}\nroot = \"{root}\"\n"
         );
         let text = Plain { promises: "availability", more: &more, ..PLAIN }.text();
-        Design::parse("at once", &text.replace("0.02/h", "1e-9/h")).unwrap()
+        Design::parse("at once", &text.edited("0.02/h", "1e-9/h")).unwrap()
     };
     let effort = Effort { missions: 1_000, ..Effort::default() };
     for root in ["tpm", "none"] {
@@ -734,7 +751,7 @@ fn no_sensitivity_counts_on_schedules_that_are_impossible() {
 #[test]
 fn an_attack_tree_without_a_way_is_told_as_one() {
     let text = include_str!("../../../../examples/assess/single-hsm.toml");
-    let never = text.replace(
+    let never = text.edited(
         "origin = \"expert\" }, probability = { value = 0.05",
         "origin = \"expert\" }, probability = { value = 0",
     );
@@ -749,7 +766,7 @@ fn an_attack_tree_without_a_way_is_told_as_one() {
     let (tree, ..) = told(&never);
     assert_eq!((tree.cost, tree.path), (Some(150_000.0), vec!["bribed operator".to_owned()]));
     let (tree, all, text, page) =
-        told(&never.replace("probability = { value = 0.02", "probability = { value = 0"));
+        told(&never.edited("probability = { value = 0.02", "probability = { value = 0"));
     assert_eq!((tree.cost, tree.path.len(), tree.probability), (None, 0, 0.0));
     assert!(!tree.is_affordable && !tree.is_worthwhile && !tree.nodes[0].is_on_path);
     let wanted = "There is no way to `sign something false`";
@@ -855,8 +872,8 @@ fn the_same_design_gives_the_same_bytes() {
 /// intrusions, single repairers, outages, shared labels, secrets in clear, and servers that only stop.
 #[test]
 fn missions_hold_the_chain_of_every_promise() {
-    let clear = REPAIRED.replace("sealed", "clear");
-    let half = REPAIRED.replace("value = 1,", "value = 0.9,");
+    let clear = REPAIRED.edited("sealed", "clear");
+    let half = REPAIRED.edited("value = 1,", "value = 0.9,");
     let single = format!("{REPAIRED}\nrepairers = \"single\"");
     let outages = format!(
         "{REPAIRED}\noutages = {{ rate = {{ value = \"0.01/h\", origin = \"assumed\" }}, \
@@ -869,7 +886,7 @@ fn missions_hold_the_chain_of_every_promise() {
         for (host, more) in [("", ""), (shared, share)] {
             let plain = Plain { n: 4, f: 1, model, mission: "50h", host, more, ..PLAIN };
             let promises = "confidentiality integrity availability";
-            let text = Plain { promises, ..plain }.text().replace(NO_CARE, care);
+            let text = Plain { promises, ..plain }.text().edited(NO_CARE, care);
             let design = Design::parse("each", &text).unwrap_or_else(|it| panic!("{it}\n{text}"));
             let situation = Situation::of(&design, &design.services[0]);
             let effort = Effort { missions: 20_000, level: 0.9999, ..Effort::default() };
@@ -927,7 +944,7 @@ fn more_servers_are_said_to_be_worse_where_the_exact_chain_says_so() {
         ("patch = { value = \"0.5/d\"", "patch = { value = \"0.25/d\""),
         ("time = { value = \"1y\"", "time = { value = \"10y\""),
     ];
-    let text = changes.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to));
+    let text = changes.iter().fold(text.to_owned(), |text, (from, to)| text.edited(from, to));
     let design = Design::parse("three-clouds.toml", &text).unwrap();
     let now = Situation::of(&design, &design.services[0]);
     let more = now.with_tolerance(FaultModel::Arbitrary, 3);

@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 
 use super::super::situation::{Server, Situation, label_numbers};
+use super::kind::Kind;
 use super::options::Step;
 use super::prices::price;
 use crate::design::{Costs, Design, LabelKind, Service};
@@ -47,8 +48,7 @@ pub(super) fn diversity(costs: &Costs, now: &Situation, kind: LabelKind) -> Opti
         }
     }
     (changed > 0).then(|| Step {
-        kind: "diversity",
-        label: Some(kind),
+        kind: Kind::Diversity(kind),
         text: format!("a different {} for every server", name_of(kind)),
         assumed: Some(SAME_RATE.to_owned()),
         cost: price(&costs.diversity, changed as f64),
@@ -98,10 +98,10 @@ pub(super) fn moved(
     *server.labels.get_mut(at)? = Some(fresh(now));
     let numbers = label_numbers(design, service);
     let known = numbers.iter().find(|(_, number)| *number == value);
-    let whose = known.map_or("one", |((_, name), _)| *name);
+    let whose = known.map_or("a new one", |((_, name), _)| *name);
     let text = format!("another {} for {who} ({} share {whose})", name_of(kind), servers.len());
     let assumed = Some(SAME_RATE.to_owned());
-    Some(Step { kind: "move", label: Some(kind), text, assumed, cost: Some(cost), after })
+    Some(Step { kind: Kind::Move(kind), text, assumed, cost: Some(cost), after })
 }
 
 /// What people call a server.

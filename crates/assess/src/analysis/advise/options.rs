@@ -1,8 +1,9 @@
 //! The changes that can be tried on a situation.
 
 use super::super::situation::{Server, Situation, Turns};
+use super::kind::Kind;
 use super::moves::{diversity, moved};
-use super::prices::{isolation_price, price, server_price};
+use super::prices::{isolation_price, price, server_price, stronger_price};
 use crate::design::units::time_text;
 use crate::design::{Design, FaultModel, LabelKind, Property, Root, Service, State};
 
@@ -17,16 +18,10 @@ const SHORTEST_EPOCH: f64 = 24.0;
 /// Rejuvenations of a server in a mission at most.
 const TURNS_MAX: f64 = 5_000.0;
 
-/// Kinds of which a second step replaces the first: what is written of both is the second.
-const FURTHER: [&str; 4] =
-    ["more-servers", "spare-servers", "shorter-rejuvenation", "shorter-share-epoch"];
-
 /// A change that can be tried.
 #[derive(Clone, Debug)]
 pub(super) struct Step {
-    pub(super) kind: &'static str,
-    /// The label that it changes: of each label there is a change of this kind.
-    pub(super) label: Option<LabelKind>,
+    pub(super) kind: Kind,
     /// In words, as an order.
     pub(super) text: String,
     /// What is taken for granted, beyond what the design says.
@@ -37,14 +32,9 @@ pub(super) struct Step {
 }
 
 impl Step {
-    /// Whether a second step of this kind says all that the first says, and more.
-    pub(super) fn goes_further(&self) -> bool {
-        FURTHER.contains(&self.kind)
-    }
-
     /// Whether it is this change, of the same or another situation.
     pub(super) fn is_like(&self, other: &Self) -> bool {
-        self.kind == other.kind && self.label == other.label
+        self.kind == other.kind
     }
 }
 
@@ -93,8 +83,7 @@ fn more_servers(design: &Design, now: &Situation) -> Option<Step> {
     }
     let after = Situation { f, model, ..now.with_servers(n) };
     Some(Step {
-        kind: "more-servers",
-        label: None,
+        kind: Kind::MoreServers,
         assumed: None,
         text: format!("{n} servers that tolerate f = {f} (with the labels of the present ones)"),
         cost: servers_price(design, &after, &now.copies(n - now.n())),
@@ -111,8 +100,7 @@ fn spare_servers(design: &Design, now: &Situation) -> Option<Step> {
     let larger = (now.n() + 1..=ADVISED_SERVERS_MAX).map(|n| now.with_servers(n));
     let after = larger.into_iter().find(|it| it.tolerated(Property::Availability) > absent)?;
     Some(Step {
-        kind: "spare-servers",
-        label: None,
+        kind: Kind::SpareServers,
         assumed: None,
         text: format!(
             "{} servers at the same f = {}, so that {} may be absent",
@@ -129,9 +117,8 @@ fn spare_servers(design: &Design, now: &Situation) -> Option<Step> {
 fn fewer_servers(now: &Situation) -> Vec<Step> {
     let least = now.model.servers_min(u16::try_from(now.f).unwrap_or(u16::MAX), 0);
     let mut steps = Vec::new();
-    let step = |text: String, after: Situation| Step {
-        kind: "fewer-servers",
-        label: None,
+    let step = |kind: Kind, text: String, after: Situation| Step {
+        kind,
         assumed: None,
         text,
         cost: Some(0.0),
@@ -139,11 +126,11 @@ fn fewer_servers(now: &Situation) -> Vec<Step> {
     };
     if least < now.n() {
         let text = format!("only the {least} servers that f = {} takes", now.f);
-        steps.push(step(text, now.with_servers(least)));
+        steps.push(step(Kind::LeastServers, text, now.with_servers(least)));
     }
     if now.n() > 1 {
         let text = "one server instead of all".to_owned();
-        steps.push(step(text, now.with_tolerance(FaultModel::Single, 0)));
+        steps.push(step(Kind::OneServer, text, now.with_tolerance(FaultModel::Single, 0)));
     }
     steps
 }
@@ -172,17 +159,16 @@ fn rejuvenation(design: &Design, now: &Situation) -> Option<Step> {
         let downtime = time_text(turns.downtime);
         format!("each is absent for {downtime}, and comes back with a new identity")
     });
-    Some(Step { kind: "shorter-rejuvenation", label: None, text, assumed, cost, after })
+    Some(Step { kind: Kind::Rejuvenation, text, assumed, cost, after })
 }
 
-/// A root of recovery, so that rejuvenation counts.
+/// A root of recovery that always holds, so that rejuvenation counts in full.
 fn root(now: &Situation) -> Option<Step> {
-    let turns = now.care.rejuvenation.filter(|turns| !turns.is_recovery())?;
+    let turns = now.care.rejuvenation.filter(|turns| turns.expels < 1.0)?;
     let mut after = now.clone();
     after.care.rejuvenation = Some(Turns { expels: 1.0, root: Root::Tpm, ..turns });
     Some(Step {
-        kind: "recovery-root",
-        label: None,
+        kind: Kind::RecoveryRoot,
         assumed: None,
         text: "give rejuvenated servers a new identity that the payload cannot reach".to_owned(),
         cost: None,
@@ -210,8 +196,7 @@ fn epoch(now: &Situation) -> Option<Step> {
     let mut after = now.clone();
     after.care.epoch = Some(epoch);
     Some(Step {
-        kind: "shorter-share-epoch",
-        label: None,
+        kind: Kind::ShareEpoch,
         assumed: None,
         text: format!("refresh the shares each {}", time_text(epoch)),
         cost: Some(0.0),
@@ -223,8 +208,7 @@ fn epoch(now: &Situation) -> Option<Step> {
 fn sealing(now: &Situation) -> Option<Step> {
     let is_read = now.state == State::Clear && now.promises.contains(&Property::Confidentiality);
     (is_read && now.n() > 1).then(|| Step {
-        kind: "seal-state",
-        label: None,
+        kind: Kind::SealState,
         assumed: None,
         text: "seal the state under a key that servers share by a threshold".to_owned(),
         cost: None,
@@ -247,33 +231,39 @@ fn hybrid(design: &Design, now: &Situation) -> Option<Step> {
     let coverage = best_coverage(design);
     let least = FaultModel::Hybrid.servers_min(u16::try_from(now.f).unwrap_or(u16::MAX), 0);
     let n = if f > now.f { now.n() } else { least };
-    let mut after = Situation { f, model: FaultModel::Hybrid, ..now.with_servers(n) };
-    for server in &mut after.servers {
-        server.coverage = coverage;
-    }
+    let kept = now.with_servers(n);
+    let cost = match now.needs_wormholes() {
+        true => stronger_price(design, &kept, coverage),
+        false => price(&design.costs.wormhole, 1.0)
+            .zip(isolation_price(design, coverage))
+            .map(|(wormhole, isolation)| (wormhole + isolation) * n as f64),
+    };
+    let after =
+        Situation { f, model: FaultModel::Hybrid, ..kept.with_coverages(|own| own.max(coverage)) };
     Some(Step {
-        kind: "hybrid",
-        label: None,
+        kind: Kind::Hybrid,
         assumed: None,
         text: format!("wormholes of coverage {coverage}, with which {n} servers tolerate f = {f}"),
-        cost: price(&design.costs.wormhole, 1.0)
-            .map(|wormhole| (wormhole + isolation_price(design, coverage)) * n as f64),
+        cost,
         after,
     })
 }
 
-/// No wormholes, and more servers instead.
+/// No wormholes but those that recovery is rooted in, and more servers instead.
 fn arbitrary(design: &Design, now: &Situation) -> Option<Step> {
     let n = FaultModel::Arbitrary.servers_min(u16::try_from(now.f).unwrap_or(u16::MAX), 0);
     let is_possible = now.model == FaultModel::Hybrid && n <= ADVISED_SERVERS_MAX;
     is_possible.then(|| {
         let n_after = n.max(now.n());
         let after = Situation { model: FaultModel::Arbitrary, ..now.with_servers(n_after) };
+        let wormholes = match after.needs_wormholes() {
+            true => "count on wormholes for recovery only",
+            false => "count on no wormhole",
+        };
         Step {
-            kind: "arbitrary",
-            label: None,
+            kind: Kind::Arbitrary,
             assumed: None,
-            text: format!("count on no wormhole: {n} servers for the same f = {}", now.f),
+            text: format!("{wormholes}: {n_after} servers for the same f = {}", now.f),
             cost: servers_price(design, &after, &now.copies(n_after - now.n())),
             after,
         }
@@ -283,20 +273,11 @@ fn arbitrary(design: &Design, now: &Situation) -> Option<Step> {
 /// Wormholes that are harder to reach from their payload.
 fn isolation(design: &Design, now: &Situation) -> Option<Step> {
     let coverage = best_coverage(design);
-    let weak = now.servers.iter().filter(|server| server.coverage < coverage).count();
-    if now.model != FaultModel::Hybrid || weak == 0 {
-        return None;
-    }
-    let mut after = now.clone();
-    for server in &mut after.servers {
-        server.coverage = server.coverage.max(coverage);
-    }
-    Some(Step {
-        kind: "isolation",
-        label: None,
+    (now.needs_wormholes() && now.weaker(coverage) > 0).then(|| Step {
+        kind: Kind::Isolation,
         assumed: None,
         text: format!("isolate wormholes so that they hold with probability {coverage}"),
-        cost: price(&design.costs.isolation, weak as f64),
-        after,
+        cost: stronger_price(design, now, coverage),
+        after: now.with_coverages(|own| own.max(coverage)),
     })
 }

@@ -3,17 +3,11 @@
 use super::super::outcomes::{Change, WORSE_BY};
 use super::super::situation::Situation;
 use super::answers::Answers;
+use super::kind::Kind;
 use super::options::{Step, options};
 use super::outlook::Outlook;
 use crate::design::{Design, Service};
 use crate::engines::EngineError;
-
-/// Kinds of which only one stands in a plan.
-const OPPOSITE: [(&str, &str); 3] = [
-    ("hybrid", "arbitrary"),
-    ("more-servers", "fewer-servers"),
-    ("spare-servers", "fewer-servers"),
-];
 
 /// What is to be changed, and how far.
 pub(super) struct Case<'d> {
@@ -143,7 +137,7 @@ impl Tried {
         let (mut told, mut compared) = (&case.told, &case.compared);
         for (step, after) in self.steps.iter().zip(&self.outlooks) {
             let mut change = Change {
-                kind: step.kind.to_owned(),
+                kind: step.kind.name().to_owned(),
                 text: step.text.clone(),
                 assumed: step.assumed.clone(),
                 cost: step.cost,
@@ -157,8 +151,8 @@ impl Tried {
                 effect.before = told.before;
             }
             (told, compared) = (after, after);
-            let last = changes.last_mut().filter(|last| last.kind == step.kind);
-            match last.filter(|_| step.goes_further()) {
+            let last = changes.last_mut().filter(|last| last.kind == step.kind.name());
+            match last.filter(|_| step.kind.goes_further()) {
                 Some(last) => go_further(last, change),
                 None => changes.push(change),
             }
@@ -189,16 +183,13 @@ pub(super) fn weighed(case: &Case, ways: Vec<Tried>) -> Result<Vec<Tried>, Engin
 /// Every change that can follow; none that takes an earlier one back, and no move of a single server that does not
 /// lower the risk by what three digits show.
 pub(super) fn tried(case: &Case, from: &Tried) -> Result<Vec<Tried>, EngineError> {
-    let has = |kind: &str| from.steps.iter().any(|step| step.kind == kind);
-    let is_back = |step: &Step| {
-        OPPOSITE.iter().any(|(a, b)| (step.kind == *a && has(b)) || (step.kind == *b && has(a)))
-    };
+    let is_back = |step: &Step| from.steps.iter().any(|it| it.kind.is_opposite(step.kind));
     let mut options = options(case.design, case.service, &from.situation);
     options.retain(|step| !is_back(step));
     case.answers.risks_ahead(options.iter().map(|step| &step.after));
     let mut all = Vec::new();
     for step in options {
-        let is_move = step.kind == "move";
+        let is_move = matches!(step.kind, Kind::Move(_));
         let next = from.with(case, step)?;
         if !is_move || next.risk(case) * WORSE_BY < from.compared_risk(case) {
             all.push(next);

@@ -18,17 +18,24 @@ pub(super) fn server_price(design: &Design, after: &Situation, server: &Server) 
     let wormhole = match after.needs_wormholes() {
         true => {
             let wormhole = price(&costs.wormhole, 1.0).unwrap_or_default();
-            wormhole + isolation_price(design, server.coverage)
+            wormhole + isolation_price(design, server.coverage).unwrap_or_default()
         }
         false => 0.0,
     };
     Some(price(&costs.server, 1.0)? + turns + wormhole)
 }
 
-/// What the isolation of a wormhole of this coverage costs; 0 where the design knows of none that is weaker, or gives
-/// it no price.
-pub(super) fn isolation_price(design: &Design, coverage: f64) -> f64 {
+/// What the isolation of a wormhole of this coverage costs: nothing where the design knows of none that is weaker;
+/// `None`: isolation has no price.
+pub(super) fn isolation_price(design: &Design, coverage: f64) -> Option<f64> {
     let is_isolated = design.wormholes.iter().any(|it| it.coverage.value.0 < coverage);
-    let isolation = price(&design.costs.isolation, 1.0).filter(|_| is_isolated);
-    isolation.unwrap_or_default()
+    if is_isolated { price(&design.costs.isolation, 1.0) } else { Some(0.0) }
+}
+
+/// What it costs to isolate the wormholes that are weaker than this coverage; `None`: isolation has no price.
+pub(super) fn stronger_price(design: &Design, now: &Situation, coverage: f64) -> Option<f64> {
+    match now.weaker(coverage) {
+        0 => Some(0.0),
+        weak => price(&design.costs.isolation, weak as f64),
+    }
 }

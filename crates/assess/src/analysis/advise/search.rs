@@ -190,7 +190,7 @@ fn pruned(case: &Case, start: &Tried, plan: Tried) -> Result<Tried, EngineError>
 fn together(case: &Case, start: &Tried, way: Tried) -> Result<Tried, EngineError> {
     let mut order: Vec<&Step> = Vec::new();
     for step in &way.steps {
-        let last = order.iter().rposition(|it| it.kind == step.kind && it.goes_further());
+        let last = order.iter().rposition(|it| it.kind == step.kind && it.kind.goes_further());
         order.insert(last.map_or(order.len(), |at| at + 1), step);
     }
     let other = replayed(case, start, order.into_iter())?.weighed(case)?;

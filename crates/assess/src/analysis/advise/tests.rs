@@ -1,6 +1,7 @@
 //! What each change does, says and costs.
 
 use super::super::situation::Server;
+use super::super::tests::Edited;
 use super::options::{Step, options};
 use super::*;
 use crate::design::{LabelKind, Property};
@@ -31,7 +32,7 @@ fn advised(design: &Design) -> ServiceAdvice {
 /// Changes of a kind that are tried on a design as it is.
 fn of_kind(design: &Design, kind: &str) -> Vec<Step> {
     let all = options(design, &design.services[0], &situation(design));
-    all.into_iter().filter(|step| step.kind == kind).collect()
+    all.into_iter().filter(|step| step.kind.name() == kind).collect()
 }
 
 /// The text without the section that begins with `from` and ends before `until`.
@@ -45,6 +46,28 @@ fn near(found: Option<f64>, wanted: f64) {
     assert!(found.is_some_and(|it| (it - wanted).abs() < 1e-6), "{found:?}, wanted {wanted}");
 }
 
+/// What is dropped from a plan or put in another order is found again as what it was.
+#[test]
+fn no_two_changes_of_a_situation_are_taken_for_each_other() {
+    let room = parsed(ONE_ROOM);
+    let five = situation(&room).with_servers(5);
+    let clouds = parsed(THREE_CLOUDS);
+    for (design, now) in [(&clouds, situation(&clouds)), (&room, situation(&room)), (&room, five)] {
+        let all = options(design, &design.services[0], &now);
+        assert!(all.len() > 10, "{all:?}");
+        for (i, a) in all.iter().enumerate() {
+            for (j, b) in all.iter().enumerate() {
+                assert_eq!(a.is_like(b), i == j, "{} and {}", a.text, b.text);
+            }
+        }
+    }
+    let fewer = |it: &Situation| {
+        let all = options(&room, &room.services[0], it);
+        all.iter().filter(|step| step.kind.name() == "fewer-servers").count()
+    };
+    assert_eq!(fewer(&situation(&room).with_servers(5)), 2, "four servers, and one");
+}
+
 #[test]
 fn a_rejuvenation_that_refreshes_the_shares_says_so() {
     let text = |model: &str| of_kind(&parsed(model), "shorter-rejuvenation")[0].text.clone();
@@ -53,8 +76,8 @@ fn a_rejuvenation_that_refreshes_the_shares_says_so() {
     let alone = "rejuvenate every server each 15d";
     let epoch = "share_epoch = { value = \"30d\"";
     // Shares that are refreshed more often already, and none at all.
-    assert_eq!(text(&ONE_ROOM.replace(epoch, "share_epoch = { value = \"10d\"")), alone);
-    assert_eq!(text(&ONE_ROOM.replace("\"sealed\"", "\"clear\"")), alone);
+    assert_eq!(text(&ONE_ROOM.edited(epoch, "share_epoch = { value = \"10d\"")), alone);
+    assert_eq!(text(&ONE_ROOM.edited("\"sealed\"", "\"clear\"")), alone);
 }
 
 #[test]
@@ -72,7 +95,7 @@ fn a_first_rejuvenation_takes_servers_away_and_says_what_it_assumes() {
     // What follows it assumes the same; what a design says is not assumed.
     let after = &of_kind(&design, "shorter-rejuvenation")[0].after;
     let second = options(&design, &design.services[0], after);
-    let second = second.iter().find(|step| step.kind == "shorter-rejuvenation").unwrap();
+    let second = second.iter().find(|step| step.kind.name() == "shorter-rejuvenation").unwrap();
     assert!(second.text.contains("15d") && second.assumed == first.assumed, "{second:?}");
     assert_eq!(of_kind(&parsed(ONE_ROOM), "shorter-rejuvenation")[0].assumed, None);
 }
@@ -81,8 +104,8 @@ fn a_first_rejuvenation_takes_servers_away_and_says_what_it_assumes() {
 fn no_schedule_that_takes_all_time_is_proposed() {
     let period = "period = { value = \"30d\"";
     let with = |period_told: &str, downtime: &str| {
-        let text = ONE_ROOM.replace(period, &format!("period = {{ value = \"{period_told}\""));
-        parsed(&text.replace("value = \"20min\"", &format!("value = \"{downtime}\"")))
+        let text = ONE_ROOM.edited(period, &format!("period = {{ value = \"{period_told}\""));
+        parsed(&text.edited("value = \"20min\"", &format!("value = \"{downtime}\"")))
     };
     let counts = |design: &Design| {
         ["more-servers", "spare-servers", "shorter-rejuvenation"]
@@ -95,8 +118,9 @@ fn no_schedule_that_takes_all_time_is_proposed() {
     assert_eq!(counts(&with("210min", "30min")), [0, 1, 0]);
     // A first one in half of a mission of two hours, with four turns of 20 minutes.
     let first = without(ONE_ROOM, "[services.rejuvenation]", "[services.outages]");
-    let mission =
-        |time: &str| parsed(&first.replacen("value = \"1y\"", &format!("value = \"{time}\""), 1));
+    let mission = |time: &str| {
+        parsed(&first.edited("time = { value = \"1y\"", &format!("time = {{ value = \"{time}\"")))
+    };
     assert_eq!(counts(&mission("2h")), [1, 1, 0]);
     assert_eq!(counts(&mission("160min")), [1, 1, 0]);
     assert_eq!(counts(&mission("3h")), [1, 1, 1]);
@@ -113,11 +137,11 @@ fn one_more_server_costs_what_the_present_ones_cost() {
     near(of_kind(&design, "arbitrary")[0].cost, 6000.0 + turns);
     let isolated = &of_kind(&design, "isolation")[0].after;
     let all = options(&design, &design.services[0], isolated);
-    let more = all.iter().find(|step| step.kind == "more-servers").unwrap();
+    let more = all.iter().find(|step| step.kind.name() == "more-servers").unwrap();
     near(more.cost, 2.0 * (8000.0 + turns));
     // In either order the price is the same.
     let grown = options(&design, &design.services[0], &of_kind(&design, "more-servers")[0].after);
-    let isolation = grown.iter().find(|step| step.kind == "isolation").unwrap();
+    let isolation = grown.iter().find(|step| step.kind.name() == "isolation").unwrap();
     near(isolation.cost, 5.0 * 1500.0);
     // What has no price for the present servers has none for others; without that of a server there is none.
     let free = without(HYBRID, "rejuvenation = { value = 10", "wormhole = { value = 500");
@@ -129,12 +153,102 @@ fn one_more_server_costs_what_the_present_ones_cost() {
 /// Recovery by a wormhole takes one on every server, whatever the fault model.
 #[test]
 fn a_wormhole_that_roots_recovery_is_paid_for() {
-    let rooted = HYBRID.replace("root = \"none\"", "root = \"wormhole\"");
-    let rooted = rooted.replace("\"hybrid\"\nstrategy", "\"crash\"\nstrategy");
+    let rooted = HYBRID.edited("root = \"none\"", "root = \"wormhole\"");
+    let rooted = rooted.edited("\"hybrid\"\nstrategy", "\"crash\"\nstrategy");
     let turns = 10.0 * 365.0 / 7.0;
     near(of_kind(&parsed(&rooted), "more-servers")[0].cost, 2.0 * (6500.0 + turns));
-    let tpm = rooted.replace("root = \"wormhole\"", "root = \"tpm\"");
+    let tpm = rooted.edited("root = \"wormhole\"", "root = \"tpm\"");
     near(of_kind(&parsed(&tpm), "more-servers")[0].cost, 2.0 * (6000.0 + turns));
+}
+
+/// Recovery that wormholes root gets as strong as they do, whatever makes them so, and an assessment agrees.
+#[test]
+fn stronger_wormholes_make_what_they_root_stronger() {
+    let rooted = accepted(&HYBRID.edited("root = \"none\"", "root = \"wormhole\""));
+    let expels = |it: &Situation| it.care.rejuvenation.unwrap().expels;
+    assert_eq!(expels(&situation(&rooted)), 0.7);
+    assert_eq!(expels(&situation(&rooted).with_coverage(0.9)), 0.9);
+    assert_eq!(expels(&of_kind(&rooted, "isolation")[0].after), 0.995);
+    let told = advised(&rooted).changes.into_iter().find(|it| it.kind == "isolation").unwrap();
+    let mut edited = rooted.clone();
+    edited.wormholes[0].coverage.value.0 = 0.995;
+    near(Some(told.risk_after), advised(&edited).risk);
+    assert!(told.risk_after < told.risk_before / 2.0, "{told:?}");
+    // The weakest decides, and it may go.
+    let mut mixed = situation(&rooted);
+    mixed.servers[0].coverage = 0.1;
+    assert_eq!(expels(&mixed.with_servers(4)), 0.1);
+    near(Some(expels(&mixed.with_servers(1))), 0.5);
+    assert_eq!(expels(&mixed.with_coverages(|own| own.max(0.2))), 0.2);
+    mixed.servers.swap(0, 1);
+    assert_eq!(expels(&mixed.with_servers(2)), 0.7);
+    // Only what always holds is better.
+    let roots = |design: &Design| of_kind(design, "recovery-root").len();
+    assert_eq!((roots(&rooted), roots(&edited), roots(&parsed(HYBRID))), (1, 1, 1));
+    let after = &of_kind(&rooted, "recovery-root")[0].after;
+    assert_eq!(expels(after), 1.0);
+    let then = options(&rooted, &rooted.services[0], after);
+    assert!(then.iter().all(|step| step.kind != Kind::RecoveryRoot));
+}
+
+/// What there are already, whether the order or recovery needs them, nobody pays again.
+#[test]
+fn wormholes_that_are_there_are_only_isolated() {
+    let turns = 10.0 * 365.0 / 7.0;
+    let plain = parsed(HYBRID);
+    let rooted = parsed(&HYBRID.edited("root = \"none\"", "root = \"wormhole\""));
+    let back = |design: &Design| {
+        let arbitrary = of_kind(design, "arbitrary").remove(0);
+        let all = options(design, &design.services[0], &arbitrary.after);
+        (arbitrary, all)
+    };
+    let cost = |all: &[Step], kind: &str| {
+        all.iter().find(|step| step.kind.name() == kind).and_then(|step| step.cost)
+    };
+    let (arbitrary, all) = back(&plain);
+    assert_eq!(arbitrary.text, "count on no wormhole: 4 servers for the same f = 1");
+    near(arbitrary.cost, 6000.0 + turns);
+    near(cost(&all, "hybrid"), 3.0 * (500.0 + 1500.0));
+    assert_eq!(cost(&all, "isolation"), None);
+    let (arbitrary, all) = back(&rooted);
+    let text = "count on wormholes for recovery only: 4 servers for the same f = 1";
+    assert_eq!(arbitrary.text, text);
+    near(arbitrary.cost, 6500.0 + turns);
+    near(cost(&all, "hybrid"), 3.0 * 1500.0);
+    near(cost(&all, "isolation"), 4.0 * 1500.0);
+    // Those that hold as well as any do not even take that.
+    let strong = of_kind(&rooted, "isolation").remove(0).after;
+    let strong = Situation { model: FaultModel::Arbitrary, ..strong.with_servers(4) };
+    near(cost(&options(&rooted, &rooted.services[0], &strong), "hybrid"), 0.0);
+    // More servers than it takes stay.
+    let five = options(&plain, &plain.services[0], &situation(&plain).with_servers(5));
+    let text = "count on no wormhole: 5 servers for the same f = 1";
+    assert!(five.iter().any(|step| step.text == text), "{five:?}");
+}
+
+/// Isolation that has no price makes no plan cheaper that rests on it.
+#[test]
+fn wormholes_whose_isolation_has_no_price_have_none() {
+    let unpriced = HYBRID[..HYBRID.find("isolation = { value = 1500").unwrap()].to_owned();
+    let hybrid = |text: &str| {
+        let mut design = parsed(text);
+        let first = design.services[0].hosts[0];
+        design.services[0].hosts.push(first);
+        design.services[0].fault_model = FaultModel::Arbitrary;
+        of_kind(&design, "hybrid")[0].cost
+    };
+    near(hybrid(HYBRID), 3.0 * (500.0 + 1500.0));
+    assert_eq!(hybrid(&unpriced), None);
+    // Present servers are not charged either for what has no price.
+    let turns = 10.0 * 365.0 / 7.0;
+    let design = parsed(&unpriced);
+    let all = options(&design, &design.services[0], &of_kind(&design, "isolation")[0].after);
+    let more = all.iter().find(|step| step.kind == Kind::MoreServers).unwrap();
+    near(more.cost, 2.0 * (6500.0 + turns));
+    // Where wormholes are as they are, none has to be isolated.
+    let one_kind =
+        without(&unpriced, "[[wormholes]]\nname = \"process\"", "[[wormholes]]\nname = \"tpm\"");
+    near(hybrid(&one_kind.edited("\"process\"", "\"tpm\"")), 3.0 * 500.0);
 }
 
 #[test]
@@ -157,16 +271,24 @@ fn servers_are_copied_from_those_that_share_least() {
     let most = sites.clone().map(|value| sites.clone().filter(|it| *it == value).count()).max();
     assert_eq!(most, Some(4), "three clouds cannot do better");
     // What is not shared, or shared by all alike, is copied evenly.
-    let room = situation(&parsed(ONE_ROOM));
-    for n in [4, 7, 8, 11] {
-        let hosts = room.copies(n - 4).len();
-        assert_eq!((hosts, room.with_servers(n).n()), (n - 4, n));
-    }
     let mut unlike = now.clone();
     unlike.shares = [0.0; LabelKind::ALL.len()];
-    let twice = unlike.with_servers(14);
-    let count = |of: &Server| twice.servers.iter().filter(|it| it.labels == of.labels).count();
-    assert!(unlike.servers.iter().all(|server| count(server) == 2));
+    let mut alike = now;
+    for (at, server) in alike.servers.iter_mut().enumerate() {
+        server.labels = [Some(0); LabelKind::ALL.len()];
+        server.rate = (at + 1) as f64;
+    }
+    for present in [unlike, alike] {
+        for n in 7..=22 {
+            let all = present.with_servers(n);
+            assert_eq!(all.n(), n);
+            let is_like = |a: &Server, b: &Server| a.labels == b.labels && a.rate == b.rate;
+            let count = |of: &Server| all.servers.iter().filter(|it| is_like(it, of)).count();
+            let counts: Vec<usize> = present.servers.iter().map(count).collect();
+            let (most, least) = (counts.iter().max().unwrap(), counts.iter().min().unwrap());
+            assert!(most - least <= 1, "{counts:?} of {n}");
+        }
+    }
 }
 
 #[test]
@@ -174,9 +296,18 @@ fn a_single_server_is_moved_where_that_lowers_the_risk() {
     let design = parsed(THREE_CLOUDS);
     let moves = of_kind(&design, "move");
     assert_eq!(moves.len(), 4, "{moves:?}");
-    let site = moves.iter().find(|step| step.label == Some(LabelKind::Site)).unwrap();
+    let site = moves.iter().find(|step| step.kind == Kind::Move(LabelKind::Site)).unwrap();
     assert_eq!(site.text, "another site for a1 (3 share cloud a)");
     assert_eq!(site.cost, Some(6000.0));
+    // A value that no file names was new in an earlier change.
+    let room = parsed(ONE_ROOM);
+    let mut unnamed = situation(&room);
+    for server in &mut unnamed.servers {
+        server.labels[LabelKind::Site as usize] = Some(1000);
+    }
+    let all = options(&room, &room.services[0], &unnamed);
+    let told = all.iter().find(|step| step.kind == Kind::Move(LabelKind::Site)).unwrap();
+    assert!(told.text.ends_with("(4 share a new one)"), "{}", told.text);
     let changed =
         |a: &Server, b: &Server| a.labels.iter().zip(&b.labels).filter(|(a, b)| a != b).count();
     let now = situation(&design);
@@ -184,7 +315,7 @@ fn a_single_server_is_moved_where_that_lowers_the_risk() {
         now.servers.iter().zip(&site.after.servers).map(|(a, b)| changed(a, b)).sum();
     assert_eq!(differ, 1);
     // Cheaper than other sites for all, it is what reaches a thousandth.
-    let strict = parsed(&THREE_CLOUDS.replace("risk = { value = 0.005", "risk = { value = 0.001"));
+    let strict = parsed(&THREE_CLOUDS.edited("risk = { value = 0.005", "risk = { value = 0.001"));
     let advice = advised(&strict);
     let plan: Vec<&str> = advice.plan.iter().map(|it| it.kind.as_str()).collect();
     assert!(advice.is_reached && plan == ["move"], "{:?}", advice.plan);
