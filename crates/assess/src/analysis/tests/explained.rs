@@ -4,6 +4,7 @@ use super::*;
 use crate::analysis::economics::{COMBINED_MAX, EXPLOITS_MAX};
 use crate::analysis::risk::TOLD_MAX;
 use crate::analysis::structures::{self, CUT_SIZE_MAX, CUTS_TOLD_MAX};
+use crate::analysis::sweeps::LITTLE;
 use crate::calculus::strategy::RejuvenationPlan;
 use crate::design::estimate::HOURS_PER_YEAR;
 use crate::engines::mission::Estimate;
@@ -149,6 +150,7 @@ fn the_row_of_the_common_share_is_the_formula_of_its_explanation() {
 fn limits_and_bounds_in_the_texts_are_those_of_the_code() {
     says("sensitivity", &format!("the {TOLD_MAX} strongest inputs"));
     says("cost-of-intruding", &format!("up to {COMBINED_MAX} of the {EXPLOITS_MAX} cheapest"));
+    says("knee", &format!("less than {LITTLE} times smaller"));
     let missions = 1e6;
     let bound = Estimate::of_share(0, missions as u64, 0.99).unwrap().high * missions;
     says("confidence-interval", &format!("near {bound:.1}/m at 99 %"));
