@@ -82,7 +82,7 @@ fn of_service(
     };
     let priced = ways.priced.into_assessed(&case)?;
     let unpriced = ways.unpriced.map(|it| it.into_assessed(&case)).transpose()?;
-    let mut text = vec![summary(&case, &priced)];
+    let mut text = vec![summary(&case, &priced, unpriced.as_ref())];
     text.extend(unpriced.iter().map(|it| apart(&case, it)));
     text.extend(lasting(&case, &start.situation, &priced));
     text.extend(worse(&case, &start, &singles)?);
@@ -119,7 +119,8 @@ fn steps(case: &Case, plan: &Tried) -> String {
     steps.join("; ")
 }
 
-fn summary(case: &Case, plan: &Tried) -> String {
+/// The cheapest way; `other`: the one that has no price, if any.
+fn summary(case: &Case, plan: &Tried, other: Option<&Tried>) -> String {
     let (now, after) = (percent(case.told.risk), percent(plan.risk(case)));
     let accepted = percent(case.accepted);
     if case.told.risk <= case.accepted {
@@ -133,9 +134,16 @@ fn summary(case: &Case, plan: &Tried) -> String {
     let mut text = if plan.risk(case) <= case.accepted {
         format!("From {now} to {after} ({accepted} is accepted), for {price} in all: {steps}.")
     } else {
+        let (with, left) = match other.is_some_and(|it| it.risk(case) <= case.accepted) {
+            true => (" with what has a price in the design", ""),
+            false => (
+                "",
+                " What is left has to be lowered at its source: attacks, vulnerabilities, what is at stake.",
+            ),
+        };
         format!(
-            "The accepted {accepted} is not reached. From {now} to {after}, for {price}: {steps}. What \
-             is left has to be lowered at its source: attacks, vulnerabilities, what is at stake."
+            "The accepted {accepted} is not reached{with}. From {now} to {after}, for {price}: \
+             {steps}.{left}"
         )
     };
     let amount = |it: f64| money(it, &case.design.currency);
@@ -156,8 +164,8 @@ fn apart(case: &Case, plan: &Tried) -> String {
     let (after, steps) = (percent(plan.risk(case)), steps(case, plan));
     let reached = if plan.risk(case) <= case.accepted { "reaches it" } else { "goes further" };
     format!(
-        "Another way {reached}, {after}, and not all of it has a price in the design: {steps}. With the \
-         prices the two ways can be compared."
+        "Another way {reached}, {after}, and not all of it has a price in the design: {steps}. With its \
+         prices in `[costs]` the two ways can be compared."
     )
 }
 

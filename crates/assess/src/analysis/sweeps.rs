@@ -17,7 +17,7 @@ const SWEPT_F_MAX: usize = 6;
 const COVERAGES: [f64; 12] = [0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 0.9999, 1.0];
 
 /// A factor below which a change of the risk is little.
-const LITTLE: f64 = 1.5;
+pub(super) const LITTLE: f64 = 1.5;
 /// A factor by which a risk must differ to be told as another.
 const MATTERS: f64 = 1.01;
 /// Decades below the largest risk of a sweep beyond which smaller ones count alike, as on the charts.
@@ -111,8 +111,7 @@ fn tolerated_text(points: &[Point], knee: Option<Point>) -> String {
         return format!("The risk is {now} with one server and least, {best}, with f = {at}.");
     };
     let end = if best.x > knee.x {
-        let (best, at) = (percent(best.y), best.x);
-        format!("beyond, more servers gain little: it is least, {best}, with f = {at}")
+        beyond(knee, *best)
     } else if last.y > knee.y * MATTERS {
         "beyond, more servers make it worse".to_owned()
     } else {
@@ -123,6 +122,20 @@ fn tolerated_text(points: &[Point], knee: Option<Point>) -> String {
         knee.x,
         percent(knee.y)
     )
+}
+
+/// What more servers gain from the knee of [`tolerated`] to its least risk.
+fn beyond(knee: Point, best: Point) -> String {
+    let (least, at) = (percent(best.y), best.x);
+    if knee.y < best.y * LITTLE {
+        return format!("beyond, more servers gain little: it is least, {least}, with f = {at}");
+    }
+    let end = match knee.y / best.y {
+        times if times < 1000.0 => format!(", {times:.1} times less"),
+        times if times.is_finite() => format!(", {times:.1e} times less"),
+        _ => String::new(),
+    };
+    format!("beyond, it falls further: it is least, {least}, with f = {at}{end}")
 }
 
 /// n, with the largest f that it tolerates and, for comparison, with the f of the design.
@@ -421,6 +434,18 @@ mod tests {
                 "to f = 1 the risk falls from 50.0 % to 5.0 %; beyond, more servers make it worse",
             ),
             (&[0.5, 0.05, 0.05, 0.05], "beyond, more servers gain nothing"),
+            (
+                &[0.5, 0.006, 0.005, 0.0045],
+                "to f = 1 the risk falls from 50.0 % to 0.600 %; beyond, more servers gain little: it is \
+                 least, 0.450 %, with f = 3",
+            ),
+            // Twelve times less is not little, nor is nothing at all.
+            (
+                &[0.06, 0.00338, 0.001, 0.00028],
+                "beyond, it falls further: it is least, 0.028 %, with f = 3, 12.1 times less.",
+            ),
+            (&[0.9, 1e-6, 1e-9, 1e-10], "with f = 3, 1.0e4 times less."),
+            (&[0.5, 1e-9, 1e-10, 0.0], "beyond, it falls further: it is least, 0 %, with f = 3."),
         ] {
             let points = points(ys);
             let text = tolerated_text(&points, knee(&points, Across::Steps));

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use super::situation::Situation;
 use super::solve::{self, Grade, Question};
 use super::*;
-use crate::design::{Design, FaultModel, LabelKind, Property};
+use crate::design::{Design, FaultModel, LabelKind, Property, Strategy};
 use crate::engines::closed;
 
 /// A design of one service. Each server is intruded 0.01 times an hour: attacked 0.02 times an hour,
@@ -318,6 +318,28 @@ fn replication_that_makes_things_worse_is_told() {
     let better = Plain { mission: "22.314355131420974h", ..PLAIN }.assess();
     assert!(!warns(&better, "replication-makes-worse"));
     assert!(warning(&better, "replication-crossover").text.contains("0.232"));
+}
+
+/// How grave a lack of servers is hangs on the strategy, and so the strategy is told.
+#[test]
+fn servers_that_are_short_are_told_with_what_the_strategy_promises() {
+    let turns = "[services.rejuvenation]\nperiod = { value = \"50h\", origin = \"assumed\" }\n\
+                 downtime = { value = \"1min\", origin = \"assumed\" }\nroot = \"administrators\"\n";
+    let mut design = Plain { care: REPAIRED, more: turns, ..PLAIN }.design();
+    for (strategy, severity, told) in [
+        (Strategy::NonStop, Severity::Grave, "`non-stop` promises to mask without a pause."),
+        (
+            Strategy::Recoverable,
+            Severity::Warning,
+            "`recoverable` does not promise to mask without a pause.",
+        ),
+    ] {
+        design.services[0].strategy = strategy;
+        let found = assessed(&design);
+        let short = warning(&found, "no-slack");
+        assert_eq!(short.severity, severity);
+        assert!(short.text.ends_with(told), "{}", short.text);
+    }
 }
 
 /// The second fact: with a shared 0.1, three more servers gain little, diversity more.

@@ -44,6 +44,19 @@ impl Table {
         self.rows.is_empty()
     }
 
+    /// What its numbers are called: the columns that hold them.
+    #[cfg(test)]
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = &str> {
+        let numbers = self.columns.iter().filter(|(_, align)| *align == Align::Right);
+        numbers.map(|(name, _)| name.as_str())
+    }
+
+    /// What its rows are called: their first cells.
+    #[cfg(test)]
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.rows.iter().filter_map(|row| row.first()).map(String::as_str)
+    }
+
     /// The table as an element of a page.
     pub fn html(&self) -> String {
         let class = |align: &Align| if *align == Align::Right { " class=\"n\"" } else { "" };

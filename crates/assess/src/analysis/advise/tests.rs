@@ -347,3 +347,22 @@ fn other_values_are_taken_to_be_as_vulnerable_and_this_is_told() {
     let assumed = "  assumed: what is new is as vulnerable as what is there";
     assert!(told.contains(assumed), "{told}");
 }
+
+/// Without prices the shares alone are refreshed for nothing, and a way that has no price reaches what is accepted.
+#[test]
+fn the_source_is_all_that_is_left_only_where_no_other_way_reaches_it() {
+    let mut design = parsed(ONE_ROOM);
+    design.costs = crate::design::Costs::default();
+    let source = "What is left has to be lowered at its source";
+    let told = advised(&design).text.join(" ");
+    assert!(told.contains("is not reached with what has a price in the design. From"), "{told}");
+    assert!(
+        told.contains("Another way reaches it") && told.contains("prices in `[costs]`"),
+        "{told}"
+    );
+    assert!(!told.contains(source), "{told}");
+    design.acceptable_risk.value.0 = 1e-12;
+    let told = advised(&design).text.join(" ");
+    assert!(told.contains("Another way goes further"), "{told}");
+    assert!(told.contains("is not reached. From") && told.contains(source), "{told}");
+}

@@ -374,14 +374,17 @@ fn tolerance(service: &Service, result: &ServiceResult, found: &mut Vec<Finding>
     let name = Some(result.name.as_str());
     let slack = result.strategy_numbers.slack;
     if slack < 0 && service.fault_model != FaultModel::Single {
-        let severity = match service.strategy {
-            Strategy::NonStop => Severity::Grave,
-            _ => Severity::Warning,
+        let (severity, promised) = match service.strategy {
+            Strategy::NonStop => (Severity::Grave, "promises to mask without a pause"),
+            _ => (Severity::Warning, "does not promise to mask without a pause"),
         };
         let text = format!(
             "{} servers are {} short of what f = {} and the servers absent for rejuvenation need: \
-             each rejuvenation spends one of f.",
-            result.n, -slack, result.f
+             each rejuvenation spends one of f. The strategy `{}` {promised}.",
+            result.n,
+            -slack,
+            result.f,
+            service.strategy.name()
         );
         let hint = "n >= 3f+2k+1, or 2f+2k+1 with wormholes";
         found.push(finding("no-slack", severity, name, text, hint));

@@ -4,10 +4,12 @@ use super::*;
 use crate::analysis::economics::{COMBINED_MAX, EXPLOITS_MAX};
 use crate::analysis::risk::TOLD_MAX;
 use crate::analysis::structures::{self, CUT_SIZE_MAX, CUTS_TOLD_MAX};
+use crate::analysis::sweeps::LITTLE;
 use crate::calculus::strategy::RejuvenationPlan;
 use crate::design::estimate::HOURS_PER_YEAR;
 use crate::engines::mission::Estimate;
 use crate::report::explain::find;
+use crate::report::summary;
 
 #[track_caller]
 fn says(quantity: &str, text: &str) {
@@ -149,6 +151,7 @@ fn the_row_of_the_common_share_is_the_formula_of_its_explanation() {
 fn limits_and_bounds_in_the_texts_are_those_of_the_code() {
     says("sensitivity", &format!("the {TOLD_MAX} strongest inputs"));
     says("cost-of-intruding", &format!("up to {COMBINED_MAX} of the {EXPLOITS_MAX} cheapest"));
+    says("knee", &format!("less than {LITTLE} times smaller"));
     let missions = 1e6;
     let bound = Estimate::of_share(0, missions as u64, 0.99).unwrap().high * missions;
     says("confidence-interval", &format!("near {bound:.1}/m at 99 %"));
@@ -172,4 +175,47 @@ fn the_duty_cycle_of_a_service_without_times_is_its_share_without_too_many_intru
     near(numbers.duty_cycle.unwrap(), found.services[0].properties[0].availability.unwrap());
     let never = PLAIN.assess();
     assert_eq!(never.services[0].strategy_numbers.duty_cycle, None, "intrusions never end");
+}
+
+/// Whether `explain` knows the words with which one of the parts of a printed name begins: what follows them are
+/// numbers.
+fn is_explained(printed: &str) -> bool {
+    let known = |part: &str| {
+        let words: Vec<&str> = part.split_whitespace().collect();
+        (1..=words.len()).any(|count| find(&words[..count].join(" ")).is_some())
+    };
+    find(&printed.replace(',', "")).is_some() || printed.split(',').any(known)
+}
+
+#[test]
+fn what_the_tables_of_a_report_print_is_known_to_explain() {
+    let path = format!("{}/../../examples/assess/one-room.toml", env!("CARGO_MANIFEST_DIR"));
+    let design = Design::parse("one room", &std::fs::read_to_string(path).unwrap()).unwrap();
+    let effort = Effort { missions: 100, ..Effort::default() };
+    let found = assess(&design, &effort, &|_, _| {}, &AtomicBool::new(false)).unwrap();
+    let service = &found.services[0];
+    let rows = [summary::promises(&found, service), summary::comparison_with_one(service)];
+    let names: Vec<&str> = rows.iter().flat_map(|it| it.names()).collect();
+    assert!(names.len() > 10 && names.iter().any(|it| it.contains("simulated")), "{names:?}");
+    let more = [
+        summary::causes(service),
+        summary::sensitivity(service, "EUR", 1),
+        summary::components(&found),
+        summary::dependences(&found),
+        summary::trees(&found),
+    ];
+    let columns = rows.iter().chain(&more).flat_map(|it| it.numbers());
+    for name in columns.chain(names.iter().copied()) {
+        assert!(is_explained(name), "`{name}` is printed, and not explained");
+    }
+    // Not by a part of them: these have another meaning.
+    for (printed, name) in [
+        ("mean time to it", "mttf"),
+        ("share of time held", "availability"),
+        ("common share", "beta"),
+        ("loss", "acceptable-risk"),
+        ("share", "causes"),
+    ] {
+        assert_eq!(find(printed).unwrap().name, name, "{printed}");
+    }
 }

@@ -28,7 +28,14 @@ pub const QUANTITIES: &[Quantity] = &[
     },
     Quantity {
         name: "risk",
-        also: &["probability", "failure-probability", "risk-any", "by-mission-time"],
+        also: &[
+            "probability",
+            "failure-probability",
+            "risk-any",
+            "by-mission-time",
+            "as-designed",
+            "risk-without-it",
+        ],
         meaning: "The probability that the service fails by the end of the mission: that at some \
                   moment more than f of its servers are intruded at once, or in hybrid one whose wormhole falls \
                   with it. Of a promise: that it is broken by then.",
@@ -53,7 +60,7 @@ pub const QUANTITIES: &[Quantity] = &[
     },
     Quantity {
         name: "intruded",
-        also: &["intruded-by", "p", "intrusion-probability"],
+        also: &["intruded-by", "p", "intrusion-probability", "one-server"],
         meaning: "The probability that one server is intruded at least once within a time.",
         formula: "p = 1 - e^(-rate time), in an assessment with the mean rate of the servers",
         unit: "probability",
@@ -64,7 +71,7 @@ pub const QUANTITIES: &[Quantity] = &[
     },
     Quantity {
         name: "no-repair",
-        also: &["n-of-f", "binomial"],
+        also: &["n-of-f", "binomial", "never-recovered"],
         meaning: "The probability that more than f of n servers are intruded when nobody ever recovers \
                   one.",
         formula: "P = 1 - sum for x = 0..f of C(n,x) p^x (1-p)^(n-x), with p = 1 - e^(-rate time)\n\
@@ -88,7 +95,13 @@ pub const QUANTITIES: &[Quantity] = &[
     },
     Quantity {
         name: "mttf",
-        also: &["repair", "mean-time-to-failure", "time-to-failure"],
+        also: &[
+            "repair",
+            "mean-time-to-failure",
+            "time-to-failure",
+            "mean-time-to-it",
+            "mean-time",
+        ],
         meaning: "The mean time until more than f servers are intruded at once, when intruded servers \
                   are recovered side by side.",
         formula: "h_0 = 1/(n rate); h_x = (1 + x repair h_(x-1)) / ((n-x) rate); MTTF = h_0 + ... + h_f\n\
@@ -108,7 +121,7 @@ pub const QUANTITIES: &[Quantity] = &[
     },
     Quantity {
         name: "beta",
-        also: &["common-mode", "beta-factor", "shocks"],
+        also: &["common-mode", "beta-factor", "shocks", "common-share"],
         meaning: "The probability of failure when a share beta of each server's intrusions hits all \
                   servers at once, because they are alike.",
         formula: "P = 1 - (1 - beta p) (1 - P_f((1 - beta) p)), P_f as in `no-repair`, in hybrid with its \
@@ -137,7 +150,7 @@ pub const QUANTITIES: &[Quantity] = &[
     },
     Quantity {
         name: "crossover",
-        also: &["worse-than-one", "break-even"],
+        also: &["worse-than-one", "break-even", "worse-than-one-server"],
         meaning: "The probability of intrusion of a server beyond which n servers that tolerate f are \
                   worse than one server.",
         formula: "the p with P_f(n, p) = p, P_f as in `no-repair`; 0.232 for 4 servers and f = 1; hybrid with \
@@ -156,7 +169,7 @@ pub const QUANTITIES: &[Quantity] = &[
     },
     Quantity {
         name: "availability",
-        also: &["up", "steady-state"],
+        also: &["up", "steady-state", "share-of-time-held", "share-of-time"],
         meaning: "The share of the time for which enough correct servers are up to answer.",
         formula: "stationary probability of the states in which at least a quorum of servers is clean and \
                   present; of integrity that of the states in which no more than it tolerates are intruded; where \
@@ -207,7 +220,16 @@ pub const QUANTITIES: &[Quantity] = &[
     },
     Quantity {
         name: "coverage",
-        also: &["pr-a", "pr-o", "pr-e", "trust", "trustworthiness"],
+        also: &[
+            "pr-a",
+            "pr-o",
+            "pr-e",
+            "trust",
+            "trustworthiness",
+            "alone",
+            "with-all-below",
+            "assessed",
+        ],
         meaning: "How far a component deserves to be relied upon: its own coverage, given that \
                   everything below it holds, times the coverage of what is below.",
         formula: "Pr_a = Pr_o x Pr_e along a chain; over a graph with shared components the exact \
@@ -225,7 +247,12 @@ pub const QUANTITIES: &[Quantity] = &[
     },
     Quantity {
         name: "over-trust",
-        also: &["trusted-beyond-trustworthiness", "unjustified-reliance", "required-coverage"],
+        also: &[
+            "trusted-beyond-trustworthiness",
+            "unjustified-reliance",
+            "required-coverage",
+            "requires",
+        ],
         meaning: "A dependence that asks for more coverage than was assessed: trusted beyond \
                   trustworthiness.",
         formula: "required coverage of the edge > Pr_a of the component at its end",
@@ -249,7 +276,7 @@ pub const QUANTITIES: &[Quantity] = &[
     },
     Quantity {
         name: "causes",
-        also: &["cause", "share-of-risk"],
+        also: &["cause", "share-of-risk", "share"],
         meaning: "How much of the risk goes away when one cause alone is taken out of the model.",
         formula: "share = (risk - risk without the cause) / risk, of the promise that decides; the cause is a \
                   value of a label that several servers have, the intrusions of single servers whose wormholes \
@@ -297,7 +324,7 @@ pub const QUANTITIES: &[Quantity] = &[
     },
     Quantity {
         name: "cheapest-attack",
-        also: &["attack-tree", "cheapest-path", "path-cost", "path-probability"],
+        also: &["attack-tree", "cheapest-path", "path-cost", "path-probability", "cost"],
         meaning: "The steps that reach the root of an attack tree at the least cost, what they cost, and \
                   how likely the root is reached.",
         formula: "least cost over all sets of leaves that satisfy the tree, none of probability 0, a \
@@ -327,7 +354,7 @@ pub const QUANTITIES: &[Quantity] = &[
     },
     Quantity {
         name: "acceptable-risk",
-        also: &["expected-loss", "value-of-assets", "budget"],
+        also: &["expected-loss", "value-of-assets", "budget", "loss", "decides"],
         meaning: "Whether the probability of failure, and the loss to be expected, are below what the \
                   owner accepts, and whether intruding costs more than it yields.",
         formula: "accepted when the risk of the promise that decides (the worse of confidentiality and \
@@ -342,7 +369,7 @@ pub const QUANTITIES: &[Quantity] = &[
     },
     Quantity {
         name: "sensitivity",
-        also: &["elasticity", "tornado"],
+        also: &["elasticity", "tornado", "risk-halved", "risk-doubled", "value", "input"],
         meaning: "How strongly the risk follows each input: by how many per cent it changes for one per \
                   cent of the input.",
         formula: "elasticity = d ln P / d ln x, by differences of one per cent to both sides, P the risk that \
@@ -369,7 +396,11 @@ pub const QUANTITIES: &[Quantity] = &[
         source: "paper, section 2.3 (effort against residual risk); V. Satopaa and others, Finding a \
                  Kneedle in a Haystack, 2011",
         assumes: &["a curve that falls or rises all along", "the range that was swept"],
-        is_silent_on: &["what is enough: that is `acceptable-risk`"],
+        is_silent_on: &[
+            "what is enough: that is `acceptable-risk`",
+            "how much is left to gain: the conclusions call it little where the least risk beyond is less than \
+             1.5 times smaller, and say how much it is where it is more",
+        ],
     },
     Quantity {
         name: "duty-cycle",
