@@ -71,13 +71,21 @@ fn row(first: &Quantity, second: &Quantity) -> Row {
     };
     Row {
         quantity: first.quantity.clone(),
-        subject: first.subject.clone(),
+        subject: named(&first.subject, &second.subject, ""),
         property: first.property,
         unit: first.unit,
         first: first.value,
         second: second.value,
         ratio,
         better: better(&first.quantity, first.value, second.value),
+    }
+}
+
+/// Both names, each between two of `mark`; one where they are the same.
+fn named(first: &str, second: &str, mark: &str) -> String {
+    match first == second {
+        true => format!("{mark}{first}{mark}"),
+        false => format!("{mark}{first}{mark} against {mark}{second}{mark}"),
     }
 }
 
@@ -109,8 +117,8 @@ fn conclusion(
         format!("`{name}` {} ({accepted})", percent(risk))
     };
     let mut text = format!(
-        "Risk of `{}`: {}, {}",
-        a.name,
+        "Risk of {}: {}, {}",
+        named(&a.name, &b.name, "`"),
         told(a.risk_any, one, a.is_acceptable),
         told(b.risk_any, two, b.is_acceptable)
     );

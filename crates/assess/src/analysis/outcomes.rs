@@ -28,7 +28,7 @@ pub struct Comparison {
 pub struct Row {
     /// Name of the quantity, as in `Quantity`.
     pub quantity: String,
-    /// The service.
+    /// The service; `one against other` where the only services of both designs have not the same name.
     pub subject: String,
     /// The promise, if it is about one.
     pub property: Option<Property>,

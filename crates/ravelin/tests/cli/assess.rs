@@ -254,6 +254,13 @@ fn two_designs_are_held_against_each_other() {
     let rows = same.get("rows").and_then(Value::as_array).expect("a list");
     let betters = rows.iter().map(|row| row.get("better").and_then(Value::as_str));
     assert!(betters.into_iter().all(|better| better == Some("equal")));
+    // The only services of both, whatever they are called: both names are told.
+    let other = fixture.done(&["assess", "compare", "one-room.toml", "single-hsm.toml"]);
+    for told in
+        ["confidentiality of secrets against signing ", "Risk of `secrets` against `signing`: "]
+    {
+        assert!(other.contains(told), "{other}");
+    }
 }
 
 fn line_of(model: &str, text: &str) -> usize {
