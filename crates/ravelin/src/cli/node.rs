@@ -110,11 +110,12 @@ What is damaged or missing of log and state is moved to `quarantine/` in the dat
 with a note why; the server gives up the block keys that it used, learns from the others what was
 agreed, and asks for another key. `ravelin doctor` lists what lies there.
 
-Exit codes: 0 stopped by a signal; 1 the log, the network or the wormhole failed; 2 files that are
-malformed or do not fit together; 3 files that others can change, or that we may not read; 4 a file
-is missing; 6 too few administrators signed the plan; 9 the data are another server's, or in use;
-10 the disk is full; 74 the state store failed. After 1 and 74 start it again: what was acknowledged
-is there, and what is damaged is found then. After 2, 3, 4, 6, 9 and 10 a person must look first.
+Exit codes: 0 stopped by a signal; 1 the log, the network or the wormhole failed; 2 files that
+are malformed or do not fit together; 3 files that others can change, or that we may not read; 4
+a file is missing; 6 too few administrators signed the plan; 9 the data are another server's, or
+in use; 10 the disk is full; 74 the state store failed. After 1 and 74 start it again: what was
+acknowledged is there, and what is damaged is found then. After 2, 3, 4, 6, 9 and 10 a person
+must look first.
 
 Example: ravelin node start --config /etc/ravelin/node.toml";
 

@@ -147,13 +147,13 @@ fn what_a_person_must_mend_is_not_started_again_by_a_unit() {
     let (list, _) = after.split_once(" the last lines").expect("it says where to look");
     assert_eq!(numbers(list), hopeless);
 
-    let help = Fixture::empty("start_help").done(&["node", "start", "--help"]);
+    // Lines end anywhere.
+    let help = Fixture::empty("start_help").done(&["node", "start", "--help"]).replace('\n', " ");
     let (_, codes) = help.split_once("Exit codes: ").expect("they are listed");
     let (_, list) = codes.rsplit_once("After ").expect("it says when nobody need look");
     let (list, _) = list.split_once(" a person must look").expect("and when somebody must");
     assert_eq!(numbers(list), hopeless, "{help}");
     for code in hopeless {
-        let told = [format!("; {code} "), format!("\n{code} ")];
-        assert!(told.iter().any(|told| codes.contains(told)), "{code}: {help}");
+        assert!(codes.contains(&format!("; {code} ")), "{code}: {help}");
     }
 }

@@ -20,7 +20,7 @@ use crate::plan_source;
 use crate::reopening::{Picture, Reopened, Servers, Words};
 
 const HELP: &str = "\
-Examples, where `ravelin trust add` made the cluster known with the key of somebody who is enrolled:
+Examples, where `ravelin trust add` made the cluster known, with the key of somebody enrolled:
   ravelin node reopen --key admin.key
   ravelin node reopen --key admin.key --lost 2
 
