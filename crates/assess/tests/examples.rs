@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
 
-use ravelin_assess::analysis::{Assessment, Effort, Severity, advise, assess, compare};
+use ravelin_assess::analysis::{Assessment, Better, Effort, Severity, advise, assess, compare};
 use ravelin_assess::design::{Design, InputUnit, Property};
 use serde_json::Value;
 
@@ -187,6 +187,30 @@ fn one_module_is_as_good_as_itself() {
     let advice = advise(&design("single-hsm"), 2, &|_, _| {}).unwrap();
     assert!(advice.services[0].is_reached);
     assert_eq!(advice.services[0].plan[0].kind, "more-servers");
+}
+
+/// Attack trees and components of one name are held against each other as services are.
+#[test]
+fn designs_that_differ_beside_their_services_are_told_apart() {
+    let (room, mut dearer) = (assessed("one-room"), design("one-room"));
+    dearer.visit_inputs(&mut |input| {
+        if input.path.starts_with("attack_trees.") && input.unit == InputUnit::Money {
+            *input.value *= 2.0;
+        }
+        if input.path.starts_with("components.") && input.path.ends_with(".coverage") {
+            *input.value *= 0.5;
+        }
+    });
+    let dearer = assess(&dearer, &Effort::default(), &|_, _| {}, &AtomicBool::new(false)).unwrap();
+    let compared = compare(&room, &dearer);
+    let judged = |quantity: &str| {
+        let rows = compared.rows.iter().filter(|row| row.quantity == quantity);
+        rows.map(|row| row.better).collect::<Vec<_>>()
+    };
+    assert!(!judged("path_cost").is_empty() && !judged("coverage").is_empty());
+    assert!(judged("path_cost").iter().all(|it| *it == Better::Second), "{compared:?}");
+    assert!(judged("coverage").contains(&Better::First), "{compared:?}");
+    assert!(judged("path_probability").iter().all(|it| *it == Better::Equal), "{compared:?}");
 }
 
 /// Every path in a JSON value, with `[]` for the entries of lists.

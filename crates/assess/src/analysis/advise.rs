@@ -127,7 +127,10 @@ fn summary(case: &Case, plan: &Tried, other: Option<&Tried>) -> String {
         return format!("The risk of {now} is accepted ({accepted}): nothing need be changed.");
     }
     if plan.steps.is_empty() {
-        return format!("No change whose price is known lowers the risk of {now}.");
+        return format!(
+            "No change whose price is known lowers the risk of {now} without losing more by it than is saved, \
+             or breaking a promise whose risk is accepted."
+        );
     }
     let (steps, cost) = (steps(case, plan), plan.cost().unwrap_or_default());
     let price = money(cost, &case.design.currency);

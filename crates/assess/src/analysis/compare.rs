@@ -11,17 +11,21 @@ const MORE_IS_BETTER: [&str; 7] =
 const NEITHER: [&str; 1] = ["crossover"];
 /// Shares of time. One that is not known, or of what never ends, is no better than one that is.
 const SHARES: [&str; 2] = ["availability", "duty_cycle"];
+/// Quantities of what is no service: of components and of attack trees.
+const OF_OTHERS: [&str; 3] = ["coverage", "path_cost", "path_probability"];
 /// Differences that are told as equal.
 const EQUAL_WITHIN: f64 = 1e-9;
 
-/// Compares two assessments: services of the same name, or the only ones of both.
+/// Compares two assessments: services of the same name, or the only ones of both; components and attack trees of
+/// the same name.
 #[must_use]
 pub fn compare(first: &Assessment, second: &Assessment) -> Comparison {
     let pairs = pairs(first, second);
     let mut rows = Vec::new();
     for (a, b) in &pairs {
         let of = |all: &[Quantity], name: &str| -> Vec<Quantity> {
-            all.iter().filter(|it| it.subject == name).cloned().collect()
+            let is_told = |it: &&Quantity| it.subject == name && !is_of_others(it);
+            all.iter().filter(is_told).cloned().collect()
         };
         let others = of(&second.quantities, &b.name);
         for quantity in of(&first.quantities, &a.name) {
@@ -33,6 +37,13 @@ pub fn compare(first: &Assessment, second: &Assessment) -> Comparison {
             }
         }
     }
+    for quantity in first.quantities.iter().filter(|it| is_of_others(it)) {
+        let other = second.quantities.iter().find(|it| {
+            (&it.quantity, &it.subject, it.property)
+                == (&quantity.quantity, &quantity.subject, quantity.property)
+        });
+        rows.extend(other.map(|other| row(quantity, other)));
+    }
     let mut only_in_one = alone(first, &pairs.iter().map(|(a, _)| *a).collect::<Vec<_>>());
     only_in_one.extend(alone(second, &pairs.iter().map(|(_, b)| *b).collect::<Vec<_>>()));
     let conclusions = pairs.iter().map(|(a, b)| conclusion(first, second, a, b)).collect();
@@ -43,6 +54,10 @@ pub fn compare(first: &Assessment, second: &Assessment) -> Comparison {
         only_in_one,
         conclusions,
     }
+}
+
+fn is_of_others(quantity: &Quantity) -> bool {
+    OF_OTHERS.contains(&quantity.quantity.as_str())
 }
 
 /// Services that are compared with each other.

@@ -38,7 +38,8 @@ impl Step {
     }
 }
 
-/// Every change that makes sense. None leaves so little time for rejuvenations that they never end.
+/// Every change that makes sense. None leaves so little time for rejuvenations that they
+/// never end, unless there is none left already.
 pub(super) fn options(design: &Design, service: &Service, now: &Situation) -> Vec<Step> {
     let mut steps = Vec::new();
     steps.extend(more_servers(design, now));

@@ -32,9 +32,12 @@ fn the_four_servers_of_the_specification_fall_within_the_interval() {
 
 #[test]
 fn mean_times_hold_those_of_the_recursion() {
-    for (n, f, repair, wanted) in
-        [(4, 1, 0.0, 58.333_333), (4, 1, 1.0, 891.666_667), (3, 1, 1.0, 1750.0)]
-    {
+    for (n, f, repair, wanted) in [
+        (4, 1, 0.0, 58.333_333),
+        (4, 1, 1.0, 891.666_667),
+        (3, 1, 1.0, 1750.0),
+        (7, 2, 1.0, 10_479.52),
+    ] {
         let group = if repair > 0.0 {
             ServerGroup::repaired(n, 0.01, repair)
         } else {
@@ -52,7 +55,9 @@ fn mean_times_hold_those_of_the_recursion() {
 #[test]
 fn common_causes_at_the_beta_row_of_the_specification() {
     let (p, rate) = (0.05, |p: f64| -(-p).ln_1p());
-    for (n, f, beta) in [(4, 1, 0.0), (4, 1, 0.1), (4, 1, 0.5), (4, 1, 1.0), (7, 2, 0.1)] {
+    for (n, f, beta) in
+        [(4, 1, 0.0), (4, 1, 0.1), (4, 1, 0.5), (4, 1, 1.0), (7, 2, 0.1), (10, 3, 0.1)]
+    {
         let mut service = Service::of(ServerGroup::unattended(n, rate((1.0 - beta) * p)), f);
         if beta > 0.0 {
             let hits = vec![Hit { group: 0, count: n }];
@@ -143,6 +148,29 @@ fn servers_take_turns_and_their_absence_is_counted() {
     let share = |quorum| all(&service(quorum), &missions(2, 1_000.0)).properties[2].failed_share;
     assert!((share(4).value - 0.4).abs() < 0.002, "{:?}", share(4));
     assert_eq!(share(3).value, 0.0);
+}
+
+/// One is absent at any time, and who leaves waits for who comes back, whatever the hours were rounded to.
+#[test]
+fn a_round_that_takes_all_of_its_period_takes_nobody_else_away() {
+    for (count, every, downtime) in [(4, 80.0 / 60.0, 20.0 / 60.0), (3, 0.3, 0.1), (7, 3.5, 0.5)] {
+        let mut service = Service::of(ServerGroup::unattended(count, 0.0), 1);
+        service.groups[0].rejuvenation = Some(Rejuvenation {
+            every,
+            downtime,
+            at_once: 1,
+            expels: 1.0,
+            schedule: Schedule::Fixed,
+        });
+        let of = |quorum| {
+            let service = Service { quorum, ..service.clone() };
+            let found = all(&service, &missions(2, 1_000.0)).properties[2].clone();
+            (found.failed.value, found.failed_share.value)
+        };
+        assert_eq!(of(count - 1), (0.0, 0.0), "{count} {every}");
+        let (failed, share) = of(count);
+        assert!(failed == 1.0 && share > 0.999, "{count} {every}: {failed} {share}");
+    }
 }
 
 /// Each server is a group of its own where none is like another.

@@ -10,6 +10,9 @@ use crate::engines::service::{Crew, Property, Schedule, ServerGroup, Service};
 
 /// After so many events of one mission the others' work and the caller's wishes are looked at.
 const LOOK_EVERY: u64 = 1 << 16;
+/// Who comes back this part of a period later comes back now: rounds that are as much too long are let pass, and
+/// hours are sums of rounded numbers.
+const TURNS_WITHIN: f64 = 2e-9;
 
 /// What a run may still do.
 pub(super) struct Budget<'a> {
@@ -395,7 +398,8 @@ impl<'a> World<'a> {
             self.refresh_due += self.service.refresh.map_or(f64::INFINITY, |refresh| refresh.every);
             return self.refresh();
         }
-        let Some(server) = self.due.iter().position(|due| due.at <= now) else { return };
+        let Some(server) = self.whose_turn(now) else { return };
+        let at = self.due.get(server).map_or(now, |due| due.at);
         let group = self.servers.get(server).and_then(|it| self.service.groups.get(it.group));
         let Some(rejuvenation) = group.and_then(|group| group.rejuvenation) else { return };
         let leaves = self.due.get(server).is_some_and(|due| !due.returns);
@@ -414,9 +418,19 @@ impl<'a> World<'a> {
             self.set(server, if is_absent { Condition::Rejuvenating } else { Condition::Clean });
         }
         if let Some(due) = self.due.get_mut(server) {
-            *due = Due { at: now + after, returns: is_absent };
+            *due = Due { at: at + after, returns: is_absent };
         }
         self.find_next_due();
+    }
+
+    /// The server whose turn begins or ends. Nobody leaves before whoever comes back then: where a round takes
+    /// all of its period, one is absent at any time and never two.
+    fn whose_turn(&self, now: f64) -> Option<usize> {
+        let first = self.due.iter().position(|due| due.at <= now)?;
+        let group = self.servers.get(first).and_then(|it| self.service.groups.get(it.group));
+        let every = group.and_then(|group| group.rejuvenation).map_or(0.0, |turns| turns.every);
+        let soon = now + every * TURNS_WITHIN;
+        Some(self.due.iter().position(|due| due.returns && due.at <= soon).unwrap_or(first))
     }
 }
 

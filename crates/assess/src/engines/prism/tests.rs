@@ -1,5 +1,6 @@
 //! Models read by another program: Storm, through its Python package `stormpy` where that is installed.
 
+use std::io::Write as _;
 use std::process::Command;
 
 use super::super::chain::ServiceChain;
@@ -26,7 +27,8 @@ fn is_storm_there() -> bool {
     let there = Command::new("python3").args(["-c", "import stormpy"]).output();
     let there = there.is_ok_and(|output| output.status.success());
     if !there {
-        eprintln!("skipped: Python has no package stormpy (pip install stormpy)");
+        let why = "Python has no package stormpy (pip install stormpy)";
+        let _ = writeln!(std::io::stderr(), "SKIPPED the test against Storm: {why}");
     }
     there
 }

@@ -374,7 +374,8 @@ pub const QUANTITIES: &[Quantity] = &[
                   cent of the input.",
         formula: "elasticity = d ln P / d ln x, by differences of one per cent to both sides, P the risk that \
                   decides; the tornado shows P with the input halved and doubled (a probability to 1 at most), \
-                  others unchanged; the 20 strongest inputs",
+                  others unchanged, or by one per cent where a schedule leaves no time for that; the 20 strongest \
+                  inputs",
         unit: "per cent per per cent; probability",
         source: "paper, section 3.1 (which technique is worth its effort); sensitivity analysis",
         assumes: &["inputs change one at a time"],
