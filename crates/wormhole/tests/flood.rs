@@ -9,6 +9,7 @@
 #[allow(dead_code, reason = "each test uses its part")]
 mod scratch;
 
+use std::io::Write as _;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::process::Child;
@@ -259,7 +260,7 @@ fn unless_woken_late(name: &str, try_once: impl Fn(&mut [Running]) -> Result<(),
     for _ in 0..TRIES {
         let home = Scratch::new(name);
         let Some(mut running) = cluster(&home) else {
-            return println!("SKIPPED: a wormhole is woken too late here, and does not serve");
+            return skip("a wormhole is woken too late here, and does not serve");
         };
         if try_once(&mut running).is_ok() {
             return;
@@ -268,7 +269,12 @@ fn unless_woken_late(name: &str, try_once: impl Fn(&mut [Running]) -> Result<(),
             running.iter_mut().skip(1).all(|one| asked(one.client.timestamp()).is_ok());
     }
     assert!(!are_others_there, "a flood stops the wormhole");
-    println!("SKIPPED: the host woke a wormhole too late");
+    skip("the host woke a wormhole too late");
+}
+
+/// Past what keeps a test's words from people as long as it does not fail.
+fn skip(why: &str) {
+    let _ = writeln!(std::io::stderr(), "SKIPPED the test of floods: {why}");
 }
 
 /// Who floods a wormhole takes it out of what goes on meanwhile, and of nothing after that.

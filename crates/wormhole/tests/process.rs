@@ -1,6 +1,7 @@
 //! The real program: how it starts, serves, refuses, stops and starts again.
 
 use std::fs;
+use std::io::Write as _;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
@@ -272,7 +273,7 @@ fn the_process_is_closed() {
 #[test]
 fn as_root_it_leaves_root() {
     if !rustix::process::geteuid().is_root() {
-        println!("SKIPPED: a user of its own needs root");
+        let _ = writeln!(std::io::stderr(), "SKIPPED: a user of its own needs root");
         return;
     }
     // A group more, of this thread and what it starts: to be left as well.
@@ -445,7 +446,7 @@ fn software_tpm(home: &Home) -> Option<(Killed, PathBuf)> {
         .stderr(Stdio::null())
         .spawn();
     let Ok(process) = started else {
-        println!("SKIPPED: needs `swtpm`");
+        let _ = writeln!(std::io::stderr(), "SKIPPED: needs `swtpm`");
         return None;
     };
     let start = Instant::now();

@@ -307,6 +307,12 @@ impl Service {
 }
 
 impl Rejuvenation {
+    /// Turns by the calendar, one server at a time, that expel every intruder.
+    #[cfg(test)]
+    pub(crate) fn by_calendar(every: f64, downtime: f64) -> Self {
+        Self { every, downtime, at_once: 1, expels: 1.0, schedule: Schedule::Fixed }
+    }
+
     /// The hours from the end of a turn of one server to its next, in which it is not absent: a server that is
     /// absent with others has not been so by itself.
     pub(crate) fn uptime(&self) -> f64 {

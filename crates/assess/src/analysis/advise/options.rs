@@ -31,13 +31,6 @@ pub(super) struct Step {
     pub(super) after: Situation,
 }
 
-impl Step {
-    /// Whether it is this change, of the same or another situation.
-    pub(super) fn is_like(&self, other: &Self) -> bool {
-        self.kind == other.kind
-    }
-}
-
 /// Every change that makes sense. None leaves so little time for rejuvenations that they
 /// never end, unless there is none left already.
 pub(super) fn options(design: &Design, service: &Service, now: &Situation) -> Vec<Step> {

@@ -352,13 +352,7 @@ fn turns_expel_as_often_as_they_are_said_to() {
 #[test]
 fn stages_of_servers_that_differ_begin_in_turns() {
     let mut together = Service::of(ServerGroup::unattended(3, 0.01), 1);
-    together.groups[0].rejuvenation = Some(Rejuvenation {
-        every: 60.0,
-        downtime: 2.0,
-        at_once: 1,
-        expels: 1.0,
-        schedule: Schedule::Fixed,
-    });
+    together.groups[0].rejuvenation = Some(Rejuvenation::by_calendar(60.0, 2.0));
     let mut apart = together.clone();
     apart.groups = vec![ServerGroup { count: 1, ..together.groups[0].clone() }; 3];
     for property in [Property::Integrity, Property::Availability] {
@@ -378,13 +372,7 @@ fn more_stages_come_closer_to_a_fixed_period() {
     let mut last = f64::INFINITY;
     for stages in [1, 2, 4, 16, 64] {
         let mut service = Service::of(ServerGroup::unattended(1, rate), 0);
-        service.groups[0].rejuvenation = Some(Rejuvenation {
-            every,
-            downtime: 0.0,
-            at_once: 1,
-            expels: 1.0,
-            schedule: Schedule::Fixed,
-        });
+        service.groups[0].rejuvenation = Some(Rejuvenation::by_calendar(every, 0.0));
         let chain = ServiceChain::with_repair(&service, Property::Integrity, stages);
         let share = chain.expect("valid").failed_share().expect("computed");
         let error = (share - exact).abs() / exact;
@@ -450,13 +438,7 @@ fn shocks_on_part_of_a_group_draw_among_all_of_it() {
 fn too_large_and_too_stiff_chains_are_refused_with_their_size() {
     let group = || ServerGroup {
         detection: Detection { probability: 0.5, latency: 1.0 },
-        rejuvenation: Some(Rejuvenation {
-            every: 100.0,
-            downtime: 1.0,
-            at_once: 1,
-            expels: 1.0,
-            schedule: Schedule::Fixed,
-        }),
+        rejuvenation: Some(Rejuvenation::by_calendar(100.0, 1.0)),
         ..ServerGroup::repaired(10, 0.01, 1.0)
     };
     let groups = vec![group(), group(), group()];

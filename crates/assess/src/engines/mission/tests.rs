@@ -115,13 +115,7 @@ fn fixed_periods_are_kept_to_the_hour() {
     let (rate, every) = (0.02_f64, 10.0);
     let exact = 1.0 + (-rate * every).exp_m1() / (rate * every);
     let mut service = Service::of(ServerGroup::unattended(1, rate), 0);
-    service.groups[0].rejuvenation = Some(Rejuvenation {
-        every,
-        downtime: 0.0,
-        at_once: 1,
-        expels: 1.0,
-        schedule: Schedule::Fixed,
-    });
+    service.groups[0].rejuvenation = Some(Rejuvenation::by_calendar(every, 0.0));
     let found = integrity(&service, &missions(5_000, 200.0)).failed_share;
     assert!(found.holds(exact), "{found:?} has not {exact}");
     // The exponential chain overstates it, nearly twofold.
@@ -136,13 +130,7 @@ fn servers_take_turns_and_their_absence_is_counted() {
     let service = |quorum| {
         let mut service = Service::of(ServerGroup::unattended(4, 0.0), 1);
         service.quorum = quorum;
-        service.groups[0].rejuvenation = Some(Rejuvenation {
-            every: 10.0,
-            downtime: 1.0,
-            at_once: 1,
-            expels: 1.0,
-            schedule: Schedule::Fixed,
-        });
+        service.groups[0].rejuvenation = Some(Rejuvenation::by_calendar(10.0, 1.0));
         service
     };
     let share = |quorum| all(&service(quorum), &missions(2, 1_000.0)).properties[2].failed_share;
@@ -155,13 +143,7 @@ fn servers_take_turns_and_their_absence_is_counted() {
 fn a_round_that_takes_all_of_its_period_takes_nobody_else_away() {
     for (count, every, downtime) in [(4, 80.0 / 60.0, 20.0 / 60.0), (3, 0.3, 0.1), (7, 3.5, 0.5)] {
         let mut service = Service::of(ServerGroup::unattended(count, 0.0), 1);
-        service.groups[0].rejuvenation = Some(Rejuvenation {
-            every,
-            downtime,
-            at_once: 1,
-            expels: 1.0,
-            schedule: Schedule::Fixed,
-        });
+        service.groups[0].rejuvenation = Some(Rejuvenation::by_calendar(every, downtime));
         let of = |quorum| {
             let service = Service { quorum, ..service.clone() };
             let found = all(&service, &missions(2, 1_000.0)).properties[2].clone();
@@ -186,26 +168,14 @@ fn apart(service: &Service) -> Service {
 #[test]
 fn servers_that_differ_take_turns_with_one_another() {
     let mut service = Service::of(ServerGroup::unattended(4, 0.0), 1);
-    service.groups[0].rejuvenation = Some(Rejuvenation {
-        every: 10.0,
-        downtime: 1.0,
-        at_once: 1,
-        expels: 1.0,
-        schedule: Schedule::Fixed,
-    });
+    service.groups[0].rejuvenation = Some(Rejuvenation::by_calendar(10.0, 1.0));
     let missions = missions(2, 1_000.0);
     let of = |quorum| all(&Service { quorum, ..apart(&service) }, &missions).properties[2].clone();
     assert!((of(4).failed_share.value - 0.4).abs() < 0.002, "{:?}", of(4));
     assert_eq!(of(3).failed.value, 0.0, "two were away at once");
     // Another period is another calendar, with turns of its own.
     service.groups.push(service.groups[0].clone());
-    service.groups[1].rejuvenation = Some(Rejuvenation {
-        every: 7.0,
-        downtime: 1.0,
-        at_once: 1,
-        expels: 1.0,
-        schedule: Schedule::Fixed,
-    });
+    service.groups[1].rejuvenation = Some(Rejuvenation::by_calendar(7.0, 1.0));
     assert_eq!(service.turns(0).of(3), (4, 4));
     assert_eq!(apart(&service).turns(7).of(0), (4, 4));
 }

@@ -4,13 +4,7 @@ use super::*;
 
 fn good() -> Service {
     let mut service = Service::of(ServerGroup::repaired(4, 0.01, 1.0), 1);
-    service.groups[0].rejuvenation = Some(Rejuvenation {
-        every: 10.0,
-        downtime: 1.0,
-        at_once: 1,
-        expels: 1.0,
-        schedule: Schedule::Fixed,
-    });
+    service.groups[0].rejuvenation = Some(Rejuvenation::by_calendar(10.0, 1.0));
     service.groups[0].outage = Some(Outage { rate: 0.1, duration: 1.0 });
     service.shocks.push(Shock { rate: 0.1, hits: vec![Hit { group: 0, count: 4 }] });
     service.refresh = Some(Refresh { every: 24.0, schedule: Schedule::Fixed });

@@ -201,6 +201,12 @@ pub(super) fn refused(error: &AnalysisError) -> Error {
             "`ravelin assess run --engine monte-carlo` simulates it however large it is; `--engine \
              chain` computes chains up to 1000000 states"
         }
+        AnalysisError::Service {
+            source: EngineError::Stiff { .. } | EngineError::NoConvergence { .. },
+            ..
+        } => {
+            "or have it simulated: `ravelin assess run --engine monte-carlo` minds no rates far apart"
+        }
         _ => "docs/limits.md has the limits of chains and graphs; `closed-form` has none of them",
     };
     Error::usage(error, hint)
@@ -238,4 +244,18 @@ pub(super) fn advise(invocation: &Invocation, arguments: &Advise) -> Result<()> 
     let advice = advised.map_err(|error| refused(&error))?;
     write_page(invocation, arguments.html.as_deref(), || document::advice(&advice))?;
     invocation.output.print(&Shown(advice))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_asks_for_a_stiff_chain_is_told_what_else_computes_it() {
+        let source = EngineError::Stiff { steps: 1e12, transitions: 9, time: 1e6, ratio: 1e9 };
+        let place = "model.toml:7: ".to_owned();
+        let error = refused(&AnalysisError::Service { place, service: "s".to_owned(), source });
+        assert!(error.message().starts_with("model.toml:7: service `s`"), "{error:?}");
+        assert!(error.advice().contains("--engine monte-carlo"), "{error:?}");
+    }
 }

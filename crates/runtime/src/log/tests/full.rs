@@ -2,6 +2,7 @@
 
 use super::*;
 use std::fs::File;
+use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 /// A small file system, unmounted when dropped; `None`: we may not mount.
@@ -27,7 +28,7 @@ impl Drop for SmallDisk {
 #[test]
 fn a_full_disk_costs_nothing_while_the_present_segment_lasts() {
     let Some(disk) = SmallDisk::mount(512) else {
-        eprintln!("SKIPPED: mounting a file system needs root");
+        let _ = writeln!(io::stderr(), "SKIPPED: mounting a file system needs root");
         return;
     };
     let dir = disk.0.0.join("log");
