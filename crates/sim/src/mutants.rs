@@ -343,6 +343,11 @@ pub const ALL: &[Planted] = &[
         "who fetches a state takes anyone's word for where the order goes on",
         &[(OFFERING, "what_a_quorum_did_not_sign_is_not_believed")],
     ),
+    planted(
+        "orders_of_other_epochs_ignored",
+        "an order for a key shows nobody that its member is in another epoch",
+        &[(REGRESSIONS, "what_failed_once_holds")],
+    ),
     core(
         "parent_order_ignored",
         "a block votes for every block of a leader that it links",

@@ -200,13 +200,7 @@ impl Replica {
             EpochMessage::Handover(vote) => self.on_handover(now, from, vote, out),
             EpochMessage::Began(plan) => self.on_began(now, from, *plan, out),
             EpochMessage::Ask(epoch) => self.hint(now, from, epoch, out),
-            EpochMessage::Rekey(signed) => {
-                // Who is known to be an offender gets no help; what is ordered decides for all.
-                let is_offender = self.evidence.contains_key(&signed.rekey.member);
-                if !self.has_ended() && !is_offender && self.execution.takes_order(&signed) {
-                    self.ordering.payload_mut().add_vote(Vote::Rekey(signed));
-                }
-            }
+            EpochMessage::Rekey(signed) => self.on_rekey(now, from, signed, out),
             EpochMessage::Elsewhen { epoch, wanted } if epoch < self.keyring.epoch() => {
                 if mutants::is_active("old_epoch_not_served") {
                     return;
@@ -219,6 +213,23 @@ impl Replica {
                 self.transfers.on_epoch_of(from, epoch);
                 self.ask_how_it_ended(now, from, out);
             }
+        }
+    }
+
+    /// Takes a member's order for another key. Where nobody has a voice it may be all that shows who is in
+    /// which epoch: learners make no blocks.
+    fn on_rekey(&mut self, now: Time, from: ReplicaId, signed: SignedRekey, out: &mut Out) {
+        let (theirs, here) = (signed.rekey.epoch, self.keyring.epoch());
+        if theirs != here && !mutants::is_active("orders_of_other_epochs_ignored") {
+            return match theirs < here {
+                true => self.hint(now, from, theirs, out),
+                false => self.ask_how_it_ended(now, from, out),
+            };
+        }
+        // Who is known to be an offender gets no help; what is ordered decides for all.
+        let is_offender = self.evidence.contains_key(&signed.rekey.member);
+        if !self.has_ended() && !is_offender && self.execution.takes_order(&signed) {
+            self.ordering.payload_mut().add_vote(Vote::Rekey(signed));
         }
     }
 
