@@ -15,7 +15,9 @@ mod load;
 mod models;
 mod named;
 mod offer;
+mod openraft;
 mod page;
+mod peer;
 mod plot;
 mod runs;
 mod samples;
@@ -38,6 +40,7 @@ use crate::files::disk;
 
 use load::Shape;
 use named::Named;
+use peer::System;
 use runs::Site;
 use survey::Attackers;
 use target::RunningCluster;
@@ -68,6 +71,7 @@ Examples:
   ravelin bench --attack all --pairs 3 --report attacks.md
   ravelin bench --against etcd --report etcd.md
   ravelin bench --against etcd --reads 100
+  ravelin bench --against openraft --report openraft.md
   ravelin bench --against arbitrary --report models.md
   ravelin bench --idle
   ravelin bench --trace
@@ -146,10 +150,14 @@ pub(crate) struct Bench {
     /// The server in its hands [default: the last]
     #[arg(long, value_name = "SERVER", requires = "attack", value_parser = clap::value_parser!(u16).range(0..=99))]
     on: Option<u16>,
-    /// Compare with another system that is installed here, or `hybrid` with `arbitrary`, under the same
-    /// load
+    /// Compare with another system that is installed or built here, or `hybrid` with `arbitrary`, under
+    /// the same load
     #[arg(long, value_name = "PEER", conflicts_with_all = ["attack", "rate"])]
     against: Option<Peer>,
+    /// The `raft-peer` to compare with [default: beside this program, or where `cargo build --release
+    /// --manifest-path bench/raft/Cargo.toml` puts it]
+    #[arg(long, value_name = "FILE", requires = "against")]
+    peer_program: Option<PathBuf>,
     /// Pairs of runs, fault-free and attacked, or ours and the peer's [default: 5, with --quick and
     /// --against 2]
     #[arg(long, value_name = "N", requires = "paired", value_parser = clap::value_parser!(u16).range(1..=100))]
@@ -189,6 +197,8 @@ pub(crate) struct Bench {
 enum Peer {
     /// Three etcd servers (Debian's etcd-server), which tolerate a crash.
     Etcd,
+    /// Three servers of `raft-peer`, a program on the crate openraft, which tolerate a crash.
+    Openraft,
     /// Our own four servers without wormholes, beside three with one each (`hybrid`).
     Arbitrary,
 }
@@ -220,6 +230,10 @@ pub(crate) fn run(invocation: &Invocation, arguments: &Bench) -> Result<()> {
     if arguments.growth && (arguments.keys as usize) < growth::KEYS_MIN {
         let cause = format!("the smallest state has {} keys", growth::KEYS_MIN);
         return Err(Error::usage(cause, "raise --keys, which is how many the largest has"));
+    }
+    if arguments.peer_program.is_some() && !matches!(arguments.against, Some(Peer::Openraft)) {
+        let cause = "--peer-program names a raft-peer, and none is compared with";
+        return Err(Error::usage(cause, "say --against openraft"));
     }
     arguments.reports().iter().try_for_each(|path| disk::check_replaceable(path))?;
     // The load has a thread of its own: whoever asks servers how they fare must not hold it up.
@@ -382,19 +396,22 @@ async fn against(invocation: &Invocation, arguments: &Bench, peer: Peer) -> Resu
     let default = if arguments.quick { QUICK_PAIRS } else { PAIRS_DEFAULT };
     let (rounds, shape) = (arguments.pairs.unwrap_or(default).into(), arguments.shape());
     let (output, report) = (invocation.output, arguments.report.as_deref());
-    match peer {
-        Peer::Etcd => {
-            let plan = against::Plan { rounds, is_quick: arguments.quick, shape };
-            let comparison = against::compare(output, plan).await?;
-            report.map_or(Ok(()), |path| comparison.write_report(path))?;
-            comparison.print(output)
+    let system = match peer {
+        Peer::Etcd => System::Etcd(etcd::Program::find()?),
+        Peer::Openraft => {
+            let program = openraft::Program::find(arguments.peer_program.as_deref()).await?;
+            System::Openraft(program)
         }
         Peer::Arbitrary => {
             let comparison = models::compare(output, rounds, shape).await?;
             report.map_or(Ok(()), |path| comparison.write_report(path))?;
-            comparison.print(output)
+            return comparison.print(output);
         }
-    }
+    };
+    let plan = against::Plan { rounds, is_quick: arguments.quick, shape };
+    let comparison = against::compare(output, &system, plan).await?;
+    report.map_or(Ok(()), |path| comparison.write_report(path))?;
+    comparison.print(output)
 }
 
 async fn attack(invocation: &Invocation, arguments: &Bench, attackers: Attackers) -> Result<()> {

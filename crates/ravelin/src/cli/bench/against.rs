@@ -1,8 +1,8 @@
-//! `ravelin bench --against etcd`: the same load on both, side by side.
+//! `ravelin bench --against etcd` and `--against openraft`: the same load on both, side by side.
 //!
 //! Rounds of runs in turn, each with a new cluster: ours, then the peer's, so that what else the machine
 //! does meets both. What is compared is not the same: one of our servers may be in an intruder's hands,
-//! every request is signed and every link is TLS; etcd's three servers may crash, and here believe
+//! every request is signed and every link is TLS; the peer's three servers may crash, and here believe
 //! whoever speaks to them. Each result says so.
 
 use std::fmt;
@@ -10,10 +10,10 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::etcd::{self, Etcd};
 use super::figures::{Figures, Ratios, of_own};
-use super::load::{self, PeerFigures, Shape, TRANSACTION_MAX};
+use super::load::{self, PeerFigures, Shape};
 use super::page;
+use super::peer::System;
 use super::target::Target;
 use super::testbed::{Layout, TestBed};
 use crate::exit::Result;
@@ -21,14 +21,11 @@ use crate::files::disk::{self, Privacy};
 use crate::output::Output;
 use crate::processes::Logging;
 
-/// What the peer leaves out, in the words of every result.
-const LACKS: &str = "three servers that may crash, none that lies; plain text, nobody authenticated; \
-                     clients speak to the leader; durable";
 /// What is compared.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Plan {
     pub(super) rounds: usize,
-    /// Leaves out the peer's transactions.
+    /// Leaves out the peer's transactions, unless its servers start at once.
     pub(super) is_quick: bool,
     pub(super) shape: Shape,
 }
@@ -51,6 +48,8 @@ pub(super) struct Row {
 /// The rows that a comparison has, the one that it is about first.
 #[derive(Debug)]
 pub(super) struct Comparison {
+    against: &'static str,
+    peer_lacks: &'static str,
     rows: Vec<Row>,
 }
 
@@ -58,33 +57,40 @@ pub(super) struct Comparison {
 type Runs = Vec<(Figures, PeerFigures)>;
 
 /// Measures, round by round.
-pub(super) async fn compare(output: Output, plan: Plan) -> Result<Comparison> {
-    let version = etcd::version()?;
+pub(super) async fn compare(output: Output, system: &System, plan: Plan) -> Result<Comparison> {
     let enveloped = plan.shape;
     let single = Shape { envelope: 1, ..enveloped };
     // Where some operations read there are no envelopes to compare: keys are read one by one.
     let is_enveloped = enveloped.envelope > 1 && enveloped.reads == 0;
-    let is_transaction = enveloped.envelope as usize <= TRANSACTION_MAX;
-    let has_transactions = is_enveloped && !plan.is_quick && is_transaction;
+    let is_transaction = enveloped.envelope as usize <= system.transaction_max();
+    let has_time = !plan.is_quick || system.starts_at_once();
+    let has_transactions = is_enveloped && has_time && is_transaction;
     let (mut first, mut alone, mut together) = (Runs::new(), Runs::new(), Runs::new());
     for round in 1..=plan.rounds {
         let ours = ours(if is_enveloped { enveloped } else { single }).await?;
         // It has no envelopes: as many operations in flight, each by itself.
-        let theirs = theirs(single).await?;
+        let theirs = theirs(system, single).await?;
         output.note(format_args!(
-            "round {round} of {}: {:.0} operations/s, etcd {:.0}",
-            plan.rounds, ours.measured.operations_per_second, theirs.measured.operations_per_second
+            "round {round} of {}: {:.0} operations/s, {} {:.0}",
+            plan.rounds,
+            ours.measured.operations_per_second,
+            system.name(),
+            theirs.measured.operations_per_second
         ));
         if is_enveloped {
             alone.push((self::ours(single).await?, theirs.clone()));
         }
         if has_transactions {
-            together.push((ours.clone(), self::theirs(enveloped).await?));
+            together.push((ours.clone(), self::theirs(system, enveloped).await?));
         }
         first.push((ours, theirs));
     }
     let rows = [first, alone, together].into_iter().filter(|runs| !runs.is_empty());
-    Ok(Comparison { rows: rows.map(|runs| Row::of(&version, runs)).collect() })
+    Ok(Comparison {
+        against: system.name(),
+        peer_lacks: system.lacks(),
+        rows: rows.map(|runs| Row::of(system, runs)).collect(),
+    })
 }
 
 async fn ours(shape: Shape) -> Result<Figures> {
@@ -92,12 +98,12 @@ async fn ours(shape: Shape) -> Result<Figures> {
     load::measure(Target::Own(&bed), shape).await
 }
 
-async fn theirs(shape: Shape) -> Result<PeerFigures> {
-    load::measure_etcd(Etcd::start().await?, shape).await
+async fn theirs(system: &System, shape: Shape) -> Result<PeerFigures> {
+    load::measure_peer(system.start().await?, shape).await
 }
 
 impl Row {
-    fn of(version: &str, mut runs: Runs) -> Self {
+    fn of(system: &System, mut runs: Runs) -> Self {
         let measured = runs.iter().map(|(ours, theirs)| (ours.measured, theirs.measured));
         let ratios = Ratios::of(&measured.collect::<Vec<_>>());
         let rounds = runs.len();
@@ -111,10 +117,10 @@ impl Row {
         let (_, peer) = runs.swap_remove((rounds - 1) / 2);
         Self {
             ours,
-            against: "etcd",
-            peer_version: version.to_owned(),
+            against: system.name(),
+            peer_version: system.version().to_owned(),
             peer,
-            peer_lacks: LACKS,
+            peer_lacks: system.lacks(),
             rounds,
             ratios,
         }
@@ -129,12 +135,13 @@ impl Comparison {
 
     /// Writes what was measured as a page of its own.
     pub(super) fn write_report(&self, path: &Path) -> Result<()> {
+        let Self { against, peer_lacks, .. } = self;
         let mut page = format!(
-            "{}etcd: {LACKS}. Ratios are \
+            "{}{against}: {peer_lacks}. Ratios are \
              ours over theirs, medians of runs in turn; figures are those of the run of median throughput, the lower of two.\n\n\
-             | ours | etcd | operations/s | ratio (least, most) | p50 | ratio | p99 | ratio | CPU us an operation | ratio | memory a server |\n\
+             | ours | {against} | operations/s | ratio (least, most) | p50 | ratio | p99 | ratio | CPU us an operation | ratio | memory a server |\n\
              |---|---|---|---|---|---|---|---|---|---|---|\n",
-            page::head("Against etcd"),
+            page::head(&format!("Against {against}")),
         );
         for row in &self.rows {
             let Row { ours, peer, .. } = row;
@@ -183,21 +190,23 @@ impl fmt::Display for Row {
         let (mine, theirs) = (ours.measured, peer.measured);
         writeln!(
             out,
-            "{} servers, {}, envelopes of {}, against etcd {}, {}; values of {} B, {} operations in flight",
+            "{} servers, {}, envelopes of {}, against {} {}, {}; values of {} B, {} operations in flight",
             ours.servers,
             ours.fault_model,
             ours.envelope,
+            self.against,
             self.peer_version,
             kind(ours, peer),
             ours.value_bytes,
             ours.in_flight
         )?;
         writeln!(out, "ours: authenticated: {}; durable", ours.authenticated)?;
-        writeln!(out, "etcd: {LACKS}")?;
-        writeln!(out, "{} rounds                   ours         etcd   ours/etcd", self.rounds)?;
+        writeln!(out, "{}: {}", self.against, self.peer_lacks)?;
+        let (rounds, ratio) = (format!("{} rounds", self.rounds), format!("ours/{}", self.against));
+        writeln!(out, "{rounds:<18} {:>12} {:>12} {ratio:>14}", "ours", self.against)?;
         let mut row = |name: &str, ours: f64, peer: f64, digits: usize, ratio: f64| {
             let ratio = if peer == 0.0 { "-".to_owned() } else { format!("{ratio:.2}") };
-            writeln!(out, "{name:<18} {ours:>12.digits$} {peer:>12.digits$} {ratio:>11}")
+            writeln!(out, "{name:<18} {ours:>12.digits$} {peer:>12.digits$} {ratio:>14}")
         };
         row(
             "operations/s",
@@ -233,8 +242,9 @@ impl fmt::Display for Row {
         )?;
         write!(
             out,
-            "throughput {:.2} times etcd's (rounds: {:.2} to {:.2})",
+            "throughput {:.2} times that of {} (rounds: {:.2} to {:.2})",
             self.ratios.throughput_ratio,
+            self.against,
             self.ratios.throughput_ratio_min,
             self.ratios.throughput_ratio_max
         )

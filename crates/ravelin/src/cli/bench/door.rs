@@ -6,10 +6,10 @@ use ravelin_client::ReadPath;
 use ravelin_model::requests::kv::{Condition, KvRequest, Write};
 use ravelin_model::{Encode as _, Operation, OperationResult, ServiceId};
 
-use super::etcd;
 use super::target::Target;
+use super::{etcd, openraft};
 use crate::connection::Connection;
-use crate::exit::{Error, Exit, Result};
+use crate::exit::Result;
 
 /// How all keys begin that are written.
 pub(super) const PREFIX: &str = "ravelin-bench/";
@@ -23,22 +23,14 @@ pub(super) enum Door {
     Ours(Connection),
     /// etcd: a transaction, or a single write.
     Etcd(etcd::Client),
+    /// `raft-peer`: as many writes as are given, at once.
+    Openraft(openraft::Client),
 }
 
 impl Door {
     /// A client of ours, with a session of its own.
     pub(super) async fn to_ours(target: Target<'_>) -> Result<Self> {
         Ok(Self::Ours(target.connect().await?))
-    }
-
-    /// A connection to etcd's leader.
-    pub(super) async fn to_etcd(etcd: &etcd::Etcd) -> Result<Self> {
-        let client = etcd::Client::connect(etcd.leader).await;
-        let client = client.map_err(|error| {
-            let hint = "look whether the machine is busy, and try again";
-            Error::caused(Exit::Failed, error, hint).context("cannot speak to etcd")
-        })?;
-        Ok(Self::Etcd(client))
     }
 
     /// Writes `value` under these keys.
@@ -55,13 +47,15 @@ impl Door {
                 submit(connection, keys.iter().map(|key| put(*key, value)).collect()).await
             }
             Self::Etcd(client) => {
-                let keys: Vec<Vec<u8>> = keys.iter().copied().map(name).collect();
-                client.put(&keys, value).await.map_err(|error| error.to_string())
+                client.put(&names(keys), value).await.map_err(|error| error.to_string())
+            }
+            Self::Openraft(client) => {
+                client.put(&names(keys), value).await.map_err(|error| error.to_string())
             }
         }
     }
 
-    /// Removes these keys; those of etcd go with their servers.
+    /// Removes these keys; those of others go with their servers.
     ///
     /// # Errors
     /// Why that was not acknowledged.
@@ -70,12 +64,12 @@ impl Door {
             Self::Ours(connection) => {
                 submit(connection, keys.iter().map(|key| write(*key, None)).collect()).await
             }
-            Self::Etcd(_) => Ok(()),
+            Self::Etcd(_) | Self::Openraft(_) => Ok(()),
         }
     }
 
     /// Reads one of the keys, which is there, as `ravelin kv get` does, and says by which path. That of
-    /// etcd counts as fast: its leader asks the others whether it still leads, and orders nothing.
+    /// others counts as fast: their leader asks whether it still leads, and orders nothing.
     ///
     /// # Errors
     /// Why there is no reply.
@@ -85,6 +79,10 @@ impl Door {
             Self::Etcd(client) => {
                 let read = client.get(&name(key)).await;
                 return read.map(|()| ReadPath::Fast).map_err(|error| error.to_string());
+            }
+            Self::Openraft(client) => {
+                let read = client.get(&name(key)).await;
+                return read.map(|_| ReadPath::Fast).map_err(|error| error.to_string());
             }
         };
         let request = KvRequest::Get { key: name(key) }.encode();
@@ -124,6 +122,10 @@ pub(super) fn put(key: usize, value: &[u8]) -> Operation {
 fn write(key: usize, value: Option<Vec<u8>>) -> Operation {
     let write = Write { key: name(key), value, condition: Condition::Always, lease: None };
     Operation { service: ServiceId::KV, request: KvRequest::Write(write).encode() }
+}
+
+fn names(keys: &[usize]) -> Vec<Vec<u8>> {
+    keys.iter().copied().map(name).collect()
 }
 
 fn name(key: usize) -> Vec<u8> {

@@ -18,8 +18,8 @@ use ravelin_model::limits::ENVELOPE_BYTES_MAX;
 use serde::Serialize;
 
 use super::door::Door;
-use super::etcd::Etcd;
 use super::figures::{Figures, Measured, Reads};
+use super::peer::{self, Cluster};
 use super::samples::{Kind, Sample, Samples};
 use super::target::Target;
 use super::usage::Usage;
@@ -31,7 +31,7 @@ const SECONDS_DEFAULT: u64 = 10;
 const KEYS: usize = 100_000;
 /// The same where they are there before, for loads that read, or go away afterwards.
 const KEYS_FEW: usize = 10_000;
-/// Sessions over which the envelopes in flight are spread, or connections to etcd.
+/// Sessions over which the envelopes in flight are spread, or connections to a peer.
 const SESSIONS: usize = 4;
 /// The same where more is offered than is taken: together they hold four times as much in flight.
 const SESSIONS_OFFERING: usize = 4 * SESSIONS;
@@ -45,8 +45,6 @@ const FILL_BYTES: usize = ENVELOPE_BYTES_MAX / 2;
 /// Bytes of an operation beside its value, and of an envelope beside its operations, at most.
 const OPERATION_BYTES: u64 = 64;
 const ENVELOPE_BYTES: u64 = 256;
-/// Operations of one of etcd's transactions at most, unless it is told otherwise.
-pub(super) const TRANSACTION_MAX: usize = 128;
 /// Such envelopes in flight.
 const FILL_IN_FLIGHT: usize = 8;
 /// How long such an envelope is tried.
@@ -372,33 +370,32 @@ pub(super) struct PeerFigures {
     pub(super) operations: u64,
 }
 
-/// Puts the load on etcd's leader and measures.
-pub(super) async fn measure_etcd(mut etcd: Etcd, shape: Shape) -> Result<PeerFigures> {
+/// Puts the load on a peer's leader and measures.
+pub(super) async fn measure_peer(mut cluster: Cluster, shape: Shape) -> Result<PeerFigures> {
     let mut doors = Vec::new();
     for _ in 0..SESSIONS {
-        doors.push(Door::to_etcd(&etcd).await?);
+        doors.push(cluster.connect().await?);
     }
     let mut keys = KEYS;
     if let (true, Some(door)) = (shape.reads > 0, doors.first()) {
         keys = KEYS_FEW;
         let value = vec![b'v'; shape.value_bytes as usize].into();
-        sweep_through(door.clone(), keys, Some(value), TRANSACTION_MAX).await?;
+        let together = cluster.system.transaction_max();
+        sweep_through(door.clone(), keys, Some(value), together).await?;
     }
     let load = Running::through(doors, shape, keys, None);
-    let run = Observed::watch(&load, shape, || Some(etcd.total_usage())).await?;
-    etcd.check()?;
+    let run = Observed::watch(&load, shape, || Some(cluster.total_usage())).await?;
+    cluster.check()?;
     if let Some(refusal) = run.refusal {
         // A peer that refuses some is not what is to be compared with.
-        let hint = "smaller values or fewer seconds keep etcd within its limits";
-        return Err(Error::new(
-            Exit::Failed,
-            format!("etcd did not take all writes: {refusal}"),
-            hint,
-        ));
+        let name = cluster.system.name();
+        let hint = format!("smaller values or fewer seconds keep {name} within its limits");
+        let cause = format!("{name} did not take all writes: {refusal}");
+        return Err(Error::new(Exit::Failed, cause, hint));
     }
     Ok(PeerFigures {
-        measured: run.measured(super::etcd::SERVERS),
-        servers: super::etcd::SERVERS,
+        measured: run.measured(peer::SERVERS),
+        servers: peer::SERVERS,
         in_flight: shape.in_flight(),
         transaction: shape.envelope,
         operations: run.operations,
