@@ -55,17 +55,28 @@ pub struct Closing {
     pub horizon: Round,
     /// The newest block of each member above it, ascending by member.
     pub tips: Vec<BlockRef>,
-    /// Whether the member holds all that it has heard of, and decides nothing beyond this until the order
-    /// is carried out, or more is heard.
-    pub is_complete: bool,
-    /// Whether it has signed the plan that follows by this order: it never signs another one.
-    pub is_signed: bool,
+    /// How far it has come.
+    pub stage: ClosingStage,
     /// Names the member's present choice of an order: another number each time that it takes up an order,
     /// also one that it had before.
     pub turn: u64,
     /// The turn of each other member of which this one heard last, ascending by member: who reads its own
     /// here knows that this was said to what it says now, not to what it said earlier.
     pub heard: Vec<(ReplicaId, u64)>,
+}
+
+/// How far a member has come on the way to the end of an epoch that administrators end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub enum ClosingStage {
+    /// It lacks something of what it has heard of, or may yet make a block.
+    Lacking,
+    /// It holds all of that, and decides nothing beyond it until the order is carried out, or more is heard.
+    Holding,
+    /// It has signed the plan that follows by this order: it never signs another one.
+    Signed,
+    /// What it decided ended the epoch, and it signed what follows from that: whoever holds all that it
+    /// does decides the same end.
+    Ended,
 }
 
 /// What a server made of an order that a client brought it.
@@ -77,7 +88,7 @@ pub enum ReopeningVerdict {
     NotHybrid,
     /// It is for another cluster, or another epoch than this one.
     OtherEpoch(Epoch),
-    /// The epoch has ended already.
+    /// The epoch has an end of its own here: the server helps those who hold to get there.
     Ended,
     /// Too few administrators signed it, or somebody who is none.
     NotApproved,
@@ -89,4 +100,6 @@ pub enum ReopeningVerdict {
     NotNow,
     /// The plan that would follow does not hold together.
     Unfit,
+    /// An order with this number, which is later, goes before it.
+    Superseded(u64),
 }

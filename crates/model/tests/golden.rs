@@ -16,12 +16,12 @@ use ravelin_model::wire::{
 use ravelin_model::{
     Answer, AnswerBatch, AuditHead, AuditList, AuditOutcome, AuditRecord, AuditedEnvelope,
     AuditedOperation, Block, BlockBody, BlockHeader, BlockRef, Chain, Change, ClientEntry, Closing,
-    ClusterId, ClusterPlan, CommitIndex, CommitStatement, Decode, Digest, Encode, Envelope, Epoch,
-    EpochMessage, Evidence, FaultModel, HandoverVote, Incarnation, InstanceCertificate, Member,
-    MerklePath, Operation, OperationResult, Position, Previous, PublicKey, Purpose, Refusal, Rekey,
-    ReleaseOrder, Reopening, ReopeningVerdict, ReplicaId, Round, Sequence, ServiceId, SessionId,
-    Signature, SignedHeader, SignedPlan, SignedRekey, SignedRelease, SignedReopening,
-    SignedStatement, Time, Vote,
+    ClosingStage, ClusterId, ClusterPlan, CommitIndex, CommitStatement, Decode, Digest, Encode,
+    Envelope, Epoch, EpochMessage, Evidence, FaultModel, HandoverVote, Incarnation,
+    InstanceCertificate, Member, MerklePath, Operation, OperationResult, Position, Previous,
+    PublicKey, Purpose, Refusal, Rekey, ReleaseOrder, Reopening, ReopeningVerdict, ReplicaId,
+    Round, Sequence, ServiceId, SessionId, Signature, SignedHeader, SignedPlan, SignedRekey,
+    SignedRelease, SignedReopening, SignedStatement, Time, Vote,
 };
 
 fn digest(byte: u8) -> Digest {
@@ -291,8 +291,7 @@ fn messages_about_epochs_are_golden() {
         order: digest(0xd3),
         horizon: Round(3),
         tips: vec![BlockRef { round: Round(9), author: ReplicaId(1), digest: digest(0xb1) }],
-        is_complete: true,
-        is_signed: true,
+        stage: ClosingStage::Signed,
         turn: 7,
         heard: vec![(ReplicaId(0), 8), (ReplicaId(2), 9)],
     };

@@ -14,7 +14,7 @@ use ravelin_crypto::{Keyring, sign_reopening};
 use ravelin_model::wire::{ClientMessage, ServerMessage};
 use ravelin_model::{
     ClusterId, Decode as _, Encode as _, FaultModel, Group, InstanceCertificate, Member, PublicKey,
-    Reopening, ReopeningVerdict, ReplicaId, SignedPlan, SignedReopening,
+    Reopening, ReopeningVerdict, ReplicaId, SignedPlan, SignedReopening, Time,
 };
 use ravelin_runtime::clock::Clock;
 use ravelin_runtime::transport::TransportKey;
@@ -23,6 +23,7 @@ use tokio::task::JoinSet;
 
 use crate::cluster_dir::LocalCluster;
 use crate::exit::{Error, Exit, Result};
+use crate::files::date;
 use crate::files::key::KeyFile;
 use crate::files::plan;
 
@@ -313,6 +314,11 @@ fn refused(verdicts: &BTreeMap<ReplicaId, ReopeningVerdict>) -> Error {
             Exit::Denied,
             "`ravelin cluster show` lists the administrators, and how many of them must sign",
         ),
+        Some(ReopeningVerdict::Superseded(_)) => (
+            Exit::Conflict,
+            "the latest order counts, by the clock of whoever wrote it: bring that one, or write another \
+             where the clock is past it",
+        ),
         Some(ReopeningVerdict::NoQuorum) => (Exit::NoQuorum, "start more servers first"),
         _ => (Exit::Failed, "write another order: wormholes may have begun anew since"),
     };
@@ -340,7 +346,9 @@ impl fmt::Display for Words {
             ReopeningVerdict::OtherEpoch(epoch) => {
                 write!(out, "for another cluster or epoch than {}", epoch.0)
             }
-            ReopeningVerdict::Ended => out.write_str("the epoch has ended already"),
+            ReopeningVerdict::Ended => {
+                out.write_str("the epoch has an end of its own there, to which it helps the others")
+            }
             ReopeningVerdict::NotApproved => {
                 out.write_str("too few administrators signed it, or somebody who is none")
             }
@@ -352,6 +360,9 @@ impl fmt::Display for Words {
             }
             ReopeningVerdict::Unfit => {
                 out.write_str("the plan that would follow does not hold together")
+            }
+            ReopeningVerdict::Superseded(number) => {
+                write!(out, "an order of {} goes before it", date::of(Time(number)))
             }
             ReopeningVerdict::NotNow => {
                 out.write_str("not now: it fetches its state, or is halted")

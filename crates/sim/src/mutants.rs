@@ -348,6 +348,11 @@ pub const ALL: &[Planted] = &[
         "an order for a key shows nobody that its member is in another epoch",
         &[(REGRESSIONS, "what_failed_once_holds")],
     ),
+    planted(
+        "own_end_keeps_nobody_company",
+        "a member whose epoch ends by itself leaves those who hold alone",
+        &[(ENDINGS, "who_comes_to_an_end_of_its_own_takes_those_along_who_hold")],
+    ),
     core(
         "parent_order_ignored",
         "a block votes for every block of a leader that it links",

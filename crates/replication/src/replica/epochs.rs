@@ -249,7 +249,8 @@ impl Replica {
             return self.hint(now, from, vote.epoch, out);
         }
         if vote.epoch > self.keyring.epoch() {
-            return;
+            // Of who ended a later epoch this may be all that is ever heard.
+            return self.ask_how_it_ended(now, from, out);
         }
         match &mut self.epochs.handover {
             Some(handover) => {

@@ -16,6 +16,11 @@
 //! ([`Ordering::hold`]), and tells that horizon and the tips above it. All that it hears of later changes
 //! what it tells, never what it has decided; after a crash it holds again before it reads its log.
 //!
+//! **An end of its own.** Who does not hold yet goes on deciding, and what it decides may end the epoch by
+//! itself: those who hold would wait for its word for ever. So it stays with them: it takes orders, tells its
+//! tips, and that it is at an end. Whoever holds needs no more of it than to hold all that, for whoever has
+//! its blocks decides what it did. A liar gains nothing: it could as well say that it holds the same.
+//!
 //! **Several orders.** Administrators give another one when servers restarted meanwhile, or one must be
 //! declared lost. Who has signed stays with the order by which it did; the others join it. So a member may
 //! go back to an order that it had left, on the word of a liar, too. Others may then still count what it
@@ -33,8 +38,8 @@ use std::time::Duration;
 
 use ravelin_crypto::{check_reopening, domain_digest};
 use ravelin_model::{
-    Closing, Epoch, EpochMessage, FaultModel, HandoverVote, Reopening, ReopeningVerdict,
-    SignedReopening,
+    Closing, ClosingStage, Epoch, EpochMessage, FaultModel, HandoverVote, Reopening,
+    ReopeningVerdict, SignedReopening,
 };
 
 use super::*;
@@ -91,7 +96,8 @@ impl Reopens {
     /// did, who is not declared lost; or else the latest.
     fn chosen(&self) -> Option<&(Digest, SignedReopening)> {
         let lost = &self.latest()?.lost;
-        let signers = self.heard.iter().filter(|(who, it)| it.is_signed && !lost.contains(who));
+        let is_signer = |who, it: &Closing| it.stage == ClosingStage::Signed && !lost.contains(who);
+        let signers = self.heard.iter().filter(|(who, it)| is_signer(who, it));
         let joined = signers.map(|(_, it)| it.order).filter(|order| self.knows(order)).min();
         match self.signed.or(joined) {
             Some(digest) => self.orders.iter().find(|(known, _)| *known == digest),
@@ -122,8 +128,8 @@ impl Reopens {
         self.orders.sort_by_key(|(digest, signed)| (signed.order.number, *digest));
         if self.orders.len() > ORDERS_MAX {
             // Those by which somebody signed are never given up: the others may have to join them.
-            let signed: BTreeSet<Digest> =
-                self.heard.values().filter(|it| it.is_signed).map(|it| it.order).collect();
+            let signers = self.heard.values().filter(|it| it.stage == ClosingStage::Signed);
+            let signed: BTreeSet<Digest> = signers.map(|it| it.order).collect();
             let is_kept = |known: &Digest| Some(*known) == self.signed || signed.contains(known);
             let oldest = self.orders.iter().position(|(known, _)| !is_kept(known));
             oldest.into_iter().for_each(|at| drop(self.orders.remove(at)));
@@ -140,11 +146,12 @@ impl Replica {
         out: &mut Out,
     ) -> ReopeningVerdict {
         let digest = digest_of(&signed.order);
+        let number = signed.order.number;
         if self.epochs.reopens.as_ref().is_some_and(|known| known.knows(&digest)) {
-            return ReopeningVerdict::Taken;
+            return self.placed(number).unwrap_or(ReopeningVerdict::Taken);
         }
         let verdict = self.judge_reopening(&signed);
-        if verdict == ReopeningVerdict::Taken {
+        if matches!(verdict, ReopeningVerdict::Taken | ReopeningVerdict::Ended) {
             let reopens = self.epochs.reopens.get_or_insert_default();
             reopens.take(digest, signed);
             reopens.next = now;
@@ -152,8 +159,15 @@ impl Replica {
                 self.ordering.close();
             }
             self.advance_reopening(now, out);
+            return self.placed(number).unwrap_or(verdict);
         }
         verdict
+    }
+
+    /// Whether another order goes before the one with this number.
+    fn placed(&self, number: u64) -> Option<ReopeningVerdict> {
+        let latest = self.epochs.reopens.as_ref()?.latest()?.number;
+        (latest > number).then_some(ReopeningVerdict::Superseded(latest))
     }
 
     /// Whether an order fits this epoch. Cost: a signature for each administrator and instance, once the
@@ -170,9 +184,6 @@ impl Replica {
         let here = (keyring.cluster(), keyring.incarnation(), keyring.epoch());
         if (order.cluster, order.incarnation, order.epoch) != here {
             return ReopeningVerdict::OtherEpoch(keyring.epoch());
-        }
-        if self.has_ended() && self.epochs.reopens.is_none() {
-            return ReopeningVerdict::Ended;
         }
         let are_lost_few = order.lost.len() <= group.faults()
             && order.lost.is_sorted_by(|one, other| one < other)
@@ -194,9 +205,10 @@ impl Replica {
             }
             before = Some(*member);
         }
-        match self.has_ended() || self.execution.reopened(&order.instances).is_some() {
-            true => ReopeningVerdict::Taken,
-            false => ReopeningVerdict::Unfit,
+        match (self.closing_end(), self.execution.reopened(&order.instances)) {
+            (Some(ClosingStage::Ended), _) => ReopeningVerdict::Ended,
+            (Some(_), _) | (None, Some(_)) => ReopeningVerdict::Taken,
+            (None, None) => ReopeningVerdict::Unfit,
         }
     }
 
@@ -208,8 +220,8 @@ impl Replica {
         closing: Closing,
         out: &mut Out,
     ) {
-        let is_other_end = self.has_ended() && self.epochs.reopens.is_none();
-        if closing.epoch < self.keyring.epoch() || is_other_end {
+        let has_no_order = self.has_ended() && self.epochs.reopens.is_none();
+        if closing.epoch < self.keyring.epoch() || has_no_order {
             return self.hint(now, from, closing.epoch, out);
         }
         if closing.epoch > self.keyring.epoch() {
@@ -235,12 +247,11 @@ impl Replica {
         if self.is_fetching() || self.is_halted() {
             return;
         }
-        let has_ended = self.has_ended();
-        let Some(reopens) = &mut self.epochs.reopens else { return };
-        if has_ended && reopens.signed.is_none() {
-            self.epochs.reopens = None; // the epoch had an end of its own
-            return;
+        let end = self.closing_end();
+        if end == Some(ClosingStage::Ended) && mutants::is_active("own_end_keeps_nobody_company") {
+            self.epochs.reopens = None;
         }
+        let Some(reopens) = &mut self.epochs.reopens else { return };
         let Some(digest) = reopens.chosen().map(|(digest, _)| *digest) else { return };
         let turn = reopens.turn_for(digest, now);
         let Some(reopens) = &self.epochs.reopens else { return };
@@ -258,27 +269,27 @@ impl Replica {
             order: digest,
             horizon: self.ordering.dag().horizon(),
             tips: self.ordering.tips(),
-            is_complete: (lacking.is_empty() && !self.ordering.is_drafting())
-                || has_ended
-                || mutants::is_active("reopening_without_union"),
-            is_signed: has_ended,
+            stage: end.unwrap_or_else(|| self.closing_stage(&lacking)),
             turn,
             heard: reopens.heard.iter().map(|(member, it)| (*member, it.turn)).collect(),
         };
         let is_same = |member: &ReplicaId| {
             let heard = reopens.heard.get(member);
             heard.is_some_and(|it| {
-                it.is_complete
-                    && it.order == closing.order
-                    && (it.heard.contains(&(self.own, turn))
-                        || mutants::is_active("turns_of_reopenings_ignored"))
-                    && are_same(it, &closing)
+                let answers = it.heard.contains(&(self.own, turn))
+                    || mutants::is_active("turns_of_reopenings_ignored");
+                let is_had = match it.stage {
+                    ClosingStage::Lacking => false,
+                    ClosingStage::Holding | ClosingStage::Signed => are_same(it, &closing),
+                    ClosingStage::Ended => !lacking.contains(member),
+                };
+                answers && is_had && it.order == closing.order
             })
         };
-        let is_agreed = closing.is_complete
+        let is_agreed = closing.stage == ClosingStage::Holding
             && (awaited.iter().all(is_same) || mutants::is_active("reopening_without_union"));
         let is_due = now >= reopens.next;
-        if closing.is_complete && !has_ended {
+        if closing.stage == ClosingStage::Holding {
             self.hold();
         }
         self.tell(now, closing, out);
@@ -296,6 +307,22 @@ impl Replica {
             self.sign_by(&digest, None, out);
         } else {
             self.join_signers(now, out);
+        }
+    }
+
+    /// How the epoch has ended here, if it has: by an order that reopens the cluster, or by itself.
+    fn closing_end(&self) -> Option<ClosingStage> {
+        let signed = self.epochs.reopens.as_ref().and_then(|reopens| reopens.signed);
+        let end = if signed.is_some() { ClosingStage::Signed } else { ClosingStage::Ended };
+        self.has_ended().then_some(end)
+    }
+
+    /// How far the epoch's end is here, where it has not ended.
+    fn closing_stage(&self, lacking: &[ReplicaId]) -> ClosingStage {
+        let has_all = lacking.is_empty() && !self.ordering.is_drafting();
+        match has_all || mutants::is_active("reopening_without_union") {
+            true => ClosingStage::Holding,
+            false => ClosingStage::Lacking,
         }
     }
 
@@ -419,7 +446,8 @@ impl Replica {
         };
         let mut ends: BTreeMap<(CommitIndex, Digest, Digest), usize> = BTreeMap::new();
         for vote in self.epochs.early.values().filter(is_good) {
-            let closing = reopens.heard.get(&vote.replica).filter(|it| it.is_signed);
+            let closing = reopens.heard.get(&vote.replica);
+            let closing = closing.filter(|it| it.stage == ClosingStage::Signed);
             if let Some(order) = closing.map(|it| it.order).filter(|order| reopens.knows(order)) {
                 *ends.entry((vote.commit, vote.plan, order)).or_default() += 1;
             }

@@ -3,7 +3,9 @@
 
 use std::collections::VecDeque;
 
-use ravelin_model::{Action, BlockRef, Closing, Digest, EpochMessage, ReplicaId, Round};
+use ravelin_model::{
+    Action, BlockRef, Closing, ClosingStage, Digest, EpochMessage, ReplicaId, Round,
+};
 use ravelin_multicast::Message;
 
 use super::{Deed, Intruder, Scene};
@@ -30,7 +32,7 @@ impl FalseClosings {
 
     /// What it says in place of `closing`; nothing, now and then.
     fn lie(&mut self, scene: &mut Scene<'_>, mut closing: Closing) -> Option<Closing> {
-        match scene.means.dice.below(8) {
+        match scene.means.dice.below(9) {
             0 => return None,
             // As an earlier life of it, or of another, would that has not heard of anything since.
             1 | 2 => closing = scene.means.dice.pick(self.known.make_contiguous()).cloned()?,
@@ -42,8 +44,9 @@ impl FalseClosings {
                 let tip = closing.tips.iter_mut().find(|tip| tip.author == own);
                 tip.into_iter().for_each(|tip| *tip = nowhere(tip));
             }
-            6 => closing.is_signed = true,
-            _ => closing.is_complete = true,
+            6 => closing.stage = ClosingStage::Signed,
+            7 => closing.stage = ClosingStage::Ended,
+            _ => closing.stage = ClosingStage::Holding,
         }
         Some(closing)
     }

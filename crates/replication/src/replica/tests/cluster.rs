@@ -90,9 +90,9 @@ impl Cluster {
         Self::of(World::with_checkpoints(4, 1, 16), seed, (keys, transfer_lag))
     }
 
-    /// The same where each server has a wormhole that outlives crashes.
+    /// The same where each server has a wormhole that outlives crashes, and a spare key for blocks.
     pub(super) fn hybrid(seed: u64) -> Self {
-        Self::of(World::hybrid(4, 1), seed, (1, u64::MAX))
+        Self::of(World::hybrid(4, 1), seed, (2, u64::MAX))
     }
 
     /// The same in `world`, where each server has so many keys and so many rounds are read.

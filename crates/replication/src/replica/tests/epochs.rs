@@ -1,6 +1,6 @@
 //! One epoch after another: who ends them, who is late, who loses power meanwhile.
 
-use ravelin_model::{EpochMessage, HandoverVote};
+use ravelin_model::{Epoch, EpochMessage, HandoverVote, Rekey, SignedRekey};
 
 use super::*;
 
@@ -206,7 +206,7 @@ fn a_laggard_is_not_held_up_by_one_who_answers_with_nothing() {
         cluster.crash(1);
         let vote = HandoverVote {
             replica: ReplicaId(1),
-            epoch: ravelin_model::Epoch::FIRST,
+            epoch: Epoch::FIRST,
             commit: CommitIndex(1_000_000),
             plan: Digest([7; 32]),
             signature: Signature([7; 64]),
@@ -231,7 +231,7 @@ fn those_who_say_that_the_epoch_ended_are_followed_in_turn() {
     let mut cluster = left_behind(0);
     let vote = |id: u16| HandoverVote {
         replica: ReplicaId(id),
-        epoch: ravelin_model::Epoch::FIRST,
+        epoch: Epoch::FIRST,
         commit: CommitIndex(1_000_000),
         plan: Digest([7; 32]),
         signature: Signature([7; 64]),
@@ -249,6 +249,40 @@ fn those_who_say_that_the_epoch_ended_are_followed_in_turn() {
 }
 
 /// Replica 3 was cut off when the others changed the epoch.
+/// Of who has ended a later epoch and waits there no block is ever heard, nor an order for a key.
+#[test]
+fn who_hears_a_vote_or_an_order_of_a_later_epoch_asks_how_its_own_ended() {
+    let mut cluster = Cluster::new(1);
+    let later = Epoch::FIRST.next();
+    let vote = HandoverVote {
+        replica: ReplicaId(1),
+        epoch: later,
+        commit: CommitIndex(9),
+        plan: Digest([7; 32]),
+        signature: Signature([7; 64]),
+    };
+    let rekey = Rekey {
+        cluster: cluster.world.keyring.cluster(),
+        incarnation: cluster.world.keyring.incarnation(),
+        epoch: later,
+        member: ReplicaId(2),
+        block: cluster.world.block_key_of(ReplicaId(2), 1).public(),
+        instance: None,
+    };
+    let signature = Signature([7; 64]);
+    let order = SignedRekey { rekey, signature, possession: signature };
+    let asks = |to, action: &Action<Message, Event>| {
+        let ask = EpochMessage::Ask(Epoch::FIRST);
+        matches!(action, Action::Send(id, Message::Epoch(said)) if *id == ReplicaId(to) && *said == ask)
+    };
+    for (from, message) in [(1, EpochMessage::Handover(vote)), (2, EpochMessage::Rekey(order))] {
+        cluster.act(0, |replica, now, out| {
+            replica.on_message(now, ReplicaId(from), Message::Epoch(message), out);
+            assert!(out.iter().any(|action| asks(from, action)), "{from}: {out:?}");
+        });
+    }
+}
+
 fn left_behind(seed: u64) -> Cluster {
     let mut cluster = Cluster::with_keys(seed, 4);
     cluster.open_session();
@@ -264,20 +298,20 @@ fn left_behind(seed: u64) -> Cluster {
 fn an_order_counts_in_its_epoch_for_its_own_member_and_with_its_signature_only() {
     let mut cluster = Cluster::with_keys(3, 2);
     cluster.open_session();
-    let rekey = |member: u16, epoch: u64, cluster: &Cluster| ravelin_model::Rekey {
+    let rekey = |member: u16, epoch: u64, cluster: &Cluster| Rekey {
         cluster: cluster.world.keyring.cluster(),
         incarnation: cluster.world.keyring.incarnation(),
-        epoch: ravelin_model::Epoch(epoch),
+        epoch: Epoch(epoch),
         member: ReplicaId(member),
         block: cluster.world.block_key_of(ReplicaId(1), 1).public(),
         instance: None,
     };
-    let sign = |rekey: ravelin_model::Rekey, by: u16, cluster: &Cluster| {
+    let sign = |rekey: Rekey, by: u16, cluster: &Cluster| {
         let key = cluster.world.identity_key(ReplicaId(by));
         let signature = key.sign(ravelin_crypto::Domain::Rekey, &rekey.encode());
         let new = cluster.world.block_key_of(ReplicaId(1), 1);
         let possession = new.sign(ravelin_crypto::Domain::Rekey, &rekey.encode());
-        ravelin_model::SignedRekey { rekey, signature, possession }
+        SignedRekey { rekey, signature, possession }
     };
     let mut taken = rekey(1, 1, &cluster);
     taken.block = cluster.world.block_key(ReplicaId(2)).public();
@@ -321,13 +355,13 @@ fn tales_of_an_epochs_end_have_no_effect() {
     let far = CommitIndex(1_000_000);
     let vote = |epoch: u64| HandoverVote {
         replica: ReplicaId(3),
-        epoch: ravelin_model::Epoch(epoch),
+        epoch: Epoch(epoch),
         commit: far,
         plan: Digest([7; 32]),
         signature: Signature([7; 64]),
     };
     let mut next = cluster.world.plan.clone();
-    next.plan.epoch = ravelin_model::Epoch(2);
+    next.plan.epoch = Epoch(2);
     next.plan.previous = Some(ravelin_model::Previous {
         plan: ravelin_crypto::plan_digest(&cluster.world.plan.plan),
         commit: far,
@@ -345,9 +379,9 @@ fn tales_of_an_epochs_end_have_no_effect() {
             EpochMessage::Handover(vote(1)),
             EpochMessage::Handover(vote(9)),
             EpochMessage::Began(Box::new(next.clone())),
-            EpochMessage::Ask(ravelin_model::Epoch(9)),
-            EpochMessage::Ask(ravelin_model::Epoch(0)),
-            EpochMessage::Elsewhen { epoch: ravelin_model::Epoch(u64::MAX), wanted: vec![] },
+            EpochMessage::Ask(Epoch(9)),
+            EpochMessage::Ask(Epoch(0)),
+            EpochMessage::Elsewhen { epoch: Epoch(u64::MAX), wanted: vec![] },
         ];
         for (id, tale) in (0..3).flat_map(|id| tales.clone().map(|tale| (id, tale))) {
             cluster.act(id, |replica, now, out| {

@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use ravelin_crypto::{Verified, domain_digest, sign_reopening};
-use ravelin_model::{Closing, Epoch, EpochMessage, Reopening, SignedReopening};
+use ravelin_model::{
+    Closing, ClosingStage, Epoch, EpochMessage, Reopening, ReopeningVerdict, SignedReopening,
+};
 
+use super::epochs::change_key;
 use super::*;
 
 /// Has no voice for long: no block above anybody's horizon refers to one of its own.
@@ -56,21 +59,27 @@ fn commits(cluster: &Cluster) -> [CommitIndex; 2] {
 }
 
 /// A cluster whose horizon has left the beginning, without the voice of one member; the intruder's next
-/// block decides a leader. Returns what the intruder made last, too.
-fn before_the_attack(seed: u64) -> (Cluster, BlockRef) {
+/// block decides a leader. Returns what the intruder made last, too. `meanwhile` befalls the cluster when
+/// only that leader will decide what comes of it.
+fn before_the_attack(seed: u64, meanwhile: impl Fn(&mut Cluster)) -> (Cluster, BlockRef) {
     let mut cluster = Cluster::hybrid(seed);
     cluster.node(AWAY.0).is_cut_off = true;
     cluster.open_session();
-    // The leaders of the three rounds before this one wait for it, as the first of them is away.
-    let is_there = |cluster: &Cluster| {
-        let last = cluster.replica(INTRUDER.0).ordering().last().round;
-        last.0 > GC_DEPTH + 8 && last.0.is_multiple_of(4)
+    let run_until_round = |cluster: &mut Cluster, of_four: u64| {
+        let is_there = |cluster: &Cluster| {
+            let last = cluster.replica(INTRUDER.0).ordering().last().round;
+            last.0 > GC_DEPTH + 8 && last.0 % 4 == of_four
+        };
+        let until = cluster.now.after(Duration::from_secs(300));
+        while !is_there(cluster) {
+            assert!(cluster.now < until, "a round takes a second at most");
+            cluster.step();
+        }
     };
-    let until = cluster.now.after(Duration::from_secs(300));
-    while !is_there(&cluster) {
-        assert!(cluster.now < until, "a round takes a second at most");
-        cluster.step();
-    }
+    // Leaders from this round on wait for that of the last one, as the first of them is away.
+    run_until_round(&mut cluster, 2);
+    meanwhile(&mut cluster);
+    run_until_round(&mut cluster, 0);
     let last = cluster.replica(INTRUDER.0).ordering().last();
     cluster.node(INTRUDER.0).replica = None;
     cluster.run(Duration::from_secs(5));
@@ -80,10 +89,9 @@ fn before_the_attack(seed: u64) -> (Cluster, BlockRef) {
     (cluster, last)
 }
 
-/// The intruder tells all but one that they hold all there is. To that one it then shows a block which
-/// moves its horizon, and one on top that names as a parent what nobody has: a block of a member that is
-/// away, of a round that only this horizon has passed. Returns these two.
-fn attack(cluster: &mut Cluster, last: BlockRef, order: &SignedReopening) -> [Verified<Block>; 2] {
+/// The intruder tells all but one that they hold all there is. Returns its next block, which decides, and
+/// which nobody has seen.
+fn lull(cluster: &mut Cluster, last: BlockRef, order: &SignedReopening) -> Verified<Block> {
     let told = cluster.replica(0).ordering();
     let (horizon, tips) = (told.dag().horizon(), told.tips());
     let closing = Closing {
@@ -91,8 +99,7 @@ fn attack(cluster: &mut Cluster, last: BlockRef, order: &SignedReopening) -> [Ve
         order: domain_digest("ravelin reopening v1", &[&order.order.encode()]),
         horizon,
         tips: tips.clone(),
-        is_complete: true,
-        is_signed: false,
+        stage: ClosingStage::Holding,
         turn: 1,
         heard: turns(cluster),
     };
@@ -103,8 +110,18 @@ fn attack(cluster: &mut Cluster, last: BlockRef, order: &SignedReopening) -> [Ve
     let others = [0, 1].map(|id| cluster.replica(id).ordering().last());
     let dag = cluster.replica(0).ordering().dag();
     let before = others.map(|it| *dag.block(&it).expect("it is here").body.previous().unwrap());
+    let parents = vec![last, before[0], before[1]];
+    cluster.block(INTRUDER, last.round.next(), parents, cluster.now)
+}
+
+/// The intruder tells all but one that they hold all there is. To that one it then shows a block which
+/// moves its horizon, and one on top that names as a parent what nobody has: a block of a member that is
+/// away, of a round that only this horizon has passed. Returns these two.
+fn attack(cluster: &mut Cluster, last: BlockRef, order: &SignedReopening) -> [Verified<Block>; 2] {
+    let horizon = cluster.replica(0).ordering().dag().horizon();
+    let decides = lull(cluster, last, order);
+    let others = [0, 1].map(|id| cluster.replica(id).ordering().last());
     let now = cluster.now;
-    let decides = cluster.block(INTRUDER, last.round.next(), vec![last, before[0], before[1]], now);
     let next = Round(last.round.0 + 2);
     let nobodys = BlockRef {
         round: Round(last.round.0 - GC_DEPTH),
@@ -124,7 +141,7 @@ fn attack(cluster: &mut Cluster, last: BlockRef, order: &SignedReopening) -> [Ve
 #[test]
 fn a_block_that_one_horizon_lets_in_does_not_keep_an_epoch_from_ending() {
     for seed in 0..5 {
-        let (mut cluster, last) = before_the_attack(seed);
+        let (mut cluster, last) = before_the_attack(seed, |_| ());
         let first = order(&cluster, 1, vec![]);
         bring(&mut cluster, &first);
         cluster.node(AWAY.0).is_cut_off = false;
@@ -154,6 +171,61 @@ fn a_block_that_one_horizon_lets_in_does_not_keep_an_epoch_from_ending() {
     }
 }
 
+/// Those who hold wait for one that does not, and the intruder lets that one alone decide a change of a
+/// key. Of some seeds another leader decides it, and the epoch ends before.
+#[test]
+fn who_comes_to_an_end_of_its_own_takes_those_along_who_hold() {
+    for (seed, is_restarted) in [(1, false), (3, true), (4, false), (5, true)] {
+        let (mut cluster, last) = before_the_attack(seed, |cluster| change_key(cluster, 0));
+        let key = cluster.replica(0).key().public();
+        let first = order(&cluster, 1, vec![]);
+        bring(&mut cluster, &first);
+        cluster.node(AWAY.0).is_cut_off = false;
+        cluster.run_until("all correct ones hold the same", |cluster| {
+            CORRECT
+                .map(|id| cluster.replica(id).ordering().tips())
+                .windows(2)
+                .all(|it| it[0] == it[1])
+        });
+        let decides = lull(&mut cluster, last, &first);
+        say(&mut cluster, 1, Message::Block(decides));
+        let ended = |cluster: &Cluster| CORRECT.map(|id| cluster.replica(id).has_ended());
+        cluster.run(Duration::from_secs(1));
+        assert_eq!(ended(&cluster), [false, true, false], "two hold, and decide nothing");
+        if is_restarted {
+            cluster.crash(1);
+            cluster.start(1);
+        }
+        let second = order(&cluster, 2, vec![INTRUDER]);
+        let mut verdict = ReopeningVerdict::Taken;
+        cluster.act(1, |replica, now, out| {
+            verdict = replica.on_reopening(now, second.clone(), out);
+        });
+        assert_eq!(verdict, ReopeningVerdict::Ended);
+        bring(&mut cluster, &second);
+        cluster.run_until("the epoch ends", |cluster| {
+            CORRECT.iter().all(|id| cluster.replica(*id).keyring().epoch() > Epoch::FIRST)
+        });
+        assert_ne!(cluster.replica(0).key().public(), key, "by the end that one of them knew");
+    }
+}
+
+#[test]
+fn an_order_is_told_when_a_later_one_goes_before_it() {
+    let mut cluster = Cluster::hybrid(1);
+    let mut verdict_on = |number| {
+        let order = order(&cluster, number, vec![]);
+        let mut verdict = ReopeningVerdict::NotNow;
+        cluster.act(0, |replica, now, out| verdict = replica.on_reopening(now, order, out));
+        verdict
+    };
+    assert_eq!(verdict_on(7), ReopeningVerdict::Taken);
+    assert_eq!(verdict_on(6), ReopeningVerdict::Superseded(7));
+    assert_eq!(verdict_on(6), ReopeningVerdict::Superseded(7), "nor when it is brought again");
+    assert_eq!(verdict_on(8), ReopeningVerdict::Taken);
+    assert_eq!(verdict_on(7), ReopeningVerdict::Superseded(8));
+}
+
 #[test]
 fn who_changes_what_a_member_lacks_with_each_message_makes_it_tell_no_more_often() {
     let mut cluster = Cluster::hybrid(1);
@@ -169,8 +241,7 @@ fn who_changes_what_a_member_lacks_with_each_message_makes_it_tell_no_more_often
             order: domain_digest("ravelin reopening v1", &[&order.order.encode()]),
             horizon: Round(0),
             tips: (salt % 2 == 0).then(|| tip(salt)).into_iter().collect(),
-            is_complete: false,
-            is_signed: false,
+            stage: ClosingStage::Lacking,
             turn: 1,
             heard: vec![],
         };
@@ -207,8 +278,7 @@ fn who_goes_back_to_an_order_signs_only_by_what_is_said_to_that() {
             order: first,
             horizon: told.dag().horizon(),
             tips: told.tips(),
-            is_complete: is_through,
-            is_signed: is_through,
+            stage: if is_through { ClosingStage::Signed } else { ClosingStage::Lacking },
             turn: 1,
             heard: turns(cluster),
         }))
