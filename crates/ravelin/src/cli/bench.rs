@@ -23,6 +23,7 @@ mod runs;
 mod samples;
 mod survey;
 mod target;
+mod targets;
 mod testbed;
 mod trace;
 mod usage;
@@ -59,6 +60,9 @@ const PAIRS_DEFAULT: u16 = 5;
 const QUICK_PAIRS: u16 = 2;
 /// Runs of each configuration where all are measured, unless asked otherwise.
 const RUNS_OF_ALL: u16 = 3;
+/// Rounds of everything that is wanted, and with `--quick`.
+const ROUNDS_OF_TARGETS: u16 = 3;
+const QUICK_ROUNDS_OF_TARGETS: u16 = 1;
 
 const HELP: &str = "\
 Examples:
@@ -73,6 +77,7 @@ Examples:
   ravelin bench --against etcd --reads 100
   ravelin bench --against openraft --report openraft.md
   ravelin bench --against arbitrary --report models.md
+  ravelin bench --targets --report targets.md
   ravelin bench --idle
   ravelin bench --trace
   ravelin bench --away 60 --keys 100000 --lost --rate 3000
@@ -88,7 +93,11 @@ Intruders are those that `ravelin attack list` names; beside them, --attack know
 that are enrolled and hostile: client-flood and client-bad-signatures.";
 
 /// What is measured beside a load of writes.
-const OTHERS: [&str; 7] = ["attack", "against", "idle", "away", "trace", "offer", "growth"];
+const OTHERS: [&str; 8] =
+    ["attack", "against", "idle", "away", "trace", "offer", "growth", "targets"];
+/// What stands beside no other measurement.
+const ALONE: [&str; 8] =
+    ["attack", "against", "idle", "away", "trace", "offer", "growth", "not_durable"];
 /// What a configuration with a name says itself.
 const SAID_BY_NAME: [&str; 5] = ["value_bytes", "in_flight", "envelope", "reads", "rate"];
 
@@ -96,9 +105,9 @@ const SAID_BY_NAME: [&str; 5] = ["value_bytes", "in_flight", "envelope", "reads"
 #[derive(Args)]
 #[command(
     after_long_help = HELP,
-    group = ArgGroup::new("reported").args(["named", "attack", "against", "away", "offer", "growth"]),
+    group = ArgGroup::new("reported").args(["named", "attack", "against", "away", "offer", "growth", "targets"]),
     group = ArgGroup::new("filled").args(["away", "growth"]),
-    group = ArgGroup::new("paired").args(["attack", "against"]),
+    group = ArgGroup::new("paired").args(["attack", "against", "targets"]),
 )]
 pub(crate) struct Bench {
     /// Measure a fixed configuration, which says all about the load but for how long
@@ -159,7 +168,7 @@ pub(crate) struct Bench {
     #[arg(long, value_name = "FILE", requires = "against")]
     peer_program: Option<PathBuf>,
     /// Pairs of runs, fault-free and attacked, or ours and the peer's [default: 5, with --quick and
-    /// --against 2]
+    /// --against 2; with --targets 3, and with --quick 1]
     #[arg(long, value_name = "N", requires = "paired", value_parser = clap::value_parser!(u16).range(1..=100))]
     pairs: Option<u16>,
     /// Write what was measured to a file, or add a row of --away to it
@@ -187,6 +196,10 @@ pub(crate) struct Bench {
     /// long a server takes to start, and to fetch the state
     #[arg(long, requires = "keys", conflicts_with_all = ["attack", "against", "idle", "away", "trace", "offer", "rate", "reads", "servers"])]
     growth: bool,
+    /// Measure everything that is wanted of Ravelin's speed, beside etcd where it is installed, and show
+    /// what is had: half an hour, with --quick some minutes
+    #[arg(long, conflicts_with_all = ALONE, conflicts_with_all = SAID_BY_NAME, conflicts_with_all = ["servers", "fault_model"])]
+    targets: bool,
     /// Follow one request on an idle cluster hop by hop, and show where the time of requests goes
     #[arg(long, conflicts_with_all = ["attack", "against", "idle"])]
     trace: bool,
@@ -335,6 +348,9 @@ async fn measure(
     if arguments.trace {
         return invocation.output.print(&trace::measure(layout).await?);
     }
+    if arguments.targets {
+        return targets(invocation, arguments).await;
+    }
     if let Some(peer) = arguments.against {
         return against(invocation, arguments, peer).await;
     }
@@ -390,6 +406,18 @@ async fn growth(invocation: &Invocation, arguments: &Bench) -> Result<()> {
         figures.write_report(path)?;
     }
     invocation.output.print(&figures)
+}
+
+async fn targets(invocation: &Invocation, arguments: &Bench) -> Result<()> {
+    let is_quick = arguments.quick;
+    let default = if is_quick { QUICK_ROUNDS_OF_TARGETS } else { ROUNDS_OF_TARGETS };
+    let rounds = arguments.pairs.unwrap_or(default).into();
+    let plan = targets::Plan { rounds, seconds: arguments.shape().seconds, is_quick };
+    let targets = targets::measure(invocation.output, plan).await?;
+    if let Some(path) = &arguments.report {
+        targets.write_report(path)?;
+    }
+    invocation.output.print(&targets)
 }
 
 async fn against(invocation: &Invocation, arguments: &Bench, peer: Peer) -> Result<()> {

@@ -150,6 +150,7 @@ const SOUND: &[(&str, &str, &str)] = &[
          | --fault-model=hybrid | --not-durable | --running \
          | --rate=32 | --away=5 | --away=5 --lost | --away=5 --keys=1 | --away=5 --no-quota \
          | --away=5 --rate=32 | --offer=2 | --offer=2 --report=^new | --growth --keys=10000 \
+         | --targets --pairs=1 | --targets --quick --report=^new \
          | --against=etcd --reads=100 | --against=arbitrary \
          | --against=openraft --peer-program=<plan.toml \
          | --against=openraft --peer-program=plan.toml --reads=100 \

@@ -93,12 +93,14 @@ pub(super) async fn compare(output: Output, system: &System, plan: Plan) -> Resu
     })
 }
 
-async fn ours(shape: Shape) -> Result<Figures> {
+/// One run of ours.
+pub(super) async fn ours(shape: Shape) -> Result<Figures> {
     let bed = TestBed::start(Layout::DEFAULT, None, Logging::AsFiled).await?;
     load::measure(Target::Own(&bed), shape).await
 }
 
-async fn theirs(system: &System, shape: Shape) -> Result<PeerFigures> {
+/// One run of the peer's.
+pub(super) async fn theirs(system: &System, shape: Shape) -> Result<PeerFigures> {
     load::measure_peer(system.start().await?, shape).await
 }
 

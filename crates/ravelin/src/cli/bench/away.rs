@@ -55,11 +55,11 @@ pub(super) struct Return {
     /// Operations that the others executed while it was away.
     missed_operations: f64,
     /// From its start until it serves and stands where the others stood at its start.
-    back_seconds: f64,
+    pub(super) back_seconds: f64,
     /// How often it took the others' state.
     states_fetched: f64,
     /// Its anonymous memory at most until then, and that of the others.
-    memory_mib: f64,
+    pub(super) memory_mib: f64,
     memory_mib_of_others: f64,
     /// Operations a second of the others: before its return, and until it was back.
     operations_per_second_before: f64,

@@ -20,7 +20,7 @@ pub(super) struct IdleFigures {
     fault_model: &'static str,
     seconds: f64,
     /// Of a core, of the server that used most.
-    cpu_percent: f64,
+    pub(super) cpu_percent: f64,
     cpu_percent_per_server: Vec<f64>,
     /// Means over the servers.
     wakeups_per_second: f64,

@@ -44,8 +44,8 @@ pub(super) async fn compare(output: Output, rounds: usize, shape: Shape) -> Resu
     let mut runs: Vec<Vec<(Figures, Figures)>> = shapes.iter().map(|_| Vec::new()).collect();
     for round in 1..=rounds {
         for (shape, runs) in shapes.iter().zip(&mut runs) {
-            let hybrid = measure(FaultModel::Hybrid, *shape).await?;
-            let arbitrary = measure(FaultModel::Arbitrary, *shape).await?;
+            let hybrid = measure(Layout::of(FaultModel::Hybrid), *shape).await?;
+            let arbitrary = measure(Layout::of(FaultModel::Arbitrary), *shape).await?;
             output.note(format_args!(
                 "round {round} of {rounds}, envelopes of {}: hybrid {:.0} operations/s, arbitrary {:.0}",
                 shape.envelope,
@@ -58,8 +58,9 @@ pub(super) async fn compare(output: Output, rounds: usize, shape: Shape) -> Resu
     Ok(Comparison { rows: runs.into_iter().map(Row::of).collect() })
 }
 
-async fn measure(model: FaultModel, shape: Shape) -> Result<Figures> {
-    let bed = TestBed::start(Layout::of(model), None, Logging::AsFiled).await?;
+/// One run of a load, on a new cluster.
+pub(super) async fn measure(layout: Layout, shape: Shape) -> Result<Figures> {
+    let bed = TestBed::start(layout, None, Logging::AsFiled).await?;
     load::measure(Target::Own(&bed), shape).await
 }
 
@@ -118,8 +119,8 @@ impl Comparison {
                 of_own(one.cpu_us_per_op),
                 of_own(other.cpu_us_per_op),
                 ratios.cpu_ratio,
-                row.cpu_of_one(hybrid),
-                row.cpu_of_one(peer),
+                cpu_of_one(hybrid),
+                cpu_of_one(peer),
                 row.ratio_of_one(),
             ));
         }
@@ -127,12 +128,12 @@ impl Comparison {
     }
 }
 
-impl Row {
-    /// What an operation costs one server.
-    fn cpu_of_one(&self, figures: &Figures) -> f64 {
-        of_own(figures.measured.cpu_us_per_op) / figures.servers as f64
-    }
+/// What an operation costs one server.
+pub(super) fn cpu_of_one(figures: &Figures) -> f64 {
+    of_own(figures.measured.cpu_us_per_op) / figures.servers as f64
+}
 
+impl Row {
     /// The ratio of that.
     fn ratio_of_one(&self) -> f64 {
         self.ratios.cpu_ratio * self.peer.servers as f64 / self.hybrid.servers as f64
@@ -156,7 +157,7 @@ impl fmt::Display for Row {
         row("p50 ms", &|it| it.p50_ms, ratios.p50_ratio)?;
         row("p99 ms", &|it| it.p99_ms, ratios.p99_ratio)?;
         row("CPU us/operation", &|it| of_own(it.cpu_us_per_op), ratios.cpu_ratio)?;
-        let (one, other) = (self.cpu_of_one(hybrid), self.cpu_of_one(peer));
+        let (one, other) = (cpu_of_one(hybrid), cpu_of_one(peer));
         write!(
             out,
             "{:<18} {one:>12.1} {other:>12.1} {:>11.2}",

@@ -49,7 +49,8 @@ impl Named {
         chosen.map(|each| each.configuration()).collect()
     }
 
-    fn configuration(self) -> (&'static str, Shape) {
+    /// The one that it stands for, with its name; of all of them the first.
+    pub(super) fn configuration(self) -> (&'static str, Shape) {
         let plain = Shape::DEFAULT;
         match self {
             Self::All | Self::Default => ("default", plain),

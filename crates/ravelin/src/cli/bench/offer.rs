@@ -60,26 +60,26 @@ pub(super) struct Offer {
     value_bytes: u32,
     envelope: u32,
     /// Operations in flight at most, and before, when the most was measured.
-    in_flight: u32,
+    pub(super) in_flight: u32,
     most_in_flight: u32,
     seconds: f64,
     /// Operations a second that were answered at most before.
     most_per_second: f64,
     offered_per_second: f64,
-    answered_per_second: f64,
+    pub(super) answered_per_second: f64,
     /// For want of a place in flight.
     shed_per_second: f64,
     /// Sent, and refused or given up.
     unacknowledged_per_second: f64,
     /// From its sending, of what was answered.
     p50_ms: f64,
-    p99_ms: f64,
+    pub(super) p99_ms: f64,
     longest_ms: f64,
     /// Of the server that had most: at most since it began, and in the middle of the second and of the
     /// last third of the time.
-    memory_mib_max: f64,
-    memory_mib_second_third: f64,
-    memory_mib_last_third: f64,
+    pub(super) memory_mib_max: f64,
+    pub(super) memory_mib_second_third: f64,
+    pub(super) memory_mib_last_third: f64,
     memory: Vec<Look>,
 }
 

@@ -218,6 +218,14 @@ impl Survey {
         }
     }
 
+    /// What each attack left of the throughput, pair by pair.
+    pub(super) fn ratios(&self) -> impl Iterator<Item = (&str, Vec<f64>)> {
+        let of = |row: &Row| {
+            row.throughputs.iter().map(|(fault_free, attacked)| attacked / fault_free).collect()
+        };
+        self.attacks.iter().map(move |row| (row.attack.as_str(), of(row)))
+    }
+
     /// Writes what was measured as a page of its own.
     pub(super) fn write_report(&self, path: &Path) -> Result<()> {
         let mut page = format!(
