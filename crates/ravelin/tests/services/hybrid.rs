@@ -290,6 +290,13 @@ fn a_copy_of_a_server_and_its_wormhole_is_another_instance() {
     assert_eq!(cluster.client(&["kv", "get", "c"]), "3\n");
 }
 
+/// The public half of a key file.
+fn key(cluster: &Cluster, file: &str) -> String {
+    let text = fs::read_to_string(cluster.path(file)).expect("it is there");
+    let public = text.lines().find_map(|line| line.strip_prefix("public = "));
+    public.expect("it is in the file").trim_matches('"').to_owned()
+}
+
 /// Types `node reopen` until the servers listen.
 fn reopen(cluster: &Cluster, arguments: &[&str]) -> Run {
     let until = Instant::now() + Duration::from_secs(20);
@@ -307,7 +314,7 @@ fn administrators_open_a_cluster_by_as_many_signatures_as_the_plan_says() {
     let run = reopen(&cluster, &["--key", "admin0.key"]);
     assert!(run.exit == 3 && run.stderr.contains("too few administrators signed"), "{run:?}");
     let run = reopen(&cluster, &["--key", "admin0.key", "--key", "client.key"]);
-    assert_eq!(run.exit, 3, "{run:?}");
+    assert!(run.exit == 3 && run.stderr.contains("is no administrator"), "{run:?}");
     // Nobody need know what a learner is to be told what mends it.
     let mends = "`ravelin node reopen --key FILE`";
     cluster.fails(&["kv", "put", "a", "1", "--timeout", "2s"], 5, mends);
@@ -331,9 +338,26 @@ fn administrators_open_a_cluster_by_as_many_signatures_as_the_plan_says() {
         assert_eq!(shown["open"], serde_json::json!([0, 1, 2]));
         assert_eq!(fs::read(cluster.path("r.toml")).expect("it is there"), before);
     }
-    cluster.done(&["node", "reopen", "--approve", "r.toml", "--key", "admin0.key", "--yes"]);
+    // A key of nobody who may sign leaves the file as it was.
+    let approve = |key| ["node", "reopen", "--approve", "r.toml", "--key", key, "--yes"];
+    cluster.fails(&approve("client.key"), 3, "is no administrator of this cluster");
+    assert_eq!(fs::read(cluster.path("r.toml")).expect("it is there"), before);
+    let signed = cluster.json(&approve("admin0.key"));
+    let counts = [&signed["signatures"], &signed["signatures_needed"]];
+    assert_eq!(counts, [&serde_json::json!(1), &serde_json::json!(2)], "{signed}");
+    let one = fs::read_to_string(cluster.path("r.toml")).expect("it is there");
+    assert!(one.contains(signed["signed_by"][0].as_str().expect("who signed")), "{one}");
     cluster.fails(&["node", "reopen", "--signed", "r.toml"], 3, "too few administrators");
-    cluster.done(&["node", "reopen", "--approve", "r.toml", "--key", "admin1.key", "--yes"]);
+    // One that is there all the same is named, before anybody else signs and before the servers see it.
+    let (administrator, client) = (key(&cluster, "admin0.key"), key(&cluster, "client.key"));
+    let spoilt = one.replace(&administrator, &client);
+    fs::write(cluster.path("spoilt.toml"), &spoilt).expect("written");
+    let named = format!("{client} is no administrator");
+    for arguments in [&["--signed"][..], &["--key", "admin1.key", "--yes", "--approve"]] {
+        let arguments = [&["node", "reopen"], arguments, &["spoilt.toml"]].concat();
+        cluster.fails(&arguments, 3, &named);
+    }
+    cluster.done(&approve("admin1.key"));
     let told = cluster.json(&["node", "reopen", "--signed", "r.toml"]);
     assert_eq!((&told["step"], &told["epoch"]), (&"reopened".into(), &2.into()), "{told}");
     assert_eq!(told["open"], serde_json::json!([0, 1, 2]));
