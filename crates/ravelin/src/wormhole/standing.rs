@@ -43,24 +43,42 @@ impl Watch {
         Self(Arc::new(Watched { restart, seen: Mutex::new(Seen { monitor, last: None }) }))
     }
 
-    /// How it stands now; `None`: it does not answer, or another look takes long just now. Blocks: for some
-    /// 25 ms, or until it is plain that it does not answer.
-    pub(crate) fn look(&self) -> Option<Standing> {
+    /// How it stands now. Blocks: for some 25 ms, or until it is plain that it does not answer.
+    pub(crate) fn look(&self) -> Result<Standing, Silence> {
         let mut seen = match self.0.seen.try_lock() {
             Ok(seen) => seen,
             Err(TryLockError::Poisoned(seen)) => seen.into_inner(),
             // Whoever asks often must not fill the runtime with waiting threads.
-            Err(TryLockError::WouldBlock) => return None,
+            Err(TryLockError::WouldBlock) => return Err(Silence::Asked),
         };
         if let Some((when, last)) = &seen.last
             && when.elapsed() < FRESH
         {
-            return last.clone();
+            return last.clone().ok_or(Silence::Late);
         }
         let view = seen.monitor.look().ok();
         let standing = view.map(|view| Standing::new(&view, self.0.restart));
         seen.last = Some((Instant::now(), standing.clone()));
-        standing
+        standing.ok_or(Silence::Late)
+    }
+}
+
+/// Why nothing is known of a wormhole.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Silence {
+    /// It does not answer, or not in time.
+    Late,
+    /// Another look is under way.
+    Asked,
+}
+
+impl Silence {
+    /// In words.
+    pub(crate) fn reason(self) -> &'static str {
+        match self {
+            Self::Late => "the wormhole does not answer",
+            Self::Asked => "the wormhole is being asked already, and has not answered yet",
+        }
     }
 }
 

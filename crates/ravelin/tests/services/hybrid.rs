@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -66,6 +69,14 @@ fn a_server_comes_back_with_a_new_wormhole_by_an_epoch() {
         assert_eq!((&bound["counter"], &bound["epoch"]), (&"ordering".into(), &2.into()));
         assert!(bound["value"].as_u64() > Some(0), "it attests blocks: {server}");
     }
+    // Other commands want the client's file in the environment; this one has no use for it.
+    let of_client = cluster.path("D/client.toml");
+    let command = &mut cluster.command(&["wormhole", "status"]);
+    let output = command.env("RAVELIN_CONFIG", &of_client).output().expect("run");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let words = "client.toml is the file of a client, not of a server";
+    cluster.fails(&["--config", "D/client.toml", "wormhole", "status"], 2, words);
+    cluster.fails(&["--config", "D/client.toml", "node", "check"], 2, words);
     let drawn = fs::read_to_string(cluster.path("servers.svg")).expect("it is drawn");
     assert_eq!(drawn.matches("wormhole, local").count(), 3);
 
@@ -75,6 +86,9 @@ fn a_server_comes_back_with_a_new_wormhole_by_an_epoch() {
     [&server, &wormhole].iter().for_each(|pid| wait_gone(pid));
     cluster.client(&["kv", "put", "b", "2"]);
     cluster.fails(&["wormhole", "status"], 7, "nothing is known of the wormhole of server-1");
+    let file = "D/servers/1/node.toml";
+    let hint = format!("see whether the server of {file} runs");
+    cluster.fails(&["--config", file, "wormhole", "status"], 5, &hint);
     let begun = Instant::now();
     assert_eq!(cluster.client(&["kv", "get", "b"]), "2\n", "without the third it is ordered");
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
@@ -288,6 +302,48 @@ fn a_copy_of_a_server_and_its_wormhole_is_another_instance() {
     assert!(!run.stdout.contains("hold proof"), "neither can contradict itself: {run:?}");
     cluster.done(&["local", "up"]);
     assert_eq!(cluster.client(&["kv", "get", "c"]), "3\n");
+}
+
+/// What a server answers on its admin listener, all of it.
+fn asked(address: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    stream.set_read_timeout(Some(Duration::from_secs(5))).expect("set");
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").expect("asked");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("answered");
+    answer
+}
+
+#[test]
+fn a_wormhole_that_hangs_is_told_of_in_time() {
+    let cluster = Local::up_with("hybrid-frozen", &HYBRID);
+    cluster.client(&["kv", "put", "a", "1"]);
+    let (_, wormhole) = pids(&cluster, 1);
+    let admin = cluster.json(&["local", "status"])["servers"][1]["admin_address"].clone();
+    let admin = admin.as_str().expect("it has one");
+    assert!(asked(admin, "/wormhole").contains("200 OK"));
+    let signal = |name: &str| {
+        assert!(Command::new("kill").args([name, &wormhole]).status().expect("kill").success());
+    };
+    signal("-STOP");
+    // The server waits for an attestation now, and another monitor's question for its answer.
+    cluster.client(&["kv", "put", "b", "2"]);
+    std::thread::sleep(Duration::from_secs(1)); // what was seen is told again for so long
+    let begun = Instant::now();
+    for silence in ["the wormhole does not answer", "being asked already"] {
+        std::thread::sleep(Duration::from_millis(20));
+        let answer = asked(admin, "/wormhole");
+        assert!(answer.contains(" 503 ") && answer.contains(silence), "{answer}");
+    }
+    let run = cluster.run(&["wormhole", "status"]);
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+    signal("-CONT");
+    assert_eq!(run.exit, 7, "{run:?}");
+    assert!(run.stdout.contains("server-1  the server's wormhole does not answer it"), "{run:?}");
+    assert!(run.stderr.contains("is stopped or starved"), "{run:?}");
+    cluster.client(&["kv", "put", "c", "3"]);
+    cluster.done(&["local", "up"]);
+    assert_eq!(epoch(&cluster), 2, "it went on where it was");
 }
 
 /// The public half of a key file.
