@@ -443,9 +443,41 @@ fn administrators_open_a_cluster_by_as_many_signatures_as_the_plan_says() {
     // It comes back after all, as any server does whose wormhole began anew.
     let check = cluster.run(&["node", "check", "--config", "s2/node.toml"]);
     assert!(check.stdout.contains("ok       wormhole: provisioned key"), "{check:?}");
+    check_tpm(&cluster);
     fs::remove_dir_all(cluster.path("s2/wormhole")).expect("ours");
     let check = cluster.run(&["node", "check", "--config", "s2/node.toml"]);
     assert!(check.exit == 4 && check.stdout.contains("REFUSED  wormhole"), "{check:?}");
     let card = cluster.run(&["node", "card", "--config", "s2/node.toml"]);
     assert!(card.exit == 4 && card.stderr.contains("there is no wormhole's key"), "{card:?}");
+    assert!(check.stderr.contains("the server is lost for this cluster"), "{check:?}");
+    // Another key does not help: the plan names the one that is gone.
+    let init = ["node", "init", "--dir", "s9", "--name", "s9", "--peer-address", "127.0.0.1:1"];
+    let model = ["--client-address", "127.0.0.1:2", "--fault-model", "hybrid"];
+    cluster.done(&[&init[..], &model].concat());
+    copy_dir(&cluster.path("s9/wormhole"), &cluster.path("s2/wormhole"));
+    let check = cluster.run(&["node", "check", "--config", "s2/node.toml"]);
+    assert!(check.exit == 9 && check.stdout.contains("not the plan's"), "{check:?}");
+    assert!(check.stderr.contains("the server is lost for this cluster"), "{check:?}");
+}
+
+/// `node check` of a server that is to use a TPM says what a start would say.
+fn check_tpm(cluster: &Cluster) {
+    let node_file = cluster.path("s2/node.toml");
+    let before = fs::read_to_string(&node_file).expect("it is there");
+    let socket = std::env::temp_dir().join(format!("ravelin-tpm-{}", std::process::id()));
+    let table = format!("[wormhole]\ntpm = \"{}\"", socket.display());
+    let with_tpm = before.replace("[wormhole]", &table);
+    assert_ne!(before, with_tpm);
+    fs::write(&node_file, &with_tpm).expect("written");
+    let check = ["node", "check", "--config", "s2/node.toml"];
+    cluster.fails(&check, 1, "cannot use the wormhole's TPM");
+    let listener = UnixListener::bind(&socket).expect("bound");
+    cluster.fails(&check, 1, "no counter of a TPM was made");
+    fs::write(cluster.path("s2/wormhole/anchor"), "").expect("written");
+    let found = cluster.run(&check); // others may have its port
+    assert!(found.stdout.contains("ok       wormhole's TPM: "), "{found:?}");
+    drop(listener);
+    cluster.fails(&check, 1, "cannot use the wormhole's TPM");
+    fs::remove_file(&socket).expect("ours");
+    fs::write(&node_file, before).expect("written");
 }
