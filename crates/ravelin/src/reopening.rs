@@ -26,6 +26,7 @@ use crate::exit::{Error, Exit, Result};
 use crate::files::date;
 use crate::files::key::KeyFile;
 use crate::files::plan;
+use crate::processes::Processes;
 
 /// How long a server may take to answer one question.
 const ANSWER_MAX: Duration = Duration::from_secs(3);
@@ -380,6 +381,9 @@ pub(crate) async fn open_local(
     patience: Duration,
 ) -> Result<Option<Reopened>> {
     let until = Instant::now() + patience;
+    let processes = Processes::of(cluster)?;
+    // Nobody waits for a server that ended already.
+    let is_down = |id: &ReplicaId| processes.is_down(*id).unwrap_or(false);
     let servers = Servers {
         cluster: cluster.id,
         plan: cluster.plan.clone(),
@@ -390,7 +394,7 @@ pub(crate) async fn open_local(
         if picture.open_count() >= picture.group.quorum() {
             return Ok(None);
         }
-        if picture.absent().is_empty() || Instant::now() > until {
+        if picture.absent().iter().all(is_down) || Instant::now() > until {
             break picture;
         }
         tokio::time::sleep(ASK_EVERY).await;

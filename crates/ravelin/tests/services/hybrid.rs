@@ -346,6 +346,36 @@ fn a_wormhole_that_hangs_is_told_of_in_time() {
     assert_eq!(epoch(&cluster), 2, "it went on where it was");
 }
 
+#[test]
+fn a_server_that_does_not_start_is_shown_with_its_cause_and_the_way_on() {
+    let cluster = Local::up_with("hybrid-unstarted", &HYBRID);
+    cluster.kill(1);
+    fs::remove_dir_all(cluster.path("D/servers/1/data")).expect("ours");
+    let run = cluster.run(&["local", "up"]);
+    let is_explained = |run: &Run| {
+        run.stderr.contains("server 1 is down: ")
+            && run.stderr.contains("cannot use the data directory")
+            && run.stderr.contains("`mkdir -m 700`")
+    };
+    assert!(run.exit == 7 && is_explained(&run), "{run:?}");
+    // After all were down nobody else opens the cluster, and it is said at once how.
+    [0, 2].iter().for_each(|id| cluster.kill(*id));
+    let begun = Instant::now();
+    let run = cluster.run(&["local", "up"]);
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    assert!(run.exit == 5 && is_explained(&run), "{run:?}");
+    let (_, declare) = run.stderr.rsplit_once(": `ravelin ").expect("a command");
+    let (declare, _) = declare.split_once('`').expect("its end");
+    assert!(declare.ends_with("/keys/administrator.key --lost 1"), "{declare}");
+    cluster.done(&declare.split(' ').collect::<Vec<_>>());
+    cluster.client(&["kv", "put", "a", "1"]);
+    // What a server says when it stops in good order is no cause.
+    cluster.done(&["local", "down"]);
+    let status = cluster.json(&["local", "status"]);
+    assert!(status["servers"][0]["ended"].is_null(), "{status}");
+    assert!(status["servers"][1]["ended"].is_array(), "{status}");
+}
+
 /// The public half of a key file.
 fn key(cluster: &Cluster, file: &str) -> String {
     let text = fs::read_to_string(cluster.path(file)).expect("it is there");
