@@ -103,8 +103,10 @@ pub(crate) fn check_tpm(config: &WormholeConfig) -> Result<Option<String>> {
     if is_readable(config) && config.state.is_dir() && !config.state.join(ANCHOR).is_file() {
         let state = config.state.display();
         let cause = format!("no counter of a TPM was made for {state}");
-        let hint =
-            format!("`{PROGRAM_NAME} --anchor INDEX --tpm {shown} --state {state}` makes one");
+        let user = config.user.map(|user| format!(" --user {user}")).unwrap_or_default();
+        let hint = format!(
+            "`{PROGRAM_NAME} --anchor INDEX --tpm {shown} --state {state}{user}` makes one"
+        );
         return Err(Error::new(Exit::Failed, cause, hint));
     }
     Ok(Some(format!("{shown} is there")))
