@@ -20,6 +20,9 @@ use crate::files::hex;
 /// For how long what was seen is told again.
 const FRESH: Duration = Duration::from_secs(1);
 
+/// The verdict on an attacker who gets what the wormhole keeps.
+pub(crate) const NOT_WITHSTOOD: &str = "not withstood";
+
 /// What this program writes, or what another one wrote.
 type Words = Cow<'static, str>;
 
@@ -232,7 +235,7 @@ pub(crate) fn against(protections: Protections, restart: Restart) -> Vec<Against
         let (verdict, because) = match protections.against(attacker, restart) {
             Verdict::Withstood => ("withstood", None),
             Verdict::Partly(what) => ("partly", Some(what)),
-            Verdict::Lost(how) => ("lost", Some(how)),
+            Verdict::Lost(how) => (NOT_WITHSTOOD, Some(how)),
         };
         Against {
             attacker: attacker.name().into(),

@@ -50,6 +50,21 @@ fn wait_gone(pid: &str) {
     }
 }
 
+/// Every field stands in the wormhole's guide.
+fn assert_described(value: &serde_json::Value) {
+    let guide = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/guide/wormhole.md");
+    let guide = fs::read_to_string(guide).expect("it is there");
+    let (_, described) = guide.split_once("### As JSON").expect("it has the heading");
+    let mut open = vec![value];
+    while let Some(value) = open.pop() {
+        open.extend(value.as_array().into_iter().flatten());
+        for (field, value) in value.as_object().into_iter().flatten() {
+            assert!(described.contains(&format!("`{field}`")), "{field} is not described");
+            open.push(value);
+        }
+    }
+}
+
 #[test]
 fn a_server_comes_back_with_a_new_wormhole_by_an_epoch() {
     let cluster = Local::up_with("hybrid", &HYBRID);
@@ -69,6 +84,7 @@ fn a_server_comes_back_with_a_new_wormhole_by_an_epoch() {
         assert_eq!((&bound["counter"], &bound["epoch"]), (&"ordering".into(), &2.into()));
         assert!(bound["value"].as_u64() > Some(0), "it attests blocks: {server}");
     }
+    assert_described(&standing);
     // Other commands want the client's file in the environment; this one has no use for it.
     let of_client = cluster.path("D/client.toml");
     let command = &mut cluster.command(&["wormhole", "status"]);

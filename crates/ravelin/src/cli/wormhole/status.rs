@@ -19,7 +19,7 @@ use crate::files::node::{NodeConfig, NodeOverrides};
 use crate::processes::ask_admin;
 use crate::settings::Origin;
 use crate::wormhole::drawing::{self, Host};
-use crate::wormhole::standing::{Standing, Wakeup};
+use crate::wormhole::standing::{NOT_WITHSTOOD, Standing, Wakeup};
 
 /// How long a server may take to ask its wormhole.
 const ANSWER_MAX: Duration = Duration::from_secs(3);
@@ -227,7 +227,11 @@ impl fmt::Display for Server {
         }
         for one in &wormhole.attackers {
             let because = one.because.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
-            write!(f, "\n  {:<28}{}{because}", one.attacker, one.verdict)?;
+            let verdict = match one.verdict.as_ref() {
+                NOT_WITHSTOOD => "NOT withstood", // as `wormhole selftest` writes it
+                verdict => verdict,
+            };
+            write!(f, "\n  {:<28}{verdict}{because}", one.attacker)?;
         }
         Ok(())
     }
