@@ -65,15 +65,19 @@ fn assert_described(value: &serde_json::Value) {
     }
 }
 
-#[test]
-fn a_server_comes_back_with_a_new_wormhole_by_an_epoch() {
-    let cluster = Local::up_with("hybrid", &HYBRID);
-    let status = cluster.json(&["local", "status"]);
-    assert_eq!(status["fault_model"], "hybrid");
-    assert_eq!(status["servers"].as_array().map(Vec::len), Some(3));
-    assert_eq!(epoch(&cluster), 2, "the administrator opened it");
-    cluster.fails(&[&REOPEN[..], &["--lost", "3"]].concat(), 2, "there is no server 3");
-    cluster.client(&["kv", "put", "a", "1"]);
+/// Other commands want the client's file in the environment; this one has no use for it.
+fn tell_clients_files_from_servers(cluster: &Local) {
+    let of_client = cluster.path("D/client.toml");
+    let command = &mut cluster.command(&["wormhole", "status"]);
+    let output = command.env("RAVELIN_CONFIG", &of_client).output().expect("run");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let words = "client.toml is the file of a client, not of a server";
+    cluster.fails(&["--config", "D/client.toml", "wormhole", "status"], 2, words);
+    cluster.fails(&["--config", "D/client.toml", "node", "check"], 2, words);
+}
+
+/// Each server's wormhole as it is, told and drawn, in epoch 2.
+fn look_at_wormholes(cluster: &Local) {
     let standing = cluster.json(&["wormhole", "status", "--svg", "servers.svg"]);
     for server in standing["servers"].as_array().expect("servers") {
         let wormhole = &server["wormhole"];
@@ -85,16 +89,21 @@ fn a_server_comes_back_with_a_new_wormhole_by_an_epoch() {
         assert!(bound["value"].as_u64() > Some(0), "it attests blocks: {server}");
     }
     assert_described(&standing);
-    // Other commands want the client's file in the environment; this one has no use for it.
-    let of_client = cluster.path("D/client.toml");
-    let command = &mut cluster.command(&["wormhole", "status"]);
-    let output = command.env("RAVELIN_CONFIG", &of_client).output().expect("run");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let words = "client.toml is the file of a client, not of a server";
-    cluster.fails(&["--config", "D/client.toml", "wormhole", "status"], 2, words);
-    cluster.fails(&["--config", "D/client.toml", "node", "check"], 2, words);
+    tell_clients_files_from_servers(cluster);
     let drawn = fs::read_to_string(cluster.path("servers.svg")).expect("it is drawn");
     assert_eq!(drawn.matches("wormhole, local").count(), 3);
+}
+
+#[test]
+fn a_server_comes_back_with_a_new_wormhole_by_an_epoch() {
+    let cluster = Local::up_with("hybrid", &HYBRID);
+    let status = cluster.json(&["local", "status"]);
+    assert_eq!(status["fault_model"], "hybrid");
+    assert_eq!(status["servers"].as_array().map(Vec::len), Some(3));
+    assert_eq!(epoch(&cluster), 2, "the administrator opened it");
+    cluster.fails(&[&REOPEN[..], &["--lost", "3"]].concat(), 2, "there is no server 3");
+    cluster.client(&["kv", "put", "a", "1"]);
+    look_at_wormholes(&cluster);
 
     // A server is killed, and its wormhole ends with it.
     let (server, wormhole) = pids(&cluster, 1);
@@ -429,37 +438,7 @@ fn administrators_open_a_cluster_by_as_many_signatures_as_the_plan_says() {
         "cannot be declared lost",
     );
 
-    // One after the other, by a file.
-    cluster.done(&["node", "reopen", "--draft", "r.toml"]);
-    cluster.fails(&["node", "reopen", "--draft", "r.toml"], 9, "exists already");
-    // What is signed is shown first, whoever signed before.
-    let before = fs::read(cluster.path("r.toml")).expect("it was drafted");
-    for key in [&[][..], &["--key", "admin0.key"]] {
-        let shown = cluster.json(&[&["node", "reopen", "--approve", "r.toml"], key].concat());
-        assert_eq!((&shown["step"], &shown["signatures"]), (&"shown".into(), &0.into()), "{shown}");
-        assert_eq!(shown["open"], serde_json::json!([0, 1, 2]));
-        assert_eq!(fs::read(cluster.path("r.toml")).expect("it is there"), before);
-    }
-    // A key of nobody who may sign leaves the file as it was.
-    let approve = |key| ["node", "reopen", "--approve", "r.toml", "--key", key, "--yes"];
-    cluster.fails(&approve("client.key"), 3, "is no administrator of this cluster");
-    assert_eq!(fs::read(cluster.path("r.toml")).expect("it is there"), before);
-    let signed = cluster.json(&approve("admin0.key"));
-    let counts = [&signed["signatures"], &signed["signatures_needed"]];
-    assert_eq!(counts, [&serde_json::json!(1), &serde_json::json!(2)], "{signed}");
-    let one = fs::read_to_string(cluster.path("r.toml")).expect("it is there");
-    assert!(one.contains(signed["signed_by"][0].as_str().expect("who signed")), "{one}");
-    cluster.fails(&["node", "reopen", "--signed", "r.toml"], 3, "too few administrators");
-    // One that is there all the same is named, before anybody else signs and before the servers see it.
-    let (administrator, client) = (key(&cluster, "admin0.key"), key(&cluster, "client.key"));
-    let spoilt = one.replace(&administrator, &client);
-    fs::write(cluster.path("spoilt.toml"), &spoilt).expect("written");
-    let named = format!("{client} is no administrator");
-    for arguments in [&["--signed"][..], &["--key", "admin1.key", "--yes", "--approve"]] {
-        let arguments = [&["node", "reopen"], arguments, &["spoilt.toml"]].concat();
-        cluster.fails(&arguments, 3, &named);
-    }
-    cluster.done(&approve("admin1.key"));
+    sign_one_after_the_other(&cluster);
     let told = cluster.json(&["node", "reopen", "--signed", "r.toml"]);
     assert_eq!((&told["step"], &told["epoch"]), (&"reopened".into(), &2.into()), "{told}");
     assert_eq!(told["open"], serde_json::json!([0, 1, 2]));
@@ -490,6 +469,45 @@ fn administrators_open_a_cluster_by_as_many_signatures_as_the_plan_says() {
     let check = cluster.run(&["node", "check", "--config", "s2/node.toml"]);
     assert!(check.stdout.contains("ok       wormhole: provisioned key"), "{check:?}");
     check_tpm(&cluster);
+    lose_the_wormhole(&cluster);
+}
+
+/// Administrators sign an order by a file, `r.toml`, and nobody else does.
+fn sign_one_after_the_other(cluster: &Cluster) {
+    cluster.done(&["node", "reopen", "--draft", "r.toml"]);
+    cluster.fails(&["node", "reopen", "--draft", "r.toml"], 9, "exists already");
+    // What is signed is shown first, whoever signed before.
+    let before = fs::read(cluster.path("r.toml")).expect("it was drafted");
+    for key in [&[][..], &["--key", "admin0.key"]] {
+        let shown = cluster.json(&[&["node", "reopen", "--approve", "r.toml"], key].concat());
+        assert_eq!((&shown["step"], &shown["signatures"]), (&"shown".into(), &0.into()), "{shown}");
+        assert_eq!(shown["open"], serde_json::json!([0, 1, 2]));
+        assert_eq!(fs::read(cluster.path("r.toml")).expect("it is there"), before);
+    }
+    // A key of nobody who may sign leaves the file as it was.
+    let approve = |key| ["node", "reopen", "--approve", "r.toml", "--key", key, "--yes"];
+    cluster.fails(&approve("client.key"), 3, "is no administrator of this cluster");
+    assert_eq!(fs::read(cluster.path("r.toml")).expect("it is there"), before);
+    let signed = cluster.json(&approve("admin0.key"));
+    let counts = [&signed["signatures"], &signed["signatures_needed"]];
+    assert_eq!(counts, [&serde_json::json!(1), &serde_json::json!(2)], "{signed}");
+    let one = fs::read_to_string(cluster.path("r.toml")).expect("it is there");
+    assert!(one.contains(signed["signed_by"][0].as_str().expect("who signed")), "{one}");
+    cluster.fails(&["node", "reopen", "--signed", "r.toml"], 3, "too few administrators");
+    // One that is there all the same is named, before anybody else signs and before the servers see it.
+    let (administrator, client) = (key(cluster, "admin0.key"), key(cluster, "client.key"));
+    let spoilt = one.replace(&administrator, &client);
+    fs::write(cluster.path("spoilt.toml"), &spoilt).expect("written");
+    let named = format!("{client} is no administrator");
+    for arguments in [&["--signed"][..], &["--key", "admin1.key", "--yes", "--approve"]] {
+        let arguments = [&["node", "reopen"], arguments, &["spoilt.toml"]].concat();
+        cluster.fails(&arguments, 3, &named);
+    }
+    cluster.done(&approve("admin1.key"));
+}
+
+/// What is said of a server whose wormhole's key is gone.
+fn lose_the_wormhole(cluster: &Cluster) {
     fs::remove_dir_all(cluster.path("s2/wormhole")).expect("ours");
     let check = cluster.run(&["node", "check", "--config", "s2/node.toml"]);
     assert!(check.exit == 4 && check.stdout.contains("REFUSED  wormhole"), "{check:?}");
