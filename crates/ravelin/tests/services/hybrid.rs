@@ -339,6 +339,22 @@ fn asked(address: &str, path: &str) -> String {
     answer
 }
 
+/// A process that stands still until this is dropped.
+struct Frozen(String);
+
+impl Frozen {
+    fn new(pid: String) -> Self {
+        assert!(Command::new("kill").args(["-STOP", &pid]).status().expect("kill").success());
+        Self(pid)
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        let _ = Command::new("kill").args(["-CONT", &self.0]).status();
+    }
+}
+
 #[test]
 fn a_wormhole_that_hangs_is_told_of_in_time() {
     let cluster = Local::up_with("hybrid-frozen", &HYBRID);
@@ -347,10 +363,7 @@ fn a_wormhole_that_hangs_is_told_of_in_time() {
     let admin = cluster.json(&["local", "status"])["servers"][1]["admin_address"].clone();
     let admin = admin.as_str().expect("it has one");
     assert!(asked(admin, "/wormhole").contains("200 OK"));
-    let signal = |name: &str| {
-        assert!(Command::new("kill").args([name, &wormhole]).status().expect("kill").success());
-    };
-    signal("-STOP");
+    let frozen = Frozen::new(wormhole);
     // The server waits for an attestation now, and another monitor's question for its answer.
     cluster.client(&["kv", "put", "b", "2"]);
     std::thread::sleep(Duration::from_secs(1)); // what was seen is told again for so long
@@ -362,7 +375,7 @@ fn a_wormhole_that_hangs_is_told_of_in_time() {
     }
     let run = cluster.run(&["wormhole", "status"]);
     assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
-    signal("-CONT");
+    drop(frozen);
     assert_eq!(run.exit, 7, "{run:?}");
     assert!(run.stdout.contains("server-1  the server's wormhole does not answer it"), "{run:?}");
     assert!(run.stderr.contains("is stopped or starved"), "{run:?}");
