@@ -1,10 +1,14 @@
 //! Health and metrics of a server, for monitors on its own host.
+//!
+//! **Guarantee:** a monitor is answered while the server is stuck, too, as in a call of a wormhole that
+//! says nothing: this has a thread of its own.
 
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -22,11 +26,11 @@ use ravelin_model::wire::StatusReport;
 use ravelin_runtime::driver::Totals;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Sleep, sleep};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::time::{Sleep, sleep, timeout};
 
 use crate::room::{self, Stage};
-use crate::wormhole::standing::Watch;
+use crate::wormhole::standing::{Silence, Watch};
 
 /// A server that has not turned for so long counts as stuck.
 const STUCK_AFTER: Duration = Duration::from_secs(5);
@@ -34,6 +38,8 @@ const STUCK_AFTER: Duration = Duration::from_secs(5);
 pub(crate) const ADMIN_CONNECTIONS_MAX: usize = 32;
 /// How long one of them lasts; a monitor asks again over another.
 const ADMIN_CONNECTION_MAX: Duration = Duration::from_secs(10);
+/// How long the wormhole may take to answer a monitor.
+const WORMHOLE_ANSWER_MAX: Duration = Duration::from_secs(1);
 
 /// What there is to see of a server.
 #[derive(Clone)]
@@ -46,8 +52,43 @@ pub(crate) struct Shown {
     pub(crate) wormhole: Option<Watch>,
 }
 
-/// Serves `/livez`, `/readyz`, `/metrics` and `/wormhole` until the runtime ends.
-pub(crate) async fn serve(listener: TcpListener, shown: Shown) -> io::Result<()> {
+/// What serves monitors; it ends when this is dropped, and with it what it has of the wormhole.
+pub(crate) struct Serving {
+    thread: Option<JoinHandle<()>>,
+    end: Option<oneshot::Sender<()>>,
+}
+
+impl Serving {
+    /// Serves `/livez`, `/readyz`, `/metrics` and `/wormhole` on `listener`.
+    pub(crate) fn start(listener: TcpListener, shown: Shown) -> io::Result<Self> {
+        let listener = listener.into_std()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (end, ended) = oneshot::channel();
+        let thread = std::thread::Builder::new().name("admin".into()).spawn(move || {
+            let served = runtime.block_on(async {
+                tokio::select! {
+                    served = serve(TcpListener::from_std(listener)?, shown) => served,
+                    _ = ended => Ok(()),
+                }
+            });
+            if let Err(error) = served {
+                tracing::warn!(%error, "monitors are served no more");
+            }
+            // One that looks at a silent wormhole just now is not waited for.
+            runtime.shutdown_background();
+        })?;
+        Ok(Self { thread: Some(thread), end: Some(end) })
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        drop(self.end.take());
+        let _ = self.thread.take().map(JoinHandle::join); // it panics where a handler does
+    }
+}
+
+async fn serve(listener: TcpListener, shown: Shown) -> io::Result<()> {
     let router = Router::new()
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
@@ -198,16 +239,20 @@ struct ByStage {
     stage: &'static str,
 }
 
-/// How the wormhole stands: 200 with that as JSON, 404 without one, 503 when it does not answer.
+/// How the wormhole stands: 200 with that as JSON, 404 without one, 503 with the reason when it does not
+/// answer in time.
 async fn wormhole(State(Shown { wormhole, .. }): State<Shown>) -> (StatusCode, String) {
     let Some(watch) = wormhole else { return (StatusCode::NOT_FOUND, String::new()) };
-    match tokio::task::spawn_blocking(move || watch.look()).await {
-        Ok(Some(standing)) => {
+    let looking = tokio::task::spawn_blocking(move || watch.look());
+    let reason = match timeout(WORMHOLE_ANSWER_MAX, looking).await {
+        Ok(Ok(Ok(standing))) => {
             let json = serde_json::to_string(&standing).expect("plain fields");
-            (StatusCode::OK, json)
+            return (StatusCode::OK, json);
         }
-        _ => (StatusCode::SERVICE_UNAVAILABLE, String::new()),
-    }
+        Ok(Ok(Err(silence))) => silence.reason(),
+        Ok(Err(_)) | Err(_) => Silence::Late.reason(),
+    };
+    (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n"))
 }
 
 async fn metrics(State(Shown { window, tolerated, .. }): State<Shown>) -> impl IntoResponse {

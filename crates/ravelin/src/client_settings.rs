@@ -8,7 +8,7 @@ use crate::cli::Invocation;
 use crate::exit::{Error, Exit, Result};
 use crate::files::client::{ClientFile, Whereabouts};
 use crate::files::contexts::Contexts;
-use crate::files::disk::{self, Privacy};
+use crate::files::disk;
 use crate::files::kind::Kind;
 use crate::settings::{Layers, Origin, Shown};
 
@@ -104,8 +104,7 @@ fn as_in_file(shown: Shown, timeout: Duration) -> Shown {
 
 /// The error about a client file that cannot be read; it may be no client file.
 fn of_server(path: &Path, error: Error) -> Error {
-    let text = disk::read(path, Privacy::Public).unwrap_or_default();
-    if !matches!(Kind::recognise(path, &text), Ok(Kind::Node)) {
+    if !Kind::Node.is_of(path) {
         return error;
     }
     let cause = format!("{} is the file of a server, not of a client", path.display());

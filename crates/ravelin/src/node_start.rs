@@ -55,7 +55,6 @@ pub(crate) fn start(config: &NodeConfig, intruders: Option<&str>) -> Result<()> 
     let end = watch_process(process, Arc::clone(&stop));
     let means = Means { intruders, wormhole: Some(wormhole), watch, stop };
     let outcome = runtime.block_on(run(config, seat, means));
-    // With it goes what served monitors; one that looks at a silent wormhole just now is not waited for.
     runtime.shutdown_background();
     // Nobody here has a connection to it any more.
     if end.recv_timeout(WORMHOLE_END_MAX).is_err() {
@@ -110,12 +109,9 @@ async fn run(config: &NodeConfig, mut seat: Seat, means: Means<'_>) -> Result<()
     let mut listeners =
         Some((listen(config.peer_listen).await?, listen(config.client_listen).await?));
     let window: Window = Arc::new(Mutex::new(None));
-    if let Some(address) = config.admin_listen {
-        let listener = listen(address).await?;
-        let shown =
-            Shown { window: Arc::clone(&window), tolerated: seat.group.faults(), wormhole: watch };
-        tokio::spawn(admin::serve(listener, shown));
-    }
+    let tolerated = seat.group.faults();
+    let shown = Shown { window: Arc::clone(&window), tolerated, wormhole: watch };
+    let _serving = serve_monitors(config, shown).await?;
     tracing::info!(
         server = %seat.replica,
         name = %seat.name,
@@ -170,6 +166,14 @@ async fn run(config: &NodeConfig, mut seat: Seat, means: Means<'_>) -> Result<()
     }
     tracing::info!("stopped in good order");
     Ok(())
+}
+
+/// Serves monitors, if they are to be served, until what comes back is dropped.
+async fn serve_monitors(config: &NodeConfig, shown: Shown) -> Result<Option<admin::Serving>> {
+    let Some(address) = config.admin_listen else { return Ok(None) };
+    let started = admin::Serving::start(listen(address).await?, shown);
+    let hint = "check the limits of open files and of threads";
+    started.map(Some).map_err(|error| Error::caused(Exit::Failed, error, hint))
 }
 
 /// The identity as the server that ran a moment ago left it.

@@ -5,7 +5,7 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -27,6 +27,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 const HEALTH_MAX: Duration = Duration::from_millis(500);
 /// Bytes of its answer that are read.
 const HEALTH_BYTES_MAX: usize = 1 << 20;
+/// Bytes at the end of a log in which the error is looked for with which its server ended.
+const ENDING_BYTES_MAX: u64 = 4 << 10;
 
 /// The processes of a local cluster.
 pub(crate) struct Processes<'a> {
@@ -326,6 +328,30 @@ pub(crate) struct Findings {
 /// The file that a server's output goes to.
 pub(crate) fn log_file(server: &LocalServer) -> PathBuf {
     server.dir.join("server.log")
+}
+
+/// With what a server ended that is down: the error that its output ends with, and the hint.
+pub(crate) fn last_error(server: &LocalServer) -> Option<(String, String)> {
+    ending(&end_of_log(server, ENDING_BYTES_MAX).ok()?)
+}
+
+/// The last bytes of a server's output.
+pub(crate) fn end_of_log(server: &LocalServer, bytes_max: u64) -> std::io::Result<String> {
+    let mut file = fs::File::open(log_file(server))?;
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(bytes_max)))?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The error and the hint at the end of `log`, if it ends with them.
+fn ending(log: &str) -> Option<(String, String)> {
+    let mut lines = log.lines().rev();
+    let hint = lines.next()?.strip_prefix("hint: ")?;
+    let error = lines.next()?.strip_prefix("error: ")?;
+    let is_plain = |text: &str| !text.contains(char::is_control);
+    (is_plain(error) && is_plain(hint)).then(|| (error.to_owned(), hint.to_owned()))
 }
 
 fn pid_file(server: &LocalServer) -> PathBuf {

@@ -13,8 +13,8 @@ use ravelin_client::chain::follow;
 use ravelin_crypto::{Keyring, sign_reopening};
 use ravelin_model::wire::{ClientMessage, ServerMessage};
 use ravelin_model::{
-    ClusterId, Decode as _, Encode as _, FaultModel, Group, InstanceCertificate, Member, PublicKey,
-    Reopening, ReopeningVerdict, ReplicaId, SignedPlan, SignedReopening, Time,
+    ClusterId, Decode as _, Encode as _, Epoch, FaultModel, Group, InstanceCertificate, Member,
+    PublicKey, Reopening, ReopeningVerdict, ReplicaId, SignedPlan, SignedReopening, Time,
 };
 use ravelin_runtime::clock::Clock;
 use ravelin_runtime::transport::TransportKey;
@@ -26,6 +26,7 @@ use crate::exit::{Error, Exit, Result};
 use crate::files::date;
 use crate::files::key::KeyFile;
 use crate::files::plan;
+use crate::processes::Processes;
 
 /// How long a server may take to answer one question.
 const ANSWER_MAX: Duration = Duration::from_secs(3);
@@ -227,19 +228,7 @@ impl Servers {
             tokio::time::sleep(ASK_EVERY).await;
         }
         let cause = format!("the epoch did not begin within {patience:?}; {}", told(&verdicts));
-        let is_behind = |verdict: &ReopeningVerdict| matches!(verdict, ReopeningVerdict::OtherEpoch(other) if *other < signed.order.epoch);
-        let behind = verdicts.iter().find(|(_, verdict)| is_behind(verdict));
-        let hint = match behind {
-            Some((id, _)) => format!(
-                "server {id} does not know of this epoch: if its data are gone, declare it lost, and it \
-                 comes back afterwards: `ravelin node reopen --lost {id}`"
-            ),
-            None => {
-                "all servers that are not declared lost must run and reach each other: `ravelin \
-                     status` says how they fare; bring the order again once they do"
-                    .to_owned()
-            }
-        };
+        let hint = why_late(&verdicts, signed.order.epoch);
         Err(Error::new(Exit::NoQuorum, cause, hint))
     }
 
@@ -300,6 +289,22 @@ fn is_under_way(verdict: &ReopeningVerdict) -> bool {
 /// nobody says otherwise. Whoever of them lies the other way makes administrators wait, and no more.
 fn is_refused(verdicts: &BTreeMap<ReplicaId, ReopeningVerdict>, faults: u16) -> bool {
     verdicts.len() > usize::from(faults) && !verdicts.values().any(is_under_way)
+}
+
+/// What to do where the epoch that follows this one does not begin, as far as what servers say tells.
+fn why_late(verdicts: &BTreeMap<ReplicaId, ReopeningVerdict>, epoch: Epoch) -> String {
+    let is_behind = |verdict: &ReopeningVerdict| matches!(verdict, ReopeningVerdict::OtherEpoch(other) if *other < epoch);
+    match verdicts.iter().find(|(_, verdict)| is_behind(verdict)) {
+        Some((id, _)) => format!(
+            "server {id} does not know of this epoch: if its data are gone, declare it lost, and it comes back \
+             afterwards: `ravelin node reopen --lost {id}`"
+        ),
+        None => "all servers that are not declared lost must run, reach each other and have their data: \
+                 `ravelin status` says how they fare; bring the order again once they do. Data are gone where a \
+                 log says `log and state are missing`: if more servers than f are so or lost, a new cluster \
+                 takes over what a backup has (Restore in docs/guide/operations.md)"
+            .to_owned(),
+    }
 }
 
 /// Why no server takes an order: what most of them say.
@@ -380,6 +385,9 @@ pub(crate) async fn open_local(
     patience: Duration,
 ) -> Result<Option<Reopened>> {
     let until = Instant::now() + patience;
+    let processes = Processes::of(cluster)?;
+    // Nobody waits for a server that ended already.
+    let is_down = |id: &ReplicaId| processes.is_down(*id).unwrap_or(false);
     let servers = Servers {
         cluster: cluster.id,
         plan: cluster.plan.clone(),
@@ -390,7 +398,7 @@ pub(crate) async fn open_local(
         if picture.open_count() >= picture.group.quorum() {
             return Ok(None);
         }
-        if picture.absent().is_empty() || Instant::now() > until {
+        if picture.absent().iter().all(is_down) || Instant::now() > until {
             break picture;
         }
         tokio::time::sleep(ASK_EVERY).await;
@@ -405,9 +413,7 @@ pub(crate) async fn open_local(
 #[cfg(test)]
 mod tests {
     use ravelin_model::plan::{Labels, PLAN_VERSION};
-    use ravelin_model::{
-        ClusterPlan, Digest, Epoch, Incarnation, Purpose, Signature, WormholeKeys,
-    };
+    use ravelin_model::{ClusterPlan, Digest, Incarnation, Purpose, Signature, WormholeKeys};
 
     use super::*;
 
@@ -448,6 +454,16 @@ mod tests {
     fn what_most_say_is_why() {
         assert_eq!(refused(&said(&[OTHER, WEAK, WEAK])).exit(), Exit::Denied);
         assert_eq!(refused(&said(&[WEAK, OTHER, OTHER])).exit(), Exit::Conflict);
+    }
+
+    #[test]
+    fn who_waits_for_an_epoch_learns_what_may_keep_it_from_beginning() {
+        let behind = ReopeningVerdict::OtherEpoch(Epoch(3));
+        let hint = why_late(&said(&[TAKEN, behind]), Epoch(4));
+        assert!(hint.contains("`ravelin node reopen --lost 1`"), "{hint}");
+        // Also where all take the order: one whose data are gone cannot say what it signed.
+        let hint = why_late(&said(&[TAKEN, TAKEN]), Epoch(4));
+        assert!(hint.contains("`log and state are missing`") && hint.contains("Restore"), "{hint}");
     }
 
     fn reopened(instances: &[Option<u8>]) -> Reopened {

@@ -264,7 +264,11 @@ fn check_wormhole(checks: &mut Checks, config: &NodeConfig, signed: &SignedPlan,
                 return Ok(Some(public));
             }
             let cause = format!("the wormhole here has the key {public}, not the plan's");
-            let hint = "was the plan made from this server's card, and is it its state directory?";
+            let hint = format!(
+                "was the plan made from this server's card, and is it its state directory? If the plan's key \
+                 is gone: {}",
+                wormhole::LOST
+            );
             Err(Error::new(Exit::Conflict, cause, hint))
         }),
     };
@@ -277,6 +281,10 @@ fn check_wormhole(checks: &mut Checks, config: &NodeConfig, signed: &SignedPlan,
     checks.warn(as_root.map(|error| {
         format!("started by root it would not: {}; {}", error.message(), error.advice())
     }));
+    let tpm = config.wormhole.as_ref().map_or(Ok(None), wormhole::check_tpm).transpose();
+    if let Some(found) = tpm {
+        checks.note("wormhole's TPM", found, String::clone);
+    }
 }
 
 /// Both block keys, for people.

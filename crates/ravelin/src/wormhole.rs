@@ -14,8 +14,10 @@ use std::process::Child;
 use ravelin_model::{ClusterId, Digest, PublicKey, ReplicaId};
 use ravelin_replication::OwnWormhole;
 use ravelin_runtime::wormhole::{self as local, LocalWormhole, answer_max, member_of};
+use ravelin_wormhole::counter::CounterError;
 use ravelin_wormhole::launcher::{Launch, PROGRAM_NAME, drop_payload_privileges};
 use ravelin_wormhole::sandbox::Restart;
+use ravelin_wormhole::tpm::Transport;
 use rustix::fs::Access;
 use rustix::io::Errno;
 use rustix::thread::CapabilitySet;
@@ -30,6 +32,11 @@ use standing::Watch;
 /// What to do about a wormhole that stopped.
 pub(crate) const GONE: &str = "start the server again, with a new wormhole; an epoch lets that in";
 
+/// What to do about a key that is not there, or not the plan's.
+pub(crate) const LOST: &str = "the plan names that key for good, so without it the server is lost for this \
+    cluster: one of the f faults is spent, and every reopening declares it by --lost N, until a backup is \
+    restored into a new cluster";
+
 /// The program that acts as a wormhole, and whether it is nothing else.
 pub(crate) fn program() -> Result<(PathBuf, bool)> {
     let own = std::env::current_exe();
@@ -40,6 +47,8 @@ pub(crate) fn program() -> Result<(PathBuf, bool)> {
 
 /// The file of a state directory that holds the key.
 const KEY: &str = "key";
+/// The one that ties it to a TPM's counter.
+const ANCHOR: &str = "anchor";
 
 /// Makes the key of a new wormhole, and the directories above its own; gives the public half. If that
 /// fails, nothing of it is left.
@@ -73,6 +82,36 @@ pub(crate) fn is_readable(config: &WormholeConfig) -> bool {
     looked != Err(Errno::ACCESS)
 }
 
+/// Refuses a TPM that the wormhole could not use at a start; gives what there is to say of it, if one is
+/// named. It is opened and asked nothing.
+pub(crate) fn check_tpm(config: &WormholeConfig) -> Result<Option<String>> {
+    let Some((tpm, _)) = &config.store else { return Ok(None) };
+    let shown = tpm.display();
+    match Transport::open(tpm) {
+        Ok(_) => {}
+        // It is the wormhole's, whose user may be another one.
+        Err(CounterError::Unreachable(Errno::ACCESS | Errno::PERM)) if config.user.is_some() => {
+            return Ok(Some(format!("{shown} is not for us to open: ask as root to try it")));
+        }
+        Err(error) => {
+            let hint = "is `wormhole.tpm` in the node file right, and if it is a software TPM's socket, does \
+                        that run?";
+            let what = format!("cannot use the wormhole's TPM {shown}");
+            return Err(Error::caused(Exit::Failed, error, hint).context(what));
+        }
+    }
+    if is_readable(config) && config.state.is_dir() && !config.state.join(ANCHOR).is_file() {
+        let state = config.state.display();
+        let cause = format!("no counter of a TPM was made for {state}");
+        let user = config.user.map(|user| format!(" --user {user}")).unwrap_or_default();
+        let hint = format!(
+            "`{PROGRAM_NAME} --anchor INDEX --tpm {shown} --state {state}{user}` makes one"
+        );
+        return Err(Error::new(Exit::Failed, cause, hint));
+    }
+    Ok(Some(format!("{shown} is there")))
+}
+
 /// The public half of the key that was made before.
 pub(crate) fn public(config: &WormholeConfig) -> Result<PublicKey> {
     let missing = |path: &Path| {
@@ -81,8 +120,9 @@ pub(crate) fn public(config: &WormholeConfig) -> Result<PublicKey> {
     };
     if missing(&config.state.join(KEY)) {
         let cause = format!("there is no wormhole's key in {}", config.state.display());
-        let hint =
-            "check `wormhole.state` in the node file; `node init --fault-model hybrid` makes one";
+        let hint = format!(
+            "check `wormhole.state` in the node file, and that its disk is mounted; is the key gone? {LOST}"
+        );
         return Err(Error::new(Exit::NotFound, cause, hint));
     }
     let key = launch(config, nobody())?.public().map_err(|error| {

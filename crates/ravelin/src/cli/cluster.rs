@@ -38,7 +38,7 @@ pub(crate) enum Verb {
 
 const PLAN_HELP: &str = "\
 Example:
-  ravelin cluster plan --name prod --administrator PUBLIC_KEY a.card b.card c.card d.card
+  ravelin cluster plan --name prod --administrator PUBLIC_KEY --client ops=PUBLIC_KEY *.card.toml
 
 Servers print their cards with `ravelin node card`, keys come from `ravelin auth keygen`. f
 intrusions need 3f+1 servers; with `--fault-model hybrid`, where each has a wormhole, 2f+1.

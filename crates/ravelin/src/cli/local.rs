@@ -3,7 +3,6 @@
 mod servers;
 
 use std::fmt;
-use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -14,7 +13,7 @@ use serde::Serialize;
 use super::{Invocation, ModelName};
 use crate::cluster_dir::LocalCluster;
 use crate::exit::{Error, Exit, Result};
-use crate::processes::{Hands, Processes, log_file};
+use crate::processes::{Hands, Processes, end_of_log, log_file};
 use crate::{client_command, reopening};
 
 pub(crate) use servers::{Servers, look};
@@ -73,7 +72,8 @@ pub(crate) struct Up {
 
 const UP_HELP: &str = "\
 Exit codes: 0 all servers serve; 7 a quorum serves, and another server is down, in an intruder's
-hands or stays out with a spent key; 1 no quorum serves.";
+hands or stays out with a spent key; 1 no quorum serves; 5 with `hybrid`, not all start after all
+were down: the hint says how one that is gone for good is declared lost.";
 
 const STATUS_HELP: &str = "\
 Exit codes: 0 whatever the servers' states are, for there is a cluster to look at; 4 there is
@@ -139,7 +139,21 @@ fn up(invocation: &Invocation, arguments: &Up) -> Result<()> {
 
 /// In `hybrid`: lets in the wormholes of servers that were all down.
 fn open(invocation: &Invocation, cluster: &LocalCluster) -> Result<()> {
-    let opened = client_command::runtime()?.block_on(reopening::open_local(cluster, READY_MAX))?;
+    let opened = client_command::runtime()?.block_on(reopening::open_local(cluster, READY_MAX));
+    let opened = opened.map_err(|error| {
+        let down = look(cluster).ok().and_then(|servers| servers.down());
+        match down {
+            Some((id, found, advice)) if error.exit() == Exit::NoQuorum => {
+                let (client, key) = (cluster.client_file(), cluster.administrator_key());
+                let (client, key) = (client.display(), key.display());
+                error.context(found).hint(format!(
+                    "{advice}; if its disk is gone for good, declare it lost, which takes one of the f faults: \
+                     `ravelin --config {client} node reopen --key {key} --lost {id}`"
+                ))
+            }
+            _ => error,
+        }
+    })?;
     if let Some(opened) = opened {
         invocation.output.note(format_args!(
             "opened the cluster, whose wormholes all began anew, by an order that the administrator's key \
@@ -218,14 +232,7 @@ fn logs(invocation: &Invocation, arguments: &Logs) -> Result<()> {
     let cluster = LocalCluster::open(&arguments.dir.dir)?;
     let server = Processes::of(&cluster)?.server(ReplicaId(arguments.on))?;
     let path = log_file(server);
-    let read = || -> std::io::Result<String> {
-        let mut file = std::fs::File::open(&path)?;
-        let length = file.metadata()?.len();
-        file.seek(SeekFrom::Start(length.saturating_sub(LOG_TAIL_BYTES)))?;
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes)?;
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
-    };
-    let text = read().map_err(|error| Error::system("read", &path, &error))?;
+    let text = end_of_log(server, LOG_TAIL_BYTES);
+    let text = text.map_err(|error| Error::system("read", &path, &error))?;
     invocation.output.write(&text)
 }

@@ -51,8 +51,12 @@ the paper's figure 10: P2 receives both copies of P1's message, P3 the first one
 the second well, P4 only the second, late. Then runs in which copies are lost, corrupted and late
 by chance, about half of them with a malicious process. -v shows the timelines of these, too.
 
-Each run is judged: Validity, Agreement, Integrity. If one is broken, the exit code is 6. As root
-the wormholes have a network of their own; otherwise they use the loopback, and it is said so.";
+Each run is judged: Validity, Agreement, Integrity. As root the wormholes have a network of their
+own; otherwise they use the loopback, and it is said so. The hash differs in each run of the
+command, whatever the seed: it covers an agreement of this run's wormholes, at this time.
+
+Exit codes: 0 all kept; 1 the demonstration could not be run, or nothing was delivered in figure
+10's case; 6 one is broken.";
 
 /// Arguments of `wormhole demo`.
 #[derive(Args)]

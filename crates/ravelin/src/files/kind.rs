@@ -6,6 +6,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 
 use super::client::ClientFile;
+use super::disk::{self, Privacy};
 use super::node::NodeConfig;
 use super::{card, plan, syntax};
 use crate::exit::{Error, Result};
@@ -45,6 +46,12 @@ impl Kind {
             Self::Client => include_str!("examples/client.toml"),
             Self::Card => include_str!("examples/card.toml"),
         }
+    }
+
+    /// Whether the file at `path` is plainly of this kind.
+    pub(crate) fn is_of(self, path: &Path) -> bool {
+        let text = disk::read(path, Privacy::Public).unwrap_or_default();
+        Self::recognise(path, &text).is_ok_and(|kind| kind == self)
     }
 
     /// The kind whose keys `text`, the text of `path`, uses most.

@@ -15,6 +15,7 @@ use serde::Deserialize;
 
 use super::card::{check_address, check_name};
 use super::disk::{self, beside};
+use super::kind::Kind;
 use super::syntax::{Text, parse, path_text};
 use crate::exit::{Error, Result};
 use crate::settings::{Layers, Origin, Setting, Shown, Sources};
@@ -193,7 +194,7 @@ impl NodeConfig {
         sources: &Sources,
     ) -> Result<(Self, Vec<Shown>)> {
         let text = disk::read(path, disk::Privacy::Public)?;
-        Self::layered(path, &text, overrides, sources)
+        Self::layered(path, &text, overrides, sources).map_err(|error| of_client(path, error))
     }
 
     /// The configuration that `text`, the text of `path`, spells.
@@ -346,6 +347,17 @@ impl NodeConfig {
 }
 
 /// How many clients the file lets in.
+/// The error about a node file that cannot be read; it may be a client's.
+fn of_client(path: &Path, error: Error) -> Error {
+    if !Kind::Client.is_of(path) {
+        return error;
+    }
+    let cause = format!("{} is the file of a client, not of a server", path.display());
+    let hint = "name the server's: --config DIR/node.toml, before RAVELIN_CONFIG; local clusters are named \
+                by --dir";
+    Error::usage(cause, hint)
+}
+
 fn client_limits(raw: &RawLimits, layers: &mut Layers<'_>) -> Result<ClientLimits> {
     let limits = ClientLimits::default();
     let mut pick = |key: &str, in_file: Option<u64>, default: usize| {

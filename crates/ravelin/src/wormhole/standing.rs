@@ -20,6 +20,9 @@ use crate::files::hex;
 /// For how long what was seen is told again.
 const FRESH: Duration = Duration::from_secs(1);
 
+/// The verdict on an attacker who gets what the wormhole keeps.
+pub(crate) const NOT_WITHSTOOD: &str = "not withstood";
+
 /// What this program writes, or what another one wrote.
 type Words = Cow<'static, str>;
 
@@ -43,24 +46,42 @@ impl Watch {
         Self(Arc::new(Watched { restart, seen: Mutex::new(Seen { monitor, last: None }) }))
     }
 
-    /// How it stands now; `None`: it does not answer, or another look takes long just now. Blocks: for some
-    /// 25 ms, or until it is plain that it does not answer.
-    pub(crate) fn look(&self) -> Option<Standing> {
+    /// How it stands now. Blocks: for some 25 ms, or until it is plain that it does not answer.
+    pub(crate) fn look(&self) -> Result<Standing, Silence> {
         let mut seen = match self.0.seen.try_lock() {
             Ok(seen) => seen,
             Err(TryLockError::Poisoned(seen)) => seen.into_inner(),
             // Whoever asks often must not fill the runtime with waiting threads.
-            Err(TryLockError::WouldBlock) => return None,
+            Err(TryLockError::WouldBlock) => return Err(Silence::Asked),
         };
         if let Some((when, last)) = &seen.last
             && when.elapsed() < FRESH
         {
-            return last.clone();
+            return last.clone().ok_or(Silence::Late);
         }
         let view = seen.monitor.look().ok();
         let standing = view.map(|view| Standing::new(&view, self.0.restart));
         seen.last = Some((Instant::now(), standing.clone()));
-        standing
+        standing.ok_or(Silence::Late)
+    }
+}
+
+/// Why nothing is known of a wormhole.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Silence {
+    /// It does not answer, or not in time.
+    Late,
+    /// Another look is under way.
+    Asked,
+}
+
+impl Silence {
+    /// In words.
+    pub(crate) fn reason(self) -> &'static str {
+        match self {
+            Self::Late => "the wormhole does not answer",
+            Self::Asked => "the wormhole is being asked already, and has not answered yet",
+        }
     }
 }
 
@@ -214,7 +235,7 @@ pub(crate) fn against(protections: Protections, restart: Restart) -> Vec<Against
         let (verdict, because) = match protections.against(attacker, restart) {
             Verdict::Withstood => ("withstood", None),
             Verdict::Partly(what) => ("partly", Some(what)),
-            Verdict::Lost(how) => ("lost", Some(how)),
+            Verdict::Lost(how) => (NOT_WITHSTOOD, Some(how)),
         };
         Against {
             attacker: attacker.name().into(),

@@ -173,7 +173,7 @@ pub(crate) const DRILLS: &[Case] = &[
     ("wormhole bench --runs 0", USAGE, "0 is not in 1..=100"),
     ("wormhole bench --wormholes 1", USAGE, "1 is not in 2..=16"),
     ("wormhole bench --wormholes 17", USAGE, "17 is not in 2..=16"),
-    ("wormhole measure-od", USAGE, "--listen"),
+    ("wormhole measure-od", USAGE, "<--listen <ADDRESS>|--to <HOST:PORT>>"),
     ("wormhole measure-od --to 127.0.0.1:1 --listen 127.0.0.1:1", USAGE, "cannot be used with"),
     ("wormhole measure-od --to 127.0.0.1:1 --for 1s", USAGE, "cannot be used with"),
     ("wormhole measure-od --to nobody", USAGE, "`nobody` is no address"),

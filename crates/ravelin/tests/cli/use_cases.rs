@@ -116,6 +116,22 @@ fn a_plan_is_shown_and_signed_by_whoever_says_so_only() {
 }
 
 /// With the small program, or where that is not built, with this one in its place.
+/// Every field stands in the wormhole's guide.
+fn assert_described(report: &serde_json::Value) {
+    let guide = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/guide/wormhole.md");
+    let guide = std::fs::read_to_string(guide).expect("it is there");
+    let (_, described) = guide.split_once("### As JSON").expect("it has the heading");
+    let described = described.split("\n## ").next().unwrap_or_default();
+    let mut open = vec![report];
+    while let Some(value) = open.pop() {
+        open.extend(value.as_array().into_iter().flatten());
+        for (field, value) in value.as_object().into_iter().flatten() {
+            assert!(described.contains(&format!("`{field}`")), "{field} is not described");
+            open.push(value);
+        }
+    }
+}
+
 #[test]
 fn a_wormhole_is_measured_and_says_whom_it_withstands() {
     let fixture = Fixture::empty("wormhole");
@@ -135,7 +151,8 @@ fn a_wormhole_is_measured_and_says_whom_it_withstands() {
         let in_force = of("protections", "few system calls", "name", "in_force");
         assert_eq!(in_force, Some(true.into()));
         let verdict = of("attackers", "full root", "attacker", "verdict");
-        assert_eq!(verdict, Some("lost".into()), "nobody is told that root cannot");
+        assert_eq!(verdict, Some("not withstood".into()), "nobody is told that root cannot");
+        assert_described(&report);
     }
 }
 
@@ -145,6 +162,7 @@ fn services_of_wormholes_are_measured_over_several_runs() {
     let bench = ["wormhole", "bench", "--runs", "2", "--wormholes", "2", "--output", "json"];
     let report = json(&fixture.done(&bench));
     assert_eq!((&report["runs"], &report["wormholes"]), (&2.into(), &2.into()));
+    assert_described(&report);
     let rows = report["rows"].as_array().expect("rows");
     for call in
         ["random", "timestamp", "duration", "deadline", "attest", "last", "status", "agreement"]
@@ -170,6 +188,7 @@ fn a_network_is_measured_by_probes_from_one_process_to_another() {
     let report = json(&fixture.done(&[&to[..], &few].concat()));
     assert_eq!(report["probes"], 2_000);
     assert!(report["od"].is_u64(), "a loopback loses little: {report}");
+    assert_described(&report);
     let run = fixture.run(&[&to[..], &["--probes", "9"]].concat(), &[]);
     assert_eq!(run.exit, 1, "nine tell nothing: {}", run.stderr);
     assert_eq!(json(&run.stdout)["od"], serde_json::Value::Null);

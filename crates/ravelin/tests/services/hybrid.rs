@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -47,15 +50,34 @@ fn wait_gone(pid: &str) {
     }
 }
 
-#[test]
-fn a_server_comes_back_with_a_new_wormhole_by_an_epoch() {
-    let cluster = Local::up_with("hybrid", &HYBRID);
-    let status = cluster.json(&["local", "status"]);
-    assert_eq!(status["fault_model"], "hybrid");
-    assert_eq!(status["servers"].as_array().map(Vec::len), Some(3));
-    assert_eq!(epoch(&cluster), 2, "the administrator opened it");
-    cluster.fails(&[&REOPEN[..], &["--lost", "3"]].concat(), 2, "there is no server 3");
-    cluster.client(&["kv", "put", "a", "1"]);
+/// Every field stands in the wormhole's guide.
+fn assert_described(value: &serde_json::Value) {
+    let guide = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/guide/wormhole.md");
+    let guide = fs::read_to_string(guide).expect("it is there");
+    let (_, described) = guide.split_once("### As JSON").expect("it has the heading");
+    let mut open = vec![value];
+    while let Some(value) = open.pop() {
+        open.extend(value.as_array().into_iter().flatten());
+        for (field, value) in value.as_object().into_iter().flatten() {
+            assert!(described.contains(&format!("`{field}`")), "{field} is not described");
+            open.push(value);
+        }
+    }
+}
+
+/// Other commands want the client's file in the environment; this one has no use for it.
+fn tell_clients_files_from_servers(cluster: &Local) {
+    let of_client = cluster.path("D/client.toml");
+    let command = &mut cluster.command(&["wormhole", "status"]);
+    let output = command.env("RAVELIN_CONFIG", &of_client).output().expect("run");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let words = "client.toml is the file of a client, not of a server";
+    cluster.fails(&["--config", "D/client.toml", "wormhole", "status"], 2, words);
+    cluster.fails(&["--config", "D/client.toml", "node", "check"], 2, words);
+}
+
+/// Each server's wormhole as it is, told and drawn, in epoch 2.
+fn look_at_wormholes(cluster: &Local) {
     let standing = cluster.json(&["wormhole", "status", "--svg", "servers.svg"]);
     for server in standing["servers"].as_array().expect("servers") {
         let wormhole = &server["wormhole"];
@@ -66,8 +88,22 @@ fn a_server_comes_back_with_a_new_wormhole_by_an_epoch() {
         assert_eq!((&bound["counter"], &bound["epoch"]), (&"ordering".into(), &2.into()));
         assert!(bound["value"].as_u64() > Some(0), "it attests blocks: {server}");
     }
+    assert_described(&standing);
+    tell_clients_files_from_servers(cluster);
     let drawn = fs::read_to_string(cluster.path("servers.svg")).expect("it is drawn");
     assert_eq!(drawn.matches("wormhole, local").count(), 3);
+}
+
+#[test]
+fn a_server_comes_back_with_a_new_wormhole_by_an_epoch() {
+    let cluster = Local::up_with("hybrid", &HYBRID);
+    let status = cluster.json(&["local", "status"]);
+    assert_eq!(status["fault_model"], "hybrid");
+    assert_eq!(status["servers"].as_array().map(Vec::len), Some(3));
+    assert_eq!(epoch(&cluster), 2, "the administrator opened it");
+    cluster.fails(&[&REOPEN[..], &["--lost", "3"]].concat(), 2, "there is no server 3");
+    cluster.client(&["kv", "put", "a", "1"]);
+    look_at_wormholes(&cluster);
 
     // A server is killed, and its wormhole ends with it.
     let (server, wormhole) = pids(&cluster, 1);
@@ -75,6 +111,9 @@ fn a_server_comes_back_with_a_new_wormhole_by_an_epoch() {
     [&server, &wormhole].iter().for_each(|pid| wait_gone(pid));
     cluster.client(&["kv", "put", "b", "2"]);
     cluster.fails(&["wormhole", "status"], 7, "nothing is known of the wormhole of server-1");
+    let file = "D/servers/1/node.toml";
+    let hint = format!("see whether the server of {file} runs");
+    cluster.fails(&["--config", file, "wormhole", "status"], 5, &hint);
     let begun = Instant::now();
     assert_eq!(cluster.client(&["kv", "get", "b"]), "2\n", "without the third it is ordered");
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
@@ -290,6 +329,98 @@ fn a_copy_of_a_server_and_its_wormhole_is_another_instance() {
     assert_eq!(cluster.client(&["kv", "get", "c"]), "3\n");
 }
 
+/// What a server answers on its admin listener, all of it.
+fn asked(address: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    stream.set_read_timeout(Some(Duration::from_secs(5))).expect("set");
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").expect("asked");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("answered");
+    answer
+}
+
+/// A process that stands still until this is dropped.
+struct Frozen(String);
+
+impl Frozen {
+    fn new(pid: String) -> Self {
+        assert!(Command::new("kill").args(["-STOP", &pid]).status().expect("kill").success());
+        Self(pid)
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        let _ = Command::new("kill").args(["-CONT", &self.0]).status();
+    }
+}
+
+#[test]
+fn a_wormhole_that_hangs_is_told_of_in_time() {
+    let cluster = Local::up_with("hybrid-frozen", &HYBRID);
+    cluster.client(&["kv", "put", "a", "1"]);
+    let (_, wormhole) = pids(&cluster, 1);
+    let admin = cluster.json(&["local", "status"])["servers"][1]["admin_address"].clone();
+    let admin = admin.as_str().expect("it has one");
+    assert!(asked(admin, "/wormhole").contains("200 OK"));
+    let frozen = Frozen::new(wormhole);
+    // The server waits for an attestation now, and another monitor's question for its answer.
+    cluster.client(&["kv", "put", "b", "2"]);
+    std::thread::sleep(Duration::from_secs(1)); // what was seen is told again for so long
+    let begun = Instant::now();
+    for silence in ["the wormhole does not answer", "being asked already"] {
+        std::thread::sleep(Duration::from_millis(20));
+        let answer = asked(admin, "/wormhole");
+        assert!(answer.contains(" 503 ") && answer.contains(silence), "{answer}");
+    }
+    let run = cluster.run(&["wormhole", "status"]);
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+    drop(frozen);
+    assert_eq!(run.exit, 7, "{run:?}");
+    assert!(run.stdout.contains("server-1  the server's wormhole does not answer it"), "{run:?}");
+    assert!(run.stderr.contains("is stopped or starved"), "{run:?}");
+    cluster.client(&["kv", "put", "c", "3"]);
+    cluster.done(&["local", "up"]);
+    assert_eq!(epoch(&cluster), 2, "it went on where it was");
+}
+
+#[test]
+fn a_server_that_does_not_start_is_shown_with_its_cause_and_the_way_on() {
+    let cluster = Local::up_with("hybrid-unstarted", &HYBRID);
+    cluster.kill(1);
+    fs::remove_dir_all(cluster.path("D/servers/1/data")).expect("ours");
+    let run = cluster.run(&["local", "up"]);
+    let is_explained = |run: &Run| {
+        run.stderr.contains("server 1 is down: ")
+            && run.stderr.contains("cannot use the data directory")
+            && run.stderr.contains("`mkdir -m 700`")
+    };
+    assert!(run.exit == 7 && is_explained(&run), "{run:?}");
+    // After all were down nobody else opens the cluster, and it is said at once how.
+    [0, 2].iter().for_each(|id| cluster.kill(*id));
+    let begun = Instant::now();
+    let run = cluster.run(&["local", "up"]);
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    assert!(run.exit == 5 && is_explained(&run), "{run:?}");
+    let (_, declare) = run.stderr.rsplit_once(": `ravelin ").expect("a command");
+    let (declare, _) = declare.split_once('`').expect("its end");
+    assert!(declare.ends_with("/keys/administrator.key --lost 1"), "{declare}");
+    cluster.done(&declare.split(' ').collect::<Vec<_>>());
+    cluster.client(&["kv", "put", "a", "1"]);
+    // What a server says when it stops in good order is no cause.
+    cluster.done(&["local", "down"]);
+    let status = cluster.json(&["local", "status"]);
+    assert!(status["servers"][0]["ended"].is_null(), "{status}");
+    assert!(status["servers"][1]["ended"].is_array(), "{status}");
+}
+
+/// The public half of a key file.
+fn key(cluster: &Cluster, file: &str) -> String {
+    let text = fs::read_to_string(cluster.path(file)).expect("it is there");
+    let public = text.lines().find_map(|line| line.strip_prefix("public = "));
+    public.expect("it is in the file").trim_matches('"').to_owned()
+}
+
 /// Types `node reopen` until the servers listen.
 fn reopen(cluster: &Cluster, arguments: &[&str]) -> Run {
     let until = Instant::now() + Duration::from_secs(20);
@@ -307,7 +438,7 @@ fn administrators_open_a_cluster_by_as_many_signatures_as_the_plan_says() {
     let run = reopen(&cluster, &["--key", "admin0.key"]);
     assert!(run.exit == 3 && run.stderr.contains("too few administrators signed"), "{run:?}");
     let run = reopen(&cluster, &["--key", "admin0.key", "--key", "client.key"]);
-    assert_eq!(run.exit, 3, "{run:?}");
+    assert!(run.exit == 3 && run.stderr.contains("is no administrator"), "{run:?}");
     // Nobody need know what a learner is to be told what mends it.
     let mends = "`ravelin node reopen --key FILE`";
     cluster.fails(&["kv", "put", "a", "1", "--timeout", "2s"], 5, mends);
@@ -320,20 +451,7 @@ fn administrators_open_a_cluster_by_as_many_signatures_as_the_plan_says() {
         "cannot be declared lost",
     );
 
-    // One after the other, by a file.
-    cluster.done(&["node", "reopen", "--draft", "r.toml"]);
-    cluster.fails(&["node", "reopen", "--draft", "r.toml"], 9, "exists already");
-    // What is signed is shown first, whoever signed before.
-    let before = fs::read(cluster.path("r.toml")).expect("it was drafted");
-    for key in [&[][..], &["--key", "admin0.key"]] {
-        let shown = cluster.json(&[&["node", "reopen", "--approve", "r.toml"], key].concat());
-        assert_eq!((&shown["step"], &shown["signatures"]), (&"shown".into(), &0.into()), "{shown}");
-        assert_eq!(shown["open"], serde_json::json!([0, 1, 2]));
-        assert_eq!(fs::read(cluster.path("r.toml")).expect("it is there"), before);
-    }
-    cluster.done(&["node", "reopen", "--approve", "r.toml", "--key", "admin0.key", "--yes"]);
-    cluster.fails(&["node", "reopen", "--signed", "r.toml"], 3, "too few administrators");
-    cluster.done(&["node", "reopen", "--approve", "r.toml", "--key", "admin1.key", "--yes"]);
+    sign_one_after_the_other(&cluster);
     let told = cluster.json(&["node", "reopen", "--signed", "r.toml"]);
     assert_eq!((&told["step"], &told["epoch"]), (&"reopened".into(), &2.into()), "{told}");
     assert_eq!(told["open"], serde_json::json!([0, 1, 2]));
@@ -363,9 +481,80 @@ fn administrators_open_a_cluster_by_as_many_signatures_as_the_plan_says() {
     // It comes back after all, as any server does whose wormhole began anew.
     let check = cluster.run(&["node", "check", "--config", "s2/node.toml"]);
     assert!(check.stdout.contains("ok       wormhole: provisioned key"), "{check:?}");
+    check_tpm(&cluster);
+    lose_the_wormhole(&cluster);
+}
+
+/// Administrators sign an order by a file, `r.toml`, and nobody else does.
+fn sign_one_after_the_other(cluster: &Cluster) {
+    cluster.done(&["node", "reopen", "--draft", "r.toml"]);
+    cluster.fails(&["node", "reopen", "--draft", "r.toml"], 9, "exists already");
+    // What is signed is shown first, whoever signed before.
+    let before = fs::read(cluster.path("r.toml")).expect("it was drafted");
+    for key in [&[][..], &["--key", "admin0.key"]] {
+        let shown = cluster.json(&[&["node", "reopen", "--approve", "r.toml"], key].concat());
+        assert_eq!((&shown["step"], &shown["signatures"]), (&"shown".into(), &0.into()), "{shown}");
+        assert_eq!(shown["open"], serde_json::json!([0, 1, 2]));
+        assert_eq!(fs::read(cluster.path("r.toml")).expect("it is there"), before);
+    }
+    // A key of nobody who may sign leaves the file as it was.
+    let approve = |key| ["node", "reopen", "--approve", "r.toml", "--key", key, "--yes"];
+    cluster.fails(&approve("client.key"), 3, "is no administrator of this cluster");
+    assert_eq!(fs::read(cluster.path("r.toml")).expect("it is there"), before);
+    let signed = cluster.json(&approve("admin0.key"));
+    let counts = [&signed["signatures"], &signed["signatures_needed"]];
+    assert_eq!(counts, [&serde_json::json!(1), &serde_json::json!(2)], "{signed}");
+    let one = fs::read_to_string(cluster.path("r.toml")).expect("it is there");
+    assert!(one.contains(signed["signed_by"][0].as_str().expect("who signed")), "{one}");
+    cluster.fails(&["node", "reopen", "--signed", "r.toml"], 3, "too few administrators");
+    // One that is there all the same is named, before anybody else signs and before the servers see it.
+    let (administrator, client) = (key(cluster, "admin0.key"), key(cluster, "client.key"));
+    let spoilt = one.replace(&administrator, &client);
+    fs::write(cluster.path("spoilt.toml"), &spoilt).expect("written");
+    let named = format!("{client} is no administrator");
+    for arguments in [&["--signed"][..], &["--key", "admin1.key", "--yes", "--approve"]] {
+        let arguments = [&["node", "reopen"], arguments, &["spoilt.toml"]].concat();
+        cluster.fails(&arguments, 3, &named);
+    }
+    cluster.done(&approve("admin1.key"));
+}
+
+/// What is said of a server whose wormhole's key is gone.
+fn lose_the_wormhole(cluster: &Cluster) {
     fs::remove_dir_all(cluster.path("s2/wormhole")).expect("ours");
     let check = cluster.run(&["node", "check", "--config", "s2/node.toml"]);
     assert!(check.exit == 4 && check.stdout.contains("REFUSED  wormhole"), "{check:?}");
     let card = cluster.run(&["node", "card", "--config", "s2/node.toml"]);
     assert!(card.exit == 4 && card.stderr.contains("there is no wormhole's key"), "{card:?}");
+    assert!(check.stderr.contains("the server is lost for this cluster"), "{check:?}");
+    // Another key does not help: the plan names the one that is gone.
+    let init = ["node", "init", "--dir", "s9", "--name", "s9", "--peer-address", "127.0.0.1:1"];
+    let model = ["--client-address", "127.0.0.1:2", "--fault-model", "hybrid"];
+    cluster.done(&[&init[..], &model].concat());
+    copy_dir(&cluster.path("s9/wormhole"), &cluster.path("s2/wormhole"));
+    let check = cluster.run(&["node", "check", "--config", "s2/node.toml"]);
+    assert!(check.exit == 9 && check.stdout.contains("not the plan's"), "{check:?}");
+    assert!(check.stderr.contains("the server is lost for this cluster"), "{check:?}");
+}
+
+/// `node check` of a server that is to use a TPM says what a start would say.
+fn check_tpm(cluster: &Cluster) {
+    let node_file = cluster.path("s2/node.toml");
+    let before = fs::read_to_string(&node_file).expect("it is there");
+    let socket = std::env::temp_dir().join(format!("ravelin-tpm-{}", std::process::id()));
+    let table = format!("[wormhole]\ntpm = \"{}\"", socket.display());
+    let with_tpm = before.replace("[wormhole]", &table);
+    assert_ne!(before, with_tpm);
+    fs::write(&node_file, &with_tpm).expect("written");
+    let check = ["node", "check", "--config", "s2/node.toml"];
+    cluster.fails(&check, 1, "cannot use the wormhole's TPM");
+    let listener = UnixListener::bind(&socket).expect("bound");
+    cluster.fails(&check, 1, "no counter of a TPM was made");
+    fs::write(cluster.path("s2/wormhole/anchor"), "").expect("written");
+    let found = cluster.run(&check); // others may have its port
+    assert!(found.stdout.contains("ok       wormhole's TPM: "), "{found:?}");
+    drop(listener);
+    cluster.fails(&check, 1, "cannot use the wormhole's TPM");
+    fs::remove_file(&socket).expect("ours");
+    fs::write(&node_file, before).expect("written");
 }

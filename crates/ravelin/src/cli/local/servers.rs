@@ -14,7 +14,7 @@ use crate::cluster_dir::LocalCluster;
 use crate::exit::{Error, Exit, Result};
 use crate::files::disk;
 use crate::output::Output;
-use crate::processes::{Processes, Running};
+use crate::processes::{Processes, Running, last_error};
 use crate::room;
 
 /// How the servers of a cluster stand now.
@@ -55,6 +55,7 @@ pub(crate) fn look(cluster: &LocalCluster) -> Result<Servers> {
             intruder: running.and_then(|running| running.intruder),
             evidence,
             shared_key_at: shared.remove(&server.id).unwrap_or_default(),
+            ended: if state == State::Down { last_error(server) } else { None },
             peer_address: server.config.peer_address.clone(),
             client_address: server.config.client_address.clone(),
             admin_address: server.config.admin_listen.map(|address| address.to_string()),
@@ -150,6 +151,9 @@ struct ServerLine {
     evidence: BTreeMap<String, usize>,
     /// From where others heard processes that hold its key, if there are two.
     shared_key_at: BTreeSet<String>,
+    /// With what it ended: error and hint, where it is down because of one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ended: Option<(String, String)>,
     peer_address: String,
     client_address: String,
     admin_address: Option<String>,
@@ -222,7 +226,11 @@ impl Servers {
                  administrators release them (`ravelin node release --config {dir}/servers/{id}/node.toml \
                  --draft FILE` begins), or `ravelin local reset --dir {dir}` begins anew"
             ),
-            State::Down => format!("`ravelin local up --dir {dir}` starts it again"),
+            State::Down => {
+                let first = server.ended.as_ref().map(|(_, hint)| format!("{hint}; then "));
+                let first = first.unwrap_or_default();
+                format!("{first}`ravelin local up --dir {dir}` starts it again")
+            }
             State::DiskFull => {
                 "make room on the disk of its data directory, or it stops (exit code 10); nothing is lost"
                     .to_owned()
@@ -250,6 +258,12 @@ impl Servers {
         self.servers.iter().map(judge).chain(shared)
     }
 
+    /// The first server that is down, why, and what to do.
+    pub(crate) fn down(&self) -> Option<(ReplicaId, String, String)> {
+        let server = self.servers.iter().find(|server| server.state == State::Down)?;
+        Some((server.id, server.told(), self.advice(server)))
+    }
+
     /// Why `id` never takes part again, if that is so, and what to do.
     pub(crate) fn spent(&self, id: ReplicaId) -> Option<Error> {
         let server = self.servers.get(id.index()).filter(|server| server.key_spent)?;
@@ -269,7 +283,10 @@ impl ServerLine {
     fn told(&self) -> String {
         let id = self.id;
         match self.state {
-            State::Down => format!("server {id} is down"),
+            State::Down => match &self.ended {
+                Some((error, _)) => format!("server {id} is down: {error}"),
+                None => format!("server {id} is down"),
+            },
             State::Owned if self.key_spent => {
                 let (name, held) = (self.intruder.as_deref().unwrap_or_default(), self.held());
                 format!(

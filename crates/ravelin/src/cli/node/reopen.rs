@@ -4,18 +4,19 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use clap::{ArgGroup, Args};
-use ravelin_crypto::sign_reopening;
-use ravelin_model::SignedReopening;
+use ravelin_crypto::{ApprovalError, check_reopening, sign_reopening};
+use ravelin_model::{SignedPlan, SignedReopening};
 use ravelin_runtime::transport::TransportKey;
 use serde::Serialize;
 
 use super::Invocation;
 use crate::client_command::{no_key, runtime};
 use crate::client_settings::ClientSettings;
-use crate::exit::Result;
+use crate::exit::{Error, Exit, Result};
+use crate::files::client::Whereabouts;
 use crate::files::disk::{self, Privacy};
 use crate::files::key::KeyFile;
-use crate::files::reopening as file;
+use crate::files::{plan, reopening as file};
 use crate::plan_source;
 use crate::reopening::{Picture, Reopened, Servers, Words};
 
@@ -36,11 +37,13 @@ runs is let in by the others. After all were down, and at the very first start, 
 open the cluster by such an order: the epoch ends at what the logs of all servers decide, and the
 next one names the instances that are there now. Nothing that was acknowledged is lost, as long
 as at most f servers are intruded or declared lost. All others must run; one that starts again in
-between needs another order.
+between needs another order. Who signs by --approve has the plan at hand, for only keys of
+administrators sign: `ravelin trust add NAME --plan FILE` is enough, and no server is asked then.
 
 Exit codes: 0 open, or open already; 2 no hybrid cluster, or no such server; 3 too few
-administrators signed, or somebody who is none; 5 servers are missing, or the epoch did not begin
-in time; 9 the order is for another epoch.";
+administrators signed, or somebody who is none; 4 no cluster is known here; 5 servers are missing,
+or the epoch did not begin in time; 6 a signature does not hold; 9 the order is for another epoch
+or cluster.";
 
 /// Arguments of `node reopen`.
 #[derive(Args)]
@@ -107,9 +110,14 @@ pub(super) fn run(invocation: &Invocation, arguments: &Reopen) -> Result<()> {
                 "next: ravelin node reopen --approve {} --key FILE --yes",
                 path.display()
             ));
-            return invocation.output.print(&Told::step("drafted", &signed));
+            let needed = Some(needed(&servers.plan));
+            return invocation.output.print(&Told { needed, ..Told::step("drafted", &signed) });
         }
         let signed = signed_by(signed, &keys);
+        check(&signed, &servers.plan).map_err(|error| match &arguments.signed {
+            Some(path) => error.context(path.display()),
+            None => error,
+        })?;
         let reopened = servers.bring(&signed, settings.timeout).await?;
         invocation.output.print(&Told::done(&signed, &reopened))
     })
@@ -118,17 +126,79 @@ pub(super) fn run(invocation: &Invocation, arguments: &Reopen) -> Result<()> {
 /// Shows what an order says, and signs it if that is said to be known.
 fn approve(invocation: &Invocation, path: &Path, keys: &[KeyFile], is_known: bool) -> Result<()> {
     let signed = file::read(path)?;
+    let named = |error: Error| error.context(path.display());
     if !is_known {
         invocation.output.note(format_args!(
             "nothing is signed; if this is what you want: ravelin node reopen --approve {} --key FILE \
              --yes",
             path.display()
         ));
-        return invocation.output.print(&Told::step("shown", &signed));
+        // Whoever does not know the cluster may look, too.
+        let needed = plan_at_hand(invocation, &signed).ok().map(|plan| needed(&plan));
+        return invocation.output.print(&Told { needed, ..Told::step("shown", &signed) });
     }
+    let plan = plan_at_hand(invocation, &signed).map_err(named)?;
     let signed = signed_by(signed, keys);
+    if let Err(error) = judged(&signed, &plan)?
+        && !matches!(error, ApprovalError::TooFew { .. })
+    {
+        return Err(named(explained(error)));
+    }
     disk::replace(path, &file::text(&signed), Privacy::Public)?;
-    invocation.output.print(&Told::step("approved", &signed))
+    let told = Told { needed: Some(needed(&plan)), ..Told::step("approved", &signed) };
+    invocation.output.print(&told)
+}
+
+/// A plan of the cluster that an order is for: who may sign is the same in all.
+fn plan_at_hand(invocation: &Invocation, signed: &SignedReopening) -> Result<SignedPlan> {
+    let settings = ClientSettings::load(invocation)?;
+    let client = settings.cluster()?;
+    if signed.order.cluster != client.fingerprint {
+        let cause = format!("the order is for another cluster, {}", signed.order.cluster.0);
+        let hint = "name the one that it is for: --context NAME, or --config FILE";
+        return Err(Error::new(Exit::Conflict, cause, hint));
+    }
+    if let Whereabouts::Plan(_) = &client.whereabouts {
+        return client.plan();
+    }
+    let own = client.key.as_deref().ok_or_else(|| no_key(&settings))?;
+    let key = TransportKey::from_seed(&KeyFile::read(own)?.seed);
+    runtime()?.block_on(plan_source::find(client, &key, settings.timeout))
+}
+
+fn needed(plan: &SignedPlan) -> u16 {
+    plan.plan.administrators_needed
+}
+
+fn judged(
+    signed: &SignedReopening,
+    plan: &SignedPlan,
+) -> Result<std::result::Result<(), ApprovalError>> {
+    Ok(check_reopening(signed, &plan.plan, &plan::scheme()?))
+}
+
+/// Refuses what the servers would refuse for its signatures, and says whose.
+fn check(signed: &SignedReopening, plan: &SignedPlan) -> Result<()> {
+    judged(signed, plan)?.map_err(explained)
+}
+
+fn explained(error: ApprovalError) -> Error {
+    match error {
+        ApprovalError::TooFew { .. } => {
+            let hint = "`ravelin cluster show` lists the administrators; each signs: ravelin node \
+                        reopen --approve FILE --key FILE --yes";
+            Error::caused(Exit::Denied, error, hint).context("too few administrators signed it")
+        }
+        ApprovalError::Stranger { .. } => {
+            let hint = "sign with a key that `ravelin cluster show` lists; a signature that is in a file \
+                        already goes with its table [[signatures]]";
+            Error::caused(Exit::Denied, error, hint)
+        }
+        ApprovalError::BadSignature { .. } => {
+            let hint = "the file was changed after it was signed: have a new draft signed";
+            Error::caused(Exit::VerificationFailed, error, hint)
+        }
+    }
 }
 
 fn signed_by(mut signed: SignedReopening, keys: &[KeyFile]) -> SignedReopening {
@@ -150,6 +220,12 @@ struct Told {
     lost: Vec<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     signatures: Option<usize>,
+    /// How many the plan demands, where it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "signatures_needed")]
+    needed: Option<u16>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    signed_by: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     verdicts: Vec<Verdict>,
 }
@@ -170,6 +246,8 @@ impl Told {
             open: open.map(|id| id.0).collect(),
             lost: Vec::new(),
             signatures: None,
+            needed: None,
+            signed_by: Vec::new(),
             verdicts: Vec::new(),
         }
     }
@@ -183,6 +261,8 @@ impl Told {
             open: order.instances.iter().map(|(id, _)| id.0).collect(),
             lost: order.lost.iter().map(|id| id.0).collect(),
             signatures: Some(signed.approvals.len()),
+            needed: None,
+            signed_by: signed.approvals.iter().map(|(key, _)| key.to_string()).collect(),
             verdicts: Vec::new(),
         }
     }
@@ -200,6 +280,8 @@ impl Told {
             open: reopened.instances().iter().map(|(id, _)| id.0).collect(),
             lost: if is_by_this { told.lost } else { Vec::new() },
             signatures: is_by_this.then_some(signed.approvals.len()),
+            needed: is_by_this.then_some(needed(&reopened.plan)),
+            signed_by: if is_by_this { told.signed_by } else { Vec::new() },
             verdicts: verdicts.collect(),
             ..told
         }
@@ -223,9 +305,12 @@ impl fmt::Display for Told {
         for Verdict { server, verdict } in &self.verdicts {
             write!(out, "\nserver {server}  {verdict}")?;
         }
-        match self.signatures {
-            Some(count) => write!(out, "\nsigned    by {count}"),
-            None => Ok(()),
+        if let Some(count) = self.signatures {
+            write!(out, "\nsigned    by {count}")?;
+            if let Some(needed) = self.needed {
+                write!(out, " of {needed} needed")?;
+            }
         }
+        self.signed_by.iter().try_for_each(|key| write!(out, "\nsigned by {key}"))
     }
 }

@@ -35,7 +35,11 @@ Each run starts a wormhole of its own and calls each service 500 times, from the
 back; then starts several with a control channel, of which each in turn begins agreements: from
 the proposal to the known decision. Shown are medians over the runs, the least and most p50 of
 a run, and the longest call of all. A call's MACs are part of it; `duration` and `deadline` are
-two calls each. As root the wormholes are scheduled in real time and have a network of their own.";
+two calls each. As root the wormholes are scheduled in real time and have a network of their own.
+What its JSON has says docs/guide/wormhole.md.
+
+Exit codes: 0 measured, whatever is wanted; 1 a wormhole did not start, or an agreement did not
+end.";
 
 /// Arguments of `wormhole bench`.
 #[derive(Args)]

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs as _, UdpSocket};
 use std::time::{Duration, Instant};
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 use ravelin_multicast::brm::omission_degree;
 use serde::Serialize;
 
@@ -30,16 +30,19 @@ Exit codes: 0 measured; 1 too few probes to tell, or too many lost; 5 nobody lis
 
 /// Arguments of `wormhole measure-od`.
 #[derive(Args)]
-#[command(after_long_help = HELP)]
+#[command(
+    after_long_help = HELP,
+    group = ArgGroup::new("side").args(["listen", "to"]).required(true),
+)]
 pub(crate) struct MeasureOd {
     /// Wait here for probes
-    #[arg(long, value_name = "ADDRESS", required_unless_present = "to")]
+    #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
     /// How long to wait, as 30s or 2m [default: until interrupted]
     #[arg(long = "for", value_name = "TIME", conflicts_with = "to", value_parser = crate::settings::duration)]
     listen_for: Option<Duration>,
     /// Send probes to whoever listens there
-    #[arg(long, value_name = "HOST:PORT", conflicts_with = "listen")]
+    #[arg(long, value_name = "HOST:PORT")]
     to: Option<String>,
     /// How probable it must be that one copy arrives
     #[arg(long, value_name = "P", default_value_t = 0.9999, value_parser = probability)]
@@ -140,7 +143,8 @@ impl Report {
             wanted,
             bytes,
             rate,
-            od: omission_degree(arrived, wanted),
+            // 1 - 0.9999 is a little less than 0.0001: what is written must be what is demanded.
+            od: omission_degree(arrived, (wanted - f64::EPSILON).max(0.0)),
         }
     }
 }
@@ -161,5 +165,21 @@ impl fmt::Display for Report {
             ),
             None => write!(f, "no od: too few probes for {}, or too many lost", self.wanted),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn three_probes_for_each_loss_allowed_are_enough_and_one_fewer_is_not() {
+        for (wanted, enough) in
+            [(0.9, 30), (0.99, 300), (0.999, 3_000), (0.999_9, 30_000), (0.999_99, 300_000)]
+        {
+            let od = |count| Report::new(&vec![true; count], wanted, 64, 1).od;
+            assert_eq!((od(enough), od(enough - 1)), (Some(0), None), "{wanted}");
+        }
+        assert_eq!(Report::new(&[true; 3], 0.0, 64, 1).od, Some(0));
     }
 }

@@ -20,7 +20,10 @@ Examples:
 
 It runs in a directory of its own, with a key that nobody trusts, and leaves nothing behind.
 As root it gets a user of its own. What is said holds for a wormhole that is started the same
-way on this host.";
+way on this host. What its JSON has says docs/guide/wormhole.md.
+
+Exit codes: 0 measured, whatever is withstood; 1 it did not start; 3 or 4 the program named cannot
+be run or is not there.";
 
 /// Arguments of `wormhole selftest`.
 #[derive(Args)]

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -14,13 +14,18 @@ use crate::cli::local::DIR_DEFAULT;
 use crate::cluster_dir::LocalCluster;
 use crate::exit::{Error, Exit, Result};
 use crate::files::disk::{self, Privacy};
+use crate::files::kind::Kind;
 use crate::files::node::{NodeConfig, NodeOverrides};
 use crate::processes::ask_admin;
+use crate::settings::Origin;
 use crate::wormhole::drawing::{self, Host};
-use crate::wormhole::standing::{Standing, Wakeup};
+use crate::wormhole::standing::{NOT_WITHSTOOD, Standing, Wakeup};
 
 /// How long a server may take to ask its wormhole.
 const ANSWER_MAX: Duration = Duration::from_secs(3);
+
+/// What is wrong where a server answers, and says nothing of its wormhole.
+const SILENT: &str = "the server's wormhole does not answer it";
 
 const HELP: &str = "\
 Examples:
@@ -52,6 +57,7 @@ pub(crate) struct Status {
     svg: Option<PathBuf>,
 }
 
+/// Shows the wormholes of a local cluster's servers, or of the one whose node file is named.
 pub(super) fn run(invocation: &Invocation, arguments: &Status) -> Result<()> {
     if let Some(svg) = &arguments.svg {
         disk::check_replaceable(svg)?;
@@ -66,12 +72,19 @@ pub(super) fn run(invocation: &Invocation, arguments: &Status) -> Result<()> {
         disk::replace(svg, &drawing::svg(&hosts), Privacy::Public)?;
     }
     invocation.output.print(&report)?;
-    report.verdict()
+    report.verdict(node_file(invocation))
+}
+
+/// The node file that was named. A client's file, as `RAVELIN_CONFIG` may be for other commands, is none.
+fn node_file(invocation: &Invocation) -> Option<&Path> {
+    let path = invocation.globals.config.as_deref()?;
+    let is_for_all = matches!(invocation.sources.origin("config"), Some(Origin::Environment(_)));
+    (!is_for_all || !Kind::Client.is_of(path)).then_some(path)
 }
 
 /// Whom to ask: names and admin listeners.
 fn servers(invocation: &Invocation, arguments: &Status) -> Result<Vec<(String, SocketAddr)>> {
-    let nodes: Vec<NodeConfig> = match &invocation.globals.config {
+    let nodes: Vec<NodeConfig> = match node_file(invocation) {
         Some(path) => {
             vec![NodeConfig::load(path, NodeOverrides::default(), &invocation.sources)?.0]
         }
@@ -98,7 +111,7 @@ fn ask((name, address): (String, SocketAddr)) -> Server {
         None => (None, Some("the server does not answer")),
         Some(body) => match read(&body) {
             Some(standing) => (Some(standing), None),
-            None => (None, Some("the server's wormhole does not answer it")),
+            None => (None, Some(SILENT)),
         },
     };
     Server { name, admin_address: address, trouble, wormhole }
@@ -134,24 +147,32 @@ struct Server {
 }
 
 impl Report {
-    fn verdict(&self) -> Result<()> {
-        let silent: Vec<&str> = self
-            .servers
-            .iter()
-            .filter(|server| server.wormhole.is_none())
-            .map(|server| server.name.as_str())
-            .collect();
+    /// Whether all answer; `node_file`: of the one server that was asked.
+    fn verdict(&self, node_file: Option<&Path>) -> Result<()> {
+        let silent: Vec<&Server> =
+            self.servers.iter().filter(|server| server.wormhole.is_none()).collect();
         let exit = match silent.len() {
             0 => return Ok(()),
             all if all == self.servers.len() => Exit::NoQuorum,
             _ => Exit::Degraded,
         };
-        let cause = format!("nothing is known of the wormhole of {}", silent.join(", "));
-        Err(Error::new(
-            exit,
-            cause,
-            "see whether the servers run: `ravelin local status`, or their logs",
-        ))
+        let names: Vec<&str> = silent.iter().map(|server| server.name.as_str()).collect();
+        let cause = format!("nothing is known of the wormhole of {}", names.join(", "));
+        let is_silent = |server: &&&Server| server.trouble == Some(SILENT);
+        let hint = match (silent.iter().find(is_silent), node_file) {
+            (Some(Server { name, .. }), _) => format!(
+                "the wormhole of {name} does not answer its server, which ends with exit code 1 if that \
+                 lasts: see whether the process `ravelin-wormhole` is stopped or starved, then start the \
+                 server again"
+            ),
+            (None, Some(path)) => {
+                format!("see whether the server of {} runs, and in its log why not", path.display())
+            }
+            (None, None) => {
+                "see whether the servers run: `ravelin local status`, or their logs".to_owned()
+            }
+        };
+        Err(Error::new(exit, cause, hint))
     }
 }
 
@@ -206,7 +227,11 @@ impl fmt::Display for Server {
         }
         for one in &wormhole.attackers {
             let because = one.because.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
-            write!(f, "\n  {:<28}{}{because}", one.attacker, one.verdict)?;
+            let verdict = match one.verdict.as_ref() {
+                NOT_WITHSTOOD => "NOT withstood", // as `wormhole selftest` writes it
+                verdict => verdict,
+            };
+            write!(f, "\n  {:<28}{verdict}{because}", one.attacker)?;
         }
         Ok(())
     }
