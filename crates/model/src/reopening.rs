@@ -100,6 +100,6 @@ pub enum ReopeningVerdict {
     NotNow,
     /// The plan that would follow does not hold together.
     Unfit,
-    /// An order with this number, which is later, goes before it.
+    /// The order with this number goes before it: it is later, or somebody has signed by it already.
     Superseded(u64),
 }

@@ -321,8 +321,8 @@ fn refused(verdicts: &BTreeMap<ReplicaId, ReopeningVerdict>) -> Error {
         ),
         Some(ReopeningVerdict::Superseded(_)) => (
             Exit::Conflict,
-            "the latest order counts, by the clock of whoever wrote it: bring that one, or write another \
-             where the clock is past it",
+            "of several orders the latest counts, by the clock of whoever wrote it, unless somebody signed by \
+             another already: see whether the epoch ends; if not, write one where the clock is past that",
         ),
         Some(ReopeningVerdict::NoQuorum) => (Exit::NoQuorum, "start more servers first"),
         _ => (Exit::Failed, "write another order: wormholes may have begun anew since"),

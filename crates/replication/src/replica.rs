@@ -371,6 +371,14 @@ impl Replica {
             Action::Emit(ordering::Event::Archive { to, part }) => {
                 out.push(Action::Emit(Event::Archive { to, part }));
             }
+            // It is in the DAG, and so among what this replica tells those who hold while the epoch is
+            // reopened: they must find it here.
+            Action::Persist(record)
+                if Block::author_in(&record.bytes).is_some_and(|author| author != self.own)
+                    && !mutants::is_active("void_blocks_not_recorded") =>
+            {
+                out.push(Action::Persist(record));
+            }
             Action::Send(to, message) => out.push(Action::Send(to, message)),
             Action::Accuse(who, offence) => self.on_offence(who, offence, out),
             Action::Emit(_) | Action::Persist(_) | Action::Broadcast(_) | Action::Attest(_) => {}

@@ -456,6 +456,11 @@ pub const ALL: &[Planted] = &[
         &[(EPOCH_ATTACKS, "an_order_that_no_plan_fits_is_refused_and_stops_nobody")],
     ),
     planted(
+        "void_blocks_not_recorded",
+        "what comes in behind the end of an epoch is not in the log",
+        &[(ENDINGS, "what_came_in_behind_the_end_of_an_epoch_is_in_the_log")],
+    ),
+    planted(
         "void_envelopes_lost",
         "what waits in blocks that an epoch's end made void is not proposed again",
         &[(EPOCHS, "what_an_epochs_end_made_void_is_ordered_after_it")],

@@ -45,7 +45,7 @@ use ravelin_model::{
 use super::*;
 
 /// Key of the epoch in which this replica holds, in the private state.
-const HELD: &[u8] = b"H";
+pub(super) const HELD: &[u8] = b"H";
 /// Key of the order by which it signed what follows.
 const SIGNED: &[u8] = b"S";
 /// Pause before a member tells again what it holds.
@@ -146,9 +146,8 @@ impl Replica {
         out: &mut Out,
     ) -> ReopeningVerdict {
         let digest = digest_of(&signed.order);
-        let number = signed.order.number;
         if self.epochs.reopens.as_ref().is_some_and(|known| known.knows(&digest)) {
-            return self.placed(number).unwrap_or(ReopeningVerdict::Taken);
+            return self.superseded(&digest).unwrap_or(ReopeningVerdict::Taken);
         }
         let verdict = self.judge_reopening(&signed);
         if matches!(verdict, ReopeningVerdict::Taken | ReopeningVerdict::Ended) {
@@ -159,15 +158,15 @@ impl Replica {
                 self.ordering.close();
             }
             self.advance_reopening(now, out);
-            return self.placed(number).unwrap_or(verdict);
+            return self.superseded(&digest).unwrap_or(verdict);
         }
         verdict
     }
 
-    /// Whether another order goes before the one with this number.
-    fn placed(&self, number: u64) -> Option<ReopeningVerdict> {
-        let latest = self.epochs.reopens.as_ref()?.latest()?.number;
-        (latest > number).then_some(ReopeningVerdict::Superseded(latest))
+    /// The verdict on an order, if another one is carried out instead.
+    fn superseded(&self, order: &Digest) -> Option<ReopeningVerdict> {
+        let (chosen, signed) = self.epochs.reopens.as_ref()?.chosen()?;
+        (chosen != order).then_some(ReopeningVerdict::Superseded(signed.order.number))
     }
 
     /// Whether an order fits this epoch. Cost: a signature for each administrator and instance, once the
@@ -311,7 +310,7 @@ impl Replica {
     }
 
     /// How the epoch has ended here, if it has: by an order that reopens the cluster, or by itself.
-    fn closing_end(&self) -> Option<ClosingStage> {
+    pub(super) fn closing_end(&self) -> Option<ClosingStage> {
         let signed = self.epochs.reopens.as_ref().and_then(|reopens| reopens.signed);
         let end = if signed.is_some() { ClosingStage::Signed } else { ClosingStage::Ended };
         self.has_ended().then_some(end)
@@ -335,12 +334,11 @@ impl Replica {
         self.ordering.hold();
     }
 
-    /// Holds again if an earlier life did, and stays with the order by which that signed.
+    /// Holds again if an earlier life did, and stays with the order by which that signed: it may have joined
+    /// the signers without having held.
     pub(super) fn hold_again(&mut self) {
         let state = self.execution.state();
-        if held(state) != Some(self.keyring.epoch()) {
-            return;
-        }
+        let has_held = held(state) == Some(self.keyring.epoch());
         let bytes = state.private_get(SIGNED).filter(|_| self.epochs.reopens.is_none());
         if let Some(bytes) = bytes {
             let signed = SignedReopening::decode("order", &bytes);
@@ -350,7 +348,9 @@ impl Replica {
             reopens.take(digest, signed);
             self.epochs.reopens = Some(reopens);
         }
-        self.ordering.hold();
+        if has_held {
+            self.ordering.hold();
+        }
     }
 
     /// Tells the others what it holds: the order with it, now and then, for those who have not heard of it.

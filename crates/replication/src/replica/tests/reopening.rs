@@ -210,8 +210,49 @@ fn who_comes_to_an_end_of_its_own_takes_those_along_who_hold() {
     }
 }
 
+/// Whoever joins those who signed has not held; its disk knows by which order it signed all the same.
 #[test]
-fn an_order_is_told_when_a_later_one_goes_before_it() {
+fn who_signed_without_holding_says_so_after_a_restart() {
+    let mut cluster = Cluster::hybrid(1);
+    let order = order(&cluster, 1, vec![]);
+    bring(&mut cluster, &order);
+    say(&mut cluster, INTRUDER.0, Message::Epoch(EpochMessage::Reopen(Box::new(order))));
+    cluster.run_until("one has signed", |cluster| cluster.replica(0).has_ended());
+    assert_eq!(cluster.replica(0).closing_end(), Some(ClosingStage::Signed));
+    assert_eq!(cluster.replica(0).keyring().epoch(), Epoch::FIRST);
+    cluster.act(0, |replica, _, _| {
+        let state = replica.execution.state_mut();
+        state.private_write(vec![(crate::replica::reopening::HELD.to_vec(), None)]);
+        state.sync();
+    });
+    cluster.node(0).is_cut_off = true;
+    cluster.crash(0);
+    cluster.start(0);
+    assert_eq!(cluster.replica(0).closing_end(), Some(ClosingStage::Signed));
+}
+
+/// One turn may decide the end of an epoch and take in more behind it, which stays among the tips.
+#[test]
+fn what_came_in_behind_the_end_of_an_epoch_is_in_the_log() {
+    let mut cluster = Cluster::hybrid(1);
+    change_key(&mut cluster, 0);
+    cluster.run_until("the epoch ends", |cluster| cluster.replica(0).has_ended());
+    let block = |author: u16| {
+        let author = ReplicaId(author);
+        let block = cluster.block(author, Round(1000), vec![], cluster.now);
+        let place = Place { epoch: Epoch::FIRST, round: Round(1000) };
+        Action::Persist(LogRecord { place, bytes: block.encode() })
+    };
+    let actions = vec![block(1), block(0)];
+    cluster.act(0, |replica, _, out| {
+        replica.carry_out(actions, out);
+        let [Action::Persist(record)] = &out[..] else { panic!("one of two: {out:?}") };
+        assert_eq!(Block::author_in(&record.bytes), Some(ReplicaId(1)), "own ones are never said");
+    });
+}
+
+#[test]
+fn an_order_is_told_when_another_one_goes_before_it() {
     let mut cluster = Cluster::hybrid(1);
     let mut verdict_on = |number| {
         let order = order(&cluster, number, vec![]);
