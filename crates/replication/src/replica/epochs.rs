@@ -129,6 +129,35 @@ impl Replica {
         self.epochs.known = complete; // begun once the own signature comes back
     }
 
+    /// What the order asks for after the epoch's end has no effect, but for answers to others. Own
+    /// envelopes in it are proposed again.
+    pub(super) fn on_void(&mut self, action: Action<Message, ordering::Event>, out: &mut Out) {
+        match action {
+            Action::Emit(ordering::Event::Committed(_))
+                if mutants::is_active("void_envelopes_lost") => {}
+            Action::Emit(ordering::Event::Committed(committed)) => {
+                let own = committed.blocks.iter().filter(|it| it.body.author == self.own);
+                for block in own {
+                    self.ordering.payload_mut().give_back(&block.body.envelopes);
+                }
+            }
+            Action::Emit(ordering::Event::Archive { to, part }) => {
+                out.push(Action::Emit(Event::Archive { to, part }));
+            }
+            // It is in the DAG, and so among what this replica tells those who hold while the epoch is
+            // reopened: they must find it here.
+            Action::Persist(record)
+                if Block::author_in(&record.bytes).is_some_and(|author| author != self.own)
+                    && !mutants::is_active("void_blocks_not_recorded") =>
+            {
+                out.push(Action::Persist(record));
+            }
+            Action::Send(to, message) => out.push(Action::Send(to, message)),
+            Action::Accuse(who, offence) => self.on_offence(who, offence, out),
+            Action::Emit(_) | Action::Persist(_) | Action::Broadcast(_) | Action::Attest(_) => {}
+        }
+    }
+
     /// Does what the time demands, and begins the next epoch if it can.
     pub(super) fn advance_epoch(&mut self, now: Time, out: &mut Out) {
         if self.is_halted() {
