@@ -89,6 +89,13 @@ fn before_the_attack(seed: u64, meanwhile: impl Fn(&mut Cluster)) -> (Cluster, B
     (cluster, last)
 }
 
+fn run_until_all_hold_the_same(cluster: &mut Cluster) {
+    cluster.run_until("all correct ones hold the same", |cluster| {
+        let tips = CORRECT.map(|id| cluster.replica(id).ordering().tips());
+        tips.windows(2).all(|it| it[0] == it[1])
+    });
+}
+
 /// The intruder tells all but one that they hold all there is. Returns its next block, which decides, and
 /// which nobody has seen.
 fn lull(cluster: &mut Cluster, last: BlockRef, order: &SignedReopening) -> Verified<Block> {
@@ -145,12 +152,7 @@ fn a_block_that_one_horizon_lets_in_does_not_keep_an_epoch_from_ending() {
         let first = order(&cluster, 1, vec![]);
         bring(&mut cluster, &first);
         cluster.node(AWAY.0).is_cut_off = false;
-        cluster.run_until("all correct ones hold the same", |cluster| {
-            CORRECT
-                .map(|id| cluster.replica(id).ordering().tips())
-                .windows(2)
-                .all(|it| it[0] == it[1])
-        });
+        run_until_all_hold_the_same(&mut cluster);
         let before = commits(&cluster);
         let [_, hangs] = attack(&mut cluster, last, &first);
         cluster.run_until("the others take it in", |cluster| {
@@ -181,12 +183,7 @@ fn who_comes_to_an_end_of_its_own_takes_those_along_who_hold() {
         let first = order(&cluster, 1, vec![]);
         bring(&mut cluster, &first);
         cluster.node(AWAY.0).is_cut_off = false;
-        cluster.run_until("all correct ones hold the same", |cluster| {
-            CORRECT
-                .map(|id| cluster.replica(id).ordering().tips())
-                .windows(2)
-                .all(|it| it[0] == it[1])
-        });
+        run_until_all_hold_the_same(&mut cluster);
         let decides = lull(&mut cluster, last, &first);
         say(&mut cluster, 1, Message::Block(decides));
         let ended = |cluster: &Cluster| CORRECT.map(|id| cluster.replica(id).has_ended());
