@@ -25,13 +25,15 @@ pub fn omission_degree(arrived: &[bool], wanted: f64) -> Option<u16> {
     for run in runs {
         *lengths.get_mut(run)? += 1;
     }
+    // 1 - 0.9999 is a little less than 0.0001: what is written must be what is demanded.
+    let allowed = 1.0 - wanted + f64::EPSILON;
     // From the highest degree downwards: runs longer than it, and what they lose together.
     let (mut longer, mut failed) = (0, 0);
     let mut found = None;
     for od in (0..=longest).rev() {
         failed += longer;
         let count = (arrived.len() - od.min(arrived.len())) as f64;
-        if (failed as f64 + UNSEEN) / count > 1.0 - wanted {
+        if (failed as f64 + UNSEEN) / count > allowed {
             break;
         }
         found = Some(od);
@@ -63,6 +65,21 @@ mod tests {
         let probes = probes(100_000, 1_000, 2);
         assert_eq!(omission_degree(&probes, 0.99), Some(0));
         assert_eq!(omission_degree(&probes, 0.998_5), Some(1));
+    }
+
+    #[test]
+    fn three_probes_for_each_loss_allowed_are_enough_and_one_fewer_is_not() {
+        for (wanted, enough) in [
+            (0.0, 3),
+            (0.9, 30),
+            (0.99, 300),
+            (0.999, 3_000),
+            (0.999_9, 30_000),
+            (0.999_99, 300_000),
+        ] {
+            assert_eq!(omission_degree(&vec![true; enough], wanted), Some(0), "{wanted}");
+            assert_eq!(omission_degree(&vec![true; enough - 1], wanted), None, "{wanted}");
+        }
     }
 
     #[test]

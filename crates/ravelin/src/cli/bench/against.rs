@@ -14,12 +14,10 @@ use super::figures::{Figures, Ratios, of_own};
 use super::load::{self, PeerFigures, Shape};
 use super::page;
 use super::peer::System;
-use super::target::Target;
-use super::testbed::{Layout, TestBed};
+use super::testbed::Layout;
 use crate::exit::Result;
 use crate::files::disk::{self, Privacy};
 use crate::output::Output;
-use crate::processes::Logging;
 
 /// What is compared.
 #[derive(Clone, Copy, Debug)]
@@ -95,8 +93,7 @@ pub(super) async fn compare(output: Output, system: &System, plan: Plan) -> Resu
 
 /// One run of ours.
 pub(super) async fn ours(shape: Shape) -> Result<Figures> {
-    let bed = TestBed::start(Layout::DEFAULT, None, Logging::AsFiled).await?;
-    load::measure(Target::Own(&bed), shape).await
+    load::measure_on_new(Layout::DEFAULT, shape).await
 }
 
 /// One run of the peer's.

@@ -80,8 +80,7 @@ pub(super) async fn measure(output: Output, plan: Plan) -> Result<Growth> {
     for servers in GROUPS {
         output.note(format_args!("a group of {servers} servers"));
         let layout = Layout { servers, model: FaultModel::Arbitrary, storage: plan.storage };
-        let bed = TestBed::start(layout, None, Logging::AsFiled).await?;
-        let figures = load::measure(Target::Own(&bed), plan.shape).await?;
+        let figures = load::measure_on_new(layout, plan.shape).await?;
         let cpu = of_own(figures.measured.cpu_us_per_op) / f64::from(servers);
         groups.push(OfGroup { figures, cpu_us_per_op_and_server: cpu });
     }

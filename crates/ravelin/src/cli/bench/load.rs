@@ -22,8 +22,10 @@ use super::figures::{Figures, Measured, Reads};
 use super::peer::{self, Cluster};
 use super::samples::{Kind, Sample, Samples};
 use super::target::Target;
+use super::testbed::{Layout, TestBed};
 use super::usage::Usage;
 use crate::exit::{Error, Exit, Result};
+use crate::processes::Logging;
 
 /// How long a load is measured, unless asked otherwise.
 const SECONDS_DEFAULT: u64 = 10;
@@ -327,6 +329,12 @@ impl Observed {
     fn per_operation(&self, of: impl Fn(Usage) -> f64) -> Option<f64> {
         self.used.map(|used| of(used) / self.operations as f64)
     }
+}
+
+/// Puts the load on a new cluster of ours and measures.
+pub(super) async fn measure_on_new(layout: Layout, shape: Shape) -> Result<Figures> {
+    let bed = TestBed::start(layout, None, Logging::AsFiled).await?;
+    measure(Target::Own(&bed), shape).await
 }
 
 /// Puts the load on a cluster and measures.

@@ -12,12 +12,10 @@ use serde::Serialize;
 use super::figures::{Figures, Measured, Ratios, median, of_own};
 use super::load::{self, Shape};
 use super::page;
-use super::target::Target;
-use super::testbed::{Layout, TestBed};
+use super::testbed::Layout;
 use crate::exit::Result;
 use crate::files::disk::{self, Privacy};
 use crate::output::Output;
-use crate::processes::Logging;
 
 /// What scripts read; the fields of a run are those of `hybrid`.
 #[derive(Debug, Serialize)]
@@ -44,8 +42,8 @@ pub(super) async fn compare(output: Output, rounds: usize, shape: Shape) -> Resu
     let mut runs: Vec<Vec<(Figures, Figures)>> = shapes.iter().map(|_| Vec::new()).collect();
     for round in 1..=rounds {
         for (shape, runs) in shapes.iter().zip(&mut runs) {
-            let hybrid = measure(Layout::of(FaultModel::Hybrid), *shape).await?;
-            let arbitrary = measure(Layout::of(FaultModel::Arbitrary), *shape).await?;
+            let hybrid = load::measure_on_new(Layout::of(FaultModel::Hybrid), *shape).await?;
+            let arbitrary = load::measure_on_new(Layout::of(FaultModel::Arbitrary), *shape).await?;
             output.note(format_args!(
                 "round {round} of {rounds}, envelopes of {}: hybrid {:.0} operations/s, arbitrary {:.0}",
                 shape.envelope,
@@ -56,12 +54,6 @@ pub(super) async fn compare(output: Output, rounds: usize, shape: Shape) -> Resu
         }
     }
     Ok(Comparison { rows: runs.into_iter().map(Row::of).collect() })
-}
-
-/// One run of a load, on a new cluster.
-pub(super) async fn measure(layout: Layout, shape: Shape) -> Result<Figures> {
-    let bed = TestBed::start(layout, None, Logging::AsFiled).await?;
-    load::measure(Target::Own(&bed), shape).await
 }
 
 impl Row {

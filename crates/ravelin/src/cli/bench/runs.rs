@@ -12,11 +12,10 @@ use super::figures::{Figures, durability, median};
 use super::load::{self, Shape};
 use super::page;
 use super::target::{RunningCluster, Target};
-use super::testbed::{Layout, TestBed};
+use super::testbed::Layout;
 use crate::exit::{Exit, Result};
 use crate::files::disk::{self, Privacy};
 use crate::output::{Format, Output};
-use crate::processes::Logging;
 
 /// Where loads are put.
 pub(super) enum Site {
@@ -95,10 +94,7 @@ async fn measure_in_turn(output: Output, plan: &Plan) -> Result<Summaries> {
 impl Site {
     async fn measure(&self, shape: Shape) -> Result<Figures> {
         match self {
-            Self::ThrowAway(layout) => {
-                let bed = TestBed::start(*layout, None, Logging::AsFiled).await?;
-                load::measure(Target::Own(&bed), shape).await
-            }
+            Self::ThrowAway(layout) => load::measure_on_new(*layout, shape).await,
             Self::Running(cluster) => load::measure(Target::Running(cluster), shape).await,
         }
     }

@@ -22,7 +22,7 @@ use super::load::{PeerFigures, Shape};
 use super::named::Named;
 use super::peer::System;
 use super::testbed::{Layout, Storage};
-use super::{against, attack, away, etcd, idle, models, offer, page, survey};
+use super::{against, attack, away, etcd, idle, load, models, offer, page, survey};
 use crate::exit::Result;
 use crate::files::disk::{self, Privacy};
 use crate::output::Output;
@@ -195,7 +195,7 @@ async fn of_ours(plan: Plan, layout: Layout, shape: Shape) -> Result<Vec<Figures
     layout.check()?;
     let mut runs = Vec::new();
     for _ in 0..plan.rounds {
-        runs.push(models::measure(layout, shape).await?);
+        runs.push(load::measure_on_new(layout, shape).await?);
     }
     Ok(runs)
 }
@@ -321,8 +321,8 @@ async fn hybrid(plan: Plan) -> Result<Vec<Row>> {
     let shape = plan.shaped(Named::Default);
     let mut runs = Vec::new();
     for _ in 0..plan.rounds {
-        let hybrid = models::measure(Layout::of(FaultModel::Hybrid), shape).await?;
-        runs.push((hybrid, models::measure(Layout::of(FaultModel::Arbitrary), shape).await?));
+        let hybrid = load::measure_on_new(Layout::of(FaultModel::Hybrid), shape).await?;
+        runs.push((hybrid, load::measure_on_new(Layout::of(FaultModel::Arbitrary), shape).await?));
     }
     let ratios = |of: fn(&Figures) -> f64| {
         runs.iter().map(move |(hybrid, other)| of(hybrid) / of(other)).collect::<Vec<_>>()
