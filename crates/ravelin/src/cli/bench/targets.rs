@@ -85,7 +85,7 @@ pub(super) async fn measure(output: Output, plan: Plan) -> Result<Targets> {
     output.note(yardsticks);
     let mut rows = Vec::new();
     let mut take = |what: &str, measured: Result<Vec<Row>>| {
-        let more = measured.unwrap_or_else(|error| vec![Row::not_measured(what, error.message())]);
+        let more = measured.unwrap_or_else(|error| vec![Row::not_measured(what, &error)]);
         more.iter().for_each(|row| output.note(row));
         rows.extend(more);
     };

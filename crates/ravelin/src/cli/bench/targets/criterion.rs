@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::super::figures::middle;
 use super::yardsticks::Yardsticks;
+use crate::exit::Error;
 
 /// What a figure must be at least, or may be at most.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -137,7 +138,9 @@ impl Row {
         Self { what: what.into(), criteria, not_measured: None }
     }
 
-    pub(super) fn not_measured(what: &str, why: String) -> Self {
+    /// A load that cannot be measured here: why, and what would help.
+    pub(super) fn not_measured(what: &str, why: &Error) -> Self {
+        let why = format!("{}; {}", why.message(), why.advice());
         Self { what: what.to_owned(), criteria: Vec::new(), not_measured: Some(why) }
     }
 }
@@ -228,6 +231,7 @@ impl fmt::Display for Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exit::Exit;
 
     const YARDSTICKS: Yardsticks =
         Yardsticks { sync_ms: 0.5, round_trip_us: 20.0, verification_us: 40.0 };
@@ -257,7 +261,10 @@ mod tests {
         let criterion = |most| Criterion::of("p50", Unit::Times, Bound::AtMost(most), [2.0]);
         let rows = vec![
             Row::of("one", vec![criterion(3.0), criterion(1.0)]),
-            Row::not_measured("other", "etcd is not there".to_owned()),
+            Row::not_measured(
+                "other",
+                &Error::new(Exit::Failed, "etcd is not there", "install it"),
+            ),
         ];
         let table = Table::of(1, 3, YARDSTICKS, rows);
         assert_eq!((table.missed, table.not_measured), (1, 1));
@@ -266,7 +273,10 @@ mod tests {
             text.contains("1 of 2 figures are what is wanted; 1 loads were not measured"),
             "{text}"
         );
-        assert!(text.contains("etcd is not there") && text.contains("MISSED"), "{text}");
+        assert!(
+            text.contains("etcd is not there; install it") && text.contains("MISSED"),
+            "{text}"
+        );
         let json = serde_json::to_value(&table).expect("plain fields");
         let first = json.pointer("/rows/0/criteria/1").expect("it has two");
         assert_eq!(first.pointer("/wanted/at_most"), Some(&1.0.into()));
