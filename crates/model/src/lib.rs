@@ -55,7 +55,7 @@ pub use ids::{
     Sequence, ServiceId, SessionId, Signature, Time,
 };
 pub use plan::{ClientEntry, ClusterPlan, Member, PlanError, Previous, Purpose, SignedPlan};
-pub use protocol::{Action, Actions, LogPart, LogRecord, Place, Protocol};
+pub use protocol::{Action, Actions, LogEntry, LogPart, LogRecord, Place, Protocol};
 pub use release::{ReleaseOrder, SignedRelease};
 pub use reopening::{Closing, ClosingStage, Reopening, ReopeningVerdict, SignedReopening};
 pub use service::{

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 
-use crate::{Block, BlockHeader, Chain, Epoch, Group, Misbehaviour, ReplicaId, Round, Time};
+use crate::{
+    Block, BlockHeader, Chain, Encode as _, Epoch, Group, Misbehaviour, ReplicaId, Round,
+    Signature, Time,
+};
 
 /// A deterministic state machine: inputs in, actions out; no I/O, no clock.
 pub trait Protocol {
@@ -36,7 +39,7 @@ pub type Actions<P> = Vec<Action<<P as Protocol>::Message, <P as Protocol>::Even
 #[derive(Clone, Debug)]
 pub enum Action<M, E> {
     /// Make durable before any later action shows; the core goes on meanwhile.
-    Persist(LogRecord),
+    Persist(LogEntry),
     /// To one replica.
     Send(ReplicaId, M),
     /// To every replica, this one included.
@@ -50,7 +53,7 @@ pub enum Action<M, E> {
     Accuse(ReplicaId, Misbehaviour),
 }
 
-/// Where an entry of the log belongs; rounds begin again in every epoch.
+/// Where a record of the log belongs; rounds begin again in every epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize)]
 pub struct Place {
     /// The epoch.
@@ -78,16 +81,59 @@ impl Place {
     }
 }
 
-/// One entry of a replica's log.
+/// What a core has its log take in. Whoever reads a log finds [records](LogRecord) alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogEntry {
+    /// A record.
+    Whole(LogRecord),
+    /// A [draft](Block::is_draft): a record of its own, to which an attestation may come.
+    Draft(LogRecord),
+    /// The attestation of the latest draft: a record with that one's place and bytes, but for this at the
+    /// end of it.
+    Attested(Signature),
+}
+
+/// One record of a replica's log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogRecord {
-    /// Where the entry belongs; a log is pruned and read back by it.
+    /// Where the record belongs; a log is pruned and read back by it.
     pub place: Place,
-    /// Canonical bytes of the entry.
+    /// Canonical bytes of a block.
     pub bytes: Vec<u8>,
 }
 
-/// Which entries of a log a peer is to be shown.
+impl LogRecord {
+    /// The record of a block.
+    #[must_use]
+    pub fn of(block: &Block) -> Self {
+        let place = Place { epoch: block.body.epoch, round: block.body.round };
+        Self { place, bytes: block.encode() }
+    }
+}
+
+impl LogEntry {
+    /// The record that this is where it follows those of `log`. Cost: a copy of the draft, where one is
+    /// attested.
+    ///
+    /// # Panics
+    /// If an attestation follows no draft.
+    #[must_use]
+    pub fn record_after(self, log: &[LogRecord]) -> LogRecord {
+        match self {
+            Self::Whole(record) | Self::Draft(record) => record,
+            Self::Attested(attestation) => {
+                let draft = log.iter().rev().find(|record| Block::is_draft(&record.bytes));
+                let mut record =
+                    draft.expect("a draft is asked for before its attestation").clone();
+                let end = record.bytes.len() - attestation.0.len();
+                record.bytes.splice(end.., attestation.0);
+                record
+            }
+        }
+    }
+}
+
+/// Which records of a log a peer is to be shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub enum LogPart {
     /// All from a place on.
@@ -118,13 +164,13 @@ impl LogPart {
         parts.map(|(author, rounds)| Self::Chain { epoch, author, rounds }).collect()
     }
 
-    /// The epoch of its entries, or of the first of them.
+    /// The epoch of its records, or of the first of them.
     #[must_use]
     pub fn epoch(&self) -> Epoch {
         self.places().0.epoch
     }
 
-    /// The lowest and the highest place that its entries can have.
+    /// The lowest and the highest place that its records can have.
     #[must_use]
     pub fn places(&self) -> (Place, Place) {
         match *self {
@@ -135,7 +181,7 @@ impl LogPart {
         }
     }
 
-    /// Whether an entry belongs to it.
+    /// Whether a record belongs to it.
     #[must_use]
     pub fn holds(&self, place: Place, bytes: &[u8]) -> bool {
         let (first, last) = self.places();

@@ -32,9 +32,9 @@ use ravelin_crypto::{BlockDraft, Keyring, SigningKey, Verified};
 use ravelin_model::limits::{FETCH_MAX, HEARTBEAT};
 use ravelin_model::transfer::TransferMessage;
 use ravelin_model::{
-    Action, Actions, Block, BlockBody, BlockHeader, BlockRef, Chain, Encode as _, Envelope,
-    EpochMessage, Evidence, LastAttested, LogPart, LogRecord, Misbehaviour, Place, Protocol,
-    ReplicaId, Round, Signature, SignedHeader, Suspicion, Time, Vote, mutants,
+    Action, Actions, Block, BlockBody, BlockHeader, BlockRef, Chain, Envelope, EpochMessage,
+    Evidence, LastAttested, LogEntry, LogPart, LogRecord, Misbehaviour, Place, Protocol, ReplicaId,
+    Round, Signature, SignedHeader, Suspicion, Time, Vote, mutants,
 };
 
 use catching_up::Way;
@@ -591,8 +591,7 @@ fn has_payload(block: &Block) -> bool {
 
 fn record<E>(block: &Verified<Block>) -> Action<Message, E> {
     assert!(block.is_whole(), "the log holds blocks with all that they carry");
-    let place = Place { epoch: block.body.epoch, round: block.body.round };
-    Action::Persist(LogRecord { place, bytes: Block::encode(block) })
+    Action::Persist(LogEntry::Whole(LogRecord::of(block)))
 }
 
 fn bad_parents<E>(author: ReplicaId) -> Action<Message, E> {

@@ -337,7 +337,7 @@ impl Replica {
                 continue;
             }
             match action {
-                Action::Persist(record) => out.push(Action::Persist(record)),
+                Action::Persist(entry) => out.push(Action::Persist(entry)),
                 Action::Send(to, message) => out.push(Action::Send(to, message)),
                 Action::Broadcast(message) => out.push(Action::Broadcast(message)),
                 Action::Attest(header) => out.push(Action::Attest(header)),

@@ -19,8 +19,8 @@ use std::time::{Duration, Instant};
 
 use ravelin_model::transfer::StateRequest;
 use ravelin_model::{
-    Action, Actions, BlockHeader, LogPart, LogRecord, Misbehaviour, Place, Protocol, PublicKey,
-    ReplicaId, Suspicion,
+    Action, Actions, BlockHeader, LogEntry, LogPart, LogRecord, Misbehaviour, Place, Protocol,
+    PublicKey, ReplicaId, Suspicion,
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -377,8 +377,8 @@ impl<N: Node> Driver<N> {
         let mut appended = false;
         for action in actions {
             match action {
-                Action::Persist(record) => {
-                    self.log.append(Tag(record.place.number()), &record.bytes)?;
+                Action::Persist(entry) => {
+                    self.append(entry)?;
                     appended = true;
                 }
                 shows => held.push(shows),
@@ -418,11 +418,21 @@ impl<N: Node> Driver<N> {
     /// it shows any more.
     fn append_rest(&mut self) -> Result<(), LogError> {
         for action in std::mem::take(&mut self.actions) {
-            if let Action::Persist(record) = action {
-                self.log.append(Tag(record.place.number()), &record.bytes)?;
+            if let Action::Persist(entry) = action {
+                self.append(entry)?;
             }
         }
         Ok(())
+    }
+
+    fn append(&mut self, entry: LogEntry) -> Result<(), LogError> {
+        match entry {
+            LogEntry::Whole(record) => self.log.append(Tag(record.place.number()), &record.bytes),
+            LogEntry::Draft(record) => {
+                self.log.append_draft(Tag(record.place.number()), record.bytes)
+            }
+            LogEntry::Attested(attestation) => self.log.complete(&attestation.0),
+        }
     }
 
     /// Makes durable what was `appended`, which the trace tells.

@@ -34,7 +34,7 @@ pub use recover::LogEnd;
 use crate::directory::{self, DirectoryLock};
 use archive::Index;
 use disk::{Disk, SystemDisk};
-use format::{HEADER_BYTES, MarkerKind, TagRange};
+use format::{Content, HEADER_BYTES, MarkerKind, TagRange};
 use preparer::Preparer;
 use recover::Recovered;
 use segment::Segment;
@@ -183,6 +183,9 @@ pub enum LogError {
         /// The first one missing.
         segment: SegmentNumber,
     },
+    /// Nothing waits to be completed; the log goes on without the record.
+    #[error("a record's end came without its beginning")]
+    NoDraft,
     /// The record does not fit; the log goes on without it.
     #[error("a record of {bytes} bytes is over the limit of {max}")]
     TooLarge {
@@ -205,6 +208,7 @@ impl LogError {
             | Self::ForeignOwner { .. }
             | Self::NotALog { .. }
             | Self::Version { .. }
+            | Self::NoDraft
             | Self::TooLarge { .. } => false,
         }
     }
@@ -225,10 +229,19 @@ pub struct Log {
     counters: LogCounters,
     payload_bytes_max: usize,
     retention_bytes: u64,
+    draft: Option<Draft>,
     has_failed: bool,
     preparer: Preparer,
     /// Released last, when the helper thread is gone.
     _lock: DirectoryLock,
+}
+
+/// A record that may be [completed](Log::complete), and where it is.
+struct Draft {
+    segment: SegmentNumber,
+    offset: u64,
+    tag: Tag,
+    payload: Vec<u8>,
 }
 
 impl Log {
@@ -337,6 +350,7 @@ impl Log {
             counters: LogCounters::default(),
             payload_bytes_max,
             retention_bytes,
+            draft: None,
             has_failed: false,
             preparer,
             _lock: lock,
@@ -354,14 +368,39 @@ impl Log {
     ///
     /// [`LogError::TooLarge`] changes nothing; after any other the process must end.
     pub fn append(&mut self, tag: Tag, payload: &[u8]) -> Result<(), LogError> {
-        if self.has_failed {
-            return Err(LogError::Failed);
+        self.append_at(tag, payload).map(drop)
+    }
+
+    /// As [`Log::append`], of a record whose end may come later: see [`Log::complete`]. Forgets the draft
+    /// before, if that has none yet.
+    ///
+    /// # Errors
+    ///
+    /// As [`Log::append`].
+    pub fn append_draft(&mut self, tag: Tag, payload: Vec<u8>) -> Result<(), LogError> {
+        let offset = self.append_at(tag, &payload)?;
+        self.draft = Some(Draft { segment: self.tail.segment.number, offset, tag, payload });
+        Ok(())
+    }
+
+    /// Appends a record with the tag and payload of the draft, but for its last bytes, which are `end`
+    /// here. The draft stays a record, too.
+    ///
+    /// Cost: that of [`Log::append`] for `end` alone, where the draft is in the segment that is written.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError::NoDraft`] changes nothing; otherwise as [`Log::append`].
+    pub fn complete(&mut self, end: &[u8]) -> Result<(), LogError> {
+        let Some(Draft { segment, offset, tag, mut payload }) = self.draft.take() else {
+            return Err(LogError::NoDraft);
+        };
+        let content = Content::End { of: offset, end };
+        if segment == self.tail.segment.number && self.tail.has_room(Some(content)) {
+            return self.push(tag, content).map(drop);
         }
-        if payload.len() > self.payload_bytes_max {
-            return Err(LogError::TooLarge { bytes: payload.len(), max: self.payload_bytes_max });
-        }
-        let outcome = self.try_append(tag, payload);
-        self.remember("append to the log", outcome)
+        segment::replace_end(&mut payload, end);
+        self.append(tag, &payload)
     }
 
     /// Makes everything appended so far durable. Does nothing if nothing was.
@@ -419,11 +458,27 @@ impl Log {
         self.sync()
     }
 
-    fn try_append(&mut self, tag: Tag, payload: &[u8]) -> io::Result<()> {
-        if !self.tail.has_room(Some(payload.len())) {
+    /// Appends a record, and returns where it begins.
+    fn append_at(&mut self, tag: Tag, payload: &[u8]) -> Result<u64, LogError> {
+        if payload.len() > self.payload_bytes_max {
+            return Err(LogError::TooLarge { bytes: payload.len(), max: self.payload_bytes_max });
+        }
+        self.push(tag, Content::Whole(payload))
+    }
+
+    fn push(&mut self, tag: Tag, content: Content<'_>) -> Result<u64, LogError> {
+        if self.has_failed {
+            return Err(LogError::Failed);
+        }
+        let outcome = self.try_push(tag, content);
+        self.remember("append to the log", outcome)
+    }
+
+    fn try_push(&mut self, tag: Tag, content: Content<'_>) -> io::Result<u64> {
+        if !self.tail.has_room(Some(content)) {
             self.begin_segment()?;
         }
-        self.tail.push(tag, payload, &mut self.stamp);
+        let offset = self.tail.push(tag, content, &mut self.stamp);
         self.counters.record_count += 1;
         if self.tail.end() > self.tail.segment.bytes / 2 {
             self.preparer.prepare(self.tail.segment.number.next());
@@ -431,7 +486,7 @@ impl Log {
         if self.tail.buffered() > PENDING_BYTES_MAX {
             self.write_out()?;
         }
-        Ok(())
+        Ok(offset)
     }
 
     fn try_sync(&mut self) -> io::Result<()> {
@@ -491,7 +546,7 @@ impl Log {
         Ok(())
     }
 
-    fn remember(&mut self, doing: &'static str, outcome: io::Result<()>) -> Result<(), LogError> {
+    fn remember<T>(&mut self, doing: &'static str, outcome: io::Result<T>) -> Result<T, LogError> {
         self.has_failed = outcome.is_err();
         outcome.map_err(|source| LogError::Io { doing, source })
     }

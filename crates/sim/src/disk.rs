@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use ravelin_model::LogRecord;
+use ravelin_model::{LogEntry, LogRecord};
 use ravelin_replication::state::MemoryBackend;
 
 use crate::dice::Dice;
@@ -41,9 +41,9 @@ impl Default for Disk {
 }
 
 impl Disk {
-    /// Appends a record; [`Disk::begin_sync`] should follow.
-    pub(crate) fn append(&mut self, record: LogRecord) {
-        self.log.push(record);
+    /// Appends an entry; [`Disk::begin_sync`] should follow.
+    pub(crate) fn append(&mut self, entry: LogEntry) {
+        self.log.push(entry.record_after(&self.log));
     }
 
     /// Records appended: what is held until then waits for this many to be durable.
@@ -136,9 +136,9 @@ mod tests {
     #[test]
     fn a_sync_covers_what_was_appended_before_it_began() {
         let mut disk = Disk::default();
-        disk.append(record(1));
+        disk.append(LogEntry::Whole(record(1)));
         assert!(disk.begin_sync());
-        disk.append(record(2));
+        disk.append(LogEntry::Whole(record(2)));
         assert!(!disk.begin_sync(), "one runs");
         disk.finish_sync();
         assert_eq!((disk.durable(), disk.appended()), (1, 2));
@@ -150,7 +150,7 @@ mod tests {
     fn a_torn_end_is_a_prefix() {
         for seed in 0..20 {
             let mut disk = Disk::default();
-            (1..6).for_each(|round| disk.append(record(round)));
+            (1..6).for_each(|round| disk.append(LogEntry::Whole(record(round))));
             disk.crash(&mut Dice::new(seed, "test"), true);
             let expected: Vec<LogRecord> = (1..=disk.appended() as u64).map(record).collect();
             assert_eq!(disk.records(), expected);

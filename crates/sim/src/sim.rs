@@ -390,8 +390,8 @@ impl Sim {
     fn perform(&mut self, id: ReplicaId, deed: Deed) {
         let Some(host) = self.hosts.get_mut(id.index()) else { return };
         match deed {
-            Deed::Act(Action::Persist(record)) => {
-                host.disk.append(record);
+            Deed::Act(Action::Persist(entry)) => {
+                host.disk.append(entry);
                 self.sync(id);
             }
             Deed::Act(Action::Accuse(who, misbehaviour)) => self.accused(id, who, &misbehaviour),

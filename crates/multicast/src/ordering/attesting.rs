@@ -4,8 +4,8 @@
 //! any point leaves a block to go on from: were the digest bound first and the block lost, the author
 //! would be silent for ever, for its next block must name this one.
 //!
-//! The disk holds a *draft*, the block without its attestation, until it also holds the block: what
-//! comes after that in the order of actions, answers to clients too, waits for both.
+//! The disk holds a *draft*, the block without its attestation, until it also holds that: what comes
+//! after it in the order of actions, answers to clients too, waits for both.
 
 use std::cmp;
 
@@ -16,10 +16,7 @@ impl<P: Payload> Ordering<P> {
     pub(super) fn ask_to_attest(&mut self, body: BlockBody, out: &mut Actions<Self>) {
         let draft = self.keyring.draft_block(body);
         if !mutants::is_active("attested_before_durable") {
-            out.push(Action::Persist(LogRecord {
-                place: Place { epoch: self.keyring.epoch(), round: draft.block().body.round },
-                bytes: draft.block().encode(),
-            }));
+            out.push(Action::Persist(LogEntry::Draft(LogRecord::of(draft.block()))));
         }
         out.push(Action::Attest(draft.header()));
         self.drafted = Some(draft);
@@ -56,7 +53,10 @@ impl<P: Payload> Ordering<P> {
         self.made = Some(block.clone());
         self.said = now;
         out.push(Action::Broadcast(Message::Block(block.clone())));
-        out.push(record(&block));
+        out.push(match mutants::is_active("attested_before_durable") {
+            true => record(&block), // there is no draft
+            false => Action::Persist(LogEntry::Attested(attestation)),
+        });
         self.insert_and_report(block, out);
         self.settle(now, out);
     }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use ravelin_model::limits::CHECKPOINT_EVERY_DEFAULT;
 use ravelin_model::{
-    Action, Block, BlockRef, CommitIndex, Decode as _, Envelope, FaultModel, LogPart, LogRecord,
-    Protocol as _, ReplicaId, Round, Time, Vote,
+    Action, Block, BlockRef, CommitIndex, Decode as _, Envelope, FaultModel, LogEntry, LogPart,
+    LogRecord, Protocol as _, ReplicaId, Round, Time, Vote,
 };
 use ravelin_multicast::{
     Committed, Event, Message, Ordering, OrderingState, Payload, Standing, Start, Views,
@@ -439,9 +439,7 @@ impl Cluster {
         let held = std::mem::take(&mut self.nodes[id.index()].held);
         for (_, action) in held {
             match action {
-                Action::Persist(record) if is_written => {
-                    self.nodes[id.index()].disk.push(record);
-                }
+                Action::Persist(entry) if is_written => self.nodes[id.index()].write(entry),
                 _ => {}
             }
         }
@@ -457,7 +455,7 @@ impl Cluster {
             let held = self.nodes[id.index()].held.pop_front();
             let Some((_, action)) = held else { return };
             match action {
-                Action::Persist(record) => self.nodes[id.index()].disk.push(record),
+                Action::Persist(entry) => self.nodes[id.index()].write(entry),
                 Action::Send(to, message) => self.send(id, to, message),
                 Action::Broadcast(message) => {
                     self.checker.on_said(id, &message);
@@ -537,6 +535,10 @@ impl Cluster {
 }
 
 impl Node {
+    fn write(&mut self, entry: LogEntry) {
+        self.disk.push(entry.record_after(&self.disk));
+    }
+
     fn on_committed(&mut self, now: Time, committed: Committed) {
         let envelopes = committed.blocks.iter().flat_map(|block| &block.body.envelopes);
         for envelope in envelopes {

@@ -73,7 +73,7 @@ impl Host {
         out.extend(self.deeds.drain(..).map(|deed| match deed {
             Deed::Bytes(to, bytes) => Action::Send(to, Wire::Bytes(bytes.into())),
             Deed::Act(action) => match action {
-                Action::Persist(record) => Action::Persist(record),
+                Action::Persist(entry) => Action::Persist(entry),
                 Action::Send(to, message) => Action::Send(to, Wire::Message(message)),
                 Action::Broadcast(message) => Action::Broadcast(Wire::Message(message)),
                 Action::Emit(event) => Action::Emit(event),

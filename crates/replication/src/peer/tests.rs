@@ -214,11 +214,6 @@ fn a_bad_block_is_refused_wherever_it_stands_and_takes_no_good_one_with_it() {
     }
 }
 
-fn record(block: &Block) -> LogRecord {
-    let place = Place { epoch: block.body.epoch, round: block.body.round };
-    LogRecord { place, bytes: block.encode() }
-}
-
 #[test]
 fn a_replay_holds_as_many_records_as_fit_one_message() {
     let world = World::new(4, 1);
@@ -229,15 +224,15 @@ fn a_replay_holds_as_many_records_as_fit_one_message() {
     };
     let blocks: Vec<Block> = (1..=6).map(large).collect();
     let all = LogPart::From(at(1));
-    let message = logged(&all, blocks.iter().map(record).collect()).remove(0);
+    let message = logged(&all, blocks.iter().map(LogRecord::of).collect()).remove(0);
     let PeerMessage::Replayed(sent) = &message.message else { panic!() };
     assert_eq!(*sent, blocks[..4]);
     assert!(message.encode().len() <= PEER_MESSAGE_BYTES_MAX);
     // What cannot be read is left out; the rest goes on.
     let rotten = LogRecord { place: at(1), bytes: vec![1, 2, 3] };
-    let mut later = record(&blocks[1]);
+    let mut later = LogRecord::of(&blocks[1]);
     later.place.epoch = Epoch(2);
-    let records = vec![rotten, record(&blocks[0]), later, record(&blocks[2])];
+    let records = vec![rotten, LogRecord::of(&blocks[0]), later, LogRecord::of(&blocks[2])];
     let frame = logged(&all, records.clone()).remove(0);
     let kept = [blocks[0].clone(), blocks[2].clone()];
     assert_eq!(frame.message, PeerMessage::Replayed(kept.to_vec()));
@@ -253,7 +248,7 @@ fn records_are_checked_again_and_those_below_the_horizon_left_alone() {
     let world = World::new(4, 1);
     let group = Group::new(4, 1, FaultModel::Arbitrary).unwrap();
     let dag = Dag::new(group, world.keyring.genesis(), Round(10));
-    let read = |block: &Block| recorded_block(&world.keyring, &dag, &record(block));
+    let read = |block: &Block| recorded_block(&world.keyring, &dag, &LogRecord::of(block));
     let good = block(&world, 11, vec![]);
     assert_eq!(read(&good).map(|block| block.reference()), Some(good.reference()));
     assert_eq!(read(&block(&world, 10, vec![])), None);

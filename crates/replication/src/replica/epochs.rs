@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use ravelin_crypto::{Domain, check_successor, domain_digest, plan_digest};
 use ravelin_model::{
-    ClusterPlan, Epoch, EpochMessage, FaultModel, HandoverVote, Place, Rekey, SignedRekey,
+    ClusterPlan, Epoch, EpochMessage, FaultModel, HandoverVote, LogEntry, Place, Rekey, SignedRekey,
 };
 use ravelin_multicast::{Authorship, CommitRule};
 
@@ -146,11 +146,11 @@ impl Replica {
             }
             // It is in the DAG, and so among what this replica tells those who hold while the epoch is
             // reopened: they must find it here.
-            Action::Persist(record)
+            Action::Persist(LogEntry::Whole(record))
                 if Block::author_in(&record.bytes).is_some_and(|author| author != self.own)
                     && !mutants::is_active("void_blocks_not_recorded") =>
             {
-                out.push(Action::Persist(record));
+                out.push(Action::Persist(LogEntry::Whole(record)));
             }
             Action::Send(to, message) => out.push(Action::Send(to, message)),
             Action::Accuse(who, offence) => self.on_offence(who, offence, out),

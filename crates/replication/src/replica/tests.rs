@@ -7,7 +7,7 @@ use ravelin_model::limits::{CHECKPOINT_EVERY_DEFAULT, GC_DEPTH};
 use ravelin_model::requests::auth::{AuthAction, AuthOrder, AuthRequest};
 use ravelin_model::requests::kv::{KvRequest, entry_key};
 use ravelin_model::requests::session::SessionRequest;
-use ravelin_model::{Block, Operation, Refusal, ServiceId, SessionId, StateBackend as _};
+use ravelin_model::{Block, LogEntry, Operation, Refusal, ServiceId, SessionId, StateBackend as _};
 
 use super::*;
 
@@ -301,8 +301,7 @@ fn nothing_shows_of_what_was_decided_after_the_reason_to_halt() {
         Evidence::Equivocation { first, second }
     });
     let [Message::Block(block), _] = cluster.fork(1) else { panic!("two blocks") };
-    let place = Place { epoch: ravelin_model::Epoch::FIRST, round: Round(1) };
-    let record = LogRecord { place, bytes: Block::clone(&block).encode() };
+    let record = LogRecord::of(&block);
     let replica = cluster.node(0).replica.as_mut().expect("it is up");
     let accuse = |proof: &Evidence| {
         Action::Accuse(proof.accused(), ravelin_model::Misbehaviour::Proven(proof.clone()))
@@ -310,7 +309,7 @@ fn nothing_shows_of_what_was_decided_after_the_reason_to_halt() {
     let inner = vec![
         accuse(&proofs[0]),
         accuse(&proofs[1]),
-        Action::Persist(record),
+        Action::Persist(LogEntry::Whole(record)),
         Action::Send(ReplicaId(1), Message::Replay(Round(1))),
         Action::Broadcast(Message::Block(block)),
     ];

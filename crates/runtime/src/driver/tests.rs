@@ -9,7 +9,7 @@ mod wild;
 use std::time::Duration;
 
 use super::{RunError, SNAPSHOT_EVERY};
-use stage::{Does, Ended, Play, broadcast, persist, reply, seen, send};
+use stage::{Does, Ended, Play, broadcast, complete, draft, persist, reply, seen, send};
 
 /// A log that is closed syncs a marker that says so.
 const LOG_ENDS: &str = "sync";
@@ -74,15 +74,15 @@ fn what_is_urgent_waits_for_nobody_to_say_anything() {
 #[test]
 fn a_block_is_durable_before_the_wormhole_attests_it() {
     let attest = Does::Attest(vec![send("attested")]);
-    let seen = seen(vec![vec![persist("draft"), attest, send("one")]]);
+    let seen = seen(vec![vec![draft("draft"), attest, send("one")]]);
     assert_eq!(seen[..5], ["sync draft", "settle", "attest", "send one", "send attested"]);
 }
 
 /// What needs no record goes out at once, and the rest with the next turn's sync.
 #[test]
 fn what_an_attestation_brings_waits_for_its_own_records() {
-    let brought = vec![send("one"), persist("block"), send("two")];
-    let seen = seen(vec![vec![persist("draft"), Does::Attest(brought)], vec![persist("b")]]);
+    let brought = vec![send("one"), complete("block"), send("two")];
+    let seen = seen(vec![vec![draft("draft"), Does::Attest(brought)], vec![persist("b")]]);
     let order =
         ["sync draft", "settle", "attest", "send one", "sync block b", "settle", "send two"];
     assert_eq!(seen[..7], order);
@@ -91,8 +91,8 @@ fn what_an_attestation_brings_waits_for_its_own_records() {
 /// The wormhole's answer may decide what halts this server, or what it has proof of.
 #[test]
 fn what_is_urgent_after_an_attestation_holds_back_all_that_it_brings() {
-    let brought = vec![Does::WriteUrgently, send("one"), persist("block"), send("two")];
-    let turn = vec![persist("draft"), Does::Attest(brought)];
+    let brought = vec![Does::WriteUrgently, send("one"), complete("block"), send("two")];
+    let turn = vec![draft("draft"), Does::Attest(brought)];
     let order =
         ["sync draft", "settle", "attest", "sync block", "settle durably", "send one", "send two"];
     assert_eq!(seen(vec![turn])[..7], order);
@@ -109,9 +109,9 @@ fn no_part_of_the_state_is_served_before_what_is_urgent_in_it_is_durable() {
 /// A turn without anything to do waits a fifth of a second, but not if something is left to be said.
 #[test]
 fn what_is_left_of_a_turn_waits_for_nothing_but_the_next() {
-    for brought in [vec![persist("block"), send("one")], vec![Does::WriteUrgently]] {
+    for brought in [vec![complete("block"), send("one")], vec![Does::WriteUrgently]] {
         let quickest = (0..5).map(|_| {
-            let turns = vec![vec![Does::Attest(brought.clone())]];
+            let turns = vec![vec![draft("draft"), Does::Attest(brought.clone())]];
             let pace = Duration::from_secs(60);
             let played = Play { turns, pace, ..Play::default() }.run();
             let attested = played.seen.iter().position(|what| what == "attest").unwrap();
@@ -124,8 +124,8 @@ fn what_is_left_of_a_turn_waits_for_nothing_but_the_next() {
 /// The core executed what it brought, so the state that is made durable rests on it.
 #[test]
 fn an_orderly_stop_appends_what_an_attestation_brought_and_shows_nothing_of_it() {
-    let brought = vec![persist("block"), send("two"), Does::WriteUrgently, persist("more")];
-    let turn = vec![persist("draft"), Does::Attest(brought), Does::Stop];
+    let brought = vec![complete("block"), send("two"), Does::WriteUrgently, persist("more")];
+    let turn = vec![draft("draft"), Does::Attest(brought), Does::Stop];
     let order = ["sync draft", "settle", "attest", "sync block more", "close", LOG_ENDS];
     assert_eq!(seen(vec![turn]), order);
 }
@@ -169,7 +169,7 @@ fn after_a_failed_sync_at_a_stop_the_state_is_not_closed() {
 #[test]
 fn without_its_wormhole_a_server_ends_in_the_middle_of_its_turn() {
     let turns = vec![vec![
-        persist("draft"),
+        draft("draft"),
         send("one"),
         Does::Attest(vec![Does::LoseWormhole]),
         send("never"),
@@ -182,8 +182,8 @@ fn without_its_wormhole_a_server_ends_in_the_middle_of_its_turn() {
 
 #[test]
 fn a_power_failure_before_a_sync_takes_what_it_would_have_covered_and_the_state_has_none_of_it() {
-    let brought = vec![persist("block"), send("two")];
-    let turns = vec![vec![persist("draft"), Does::Attest(brought), send("one")]];
+    let brought = vec![complete("block"), send("two")];
+    let turns = vec![vec![draft("draft"), Does::Attest(brought), send("one")]];
     let left = |power_fails_at| {
         let played = Play { turns: turns.clone(), power_fails_at, ..Play::default() }.run();
         (played.log.join(" "), played.settled)

@@ -3,6 +3,7 @@
 use super::format::{HEADER_BYTES, Records, TagRange, record_bytes};
 use super::segment::Segment;
 use super::{LogError, SegmentNumber, Tag};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io;
 use std::ops::RangeInclusive;
@@ -162,16 +163,18 @@ impl Archive {
             held = Some(((number, group), start));
             let records = Records::new(&entry.segment.key, start, &body);
             for record in records {
-                let (at, tag, payload) = record.map_err(damaged)?;
+                let (at, tag, content) = record.map_err(damaged)?;
                 if at != offset {
                     continue;
                 }
+                let payload = entry.segment.payload(at, &content).map_err(io)?;
+                let payload = payload.ok_or_else(|| damaged(at))?;
                 let bytes = record_bytes(payload.len());
                 if bytes > left && !found.is_empty() {
                     return Ok(found);
                 }
                 left = left.saturating_sub(bytes);
-                found.push((tag, payload.to_vec()));
+                found.push((tag, payload.into_owned()));
             }
         }
         Ok(found)
@@ -198,8 +201,12 @@ fn read_segment(
             }
             let start = segment.read_body(group, &marker, body).map_err(io)?;
             for record in Records::new(&segment.key, start, body) {
-                let (at, tag, payload) = record.map_err(damaged)?;
-                if !filling.add(position(at), tag, payload) {
+                let (at, tag, content) = record.map_err(damaged)?;
+                if !filling.is_wanted(position(at), tag) {
+                    continue;
+                }
+                let payload = segment.payload(at, &content).map_err(io)?;
+                if !filling.add(position(at), tag, payload.ok_or_else(|| damaged(at))?) {
                     break;
                 }
             }
@@ -225,11 +232,14 @@ impl Filling<'_> {
         is_first || self.scanned <= SCANNED_BYTES_MAX
     }
 
-    /// Adds the record if it belongs to the page; `false`: the page is full without it.
-    fn add(&mut self, at: Position, tag: Tag, payload: &[u8]) -> bool {
-        let is_before = self.resume.is_some_and(|resume| at < resume);
-        let Selection { tags, holds } = self.selection;
-        if is_before || !tags.contains(&tag) || !holds(at, tag, payload) {
+    /// Whether a record with this tag may belong to the page.
+    fn is_wanted(&self, at: Position, tag: Tag) -> bool {
+        self.resume.is_none_or(|resume| at >= resume) && self.selection.tags.contains(&tag)
+    }
+
+    /// Adds the record, which may belong to the page, if it does; `false`: the page is full without it.
+    fn add(&mut self, at: Position, tag: Tag, payload: Cow<'_, [u8]>) -> bool {
+        if !(self.selection.holds)(at, tag, &payload) {
             return true;
         }
         let bytes = record_bytes(payload.len());
@@ -238,7 +248,7 @@ impl Filling<'_> {
             return false;
         }
         self.bytes_left = self.bytes_left.saturating_sub(bytes);
-        self.page.records.push((tag, payload.to_vec()));
+        self.page.records.push((tag, payload.into_owned()));
         true
     }
 }

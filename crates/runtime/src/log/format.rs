@@ -5,13 +5,13 @@
 //! place, bytes of an earlier use of a recycled file and bytes that a client chose (it cannot know
 //! the salt) are never taken for records.
 
-use super::{GroupNumber, SegmentNumber, Tag};
+use super::{GroupNumber, RECORD_BYTES_MAX, SegmentNumber, Tag};
 
 /// Bytes of a segment's header; the first group follows.
 pub(super) const HEADER_BYTES: u64 = 128;
 /// Bytes of a group's marker; its records follow.
 pub(super) const MARKER_BYTES: usize = 64;
-/// Bytes of a record before its payload.
+/// Bytes of a record before its content.
 pub(super) const RECORD_HEADER_BYTES: usize = 24;
 /// Every header, marker and record starts at a multiple of this.
 pub(super) const ALIGNMENT: usize = 8;
@@ -19,9 +19,11 @@ pub(super) const ALIGNMENT: usize = 8;
 pub(super) const MARKER_MAGIC: [u8; 4] = *b"RVLG";
 
 const SEGMENT_MAGIC: [u8; 8] = *b"RVLNSEGM";
-const VERSION: u64 = 2;
+const VERSION: u64 = 3;
 const KEY_CONTEXT: &str = "ravelin 2026-11-23 log segment checksums";
 const CHECKSUM_BYTES: usize = 8;
+/// In the field for the length of a record's content: it is a [`Content::End`].
+const IS_END: u64 = 1 << 63;
 
 /// Who wrote a segment, as what, and how large it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,9 +85,15 @@ impl Header {
 pub(super) struct SegmentKey([u8; 32]);
 
 impl SegmentKey {
-    fn checksum(&self, offset: u64, fields: &[u8], payload: &[u8]) -> [u8; CHECKSUM_BYTES] {
+    fn checksum<const N: usize>(
+        &self,
+        offset: u64,
+        fields: &[u8],
+        content: [&[u8]; N],
+    ) -> [u8; CHECKSUM_BYTES] {
         let mut hasher = blake3::Hasher::new_keyed(&self.0);
-        hasher.update(&offset.to_le_bytes()).update(fields).update(payload);
+        hasher.update(&offset.to_le_bytes()).update(fields);
+        content.iter().for_each(|part| _ = hasher.update(part));
         let digest = *hasher.finalize().as_bytes();
         *digest.first_chunk().expect("a digest is longer than a checksum")
     }
@@ -151,7 +159,7 @@ impl Marker {
         bytes.extend_from_slice(&self.oldest.0.to_le_bytes());
         bytes.extend_from_slice(&self.tags.min.0.to_le_bytes());
         bytes.extend_from_slice(&self.tags.max.0.to_le_bytes());
-        let checksum = key.checksum(offset, &bytes, &[]);
+        let checksum = key.checksum(offset, &bytes, []);
         bytes.extend_from_slice(&checksum);
         bytes.try_into().expect("the fields of a marker fill it")
     }
@@ -163,7 +171,7 @@ impl Marker {
             return None;
         }
         let (fields, checksum) = bytes.split_last_chunk::<CHECKSUM_BYTES>()?;
-        if key.checksum(offset, fields, &[]) != *checksum {
+        if key.checksum(offset, fields, []) != *checksum {
             return None;
         }
         let (_, bytes, record_count, kind, group, durable, oldest, min, max) =
@@ -181,9 +189,35 @@ impl Marker {
     }
 }
 
-/// Bytes that a record with such a payload takes.
-pub(super) fn record_bytes(payload_bytes: usize) -> usize {
-    (RECORD_HEADER_BYTES + payload_bytes).next_multiple_of(ALIGNMENT)
+/// What a record holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Content<'a> {
+    /// Its payload.
+    Whole(&'a [u8]),
+    /// How its payload ends: all before that is as in the record that begins at `of` in the same segment.
+    End { of: u64, end: &'a [u8] },
+}
+
+impl Content<'_> {
+    /// Bytes of a record with this.
+    pub(super) fn record_bytes(&self) -> usize {
+        record_bytes(match self {
+            Self::Whole(payload) => payload.len(),
+            Self::End { of, end } => size_of_val(of) + end.len(),
+        })
+    }
+}
+
+/// Bytes of a record whose content has so many.
+pub(super) fn record_bytes(content_bytes: usize) -> usize {
+    (RECORD_HEADER_BYTES + content_bytes).next_multiple_of(ALIGNMENT)
+}
+
+/// Bytes of the record with this header, if it holds its whole payload and that is no larger than any.
+pub(super) fn whole_record_bytes(header: [u8; RECORD_HEADER_BYTES]) -> Option<usize> {
+    let length = u64::from_le_bytes(*header.first_chunk()?);
+    let length = usize::try_from(length).ok().filter(|length| *length <= RECORD_BYTES_MAX);
+    length.map(record_bytes)
 }
 
 /// Appends the record to `buffer`, for `offset` in the segment of `key`.
@@ -191,18 +225,24 @@ pub(super) fn encode_record(
     key: &SegmentKey,
     offset: u64,
     tag: Tag,
-    payload: &[u8],
+    content: Content<'_>,
     buffer: &mut Vec<u8>,
 ) {
-    let length = u32::try_from(payload.len()).expect("a record's length was checked");
+    let (of, bytes, flag) = match content {
+        Content::Whole(payload) => (None, payload, 0),
+        Content::End { of, end } => (Some(of.to_le_bytes()), end, IS_END),
+    };
+    let of = of.as_ref().map_or(&[][..], |of| of);
+    let length = u32::try_from(of.len() + bytes.len()).expect("a record's length was checked");
     let mut fields = [0; RECORD_HEADER_BYTES - CHECKSUM_BYTES];
     let (front, back) = fields.split_at_mut(CHECKSUM_BYTES);
-    front.copy_from_slice(&u64::from(length).to_le_bytes());
+    front.copy_from_slice(&(u64::from(length) | flag).to_le_bytes());
     back.copy_from_slice(&tag.0.to_le_bytes());
-    let end = buffer.len() + record_bytes(payload.len());
+    let end = buffer.len() + content.record_bytes();
     buffer.extend_from_slice(&fields);
-    buffer.extend_from_slice(&key.checksum(offset, &fields, payload));
-    buffer.extend_from_slice(payload);
+    buffer.extend_from_slice(&key.checksum(offset, &fields, [of, bytes]));
+    buffer.extend_from_slice(of);
+    buffer.extend_from_slice(bytes);
     buffer.resize(end, 0);
 }
 
@@ -215,7 +255,7 @@ pub(super) struct Records<'a> {
 }
 
 /// A record, or the offset where one should have been.
-pub(super) type RecordAt<'a> = Result<(u64, Tag, &'a [u8]), u64>;
+pub(super) type RecordAt<'a> = Result<(u64, Tag, Content<'a>), u64>;
 
 impl<'a> Records<'a> {
     /// `body`: the group's bytes after its marker; `offset`: where they start in the segment.
@@ -223,17 +263,22 @@ impl<'a> Records<'a> {
         Self { key, rest: body, offset }
     }
 
-    fn decode(&self) -> Option<(Tag, &'a [u8], &'a [u8])> {
+    fn decode(&self) -> Option<(Tag, Content<'a>, &'a [u8])> {
         let (fields, after) = self.rest.split_at_checked(RECORD_HEADER_BYTES - CHECKSUM_BYTES)?;
         let (checksum, after) = after.split_first_chunk::<CHECKSUM_BYTES>()?;
         let (length, tag) = borsh::from_slice::<(u64, u64)>(fields).ok()?;
-        let payload = after.get(..usize::try_from(length).ok()?)?;
-        let rest = self.rest.get(record_bytes(payload.len())..)?;
-        (self.key.checksum(self.offset, fields, payload) == *checksum).then_some((
-            Tag(tag),
-            payload,
-            rest,
-        ))
+        let bytes = after.get(..usize::try_from(length & !IS_END).ok()?)?;
+        let rest = self.rest.get(record_bytes(bytes.len())..)?;
+        if self.key.checksum(self.offset, fields, [bytes]) != *checksum {
+            return None;
+        }
+        let content = if length & IS_END == 0 {
+            Content::Whole(bytes)
+        } else {
+            let (of, end) = bytes.split_first_chunk()?;
+            Content::End { of: u64::from_le_bytes(*of), end }
+        };
+        Some((Tag(tag), content, rest))
     }
 }
 
@@ -245,12 +290,12 @@ impl<'a> Iterator for Records<'a> {
             return None;
         }
         let at = self.offset;
-        let Some((tag, payload, rest)) = self.decode() else {
+        let Some((tag, content, rest)) = self.decode() else {
             self.rest = &[];
             return Some(Err(at));
         };
         self.offset += (self.rest.len() - rest.len()) as u64;
         self.rest = rest;
-        Some(Ok((at, tag, payload)))
+        Some(Ok((at, tag, content)))
     }
 }

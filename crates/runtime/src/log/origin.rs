@@ -30,7 +30,10 @@ pub(super) fn find<'a>(
     let mut bytes = vec![0; usize::try_from(length).unwrap_or_default()];
     here.file.read_exact_at(&mut bytes, offset)?;
     let mut tries = 0;
-    if !is_marker && let Some(from) = elsewhere(segments.clone(), offset, &bytes, is_record) {
+    if !is_marker
+        && !is_record(here, offset, &bytes)
+        && let Some(from) = elsewhere(segments.clone(), offset, &bytes, is_record)
+    {
         return Ok(Some(from));
     }
     for place in (0..bytes.len().saturating_sub(MARKER_BYTES)).step_by(ALIGNMENT) {

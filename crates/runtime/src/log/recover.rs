@@ -202,12 +202,20 @@ impl Walk<'_, '_> {
     ) -> io::Result<Option<u64>> {
         let start = segment.read_body(offset, marker, &mut self.body)?;
         let records = || Records::new(&segment.key, start, &self.body);
-        if let Some(bad) = records().find_map(Result::err) {
-            self.expected = marker.group;
-            return Ok(Some(bad));
+        for record in records() {
+            let bad = match record {
+                Ok((at, _, content)) => segment.payload(at, &content)?.is_none().then_some(at),
+                Err(bad) => Some(bad),
+            };
+            if bad.is_some() {
+                self.expected = marker.group;
+                return Ok(bad);
+            }
         }
-        for (_, tag, payload) in records().flatten() {
-            (self.visit)(tag, payload);
+        for (at, tag, content) in records().flatten() {
+            let payload = segment.payload(at, &content)?;
+            let payload = payload.ok_or_else(|| io::Error::other("it reads differently now"))?;
+            (self.visit)(tag, &payload);
             self.record_count += 1;
         }
         Ok(None)

@@ -3,10 +3,14 @@
 //! A file gets its name only when its header is durable, and its name is durable before anything
 //! is written into it: under a segment's name there is always a whole segment.
 
-use super::format::{HEADER_BYTES, Header, HeaderFault, MARKER_BYTES, Marker, SegmentKey};
+use super::format::{
+    Content, HEADER_BYTES, Header, HeaderFault, MARKER_BYTES, Marker, RECORD_HEADER_BYTES, Records,
+    SegmentKey, whole_record_bytes,
+};
 use super::{LogConfig, LogError, SegmentNumber};
 use crate::directory;
 use rustix::fs::{FallocateFlags, fallocate};
+use std::borrow::Cow;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -112,10 +116,50 @@ impl Segment {
         Ok(start)
     }
 
+    /// The payload of the record at `at` that holds `content`. `None`: that is the end of something that is no
+    /// record.
+    pub(super) fn payload<'a>(
+        &self,
+        at: u64,
+        content: &Content<'a>,
+    ) -> io::Result<Option<Cow<'a, [u8]>>> {
+        match *content {
+            Content::Whole(payload) => Ok(Some(Cow::Borrowed(payload))),
+            Content::End { of, end } => Ok(self.whole_payload(of, at)?.map(|mut payload| {
+                replace_end(&mut payload, end);
+                Cow::Owned(payload)
+            })),
+        }
+    }
+
+    /// The payload of the record at `offset`, if there is one that holds it whole and lies before `limit`.
+    fn whole_payload(&self, offset: u64, limit: u64) -> io::Result<Option<Vec<u8>>> {
+        let mut header = [0; RECORD_HEADER_BYTES];
+        let is_before = |bytes| offset.checked_add(bytes as u64).is_some_and(|end| end <= limit);
+        if !is_before(header.len()) {
+            return Ok(None);
+        }
+        self.file.read_exact_at(&mut header, offset)?;
+        let bytes = whole_record_bytes(header).filter(|bytes| is_before(*bytes));
+        let Some(bytes) = bytes else { return Ok(None) };
+        let mut record = vec![0; bytes];
+        self.file.read_exact_at(&mut record, offset)?;
+        Ok(match Records::new(&self.key, offset, &record).next() {
+            Some(Ok((_, _, Content::Whole(payload)))) => Some(payload.to_vec()),
+            _ => None,
+        })
+    }
+
     /// Erases everything from `offset` on, durably.
     pub(super) fn erase_from(&self, offset: u64) -> io::Result<()> {
         zero(&self.file, offset, self.bytes)
     }
+}
+
+/// Gives a payload another end, of which it is no shorter.
+pub(super) fn replace_end(payload: &mut Vec<u8>, end: &[u8]) {
+    payload.truncate(payload.len().saturating_sub(end.len()));
+    payload.extend_from_slice(end);
 }
 
 /// The numbers of the segments in `dir`, ascending.

@@ -1,7 +1,7 @@
 //! The end of the log: the segment that is being written, and what is not yet in its file.
 
 use super::format::{
-    HEADER_BYTES, MARKER_BYTES, Marker, MarkerKind, TagRange, encode_record, record_bytes,
+    Content, HEADER_BYTES, MARKER_BYTES, Marker, MarkerKind, TagRange, encode_record, record_bytes,
 };
 use super::segment::Segment;
 use super::{GroupNumber, SegmentNumber, Tag};
@@ -61,16 +61,17 @@ impl Tail {
         self.buffer.len()
     }
 
-    /// Whether a group with a record of `payload_bytes` (`None`: without records) still fits,
-    /// and a seal after it.
-    pub(super) fn has_room(&self, payload_bytes: Option<usize>) -> bool {
+    /// Whether a group with a record of this content (`None`: without records) still fits, and a seal
+    /// after it.
+    pub(super) fn has_room(&self, content: Option<Content<'_>>) -> bool {
         let marker = if self.open.is_some() { 0 } else { MARKER_BYTES };
-        let needed = marker + payload_bytes.map_or(0, record_bytes) + MARKER_BYTES;
-        self.end() + needed as u64 <= self.segment.bytes
+        let record = content.map_or(0, |content| content.record_bytes());
+        self.end() + (marker + record + MARKER_BYTES) as u64 <= self.segment.bytes
     }
 
-    /// Adds a record to the open group, or to a new one; ends the group if it got too long.
-    pub(super) fn push(&mut self, tag: Tag, payload: &[u8], stamp: &mut Stamp) {
+    /// Adds a record to the open group, or to a new one; ends the group if it got too long. Returns where
+    /// the record begins.
+    pub(super) fn push(&mut self, tag: Tag, content: Content<'_>, stamp: &mut Stamp) -> u64 {
         let (tags, start) = (TagRange { min: tag, max: tag }, self.buffer.len());
         let group = self.open.get_or_insert_with(|| {
             self.buffer.resize(start + MARKER_BYTES, 0);
@@ -81,10 +82,11 @@ impl Tail {
         self.tags = self.tags.union(tags);
         let is_long = self.buffer.len() - group.start > GROUP_BYTES_MAX;
         let offset = self.written + self.buffer.len() as u64;
-        encode_record(&self.segment.key, offset, tag, payload, &mut self.buffer);
+        encode_record(&self.segment.key, offset, tag, content, &mut self.buffer);
         if is_long {
             self.end_group(stamp);
         }
+        offset
     }
 
     /// Ends the open group, if there is one.

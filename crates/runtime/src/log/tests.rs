@@ -2,6 +2,7 @@
 
 mod crash;
 mod damage;
+mod drafts;
 mod full;
 pub(crate) mod watched;
 
@@ -192,11 +193,11 @@ fn another_version_is_refused() {
     let scratch = Scratch::new();
     drop(open(&scratch.0));
     let mut bytes = std::fs::read(scratch.segment(1)).unwrap();
-    bytes[8] = 3;
+    bytes[8] = 4;
     let digest = blake3::hash(&bytes[..96]);
     bytes[96..128].copy_from_slice(digest.as_bytes());
     std::fs::write(scratch.segment(1), bytes).unwrap();
-    assert!(matches!(try_open(&scratch.0, config()), Err(LogError::Version { found: 3 })));
+    assert!(matches!(try_open(&scratch.0, config()), Err(LogError::Version { found: 4 })));
 }
 
 #[test]
@@ -417,8 +418,8 @@ fn the_bytes_on_disk_are_those_of_the_documentation() {
     let header = Header { number, segment_bytes: 64 << 20, owner, salt };
     assert_eq!(Header::decode(&header.encode()), Ok(header.clone()));
     let marker = Marker {
-        bytes: 64 + 32,
-        record_count: 1,
+        bytes: 64 + 32 + 40,
+        record_count: 2,
         kind: MarkerKind::Group,
         group: GroupNumber(10),
         durable: GroupNumber(9),
@@ -428,10 +429,13 @@ fn the_bytes_on_disk_are_those_of_the_documentation() {
     let key = header.key();
     let mut group = marker.encode(&key, HEADER_BYTES).to_vec();
     assert_eq!(Marker::decode(&key, HEADER_BYTES, &group), Some(marker));
-    format::encode_record(&key, HEADER_BYTES + 64, Tag(77), b"vote", &mut group);
+    let (first, second) = (HEADER_BYTES + 64, HEADER_BYTES + 64 + 32);
+    let (whole, end) = (Content::Whole(b"vote"), Content::End { of: first, end: b"ed" });
+    format::encode_record(&key, first, Tag(77), whole, &mut group);
+    format::encode_record(&key, second, Tag(77), end, &mut group);
     let body = &group[MARKER_BYTES..];
-    let records: Vec<_> = Records::new(&key, HEADER_BYTES + 64, body).collect();
-    assert_eq!(records, [Ok((HEADER_BYTES + 64, Tag(77), b"vote".as_slice()))]);
+    let records: Vec<_> = Records::new(&key, first, body).collect();
+    assert_eq!(records, [Ok((first, Tag(77), whole)), Ok((second, Tag(77), end))]);
     let golden = include_str!("tests/golden.hex").split_whitespace().collect::<String>();
     let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     assert_eq!(hex(&header.encode()) + &hex(&group), golden);

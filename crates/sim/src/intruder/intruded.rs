@@ -1,8 +1,8 @@
 //! A replica in the hands of an intruder, with the interface of a replica.
 
 use ravelin_model::{
-    Action, Actions, Block, BlockHeader, Decode as _, Protocol as _, ReplicaId, Round, Signature,
-    Suspicion, Time,
+    Action, Actions, Block, BlockHeader, Decode as _, LogEntry, Protocol as _, ReplicaId, Round,
+    Signature, Suspicion, Time,
 };
 use ravelin_multicast::Message;
 use ravelin_replication::{ClientInput, ConnectionId, Event, Replica};
@@ -297,12 +297,11 @@ impl Intruded {
     /// Takes broadcasts apart, so that intruders decide for each recipient. Remembers the replica's
     /// own newest block.
     fn in_single_steps(&mut self, action: Action<Message, Event>) -> Vec<Deed> {
-        let own_record = self.own_record(&action);
-        if let Some(block) = own_record.as_ref().filter(|it| it.authenticator == Block::UNATTESTED)
-        {
-            self.means.draft = Some(block.body.clone());
+        if let Action::Persist(LogEntry::Draft(record)) = &action {
+            let draft = Block::decode("recorded draft", &record.bytes).ok();
+            self.means.draft = draft.map(|draft| draft.body);
         }
-        if self.means.makes_blocks && own_record.is_some() {
+        if self.means.makes_blocks && self.is_own_record(&action) {
             return Vec::new(); // what its replica would have said is never shown to laggards either
         }
         if self.means.makes_blocks && matches!(action, Action::Attest(_)) {
@@ -321,11 +320,15 @@ impl Intruded {
         members.map(|to| Deed::Act(Action::Send(to, message.clone()))).collect()
     }
 
-    /// The block of its own that the replica asks to keep.
-    fn own_record(&self, action: &Action<Message, Event>) -> Option<Block> {
-        let Action::Persist(record) = action else { return None };
-        let block = Block::decode("recorded block", &record.bytes).ok()?;
-        (block.body.author == self.means.own).then_some(block)
+    /// Whether the replica asks to keep a block of its own.
+    fn is_own_record(&self, action: &Action<Message, Event>) -> bool {
+        match action {
+            Action::Persist(LogEntry::Whole(record)) => {
+                Block::author_in(&record.bytes) == Some(self.means.own)
+            }
+            Action::Persist(LogEntry::Draft(_) | LogEntry::Attested(_)) => true,
+            _ => false,
+        }
     }
 
     /// Whether the deed hands out a block that is being hidden.

@@ -3,7 +3,7 @@
 
 use ravelin_crypto::Verified;
 use ravelin_model::{
-    Action, Block, BlockBody, BlockRef, Envelope, LogRecord, Place, ReplicaId, Round, Vote,
+    Action, Block, BlockBody, BlockRef, Envelope, LogEntry, LogRecord, ReplicaId, Round, Vote,
 };
 use ravelin_multicast::{CommitRule, Message};
 
@@ -84,9 +84,7 @@ impl Maker {
 /// Sends the block to everybody, its maker's own replica first.
 fn announce(scene: &mut Scene<'_>, block: &Verified<Block>) {
     let own = scene.means.own;
-    let place = Place { epoch: block.body.epoch, round: block.body.round };
-    let record = LogRecord { place, bytes: ravelin_model::Encode::encode(&**block) };
-    scene.let_pass(Deed::Act(Action::Persist(record)));
+    scene.let_pass(Deed::Act(Action::Persist(LogEntry::Whole(LogRecord::of(block)))));
     scene.let_pass(Deed::Act(Action::Send(own, Message::Block(block.clone()))));
     for to in scene.others() {
         scene.send_block(to, block);

@@ -69,7 +69,9 @@ impl Server {
     }
 
     fn keep(&mut self, out: &[Action<Message, Event>]) {
-        self.log.extend(persisted(out));
+        for entry in persisted(out) {
+            self.log.push(entry.record_after(&self.log));
+        }
     }
 
     /// What its wormhole answers, which remembers that.
@@ -111,12 +113,12 @@ fn core(
     })
 }
 
-fn persisted(out: &[Action<Message, Event>]) -> Vec<LogRecord> {
-    let records = out.iter().filter_map(|action| match action {
-        Action::Persist(record) => Some(record.clone()),
+fn persisted(out: &[Action<Message, Event>]) -> Vec<LogEntry> {
+    let entries = out.iter().filter_map(|action| match action {
+        Action::Persist(entry) => Some(entry.clone()),
         _ => None,
     });
-    records.collect()
+    entries.collect()
 }
 
 /// The block that the wormhole is to attest.
@@ -146,20 +148,19 @@ fn position(
 fn a_block_is_durable_before_it_is_attested_and_attested_before_it_is_said() {
     let (mut server, out) = Server::new().resumed();
     let header = asked(&out).expect("its first block");
-    let draft = position(&out, |action| match action {
-        Action::Persist(record) => Block::is_draft(&record.bytes),
-        _ => false,
-    });
+    let draft = position(&out, |action| matches!(action, Action::Persist(LogEntry::Draft(_))));
     assert!(draft < position(&out, |action| matches!(action, Action::Attest(_))));
     assert_eq!((persisted(&out).len(), said(&out)), (1, vec![]));
     assert_eq!(server.core.round(), Round(0), "not made before it is attested");
     assert!(server.core.next_deadline().is_none(), "it waits for nothing but the wormhole");
 
+    server.keep(&out);
     let signature = server.attest(&header);
     let out = server.on_attested(&header, signature);
     assert_eq!(said(&out), [header.reference]);
-    let records = persisted(&out);
-    let [record] = &records[..] else { panic!("the block alone: {records:?}") };
+    assert_eq!(persisted(&out), [LogEntry::Attested(signature)], "and nothing again of the draft");
+    server.keep(&out);
+    let record = server.log.last().expect("the block");
     let block = Block::decode("block", &record.bytes).unwrap();
     let block = server.keys.keyring.verify_block(block).expect("attested");
     assert_eq!(block.reference(), header.reference);
@@ -186,8 +187,8 @@ fn an_own_block_that_the_log_lost_is_written_down_when_it_comes_back() {
     let mut out = vec![];
     server.core.on_message(server.now, ReplicaId(1), Message::Block(block.clone()), &mut out);
     assert!(server.core.dag().has(&header.reference));
-    let written = persisted(&out).into_iter().map(|record| record.bytes);
-    assert!(written.eq([Block::encode(&block)]), "the block, and nothing else");
+    let written = LogEntry::Whole(LogRecord::of(&block));
+    assert_eq!(persisted(&out), [written], "the block, and nothing else");
 }
 
 #[test]
@@ -238,11 +239,11 @@ fn who_stops_before_an_attested_block_is_durable_has_it_back() {
     assert_eq!(server.core.last(), header.reference);
     let block = server.core.dag().block(&header.reference).expect("in the DAG");
     assert!(!block.body.envelopes.is_empty() && block.authenticator != Block::UNATTESTED);
-    let records = persisted(&out);
-    assert!(records.iter().any(|record| record.bytes == Block::encode(block)), "now it is durable");
+    let written = LogEntry::Whole(LogRecord::of(block));
+    assert!(persisted(&out).contains(&written), "now it is durable");
 
     // Whoever stops again finds the draft and the block.
-    server.log.extend(records);
+    server.keep(&out);
     let out = server.restart();
     assert_eq!((server.core.standing(), server.core.last()), (Standing::Active, header.reference));
     assert!(persisted(&out).is_empty());
@@ -276,6 +277,7 @@ fn who_lacks_what_its_wormhole_remembers_does_not_speak() {
 fn who_has_blocks_of_which_its_wormhole_knows_nothing_does_not_speak() {
     let (mut server, out) = Server::new().resumed();
     let header = asked(&out).expect("its first block");
+    server.keep(&out);
     let signature = server.attest(&header);
     let out = server.on_attested(&header, signature);
     server.keep(&out);

@@ -209,7 +209,10 @@ impl Cluster {
     fn carry_out(&mut self, id: u16, action: Action<Message, Event>) {
         let own = ReplicaId(id);
         match action {
-            Action::Persist(record) => self.node(id).log.push(record),
+            Action::Persist(entry) => {
+                let log = &mut self.node(id).log;
+                log.push(entry.record_after(log));
+            }
             Action::Send(to, message) => {
                 if matches!(message, Message::Replay(_)) {
                     let asked =

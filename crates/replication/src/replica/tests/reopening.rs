@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use ravelin_crypto::{Verified, domain_digest, sign_reopening};
 use ravelin_model::{
-    Closing, ClosingStage, Epoch, EpochMessage, Reopening, ReopeningVerdict, SignedReopening,
+    Closing, ClosingStage, Epoch, EpochMessage, LogEntry, Reopening, ReopeningVerdict,
+    SignedReopening,
 };
 
 use super::epochs::change_key;
@@ -237,13 +238,14 @@ fn what_came_in_behind_the_end_of_an_epoch_is_in_the_log() {
     let block = |author: u16| {
         let author = ReplicaId(author);
         let block = cluster.block(author, Round(1000), vec![], cluster.now);
-        let place = Place { epoch: Epoch::FIRST, round: Round(1000) };
-        Action::Persist(LogRecord { place, bytes: block.encode() })
+        Action::Persist(LogEntry::Whole(LogRecord::of(&block)))
     };
     let actions = vec![block(1), block(0)];
     cluster.act(0, |replica, _, out| {
         replica.carry_out(actions, out);
-        let [Action::Persist(record)] = &out[..] else { panic!("one of two: {out:?}") };
+        let [Action::Persist(LogEntry::Whole(record))] = &out[..] else {
+            panic!("one of two: {out:?}")
+        };
         assert_eq!(Block::author_in(&record.bytes), Some(ReplicaId(1)), "own ones are never said");
     });
 }

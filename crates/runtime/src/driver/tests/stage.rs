@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 
 use ravelin_model::transfer::{StateRequest, Wanted};
 use ravelin_model::{
-    Action, Actions, BlockHeader, BlockRef, ClusterId, CommitIndex, Digest, Epoch, LogPart,
-    LogRecord, Place, Protocol, PublicKey, ReplicaId, Round, Suspicion, Time,
+    Action, Actions, Block, BlockHeader, BlockRef, ClusterId, CommitIndex, Digest, Epoch, LogEntry,
+    LogPart, LogRecord, Place, Protocol, PublicKey, ReplicaId, Round, Signature, Suspicion, Time,
 };
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -34,6 +34,10 @@ use crate::transport::{ChannelLimits, Priority, Received, Timing, TransportKey};
 pub(super) enum Does {
     /// Has a record made durable.
     Persist(String),
+    /// The same of one whose end may follow.
+    Draft(String),
+    /// The same of the last draft with an end.
+    Complete(String),
     /// Says something to another server.
     Send(String),
     /// Says something to all.
@@ -54,6 +58,14 @@ pub(super) enum Does {
 
 pub(super) fn persist(name: &str) -> Does {
     Does::Persist(name.into())
+}
+
+pub(super) fn draft(name: &str) -> Does {
+    Does::Draft(name.into())
+}
+
+pub(super) fn complete(name: &str) -> Does {
+    Does::Complete(name.into())
 }
 
 pub(super) fn send(name: &str) -> Does {
@@ -161,7 +173,7 @@ impl Play {
             Err(cause) => resume_unwind(cause),
         };
         let mut records = Vec::new();
-        let mut visit = |_, bytes: &[u8]| records.extend(names(bytes));
+        let mut visit = |_, bytes: &[u8]| records.extend(names(bytes).pop());
         Log::open(&scratch.0, config, &mut visit).unwrap();
         let journal = std::mem::take(&mut *journal.open());
         Played {
@@ -331,12 +343,15 @@ impl Actor {
     fn play(&mut self, steps: Vec<Does>, out: &mut Actions<Self>) {
         for step in steps {
             match step {
-                Does::Persist(name) => {
-                    self.journal.open().asked.push(name.clone());
-                    let place = Place { epoch: Epoch(0), round: Round(1) };
-                    let bytes = format!("{MARK}{name}>").into_bytes();
-                    out.push(Action::Persist(LogRecord { place, bytes }));
-                }
+                Does::Persist(name) => out.push(self.persist(name, LogEntry::Whole)),
+                Does::Draft(name) => out.push(self.persist(name, |mut record| {
+                    record.bytes.extend(Block::UNATTESTED.0);
+                    LogEntry::Draft(record)
+                })),
+                Does::Complete(name) => out.push(self.persist(name, |mut record| {
+                    record.bytes.resize(64, 0);
+                    LogEntry::Attested(Signature(record.bytes.try_into().expect("a short name")))
+                })),
                 Does::Send(what) => {
                     out.push(Action::Send(ReplicaId(1), self.told(&format!("send {what}"))));
                 }
@@ -359,6 +374,17 @@ impl Actor {
                 Does::Stop => self.end(),
             }
         }
+    }
+
+    fn persist<M, E>(
+        &self,
+        name: String,
+        entry: impl FnOnce(LogRecord) -> LogEntry,
+    ) -> Action<M, E> {
+        let place = Place { epoch: Epoch(0), round: Round(1) };
+        let bytes = format!("{MARK}{name}>").into_bytes();
+        self.journal.open().asked.push(name);
+        Action::Persist(entry(LogRecord { place, bytes }))
     }
 
     fn end(&mut self) {

@@ -80,6 +80,8 @@ struct Life {
     /// Records with lower tags may be gone.
     pruned_below: u64,
     tag: u64,
+    /// The last draft, if it may still be completed.
+    draft: Option<(u64, Vec<u8>)>,
 }
 
 impl Life {
@@ -92,6 +94,7 @@ impl Life {
             synced: 0,
             pruned_below: 0,
             tag: 0,
+            draft: None,
         };
         life.open();
         life
@@ -103,6 +106,7 @@ impl Life {
 
     /// Opens the log; it must hold all that was synced, and at most what was appended.
     fn open(&mut self) {
+        self.draft = None;
         let mut entries = Vec::new();
         let mut visit = |tag: Tag, payload: &[u8]| entries.push((tag.0, payload.to_vec()));
         let disk = Box::new(self.disk.clone());
@@ -128,6 +132,15 @@ impl Life {
         assert!(failed.is_err());
     }
 
+    /// Completes the draft, if there is one.
+    fn complete(&mut self, random: &mut Random) {
+        let Some((tag, mut payload)) = self.draft.take() else { return };
+        let end: Vec<u8> = std::iter::repeat_with(|| random.next() as u8).take(8).collect();
+        self.log.as_mut().unwrap().complete(&end).unwrap();
+        payload.splice(payload.len() - end.len().., end);
+        self.appended.push((tag, payload));
+    }
+
     fn step(&mut self, random: &mut Random) {
         let log = self.log.as_mut().unwrap();
         match random.below(100) {
@@ -137,8 +150,16 @@ impl Life {
                 let length = random.below(length_max) as usize;
                 let mut payload = (self.appended.len() as u64).to_le_bytes().to_vec();
                 payload.extend(std::iter::repeat_with(|| random.next() as u8).take(length));
-                log.append(Tag(self.tag), &payload).unwrap();
+                if random.below(4) == 0 {
+                    log.append_draft(Tag(self.tag), payload.clone()).unwrap();
+                    self.draft = Some((self.tag, payload.clone()));
+                } else {
+                    log.append(Tag(self.tag), &payload).unwrap();
+                }
                 self.appended.push((self.tag, payload));
+                if random.below(4) == 0 {
+                    self.complete(random);
+                }
             }
             60..85 => {
                 log.sync().unwrap();
