@@ -88,9 +88,13 @@ pub enum LogEntry {
     Whole(LogRecord),
     /// A [draft](Block::is_draft): a record of its own, to which an attestation may come.
     Draft(LogRecord),
-    /// The attestation of the latest draft: a record with that one's place and bytes, but for this at the
-    /// end of it.
-    Attested(Signature),
+    /// The attestation of the latest draft since the start: a record with its bytes, but for this at the end.
+    Attested {
+        /// The draft's place.
+        place: Place,
+        /// What its wormhole answered.
+        attestation: Signature,
+    },
 }
 
 /// One record of a replica's log.
@@ -112,19 +116,18 @@ impl LogRecord {
 }
 
 impl LogEntry {
-    /// The record that this is where it follows those of `log`. Cost: a copy of the draft, where one is
-    /// attested.
+    /// The record that a log takes this for, which remembers the last `draft` since its start; none at first.
     ///
     /// # Panics
-    /// If an attestation follows no draft.
+    /// If this is an attestation, and not the first one that follows a draft of its place.
     #[must_use]
-    pub fn record_after(self, log: &[LogRecord]) -> LogRecord {
+    pub fn into_record(self, draft: &mut Option<LogRecord>) -> LogRecord {
         match self {
-            Self::Whole(record) | Self::Draft(record) => record,
-            Self::Attested(attestation) => {
-                let draft = log.iter().rev().find(|record| Block::is_draft(&record.bytes));
-                let mut record =
-                    draft.expect("a draft is asked for before its attestation").clone();
+            Self::Whole(record) => record,
+            Self::Draft(record) => draft.insert(record).clone(),
+            Self::Attested { place, attestation } => {
+                let draft = draft.take().filter(|draft| draft.place == place);
+                let mut record = draft.expect("its draft is asked for before an attestation");
                 let end = record.bytes.len() - attestation.0.len();
                 record.bytes.splice(end.., attestation.0);
                 record
@@ -181,11 +184,13 @@ impl LogPart {
         }
     }
 
-    /// Whether a record belongs to it.
+    /// Whether a record belongs to it. Drafts are nobody's affair: whoever counted them as part of an answer
+    /// would have peers ask again and again for what never comes.
     #[must_use]
     pub fn holds(&self, place: Place, bytes: &[u8]) -> bool {
         let (first, last) = self.places();
         (first..=last).contains(&place)
+            && !Block::is_draft(bytes)
             && match *self {
                 Self::From(_) => true,
                 Self::Chain { author, .. } => Block::author_in(bytes) == Some(author),

@@ -186,13 +186,11 @@ pub fn encode(epoch: Epoch, message: &Message) -> Vec<u8> {
 
 /// What answers a request for `part` of the log, from the bytes of its records. A replay: one message
 /// with as many of its epoch as that holds. A chain, whose records come newest first like every answer
-/// to a fetch: each in a message of its own, for it tells nothing of how far a replay got. Drafts are
-/// nobody's affair.
+/// to a fetch: each in a message of its own, for it tells nothing of how far a replay got.
 #[must_use]
 pub fn logged(part: &LogPart, records: Vec<LogRecord>) -> Vec<PeerFrame> {
     let epoch = part.epoch();
     let records = records.into_iter().filter(|record| record.place.epoch == epoch);
-    let records = records.filter(|record| !Block::is_draft(&record.bytes));
     let block = |record: LogRecord| Block::decode("recorded block", &record.bytes).ok();
     let frame = |message| PeerFrame { epoch, message };
     match part {

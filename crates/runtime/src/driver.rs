@@ -431,7 +431,9 @@ impl<N: Node> Driver<N> {
             LogEntry::Draft(record) => {
                 self.log.append_draft(Tag(record.place.number()), record.bytes)
             }
-            LogEntry::Attested(attestation) => self.log.complete(&attestation.0),
+            LogEntry::Attested { place, attestation } => {
+                self.log.complete(Tag(place.number()), &attestation.0)
+            }
         }
     }
 

@@ -183,7 +183,7 @@ pub enum LogError {
         /// The first one missing.
         segment: SegmentNumber,
     },
-    /// Nothing waits to be completed; the log goes on without the record.
+    /// No such record waits for its end; the log goes on without it.
     #[error("a record's end came without its beginning")]
     NoDraft,
     /// The record does not fit; the log goes on without it.
@@ -378,25 +378,30 @@ impl Log {
     ///
     /// As [`Log::append`].
     pub fn append_draft(&mut self, tag: Tag, payload: Vec<u8>) -> Result<(), LogError> {
+        self.draft = None;
         let offset = self.append_at(tag, &payload)?;
         self.draft = Some(Draft { segment: self.tail.segment.number, offset, tag, payload });
         Ok(())
     }
 
-    /// Appends a record with the tag and payload of the draft, but for its last bytes, which are `end`
-    /// here. The draft stays a record, too.
+    /// Appends a record with the payload of the draft, whose tag is `tag`, but for its last bytes, which are
+    /// `end` here. The draft stays a record, too.
     ///
     /// Cost: that of [`Log::append`] for `end` alone, where the draft is in the segment that is written.
     ///
     /// # Errors
     ///
     /// [`LogError::NoDraft`] changes nothing; otherwise as [`Log::append`].
-    pub fn complete(&mut self, end: &[u8]) -> Result<(), LogError> {
-        let Some(Draft { segment, offset, tag, mut payload }) = self.draft.take() else {
-            return Err(LogError::NoDraft);
-        };
+    pub fn complete(&mut self, tag: Tag, end: &[u8]) -> Result<(), LogError> {
+        if self.has_failed {
+            return Err(LogError::Failed);
+        }
+        let fits = |draft: &mut Draft| draft.tag == tag && draft.payload.len() >= end.len();
+        let draft = self.draft.take_if(fits).ok_or(LogError::NoDraft)?;
+        let Draft { segment, offset, mut payload, .. } = draft;
         let content = Content::End { of: offset, end };
-        if segment == self.tail.segment.number && self.tail.has_room(Some(content)) {
+        let is_near = segment == self.tail.segment.number && self.tail.segment.takes_ends;
+        if is_near && self.tail.has_room(Some(content)) {
             return self.push(tag, content).map(drop);
         }
         segment::replace_end(&mut payload, end);

@@ -10,6 +10,8 @@ use crate::dice::Dice;
 /// A log with group syncs, and the state store beside it, which never is ahead of the log.
 pub(crate) struct Disk {
     log: Vec<LogRecord>,
+    /// What an attestation may follow.
+    draft: Option<LogRecord>,
     durable: usize,
     /// What the sync under way will make durable.
     covering: Option<usize>,
@@ -32,6 +34,7 @@ impl Default for Disk {
     fn default() -> Self {
         Self {
             log: Vec::new(),
+            draft: None,
             durable: 0,
             covering: None,
             backend: MemoryBackend::beside_a_log(),
@@ -43,7 +46,7 @@ impl Default for Disk {
 impl Disk {
     /// Appends an entry; [`Disk::begin_sync`] should follow.
     pub(crate) fn append(&mut self, entry: LogEntry) {
-        self.log.push(entry.record_after(&self.log));
+        self.log.push(entry.into_record(&mut self.draft));
     }
 
     /// Records appended: what is held until then waits for this many to be durable.
@@ -100,6 +103,7 @@ impl Disk {
             batches = usize::try_from(dice.below(unsynced + 1)).unwrap_or(0);
         }
         self.log.truncate(records);
+        self.draft = None;
         self.durable = records;
         self.covering = None;
         self.unsettled.clear();

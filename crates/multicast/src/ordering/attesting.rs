@@ -55,7 +55,10 @@ impl<P: Payload> Ordering<P> {
         out.push(Action::Broadcast(Message::Block(block.clone())));
         out.push(match mutants::is_active("attested_before_durable") {
             true => record(&block), // there is no draft
-            false => Action::Persist(LogEntry::Attested(attestation)),
+            false => {
+                let place = Place { epoch: block.body.epoch, round: block.body.round };
+                Action::Persist(LogEntry::Attested { place, attestation })
+            }
         });
         self.insert_and_report(block, out);
         self.settle(now, out);

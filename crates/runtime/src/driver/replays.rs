@@ -85,8 +85,10 @@ impl Replays {
     /// Records from a place on, and whether the log ends with them.
     fn replay(&mut self, to: ReplicaId, from: Place) -> Result<(Records, bool), LogError> {
         let resume = self.readings.resume(to, from);
-        let all = Selection { tags: Tag(from.number())..=Tag(u64::MAX), holds: &|_, _, _| true };
-        let page = self.archive.read(&all, resume, REPLAY_BYTES_MAX)?;
+        let part = LogPart::From(from);
+        let holds = |_, tag: Tag, bytes: &[u8]| part.holds(Place::from_number(tag.0), bytes);
+        let rest = Selection { tags: Tag(from.number())..=Tag(u64::MAX), holds: &holds };
+        let page = self.archive.read(&rest, resume, REPLAY_BYTES_MAX)?;
         let places = page.records.iter().map(|(tag, _)| Place::from_number(tag.0));
         self.readings.shown(to, from, places, page.next);
         Ok((page.records, page.next.is_none()))
@@ -123,7 +125,7 @@ impl Replays {
 
 #[cfg(test)]
 mod tests {
-    use ravelin_model::{Epoch, Round};
+    use ravelin_model::{Block, Epoch, Round};
 
     use super::*;
     use crate::log::tests::Scratch;
@@ -154,7 +156,7 @@ mod tests {
         let scratch = Scratch::new();
         let mut log = open(&scratch);
         for round in rounds {
-            log.append(Tag(at(round).number()), &vec![0; 100 << 10]).expect("appended");
+            log.append(Tag(at(round).number()), &vec![1; 100 << 10]).expect("appended");
             log.sync().expect("synced");
         }
         let mut replays = Replays::new(log.archive());
@@ -205,7 +207,7 @@ mod tests {
     /// A record that reads like the beginning of a block by `author`.
     fn block_of(author: u16, bytes: usize) -> Vec<u8> {
         let mut record = [vec![0; 72], author.to_le_bytes().to_vec()].concat();
-        record.resize(bytes, 0);
+        record.resize(bytes, 1);
         record
     }
 
@@ -323,5 +325,65 @@ mod tests {
         let now = Instant::now();
         assert!(matches!(replays.page(now, PEER, all(1)), Some(Err(_))));
         assert!(replays.page(now, PEER, all(1)).is_none(), "not before it has rested");
+    }
+
+    /// What the third server writes down in `hybrid`: of each round its draft, its block, another's.
+    fn hybrid_log(scratch: &Scratch, rounds: u64, bytes: usize) -> Log {
+        let mut log = open(scratch);
+        for round in 1..=rounds {
+            let tag = Tag(at(round).number());
+            append_draft(&mut log, tag, bytes);
+            log.complete(tag, &[2; 64]).expect("completed");
+            log.append(tag, &block_of(1, bytes)).expect("appended");
+            log.sync().expect("synced");
+        }
+        log
+    }
+
+    fn append_draft(log: &mut Log, tag: Tag, bytes: usize) {
+        let mut draft = block_of(3, bytes - 64);
+        draft.extend(Block::UNATTESTED.0);
+        log.append_draft(tag, draft).expect("appended");
+        log.sync().expect("synced");
+    }
+
+    /// A page that ended with a draft would tell its reader nothing of the last round in it, and be told
+    /// again for ever.
+    #[test]
+    fn drafts_are_no_part_of_a_page_however_large_the_blocks_are() {
+        for (kib, rounds_in_a_page) in [(60, 2), (100, 1)] {
+            let scratch = Scratch::new();
+            let log = hybrid_log(&scratch, 6, kib << 10);
+            let mut replays = Replays::new(log.archive());
+            let (mut now, mut from, mut pages) = (Instant::now(), 1, 0);
+            while from <= 6 {
+                now += Duration::from_secs(10);
+                let page = replays.page(now, PEER, all(from)).expect("answered").expect("good");
+                assert!(page.iter().all(|record| !Block::is_draft(&record.bytes)));
+                assert_eq!(page.len(), 2 * rounds_in_a_page, "{kib} KiB from {from}");
+                from = page.last().expect("some").place.round.0 + 1;
+                pages += 1;
+            }
+            assert_eq!(pages, 6 / rounds_in_a_page);
+        }
+    }
+
+    #[test]
+    fn drafts_are_no_part_of_a_chain_whatever_their_size_and_number() {
+        let scratch = Scratch::new();
+        let mut log = hybrid_log(&scratch, 3, 300 << 10);
+        let last = Tag(at(4).number());
+        for _ in 0..10 {
+            append_draft(&mut log, last, 1000); // each time it stopped before it was attested
+        }
+        log.complete(last, &[2; 64]).expect("completed");
+        log.sync().expect("synced");
+        let mut replays = Replays::new(log.archive());
+        let now = Instant::now();
+        assert_eq!(rounds_of(replays.page(now, PEER, chain(3, 3))), Some(vec![3]));
+        let later = now + Duration::from_secs(10);
+        let page = replays.page(later, PEER, chain(4, 4)).expect("answered").expect("good");
+        assert_eq!(page.len(), 1);
+        assert!(page.iter().all(|record| !Block::is_draft(&record.bytes)));
     }
 }

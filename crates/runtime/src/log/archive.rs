@@ -167,7 +167,7 @@ impl Archive {
                 if at != offset {
                     continue;
                 }
-                let payload = entry.segment.payload(at, &content).map_err(io)?;
+                let payload = entry.segment.payload(at, tag, &content).map_err(io)?;
                 let payload = payload.ok_or_else(|| damaged(at))?;
                 let bytes = record_bytes(payload.len());
                 if bytes > left && !found.is_empty() {
@@ -205,8 +205,12 @@ fn read_segment(
                 if !filling.is_wanted(position(at), tag) {
                     continue;
                 }
-                let payload = segment.payload(at, &content).map_err(io)?;
-                if !filling.add(position(at), tag, payload.ok_or_else(|| damaged(at))?) {
+                let payload = segment.payload(at, tag, &content).map_err(io)?;
+                let payload = payload.ok_or_else(|| damaged(at))?;
+                if let Cow::Owned(elsewhere) = &payload {
+                    filling.scanned += elsewhere.len() as u64; // told by the next group
+                }
+                if !filling.add(position(at), tag, payload) {
                     break;
                 }
             }

@@ -19,7 +19,11 @@ pub(super) const ALIGNMENT: usize = 8;
 pub(super) const MARKER_MAGIC: [u8; 4] = *b"RVLG";
 
 const SEGMENT_MAGIC: [u8; 8] = *b"RVLNSEGM";
-const VERSION: u64 = 3;
+pub(super) const VERSION: u64 = 3;
+/// The first version that can still be read: without [`Content::End`].
+const VERSION_MIN: u64 = 2;
+/// The first version with [`Content::End`].
+const ENDS_SINCE: u64 = 3;
 const KEY_CONTEXT: &str = "ravelin 2026-11-23 log segment checksums";
 const CHECKSUM_BYTES: usize = 8;
 /// In the field for the length of a record's content: it is a [`Content::End`].
@@ -28,6 +32,7 @@ const IS_END: u64 = 1 << 63;
 /// Who wrote a segment, as what, and how large it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Header {
+    pub(super) version: u64,
     pub(super) number: SegmentNumber,
     pub(super) segment_bytes: u64,
     pub(super) owner: [u8; 32],
@@ -49,7 +54,7 @@ impl Header {
     pub(super) fn encode(&self) -> [u8; HEADER_BYTES as usize] {
         let mut fields = Vec::with_capacity(HEADER_BYTES as usize);
         fields.extend_from_slice(&SEGMENT_MAGIC);
-        fields.extend_from_slice(&VERSION.to_le_bytes());
+        fields.extend_from_slice(&self.version.to_le_bytes());
         fields.extend_from_slice(&self.number.0.to_le_bytes());
         fields.extend_from_slice(&self.segment_bytes.to_le_bytes());
         fields.extend_from_slice(&self.owner);
@@ -68,10 +73,15 @@ impl Header {
         if magic != SEGMENT_MAGIC || blake3::hash(fields) != *digest {
             return Err(HeaderFault::Corrupt);
         }
-        if version != VERSION {
+        if !(VERSION_MIN..=VERSION).contains(&version) {
             return Err(HeaderFault::Version(version));
         }
-        Ok(Self { number: SegmentNumber(number), segment_bytes, owner, salt })
+        Ok(Self { version, number: SegmentNumber(number), segment_bytes, owner, salt })
+    }
+
+    /// Whether a [`Content::End`] may be written into the segment.
+    pub(super) fn takes_ends(&self) -> bool {
+        self.version >= ENDS_SINCE
     }
 
     /// The key of every checksum in the segment.

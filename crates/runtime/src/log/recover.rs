@@ -204,7 +204,9 @@ impl Walk<'_, '_> {
         let records = || Records::new(&segment.key, start, &self.body);
         for record in records() {
             let bad = match record {
-                Ok((at, _, content)) => segment.payload(at, &content)?.is_none().then_some(at),
+                Ok((at, tag, content)) => {
+                    segment.payload(at, tag, &content)?.is_none().then_some(at)
+                }
                 Err(bad) => Some(bad),
             };
             if bad.is_some() {
@@ -213,7 +215,7 @@ impl Walk<'_, '_> {
             }
         }
         for (at, tag, content) in records().flatten() {
-            let payload = segment.payload(at, &content)?;
+            let payload = segment.payload(at, tag, &content)?;
             let payload = payload.ok_or_else(|| io::Error::other("it reads differently now"))?;
             (self.visit)(tag, &payload);
             self.record_count += 1;

@@ -5,9 +5,9 @@
 
 use super::format::{
     Content, HEADER_BYTES, Header, HeaderFault, MARKER_BYTES, Marker, RECORD_HEADER_BYTES, Records,
-    SegmentKey, whole_record_bytes,
+    SegmentKey, VERSION, whole_record_bytes,
 };
-use super::{LogConfig, LogError, SegmentNumber};
+use super::{LogConfig, LogError, SegmentNumber, Tag};
 use crate::directory;
 use rustix::fs::{FallocateFlags, fallocate};
 use std::borrow::Cow;
@@ -31,6 +31,7 @@ pub(super) struct Segment {
     /// Bytes of the file.
     pub(super) bytes: u64,
     pub(super) key: SegmentKey,
+    pub(super) takes_ends: bool,
     pub(super) file: Arc<File>,
 }
 
@@ -54,12 +55,13 @@ impl Segment {
         }
         let salt = random()?;
         let segment_bytes = config.segment_bytes;
-        let header = Header { number, segment_bytes, owner: config.owner, salt };
+        let owner = config.owner;
+        let header = Header { version: VERSION, number, segment_bytes, owner, salt };
         file.write_all_at(&header.encode(), 0)?;
         file.sync_data()?;
         std::fs::rename(&spare, path(dir, number))?;
         directory::sync(dir)?;
-        Ok(Self { number, bytes: segment_bytes, key: header.key(), file: Arc::new(file) })
+        Ok(Self::of(&header, file))
     }
 
     /// Opens segment `number`, which exists. `None`: its header is rotten.
@@ -87,7 +89,13 @@ impl Segment {
         if header.number != number || header.segment_bytes != length {
             return Ok(None);
         }
-        Ok(Some(Self { number, bytes: length, key: header.key(), file: Arc::new(file) }))
+        Ok(Some(Self::of(&header, file)))
+    }
+
+    fn of(header: &Header, file: File) -> Self {
+        let &Header { number, segment_bytes: bytes, .. } = header;
+        let takes_ends = header.takes_ends();
+        Self { number, bytes, key: header.key(), takes_ends, file: Arc::new(file) }
     }
 
     /// The marker at `offset`, if one of this segment is there.
@@ -117,23 +125,29 @@ impl Segment {
     }
 
     /// The payload of the record at `at` that holds `content`. `None`: that is the end of something that is no
-    /// record.
+    /// earlier record with this tag.
     pub(super) fn payload<'a>(
         &self,
         at: u64,
+        tag: Tag,
         content: &Content<'a>,
     ) -> io::Result<Option<Cow<'a, [u8]>>> {
         match *content {
             Content::Whole(payload) => Ok(Some(Cow::Borrowed(payload))),
-            Content::End { of, end } => Ok(self.whole_payload(of, at)?.map(|mut payload| {
-                replace_end(&mut payload, end);
-                Cow::Owned(payload)
-            })),
+            Content::End { of, end } => {
+                let payload = self.whole_payload(of, tag, at)?;
+                let payload = payload.filter(|payload| payload.len() >= end.len());
+                Ok(payload.map(|mut payload| {
+                    replace_end(&mut payload, end);
+                    Cow::Owned(payload)
+                }))
+            }
         }
     }
 
-    /// The payload of the record at `offset`, if there is one that holds it whole and lies before `limit`.
-    fn whole_payload(&self, offset: u64, limit: u64) -> io::Result<Option<Vec<u8>>> {
+    /// The payload of the record at `offset`, if there is one with this tag that holds it whole and lies
+    /// before `limit`.
+    fn whole_payload(&self, offset: u64, tag: Tag, limit: u64) -> io::Result<Option<Vec<u8>>> {
         let mut header = [0; RECORD_HEADER_BYTES];
         let is_before = |bytes| offset.checked_add(bytes as u64).is_some_and(|end| end <= limit);
         if !is_before(header.len()) {
@@ -145,7 +159,7 @@ impl Segment {
         let mut record = vec![0; bytes];
         self.file.read_exact_at(&mut record, offset)?;
         Ok(match Records::new(&self.key, offset, &record).next() {
-            Some(Ok((_, _, Content::Whole(payload)))) => Some(payload.to_vec()),
+            Some(Ok((_, its, Content::Whole(payload)))) if its == tag => Some(payload.to_vec()),
             _ => None,
         })
     }
@@ -156,7 +170,7 @@ impl Segment {
     }
 }
 
-/// Gives a payload another end, of which it is no shorter.
+/// Gives a payload another end, than which it is no shorter.
 pub(super) fn replace_end(payload: &mut Vec<u8>, end: &[u8]) {
     payload.truncate(payload.len().saturating_sub(end.len()));
     payload.extend_from_slice(end);

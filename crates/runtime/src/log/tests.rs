@@ -415,7 +415,7 @@ fn a_directory_that_cannot_be_made_is_an_error() {
 #[test]
 fn the_bytes_on_disk_are_those_of_the_documentation() {
     let (number, owner, salt) = (SegmentNumber(0x0102), [0xAA; 32], [0xBB; 32]);
-    let header = Header { number, segment_bytes: 64 << 20, owner, salt };
+    let header = Header { version: 3, number, segment_bytes: 64 << 20, owner, salt };
     assert_eq!(Header::decode(&header.encode()), Ok(header.clone()));
     let marker = Marker {
         bytes: 64 + 32 + 40,

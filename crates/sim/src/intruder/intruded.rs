@@ -326,7 +326,7 @@ impl Intruded {
             Action::Persist(LogEntry::Whole(record)) => {
                 Block::author_in(&record.bytes) == Some(self.means.own)
             }
-            Action::Persist(LogEntry::Draft(_) | LogEntry::Attested(_)) => true,
+            Action::Persist(LogEntry::Draft(_) | LogEntry::Attested { .. }) => true,
             _ => false,
         }
     }

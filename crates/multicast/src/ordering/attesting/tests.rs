@@ -28,6 +28,7 @@ struct Server {
     keys: Keys,
     core: Ordering<Waiting>,
     log: Vec<LogRecord>,
+    draft: Option<LogRecord>,
     attested: Option<LastAttested>,
     now: Time,
 }
@@ -38,7 +39,7 @@ impl Server {
     fn new() -> Self {
         let keys = Keys::new(3, 1, FaultModel::Hybrid);
         let core = core(&keys, None, None);
-        Self { keys, core, log: vec![], attested: None, now: Time(5_000_000) }
+        Self { keys, core, log: vec![], draft: None, attested: None, now: Time(5_000_000) }
     }
 
     /// Starts; whoever has not lost its memory has its first block to make at once.
@@ -58,6 +59,7 @@ impl Server {
     /// Stops, and starts with what is in the log.
     fn restart(&mut self) -> Out {
         self.core = core(&self.keys, self.attested, None);
+        self.draft = None;
         for record in &self.log {
             let block = Block::decode("block", &record.bytes).expect("a record is a block");
             match Block::is_draft(&record.bytes) {
@@ -70,7 +72,7 @@ impl Server {
 
     fn keep(&mut self, out: &[Action<Message, Event>]) {
         for entry in persisted(out) {
-            self.log.push(entry.record_after(&self.log));
+            self.log.push(entry.into_record(&mut self.draft));
         }
     }
 
@@ -158,7 +160,9 @@ fn a_block_is_durable_before_it_is_attested_and_attested_before_it_is_said() {
     let signature = server.attest(&header);
     let out = server.on_attested(&header, signature);
     assert_eq!(said(&out), [header.reference]);
-    assert_eq!(persisted(&out), [LogEntry::Attested(signature)], "and nothing again of the draft");
+    let place = Place { epoch: header.epoch, round: header.reference.round };
+    let written = LogEntry::Attested { place, attestation: signature };
+    assert_eq!(persisted(&out), [written], "and nothing again of the draft");
     server.keep(&out);
     let record = server.log.last().expect("the block");
     let block = Block::decode("block", &record.bytes).unwrap();

@@ -17,6 +17,7 @@ pub(super) struct Node {
     pub(super) replica: Option<Replica>,
     pub(super) backend: MemoryBackend,
     pub(super) log: Vec<LogRecord>,
+    draft: Option<LogRecord>,
     /// What was said to clients, by connection.
     pub(super) heard: BTreeMap<ConnectionId, Vec<ServerMessage>>,
     pub(super) statuses: Vec<Status>,
@@ -42,6 +43,7 @@ impl Node {
             replica: None,
             backend: MemoryBackend::default(),
             log: Vec::new(),
+            draft: None,
             heard: BTreeMap::new(),
             statuses: Vec::new(),
             prunable: Vec::new(),
@@ -148,6 +150,7 @@ impl Cluster {
     /// Starts, or starts again, from what is on the disk.
     pub(super) fn start(&mut self, id: u16) {
         self.node(id).lives += 1;
+        self.node(id).draft = None;
         let node = &self.nodes[usize::from(id)];
         let replica = self.build(id, &node.backend, &node.log);
         self.node(id).epoch = replica.keyring().epoch();
@@ -210,8 +213,8 @@ impl Cluster {
         let own = ReplicaId(id);
         match action {
             Action::Persist(entry) => {
-                let log = &mut self.node(id).log;
-                log.push(entry.record_after(log));
+                let node = self.node(id);
+                node.log.push(entry.into_record(&mut node.draft));
             }
             Action::Send(to, message) => {
                 if matches!(message, Message::Replay(_)) {

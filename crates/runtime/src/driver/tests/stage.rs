@@ -350,7 +350,8 @@ impl Actor {
                 })),
                 Does::Complete(name) => out.push(self.persist(name, |mut record| {
                     record.bytes.resize(64, 0);
-                    LogEntry::Attested(Signature(record.bytes.try_into().expect("a short name")))
+                    let attestation = Signature(record.bytes.try_into().expect("a short name"));
+                    LogEntry::Attested { place: record.place, attestation }
                 })),
                 Does::Send(what) => {
                     out.push(Action::Send(ReplicaId(1), self.told(&format!("send {what}"))));

@@ -136,7 +136,7 @@ impl Life {
     fn complete(&mut self, random: &mut Random) {
         let Some((tag, mut payload)) = self.draft.take() else { return };
         let end: Vec<u8> = std::iter::repeat_with(|| random.next() as u8).take(8).collect();
-        self.log.as_mut().unwrap().complete(&end).unwrap();
+        self.log.as_mut().unwrap().complete(Tag(tag), &end).unwrap();
         payload.splice(payload.len() - end.len().., end);
         self.appended.push((tag, payload));
     }
