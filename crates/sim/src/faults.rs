@@ -19,6 +19,8 @@ pub(crate) enum Fault {
     Jump(ReplicaId, Micros),
     /// It is told to change its key.
     KeyChange(ReplicaId),
+    /// Administrators end the epoch, once an order of a key is in a block.
+    Reopening,
     /// A client loses its connection to a server.
     Disconnect(u16, ReplicaId),
 }
@@ -83,6 +85,10 @@ pub(crate) fn schedule(options: &Options, end: Micros) -> Vec<(Micros, FaultClas
                     faults.push((at, class, Fault::KeyChange(who)));
                     dice.between(300_000, 3_000_000)
                 }
+                FaultClass::Reopening => {
+                    reopening(&mut faults, &mut dice, (at, end), (who, options.n));
+                    dice.between(800_000, 2_500_000)
+                }
                 _ => break,
             };
             at = at.saturating_add(pause);
@@ -103,6 +109,22 @@ fn blackout(
         let down = dice.between(1_000, 300_000).min(left);
         (at, class, Fault::Crash(who, down))
     }));
+}
+
+/// Administrators end the epoch while somebody changes its key; all may lose power in the midst of it.
+fn reopening(
+    faults: &mut Vec<(Micros, FaultClass, Fault)>,
+    dice: &mut Dice,
+    (at, end): (Micros, Micros),
+    (who, n): (ReplicaId, u16),
+) {
+    let class = FaultClass::Reopening;
+    faults.push((at, class, Fault::Reopening));
+    faults.push((at, class, Fault::KeyChange(who)));
+    let dark = at + dice.between(100_000, 1_000_000);
+    if dice.once_in(3) && dark < end {
+        blackout(faults, dice, (dark, end - dark, class), (0..n).map(ReplicaId));
+    }
 }
 
 /// One server restarts several times in a row.
@@ -138,9 +160,14 @@ mod tests {
                     Fault::Crash(who, down) | Fault::Wipe(who, down) | Fault::Pause(who, down) => {
                         assert!(at + down <= 2_000_000, "seed {seed}");
                         let is_spared = !options.intruders.contains_key(&who);
-                        assert!(is_spared || class == FaultClass::Blackout, "seed {seed}");
+                        let are_all =
+                            [FaultClass::Blackout, FaultClass::Reopening].contains(&class);
+                        assert!(is_spared || are_all, "seed {seed}");
                     }
-                    Fault::Jump(..) | Fault::Disconnect(..) | Fault::KeyChange(_) => {}
+                    Fault::Jump(..)
+                    | Fault::Disconnect(..)
+                    | Fault::KeyChange(_)
+                    | Fault::Reopening => {}
                 }
             }
         }

@@ -32,7 +32,7 @@ const DAG_FACTOR: usize = 6;
 /// Keys for blocks that a server has: so many epochs of its own it can begin.
 const KEYS_MAX: u16 = 8;
 /// Intruders whose time comes by itself, or need not come within a window.
-const ALWAYS_INTRUDED: [&str; 7] = [
+const ALWAYS_INTRUDED: [&str; 8] = [
     "deserter",
     "falls-silent",
     "false-closings",
@@ -40,6 +40,7 @@ const ALWAYS_INTRUDED: [&str; 7] = [
     "late-heaps",
     "old-orders",
     "twin",
+    "whisperer",
 ];
 /// Turns in a row after which a deadline that stays in the past is a fault of the replica.
 const SPINS_MAX: u32 = 50;

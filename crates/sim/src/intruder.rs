@@ -53,6 +53,7 @@ mod slow_leader;
 mod stale_epoch;
 mod twin;
 mod votes_nobody;
+mod whisperer;
 mod withholder;
 mod wrong_parents;
 

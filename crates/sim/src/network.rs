@@ -114,6 +114,11 @@ impl Network {
         self.base.0 / 4
     }
 
+    /// The delay of a message that nothing holds up, at most.
+    pub(crate) fn slowest(&self) -> Micros {
+        self.base.1
+    }
+
     /// How long the adversary keeps a leader's block: in some runs from some, and not for equally
     /// long; in others from everybody, for just as long each time.
     fn held_back(&mut self, to: ReplicaId, header: Option<Header>) -> Micros {

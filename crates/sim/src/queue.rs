@@ -49,6 +49,8 @@ pub(crate) enum Event {
     Look,
     /// Administrators look whether the cluster has to be opened.
     Administer,
+    /// They open it whether or not it has to be.
+    Reopen,
 }
 
 impl Event {

@@ -35,6 +35,8 @@ pub struct Report {
     pub acts: BTreeMap<&'static str, u64>,
     /// Runs by intruder and network class, `calm` where there was none.
     pub pairs: BTreeMap<(&'static str, &'static str), u64>,
+    /// Runs that came to what only an intruder leads to, by what it is.
+    pub reached: BTreeMap<&'static str, u64>,
     /// Runs that do not count, with the reason.
     pub uncounted: BTreeMap<u64, String>,
     /// Suspicions of correct servers against correct ones, by kind.
@@ -117,6 +119,7 @@ impl Report {
         }
         report.faults = outcome.faults.into_iter().map(|(class, n)| (class.name(), n)).collect();
         report.acts = outcome.acts;
+        report.reached = outcome.reached.into_iter().map(|what| (what, 1)).collect();
         report.suspicions = outcome.suspicions.of_correct;
         if let Some(violation) = outcome.violation {
             report.violations.push(Failure { options: options.clone(), violation });
@@ -135,6 +138,7 @@ impl Report {
         self.operations += next.operations;
         add_up(&mut self.faults, next.faults);
         add_up(&mut self.acts, next.acts);
+        add_up(&mut self.reached, next.reached);
         add_up(&mut self.pairs, next.pairs);
         add_up(&mut self.suspicions, next.suspicions);
         self.uncounted.extend(next.uncounted);

@@ -15,8 +15,8 @@ use std::sync::Arc;
 use ravelin_client::ClientAction;
 use ravelin_model::wire::{ClientMessage, ServerMessage};
 use ravelin_model::{
-    Action, ClusterPlan, CommitIndex, Digest, Encode as _, Epoch, Misbehaviour, ReplicaId,
-    Suspicion, Vote,
+    Action, ClusterPlan, CommitIndex, Digest, Encode as _, Epoch, EpochMessage, Misbehaviour,
+    ReplicaId, Suspicion, Vote,
 };
 use ravelin_multicast::{CommitRule, Message};
 use ravelin_replication::{ClientInput, ConnectionId, Event as ReplicaEvent, Status, peer};
@@ -34,7 +34,7 @@ use crate::trace::Trace;
 use crate::world::World;
 
 use judging::{is_faulty, mark_of, read_letter, travelled};
-use reopening::Administrators;
+use reopening::{Administrators, Closings};
 
 /// After healing, every operation is answered and every correct replica caught up within this.
 pub const PATIENCE: Micros = 60_000_000;
@@ -77,6 +77,7 @@ pub struct Sim {
     /// The plans of later epochs.
     epochs: BTreeMap<Epoch, ClusterPlan>,
     administrators: Administrators,
+    closings: Closings,
     violation: Option<Violation>,
 }
 
@@ -128,6 +129,8 @@ pub struct Outcome {
     pub epochs: usize,
     /// Correct servers that saw two attestations of the broken wormhole, and halted.
     pub halted: usize,
+    /// What correct servers came to that only an intruder leads them to.
+    pub reached: BTreeSet<&'static str>,
     /// What clients asked and were told.
     pub history: History,
 }
@@ -168,7 +171,8 @@ impl Sim {
             suspicions: Suspicions::default(),
             witnesses: BTreeSet::new(),
             epochs: BTreeMap::new(),
-            administrators: Administrators::default(),
+            administrators: Administrators::new(&options),
+            closings: Closings::default(),
             violation: None,
             options,
             world,
@@ -236,6 +240,7 @@ impl Sim {
             slowest_us: self.slowest,
             epochs: self.epochs.len(),
             halted: self.witnesses.len(),
+            reached: self.closings.reached,
             history: self.history,
         }
     }
@@ -266,6 +271,7 @@ impl Sim {
             Event::Lost(client, id, connection) => self.lose(client, id, connection),
             Event::Look => self.look(),
             Event::Administer => self.administer(),
+            Event::Reopen => self.reopen(),
         }
     }
 
@@ -410,6 +416,10 @@ impl Sim {
             Deed::Act(Action::Broadcast(message)) => {
                 if let Message::Block(block) = &message {
                     self.stated(id, &block.body.votes);
+                    self.see_order_of_key(&block.body.votes);
+                }
+                if let Message::Epoch(EpochMessage::Closed(closing)) = &message {
+                    self.told(id, closing);
                 }
                 let letter = self.letter(id, &message);
                 for to in self.world.keyring.group().members() {
@@ -460,6 +470,7 @@ impl Sim {
             Fault::KeyChange(id) => {
                 self.feed(id, |server, now, out| server.change_key(now, out));
             }
+            Fault::Reopening => self.await_order_of_key(),
             Fault::Disconnect(client, id) => {
                 let link = self.customers.get(usize::from(client)).and_then(|c| c.links.get(&id));
                 if let Some(connection) = link.copied() {

@@ -1,5 +1,7 @@
 //! All servers of a hybrid cluster lose power at once, and with it their wormholes' instances.
 
+use std::collections::BTreeMap;
+
 use ravelin_model::FaultModel;
 use ravelin_sim::{FaultClass, Mode, Options, Outcome, Sim};
 
@@ -52,4 +54,26 @@ fn lies_about_the_end_of_an_epoch_split_nobody_and_keep_no_cluster_closed() {
         }
         assert!(acts > 4 * seeds, "{names}: {acts}");
     }
+}
+
+/// Worlds in which one member comes to an end of its own while others hold; of all it is one in four.
+const ENDED_ALONE: [u64; 4] = [12, 27, 29, 34];
+
+/// An intruder shows one member alone what may let it decide a change of a key, or more than those decide who
+/// hold, and is silent then; now and then it has that one begin the next epoch by itself.
+#[test]
+fn one_that_is_shown_alone_what_ends_an_epoch_leaves_nobody_behind() {
+    let seeds = if cfg!(debug_assertions) { 0..4 } else { 0..60 };
+    let mut reached = BTreeMap::new();
+    for seed in ENDED_ALONE.into_iter().chain(seeds) {
+        for are_rollback_proof in [true, false] {
+            let who = u16::try_from(seed % 3).unwrap();
+            let calm = Options::calm(seed, Mode::Liveness, (3, 1)).intruded(who, "whisperer");
+            let model = FaultModel::Hybrid;
+            let options = Options { model, are_rollback_proof, ..calm };
+            let outcome = check(&options.with(FaultClass::Reopening));
+            outcome.reached.iter().for_each(|what| *reached.entry(*what).or_insert(0) += 1);
+        }
+    }
+    assert!(reached["ended beside holders"] >= ENDED_ALONE.len(), "{reached:?}");
 }

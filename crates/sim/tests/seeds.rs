@@ -166,6 +166,7 @@ fn every_intruder_acts_and_is_survived() {
             let options = match known.name {
                 "deserter" | "old-orders" => calm.with(FaultClass::KeyChange),
                 "falls-silent" => Options { commits: 1000, mode: Mode::Safety, ..calm },
+                "whisperer" => calm.with(FaultClass::Reopening),
                 "false-closings" => {
                     Options { are_rollback_proof: false, ..calm }.with(FaultClass::Blackout)
                 }

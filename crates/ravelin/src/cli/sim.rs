@@ -255,6 +255,7 @@ struct Summary {
     events: u64,
     virtual_seconds: f64,
     faults: BTreeMap<String, u64>,
+    reached: BTreeMap<String, u64>,
     commits: u64,
     operations: u64,
     counted: u64,
@@ -281,6 +282,7 @@ impl Summary {
             events: report.events,
             virtual_seconds: report.virtual_us as f64 / 1e6,
             faults: named(&report.faults),
+            reached: named(&report.reached),
             commits: report.commits,
             operations: report.operations,
             counted: report.seeds - report.uncounted.len() as u64,
@@ -313,6 +315,9 @@ impl fmt::Display for Summary {
         }
         for (class, count) in &self.faults {
             writeln!(out, "{count:>10}  {class}")?;
+        }
+        for (what, count) in &self.reached {
+            writeln!(out, "{count:>10}  seeds: {what}")?;
         }
         self.write_pairs(out)?;
         write!(out, "trace {}", self.trace_hash)

@@ -49,6 +49,7 @@ use super::slow_leader::SlowLeader;
 use super::stale_epoch::StaleEpoch;
 use super::twin::Twin;
 use super::votes_nobody::VotesNobody;
+use super::whisperer::Whisperer;
 use super::withholder::Withholder;
 use super::wrong_parents::WrongParents;
 
@@ -255,6 +256,10 @@ const ALL: &[Description] = &[
     }),
     maker("votes-nobody", "votes for nobody's leader block", || Box::new(VotesNobody::default()))
         .spending(),
+    alters("whisperer", "shows one what all lack when administrators end an epoch", || {
+        Box::new(Whisperer::default())
+    })
+    .with_wormhole(),
     alters("withholder", "sends its blocks to few", || Box::new(Withholder)),
     alters("wrong-parents", "sends blocks whose parents break the rules", || {
         Box::new(WrongParents::default())

@@ -102,11 +102,14 @@ impl Options {
         if Dice::new(seed, "blackouts").once_in(if is_hybrid { 4 } else { 16 }) {
             classes.insert(FaultClass::Blackout);
         }
+        if is_hybrid && Dice::new(seed, "reopenings").once_in(8) {
+            classes.insert(FaultClass::Reopening);
+        }
         classes
     }
 
     fn drawn_by_weight() -> impl Iterator<Item = FaultClass> {
-        let apart = [FaultClass::ShortLogs, FaultClass::Blackout];
+        let apart = [FaultClass::ShortLogs, FaultClass::Blackout, FaultClass::Reopening];
         FaultClass::ALL.into_iter().filter(move |class| !apart.contains(class))
     }
 }
@@ -166,6 +169,9 @@ fn needed_by(
     if is_any_of(intruders, &NEED_BLACKOUTS) && !are_lasting {
         needed.push(FaultClass::Blackout);
     }
+    if is_any_of(intruders, &NEED_REOPENINGS) {
+        needed.push(FaultClass::Reopening);
+    }
     needed
 }
 
@@ -175,6 +181,9 @@ fn is_any_of(intruders: &BTreeMap<ReplicaId, Vec<&'static str>>, those: &[&str])
 
 /// Intruders that act when administrators end an epoch, and never otherwise.
 const NEED_BLACKOUTS: [&str; 1] = ["false-closings"];
+
+/// Intruders that act when administrators end an epoch and somebody changes its key, and seldom otherwise.
+const NEED_REOPENINGS: [&str; 1] = ["whisperer"];
 
 /// Intruders that are tried by name in any model, and drawn where they seldom have nothing to do.
 const ACT_IN_HYBRID: [&str; 1] = ["falls-silent"];

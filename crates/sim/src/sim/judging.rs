@@ -96,6 +96,7 @@ impl Sim {
             return;
         }
         self.trace.note(self.now, b'e', (id.0, 0), &digest.0);
+        self.began(id, epoch);
         if let Some(first) = self.epochs.get(&epoch) {
             if *first != signed.plan {
                 let what = format!("replica {id} began another epoch {} than others", epoch.0);
