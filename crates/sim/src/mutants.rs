@@ -351,7 +351,10 @@ pub const ALL: &[Planted] = &[
     planted(
         "own_end_keeps_nobody_company",
         "a member whose epoch ends by itself leaves those who hold alone",
-        &[(ENDINGS, "who_comes_to_an_end_of_its_own_takes_those_along_who_hold")],
+        &[
+            (ENDINGS, "who_comes_to_an_end_of_its_own_takes_those_along_who_hold"),
+            (REOPENING, "one_that_is_shown_alone_what_ends_an_epoch_leaves_nobody_behind"),
+        ],
     ),
     core(
         "parent_order_ignored",

@@ -67,7 +67,7 @@ impl Whisperer {
 
     /// What it does of two things in this epoch.
     fn would(scene: &Scene<'_>, what: u64) -> bool {
-        scene.means.shared(what ^ scene.means.keyring.epoch().0 << 8) % 2 == 0
+        scene.means.shared(what ^ scene.means.keyring.epoch().0 << 8).is_multiple_of(2)
     }
 
     /// Takes in what a member holds, and tells it the same, but for the one that is to wait.
