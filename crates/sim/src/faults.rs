@@ -86,8 +86,7 @@ pub(crate) fn schedule(options: &Options, end: Micros) -> Vec<(Micros, FaultClas
                     dice.between(300_000, 3_000_000)
                 }
                 FaultClass::Reopening => {
-                    reopening(&mut faults, &mut dice, (at, end), (who, options.n));
-                    dice.between(800_000, 2_500_000)
+                    reopening(&mut faults, &mut dice, (at, end), (who, options.n))
                 }
                 _ => break,
             };
@@ -111,13 +110,14 @@ fn blackout(
     }));
 }
 
-/// Administrators end the epoch while somebody changes its key; all may lose power in the midst of it.
+/// Administrators end the epoch while somebody changes its key; all may lose power in the midst of it. Returns
+/// the pause after it.
 fn reopening(
     faults: &mut Vec<(Micros, FaultClass, Fault)>,
     dice: &mut Dice,
     (at, end): (Micros, Micros),
     (who, n): (ReplicaId, u16),
-) {
+) -> Micros {
     let class = FaultClass::Reopening;
     faults.push((at, class, Fault::Reopening));
     faults.push((at, class, Fault::KeyChange(who)));
@@ -125,6 +125,7 @@ fn reopening(
     if dice.once_in(3) && dark < end {
         blackout(faults, dice, (dark, end - dark, class), (0..n).map(ReplicaId));
     }
+    dice.between(800_000, 2_500_000)
 }
 
 /// One server restarts several times in a row.
