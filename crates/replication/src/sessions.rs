@@ -226,7 +226,9 @@ pub fn close(store: &mut dyn Store, session: SessionId, record: &SessionRecord) 
 pub fn expire(store: &mut dyn Store, now: Time) {
     let idle_max = u64::try_from(SESSION_IDLE_MAX.as_micros()).expect("an hour is short");
     let Some(limit) = now.0.checked_sub(idle_max) else { return };
-    let limit = limit.saturating_sub(LAST_USE_STEP_US);
+    // Last uses are whole steps: up to the next one the range is the same, and a store that found it empty
+    // need not look again.
+    let limit = limit.saturating_sub(LAST_USE_STEP_US).next_multiple_of(LAST_USE_STEP_US);
     let mut idle = Vec::new();
     store.scan(b"i", Some(&idle_key(Time(limit), SessionId(0))), &mut |key, _| {
         let session = key.get(9..17).and_then(|bytes| bytes.try_into().ok());

@@ -316,7 +316,7 @@ impl DiskState {
     }
 
     fn scan_tables(&self, from: &[u8], until: Option<&[u8]>, visit: &mut Visit<'_>) {
-        if until.is_some_and(|until| self.gaps.borrow().hold(from, until)) {
+        if until.is_some_and(|until| self.gaps.borrow_mut().hold(from, until)) {
             return;
         }
         let mut is_empty = true;

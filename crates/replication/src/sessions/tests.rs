@@ -395,6 +395,22 @@ fn an_idle_session_ends_after_an_hour_and_not_before() {
     }
 }
 
+/// All replicas must end it with the same commit, whatever each of them asks its store.
+#[test]
+fn an_idle_session_ends_with_the_first_commit_after_an_hour_and_a_step() {
+    for shift in [0, 1, 59_999_999, 60_000_000, 61_234_567] {
+        let mut machine = Machine::new();
+        machine.time.0 += shift;
+        machine.open(0, 1).unwrap();
+        let noted = stepped(machine.time).0;
+        machine.time.0 = noted + IDLE_US + LAST_USE_STEP_US - 1; // the commit adds one
+        machine.commit(vec![]);
+        assert_eq!(live_sessions(&machine), 1, "used for the last time {shift} us later");
+        machine.commit(vec![]);
+        assert_eq!(live_sessions(&machine), 0, "used for the last time {shift} us later");
+    }
+}
+
 #[test]
 fn use_keeps_a_session_alive() {
     let mut machine = Machine::new();

@@ -13,6 +13,7 @@ use super::overlay::Overlay;
 /// Ranges that are remembered: those of a few services, and of a few who list nothing.
 const GAPS_MAX: usize = 8;
 
+/// Those last asked for stand last: what each commit asks for stays, whoever asks once for others.
 #[derive(Debug, Default)]
 pub(super) struct Gaps(VecDeque<Gap>);
 
@@ -25,11 +26,15 @@ struct Gap {
 
 impl Gaps {
     /// Whether all of this range is known to be empty.
-    pub(super) fn hold(&self, from: &[u8], until: &[u8]) -> bool {
-        self.0.iter().any(|gap| *gap.from <= *from && *until <= *gap.until)
+    pub(super) fn hold(&mut self, from: &[u8], until: &[u8]) -> bool {
+        let holds = |gap: &Gap| *gap.from <= *from && *until <= *gap.until;
+        let found = self.0.iter().position(holds).and_then(|place| self.0.remove(place));
+        let is_held = found.is_some();
+        self.0.extend(found);
+        is_held
     }
 
-    /// Remembers that the tables hold nothing in this range, in place of what was remembered first.
+    /// Remembers that the tables hold nothing in this range, in place of what was longest not asked for.
     pub(super) fn note(&mut self, from: &[u8], until: &[u8]) {
         self.0.retain(|gap| !(*from <= *gap.from && *gap.until <= *until));
         if self.0.len() == GAPS_MAX {
@@ -76,5 +81,15 @@ mod tests {
         assert!(!gaps.hold(&[11], &[11, 1]) && gaps.hold(&[12], &[12, 1]));
         gaps.note(&[0], &[99]);
         assert_eq!(gaps.0.len(), 1);
+    }
+
+    #[test]
+    fn what_is_asked_for_again_and_again_stays_whatever_is_asked_for_once() {
+        let mut gaps = Gaps::default();
+        gaps.note(b"x", b"y");
+        for number in 0..100_u8 {
+            assert!(gaps.hold(b"x", b"y"), "before {number}");
+            gaps.note(&[b'r', number], &[b'r', number, 1]);
+        }
     }
 }

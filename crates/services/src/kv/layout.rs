@@ -94,9 +94,9 @@ pub(super) fn expiry_parts(key: &[u8]) -> (Time, LeaseId) {
     (Time(number(1)), LeaseId(number(9)))
 }
 
-/// The first key of the expiry index, and the first key behind it.
-pub(super) fn expiry_range() -> ([u8; 1], [u8; 1]) {
-    ([EXPIRY_TAG], [EXPIRY_TAG + 1])
+/// The first key of the expiry index, and one behind all that end at `until` or before.
+pub(super) fn expiry_range(until: Time) -> ([u8; 1], Vec<u8>) {
+    ([EXPIRY_TAG], expiry_key(until, LeaseId(u64::MAX)))
 }
 
 /// The smallest key above all that begin with `prefix`; `None` if there is none.

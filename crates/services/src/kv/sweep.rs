@@ -8,14 +8,15 @@ use ravelin_model::{Position, Time, View};
 
 use super::{Turn, layout, leases, locks};
 
+/// Leases are looked for up to the next whole step of time. In between the range is the same for all sweeps,
+/// and a store that found it empty need not look again, however many leases end later.
+const LOOK_STEP_US: u64 = 1_000_000;
+
 /// Removes up to [`SWEEP_MAX`] keys, locks and leases, of those leases first that ended first.
 pub(super) fn sweep(turn: &mut Turn<'_>) {
     let mut budget = SWEEP_MAX;
     while budget > 0 {
-        let Some((expires, lease)) = first_to_end(turn.view()) else { return };
-        if turn.now < expires {
-            return;
-        }
+        let Some((expires, lease)) = first_ended(turn.view(), turn.now) else { return };
         let things = attached(turn.view(), lease, budget);
         budget -= things.len();
         for (thing, changed) in things {
@@ -44,15 +45,16 @@ fn drop_thing(turn: &mut Turn<'_>, lease: LeaseId, thing: Vec<u8>, changed: Posi
     }
 }
 
-/// The lease that ends first, or ended first of those not yet cleared away.
-fn first_to_end(view: &dyn View) -> Option<(Time, LeaseId)> {
-    let (from, until) = layout::expiry_range();
+/// The lease that ended first of those not yet cleared away.
+fn first_ended(view: &dyn View, now: Time) -> Option<(Time, LeaseId)> {
+    let until = Time((now.0 / LOOK_STEP_US).saturating_add(1).saturating_mul(LOOK_STEP_US));
+    let (from, until) = layout::expiry_range(until);
     let mut first = None;
     view.scan(&from, Some(&until), &mut |key, _| {
         first = Some(layout::expiry_parts(key));
         ControlFlow::Break(())
     });
-    first
+    first.filter(|(expires, _)| *expires <= now)
 }
 
 /// Up to `limit` things that hang on the lease, and where they last changed.

@@ -177,6 +177,20 @@ fn a_sweep_is_bounded_and_takes_what_ended_first() {
     assert_eq!((count(&world, b"early"), count(&world, b"late")), (0, 0));
 }
 
+/// All replicas must clear it away after the same commit, whatever each of them asks its store.
+#[test]
+fn a_lease_is_cleared_away_by_the_first_sweep_after_its_end() {
+    for end in [1_999_999, 2_000_000, 2_000_001, 2_500_000, u64::MAX] {
+        let mut world = World::new();
+        world.now.0 = end - 1_000_000;
+        world.grant(1, 1_000);
+        world.now.0 = end - 1;
+        assert_eq!(world.sweep(), 0, "before {end}");
+        world.now.0 = end;
+        assert_eq!(world.sweep(), 1, "at {end}");
+    }
+}
+
 #[test]
 fn pages_leave_out_what_hangs_on_ended_leases_and_still_go_on() {
     let mut world = World::new();
