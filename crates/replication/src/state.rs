@@ -242,7 +242,7 @@ impl State {
         }
         let records = std::mem::take(&mut self.records);
         self.running.backend_mut().write_with(&batch, &records);
-        let mut undo = Undo::default();
+        let mut undo = Undo::of_one(overwritten.iter().flatten().count());
         for ((key, value), old) in batch.into_iter().zip(overwritten) {
             if let Some(old) = old {
                 undo.note(key, old, value.is_none());

@@ -9,8 +9,8 @@
 //! each one has one: [`Versions::begin`].
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, VecDeque, btree_map};
-use std::ops::Bound;
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::slice;
 
 use ravelin_crypto::state_tree::{NODE_BYTES, StateTree, Version, path_of};
 use ravelin_model::transfer::Spot;
@@ -42,49 +42,91 @@ const SHARED_STATES_MIN: usize = PROOF_VERSIONS_MIN + LARGE_COMMITS_SHARE;
 /// Memory of one value kept, beside its bytes and its key's: two vectors and a map's share.
 const ENTRY_BYTES: usize = 80;
 
-/// What one commit overwrote: the values before it, `None` where there was none.
+/// What one commit overwrote, or several in a row: the values before, `None` where there was none.
+///
+/// Lists, for what a commit writes comes in the order of the keys, and is looked at rarely. Those of
+/// several commits are joined when one is not much longer than the next, so they are few, and no key is
+/// moved often: a tree would search its way for each key of each commit.
 #[derive(Debug, Default)]
 pub(super) struct Undo {
-    values: BTreeMap<Vec<u8>, Former>,
+    /// The earliest first, each in the order of its keys. Of one key the first that has it knows.
+    lists: Vec<Vec<(Vec<u8>, Former)>>,
     /// The keys that it removed, by their paths.
     removed: BTreeMap<Digest, Vec<u8>>,
     bytes: usize,
 }
 
 impl Undo {
+    /// Begins with what one commit overwrote, with room for so many keys.
+    pub(super) fn of_one(keys: usize) -> Self {
+        Self { lists: vec![Vec::with_capacity(keys)], ..Self::default() }
+    }
+
     /// Notes that `key` had this value before. `is_removed`: it has none after.
+    ///
+    /// # Panics
+    /// If `key` is not above those noted before.
     pub(super) fn note(&mut self, key: Vec<u8>, value: Option<Vec<u8>>, is_removed: bool) {
-        self.bytes += ENTRY_BYTES + key.len() + value.as_ref().map_or(0, Vec::len);
+        let list = self.lists.last_mut().expect("what one commit overwrote is a list");
+        assert!(list.last().is_none_or(|(last, _)| *last < key), "keys are noted in order");
+        self.bytes += bytes_of(&key, &value);
         if is_removed {
             self.bytes += ENTRY_BYTES + key.len();
             self.removed.insert(path_of(&key), key.clone());
         }
-        self.values.insert(key, value);
+        list.push((key, value));
     }
 
-    /// The keys with the values that they had.
+    /// The keys with the values that they had. Of several commits a key may come several times, first with
+    /// the value before the first.
     pub(super) fn values(&self) -> impl Iterator<Item = (&Vec<u8>, &Former)> {
-        self.values.iter()
+        self.lists.iter().flatten().map(|(key, value)| (key, value))
+    }
+
+    /// The value that `key` had, if it was overwritten.
+    fn get(&self, key: &[u8]) -> Option<&Former> {
+        self.lists.iter().find_map(|list| {
+            let place = list.binary_search_by(|(known, _)| known.as_slice().cmp(key)).ok()?;
+            list.get(place).map(|(_, value)| value)
+        })
     }
 
     /// Makes this the way back over an earlier commit's changes, too.
     fn precede(&mut self, earlier: Self) {
         let later = std::mem::replace(self, earlier);
-        for (key, value) in later.values {
-            let bytes = ENTRY_BYTES + key.len() + value.as_ref().map_or(0, Vec::len);
-            self.values.entry(key).or_insert_with(|| {
-                self.bytes += bytes;
-                value
-            });
+        self.bytes += later.bytes;
+        self.lists.extend(later.lists);
+        while let [.., one, next] = self.lists.as_slice()
+            && one.len() < 2 * next.len()
+        {
+            self.join_last();
         }
         for (path, key) in later.removed {
-            let bytes = ENTRY_BYTES + key.len();
-            self.removed.entry(path).or_insert_with(|| {
-                self.bytes += bytes;
-                key
-            });
+            if let Some(again) = self.removed.insert(path, key) {
+                self.bytes -= ENTRY_BYTES + again.len();
+            }
         }
     }
+
+    /// Makes one list of the last two.
+    fn join_last(&mut self) {
+        let last = self.lists.pop().unwrap_or_default();
+        let Some(list) = self.lists.last_mut() else { return };
+        list.reserve_exact(last.len());
+        list.extend(last);
+        list.sort_by(|(one, _), (other, _)| one.cmp(other)); // of two equal ones the earlier stays first
+        let bytes = &mut self.bytes;
+        list.dedup_by(|(key, value), (before, _)| {
+            let is_again = key == before;
+            *bytes -= if is_again { bytes_of(key, value) } else { 0 };
+            is_again
+        });
+    }
+}
+
+/// Memory of a key with the value that it had.
+fn bytes_of(key: &[u8], value: &Former) -> usize {
+    ENTRY_BYTES + key.len() + value.as_ref().map_or(0, Vec::len)
 }
 
 /// The tree with its last versions, oldest first; the newest is the tree as it is. Without any while
@@ -105,10 +147,10 @@ pub(super) struct Overwritten<'a> {
     heads: BinaryHeap<Reverse<(&'a Vec<u8>, usize, &'a Former)>>,
 }
 
-/// One commit's, and where in it the walk is.
+/// A list of them, and where in it the walk is.
 struct Later<'a> {
-    values: &'a BTreeMap<Vec<u8>, Former>,
-    next: btree_map::Range<'a, Vec<u8>, Former>,
+    values: &'a [(Vec<u8>, Former)],
+    next: slice::Iter<'a, (Vec<u8>, Former)>,
 }
 
 /// The value that a key had; `None` if it had none.
@@ -116,7 +158,8 @@ type Former = Option<Vec<u8>>;
 
 impl<'a> Overwritten<'a> {
     fn new(later: impl Iterator<Item = &'a Undo>, from: &[u8]) -> Self {
-        let later = later.map(|Undo { values, .. }| Later { values, next: seek(values, from) });
+        let later = later.flat_map(|undo| &undo.lists);
+        let later = later.map(|values| Later { values, next: seek(values, from) });
         let mut all = Self { later: later.collect(), heads: BinaryHeap::new() };
         (0..all.later.len()).for_each(|which| all.go_on(which, None));
         all
@@ -133,7 +176,7 @@ impl<'a> Overwritten<'a> {
     }
 
     /// What `key` had; nothing if no later commit has overwritten it. Keys must ascend from one question
-    /// to the next. Cost: at most one search in each commit, however many keys lie in between.
+    /// to the next. Cost: at most one search in each list, however many keys lie in between.
     pub(super) fn of(&mut self, key: &[u8]) -> Option<&'a Former> {
         let mut found = None;
         while let Some(Reverse((next, which, former))) = self.heads.peek().copied()
@@ -151,11 +194,9 @@ impl<'a> Overwritten<'a> {
     }
 }
 
-fn seek<'a>(
-    values: &'a BTreeMap<Vec<u8>, Former>,
-    from: &[u8],
-) -> btree_map::Range<'a, Vec<u8>, Former> {
-    values.range::<[u8], _>((Bound::Included(from), Bound::Unbounded))
+fn seek<'a>(values: &'a [(Vec<u8>, Former)], from: &[u8]) -> slice::Iter<'a, (Vec<u8>, Former)> {
+    let before = values.partition_point(|(key, _)| key.as_slice() < from);
+    values.get(before..).unwrap_or_default().iter()
 }
 
 /// The state after one commit.
@@ -191,14 +232,12 @@ impl Versions {
     }
 
     /// What commits after `commit` overwrote, each key once with the value before the first of them, or
-    /// an earlier one that a version kept before `commit` has.
-    pub(super) fn former_since(&self, commit: CommitIndex) -> BTreeMap<&Vec<u8>, &Former> {
-        let mut former = BTreeMap::new();
-        for kept in self.kept.iter().filter(|kept| kept.commit > commit) {
-            for (key, value) in kept.undo.values() {
-                former.entry(key).or_insert(value);
-            }
-        }
+    /// an earlier one that a version kept before `commit` has. In the order of the keys.
+    pub(super) fn former_since(&self, commit: CommitIndex) -> Vec<(&Vec<u8>, &Former)> {
+        let later = self.kept.iter().filter(|kept| kept.commit > commit);
+        let mut former: Vec<_> = later.flat_map(|kept| kept.undo.values()).collect();
+        former.sort_by_key(|(key, _)| *key); // the earlier of two stays first
+        former.dedup_by_key(|(key, _)| *key);
         former
     }
 
@@ -314,7 +353,7 @@ impl Versions {
         commit: CommitIndex,
         key: &[u8],
     ) -> Option<&Option<Vec<u8>>> {
-        self.later(commit)?.find_map(|undo| undo.values.get(key))
+        self.later(commit)?.find_map(|undo| undo.get(key))
     }
 
     /// What [`Self::overwritten_since`] says of one key after the other, from `from` on.
@@ -374,5 +413,41 @@ impl Versions {
             _ => next.undo.precede(undo),
         }
         self.undo_bytes += next.undo.bytes;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Commits of different sizes, some of which write the same keys.
+    #[test]
+    fn of_several_commits_the_first_knows_what_a_key_had_and_few_lists_tell() {
+        let mut first = BTreeMap::new();
+        let mut all = Undo::of_one(0);
+        for commit in 0_u32..400 {
+            let mut next = Undo::of_one(0);
+            for key in (commit % 7..4 * commit).step_by(1 + commit as usize % 23) {
+                let (key, value) = (key.to_be_bytes().to_vec(), Some(vec![commit as u8; 9]));
+                next.note(key.clone(), value.clone(), commit % 3 == 0);
+                first.entry(key).or_insert(value);
+            }
+            next.precede(all);
+            all = next;
+            assert!(all.lists.len() <= 14, "{} lists after {commit}", all.lists.len());
+        }
+        let mut walk = Overwritten::new([&all].into_iter(), &[]);
+        for key in (0..1_700_u32).map(u32::to_be_bytes) {
+            assert_eq!(all.get(&key), first.get(key.as_slice()), "{key:?}");
+            assert_eq!(walk.of(&key), first.get(key.as_slice()), "{key:?}");
+        }
+        let mut told = BTreeMap::new();
+        for (key, value) in all.values() {
+            told.entry(key).or_insert(value);
+        }
+        assert!(told.into_iter().eq(&first));
+        let values = all.values().map(|(key, value)| bytes_of(key, value)).sum::<usize>();
+        let removed = all.removed.values().map(|key| ENTRY_BYTES + key.len()).sum::<usize>();
+        assert_eq!(all.bytes, values + removed);
     }
 }

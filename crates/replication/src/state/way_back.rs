@@ -106,16 +106,15 @@ impl State {
             return self.forget_way_back();
         }
         let former = self.versions.former_since(way.from);
-        let size = |(key, value): (&&Vec<u8>, &&Option<Vec<u8>>)| {
+        let size = |(key, value): &(&Vec<u8>, &Option<Vec<u8>>)| {
             key.len() + value.as_ref().map_or(0, Vec::len)
         };
         let bytes = way.bytes + former.iter().map(size).sum::<usize>();
         if bytes > WAY_BACK_BYTES_MAX {
             return self.forget_way_back();
         }
-        let owned = |(key, value): (&Vec<u8>, &Option<Vec<u8>>)| (key.clone(), value.clone());
-        let former: Former = former.into_iter().map(owned).collect();
-        self.running.backend_mut().write(&[(step_key(self.commit), Some(former.encode()))]);
+        let step = former.encode(); // as `Former`, and nothing is copied for it
+        self.running.backend_mut().write(&[(step_key(self.commit), Some(step))]);
         self.way_back = Some(WayBack { from: self.commit, bytes, ..way });
     }
 
@@ -140,7 +139,7 @@ impl State {
         }
         let is_of_state = is_whole && former.keys().all(|key| is_public(key));
         is_of_state.then(|| {
-            let mut undo = Undo::default();
+            let mut undo = Undo::of_one(former.len());
             for (key, value) in former {
                 let is_removed = self.running.backend().get(&key).is_none();
                 undo.note(key, value, is_removed);
