@@ -44,7 +44,9 @@ mod proof;
 mod slab;
 mod spots;
 
+use std::cmp::Ordering;
 use std::collections::VecDeque;
+use std::mem::{replace, swap};
 
 use ravelin_model::wire::StateNode;
 use ravelin_model::{Digest, ServiceId};
@@ -122,17 +124,36 @@ impl StateTree {
         self.insert_at(Path::of(key), value)
     }
 
-    fn insert_at(&mut self, path: Path, value: Digest) -> Option<Digest> {
-        let old = self.find(&path).map(|node| node.entry.value);
-        match old {
-            None => self.insert_entry(Entry { path, value }),
-            Some(old) if old != value => {
-                let (_, id) = self.own_path(&path);
-                self.nodes.get_mut(id).entry.value = value;
-            }
-            Some(_) => {}
+    /// [`Self::insert`] or, without a value, [`Self::remove`] by the key's path.
+    pub fn set(&mut self, path: &Digest, value: Option<Digest>) -> Option<Digest> {
+        let path = Path(path.0);
+        match value {
+            Some(value) => self.insert_at(path, value),
+            None => self.remove_at(&path),
         }
-        old
+    }
+
+    /// Walks down once: an entry with a smaller path takes the node, and the one it displaces walks on.
+    /// Nodes above the place of an entry have smaller paths, so what is there is met before anything is
+    /// displaced.
+    fn insert_at(&mut self, path: Path, value: Digest) -> Option<Digest> {
+        let mut entry = Entry { path, value };
+        let (mut place, mut depth) = (Place::Root, 0);
+        while let Some(id) = self.own_id(place) {
+            let node = self.nodes.get_mut(id);
+            match entry.path.cmp(&node.entry.path) {
+                Ordering::Equal => return Some(replace(&mut node.entry.value, entry.value)),
+                Ordering::Less => swap(&mut entry, &mut node.entry),
+                Ordering::Greater => {}
+            }
+            place = Place::Below(id, entry.path.side(depth));
+            depth += 1;
+        }
+        let (left, right, era) = (Subtree::default(), Subtree::default(), self.era);
+        let leaf = self.nodes.add(Node { entry, left, right, era });
+        *self.subtree_mut(place) = Subtree { top: Some(leaf), digest: Digest::default() };
+        self.len += 1;
+        None
     }
 
     /// Removes `key`, and returns the value digest it had.
@@ -260,24 +281,6 @@ impl StateTree {
             shown.push(node.show());
         }
         shown
-    }
-
-    /// Walks down; an entry with a smaller path takes the node, and the one it displaces walks on.
-    fn insert_entry(&mut self, mut entry: Entry) {
-        let mut place = Place::Root;
-        let mut depth = 0;
-        while let Some(id) = self.own_id(place) {
-            let node = self.nodes.get_mut(id);
-            if entry.path < node.entry.path {
-                std::mem::swap(&mut entry, &mut node.entry);
-            }
-            place = Place::Below(id, entry.path.side(depth));
-            depth += 1;
-        }
-        let (left, right, era) = (Subtree::default(), Subtree::default(), self.era);
-        let leaf = self.nodes.add(Node { entry, left, right, era });
-        *self.subtree_mut(place) = Subtree { top: Some(leaf), digest: Digest::default() };
-        self.len += 1;
     }
 
     /// Removes an entry that is there: the smallest one below it moves up, and so on downwards.

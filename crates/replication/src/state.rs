@@ -217,19 +217,22 @@ impl State {
         let writes = self.running.take_writes();
         let room = writes.len() + 2; // of new keys the index comes on top
         let (mut batch, mut overwritten) = (Vec::with_capacity(room), Vec::with_capacity(room));
-        self.versions.begin(writes.iter().filter(|(key, _)| is_public(key)).count());
+        self.versions.begin(writes.keys().filter(|key| is_public(key)).count());
         for (key, value) in writes {
             if !is_public(&key) {
                 batch.push((key, value));
                 overwritten.push(None);
-            } else if let Some(old) = self.apply(&key, value.as_deref()) {
+                continue;
+            }
+            let path = path_of(&key);
+            if let Some(old) = self.apply(&key, &path, value.as_deref()) {
                 let index = match (&old, &value) {
                     (None, Some(_)) => Some(Some(key.clone())),
                     (Some(_), None) => Some(None),
                     (None, None) | (Some(_), Some(_)) => None,
                 };
                 if let Some(indexed) = index {
-                    batch.push((index_key(&path_of(&key)), indexed));
+                    batch.push((index_key(&path), indexed));
                     overwritten.push(None);
                 }
                 batch.push((key, value));
@@ -323,13 +326,14 @@ impl State {
 
     /// Enters one write of the running commit into the tree; the value that it replaces, or `None`
     /// if nothing changes.
-    fn apply(&mut self, key: &[u8], value: Option<&[u8]>) -> Option<Option<Vec<u8>>> {
-        let tree = self.versions.tree_mut();
+    fn apply(
+        &mut self,
+        key: &[u8],
+        path: &Digest,
+        value: Option<&[u8]>,
+    ) -> Option<Option<Vec<u8>>> {
         let digest = value.map(value_digest);
-        let known = match digest {
-            Some(digest) => tree.insert(key, digest),
-            None => tree.remove(key),
-        };
+        let known = self.versions.tree_mut().set(path, digest);
         (known != digest).then(|| known.and_then(|_| self.running.backend().get(key)))
     }
 }

@@ -70,8 +70,11 @@ impl StateTree {
     /// tree held the entry before.
     pub fn settle(&mut self, spot: &Spot, path: Digest, value: Digest) -> (Vec<Digest>, bool) {
         let removed = self.clear_until(spot, Some(path));
-        let known = self.insert_at(Path(path.0), value);
-        (removed, known == Some(value))
+        let is_known = self.value_at(&path) == Some(value);
+        if !is_known {
+            self.insert_at(Path(path.0), value); // what is known keeps its digests
+        }
+        (removed, is_known)
     }
 
     /// Removes everything at `spot` and below it, and returns the paths.

@@ -333,7 +333,7 @@ fn a_proof_of_another_version_is_refused() {
 fn forged(paths: impl IntoIterator<Item = Path>) -> StateTree {
     let mut tree = StateTree::new();
     for path in paths {
-        tree.insert_entry(Entry { path, value: Digest([1; 32]) });
+        tree.insert_at(path, Digest([1; 32]));
     }
     tree
 }
