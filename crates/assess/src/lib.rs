@@ -3,5 +3,7 @@
 pub mod analysis;
 pub mod calculus;
 pub mod design;
-pub mod engines;
 pub mod report;
+
+/// What computes the numbers: closed forms, chains and missions.
+pub use ravelin_engines as engines;

@@ -21,7 +21,8 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("replication", &["model", "crypto", "multicast"]),
     ("runtime", &["model", "crypto", "wormhole"]),
     ("sim", SIM),
-    ("assess", &["model"]),
+    ("engines", &[]),
+    ("assess", &["model", "engines"]),
     ("gateway", &["client", "runtime", "model", "crypto"]),
     ("ravelin", EVERYTHING),
 ];

@@ -2,7 +2,7 @@
 
 use super::local::Local;
 use super::size::{Budget, spread};
-use crate::engines::service::{Property, Service, Shock};
+use crate::service::{Property, Service, Shock};
 
 /// What the events of all states of a chain come to.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -3,9 +3,9 @@
 use std::cell::Cell;
 
 use super::*;
-use crate::engines::chain::ServiceChain;
-use crate::engines::prism::tests::mixed;
-use crate::engines::{
+use crate::chain::ServiceChain;
+use crate::prism::tests::mixed;
+use crate::{
     Crew, Detection, Hit, Outage, Recovery, Refresh, Rejuvenation, Schedule, ServerGroup, Shock,
     closed,
 };

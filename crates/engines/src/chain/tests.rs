@@ -1,7 +1,7 @@
 //! Chains against closed forms and against each other's methods; what they refuse.
 
 use super::*;
-use crate::engines::{
+use crate::{
     Crew, Detection, Hit, Outage, Property, Recovery, Refresh, Rejuvenation, Schedule, ServerGroup,
     Service, Shock, closed,
 };

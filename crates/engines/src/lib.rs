@@ -10,6 +10,10 @@
 //!
 //! Times are hours and rates are per hour, everywhere. Everything counts from servers that are all
 //! clean at time 0.
+//!
+//! Numbers in, numbers out: what a design says, where its numbers come from and how results are told is
+//! `ravelin-assess`. Only what is here computes for long, so that builds for tests optimise this crate and
+//! not that one.
 
 pub mod chain;
 pub mod closed;

@@ -8,8 +8,8 @@ use super::size;
 use super::sparse::{Sparse, number};
 use super::transitions;
 use super::{Chain, EngineError, STAGES_MAX, STATES_MAX, TRANSITIONS_MAX};
-use crate::engines::error::{positive, within};
-use crate::engines::service::{Property, Schedule, Service};
+use crate::error::{positive, within};
+use crate::service::{Property, Schedule, Service};
 
 /// The most outcomes of events that are looked at, equal ones included: half a minute.
 const OUTCOMES: usize = 5 * TRANSITIONS_MAX;

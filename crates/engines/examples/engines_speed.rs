@@ -1,13 +1,13 @@
 //! How fast the engines are: a chain of more than 10^5 states, and 10^7 missions of four servers.
 //!
-//! `cargo run --release -p ravelin-assess --example engines_speed`
+//! `cargo run --release -p ravelin-engines --example engines_speed`
 
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use ravelin_assess::engines::chain::ServiceChain;
-use ravelin_assess::engines::mission::{self, Missions};
-use ravelin_assess::engines::{
+use ravelin_engines::chain::ServiceChain;
+use ravelin_engines::mission::{self, Missions};
+use ravelin_engines::{
     Crew, Detection, EngineError, Outage, Property, Recovery, Rejuvenation, Schedule, ServerGroup,
     Service,
 };

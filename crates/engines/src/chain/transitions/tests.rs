@@ -2,7 +2,7 @@
 
 use super::super::lumped::Explorer;
 use super::super::{STATES_MAX, ServiceChain};
-use crate::engines::{
+use crate::{
     Crew, Detection, EngineError, Hit, Outage, Property, Recovery, Refresh, Rejuvenation, Schedule,
     ServerGroup, Service, Shock,
 };

@@ -1,7 +1,7 @@
 //! The states of one server of a group, and how it moves between them by itself.
 
-use crate::engines::service::Turns;
-use crate::engines::{Crew, Property, Schedule, ServerGroup};
+use crate::service::Turns;
+use crate::{Crew, Property, Schedule, ServerGroup};
 
 /// In which condition a server is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

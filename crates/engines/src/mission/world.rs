@@ -6,7 +6,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::RngCore as _;
 
 use super::EngineError;
-use crate::engines::service::{Crew, Property, Schedule, ServerGroup, Service};
+use crate::service::{Crew, Property, Schedule, ServerGroup, Service};
 
 /// After so many events of one mission the others' work and the caller's wishes are looked at.
 const LOOK_EVERY: u64 = 1 << 16;

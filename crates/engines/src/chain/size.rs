@@ -1,7 +1,7 @@
 //! How many states a service's chain may have, counted without building it.
 
 use super::local::{Local, LocalState};
-use crate::engines::service::{Property, Service};
+use crate::service::{Property, Service};
 
 /// What decides whether a property fails, and how much of it may be there before it does.
 pub(super) struct Budget {

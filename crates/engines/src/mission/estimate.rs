@@ -1,8 +1,8 @@
 //! Numbers with their confidence intervals.
 
 use super::whole;
-use crate::engines::EngineError;
-use crate::engines::error::within;
+use crate::EngineError;
+use crate::error::within;
 
 /// A number with its confidence interval.
 #[derive(Clone, Copy, Debug, PartialEq)]
