@@ -1,5 +1,5 @@
-//! The state store: a replica's state on disk, in key order, and its history, under a bounded amount
-//! of memory.
+//! The state store: a replica's state on disk, in key order, and its history, in memory that is bounded but
+//! for what grows with the number of keys: ten bits of each, and each block's last one.
 //!
 //! **Guarantee:** a batch is there whole or not at all; after any crash of the process or the host
 //! the store holds a prefix of the batches written, which contains every batch that a completed

@@ -39,7 +39,7 @@ const LARGE_COMMITS_SHARE: usize = 8;
 /// has signed the last of those that go without.
 const SHARED_STATES_MIN: usize = PROOF_VERSIONS_MIN + LARGE_COMMITS_SHARE;
 
-/// Memory of one value kept, beside its bytes and its key's: two vectors and a map's share.
+/// Memory of one value kept, beside its bytes and its key's: two vectors, and what a list has room for.
 const ENTRY_BYTES: usize = 80;
 
 /// What one commit overwrote, or several in a row: the values before, `None` where there was none.
@@ -79,7 +79,7 @@ impl Undo {
 
     /// The keys with the values that they had. Of several commits a key may come several times, first with
     /// the value before the first.
-    pub(super) fn values(&self) -> impl Iterator<Item = (&Vec<u8>, &Former)> {
+    pub(super) fn values(&self) -> impl DoubleEndedIterator<Item = (&Vec<u8>, &Former)> {
         self.lists.iter().flatten().map(|(key, value)| (key, value))
     }
 
@@ -95,7 +95,7 @@ impl Undo {
     fn precede(&mut self, earlier: Self) {
         let later = std::mem::replace(self, earlier);
         self.bytes += later.bytes;
-        self.lists.extend(later.lists);
+        self.lists.extend(later.lists.into_iter().filter(|list| !list.is_empty()));
         while let [.., one, next] = self.lists.as_slice()
             && one.len() < 2 * next.len()
         {
@@ -110,17 +110,22 @@ impl Undo {
 
     /// Makes one list of the last two.
     fn join_last(&mut self) {
-        let last = self.lists.pop().unwrap_or_default();
-        let Some(list) = self.lists.last_mut() else { return };
-        list.reserve_exact(last.len());
-        list.extend(last);
-        list.sort_by(|(one, _), (other, _)| one.cmp(other)); // of two equal ones the earlier stays first
-        let bytes = &mut self.bytes;
-        list.dedup_by(|(key, value), (before, _)| {
-            let is_again = key == before;
-            *bytes -= if is_again { bytes_of(key, value) } else { 0 };
-            is_again
-        });
+        let later = self.lists.pop().unwrap_or_default();
+        let earlier = self.lists.pop().unwrap_or_default();
+        let mut joined = Vec::with_capacity(earlier.len() + later.len());
+        let mut later = later.into_iter().peekable();
+        for (key, value) in earlier {
+            while let Some(before) = later.next_if(|(next, _)| *next < key) {
+                joined.push(before);
+            }
+            if let Some((again, value)) = later.next_if(|(next, _)| *next == key) {
+                self.bytes -= bytes_of(&again, &value);
+            }
+            joined.push((key, value));
+        }
+        joined.extend(later);
+        joined.shrink_to_fit();
+        self.lists.push(joined);
     }
 }
 
@@ -147,7 +152,7 @@ pub(super) struct Overwritten<'a> {
     heads: BinaryHeap<Reverse<(&'a Vec<u8>, usize, &'a Former)>>,
 }
 
-/// A list of them, and where in it the walk is.
+/// A list of them, and where the walk is in it.
 struct Later<'a> {
     values: &'a [(Vec<u8>, Former)],
     next: slice::Iter<'a, (Vec<u8>, Former)>,
@@ -425,9 +430,12 @@ mod tests {
     fn of_several_commits_the_first_knows_what_a_key_had_and_few_lists_tell() {
         let mut first = BTreeMap::new();
         let mut all = Undo::of_one(0);
-        for commit in 0_u32..400 {
-            let mut next = Undo::of_one(0);
-            for key in (commit % 7..4 * commit).step_by(1 + commit as usize % 23) {
+        for commit in 0_u32..800 {
+            // At last nothing changes.
+            let keys = if commit < 400 { commit % 7..4 * commit } else { 0..0 };
+            let keys = keys.step_by(1 + commit as usize % 23);
+            let mut next = Undo::of_one(keys.len());
+            for key in keys {
                 let (key, value) = (key.to_be_bytes().to_vec(), Some(vec![commit as u8; 9]));
                 next.note(key.clone(), value.clone(), commit % 3 == 0);
                 first.entry(key).or_insert(value);
@@ -435,6 +443,8 @@ mod tests {
             next.precede(all);
             all = next;
             assert!(all.lists.len() <= 14, "{} lists after {commit}", all.lists.len());
+            let is_exact = |list: &Vec<_>| list.capacity() == list.len();
+            assert!(all.lists.iter().all(is_exact), "room that is not counted");
         }
         let mut walk = Overwritten::new([&all].into_iter(), &[]);
         for key in (0..1_700_u32).map(u32::to_be_bytes) {

@@ -72,8 +72,8 @@ impl State {
         }
         let Some((undo, bytes)) = self.recorded_steps(commit) else { return false };
         let mut tree = std::mem::take(&mut self.versions).into_tree();
-        for (key, value) in undo.values() {
-            set(&mut tree, key, value.as_deref());
+        for (key, value) in undo.values().rev() {
+            set(&mut tree, key, value.as_deref()); // of one key the first commit's comes last
         }
         let is_it = tree.root() == root || mutants::is_active("way_back_believed");
         let former = is_it.then(|| tree.keep());
