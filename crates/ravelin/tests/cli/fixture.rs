@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{self, Metadata};
 use std::net::Ipv4Addr;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -203,4 +203,20 @@ fn content(file: &Path, metadata: &Metadata) -> Vec<u8> {
     }
     let written = metadata.modified().expect("files have times");
     format!("{} bytes of {written:?}", metadata.len()).into_bytes()
+}
+
+#[test]
+fn a_write_into_a_large_file_is_seen_although_its_bytes_are_not_read() {
+    let fixture = Fixture::empty("large-file");
+    let file = fixture.path("log");
+    fs::write(&file, vec![0; 2 << 20]).expect("written");
+    let before = fixture.contents();
+    std::thread::sleep(std::time::Duration::from_millis(20)); // the clock of files is coarse
+    fs::OpenOptions::new()
+        .write(true)
+        .open(&file)
+        .expect("there")
+        .write_at(b"x", 7)
+        .expect("written");
+    assert!(fixture.contents() != before);
 }
