@@ -21,7 +21,7 @@ const GROUPS: [(&str, u64, u64); 2] = [("4,1", 10_000, 40), ("7,2", 2_000, 10)];
 const MODES: [&str; 2] = ["safety", "liveness"];
 const USAGE: &str = "\
 `campaign` takes --quick, --seeds N (at 4,1; a fifth of it at 7,2), --from SEED, --output FILE, and \
---brm (reliable multicast alone) or --hybrid (servers with wormholes alone)";
+--brm (reliable multicast alone) or --hybrid (servers with wormholes alone; with --group N,F all of one group)";
 
 /// What is to be run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,6 +29,8 @@ pub(crate) struct Wanted<'a> {
     is_quick: bool,
     is_brm: bool,
     is_hybrid: bool,
+    /// The one group of `--hybrid`, where it is not drawn from each seed.
+    group: Option<&'a str>,
     seeds: Option<u64>,
     from: u64,
     output: Option<&'a str>,
@@ -56,9 +58,13 @@ impl<'a> Wanted<'a> {
                     wanted.seeds = Some(value()?.parse().context("--seeds takes a number")?)
                 }
                 "--from" => wanted.from = value()?.parse().context("--from takes a number")?,
+                "--group" => wanted.group = Some(value()?),
                 "--output" => wanted.output = Some(value()?),
                 _ => bail!("`{word}` says nothing; {USAGE}"),
             }
+        }
+        if wanted.group.is_some() && !(wanted.is_hybrid && wanted.output.is_some()) {
+            bail!("--group needs --hybrid, and --output, for its result is another; {USAGE}");
         }
         Ok(wanted)
     }
@@ -252,6 +258,10 @@ mod tests {
         assert_eq!((all.seeds(GROUPS[0]), all.seeds(GROUPS[1])), (10_000, 2_000));
         assert!(Wanted::parse(&["--quick"]).unwrap().seeds(GROUPS[0]) < 100);
         assert!(Wanted::parse(&["--hybrid"]).unwrap().is_hybrid);
+        let one = Wanted::parse(&["--hybrid", "--group", "5,2", "--output", "x.md"]).unwrap();
+        assert_eq!(one.group, Some("5,2"));
+        assert!(Wanted::parse(&["--group", "5,2", "--output", "x.md"]).is_err());
+        assert!(Wanted::parse(&["--hybrid", "--group", "5,2"]).is_err());
         assert!(Wanted::parse(&["--seeds"]).is_err());
         assert!(Wanted::parse(&["--sedes", "4"]).is_err());
     }

@@ -20,13 +20,18 @@ pub(super) fn campaign(root: &Path, wanted: &Wanted) -> Result<()> {
     for (are_lasting, group) in WORMHOLES {
         for mode in MODES {
             eprintln!("== {seeds} seeds with wormholes that {group} in {mode} mode");
-            let what = ["--fault-model", "hybrid", "--rollback-proof", are_lasting];
+            let mut what = vec!["--fault-model", "hybrid", "--rollback-proof", are_lasting];
+            what.extend(wanted.group.iter().flat_map(|one| ["--group", one]));
             let summary = simulate_with(root, mode, &what, (wanted.from, seeds))?;
             cells.push(Cell { group, mode, summary });
         }
     }
+    let groups = match wanted.group {
+        Some(group) => format!("All groups are ({group})"),
+        None => "Groups of three servers and, one in five, of five".to_owned(),
+    };
     let text = format!(
-        "Groups of three servers and, one in five, of five. Where wormholes do not outlive crashes one \
+        "{groups}. Where wormholes do not outlive crashes one \
          server crashes as one of the `f`; in one run of four all lose power at once.\n\n{}",
         text(&cells, "wormholes")?
     );
