@@ -3,7 +3,7 @@
 //! One build with `--cfg ravelin_mutants`, in a target directory of its own; then each test runs once
 //! without a planted bug, where it must pass, and once with each bug that it must find, where it must
 //! fail; and the simulator runs seeds until one breaks a promise. The list is
-//! `crates/sim/src/mutants.rs`; it is asked from the build, so that both are of one source.
+//! `crates/sim/src/mutants.rs`; the simulator's example `mutants` tells it.
 //!
 //! Of the commit rule alone, it begins with all models, nothing planted: CI builds them only once.
 
@@ -124,6 +124,7 @@ pub(crate) fn mutants(root: &Path, wanted: &Wanted) -> Result<()> {
     if wanted.is_core {
         build::models(root)?; // the views run in the ordinary tests
     } else {
+        build::hunter(root)?;
         pass_without(&build, tests)?;
     }
     let rows = rows(root, &build, &planted, wanted)?;
@@ -196,7 +197,7 @@ fn row(build: &Build, planted: &Planted, wanted: &Wanted) -> Result<Row> {
 /// Runs seeds from `start` until one finds the bug.
 fn hunt(build: &Build, planted: &Planted, start: u64, seeds: u64) -> Result<Hunt> {
     let name = &planted.name;
-    let mut command = Command::new(&build.lister);
+    let mut command = Command::new(&build.hunter);
     command.env("RAVELIN_MUTANT", name);
     command.args(["hunt", &start.to_string(), &seeds.to_string()]);
     let output = command.output().context("cannot start the simulator")?;

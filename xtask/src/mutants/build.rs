@@ -80,22 +80,28 @@ impl Test {
 /// The executables of a build with planted bugs.
 pub(super) struct Build {
     root: PathBuf,
-    /// Lists what is planted, and hunts with the simulator.
-    pub(super) lister: PathBuf,
+    /// Hunts with the simulator, once [`hunter`] has built it.
+    pub(super) hunter: PathBuf,
     executables: BTreeMap<String, PathBuf>,
 }
 
-/// Builds what lists the planted bugs, and returns the list.
+/// The example of the simulator that lists what is planted, and hunts.
+const EXAMPLE: [&str; 4] = ["--package", "ravelin-sim", "--example", "mutants"];
+
+/// The list of planted bugs. Every build has it, so it is asked from the one that developers have.
 pub(super) fn list(root: &Path) -> Result<String> {
-    let arguments = ["build", "--release", "--package", "ravelin-sim", "--example", "mutants"];
-    run(planting(&mut cargo(root, &arguments)))?;
-    let output = Command::new(lister(root)).arg("list").output();
+    let mut command = cargo(root, &["run", "--quiet"]);
+    let output = command.args(EXAMPLE).args(["--", "list"]).stderr(Stdio::inherit()).output();
     let output = output.context("cannot list the planted bugs")?;
+    if !output.status.success() {
+        bail!("the list of planted bugs ended with {}", output.status);
+    }
     String::from_utf8(output.stdout).context("the list of planted bugs is no text")
 }
 
-fn lister(root: &Path) -> PathBuf {
-    root.join(TARGET).join("release/examples/mutants")
+/// Builds what hunts with the simulator.
+pub(super) fn hunter(root: &Path) -> Result<()> {
+    run(planting(cargo(root, &["build", "--release"]).args(EXAMPLE)))
 }
 
 /// Plants the bugs in what `command` builds. Tests need unwinding, so all of it unwinds: nothing is
@@ -110,8 +116,8 @@ fn planting(command: &mut Command) -> &mut Command {
 
 /// Builds the executables that hold `tests`.
 pub(super) fn tests(root: &Path, tests: &[&Test]) -> Result<Build> {
-    let mut build =
-        Build { root: root.to_owned(), lister: lister(root), executables: BTreeMap::new() };
+    let hunter = root.join(TARGET).join("release/examples/mutants");
+    let mut build = Build { root: root.to_owned(), hunter, executables: BTreeMap::new() };
     let (models, ours): (Vec<&Test>, Vec<&Test>) = tests.iter().partition(|test| test.is_model());
     let base = ["test", "--no-run", "--release"];
     if !ours.is_empty() {
