@@ -38,6 +38,8 @@ use site::Site;
 pub(crate) struct CampaignOptions {
     /// What the servers assume of each other; in `hybrid` their wormholes are attacked, too.
     pub(crate) fault_model: FaultModel,
+    /// Whether wormholes outlive a loss of power, each with a TPM.
+    pub(crate) are_wormholes_lasting: bool,
     /// Draws order and lengths.
     pub(crate) seed: u64,
     /// How much is done.
@@ -144,6 +146,8 @@ impl Campaign<'_> {
                 before,
                 after: Noise::measure().await,
                 verdict: &verdict,
+                wormholes: (self.options.fault_model == FaultModel::Hybrid)
+                    .then_some(self.options.are_wormholes_lasting),
             };
             disk::replace(path, &report::markdown(&facts), Privacy::Public)?;
             self.say(&format!("Results: {}", path.display()));
@@ -276,6 +280,9 @@ impl Campaign<'_> {
         let mut command = format!("ravelin attack {length} --seed {}", self.options.seed);
         if self.options.fault_model == FaultModel::Hybrid {
             command.push_str(" --fault-model hybrid");
+        }
+        if self.options.are_wormholes_lasting {
+            command.push_str(" --rollback-proof");
         }
         for name in &self.options.only {
             command.push_str(&format!(" --only {name}"));

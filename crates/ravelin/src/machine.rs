@@ -13,6 +13,7 @@ pub(crate) mod slope;
 pub(crate) mod soak;
 mod swap;
 pub(crate) mod tools;
+pub(crate) mod tpm;
 mod trouble;
 mod twin;
 

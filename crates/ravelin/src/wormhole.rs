@@ -199,7 +199,7 @@ fn restart(config: &WormholeConfig) -> Restart {
     match &config.store {
         None => Restart::NewInstance,
         Some((_, Keeping::Run)) => Restart::CleanStop,
-        Some((_, Keeping::Every)) => Restart::Exact,
+        Some((_, Keeping::EveryUnmetered)) => Restart::Exact,
     }
 }
 

@@ -88,6 +88,17 @@ pub enum Lease {
     /// which is slow, holds up everybody meanwhile, and wears out: so a connection has 4 of them at
     /// once and then one in 2,000 s. For counters that move rarely: checkpoints, not blocks.
     Every,
+    /// As [`Self::Every`], as often as asked: for a counter whose memory does not wear out, like that
+    /// of a TPM which a hypervisor keeps. The same instance may live under either.
+    EveryUnmetered,
+}
+
+impl Lease {
+    /// Whether each attestation is durable before it shows.
+    #[must_use]
+    pub const fn keeps_each(self) -> bool {
+        matches!(self, Self::Every | Self::EveryUnmetered)
+    }
 }
 
 /// One thing that happened to the wormhole.
@@ -136,7 +147,8 @@ pub enum Output {
         /// What to send.
         frame: Frame,
     },
-    /// Make [`Core::counters`] durable before any later output shows. Only with [`Lease::Every`].
+    /// Make [`Core::counters`] durable before any later output shows. Only where the lease is of
+    /// each attestation.
     Keep,
     /// An action took effect. [`Action::FailSafeLock`]: nothing is left to do.
     /// [`Action::EraseKey`]: erase every other copy of the instance's secret, in memory and in a
@@ -435,13 +447,13 @@ impl Core {
         Err(Refusal::NoResources { next_free: own_free.min(host_free) })
     }
 
-    /// Charges a write to the hardware counter, where there will be one.
+    /// Charges a write to the hardware counter, where there will be one that wears it out.
     fn admit_write(
         &mut self,
         caller: Caller,
         share: fn(&mut Connection) -> &mut Budget,
     ) -> Result<(), Refusal> {
-        if self.config.lease == Lease::Run {
+        if self.config.lease != Lease::Every {
             return Ok(());
         }
         let connection = self.sessions.connection(caller.connection);

@@ -114,6 +114,7 @@ impl Launch {
             let lease = match lease {
                 Lease::Run => "run",
                 Lease::Every => "every",
+                Lease::EveryUnmetered => "every-unmetered",
             };
             command.arg("--tpm").arg(absolute(tpm)?).args(["--lease", lease]);
         }

@@ -480,6 +480,18 @@ fn attestations_that_are_written_are_few_and_each_connection_has_its_own() {
 }
 
 #[test]
+fn without_a_meter_every_attestation_is_written_at_any_rate() {
+    let host = Host::start(Start { lease: Lease::EveryUnmetered, ..Start::default() });
+    let mut client = host.client(0);
+    for value in 0..200 {
+        let is_keep = |output: &&Output| **output == Output::Keep;
+        let before = host.world().outputs.iter().filter(is_keep).count();
+        attest(&mut client, wish(0, value, value + 1, 1)).expect("only its work is metered");
+        assert_eq!(host.world().outputs.iter().filter(is_keep).count(), before + 1);
+    }
+}
+
+#[test]
 fn a_lock_for_which_there_is_no_place_costs_no_write() {
     let host = Host::start(Start { lease: Lease::Every, ..Start::default() });
     let mut client = host.client(0);

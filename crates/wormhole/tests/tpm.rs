@@ -207,7 +207,7 @@ fn only_its_own_secret_reads_and_raises_it() {
 
 #[test]
 fn clean_stop_resumes_over_restarts_of_both() {
-    for lease in [Lease::Run, Lease::Every] {
+    for lease in [Lease::Run, Lease::Every, Lease::EveryUnmetered] {
         let scratch = Scratch::new("resume");
         let Some(tpm) = SoftwareTpm::start(&scratch, "tpm") else { return };
         let state = provisioned(&scratch, tpm.path());
@@ -227,7 +227,7 @@ fn clean_stop_resumes_over_restarts_of_both() {
         let (_, opened) = start(&state, tpm.path(), lease, 3).unwrap();
         let expected = match lease {
             Lease::Run => (Origin::AfterCrash, 3),
-            Lease::Every => (Origin::Resumed, 1),
+            Lease::Every | Lease::EveryUnmetered => (Origin::Resumed, 1),
         };
         assert_eq!(origin_and_instance(&opened), expected);
     }
@@ -235,7 +235,7 @@ fn clean_stop_resumes_over_restarts_of_both() {
 
 #[test]
 fn files_put_back_close_the_instance() {
-    for lease in [Lease::Run, Lease::Every] {
+    for lease in [Lease::Run, Lease::Every, Lease::EveryUnmetered] {
         let scratch = Scratch::new("rollback");
         let Some(tpm) = SoftwareTpm::start(&scratch, "tpm") else { return };
         let state = provisioned(&scratch, tpm.path());
@@ -302,7 +302,7 @@ fn a_tie_that_cannot_be_made_leaves_the_old_one_and_its_instance() {
 
 #[test]
 fn of_two_clones_at_once_on_one_tpm_one_halts() {
-    for lease in [Lease::Run, Lease::Every] {
+    for lease in [Lease::Run, Lease::Every, Lease::EveryUnmetered] {
         let scratch = Scratch::new("clones");
         let Some(tpm) = SoftwareTpm::start(&scratch, "tpm") else { return };
         let relay = Relay::honest(&scratch, tpm.path());

@@ -18,6 +18,7 @@ use crate::files::disk::{self, Privacy};
 use crate::machine::network::Segment;
 use crate::machine::power::Disks;
 use crate::machine::soak::{Samples, Slope};
+use crate::machine::tpm::Tpms;
 
 /// How long clients work between two losses of power, from and to.
 const POWERED_MS: (u64, u64) = (200, 3000);
@@ -69,24 +70,29 @@ impl Campaign<'_> {
 
     /// Cuts the power of all disks `times` times, each at a random moment under load.
     pub(super) async fn lose_power(&self, workplace: &mut Workplace, times: u32) -> Result<Course> {
-        if let Some(why) = Disks::missing() {
+        let has_tpms = self.options.are_wormholes_lasting;
+        if let Some(why) = Disks::missing().or_else(|| Tpms::missing().filter(|_| has_tpms)) {
             let cause = format!("SKIPPED: the power of disks cannot be cut here; it needs {why}");
-            let hint = "run it as root on Linux with ext4, loop devices and e2fsprogs";
+            let hint = "run it as root on Linux with ext4, loop devices and what it names";
             return Err(Error::new(Exit::Denied, cause, hint));
         }
         self.say(&format!(
-            "{times} losses of power at {SERVERS} real servers at once, under load."
+            "{times} losses of power at {} real servers at once, under load.",
+            self.servers()
         ));
         self.started(usize::try_from(times).ok())?;
         let mut dice = Dice::new(self.options.seed, POWER_LOST);
-        let mut disks = None;
+        let (mut disks, mut tpms) = (None, None);
         let insert = |cluster: &LocalCluster| {
+            if has_tpms {
+                tpms = Some(Tpms::insert(cluster)?);
+            }
             disks = Some(Disks::insert(cluster, &cluster.dir)?);
             Ok(())
         };
         let dir = cluster_dir(workplace, 1);
-        let mut site =
-            Site::open_prepared(&dir, FaultModel::Arbitrary, Observer::new(), insert).await?;
+        let model = self.options.fault_model;
+        let mut site = Site::open_prepared(&dir, model, Observer::new(), insert).await?;
         let disks = disks.expect("they were inserted before the servers started");
         let mut played = Vec::new();
         for _ in 0..times {
@@ -95,7 +101,14 @@ impl Campaign<'_> {
             self.begin(POWER_LOST, &what)?;
             let lost = Played::new(POWER_LOST, what);
             let cut = || disks.cut().map(|()| Vec::new());
-            let done = site.strike_all(lost, moment, cut, || disks.revive()).await?;
+            let revive = || {
+                if let Some(tpms) = &mut tpms {
+                    tpms.cut();
+                    tpms.revive()?;
+                }
+                disks.revive()
+            };
+            let done = site.strike_all(lost, moment, cut, revive).await?;
             self.end(&done)?;
             let is_over = done.outcome == Outcome::Failed;
             played.push(done);

@@ -15,6 +15,8 @@ pub(super) struct Facts<'a> {
     pub(super) before: Noise,
     pub(super) after: Noise,
     pub(super) verdict: &'a Verdict<'a>,
+    /// Whether servers have wormholes, and if so, whether those outlive a loss of power.
+    pub(super) wormholes: Option<bool>,
 }
 
 /// The page.
@@ -63,12 +65,13 @@ fn method(facts: &Facts<'_>) -> String {
                   every acknowledged receipt of the cluster is read back";
     match facts.length {
         Length::PowerLosses(_) => format!(
-            "{always}. Each server's data has a disk of its own: a file with ext4. At a random moment \
-             under load all four file systems are stopped by `EXT4_IOC_SHUTDOWN` without a flush of \
+            "{always}. Each server's data has a disk of its own: a file with ext4.{} At a random moment \
+             under load all file systems are stopped by `EXT4_IOC_SHUTDOWN` without a flush of \
              their journals, then the servers are killed; each disk is unmounted, mounted (which \
              replays its journal), checked by `e2fsck`, which must find nothing, and the servers are \
              started again. A file written and not synced just before each cut must be gone \
-             afterwards, or the cut was none. The gap is the downtime."
+             afterwards, or the cut was none. The gap is the downtime.",
+            wormholes(facts.wormholes)
         ),
         Length::Soak(_) => {
             "Each minute everything that clients were told is judged (linearizability). *Spread*: \
@@ -91,6 +94,22 @@ fn method(facts: &Facts<'_>) -> String {
              remember what they cannot prove. The gaps of `kill-all` and `swapped` are their downtimes.",
             super::site::BACK_MAX.as_secs()
         ),
+    }
+}
+
+/// What a loss of power does to wormholes.
+fn wormholes(are_lasting: Option<bool>) -> &'static str {
+    match are_lasting {
+        None => "",
+        Some(false) => {
+            " So has the state of its wormhole, which is killed with it and begins anew: for three seconds no \
+             server may serve, then an administrator opens the cluster."
+        }
+        Some(true) => {
+            " So has the state of its wormhole, which is killed with it, and whose TPM (`swtpm`, killed and \
+             started again, too) keeps each attestation before it shows: the lease `every-unmetered`. No \
+             administrator does anything."
+        }
     }
 }
 

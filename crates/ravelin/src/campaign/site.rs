@@ -13,11 +13,13 @@ use tokio::task::JoinSet;
 use super::record::{ALL_KILLED, Played, Promises, milliseconds};
 use super::relay::{Fronts, Gate, Relays};
 use super::schedule::{Drill, Step};
-use crate::cluster_dir::LocalCluster;
+use crate::cluster_dir::{LocalCluster, LocalServer};
 use crate::connection::Connection;
 use crate::drill::judgement::{Judgement, judge};
 use crate::drill::workload::{Observer, Receipts};
-use crate::drill::{Comeback, Outcome, SERVERS, Staff, servers_of, start_all, wait_until};
+use crate::drill::{
+    Comeback, Outcome, SERVERS, Staff, servers_of, start_all, wait_ready, wait_until,
+};
 use crate::exit::Result;
 use crate::machine::network::Segment;
 use crate::machine::soak::Samples;
@@ -83,10 +85,10 @@ impl Site {
     ) -> Result<Self> {
         let servers = servers_of(model);
         let fronts = Fronts::listen(servers)?;
-        let cluster = LocalCluster::create_behind(&fronts.addresses()?, dir, servers, model)?;
-        let cluster = Arc::new(cluster);
+        let made = LocalCluster::create_behind(&fronts.addresses()?, dir, servers, model)?;
+        prepare(&made)?;
+        let cluster = Arc::new(LocalCluster::open(&made.dir)?); // as it was prepared
         let relays = Relays::start(fronts, &cluster)?;
-        prepare(&cluster)?;
         Self::staffed(cluster, relays, observer).await
     }
 
@@ -192,6 +194,7 @@ impl Site {
         let from_us = self.observer.now_us();
         let mut broken = before()?;
         for server in &cluster.servers {
+            processes.signal_wormhole(server.id, Signal::KILL)?; // or it would stop in good order
             processes.signal(server.id, Signal::KILL)?; // all, before the end of any is waited for
         }
         for server in &cluster.servers {
@@ -199,11 +202,17 @@ impl Site {
         }
         broken.extend(between()?);
         tokio::time::sleep(ALL_DEAD).await;
-        if cluster.group.model() == FaultModel::Hybrid {
+        let has_wormholes = cluster.group.model() == FaultModel::Hybrid;
+        let are_lasting = has_wormholes && cluster.servers.iter().all(keeps_its_instance);
+        if has_wormholes && !are_lasting {
             broken.extend(self.serve_unopened(&processes).await?);
         }
         let restarted = Instant::now();
-        if let Err(error) = start_all(&cluster, &processes).await {
+        let started = match are_lasting {
+            true => start_unopened(&cluster, &processes).await,
+            false => start_all(&cluster, &processes).await.map(drop),
+        };
+        if let Err(error) = started {
             broken.push(error.message());
         }
         let took = restarted.elapsed();
@@ -482,6 +491,23 @@ impl Site {
             ..played
         }
     }
+}
+
+/// Whether a server's wormhole is the same after any stop.
+fn keeps_its_instance(server: &LocalServer) -> bool {
+    let store = server.config.wormhole.as_ref().and_then(|wormhole| wormhole.store.as_ref());
+    store.is_some_and(|(_, keeping)| keeping.lease().keeps_each())
+}
+
+/// Starts all servers, which must serve without any administrator.
+async fn start_unopened(cluster: &LocalCluster, processes: &Processes<'_>) -> Result<()> {
+    for server in &cluster.servers {
+        processes.start(server.id, Hands::Own)?;
+    }
+    for server in &cluster.servers {
+        wait_ready(server, processes).await?;
+    }
+    Ok(())
 }
 
 /// What others say of one server.

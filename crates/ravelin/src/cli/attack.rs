@@ -177,7 +177,15 @@ fn campaign(invocation: &Invocation, arguments: Campaign) -> Result<()> {
     let fault_model = FaultModel::from(fault_model);
     check_names(&only, &schedule::names(fault_model))?;
     let length = if full { Length::Full } else { Length::Part(Duration::from_secs(seconds)) };
-    let options = CampaignOptions { fault_model, seed, length, only, network: None, report };
+    let options = CampaignOptions {
+        fault_model,
+        are_wormholes_lasting: false,
+        seed,
+        length,
+        only,
+        network: None,
+        report,
+    };
     campaign::run(invocation.output, &options)
 }
 

@@ -259,6 +259,12 @@ fn errors_name_the_line_and_the_nearest_key() {
         ("# ballast_bytes = 67108864", "ballast_bytes = 1", "limits.ballast_bytes is 1", "from "),
         ("# [wormhole]", "[wormhole]\nuser = \"0:990\"", "not UID:GID", "config example"),
         ("# [wormhole]", "[wormhole]\nlease = \"run\"", "without wormhole.tpm", "name the TPM"),
+        (
+            "# [wormhole]",
+            "[wormhole]\ntpm = \"t\"\nlease = \"every\"",
+            "unknown value `every`",
+            "every-unmetered",
+        ),
         ("# [wormhole]", "[wormhole]\nstate = \"data/w\"", "is not apart", "outside"),
         (
             "# [wormhole]",

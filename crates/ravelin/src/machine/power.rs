@@ -1,4 +1,5 @@
-//! Disks whose power can be cut: files with ext4, one a server, mounted where its data lives.
+//! Disks whose power can be cut: files with ext4, mounted where a server's data and its wormhole's state
+//! live.
 //!
 //! The cut is the file system's own emergency stop without a flush of its journal: what no sync
 //! covered is gone, what a sync covered is there once the journal was replayed. The file behind the
@@ -17,11 +18,12 @@ use std::time::{Duration, Instant};
 use crate::cluster_dir::LocalCluster;
 use crate::exit::{Error, Exit, Result};
 
+use super::decay;
 use super::tools::{self, Tool, path_of, run};
 
 /// Bytes of a disk; its file takes only what is written.
 const DISK_BYTES: u64 = 1 << 30;
-/// How long a loop device may take to let go of its file.
+/// How long a disk may take to be let go of, and a loop device to let go of its file.
 const DETACH_MAX: Duration = Duration::from_secs(5);
 /// The file that no sync covers.
 const CANARY: &str = "written-but-not-synced";
@@ -56,22 +58,32 @@ impl Disks {
         tools::missing(&[Tool::Root, Tool::Disks])
     }
 
-    /// Makes a disk in `dir` for each server of `cluster`, whose data directories are empty, and
-    /// mounts it there.
+    /// Makes a disk in `dir` for the data of each server of `cluster`, and one for the state of its
+    /// wormhole, and mounts them there with what the directories hold.
     pub(crate) fn insert(cluster: &LocalCluster, dir: &Path) -> Result<Self> {
         let mut disks = Self(Vec::new());
-        for server in &cluster.servers {
-            let image = dir.join(format!("disk-{}.img", server.id));
+        let data = cluster.servers.iter().map(|server| {
+            (dir.join(format!("disk-{}.img", server.id)), server.config.data_dir.clone())
+        });
+        let wormholes = cluster.servers.iter().filter_map(|server| {
+            let wormhole = server.config.wormhole.as_ref()?;
+            Some((dir.join(format!("wormhole-{}.img", server.id)), wormhole.state.clone()))
+        });
+        for (image, mount) in data.chain(wormholes) {
+            let held = image.with_extension("held");
+            let failed = |error| Error::system("copy", &mount, &error);
+            decay::copy(&mount, &held).map_err(failed)?;
             let failed = |error| Error::system("make", &image, &error);
             let file = fs::File::create_new(&image).map_err(failed)?;
             file.set_len(DISK_BYTES).map_err(failed)?;
             run("mkfs.ext4", &["-q", "-F", "-m", "0", text(&image)?])?;
-            let disk = Disk { image, mount: server.config.data_dir.clone() };
+            let disk = Disk { image, mount: mount.clone() };
             disk.mount()?;
-            let mount = disk.mount.clone();
             disks.0.push(disk);
-            let failed = |error| Error::system("empty", &mount, &error);
-            fs::remove_dir(mount.join("lost+found")).map_err(failed)?;
+            let failed = |error| Error::system("fill", &mount, &error);
+            decay::copy(&held, &mount).map_err(failed)?; // and without `lost+found`
+            let filled = fs::File::open(&mount).map_err(failed)?;
+            rustix::fs::syncfs(&filled).map_err(|errno| failed(errno.into()))?;
             let private = std::os::unix::fs::PermissionsExt::from_mode(0o700);
             fs::set_permissions(&mount, private).map_err(failed)?;
         }
@@ -131,8 +143,14 @@ impl Disk {
     /// Takes the disk out, whose file system must end with that: elsewhere mounted, it would stay
     /// stopped.
     fn unmount(&self) -> Result<()> {
-        run("umount", &[text(&self.mount)?])?;
         let begun = Instant::now();
+        // A process that was just killed may still hold it.
+        while let Err(error) = run("umount", &[text(&self.mount)?]) {
+            if begun.elapsed() > DETACH_MAX {
+                return Err(error);
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
         while is_attached(&self.image) {
             if begun.elapsed() > DETACH_MAX {
                 let cause = format!("{} is still in use after umount", self.image.display());

@@ -31,6 +31,8 @@ pub(crate) enum Tool {
     Namespaces,
     /// Files as disks with ext4, and a program that can cut their power.
     Disks,
+    /// A software TPM.
+    Tpm,
 }
 
 impl Tool {
@@ -58,6 +60,7 @@ impl Tool {
                     (!has_taps).then(|| "TAP devices: /dev/net/tun is not there".to_owned())
                 })
             }
+            Self::Tpm => program("swtpm", "swtpm"),
             Self::Disks => ["mkfs.ext4", "e2fsck", "mount", "umount", "python3"]
                 .into_iter()
                 .find_map(|name| {

@@ -81,6 +81,8 @@ pub(crate) const DRILLS: &[Case] = &[
     ("attack machine --report nowhere/results.md", ABSENT, "nowhere does not exist"),
     ("attack machine --network nowhere", ABSENT, "nowhere: it does not exist"),
     ("attack machine --network x --soak 5", USAGE, "cannot be used with"),
+    ("attack power-loss --rollback-proof", USAGE, "--rollback-proof is about wormholes"),
+    ("attack power-loss --fault-model trusting", USAGE, "invalid value 'trusting'"),
     ("attack power-loss --times 0", USAGE, "0 is not in 1..=10000"),
     ("attack power-loss --report nowhere/results.md", ABSENT, "nowhere does not exist"),
     ("sim", USAGE, "`ravelin sim` needs a command"),

@@ -126,7 +126,11 @@ const SOUND: &[(&str, &str, &str)] = &[
         "",
         "--seed=0 | --minutes=1 | --only=kill | --soak=1 | --network=<bad.txn | --report=^new",
     ),
-    ("attack power-loss", "", "--seed=0 | --times=1 | --report=^new"),
+    (
+        "attack power-loss",
+        "",
+        "--fault-model=hybrid | --rollback-proof | --seed=0 | --times=1 | --report=^new",
+    ),
     (
         "sim run",
         "",

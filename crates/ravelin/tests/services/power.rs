@@ -11,14 +11,16 @@ use std::sync::{Mutex, PoisonError};
 /// One run after the other: each has four servers and four disks.
 static ALONE: Mutex<()> = Mutex::new(());
 
-/// A loss of power, with programs in `first` preferred to the system's; `None` where it cannot be.
-fn lose_power(scratch: &Path, first: Option<&Path>) -> Option<Output> {
+/// A loss of power of a cluster as `model` says, with programs in `first` preferred to the system's; `None`
+/// where it cannot be.
+fn lose_power(scratch: &Path, model: &[&str], first: Option<&Path>) -> Option<Output> {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let path = std::env::var("PATH").unwrap_or_default();
     let path = first.map_or_else(|| path.clone(), |dir| format!("{}:{path}", dir.display()));
     let output = Command::new(env!("CARGO_BIN_EXE_ravelin"))
         .args(["attack", "power-loss", "--times", "1", "--output", "json", "--report"])
         .arg(scratch.join("results.md"))
+        .args(model)
         .env("PATH", path)
         .env("TMPDIR", scratch)
         .output()
@@ -50,8 +52,24 @@ fn is_mounted(scratch: &Path) -> bool {
 
 #[test]
 fn nothing_acknowledged_is_lost_with_the_power_of_all_servers() {
-    let scratch = scratch("power-loss");
-    let Some(output) = lose_power(&scratch, None) else { return };
+    check_kept("power-loss", &[]);
+}
+
+/// By itself no server may serve then; once an administrator opened the cluster, all must.
+#[test]
+fn nothing_is_lost_with_the_power_of_all_wormholes_either() {
+    check_kept("power-loss-hybrid", &["--fault-model", "hybrid"]);
+}
+
+/// No administrator does anything: each wormhole goes on as the one it was.
+#[test]
+fn with_tpms_servers_and_wormholes_go_on_by_themselves_when_the_power_is_back() {
+    check_kept("power-loss-tpm", &["--fault-model", "hybrid", "--rollback-proof"]);
+}
+
+fn check_kept(name: &str, model: &[&str]) {
+    let scratch = scratch(name);
+    let Some(output) = lose_power(&scratch, model, None) else { return };
     let (out, errors) = (words(&output.stdout), words(&output.stderr));
     assert_eq!(output.status.code(), Some(0), "{out}{errors}");
     let verdict = out.lines().last().unwrap_or_default();
@@ -76,7 +94,7 @@ fn a_cut_that_is_none_is_noticed() {
                 for mount in \"$@\"; do echo \"$text\" >\"$mount/$name\"; done\n";
     fs::write(&program, text).expect("written");
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("ours");
-    let Some(output) = lose_power(&scratch, Some(&fake)) else { return };
+    let Some(output) = lose_power(&scratch, &[], Some(&fake)) else { return };
     let errors = words(&output.stderr);
     assert_eq!(output.status.code(), Some(6), "{}{errors}", words(&output.stdout));
     assert!(errors.contains("its power was not cut"), "{errors}");

@@ -3,7 +3,7 @@
 use super::counters::{Bound, Lock};
 use super::distributed::Proposer;
 use super::sessions::{Armed, Planned};
-use super::{Caller, Core, HORIZON, Input, Lease, Output, Outputs, RETENTION, Rights, next_name};
+use super::{Caller, Core, HORIZON, Input, Output, Outputs, RETENTION, Rights, next_name};
 use crate::attestation::{Attestation, Counter, Statement};
 use crate::frame::{
     Action, Answer, AttestCall, Entity, ExecCall, Nanos, Outcome, Progress, ProposeCall, Proposed,
@@ -277,7 +277,7 @@ impl Core {
 
     /// Asks for the counters to be durable before anything later shows.
     fn keep(&self, out: &mut Outputs) {
-        if self.config.lease == Lease::Every {
+        if self.config.lease.keeps_each() {
             out.push(Output::Keep);
         }
     }

@@ -18,7 +18,7 @@ pub const USAGE: &str = "\
 The trusted component of a server. It may stop, it never lies.
 
     ravelin-wormhole --state DIR --cluster HEX --replica N --fd N [--fd N ...]
-                     [--tpm PATH --lease run|every] [--user UID:GID]
+                     [--tpm PATH --lease run|every|every-unmetered] [--user UID:GID]
                      [--control-fd N --member N,HEX,ADDRESS [--member N,HEX,ADDRESS ...]
                       [--real-time MICROSECONDS]]
         Serves the payloads whose SEQPACKET sockets it inherits. With a UDP socket that it inherits, it
@@ -283,6 +283,7 @@ fn lease(text: &str) -> Option<Lease> {
     match text {
         "run" => Some(Lease::Run),
         "every" => Some(Lease::Every),
+        "every-unmetered" => Some(Lease::EveryUnmetered),
         _ => None,
     }
 }

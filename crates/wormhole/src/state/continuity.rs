@@ -17,13 +17,14 @@
 //!   after any error it is finished. It holds all that was bound so far, and nothing more is
 //!   exposed before `n + 1` is confirmed. So for each number there is at most one resumable record
 //!   in the world, and whoever finds it under the counter's number has the whole past.
-//! - An instance lives under one lease: under another than that of its record, nothing starts. Who
-//!   wants the other gives the instance up, by making a counter anew.
+//! - An instance lives under one lease, of a run or of each attestation: under another than that of
+//!   its record, nothing starts. Who wants the other gives the instance up, by making a counter anew.
 //!
 //! | | NV writes of a start | of a stop | of an attestation | a crash | a restored image of the running machine |
 //! |---|---|---|---|---|---|
 //! | [`Lease::Run`] | 1 | 1 | 0 | closes the instance | **attests again from the old state** |
 //! | [`Lease::Every`] | 2 | 1 | 1 | resumes (if not within the start) | halts at its next attestation |
+//! | [`Lease::EveryUnmetered`] | 2 | 1 | 1, at any rate | as above | as above |
 //!
 //! # Security
 //! The counter must not be restored together with the machine: that of a virtual TPM lives on the
@@ -177,8 +178,8 @@ impl Continuity {
     }
 
     /// Makes `counters` what a crash resumes from: to be called, and to have succeeded, before
-    /// anything shows that depends on them. Only [`Lease::Every`] does anything here, and, under
-    /// any lease, counters that are [`Lock::Erased`]: they end the instance, and its secret is
+    /// anything shows that depends on them. Only a lease of each attestation does anything here, and,
+    /// under any lease, counters that are [`Lock::Erased`]: they end the instance, and its secret is
     /// overwritten here and in its record (what that is worth on which disk: see *Security* above).
     /// Allocates nothing.
     ///
@@ -186,7 +187,7 @@ impl Continuity {
     /// [`ContinuityError`]: what depends on `counters` must never be shown.
     pub fn keep(&mut self, counters: &Counters) -> Result<(), ContinuityError> {
         match &mut self.0 {
-            Some(anchored) if anchored.lease == Lease::Every || is_erased(counters) => {
+            Some(anchored) if anchored.lease.keeps_each() || is_erased(counters) => {
                 anchored.keep(counters)
             }
             _ => Ok(()),
@@ -219,7 +220,7 @@ impl Anchored {
         match self.lease {
             // The old record's number has passed: it is of no use but to a thief of its secret.
             Lease::Run => self.wipe(slot_of(seen))?,
-            Lease::Every => {
+            Lease::Every | Lease::EveryUnmetered => {
                 let counters = opened.counters.clone().unwrap_or_default();
                 number = self.advance(number, Some(&counters))?;
             }

@@ -114,7 +114,7 @@ fn fields(number: u64, lease: Lease, body: &[u8]) -> Result<Option<Record>, Fram
 fn resumable_state(lease: Lease) -> u64 {
     match lease {
         Lease::Run => 2,
-        Lease::Every => 3,
+        Lease::Every | Lease::EveryUnmetered => 3,
     }
 }
 

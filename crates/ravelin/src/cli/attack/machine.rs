@@ -7,9 +7,9 @@ use clap::Args;
 use ravelin_model::FaultModel;
 
 use super::super::Invocation;
-use super::check_names;
+use super::{ModelName, check_names};
 use crate::campaign::{self, CampaignOptions, Length, schedule};
-use crate::exit::Result;
+use crate::exit::{Error, Result};
 
 /// Minutes of a run, unless said otherwise.
 const MINUTES_DEFAULT: u64 = 20;
@@ -63,10 +63,16 @@ At random moments, while clients work, all file systems are stopped at once with
 journal, and checked by e2fsck; the servers start, all answers are checked, and every
 acknowledged write is read back. A file that no sync covered must be gone, or the cut was none.
 
-It needs root, ext4, loop devices, e2fsprogs and python3.
+With --fault-model hybrid the state of each wormhole is on such a disk, too, and the wormholes are
+killed with their servers. By itself such a cluster must not serve before an administrator has
+opened it again. With --rollback-proof each wormhole has a TPM (swtpm, which is killed with it and
+keeps what it stored) under the lease `every-unmetered`, and the cluster must serve by itself.
 
-Example:
+It needs root, ext4, loop devices, e2fsprogs and python3; --rollback-proof needs swtpm.
+
+Examples:
   sudo ravelin attack power-loss --times 20 --seed 1 --report docs/results/power-loss.md
+  sudo ravelin attack power-loss --fault-model hybrid --rollback-proof --times 20
 
 Exit codes: 0 nothing was lost; 3 this machine cannot do it; 6 a promise was broken.";
 
@@ -108,6 +114,12 @@ pub(crate) struct Machine {
 #[derive(Args)]
 #[command(after_long_help = POWER_LOSS_HELP)]
 pub(crate) struct PowerLoss {
+    /// What the servers assume of each other: four, or with `hybrid` three that have wormholes
+    #[arg(long, value_name = "MODEL", default_value = "arbitrary")]
+    fault_model: ModelName,
+    /// In `hybrid`: each wormhole has a TPM, so that the cluster must be back without administrators
+    #[arg(long)]
+    rollback_proof: bool,
     /// Draws the moments
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
@@ -138,6 +150,7 @@ pub(super) fn run(invocation: &Invocation, arguments: Machine) -> Result<()> {
         invocation.output,
         &CampaignOptions {
             fault_model: FaultModel::Arbitrary,
+            are_wormholes_lasting: false,
             seed,
             length,
             only,
@@ -149,10 +162,16 @@ pub(super) fn run(invocation: &Invocation, arguments: Machine) -> Result<()> {
 
 /// Cuts the power.
 pub(super) fn lose_power(invocation: &Invocation, arguments: PowerLoss) -> Result<()> {
-    let PowerLoss { seed, times, report } = arguments;
+    let PowerLoss { fault_model, rollback_proof, seed, times, report } = arguments;
+    let fault_model = FaultModel::from(fault_model);
+    if rollback_proof && fault_model != FaultModel::Hybrid {
+        let cause = "--rollback-proof is about wormholes, which these servers have not";
+        return Err(Error::usage(cause, "add --fault-model hybrid, or leave it out"));
+    }
     let length = Length::PowerLosses(times);
     let options = CampaignOptions {
-        fault_model: FaultModel::Arbitrary,
+        fault_model,
+        are_wormholes_lasting: rollback_proof,
         seed,
         length,
         only: Vec::new(),

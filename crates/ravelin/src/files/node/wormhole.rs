@@ -35,12 +35,13 @@ pub(crate) struct User(pub(crate) Owner);
 
 /// What one step of a TPM's counter lasts for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Keeping {
     /// A start.
     Run,
-    /// An attestation.
-    Every,
+    /// An attestation, on a TPM whose memory does not wear out. What spares one that does, the
+    /// wormhole's own `every`, has too few for the blocks of a server.
+    EveryUnmetered,
 }
 
 impl Keeping {
@@ -48,7 +49,7 @@ impl Keeping {
     pub(crate) fn lease(self) -> Lease {
         match self {
             Self::Run => Lease::Run,
-            Self::Every => Lease::Every,
+            Self::EveryUnmetered => Lease::EveryUnmetered,
         }
     }
 }
@@ -149,7 +150,7 @@ impl Setting for Keeping {
     fn shown(&self) -> serde_json::Value {
         match self {
             Self::Run => "run".into(),
-            Self::Every => "every".into(),
+            Self::EveryUnmetered => "every-unmetered".into(),
         }
     }
 }
