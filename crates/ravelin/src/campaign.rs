@@ -10,7 +10,7 @@
 //! does not know) stays out. The campaign then goes on with a fresh cluster, and says so.
 
 mod endurance;
-mod machine;
+pub(crate) mod machine;
 mod record;
 mod relay;
 mod report;

@@ -2,8 +2,8 @@
 //! makes of the payload network.
 //!
 //! **Guarantee:** the processes run the product's [`Brm`](ravelin_multicast::brm::Brm) beside real
-//! wormholes; what is injected is the network's faults and one malicious process at most, no worse
-//! than what BRM-T promises to withstand. Each run is judged as the simulator judges its own.
+//! wormholes; what is injected is the network's faults and malicious processes, up to two of four, no
+//! worse than what BRM-T promises to withstand. Each run is judged as the simulator judges its own.
 //!
 //! # Source
 //! The paper, section 8.2, figures 9 and 10.
@@ -11,6 +11,7 @@
 mod drawing;
 mod party;
 mod plan;
+mod report;
 mod site;
 mod timeline;
 mod verdict;
@@ -33,6 +34,8 @@ use verdict::{Row, Verdict};
 
 /// Wormholes, and processes beside them.
 const COUNT: usize = 4;
+/// Of these, how many may be malicious: the protocol's `f`, of `n >= f + 2`.
+const INTRUDERS: usize = COUNT - 2;
 /// Copies that may get lost between two processes; the figure's.
 const OD: u16 = 1;
 /// From a multicast to the last instant at which its agreement starts. Long, so that a busy machine
@@ -49,6 +52,8 @@ pub(crate) struct Options {
     pub(crate) seed: u64,
     /// How the wormholes agree.
     pub(crate) engine: Engine,
+    /// Where to write what came of all runs, as a page.
+    pub(crate) report: Option<PathBuf>,
 }
 
 /// What all processes choose.
@@ -68,8 +73,8 @@ fn settings(engine: Engine) -> Settings {
 
 /// Runs it, prints what happened, and fails if a promise was broken.
 pub(crate) fn run(output: Output, options: &Options) -> Result<()> {
-    if let Some(svg) = &options.svg {
-        disk::check_replaceable(svg)?;
+    for file in options.svg.iter().chain(&options.report) {
+        disk::check_replaceable(file)?;
     }
     // Before there are threads: it makes networks and processes.
     let (mut site, network) = Site::start(options.engine)?;
@@ -89,6 +94,9 @@ pub(crate) fn run(output: Output, options: &Options) -> Result<()> {
         }
         output.print(&row)?;
         verdict.add(&row);
+    }
+    if let Some(path) = &options.report {
+        disk::replace(path, &report::markdown(options, path, &verdict), Privacy::Public)?;
     }
     output.print(&verdict)?;
     verdict.outcome()

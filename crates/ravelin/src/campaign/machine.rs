@@ -52,7 +52,7 @@ fn parse_ticks(stat: &str) -> Option<(u64, u64)> {
 }
 
 /// The processors, as `2 x NAME`.
-pub(super) fn processors() -> String {
+pub(crate) fn processors() -> String {
     let count = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let name = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));

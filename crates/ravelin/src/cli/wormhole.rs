@@ -45,18 +45,20 @@ Examples:
   ravelin wormhole demo --runs 100 --seed 7 --output json
   ravelin wormhole demo -v
   ravelin wormhole demo --real-time 20
+  ravelin wormhole demo --runs 500 --report brm-processes.md
 
 Four wormholes, and beside each a process P1 to P4 that runs the reliable multicast BRM-T. First
 the paper's figure 10: P2 receives both copies of P1's message, P3 the first one corrupted and
 the second well, P4 only the second, late. Then runs in which copies are lost, corrupted and late
-by chance, about half of them with a malicious process. -v shows the timelines of these, too.
+by chance, with none, one or two of the four malicious. -v shows the timelines of these, too;
+--report writes what came of all, by the number of malicious ones.
 
 Each run is judged: Validity, Agreement, Integrity. As root the wormholes have a network of their
 own; otherwise they use the loopback, and it is said so. The hash differs in each run of the
 command, whatever the seed: it covers an agreement of this run's wormholes, at this time.
 
-Exit codes: 0 all kept; 1 the demonstration could not be run, or nothing was delivered in figure
-10's case; 6 one is broken.";
+Exit codes: 0 all kept; 1 the demonstration could not be run, or nothing was delivered in a run
+whose sender was correct; 6 one is broken.";
 
 /// Arguments of `wormhole demo`.
 #[derive(Args)]
@@ -71,6 +73,9 @@ pub(crate) struct Demo {
     /// What chance depends on
     #[arg(long, value_name = "S", default_value_t = 0)]
     seed: u64,
+    /// Write what came of all runs, as Markdown
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
     /// Let the wormholes agree by rounds of their common clock, with this bound
     #[arg(long, value_name = "MILLISECONDS", value_parser = clap::value_parser!(u64).range(1..=20))]
     real_time: Option<u64>,
@@ -89,10 +94,10 @@ pub(crate) fn run(invocation: &Invocation, verb: Verb) -> Result<()> {
         Verb::Selftest(arguments) => selftest::run(invocation, arguments),
         Verb::Bench(arguments) => bench::run(invocation, &arguments),
         Verb::MeasureOd(arguments) => measure_od::run(invocation, &arguments),
-        Verb::Demo(Demo { svg, runs, seed, real_time }) => {
+        Verb::Demo(Demo { svg, runs, seed, report, real_time }) => {
             let bound = real_time.map(Nanos::from_millis);
             let engine = bound.map_or(Engine::Quorum, |bound| Engine::RealTime { bound });
-            let options = multicast_demo::Options { svg, runs, seed, engine };
+            let options = multicast_demo::Options { svg, runs, seed, engine, report };
             multicast_demo::run(invocation.output, &options)
         }
     }

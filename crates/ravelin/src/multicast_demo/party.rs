@@ -353,9 +353,14 @@ impl Party {
         };
         let other = Message { data: scene.data("another"), ..message.clone() };
         let (message, other) = (Arc::new(message), Arc::new(other));
+        // The right one goes to one who is not intruded, or the run would show nothing.
+        let is_honest = |to: &Entity| {
+            self.number_of(*to).is_some_and(|number| scene.plan.intrusion(number).is_none())
+        };
+        let told = recipients.iter().copied().find(is_honest);
         for _ in 0..=OD {
-            for (place, to) in recipients.iter().enumerate() {
-                let chosen = if place == 0 { &message } else { &other };
+            for to in &recipients {
+                let chosen = if Some(*to) == told { &message } else { &other };
                 self.lie(scene, *to, chosen);
             }
         }

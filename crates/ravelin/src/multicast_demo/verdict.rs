@@ -13,7 +13,7 @@ use crate::exit::{Error, Exit, Result};
 use super::party::{Note, What};
 use super::plan::Plan;
 use super::timeline::{Timelines, lines, process};
-use super::{COUNT, OD};
+use super::{COUNT, INTRUDERS, OD};
 
 /// One run.
 #[derive(Serialize)]
@@ -21,12 +21,14 @@ pub(super) struct Row {
     event: &'static str,
     name: String,
     sender: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    malicious: Option<Malicious>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    malicious: Vec<Malicious>,
     correct: usize,
     delivered: usize,
     /// The sender's proposal came too late to be counted: nothing had to be delivered.
     undecided: bool,
+    /// Nobody correct delivered, though the sender was correct, whatever the reason.
+    undelivered: bool,
     #[serde(flatten)]
     promises: Promises,
     timelines: Vec<Timeline>,
@@ -79,18 +81,21 @@ impl Row {
                 .map(|line| Happened { at_ms: line.at_ms, what: line.what })
                 .collect(),
         });
-        let malicious = plan.intruder.map(|(number, intrusion)| Malicious {
-            process: process(number),
+        let malicious = plan.intruders.iter().map(|(number, intrusion)| Malicious {
+            process: process(*number),
             does: intrusion.name(),
         });
+        let delivered = entities.iter().zip(notes).filter(has_delivered).count();
+        let sender = entities.get(plan.sender);
         Self {
             event: "run",
             name: plan.name(),
             sender: process(plan.sender),
-            malicious,
+            malicious: malicious.collect(),
             correct: correct.len(),
-            delivered: entities.iter().zip(notes).filter(has_delivered).count(),
+            delivered,
             undecided: is_undecided(notes),
+            undelivered: delivered == 0 && sender.is_some_and(|it| correct.contains(it)),
             promises: Promises::of(&checker),
             timelines: timelines.collect(),
             text: if plan.number == 0 { Timelines(notes).to_string() } else { String::new() },
@@ -177,13 +182,41 @@ impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { name, sender, correct, delivered, promises, .. } = self;
         write!(f, "{name}: {sender} multicasts")?;
-        if let Some(Malicious { process, does }) = &self.malicious {
+        for Malicious { process, does } in &self.malicious {
             write!(f, ", {process} is malicious ({does})")?;
         }
         if self.undecided {
             write!(f, ", too late for its tstart")?;
         }
         write!(f, "\n{}  {delivered} of {correct} correct delivered; {promises}", self.text)
+    }
+}
+
+/// Runs with the same number of malicious processes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub(super) struct Tally {
+    pub(super) runs: u32,
+    pub(super) correct: usize,
+    pub(super) delivered: usize,
+    pub(super) undecided: u32,
+    pub(super) undelivered: u32,
+    /// Runs in which it did not hold, each.
+    pub(super) broken_validity: u32,
+    pub(super) broken_agreement: u32,
+    pub(super) broken_integrity: u32,
+}
+
+impl Tally {
+    fn add(&mut self, row: &Row) {
+        let Promises { validity, agreement, integrity, .. } = row.promises;
+        self.runs += 1;
+        self.correct += row.correct;
+        self.delivered += row.delivered;
+        self.undecided += u32::from(row.undecided);
+        self.undelivered += u32::from(row.undelivered);
+        self.broken_validity += u32::from(!validity);
+        self.broken_agreement += u32::from(!agreement);
+        self.broken_integrity += u32::from(!integrity);
     }
 }
 
@@ -199,6 +232,10 @@ pub(super) struct Verdict {
     runs: usize,
     malicious_runs: usize,
     undecided_runs: usize,
+    /// Runs in which nobody correct delivered, though the sender was correct.
+    undelivered_runs: usize,
+    /// By the number of malicious processes, from none on.
+    by_malicious: [Tally; INTRUDERS + 1],
     /// Correct processes, and those of them that delivered, over all runs.
     correct_total: usize,
     delivered_total: usize,
@@ -220,6 +257,8 @@ impl Verdict {
             runs: 0,
             malicious_runs: 0,
             undecided_runs: 0,
+            undelivered_runs: 0,
+            by_malicious: [Tally::default(); INTRUDERS + 1],
             correct_total: 0,
             delivered_total: 0,
             promises: Promises::KEPT,
@@ -234,11 +273,25 @@ impl Verdict {
             (self.correct, self.delivered) = (row.correct, row.delivered);
         }
         self.runs += 1;
-        self.malicious_runs += usize::from(row.malicious.is_some());
+        self.malicious_runs += usize::from(!row.malicious.is_empty());
         self.undecided_runs += usize::from(row.undecided);
+        self.undelivered_runs += usize::from(row.undelivered);
+        if let Some(tally) = self.by_malicious.get_mut(row.malicious.len()) {
+            tally.add(row);
+        }
         self.correct_total += row.correct;
         self.delivered_total += row.delivered;
         self.promises.add(&row.promises);
+    }
+
+    /// What came of the runs with each number of malicious processes, from none on.
+    pub(super) fn tallies(&self) -> &[Tally] {
+        &self.by_malicious
+    }
+
+    /// Whether the wormholes had a network of their own.
+    pub(super) fn is_private(&self) -> bool {
+        self.private_control_network
     }
 
     /// Whether everything is as promised.
@@ -253,6 +306,13 @@ impl Verdict {
             let hint = "the machine was too busy for its timing; run it again";
             return Err(Error::new(Exit::Failed, cause, hint));
         }
+        if self.undelivered_runs > 0 {
+            let runs = self.undelivered_runs;
+            let cause = format!("nobody delivered in {runs} runs whose sender was correct");
+            let hint =
+                "the machine was too busy for a proposal to arrive by its tstart; run it again";
+            return Err(Error::new(Exit::Failed, cause, hint));
+        }
         Ok(())
     }
 }
@@ -262,9 +322,12 @@ impl fmt::Display for Verdict {
         let Self { runs, malicious_runs, undecided_runs, promises, .. } = self;
         let (delivered, correct) = (self.delivered_total, self.correct_total);
         writeln!(f)?;
-        writeln!(f, "{runs} runs, {malicious_runs} of them with a malicious process")?;
+        writeln!(f, "{runs} runs, {malicious_runs} of them with malicious processes")?;
         if *undecided_runs > 0 {
-            writeln!(f, "{undecided_runs} too late for their tstart: nothing had to be delivered")?;
+            writeln!(f, "{undecided_runs} too late for their tstart: nothing could be delivered")?;
+        }
+        if self.undelivered_runs > 0 {
+            writeln!(f, "{} undelivered though the sender was correct", self.undelivered_runs)?;
         }
         write!(f, "{delivered} deliveries at {correct} correct processes\n{promises}")
     }

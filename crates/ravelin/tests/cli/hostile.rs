@@ -203,7 +203,7 @@ const SOUND: &[(&str, &str, &str)] = &[
         "--to=127.0.0.1:1",
         "--wanted=0.9 | --probes=9 | --rate=9 | --bytes=99 | --listen=192.0.2.1:1 | --for=1s",
     ),
-    ("wormhole demo", "", "--svg=^new | --runs=1 | --seed=0 | --real-time"),
+    ("wormhole demo", "", "--svg=^new | --report=^new | --runs=1 | --seed=0 | --real-time"),
     ("doctor", "", "--dir=@c"),
     ("config show", "", CONFIG_SHOW),
     ("config validate", "<plan.toml", "--kind=plan"),

@@ -201,7 +201,20 @@ fn a_network_is_measured_by_probes_from_one_process_to_another() {
 #[test]
 fn four_wormholes_carry_a_multicast_through_a_network_that_loses_and_lies() {
     let fixture = Fixture::empty("multicast");
-    let demo = ["wormhole", "demo", "--output", "json", "--runs", "6", "--svg", "figure.svg"];
+    let demo = [
+        "wormhole",
+        "demo",
+        "--output",
+        "json",
+        "--runs",
+        "6",
+        "--seed",
+        "1",
+        "--svg",
+        "figure.svg",
+        "--report",
+        "runs.md",
+    ];
     let printed = fixture.done(&demo);
     let lines: Vec<serde_json::Value> = printed.lines().map(json).collect();
     let (verdict, runs) = lines.split_last().expect("a verdict");
@@ -215,8 +228,9 @@ fn four_wormholes_carry_a_multicast_through_a_network_that_loses_and_lies() {
     assert!(verdict["malicious_runs"].as_u64().is_some_and(|count| count > 0), "{verdict}");
     for run in runs.iter().filter(|run| run["undecided"] == false) {
         assert_eq!(run["delivered"], run["correct"], "{run}");
-        let honest = if run.get("malicious").is_some() { 3 } else { 4 };
-        assert_eq!(run["correct"], honest, "{run}");
+        let malicious = run.get("malicious").and_then(|them| them.as_array()).map_or(0, Vec::len);
+        assert_eq!(run["correct"], 4 - malicious, "{run}");
+        assert_eq!(run["undelivered"], false, "{run}");
     }
     let events = |process: usize| runs[0]["timelines"][process]["events"].to_string();
     assert!(events(2).contains("receives P1's copy 1, corrupted"), "{printed}");
@@ -225,6 +239,16 @@ fn four_wormholes_carry_a_multicast_through_a_network_that_loses_and_lies() {
     assert!((0..4).all(|process| events(process).contains("DELIVERS M")), "{printed}");
     let drawn = fixture.read("figure.svg");
     assert_eq!(drawn.matches("<circle").count(), 4);
+    // Each number of malicious ones is a line of the page, as in the verdict, and none is missing.
+    let page = fixture.read("runs.md");
+    assert!(page.contains("`ravelin wormhole demo --runs 6 --seed 1 --report runs.md`"), "{page}");
+    for malicious in 0..=2 {
+        let tally = &verdict["by_malicious"][malicious];
+        let count = |field: &str| tally[field].as_u64().expect("a number");
+        assert!(count("runs") > 0, "{verdict}");
+        let line = format!("| {malicious} | {} | {} |", count("runs"), count("correct"));
+        assert!(page.contains(&line), "{line}: {page}");
+    }
 }
 
 /// The checks of a server, by what they are about.

@@ -5,7 +5,7 @@ use ravelin_model::ReplicaId;
 use ravelin_model::ttcb::TrustedTime;
 use ravelin_multicast::brm::{Header, Message};
 
-use super::super::plan::Fate;
+use super::super::plan::{Fate, Intrusion};
 use super::*;
 
 fn entities() -> Vec<Entity> {
@@ -71,4 +71,30 @@ fn an_undecided_multicast_breaks_nothing_and_shows_nothing() {
     let mut verdict = Verdict::new(true, 0);
     verdict.add(&row);
     assert_eq!(verdict.outcome().map_err(|error| error.exit()).err(), Some(Exit::Failed));
+}
+
+#[test]
+fn a_later_run_that_delivers_nothing_fails_unless_its_sender_is_malicious() {
+    let all: &[&str] = &["M"];
+    let note = |what| Note { at: Duration::ZERO, what };
+    let ended = [note(What::Multicasts(message("M"))), note(What::Ends)];
+    let outcome = |plan: &Plan| {
+        let mut verdict = Verdict::new(true, 0);
+        verdict.add(&row([all; 4]));
+        verdict.add(&Row::new(plan, &entities(), &[ended.to_vec(), vec![], vec![], vec![]]));
+        let tallies = verdict.tallies().to_vec();
+        (verdict.outcome().map_err(|error| error.exit()).err(), tallies)
+    };
+    let (exit, tallies) = outcome(&Plan::figure_10());
+    assert_eq!(exit, Some(Exit::Failed));
+    assert_eq!((tallies[0].runs, tallies[0].undelivered, tallies[0].undecided), (2, 1, 1));
+    let by_intruder = |at, how| {
+        let mut plan = Plan::figure_10();
+        plan.intruders = vec![(at, how)];
+        plan
+    };
+    let (exit, tallies) = outcome(&by_intruder(0, Intrusion::TwoMessages));
+    assert_eq!((exit, tallies[1].runs, tallies[1].undelivered), (None, 1, 0));
+    let (exit, tallies) = outcome(&by_intruder(1, Intrusion::CorruptCopies));
+    assert_eq!((exit, tallies[1].runs, tallies[1].undelivered), (Some(Exit::Failed), 1, 1));
 }
