@@ -77,7 +77,7 @@ pub(crate) fn run(output: Output, options: &Options) -> Result<()> {
         disk::check_replaceable(file)?;
     }
     // Before there are threads: it makes networks and processes.
-    let (mut site, network) = Site::start(options.engine)?;
+    let (mut site, network) = Site::start(output, options.engine)?;
     output.note(network);
     let mut verdict = Verdict::new(network == ControlNetwork::Private, options.seed);
     for number in 0..=options.runs {
@@ -95,6 +95,7 @@ pub(crate) fn run(output: Output, options: &Options) -> Result<()> {
         output.print(&row)?;
         verdict.add(&row);
     }
+    site.tell(output);
     if let Some(path) = &options.report {
         disk::replace(path, &report::markdown(options, path, &verdict), Privacy::Public)?;
     }

@@ -66,6 +66,19 @@ impl Picture {
         self.present.keys().filter(|id| self.is_open(**id)).count()
     }
 
+    /// The servers whose wormhole counts for nothing in the present epoch, ascending, each with the reason.
+    pub(crate) fn left_out(&self) -> Vec<(ReplicaId, &'static str)> {
+        let why = |id: &ReplicaId| match self.present.get(id) {
+            Some(Some(_)) => {
+                "its wormhole began anew, and the epoch in force names another instance"
+            }
+            Some(None) => "it shows no wormhole",
+            None => "no answer",
+        };
+        let others = self.group.members().filter(|id| !self.is_open(*id));
+        others.map(|id| (id, why(&id))).collect()
+    }
+
     /// The servers that have none to name, and must be started or declared lost.
     pub(crate) fn absent(&self) -> Vec<ReplicaId> {
         let has = |id: &ReplicaId| self.present.get(id).is_some_and(Option::is_some);
@@ -501,13 +514,29 @@ mod tests {
         Reopened { plan, verdicts: BTreeMap::new() }
     }
 
-    #[test]
-    fn what_the_plan_names_is_told_and_not_what_the_order_named() {
-        let certificate = |byte| InstanceCertificate {
+    fn certificate(byte: u8) -> InstanceCertificate {
+        InstanceCertificate {
             instance: PublicKey([byte; 32]),
             is_rollback_proof: false,
             signature: Signature([0; 64]),
+        }
+    }
+
+    #[test]
+    fn whose_wormhole_counts_for_nothing_is_named_with_the_reason() {
+        let plan = reopened(&[Some(7), Some(8), Some(9)]).plan;
+        let group = Group::new(3, 1, FaultModel::Hybrid).expect("a group");
+        let present = [(ReplicaId(0), Some(certificate(7))), (ReplicaId(1), Some(certificate(6)))];
+        let picture = Picture { plan, group, present: present.into() };
+        let left_out = picture.left_out();
+        let [(ReplicaId(1), anew), (ReplicaId(2), "no answer")] = left_out[..] else {
+            panic!("{left_out:?}")
         };
+        assert!(anew.contains("began anew"), "{anew}");
+    }
+
+    #[test]
+    fn what_the_plan_names_is_told_and_not_what_the_order_named() {
         let order = Reopening {
             cluster: ClusterId(Digest([0; 32])),
             incarnation: Incarnation(1),

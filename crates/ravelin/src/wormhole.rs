@@ -7,6 +7,7 @@
 pub(crate) mod drawing;
 pub(crate) mod standing;
 pub(crate) mod together;
+pub(crate) mod words;
 
 use std::path::{Path, PathBuf};
 use std::process::Child;
@@ -227,6 +228,7 @@ fn launch(config: &WormholeConfig, (cluster, replica): (ClusterId, ReplicaId)) -
         connection_count: 2, // to call it, and to look at it
         member: member_of(cluster, replica),
         store: config.store.as_ref().map(|(tpm, keeping)| (tpm.clone(), keeping.lease())),
+        words: None,
     })
 }
 

@@ -67,6 +67,7 @@ impl Site {
             connection_count: 1,
             member: member_of(ClusterId(Digest([3; 32])), ReplicaId(replica)),
             store: None,
+            words: None,
         };
         let launches: Vec<Launch> = (0..COUNT).map(launch).collect();
         let (sockets, _) = control_sockets(launches.len()).unwrap();

@@ -67,6 +67,7 @@ impl Home {
             connection_count: 2,
             member: member_of(cluster, OWN),
             store: None,
+            words: None,
         }
     }
 }

@@ -17,12 +17,14 @@ mod network;
 
 pub use network::{ControlNetwork, control_sockets};
 
+use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -60,6 +62,8 @@ pub struct Launch {
     pub member: (ClusterId, ReplicaId),
     /// A TPM and what one step of its counter lasts for; `None`: every start is a new instance.
     pub store: Option<(PathBuf, Lease)>,
+    /// A file that what it says to people goes to; `None`: the caller's standard error.
+    pub words: Option<Arc<File>>,
 }
 
 /// The control channel of a wormhole that is to agree with others.
@@ -194,6 +198,9 @@ impl Launch {
         if let Some(owner) = self.owner {
             command.arg("--user").arg(format!("{}:{}", owner.user(), owner.group()));
         }
+        if let Some(words) = &self.words {
+            command.stderr(words.try_clone().map_err(LaunchError::Program)?);
+        }
         Ok(command)
     }
 }
@@ -283,6 +290,23 @@ pub fn drop_payload_privileges(
     drop().map_err(LaunchError::Privileges)
 }
 
+/// How a process ended, in words.
+#[must_use]
+pub fn ending(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit code {code}"),
+        (None, Some(signal)) => format!("ended by signal {signal}"),
+        (None, None) => status.to_string(),
+    }
+}
+
+fn refusal(status: ExitStatus) -> String {
+    if status.success() {
+        return "the program ended without an answer: it is no wormhole".to_owned();
+    }
+    format!("the wormhole refused ({})", ending(status))
+}
+
 /// The payload's end and the wormhole's.
 fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     let (family, kind) = (AddressFamily::UNIX, SocketType::SEQPACKET);
@@ -305,8 +329,8 @@ pub enum LaunchError {
     /// The program could not be started.
     #[error("cannot start the wormhole")]
     Program(#[source] io::Error),
-    /// The program ended with this status, in the form of `wait`.
-    #[error("the wormhole refused (status {status:#x})")]
+    /// The program ended without an answer, with this status in the form of `wait`.
+    #[error("{}", refusal(ExitStatus::from_raw(*status)))]
     Refused {
         /// As `wait` gives it.
         status: i32,

@@ -47,7 +47,7 @@ pub(crate) fn anchor(place: &Place, index: NvIndex, tpm: &Path) -> Result<(), Se
 
 /// Measures a wormhole.
 pub(crate) fn self_test() -> Result<(), ServeError> {
-    show(selftest::measure(&std::env::current_exe()?)?)
+    show(selftest::measure(&std::env::current_exe()?, None)?)
 }
 
 fn show_key(key: ProvisionedId) -> Result<(), ServeError> {

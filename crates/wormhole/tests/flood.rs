@@ -74,6 +74,7 @@ fn cluster(home: &Scratch) -> Option<Vec<Running>> {
         connection_count: 1,
         member: (CLUSTER, ReplicaId(number)),
         store: None,
+        words: None,
     };
     let launches: Vec<_> = (0..COUNT).map(launch).collect();
     let members = launches.iter().zip(&sockets).map(|(launch, socket)| {

@@ -49,7 +49,8 @@ impl Home {
     fn launch(&self) -> Launch {
         let state = self.0.join("state");
         let program = PROGRAM.into();
-        Launch { program, state, owner: None, connection_count: 1, member: MEMBER, store: None }
+        let (owner, store, words) = (None, None, None);
+        Launch { program, state, owner, connection_count: 1, member: MEMBER, store, words }
     }
 }
 
@@ -682,7 +683,7 @@ fn a_self_test_leaves_nothing_behind_even_when_it_fails() {
     assert!(errors(&output).contains("a new instance"), "{}", errors(&output));
     assert_eq!(fs::read_dir(home.0.join("scratch")).expect("it is ours").count(), 0);
 
-    let failed = selftest::measure(&broken);
+    let failed = selftest::measure(&broken, None);
     assert!(failed.is_err(), "{failed:?}");
 }
 
@@ -701,7 +702,7 @@ fn a_self_test_ends_a_wormhole_that_does_not_answer() {
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("it is ours");
     let start = Instant::now();
     let error = loop {
-        match selftest::measure(&program).expect_err("it cannot be measured") {
+        match selftest::measure(&program, None).expect_err("it cannot be measured") {
             // Another test may be forking with the script still open for writing.
             SelfTestError::Launch(LaunchError::Program(error))
                 if error.raw_os_error() == Some(26) => {}

@@ -97,6 +97,7 @@ impl Cluster {
                 connection_count: 2,
                 member: (CLUSTER, ReplicaId(u16::try_from(number).expect("few"))),
                 store: None,
+                words: None,
             })
             .collect();
         let members = launches.iter().zip(&sockets).map(|(launch, (_, address))| {
@@ -302,6 +303,7 @@ fn a_host_that_wakes_too_late_for_real_time_is_refused_and_told_why() {
         connection_count: 1,
         member: (CLUSTER, ReplicaId(1)),
         store: None,
+        words: None,
     };
     let provisioned = launch.provision().expect("a new directory");
     let socket = bound("127.0.0.1:0");
@@ -422,6 +424,7 @@ fn what_is_no_cluster_is_refused() {
         connection_count: 1,
         member: (CLUSTER, ReplicaId(1)),
         store: None,
+        words: None,
     };
     let provisioned = launch.public().expect("there is a key");
     let own = Member { replica: ReplicaId(1), provisioned };

@@ -77,7 +77,7 @@ pub(crate) struct Demo {
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
     /// Let the wormholes agree by rounds of their common clock, with this bound
-    #[arg(long, value_name = "MILLISECONDS", value_parser = clap::value_parser!(u64).range(1..=20))]
+    #[arg(long, value_name = "MILLISECONDS", value_parser = clap::value_parser!(u64).range(2..=20))]
     real_time: Option<u64>,
 }
 

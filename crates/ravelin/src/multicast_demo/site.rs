@@ -11,8 +11,9 @@ use ravelin_wormhole::core::Engine;
 use ravelin_wormhole::launcher::ControlNetwork;
 use zeroize::Zeroizing;
 
-use crate::exit::Result;
-use crate::wormhole::together::{READY_MAX, Running, Together, pause};
+use crate::exit::{Error, Exit, Result};
+use crate::output::Output;
+use crate::wormhole::together::{Ended, READY_MAX, Running, Together, pause};
 use crate::wormhole::{self, together};
 
 use super::party::Party;
@@ -26,27 +27,42 @@ pub(super) type Key = Zeroizing<[u8; 32]>;
 /// Everything that runs. In this order it ends.
 pub(super) struct Site {
     pub(super) parties: Vec<Party>,
-    _wormholes: Vec<Running>,
+    wormholes: Vec<Running>,
 }
 
 impl Site {
     /// Starts it, with wormholes that agree in this way, and says where the control channels are.
-    pub(super) fn start(engine: Engine) -> Result<(Self, ControlNetwork)> {
+    pub(super) fn start(output: Output, engine: Engine) -> Result<(Self, ControlNetwork)> {
         let program = wormhole::program()?.0;
         // The first is replica 1, so that P1 is its process, also in what the checker says.
         let Together { mut ports, wormholes, network } =
-            Together::start(&program, COUNT, engine)
-                .map_err(|error| failed(error, "cannot start the wormholes"))?;
+            Together::start(output, &program, COUNT, engine)
+                .map_err(|error| cannot_start(error, engine))?;
         let parties = introduce(&mut ports)
             .and_then(|(entities, keys)| connect(ports, &entities, keys, settings(engine)))
             .map_err(|error| failed(error, "the wormholes do not come together"))?;
-        Ok((Self { parties, _wormholes: wormholes }, network))
+        Ok((Self { parties, wormholes }, network))
+    }
+
+    /// Passes on what the wormholes said since the last time.
+    pub(super) fn tell(&mut self, output: Output) {
+        self.wormholes.iter_mut().for_each(|one| one.tell(output));
     }
 
     /// Who the processes are to each other.
     pub(super) fn entities(&self) -> Vec<Entity> {
         self.parties.iter().map(Party::entity).collect()
     }
+}
+
+fn cannot_start(error: anyhow::Error, engine: Engine) -> Error {
+    let what = "cannot start the wormholes";
+    let refuses_time = error.is::<Ended>() && matches!(engine, Engine::RealTime { .. });
+    if refuses_time {
+        let hint = "give a longer --real-time, or none";
+        return Error::caused(Exit::Failed, error, hint).context(what);
+    }
+    failed(error, what)
 }
 
 /// Who the processes are, and the key of each two.
@@ -92,4 +108,25 @@ fn connect(
         parties.push(Party::new(number, port, (socket, peers.clone()), &of_it, settings));
     }
     Ok(parties)
+}
+
+#[cfg(test)]
+mod tests {
+    use ravelin_wormhole::core::Nanos;
+
+    use super::*;
+    use crate::wormhole::together::tests::refused;
+
+    #[test]
+    fn a_host_too_slow_for_real_time_is_told_of_a_longer_bound() {
+        let real_time = Engine::RealTime { bound: Nanos::from_millis(2) };
+        let hints = [
+            (cannot_start(refused().into(), real_time), true),
+            (cannot_start(refused().into(), Engine::Quorum), false),
+            (cannot_start(anyhow::anyhow!("no network"), real_time), false),
+        ];
+        for (error, is_of_bound) in hints {
+            assert_eq!(error.advice().contains("a longer --real-time"), is_of_bound, "{error:?}");
+        }
+    }
 }

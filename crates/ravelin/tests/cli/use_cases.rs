@@ -138,7 +138,9 @@ fn a_wormhole_is_measured_and_says_whom_it_withstands() {
     let own = env!("CARGO_BIN_EXE_ravelin");
     for program in [&[][..], &["--program", own]] {
         let arguments = [&["wormhole", "selftest", "--output", "json"][..], program].concat();
-        let report = json(&fixture.done(&arguments));
+        let run = fixture.run(&[&["-q"][..], &arguments].concat(), &[]);
+        assert_eq!((run.exit, &*run.stderr), (0, ""), "what the wormhole says is talk, too");
+        let report = json(&run.stdout);
         assert_eq!(report["mode"], "local");
         assert_eq!(report["rollback_proof"], false);
         let mut calls = report["calls"].as_array().expect("calls").iter();
@@ -215,7 +217,12 @@ fn four_wormholes_carry_a_multicast_through_a_network_that_loses_and_lies() {
         "--report",
         "runs.md",
     ];
-    let printed = fixture.done(&demo);
+    let run = fixture.run(&demo, &[]);
+    assert_eq!(run.exit, 0, "{}", run.stderr);
+    let said: Vec<_> = run.stderr.lines().map(json).collect();
+    let is_of_wormhole = |note: &serde_json::Value| note["note"].to_string().contains("instance");
+    assert_eq!(said.iter().filter(|note| is_of_wormhole(note)).count(), 4, "{}", run.stderr);
+    let printed = run.stdout;
     let lines: Vec<serde_json::Value> = printed.lines().map(json).collect();
     let (verdict, runs) = lines.split_last().expect("a verdict");
     for promise in ["validity", "agreement", "integrity"] {

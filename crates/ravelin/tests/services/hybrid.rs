@@ -456,7 +456,8 @@ fn administrators_open_a_cluster_by_as_many_signatures_as_the_plan_says() {
     assert_eq!((&told["step"], &told["epoch"]), (&"reopened".into(), &2.into()), "{told}");
     assert_eq!(told["open"], serde_json::json!([0, 1, 2]));
     cluster.done(&["kv", "put", "a", "1"]);
-    assert_eq!(cluster.json(&two)["step"], "open", "there is nothing to do");
+    let told = cluster.json(&two);
+    assert_eq!((&told["step"], told.get("left_out")), (&"open".into(), None), "nothing to do");
     cluster.fails(&["node", "reopen", "--signed", "r.toml"], 9, "another epoch");
 
     // A cluster that is open can be opened once more, for whoever is not let in otherwise.
@@ -464,8 +465,17 @@ fn administrators_open_a_cluster_by_as_many_signatures_as_the_plan_says() {
     assert_eq!((&told["step"], &told["epoch"]), (&"reopened".into(), &3.into()), "{told}");
     cluster.done(&["kv", "put", "a", "1"]);
 
+    // Open without one: it is named, with what lets it in, and no order is written unasked.
+    cluster.kill(2);
+    let run = cluster.run(&["node", "reopen", "--draft", "again.toml"]);
+    assert!(run.exit == 0 && run.stdout.starts_with("open      already"), "{run:?}");
+    assert!(run.stdout.contains("left out  server 2: no answer"), "{run:?}");
+    assert!(run.stderr.contains("again.toml is not written"), "{run:?}");
+    assert!(run.stderr.contains("--anyway"), "{run:?}");
+    assert_eq!(cluster.json(&two)["left_out"][0]["server"], 2);
+
     // A disk is gone for good, and all others lose their wormholes.
-    (0..3).for_each(|id| cluster.kill(id));
+    (0..2).for_each(|id| cluster.kill(id));
     (0..2).for_each(|id| cluster.restart(id));
     let until = Instant::now() + Duration::from_secs(20);
     let words = "without an answer, or without a wormhole: server 2";

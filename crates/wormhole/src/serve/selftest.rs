@@ -2,9 +2,10 @@
 //!
 //! Measurements and deadlines are two calls each.
 
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, File};
 use std::os::unix::fs::{DirBuilderExt as _, chown};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use std::{fmt, io};
 
@@ -96,11 +97,11 @@ impl Drop for Scratch {
 }
 
 /// Starts `program` (`ravelin-wormhole`, or what acts as it) and measures it; leaves nothing behind.
-/// By root, it gets a user of its own.
+/// By root, it gets a user of its own. What it says to people goes to `words`, or standard error.
 ///
 /// # Errors
 /// [`SelfTestError`]
-pub fn measure(program: &Path) -> Result<SelfTest, SelfTestError> {
+pub fn measure(program: &Path, words: Option<Arc<File>>) -> Result<SelfTest, SelfTestError> {
     let is_root = rustix::process::geteuid().is_root();
     let owner = Owner::new(NOBODY_ELSE, NOBODY_ELSE).filter(|_| is_root);
     let home = Scratch::new(owner)?;
@@ -112,6 +113,7 @@ pub fn measure(program: &Path) -> Result<SelfTest, SelfTestError> {
         connection_count: 1,
         member,
         store: None,
+        words,
     };
     let provisioned = launch.provision()?;
     let peer = Peer { cluster: member.0, replica: member.1, provisioned };

@@ -191,6 +191,7 @@ impl Scene {
             connection_count: 3,
             member: MEMBER,
             store: None,
+            words: None,
         };
         let provisioned = launch.provision().expect("a new directory");
         let peer = Peer { cluster: MEMBER.0, replica: MEMBER.1, provisioned };

@@ -45,6 +45,9 @@ administrators signed, or somebody who is none; 4 no cluster is known here; 5 se
 or the epoch did not begin in time; 6 a signature does not hold; 9 the order is for another epoch
 or cluster.";
 
+/// What lets in a server without which the cluster is open.
+const LEFT_OUT: &str = "who runs is let in by the others, once in the plan's `rekey_interval_min_s` (an hour):     one that started twice within it waits, or administrators let it in now by --anyway; start who does not answer";
+
 /// Arguments of `node reopen`.
 #[derive(Args)]
 #[command(
@@ -98,7 +101,7 @@ pub(super) fn run(invocation: &Invocation, arguments: &Reopen) -> Result<()> {
                 let picture = servers.look().await?;
                 let lost = picture.lost(&arguments.lost)?;
                 if picture.open_count() >= picture.group.quorum() && !arguments.anyway {
-                    return invocation.output.print(&Told::open(&picture));
+                    return tell_open(invocation, arguments, &picture);
                 }
                 let order = picture.order(servers.cluster, lost)?;
                 SignedReopening { order, approvals: Vec::new() }
@@ -121,6 +124,20 @@ pub(super) fn run(invocation: &Invocation, arguments: &Reopen) -> Result<()> {
         let reopened = servers.bring(&signed, settings.timeout).await?;
         invocation.output.print(&Told::done(&signed, &reopened))
     })
+}
+
+/// Says that there is nothing to open, who is left out all the same, and what lets those in.
+fn tell_open(invocation: &Invocation, arguments: &Reopen, picture: &Picture) -> Result<()> {
+    let told = Told::open(picture);
+    invocation.output.print(&told)?;
+    if let Some(path) = &arguments.draft {
+        let path = path.display();
+        invocation.output.note(format_args!("{path} is not written: the cluster is open"));
+    }
+    if !told.left_out.is_empty() {
+        invocation.output.note(LEFT_OUT);
+    }
+    Ok(())
 }
 
 /// Shows what an order says, and signs it if that is said to be known.
@@ -218,6 +235,9 @@ struct Told {
     /// The servers whose wormholes' instances count then.
     open: Vec<u16>,
     lost: Vec<u16>,
+    /// Of a cluster that is open, the servers whose wormholes count for nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    left_out: Vec<LeftOut>,
     #[serde(skip_serializing_if = "Option::is_none")]
     signatures: Option<usize>,
     /// How many the plan demands, where it is known.
@@ -231,6 +251,12 @@ struct Told {
 }
 
 #[derive(Serialize)]
+struct LeftOut {
+    server: u16,
+    why: &'static str,
+}
+
+#[derive(Serialize)]
 struct Verdict {
     server: u16,
     verdict: String,
@@ -239,12 +265,14 @@ struct Verdict {
 impl Told {
     fn open(picture: &Picture) -> Self {
         let open = picture.present.keys().filter(|id| picture.is_open(**id));
+        let left_out = picture.left_out().into_iter();
         Self {
             step: "open",
             cluster: None,
             epoch: picture.plan.plan.epoch.0,
             open: open.map(|id| id.0).collect(),
             lost: Vec::new(),
+            left_out: left_out.map(|(id, why)| LeftOut { server: id.0, why }).collect(),
             signatures: None,
             needed: None,
             signed_by: Vec::new(),
@@ -260,6 +288,7 @@ impl Told {
             epoch: order.epoch.0,
             open: order.instances.iter().map(|(id, _)| id.0).collect(),
             lost: order.lost.iter().map(|id| id.0).collect(),
+            left_out: Vec::new(),
             signatures: Some(signed.approvals.len()),
             needed: None,
             signed_by: signed.approvals.iter().map(|(key, _)| key.to_string()).collect(),
@@ -301,6 +330,9 @@ impl fmt::Display for Told {
         write!(out, "\nepoch     {}\nwormholes of servers {}", self.epoch, list(&self.open))?;
         if !self.lost.is_empty() {
             write!(out, "\nlost      servers {}", list(&self.lost))?;
+        }
+        for LeftOut { server, why } in &self.left_out {
+            write!(out, "\nleft out  server {server}: {why}")?;
         }
         for Verdict { server, verdict } in &self.verdicts {
             write!(out, "\nserver {server}  {verdict}")?;

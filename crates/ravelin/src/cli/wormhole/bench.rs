@@ -8,7 +8,7 @@ use clap::Args;
 use ravelin_model::ttcb::{Agreement, DecisionFunction, Progress, TrustedTime, Ttcb as _};
 use ravelin_wormhole::core::{AGREEMENTS_PER_ENTITY, Engine};
 use ravelin_wormhole::launcher::ControlNetwork;
-use ravelin_wormhole::serve::selftest::{self, Times};
+use ravelin_wormhole::serve::selftest::Times;
 use serde::Serialize;
 
 use super::Invocation;
@@ -16,6 +16,7 @@ use crate::exit::{Error, Exit, Result};
 use crate::wormhole;
 use crate::wormhole::standing::micros;
 use crate::wormhole::together::{Port, Together};
+use crate::wormhole::words::measure;
 
 /// Runs at most.
 const RUNS_MAX: i64 = 100;
@@ -73,11 +74,12 @@ pub(super) fn run(invocation: &Invocation, arguments: &Bench) -> Result<()> {
     let mut starts = Vec::new();
     let (mut locked_kib, mut is_private) = (0, true);
     for _ in 0..arguments.runs {
-        let measured = selftest::measure(&program).map_err(|error| failed(error.into()))?;
+        let measured = measure(invocation.output, &program)?;
         starts.push(micros(measured.start) / 1e3);
         locked_kib = locked_kib.max(measured.locked_kib);
-        let together = Together::start(&program, arguments.wormholes.into(), Engine::Quorum)
-            .map_err(failed)?;
+        let count = arguments.wormholes.into();
+        let together =
+            Together::start(invocation.output, &program, count, Engine::Quorum).map_err(failed)?;
         is_private &= together.network == ControlNetwork::Private;
         let agreements = agree(together).map_err(failed)?;
         for times in measured.calls.iter().chain([&agreements]) {

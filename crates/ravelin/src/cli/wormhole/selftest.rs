@@ -1,17 +1,20 @@
 //! `ravelin wormhole selftest`.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use ravelin_wormhole::sandbox::Restart;
-use ravelin_wormhole::serve::selftest::{self, SelfTest, Times};
+use ravelin_wormhole::serve::selftest::{SelfTest, Times};
+use rustix::fs::Access;
 use serde::Serialize;
 
 use super::Invocation;
-use crate::exit::{Error, Exit, Result};
+use crate::exit::{Error, Result};
 use crate::wormhole;
 use crate::wormhole::standing::{Against, InForce, against, in_force, micros};
+use crate::wormhole::words::measure;
 
 const HELP: &str = "\
 Examples:
@@ -37,16 +40,23 @@ pub(crate) struct Selftest {
 pub(super) fn run(invocation: &Invocation, arguments: Selftest) -> Result<()> {
     let (program, is_small) = match arguments.program {
         Some(program) => {
-            std::fs::metadata(&program).map_err(|error| Error::system("run", &program, &error))?;
+            check_executable(&program)?;
             (program, true)
         }
         None => wormhole::program()?,
     };
-    let measured = selftest::measure(&program).map_err(|error| {
-        let hint = "run `ravelin doctor`, or name a `ravelin-wormhole` with --program";
-        Error::caused(Exit::Failed, error, hint)
-    })?;
+    let measured = measure(invocation.output, &program)?;
     invocation.output.print(&Report::new(program, is_small, measured))
+}
+
+/// Refuses what is not there, or is there and no program.
+fn check_executable(program: &Path) -> Result<()> {
+    let looked = std::fs::metadata(program).and_then(|found| {
+        let denied = || io::Error::from(io::ErrorKind::PermissionDenied);
+        let is_allowed = || rustix::fs::access(program, Access::EXEC_OK).is_ok();
+        if found.is_file() && is_allowed() { Ok(()) } else { Err(denied()) }
+    });
+    looked.map_err(|error| Error::system("run", program, &error))
 }
 
 #[derive(Serialize)]
