@@ -295,6 +295,48 @@ fn as_root_it_leaves_root() {
     assert_eq!(wormhole.proc("environ"), "MIMALLOC_PURGE_DELAY=-1\0");
 }
 
+/// As the unit of tools/systemd starts a server: a user with three capabilities, and none to come.
+#[test]
+fn started_as_by_the_unit_it_lacks_real_time_and_a_network_of_its_own_alone() {
+    let has_setpriv = Command::new("setpriv").arg("--version").output().is_ok();
+    if !rustix::process::geteuid().is_root() || !has_setpriv {
+        let _ = writeln!(std::io::stderr(), "SKIPPED: what a unit does needs root, and setpriv");
+        return;
+    }
+    let home = Home::new();
+    let launch = Launch { owner: Owner::new(64_001, 64_002), ..home.launch() };
+    let (small, unit) = (home.0.join("ravelin-wormhole"), home.0.join("unit"));
+    copy(PROGRAM.as_ref(), &small);
+    let three = "-all,+setuid,+setgid,+setpcap";
+    let script = format!(
+        "#!/bin/sh\ncase \"$*\" in *--provision*) exec {small} \"$@\";; esac\n\
+         exec setpriv --reuid=64003 --regid=64003 --clear-groups --inh-caps={three} \\\n\
+         --ambient-caps={three} --bounding-set={three} --no-new-privs {small} \"$@\"\n",
+        small = small.display()
+    );
+    fs::write(&unit, script).expect("it is ours");
+    fs::set_permissions(&unit, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    let mut wormhole = Running::new(&Launch { program: unit, ..launch });
+    let mut client = wormhole.client();
+    assert!(wormhole.proc("status").contains("Uid:\t64001\t64001\t64001\t64001"));
+    assert!(wormhole.proc("status").contains("CapBnd:\t0000000000000000"));
+    let protections = Protections::from_bits(client.status().expect("it runs").protections);
+    let missing: Vec<_> = protections.missing().map(Protection::name).collect();
+    let unit_lacks = [Protection::OwnNetwork.name(), Protection::RealTime.name()];
+    let others: Vec<_> = missing.iter().filter(|name| !unit_lacks.contains(name)).collect();
+    assert!(unit_lacks.iter().all(|name| missing.contains(name)), "the guide says so: {missing:?}");
+    // A kernel without hidden memory, or the like, lacks that for everybody.
+    let mut as_root = Running::new(&launch_of_root(&home));
+    let by_root = Protections::from_bits(as_root.client().status().expect("it runs").protections);
+    let by_root: Vec<_> = by_root.missing().map(Protection::name).collect();
+    assert!(others.iter().all(|name| by_root.contains(name)), "{others:?} {by_root:?}");
+}
+
+fn launch_of_root(home: &Home) -> Launch {
+    let state = home.0.join("of-root");
+    Launch { state, owner: Owner::new(64_001, 64_002), ..home.launch() }
+}
+
 #[test]
 fn it_works_without_privileges_and_says_what_is_missing() {
     let home = Home::new();

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use crate::bad_drills::DRILLS;
 use crate::bad_input::FAILED;
@@ -125,6 +126,27 @@ fn approving_says_how_the_order_is_carried_out_then() {
 fn numbers(text: &str) -> BTreeSet<i32> {
     let words = text.split(|letter: char| !letter.is_ascii_digit());
     words.filter_map(|word| word.parse().ok()).collect()
+}
+
+/// What `systemd-analyze security` counts, from 0 to 10; the guide names the command, too.
+#[test]
+fn the_unit_leaves_little_exposed() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let judge = ["security", "--offline=true", "--no-pager", "tools/systemd/ravelin.service"];
+    let judged = Command::new("systemd-analyze").args(judge).current_dir(&root).output();
+    let Ok(judged) = judged else {
+        return println!("SKIPPED: the unit's exposure needs systemd-analyze");
+    };
+    let text = String::from_utf8_lossy(&judged.stdout);
+    let level = text.split_once("Overall exposure level for ravelin.service: ");
+    let level = level.and_then(|(_, after)| after.split_whitespace().next()?.parse::<f64>().ok());
+    let Some(level) = level else {
+        let errors = String::from_utf8_lossy(&judged.stderr);
+        return println!("SKIPPED: this systemd-analyze judges no file: {errors}");
+    };
+    assert!(level <= 2.0, "{text}");
+    let guide = fs::read_to_string(root.join("docs/guide/wormhole.md")).expect("there");
+    assert!(guide.contains(&judge.join(" ").replace("--no-pager ", "")), "the guide names it");
 }
 
 #[test]

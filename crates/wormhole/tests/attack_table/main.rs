@@ -42,7 +42,9 @@ const CONTROL: CapabilitySet = CapabilitySet::SYS_PTRACE
     .union(CapabilitySet::SYS_ADMIN)
     .union(CapabilitySet::KILL)
     .union(CapabilitySet::DAC_OVERRIDE);
-/// What full root gets on any kernel.
+/// The rows that need a control: what full root gets on any kernel, so that a denial to others says
+/// something. Of another row it says so only where full root gets it here, too; if not, the row is printed
+/// as unproven.
 const PROOFS: [&str; 8] = [
     "read /proc/PID/maps",
     "read /proc/PID/mem, ordinary",
@@ -413,7 +415,7 @@ impl Outcome {
 fn print(scenes: &[Scene]) {
     print!("{:<32}", "attack");
     scenes.iter().for_each(|scene| print!("| {:<31}", scene.payload.name()));
-    println!();
+    println!("| what shows that it works");
     for (number, attack) in ATTACKS.iter().enumerate() {
         print!("{:<32}", attack.name);
         for scene in scenes {
@@ -424,6 +426,19 @@ fn print(scenes: &[Scene]) {
             };
             print!("| {:<31.31}", text);
         }
-        println!();
+        println!("| {}", standing(attack.name, number, scenes));
+    }
+}
+
+/// What a row's denials are worth, by who got it.
+fn standing(name: &str, number: usize, scenes: &[Scene]) -> &'static str {
+    let gets = |scene: &&Scene| matches!(scene.outcomes[number], Outcome::Got(_));
+    let is_control = |scene: &Scene| scene.payload == Payload::FullRoot;
+    match scenes.iter().rfind(gets) {
+        Some(scene) if is_control(scene) && PROOFS.contains(&name) => "full root gets it, and must",
+        Some(scene) if is_control(scene) => "full root gets it here",
+        Some(_) => "another payload gets it here",
+        None if HIDDEN.contains(&name) => "the same on ordinary memory",
+        None => "unproven here: nobody gets it",
     }
 }

@@ -115,6 +115,9 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{:<28}{}", "program", self.program.display())?;
+        writeln!(f, "{:<28}{}: attests, agrees with no others", "mode", self.mode)?;
+        let store = if self.rollback_proof { "yes" } else { "no: each start is a new instance" };
+        writeln!(f, "{:<28}{store}", "rollback-proof store")?;
         if !self.small_program {
             writeln!(f, "{:<28}MISSING   The small program can be audited; this one is all.", "")?;
         }
