@@ -248,14 +248,7 @@ impl<'a> Processes<'a> {
     /// it had one.
     pub(crate) fn signal_wormhole(&self, id: ReplicaId, signal: Signal) -> Result<bool> {
         let Some(running) = self.running(id)? else { return Ok(false) };
-        let list = format!("/proc/{0}/task/{0}/children", running.pid);
-        let children = fs::read_to_string(list).unwrap_or_default();
-        let children = children.split_whitespace().filter_map(|pid| pid.parse().ok());
-        let is_one = |pid: &u32| {
-            command_line(*pid)
-                .is_some_and(|words| words.first().is_some_and(|it| it == PROGRAM_NAME))
-        };
-        let pid = children.filter(is_one).find_map(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
+        let pid = wormhole_of(running.pid).and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
         let Some(pid) = pid else { return Ok(false) };
         kill_process(pid, signal).map(|()| true).map_err(|error| {
             Error::caused(Exit::Denied, error, "use the account that started it")
@@ -323,6 +316,15 @@ pub(crate) struct Findings {
     pub(crate) proofs: Vec<(ReplicaId, String)>,
     /// Whose key two processes hold, and from where one of them speaks.
     pub(crate) shared_keys: Vec<(ReplicaId, String)>,
+}
+
+/// The wormhole of a server's process, if it has one.
+pub(crate) fn wormhole_of(server: u32) -> Option<u32> {
+    let children = fs::read_to_string(format!("/proc/{server}/task/{server}/children")).ok()?;
+    let is_one = |pid: &u32| {
+        command_line(*pid).is_some_and(|words| words.first().is_some_and(|it| it == PROGRAM_NAME))
+    };
+    children.split_whitespace().filter_map(|pid| pid.parse().ok()).find(is_one)
 }
 
 /// The file that a server's output goes to.

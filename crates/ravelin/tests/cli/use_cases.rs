@@ -156,6 +156,11 @@ fn a_wormhole_is_measured_and_says_whom_it_withstands() {
         assert_eq!(verdict, Some("not withstood".into()), "nobody is told that root cannot");
         assert_described(&report);
     }
+    let text = fixture.done(&["wormhole", "selftest"]);
+    let says = |what: &str, value: &str| {
+        text.lines().any(|line| line.starts_with(what) && line.contains(value))
+    };
+    assert!(says("mode ", "local") && says("rollback-proof store ", "no"), "{text}");
 }
 
 #[test]
@@ -197,6 +202,21 @@ fn a_network_is_measured_by_probes_from_one_process_to_another() {
     listening.kill().and_then(|()| listening.wait()).expect("it ran");
     let gone = fixture.run(&["wormhole", "measure-od", "--to", &address, "--probes", "9"], &[]);
     assert_eq!(gone.exit, 5, "{}", gone.stderr);
+}
+
+#[test]
+fn an_idle_wormhole_is_measured_apart_from_its_server() {
+    let fixture = Fixture::empty("hybrid-idle");
+    let idle = ["bench", "--idle", "--fault-model", "hybrid", "--seconds", "3", "--output", "json"];
+    let figures = json(&fixture.done(&idle));
+    let shares = figures["wormhole_cpu_percent"].as_array().expect("they have wormholes");
+    let servers = figures["cpu_percent_per_server"].as_array().expect("servers");
+    assert_eq!((shares.len(), servers.len()), (3, 3), "{figures}");
+    for (wormhole, server) in shares.iter().zip(servers) {
+        let (wormhole, server) = (wormhole.as_f64().unwrap(), server.as_f64().unwrap());
+        // It attests a heartbeat each second: not nothing, and less than what orders it.
+        assert!(wormhole > 0.0 && wormhole < server, "{figures}");
+    }
 }
 
 /// The paper's figure 10 on real wormholes, and chance's variations of it.

@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use ravelin_model::{FaultModel, ReplicaId};
 use rustix::fs::{statfs, statvfs};
 
-use super::usage::Usage;
+use super::usage::{Usage, cpu_seconds};
 use crate::cluster_dir::LocalCluster;
 use crate::cpu_quota::{CpuQuota, Hierarchy};
 use crate::drill::{self, SERVERS, servers_of};
 use crate::exit::{Error, Exit, Result};
 use crate::output::Output;
-use crate::processes::{Hands, Logging, Processes};
+use crate::processes::{Hands, Logging, Processes, wormhole_of};
 
 /// Where control groups are mounted.
 const CONTROL_GROUPS: &str = "/sys/fs/cgroup";
@@ -236,6 +236,12 @@ impl TestBed {
     pub(super) fn usage(&self) -> Vec<Usage> {
         let servers = self.cluster.servers.iter().zip(&self.pids);
         servers.map(|(server, pid)| Usage::of(server, *pid)).collect()
+    }
+
+    /// Processor time that each server's wormhole has used so far; of those servers that have one.
+    pub(super) fn wormhole_cpu_seconds(&self) -> Vec<f64> {
+        let wormholes = self.pids.iter().filter_map(|server| wormhole_of(*server));
+        wormholes.filter_map(cpu_seconds).collect()
     }
 
     /// All processes.
