@@ -82,7 +82,8 @@ pub(super) struct Build {
     root: PathBuf,
     /// Hunts with the simulator, once [`hunter`] has built it.
     pub(super) hunter: PathBuf,
-    executables: BTreeMap<String, PathBuf>,
+    /// By whether it is of the models, and how it begins: both have a `brm`.
+    executables: BTreeMap<(bool, String), PathBuf>,
 }
 
 /// The example of the simulator that lists what is planted, and hunts.
@@ -134,10 +135,10 @@ pub(super) fn tests(root: &Path, tests: &[&Test]) -> Result<Build> {
                 target => command.args(["--test", target]),
             };
         }
-        build.add(&mut command)?;
+        build.add(&mut command, false)?;
     }
     if !models.is_empty() {
-        build.add(cargo(root, &base).args(["--manifest-path", MODELS]))?;
+        build.add(cargo(root, &base).args(["--manifest-path", MODELS]), true)?;
     }
     Ok(build)
 }
@@ -153,7 +154,7 @@ pub(super) fn models(root: &Path) -> Result<()> {
 
 impl Build {
     /// Builds, and notes the executables that cargo names.
-    fn add(&mut self, command: &mut Command) -> Result<()> {
+    fn add(&mut self, command: &mut Command, are_models: bool) -> Result<()> {
         let output = planting(command).stdout(Stdio::null()).stderr(Stdio::piped()).output();
         let output = output.context("cannot start cargo")?;
         let talk = String::from_utf8_lossy(&output.stderr);
@@ -163,7 +164,7 @@ impl Build {
         for path in executables(&talk) {
             let file = Path::new(path).file_name().unwrap_or_default().to_string_lossy();
             let Some((name, _)) = file.rsplit_once('-') else { continue };
-            self.executables.insert(name.to_owned(), self.root.join(path));
+            self.executables.insert((are_models, name.to_owned()), self.root.join(path));
         }
         Ok(())
     }
@@ -171,7 +172,7 @@ impl Build {
     /// Runs one test with `mutant` planted, or nothing if it is empty.
     pub(super) fn run(&self, mutant: &str, test: &Test) -> Result<Verdict> {
         let (target, path) = test.place()?;
-        let executable = self.executables.get(&target);
+        let executable = self.executables.get(&(test.is_model(), target));
         let executable = executable.with_context(|| format!("no executable holds {test}"))?;
         let mut command = Command::new(executable);
         command.current_dir(self.root.join(test.package())).args(["--exact", &path]);
