@@ -12,14 +12,14 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::cluster_dir::LocalCluster;
 use crate::exit::{Error, Exit, Result};
 
 use super::decay;
-use super::tools::{self, Tool, path_of, run};
+use super::tools::{self, Tool, complaint, path_of, run};
 
 /// Bytes of a disk; its file takes only what is written.
 const DISK_BYTES: u64 = 1 << 30;
@@ -93,16 +93,10 @@ impl Disks {
     /// Cuts the power of all disks.
     pub(crate) fn cut(&self) -> Result<()> {
         let program = path_of("python3").unwrap_or_else(|| PathBuf::from("python3"));
-        let output = Command::new(&program)
-            .args(["-c", CUT, CANARY, CANARY_TEXT])
-            .args(self.0.iter().map(|disk| &disk.mount))
-            .stdin(Stdio::null())
-            .output()
-            .map_err(|error| Error::system("run", &program, &error))?;
-        if output.status.success() {
-            return Ok(());
-        }
-        let said = String::from_utf8_lossy(&output.stderr);
+        let mut command = Command::new(program);
+        command.args(["-c", CUT, CANARY, CANARY_TEXT]);
+        command.args(self.0.iter().map(|disk| &disk.mount));
+        let Some(said) = complaint(&mut command)? else { return Ok(()) };
         let cause = format!("ext4 does not stop: {}", said.lines().last().unwrap_or_default());
         Err(Error::new(Exit::Failed, cause, "the kernel may not know EXT4_IOC_SHUTDOWN"))
     }

@@ -107,17 +107,18 @@ pub(super) fn faketime_library() -> Option<PathBuf> {
 /// A program of the system that must succeed; its output is for nobody unless it fails.
 pub(super) fn run(name: &str, arguments: &[&str]) -> Result<()> {
     let program = path_of(name).unwrap_or_else(|| PathBuf::from(name));
-    let output = Command::new(&program)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| Error::system("run", &program, &error))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&output.stderr);
-    let cause = format!("`{name} {}` failed: {}", arguments.join(" "), said.trim());
+    let Some(said) = complaint(Command::new(program).args(arguments))? else { return Ok(()) };
+    let cause = format!("`{name} {}` failed: {said}", arguments.join(" "));
     Err(Error::new(Exit::Failed, cause, "`dmesg` may say why"))
+}
+
+/// Runs a program to its end; what it wrote on standard error if it failed.
+pub(super) fn complaint(command: &mut Command) -> Result<Option<String>> {
+    let output = command.stdin(Stdio::null()).output();
+    let output =
+        output.map_err(|error| Error::system("run", Path::new(command.get_program()), &error))?;
+    let said = || String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    Ok((!output.status.success()).then(said))
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use crate::cluster_dir::LocalCluster;
 use crate::exit::{Error, Exit, Result};
 use crate::wormhole;
 
-use super::tools::{self, Tool, path_of};
+use super::tools::{self, Tool, complaint, path_of};
 
 /// The index of the counter, in each TPM the same.
 const INDEX: &str = "0x1800001";
@@ -76,20 +76,10 @@ fn anchor(socket: &Path, state: &Path) -> Result<()> {
     use std::os::unix::process::CommandExt as _;
 
     let (program, _) = wormhole::program()?;
-    let output = Command::new(&program)
-        .arg0(PROGRAM_NAME)
-        .args(["--anchor", INDEX, "--tpm"])
-        .arg(socket)
-        .arg("--state")
-        .arg(state)
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| Error::system("run", &program, &error))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&output.stderr);
-    let cause = format!("no counter could be made in a TPM: {}", said.trim());
+    let mut command = Command::new(program);
+    command.arg0(PROGRAM_NAME).args(["--anchor", INDEX, "--tpm"]).arg(socket);
+    let Some(said) = complaint(command.arg("--state").arg(state))? else { return Ok(()) };
+    let cause = format!("no counter could be made in a TPM: {said}");
     Err(Error::new(Exit::Failed, cause, "try `swtpm socket --tpm2` by hand"))
 }
 
