@@ -14,31 +14,31 @@ use std::time::{Duration, Instant};
 use crate::audit::verdicts;
 use crate::cluster::{Cluster, Local, Run, free_listeners, tamper};
 
-const HYBRID: [&str; 2] = ["--fault-model", "hybrid"];
+pub(crate) const HYBRID: [&str; 2] = ["--fault-model", "hybrid"];
 const REOPEN: [&str; 6] =
     ["--config", "D/client.toml", "node", "reopen", "--key", "D/keys/administrator.key"];
 
 /// The epoch in force.
-fn epoch(cluster: &Local) -> u64 {
+pub(crate) fn epoch(cluster: &Local) -> u64 {
     let told = cluster.json(&REOPEN);
     assert_eq!(told["step"], "open", "{told}");
     told["epoch"].as_u64().expect("a number")
 }
 
 /// The process of a server, and that of its wormhole.
-fn pids(cluster: &Local, id: usize) -> (String, String) {
+pub(crate) fn pids(cluster: &Local, id: usize) -> (String, String) {
     let pid = cluster.json(&["local", "status"])["servers"][id]["pid"].to_string();
     let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).expect("it runs");
     let wormhole = children.split_whitespace().next().expect("it has a wormhole").to_owned();
     (pid, wormhole)
 }
 
-fn kill(pid: &str) {
+pub(crate) fn kill(pid: &str) {
     assert!(Command::new("kill").args(["-9", pid]).status().expect("kill").success());
 }
 
 /// Waits until a process is gone, or dead.
-fn wait_gone(pid: &str) {
+pub(crate) fn wait_gone(pid: &str) {
     let until = Instant::now() + Duration::from_secs(10);
     let is_there = || {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
@@ -292,7 +292,7 @@ impl Drop for Copy {
     }
 }
 
-fn copy_dir(from: &Path, to: &Path) {
+pub(crate) fn copy_dir(from: &Path, to: &Path) {
     fs::create_dir(to).expect("made");
     fs::set_permissions(to, fs::metadata(from).expect("there").permissions()).expect("ours");
     for entry in fs::read_dir(from).expect("listed") {

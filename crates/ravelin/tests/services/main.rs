@@ -15,5 +15,6 @@ mod power;
 mod release;
 mod room;
 mod servers;
+mod snapshots;
 mod transfers;
 mod watches;
