@@ -22,6 +22,7 @@ mod parents;
 pub mod agreement;
 pub mod bombs;
 pub mod brm;
+pub mod counters;
 pub mod decisions;
 pub mod epochs;
 pub mod hybrid;

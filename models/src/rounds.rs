@@ -51,6 +51,8 @@ pub struct Rounds {
     /// How many frames and wake-ups are late, of those that do not fail.
     delays_max: usize,
     slip: Slip,
+    /// Whether what is said before the rounds is heard.
+    is_early_heard: bool,
 }
 
 /// A frame on its way: until when, to whom.
@@ -84,7 +86,13 @@ impl Rounds {
     #[must_use]
     pub fn new(question: Question, failing: Option<(usize, Failing)>, delays_max: usize) -> Self {
         let wormholes = question.wormholes(Engine::RealTime { bound: BOUND });
-        Self { wormholes, question, failing, delays_max, slip: Slip::None }
+        Self { wormholes, question, failing, delays_max, slip: Slip::None, is_early_heard: true }
+    }
+
+    /// Those in which nothing is heard that was said before the rounds: they must suffice.
+    #[must_use]
+    pub fn alone(self) -> Self {
+        Self { is_early_heard: false, ..self }
     }
 
     /// Those in which processes do this wrong.
@@ -170,7 +178,9 @@ impl Rounds {
         (next.pasts[at], next.turn) = (past, at);
         next.on_way.retain(|(_, to, frame)| step != Step::Hear(*to, *frame));
         let is_heard = |(to, frame): &&(usize, FrameId)| {
-            self.wormholes.kind(*frame) != Kind::Decided && !self.is_down(state, *to)
+            let kind = self.wormholes.kind(*frame);
+            let is_early = kind == Kind::Proposal && !self.is_early_heard;
+            kind != Kind::Decided && !is_early && !self.is_down(state, *to)
         };
         let latest = state.now + BOUND.0;
         next.on_way.extend(sent.iter().filter(is_heard).map(|(to, frame)| (latest, *to, *frame)));
@@ -264,6 +274,10 @@ impl Model for Rounds {
             Property::always("only who is late stops itself", |model: &Self, state| {
                 let come = model.come(state);
                 (0..come.len()).all(|at| !come[at].is_halted || model.is_late(at))
+            }),
+            Property::sometimes("who is late stops itself", |model: &Self, state| {
+                let may_be = (0..model.question.count).any(|at| model.is_late(at));
+                !may_be || model.come(state).iter().any(|come| come.is_halted)
             }),
             Property::sometimes("a value is decided", |model: &Self, state| {
                 let come = model.come(state);

@@ -92,6 +92,8 @@ pub(crate) enum Kind {
     Answer,
     /// The decision.
     Decided,
+    /// What a process proposed.
+    Proposal,
     /// Another.
     Other,
 }
@@ -101,6 +103,7 @@ impl Kind {
         match frame[1] {
             6 | 8 => Self::Answer,
             9 => Self::Decided,
+            4 => Self::Proposal,
             _ => Self::Other,
         }
     }

@@ -36,9 +36,13 @@ where
     checker
 }
 
-fn check_rounds(question: Question, failing: Option<(usize, Failing)>, delays_max: usize) {
-    let what = format!("{} by rounds, {failing:?} fails, {delays_max} late", question.count);
-    explored(Rounds::new(question, failing, delays_max), &what).assert_properties();
+/// Two wormholes with all that is said; and three, by what is said in the rounds alone.
+fn check_rounds(failing: Option<(usize, Failing)>, [of_two, of_three]: [usize; 2]) {
+    let two = Rounds::new(TWO, failing, of_two);
+    explored(two, &format!("two by rounds, {failing:?} fails, {of_two} late")).assert_properties();
+    let three = Rounds::new(ONE, failing, of_three).alone();
+    let what = format!("three by rounds, {failing:?} fails, {of_three} late");
+    explored(three, &what).assert_properties();
 }
 
 #[test]
@@ -57,15 +61,13 @@ fn a_majority_that_is_timely_tells_everybody() {
 #[test]
 fn rounds_tell_one_decision_to_all_that_keep_the_bound() {
     for failing in STOPS {
-        check_rounds(TWO, failing, 4);
-        check_rounds(ONE, failing, 2);
+        check_rounds(failing, [4, 3]);
     }
 }
 
 #[test]
 fn a_wormhole_that_is_late_stops_itself_before_it_tells_another_decision() {
-    check_rounds(TWO, LATE, 2);
-    check_rounds(ONE, LATE, 1);
+    check_rounds(LATE, [2, 1]);
 }
 
 /// Why the process around a core lets it hear first.
@@ -85,7 +87,6 @@ fn a_majority_of_three_tells_one_decision_at_any_timing() {
 #[ignore = "long: more is late"]
 fn rounds_tell_one_decision_though_much_is_late() {
     for failing in STOPS.into_iter().chain([LATE]) {
-        check_rounds(TWO, failing, 6);
-        check_rounds(ONE, failing, 3);
+        check_rounds(failing, [6, 5]);
     }
 }
