@@ -19,9 +19,13 @@ mod keys;
 #[path = "../../crates/multicast/tests/common/parents.rs"]
 mod parents;
 
+pub mod agreement;
 pub mod bombs;
 pub mod brm;
+pub mod counters;
 pub mod decisions;
 pub mod epochs;
 pub mod hybrid;
+pub mod rounds;
 pub mod waves;
+mod wormholes;
