@@ -36,7 +36,7 @@ const WAITING: &str = "crates/multicast/tests/cluster/waiting.rs";
 const CLIENT_VOTES: &str = "crates/client/src/tests/votes.rs";
 const CLIENT_READS: &str = "crates/client/src/tests/reads.rs";
 const MEMBERS: &str = "crates/replication/src/members/tests.rs";
-const CONTINUITY: &str = "crates/wormhole/tests/continuity.rs";
+const CONTINUITY: &str = "crates/wormhole/tests/cores/continuity.rs";
 const SIGNING: &str = "crates/crypto/src/signing/tests.rs";
 
 /// All scenarios, by number.

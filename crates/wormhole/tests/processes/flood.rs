@@ -1,14 +1,5 @@
 //! Real wormholes that agree in real time, and a flood of frames at the control channel of one.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test that is wrong fails, as it should"
-)]
-
-#[allow(dead_code, reason = "each test uses its part")]
-mod scratch;
-
 use std::io::Write as _;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::OwnedFd;
@@ -17,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use crate::scratch::Scratch;
 use ravelin_wormhole::attestation::{ClusterId, Peer, ReplicaId};
 use ravelin_wormhole::client::{CallError, Client, SeqPacket};
 use ravelin_wormhole::core::{Engine, HaltReason, Member, Nanos, REAL_TIME_BOUND_MAX};
@@ -25,7 +17,6 @@ use ravelin_wormhole::frame::{
 };
 use ravelin_wormhole::launcher::{Control, Launch, Launched};
 use rustix::process::{Pid, Signal};
-use scratch::Scratch;
 use zeroize::Zeroizing;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_ravelin-wormhole");

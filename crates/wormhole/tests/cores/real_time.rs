@@ -1,15 +1,7 @@
 //! What wormholes promise that agree by rounds of the common clock: one decision while the bound holds,
 //! whoever stops, in the middle of a round too; and that one which wakes later than the bound stops itself.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test that is wrong fails, as it should"
-)]
-
-mod cluster;
-
-use cluster::{Chance, Cluster, MILLI, SECOND, Weather, Wire, propose_all, refusal};
+use crate::cluster::{self, Chance, Cluster, MILLI, SECOND, Weather, Wire, propose_all, refusal};
 use ravelin_wormhole::client::Client;
 use ravelin_wormhole::core::{ClusterError, Engine, HaltReason, Input, Nanos, REAL_TIME_BOUND_MAX};
 use ravelin_wormhole::frame::{

@@ -1,12 +1,5 @@
 //! Several cores in virtual time, and a network between them that loses, delays, repeats and reorders.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test that is wrong fails, as it should"
-)]
-#![allow(dead_code, reason = "each test uses its part")]
-
 use std::cell::{RefCell, RefMut};
 use std::collections::{BTreeMap, VecDeque};
 use std::io;

@@ -1,12 +1,5 @@
 //! A core with its clients, without a process: calls go in by hand and the clock moves by hand.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test that is wrong fails, as it should"
-)]
-#![allow(dead_code, reason = "each test uses its part")]
-
 use std::cell::{RefCell, RefMut};
 use std::collections::VecDeque;
 use std::io;

@@ -1,14 +1,5 @@
 //! Four real wormholes on one host, each a closed process, and the network between them.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test that is wrong fails, as it should"
-)]
-
-#[allow(dead_code, reason = "each test uses its part")]
-mod scratch;
-
 use std::fs::Permissions;
 use std::io::Write as _;
 use std::net::{SocketAddr, UdpSocket};
@@ -20,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use crate::scratch::Scratch;
 use ravelin_wormhole::attestation::{ClusterId, Peer, ReplicaId};
 use ravelin_wormhole::client::{CallError, Client, SeqPacket};
 use ravelin_wormhole::core::{
@@ -31,7 +23,6 @@ use ravelin_wormhole::frame::{
 use ravelin_wormhole::launcher::{self, Control, ControlNetwork, Launch, Launched};
 use rustix::net::{AddressFamily, Protocol, RecvFlags, SocketType};
 use rustix::process::{Pid, Signal, kill_process};
-use scratch::Scratch;
 use zeroize::Zeroizing;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_ravelin-wormhole");

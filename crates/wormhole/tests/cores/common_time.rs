@@ -1,17 +1,9 @@
 //! What the wormholes of a cluster promise about their common time: at every moment one instant lies in
 //! all synchronised intervals, and it goes on at the speed of a clock.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test that is wrong fails, as it should"
-)]
-
-mod cluster;
-
 use std::collections::BTreeSet;
 
-use cluster::{Chance, Cluster, MILLI, SECOND, Weather, Wire};
+use crate::cluster::{Chance, Cluster, MILLI, SECOND, Weather, Wire};
 use ravelin_wormhole::client::Client;
 use ravelin_wormhole::core::{Engine, Nanos};
 

@@ -1,18 +1,11 @@
 //! A million calls, true, false and malformed: none panics, none allocates, none breaks a promise.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test that is wrong fails, as it should"
-)]
 #![allow(unsafe_code, reason = "an allocator that counts")]
-
-mod host;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use host::{CLUSTER, Chance, Insider, REPLICA, Start};
+use crate::host::{self, CLUSTER, Chance, Insider, REPLICA, Start};
 use ravelin_wormhole::attestation::{
     Attestation, Counter, CounterValue, Digest, Epoch, Heartbeat, ProcessId, ReplicaId,
     RollbackProof, Signature, Statement,

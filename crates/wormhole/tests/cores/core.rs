@@ -1,17 +1,9 @@
 //! What the core promises about counters: one digest for each position, rising positions, no
 //! forged attestation, every field bound, and nothing brought back by a restart.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test that is wrong fails, as it should"
-)]
-
-mod host;
-
 use std::collections::BTreeMap;
 
-use host::{Chance, Host, REPLICA, Start, attest, peer, provisioned, wish};
+use crate::host::{self, Chance, Host, REPLICA, Start, attest, peer, provisioned, wish};
 use ravelin_wormhole::attestation::{
     Attestation, COUNTERS, ClusterId, Counter, CounterValue, Digest, Epoch, Forged, Identity,
     InstanceCertificate, InstanceId, Peer, ReplicaId, RollbackProof, Signature, Statement,

@@ -1,19 +1,13 @@
 //! What the core promises about who calls: only the wormhole welcomes, only the entity speaks in its
 //! name, each call counts once, and nobody takes what is another's.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test that is wrong fails, as it should"
-)]
-
-mod host;
-
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use host::{Chance, Host, Insider, REPLICA, Start, attest, has_mac, peer, refusal, wish};
+use crate::host::{
+    Chance, Host, Insider, REPLICA, Start, Wire, attest, has_mac, peer, refusal, wish,
+};
 use ravelin_wormhole::attestation::{Counter, Forged, Peer, ReplicaId};
 use ravelin_wormhole::client::{
     CallError, Channel as _, Client, HelloError, LATE_FRAMES_MAX, SeqPacket, decode_answer,
@@ -153,7 +147,7 @@ fn tags_of_another_entity_are_unknown() {
     let action = Action::SignedHeartbeat;
     let planned = one.exec_at(ExecCall { action, not_before: SECOND, within: SECOND }).unwrap();
     let unknown = Some(Refusal::UnknownTag);
-    let check = |thief: &mut Client<host::Wire>| {
+    let check = |thief: &mut Client<Wire>| {
         assert_eq!(refusal(thief.duration_stop(duration)).err(), unknown);
         assert_eq!(refusal(thief.end(armed)).err(), unknown);
         assert_eq!(refusal(thief.outcome(planned)).err(), unknown);
@@ -438,7 +432,7 @@ fn rights_are_one_by_one() {
 // Admission control.
 
 /// When the next write to a hardware counter is admitted, by the refusal of an attestation.
-fn attest_until_refused(client: &mut Client<host::Wire>, value: &mut u64) -> Nanos {
+fn attest_until_refused(client: &mut Client<Wire>, value: &mut u64) -> Nanos {
     loop {
         match attest(client, wish(0, *value, *value + 1, 1)) {
             Ok(_) => *value += 1,
@@ -561,7 +555,7 @@ fn connection_takes_no_session_of_another() {
 const FLOOD: u64 = 50_000;
 
 /// Makes a cheap call until one is refused; gives how many were served, and the time to retry.
-fn flood(client: &mut Client<host::Wire>) -> (u64, Nanos) {
+fn flood(client: &mut Client<Wire>) -> (u64, Nanos) {
     for served in 0..FLOOD {
         match refusal(client.random()) {
             Ok(_) => {}

@@ -1,16 +1,7 @@
 //! The counter in a TPM, against a real software TPM (`swtpm`, if it is installed) and against
 //! liars on the way to it.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test that unwraps or indexes wrongly fails, as it should"
-)]
-
-mod scratch;
-mod tpm {
-    pub(crate) mod relay;
-}
+mod relay;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::{Cell, RefCell};
@@ -19,6 +10,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use crate::scratch::{Scratch, copy_directory, me};
 use ravelin_wormhole::core::Counters;
 use ravelin_wormhole::counter::{CounterError, MonotonicCounter};
 use ravelin_wormhole::keys::InstanceSecret;
@@ -26,8 +18,7 @@ use ravelin_wormhole::state::{
     Continuity, ContinuityError, Lease, Opened, Origin, StateDir, StateError,
 };
 use ravelin_wormhole::tpm::{AuthValue, NvCounter, NvIndex, Transport};
-use scratch::{Scratch, copy_directory, me};
-use tpm::relay::{
+use relay::{
     NV_DEFINE, NV_INCREMENT, NV_READ, NV_READ_PUBLIC, Relay, START_AUTH_SESSION, SoftwareTpm,
     code_of, define_counter, flush, owner_command, refusal, undefine,
 };

@@ -1,16 +1,7 @@
 //! What a wormhole keeps over restarts: never an earlier state, whatever is done to its files and
 //! wherever its processes are stopped.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test that unwraps or indexes wrongly fails, as it should"
-)]
-
-mod scratch;
-mod continuity {
-    pub(crate) mod world;
-}
+mod world;
 
 use std::cell::RefCell;
 use std::fs;
@@ -18,16 +9,14 @@ use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use continuity::world::{
-    Disk, Fate, Run, Script, World, counters, erased, exposed_value, instance_of, locked,
-};
+use crate::scratch::{Scratch, copy_directory, me};
 use ravelin_wormhole::counter::{CounterError, MonotonicCounter};
 use ravelin_wormhole::keys::InstanceSecret;
 use ravelin_wormhole::state::{
     Continuity, ContinuityError, Lease, Opened, Origin, RECORD_BYTES, StateDir, StateError,
 };
 use ravelin_wormhole::tpm::NvIndex;
-use scratch::{Scratch, copy_directory, me};
+use world::{Disk, Fate, Run, Script, World, counters, erased, exposed_value, instance_of, locked};
 
 const LEASES: [Lease; 3] = [Lease::Run, Lease::Every, Lease::EveryUnmetered];
 const FATES: [Fate; 3] = [Fate::Kept, Fate::Lost, Fate::Torn];

@@ -1,14 +1,6 @@
 //! What the core promises about time: measured spans, deadlines, and actions inside their windows.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test that is wrong fails, as it should"
-)]
-
-mod host;
-
-use host::{Host, Start, attest, refusal, wish};
+use crate::host::{Host, Start, Wire, attest, refusal, wish};
 use ravelin_wormhole::attestation::{Forged, Heartbeat, InstanceId, ProcessId, RollbackProof};
 use ravelin_wormhole::client::Client;
 use ravelin_wormhole::core::{
@@ -23,7 +15,7 @@ fn nanos(seconds: u64) -> Nanos {
 }
 
 /// Plans `action` for `not_before` seconds, or so many after it.
-fn plan(client: &mut Client<host::Wire>, action: Action, not_before: u64, within: u64) -> Tag {
+fn plan(client: &mut Client<Wire>, action: Action, not_before: u64, within: u64) -> Tag {
     let (not_before, within) = (nanos(not_before), nanos(within));
     client.exec_at(ExecCall { action, not_before, within }).unwrap()
 }

@@ -1,17 +1,9 @@
 //! What the wormholes of a cluster promise about agreements: one decision each, whatever becomes of
 //! messages, time and processes; and that a majority comes to one.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test that is wrong fails, as it should"
-)]
-
-mod cluster;
-
 use std::collections::BTreeMap;
 
-use cluster::{Chance, Cluster, MILLI, SECOND, Weather, Wire, propose_all, refusal};
+use crate::cluster::{Chance, Cluster, MILLI, SECOND, Weather, Wire, propose_all, refusal};
 use ravelin_wormhole::attestation::ReplicaId;
 use ravelin_wormhole::client::Client;
 use ravelin_wormhole::core::{

@@ -1,15 +1,7 @@
 //! What is promised of deadlines that several hosts watch: one verdict, in time only for what was in time,
 //! and told also where the watched process, its host or its wormhole has stopped.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test that is wrong fails, as it should"
-)]
-
-mod cluster;
-
-use cluster::{Chance, Cluster, MILLI, SECOND, Wire};
+use crate::cluster::{Chance, Cluster, MILLI, SECOND, Wire};
 use ravelin_wormhole::client::{Client, Deadline, Verdict};
 use ravelin_wormhole::core::{Engine, Nanos};
 use ravelin_wormhole::frame::{Entity, Tag};

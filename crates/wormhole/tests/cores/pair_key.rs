@@ -1,16 +1,8 @@
 //! What two processes of different hosts may rely on about a key that their wormholes give them.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test that is wrong fails, as it should"
-)]
-
-mod cluster;
-
 use std::collections::BTreeSet;
 
-use cluster::{Cluster, MILLI, SECOND, Weather, Wire, refusal};
+use crate::cluster::{Cluster, MILLI, SECOND, Weather, Wire, refusal};
 use ravelin_wormhole::attestation::ReplicaId;
 use ravelin_wormhole::client::Client;
 use ravelin_wormhole::frame::{Entity, Refusal};
