@@ -1,11 +1,8 @@
-//! A real wormhole, started and called as a server does. This program acts as it.
+//! A real wormhole, started and called as a server does.
 
-#![allow(clippy::unwrap_used, reason = "a test that is wrong fails, as it should")]
-
-use std::ffi::OsStr;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Child, ExitCode};
+use std::path::PathBuf;
+use std::process::Child;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -21,32 +18,24 @@ use ravelin_runtime::wormhole::{
 };
 use ravelin_wormhole::attestation::{self, CounterValue, Statement};
 use ravelin_wormhole::client::HelloError;
-use ravelin_wormhole::launcher::{Launch, PROGRAM_NAME};
+use ravelin_wormhole::launcher::Launch;
 use rustix::process::{Pid, Signal, kill_process};
+
+use crate::Test;
 
 const OWN: ReplicaId = ReplicaId(1);
 /// How long an answer is waited for where none comes.
 const SOON: Duration = Duration::from_millis(300);
 
-fn main() -> ExitCode {
-    let name = std::env::args_os().next();
-    if name.is_some_and(|name| Path::new(&name).file_name() == Some(OsStr::new(PROGRAM_NAME))) {
-        return ravelin_wormhole::serve::main(std::env::args_os().skip(1)).into();
-    }
-    let tests: [(&str, fn()); 6] = [
-        ("an_attested_block_is_its_authors", an_attested_block_is_its_authors),
-        ("both_sides_sign_the_same_bytes", both_sides_sign_the_same_bytes),
-        ("a_value_is_bound_once", a_value_is_bound_once),
-        ("a_lost_answer_is_found_again", a_lost_answer_is_found_again),
-        ("another_wormhole_is_refused", another_wormhole_is_refused),
-        ("looking_moves_nothing", looking_moves_nothing),
-    ];
-    for (name, test) in tests {
-        test();
-        println!("test {name} ... ok");
-    }
-    ExitCode::SUCCESS
-}
+/// The tests, by name.
+pub(crate) const ALL: [Test; 6] = [
+    ("an_attested_block_is_its_authors", an_attested_block_is_its_authors),
+    ("both_sides_sign_the_same_bytes", both_sides_sign_the_same_bytes),
+    ("a_value_is_bound_once", a_value_is_bound_once),
+    ("a_lost_answer_is_found_again", a_lost_answer_is_found_again),
+    ("another_wormhole_is_refused", another_wormhole_is_refused),
+    ("looking_moves_nothing", looking_moves_nothing),
+];
 
 /// A directory that is gone after the test.
 struct Home(PathBuf);

@@ -1,14 +1,7 @@
-//! Three real wormholes that agree, called as protocols call them. This program acts as them.
+//! Three real wormholes that agree, called as protocols call them.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test that is wrong fails, as it should"
-)]
-
-use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
-use std::process::{Child, ExitCode};
+use std::path::PathBuf;
+use std::process::Child;
 use std::time::{Duration, Instant};
 
 use ravelin_model::ttcb::{
@@ -21,18 +14,15 @@ use ravelin_runtime::wormhole::member_of;
 use ravelin_wormhole::attestation::Peer;
 use ravelin_wormhole::client::SeqPacket;
 use ravelin_wormhole::core::{Engine, Member};
-use ravelin_wormhole::launcher::{Control, Launch, Launched, PROGRAM_NAME, control_sockets};
+use ravelin_wormhole::launcher::{Control, Launch, Launched, control_sockets};
 
 const COUNT: u16 = 3;
 /// Longest time for anything that should happen soon.
 const SOON: Duration = Duration::from_secs(20);
 const T0: Duration = Duration::from_millis(300);
 
-fn main() -> ExitCode {
-    let name = std::env::args_os().next();
-    if name.is_some_and(|name| Path::new(&name).file_name() == Some(OsStr::new(PROGRAM_NAME))) {
-        return ravelin_wormhole::serve::main(std::env::args_os().skip(1)).into();
-    }
+/// The tests, one after the other on the same wormholes.
+pub(crate) fn all_on_one_site() {
     let mut site = Site::new();
     let tests: [(&str, fn(&mut Site)); 5] = [
         ("all_are_told_the_same", all_are_told_the_same),
@@ -45,7 +35,6 @@ fn main() -> ExitCode {
         test(&mut site);
         println!("test {name} ... ok");
     }
-    ExitCode::SUCCESS
 }
 
 /// Wormholes, and a process beside each.
