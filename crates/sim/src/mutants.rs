@@ -36,13 +36,13 @@ impl Planted {
 const DECISIONS: &str = "models/tests/decisions.rs";
 const WAVES: &str = "models/tests/waves.rs";
 const BOMBS: &str = "models/tests/bombs.rs";
-const VIEWS: &str = "crates/multicast/tests/views.rs";
+const VIEWS: &str = "crates/multicast/tests/cluster/views.rs";
 const RESTART: &str = "crates/multicast/tests/cluster/restart.rs";
 const INTRUSION: &str = "crates/multicast/tests/cluster/intrusion.rs";
-const REGRESSIONS: &str = "crates/sim/tests/regressions.rs";
+const REGRESSIONS: &str = "crates/sim/tests/runs/regressions.rs";
 const WAITING: &str = "crates/multicast/tests/cluster/waiting.rs";
-const SEEDS: &str = "crates/sim/tests/seeds.rs";
-const SCENARIOS: &str = "crates/sim/tests/scenarios.rs";
+const SEEDS: &str = "crates/sim/tests/runs/seeds.rs";
+const SCENARIOS: &str = "crates/sim/tests/runs/scenarios.rs";
 const FOLLOWING: &str = "crates/multicast/src/following.rs";
 const AUDIT: &str = "crates/replication/src/execution/audit/tests.rs";
 const EPOCHS: &str = "crates/replication/src/replica/tests/epochs.rs";
@@ -52,7 +52,7 @@ const TRANSFER: &str = "crates/replication/src/transfer/tests.rs";
 const OFFERING: &str = "crates/replication/src/offering/tests.rs";
 const EPOCH_ATTACKS: &str = "crates/replication/src/replica/tests/epoch_attacks.rs";
 const LOG_DAMAGE: &str = "crates/runtime/src/log/tests/damage.rs";
-const REOPENING: &str = "crates/sim/tests/reopening.rs";
+const REOPENING: &str = "crates/sim/tests/runs/reopening.rs";
 const CLOSING: &str = "crates/multicast/src/ordering/closing/tests.rs";
 const ENDINGS: &str = "crates/replication/src/replica/tests/reopening.rs";
 const CATCHING_UP: &str = "crates/multicast/src/ordering/catching_up/tests.rs";
@@ -71,7 +71,7 @@ const BRM_T_REAL_TIME: (&str, &str) =
 const BRM_CHANGED: (&str, &str) =
     ("models/tests/brm.rs", "a_lost_or_changed_copy_between_each_two_harms_nobody");
 const BRM_SEEDS: (&str, &str) =
-    ("crates/sim/tests/brm.rs", "every_promise_holds_whoever_is_intruded");
+    ("crates/sim/tests/runs/brm.rs", "every_promise_holds_whoever_is_intruded");
 const BRM_ATTACKS: &str = "crates/multicast/src/brm/tests/attacks.rs";
 
 const THREE_WITH_WORMHOLES: (&str, &str) =

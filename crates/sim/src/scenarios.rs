@@ -27,7 +27,7 @@ pub enum Mutant {
 
 use Mutant::{None as Without, Planted};
 
-const SIM: &str = "crates/sim/tests/scenarios.rs";
+const SIM: &str = "crates/sim/tests/runs/scenarios.rs";
 const TRANSFER: &str = "crates/replication/src/transfer/tests.rs";
 const LOG_DAMAGE: &str = "crates/runtime/src/log/tests/damage.rs";
 const OFFERING: &str = "crates/replication/src/offering/tests.rs";

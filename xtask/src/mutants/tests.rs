@@ -9,7 +9,7 @@ fn test(text: &str) -> Test {
 #[test]
 fn a_test_is_found_in_the_executable_of_its_file() {
     let places = [
-        ("crates/sim/tests/scenarios.rs::a", "scenarios", "a"),
+        ("crates/sim/tests/runs/scenarios.rs::a", "runs", "scenarios::a"),
         ("crates/multicast/tests/cluster/limits.rs::a", "cluster", "limits::a"),
         ("crates/client/src/tests/votes.rs::a", "ravelin_client", "tests::votes::a"),
         ("crates/crypto/src/signing/tests.rs::a", "ravelin_crypto", "signing::tests::a"),
@@ -20,7 +20,7 @@ fn a_test_is_found_in_the_executable_of_its_file() {
         assert_eq!(test(text).place().unwrap(), (target.to_owned(), path.to_owned()), "{text}");
     }
     assert_eq!(test("crates/multicast/tests/cluster/limits.rs::a").target(), "cluster");
-    assert_eq!(test("crates/sim/tests/scenarios.rs::a").target(), "scenarios");
+    assert_eq!(test("crates/sim/tests/runs/scenarios.rs::a").target(), "runs");
     assert_eq!(test("crates/client/src/tally.rs::a").target(), "");
     assert!(test("README.rs::a").place().is_err());
     assert!(Test::parse("no test").is_err());

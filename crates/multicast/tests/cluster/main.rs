@@ -1,11 +1,10 @@
-//! Ordering as its users see it: whole groups in virtual time, with a hostile network and intruders.
+//! Ordering as its users see it: whole groups in virtual time, with a hostile network and intruders; and the
+//! commit rule alone, on whatever one may see of a DAG.
 
 #![allow(clippy::indexing_slicing, reason = "a test that indexes wrongly fails, as it should")]
 
-#[allow(dead_code, reason = "each test file uses its part of it")]
 #[path = "../common/dice.rs"]
 mod dice;
-#[allow(dead_code, reason = "each test file uses its part of it")]
 #[path = "../common/keys.rs"]
 mod keys;
 
@@ -16,5 +15,8 @@ mod intrusion;
 mod limits;
 #[allow(dead_code, reason = "tests look at some of what a hop carries")]
 mod network;
+#[path = "../common/parents.rs"]
+mod parents;
 mod restart;
+mod views;
 mod waiting;

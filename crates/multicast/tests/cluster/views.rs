@@ -6,17 +6,6 @@
 //! product's own [`CommitRule`] and [`Delivery`]. The number of runs is [`RUNS`], or the environment
 //! variable `RAVELIN_VIEW_RUNS`.
 
-#![allow(clippy::indexing_slicing, reason = "a test that indexes wrongly fails, as it should")]
-
-#[allow(dead_code, reason = "each test file uses its part of it")]
-#[path = "common/dice.rs"]
-mod dice;
-#[allow(dead_code, reason = "each test file uses its part of it")]
-#[path = "common/keys.rs"]
-mod keys;
-#[path = "common/parents.rs"]
-mod parents;
-
 use std::collections::{BTreeMap, BTreeSet};
 
 use ravelin_crypto::Verified;
@@ -24,8 +13,9 @@ use ravelin_model::{Block, BlockRef, FaultModel, ReplicaId, Round};
 use ravelin_multicast::committer::{Decision, Path};
 use ravelin_multicast::{CommitRule, Dag, Delivery, OrderingState, Slot, validity};
 
-use dice::Dice;
-use keys::{Fork, Keys};
+use crate::dice::Dice;
+use crate::keys::{Fork, Keys};
+use crate::parents;
 
 /// Runs for each kind of group, each with [`VIEWS`] views.
 const RUNS: u64 = 500;
