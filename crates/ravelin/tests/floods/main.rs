@@ -7,7 +7,7 @@
 #![allow(clippy::indexing_slicing, reason = "a test that indexes wrongly fails, as it should")]
 
 #[allow(dead_code, reason = "shared with the tests of services, which use more of it")]
-#[path = "../services/cluster.rs"]
+#[path = "../program/services/cluster.rs"]
 mod cluster;
 
 use std::fs;
