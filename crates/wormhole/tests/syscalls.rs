@@ -34,7 +34,12 @@ fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     match arguments.as_slice() {
         [_, kind, store, number, first] if kind == "child" => child(store, number, first),
-        _ => [Store::Absent, Store::Present].into_iter().for_each(parent),
+        // Beside each other: hardly one of a child and its parent computes at a time.
+        _ => std::thread::scope(|threads| {
+            for store in [Store::Absent, Store::Present] {
+                threads.spawn(move || parent(store));
+            }
+        }),
     }
 }
 
