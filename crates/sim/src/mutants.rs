@@ -226,6 +226,17 @@ pub const ALL: &[Planted] = &[
         )],
     ),
     planted(
+        "cut_below_what_was_decided",
+        "who holds ends an epoch with less than what it decided",
+        &[
+            (
+                CLOSING,
+                "whoever_ends_with_a_part_of_what_it_holds_ends_where_those_do_who_hold_no_more",
+            ),
+            (ENDINGS, "nobody_goes_back_behind_what_it_decided"),
+        ],
+    ),
+    planted(
         "ends_without_forked_blocks",
         "what decided an epoch's end at one member is not taken from it where its author forked",
         &[(REGRESSIONS, "what_failed_once_holds")],
@@ -339,6 +350,14 @@ pub const ALL: &[Planted] = &[
         &[(FOLLOWING, "a_log_is_read_to_its_end_and_then_the_next_member_has_its_turn")],
     ),
     planted(
+        "one_that_signed_is_not_followed",
+        "who holds more than one signed that no liar can join waits for ever",
+        &[
+            (ENDINGS, "one_that_signed_alone_is_followed_by_those_who_hold_more"),
+            (REGRESSIONS, "what_failed_once_holds"),
+        ],
+    ),
+    planted(
         "ordering_state_believed",
         "who fetches a state takes anyone's word for where the order goes on",
         &[(OFFERING, "what_a_quorum_did_not_sign_is_not_believed")],
@@ -449,6 +468,11 @@ pub const ALL: &[Planted] = &[
         &[(TRANSFER, "one_correct_peer_is_enough_and_liars_are_found_out")],
     ),
     planted(
+        "turn_kept_with_a_part",
+        "what was said to all that a member holds counts for a part of it",
+        &[(ENDINGS, "one_that_signed_alone_is_followed_by_those_who_hold_more")],
+    ),
+    planted(
         "turns_of_reopenings_ignored",
         "what was said to an earlier choice of an order counts for a later one",
         &[(ENDINGS, "who_goes_back_to_an_order_signs_only_by_what_is_said_to_that")],
@@ -496,6 +520,11 @@ pub const ALL: &[Planted] = &[
         "way_back_believed",
         "a disk is believed when it leads back to another state than a quorum signed",
         &[(TRANSFERS, "what_stands_beside_the_state_is_not_believed")],
+    ),
+    planted(
+        "what_was_signed_forgotten",
+        "who signed a part of what it holds says after a restart that it was all",
+        &[(ENDINGS, "one_that_signed_alone_is_followed_by_those_who_hold_more")],
     ),
 ];
 

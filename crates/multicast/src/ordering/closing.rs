@@ -23,8 +23,14 @@
 //! Two that held the same tips above the higher of their horizons hold the same blocks there. Both go on
 //! to the same decisions, wherever each of them stood when it began to hold.
 //!
+//! **Less than what is here.** Who holds may end the epoch with a part of that ([`Ordering::seal_at`]), if all
+//! that it decided comes of this part: what was there when it began to hold lies in it. Later blocks change
+//! no decision, so the part leads whoever has it to the same ones.
+//!
 //! And it is live: what another one took in, it took in after what had moved its horizon as far as was
 //! needed. Whoever holds takes it in in the same order, once it has all that the other one has.
+
+use ravelin_model::Cut;
 
 use super::*;
 use crate::delivery::horizon_at;
@@ -85,6 +91,28 @@ impl<P: Payload> Ordering<P> {
         self.end();
     }
 
+    /// Whether all that leads to `cut` is here, and all that led to `decided` leads to it, too.
+    ///
+    /// Cost: a walk through the DAG.
+    #[must_use]
+    pub fn may_seal_at(&self, cut: &Cut, decided: &Cut) -> bool {
+        let has_decided = |part: BTreeSet<BlockRef>| {
+            let mut tips = decided.tips.iter().filter(|tip| tip.round > cut.horizon);
+            tips.all(|tip| part.contains(tip)) || mutants::is_active("cut_below_what_was_decided")
+        };
+        self.dag.part(cut).is_some_and(has_decided)
+    }
+
+    /// Decides what `cut` alone decides, and nothing more ever, as [`Self::seal`] does with all that is here.
+    ///
+    /// # Panics
+    /// If [`Self::may_seal_at`] says no.
+    pub fn seal_at(&mut self, cut: &Cut, now: Time, out: &mut Actions<Self>) {
+        let part = self.dag.part(cut).expect("all that leads to the cut is here");
+        self.dag.retain(&part);
+        self.seal(now, out);
+    }
+
     /// Goes through what the DAG decides, applies nothing of it, and takes in what waited for nothing
     /// above the horizon to which that leads.
     pub(super) fn foresee(&mut self, now: Time, out: &mut Actions<Self>) {
@@ -125,14 +153,14 @@ impl<P: Payload> Ordering<P> {
         self.closing == Closing::Sealed
     }
 
-    /// The newest blocks that are here with their histories, of each member that has any above the
-    /// horizon.
+    /// What is here: the newest blocks with their histories, of each member that has any above the horizon.
     #[must_use]
-    pub fn tips(&self) -> Vec<BlockRef> {
+    pub fn cut(&self) -> Cut {
         let members = self.rule.group.members();
         let held = |member| self.dag.newest_until(member, self.dag.newest_held(member));
-        let newest = members.filter_map(held);
-        newest.filter(|tip| tip.round > self.dag.horizon() && tip.round > Round(0)).collect()
+        let horizon = self.dag.horizon();
+        let is_above = |tip: &BlockRef| tip.round > horizon && tip.round > Round(0);
+        Cut { horizon, tips: members.filter_map(held).filter(is_above).collect() }
     }
 
     /// Takes note of a member's own newest block, by its own word.
