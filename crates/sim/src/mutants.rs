@@ -268,6 +268,14 @@ pub const ALL: &[Planted] = &[
         &[(HANDOVERS, "two_liars_hand_no_epoch_over_by_themselves")],
     ),
     planted(
+        "horizon_of_a_part_believed",
+        "what lies below the horizon that a signer told is nobody's concern, made up or not",
+        &[(
+            CLOSING,
+            "whoever_ends_with_a_part_of_what_it_holds_ends_where_those_do_who_hold_no_more",
+        )],
+    ),
+    planted(
         "horizon_stands_still_while_held",
         "who holds what ends an epoch cannot take in what another one's horizon lets in",
         &[

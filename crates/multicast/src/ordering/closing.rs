@@ -91,16 +91,27 @@ impl<P: Payload> Ordering<P> {
         self.end();
     }
 
-    /// Whether all that leads to `cut` is here, and all that led to `decided` leads to it, too.
+    /// Whether all that leads to `cut` is here, leads to just its horizon, and is led to by all that led to
+    /// `decided`.
     ///
-    /// Cost: a walk through the DAG.
+    /// Of what lies at a horizon or below, others may have more or less. It makes no difference if decisions
+    /// led to that horizon; if a liar made it up, it does.
+    ///
+    /// Cost: a walk through the DAG, and as much as deciding it.
     #[must_use]
     pub fn may_seal_at(&self, cut: &Cut, decided: &Cut) -> bool {
-        let has_decided = |part: BTreeSet<BlockRef>| {
-            let mut tips = decided.tips.iter().filter(|tip| tip.round > cut.horizon);
-            tips.all(|tip| part.contains(tip)) || mutants::is_active("cut_below_what_was_decided")
+        let Some(part) = self.dag.part(cut) else { return false };
+        let mut tips = decided.tips.iter().filter(|tip| tip.round > cut.horizon);
+        let has_decided = tips.all(|tip| part.contains(tip));
+        let leads_there = || {
+            let mut rest = self.dag.clone();
+            rest.retain(&part);
+            let state = self.delivery.state();
+            let decisions = self.rule.decide(&rest, state.next);
+            horizon_at(last_leader(&decisions, state.leader_round)) == cut.horizon
         };
-        self.dag.part(cut).is_some_and(has_decided)
+        (has_decided || mutants::is_active("cut_below_what_was_decided"))
+            && (leads_there() || mutants::is_active("horizon_of_a_part_believed"))
     }
 
     /// Decides what `cut` alone decides, and nothing more ever, as [`Self::seal`] does with all that is here.
@@ -124,11 +135,7 @@ impl<P: Payload> Ordering<P> {
         {
             let decisions = self.rule.decide(&self.dag, next);
             let Some((last, _)) = decisions.last() else { return };
-            let leaders = decisions.iter().filter_map(|(_, decision)| match decision {
-                Decision::Commit(leader, _) => Some(leader.round),
-                Decision::Skip | Decision::Undecided => None,
-            });
-            let leader_round = leaders.fold(leader_round, Round::max);
+            let leader_round = last_leader(&decisions, leader_round);
             self.closing = Closing::Held(Foreseen { next: self.rule.after(*last), leader_round });
             self.dag.pass(horizon_at(leader_round));
             for (from, block) in self.parking.reexamine(&self.dag) {
@@ -182,6 +189,15 @@ impl<P: Payload> Ordering<P> {
     pub(super) fn is_open(&self) -> bool {
         self.closing == Closing::Open
     }
+}
+
+/// The round of the last leader, where the one before was of the round `before`.
+fn last_leader(decisions: &[(Slot, Decision)], before: Round) -> Round {
+    let leaders = decisions.iter().filter_map(|(_, decision)| match decision {
+        Decision::Commit(leader, _) => Some(leader.round),
+        Decision::Skip | Decision::Undecided => None,
+    });
+    leaders.fold(before, Round::max)
 }
 
 #[cfg(test)]

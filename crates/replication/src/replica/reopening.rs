@@ -357,12 +357,14 @@ impl Replica {
         let may_leave_out = !self.has_ended()
             && self.epochs.until.is_none()
             && !mutants::is_active("one_that_signed_is_not_followed");
-        let first = self.first_held().filter(|_| may_leave_out);
+        let Some(first) = self.first_held().filter(|_| may_leave_out) else {
+            return Some(Choice { order, part: None });
+        };
+        let before = reopens.choice.as_ref().and_then(|(choice, _)| choice.part.as_ref());
         let own = self.ordering.cut();
-        let is_fit =
-            |first: &Cut, cut: &Cut| !cut.is_as(&own) && self.ordering.may_seal_at(cut, first);
-        let part =
-            first.and_then(|it| reopens.signed_cuts(order).find(|cut| is_fit(&it, cut)).cloned());
+        let is_fit = |cut: &&Cut| !cut.is_as(&own) && self.ordering.may_seal_at(cut, &first);
+        let kept = reopens.signed_cuts(order).find(|cut| Some(*cut) == before);
+        let part = kept.or_else(|| reopens.signed_cuts(order).find(is_fit)).cloned();
         Some(Choice { order, part })
     }
 

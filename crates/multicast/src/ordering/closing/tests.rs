@@ -305,6 +305,11 @@ fn whoever_ends_with_a_part_of_what_it_holds_ends_where_those_do_who_hold_no_mor
             refused += 1;
             continue;
         }
+        for up in 1..4 {
+            let mut made_up = Cut { horizon: Round(part.horizon.0 + up), ..part.clone() };
+            made_up.tips.retain(|tip| tip.round > made_up.horizon);
+            assert!(!held.core.may_seal_at(&made_up, &decided), "seed {seed}: {made_up:?}");
+        }
         more += usize::from(!held.told().is_as(&part));
         held.core.seal_at(&part, NOW, &mut Vec::new());
         assert_eq!(held.state(), less.state(), "seed {seed}");
