@@ -59,6 +59,7 @@ const CATCHING_UP: &str = "crates/multicast/src/ordering/catching_up/tests.rs";
 const CATCH_UP: &str = "crates/multicast/src/catch_up/tests.rs";
 const COMMITTER: &str = "crates/multicast/src/committer/tests.rs";
 const ATTESTING: &str = "crates/multicast/src/ordering/attesting/tests.rs";
+const CONTINUITY: &str = "crates/wormhole/tests/continuity.rs";
 const MEMBERS: &str = "crates/replication/src/members/tests.rs";
 const HANDOVERS: &str = "models/tests/epochs.rs";
 const BRM: &str = "crates/multicast/src/brm/tests.rs";
@@ -78,6 +79,8 @@ const THREE_WITH_WORMHOLES: (&str, &str) =
     (VIEWS, "three_replicas_with_wormholes_never_disagree_whatever_they_see");
 const BAD_LEADER_WITH_A_WORMHOLE: (&str, &str) =
     ("models/tests/hybrid.rs", "a_bad_leader_with_a_wormhole_splits_no_decision");
+const INSTANCES: (&str, &str) =
+    ("models/tests/instances.rs", "who_comes_back_as_another_instance_splits_no_epoch");
 const FORKING_LEADER: (&str, &str) = (DECISIONS, "a_forking_leader_splits_no_decision");
 
 const fn planted(
@@ -201,11 +204,7 @@ pub const ALL: &[Planted] = &[
     planted(
         "brm_sender_undecided",
         "a sender delivers without asking whether the majority counted its proposal",
-        &[
-            (BRM, "a_proposal_that_the_majority_missed_ends_without_a_delivery"),
-            BRM_SEEDS,
-            BRM_T_QUORUM,
-        ],
+        &[BRM_SEEDS, BRM_T_QUORUM],
     ),
     planted(
         "broken_wormhole_ignored",
@@ -226,6 +225,14 @@ pub const ALL: &[Planted] = &[
         )],
     ),
     planted(
+        "counter_reused_after_restart",
+        "a start leaves the record that it takes up as good as before",
+        &[(
+            CONTINUITY,
+            "no_schedule_of_clones_and_no_record_ever_written_makes_an_instance_equivocate",
+        )],
+    ),
+    planted(
         "cut_below_what_was_decided",
         "who holds ends an epoch with less than what it decided",
         &[
@@ -243,7 +250,7 @@ pub const ALL: &[Planted] = &[
     ),
     planted("envelope_signatures_ignored", "a block's envelopes need no good signature", &[]),
     planted("epoch_goes_on", "commits beyond an epoch's end are executed", &[]),
-    planted("epochs_not_told_apart", "blocks of another cluster or epoch are taken", &[]),
+    planted("epochs_not_told_apart", "blocks of another cluster or epoch are taken", &[INSTANCES]),
     planted(
         "epochs_of_one_believed",
         "one member's word shows how many epochs were missed",
@@ -296,7 +303,10 @@ pub const ALL: &[Planted] = &[
     planted(
         "instances_not_certified",
         "a member's order lets any instance of a wormhole in",
-        &[(MEMBERS, "no_instance_gets_in_that_the_members_own_wormhole_did_not_certify")],
+        &[
+            (MEMBERS, "no_instance_gets_in_that_the_members_own_wormhole_did_not_certify"),
+            INSTANCES,
+        ],
     ),
     planted("lag_of_one_believed", "one member's rounds show how far the others are", &[]),
     planted(
@@ -358,6 +368,11 @@ pub const ALL: &[Planted] = &[
         &[(FOLLOWING, "a_log_is_read_to_its_end_and_then_the_next_member_has_its_turn")],
     ),
     planted(
+        "one_round_fewer",
+        "wormholes that agree by rounds leave out the last one",
+        &[("models/tests/agreement.rs", "rounds_tell_one_decision_to_all_that_keep_the_bound")],
+    ),
+    planted(
         "one_that_signed_is_not_followed",
         "who holds more than one signed that no liar can join waits for ever",
         &[
@@ -397,6 +412,11 @@ pub const ALL: &[Planted] = &[
         "place_of_one_believed",
         "one member's word about where it stands makes a state",
         &[(TRANSFER, "where_members_stand_is_believed_of_f_plus_1_that_stand_there")],
+    ),
+    planted(
+        "promise_broken",
+        "a wormhole votes in an attempt to agree although it promised its vote to a later one",
+        &[("models/tests/agreement.rs", "a_majority_tells_one_decision_at_any_timing")],
     ),
     core(
         "quorum_lowered",
