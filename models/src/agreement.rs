@@ -1,6 +1,6 @@
 //! Block agreement by a majority of wormholes: every order of proposals, frames and wake-ups.
 //!
-//! The wormholes are the product's own cores ([`wormholes`](crate::wormholes)). Each has a clock of its
+//! The wormholes are the product's own cores (`wormholes.rs`). Each has a clock of its
 //! own, and a frame arrives at any time after it was sent, or never: whoever is not woken or not told is
 //! late or silent. How often wormholes are woken is bounded, in all. Who decides tells the others; that
 //! frame counts as told, and is heard only where all are timely, since who heard it says the same.

@@ -7,7 +7,8 @@
 //! between any two steps, or, under a majority, a wormhole may give up learning what is decided. The network takes up to `od` copies between two processes, or changes their
 //! data.
 //!
-//! Left out: how wormholes agree, which the wormhole's own tests try on its very steps. Time is what it can be for the protocol: before `tstart`, and after.
+//! Left out: how wormholes agree, which is what [`agreement`](crate::agreement) and [`rounds`](crate::rounds)
+//! are about. Time is what it can be for the protocol: before `tstart`, and after.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -9,6 +9,8 @@
 //! With [`Counter::Broken`] the bad server makes every block that it can, as if its wormhole attested
 //! anything: then views disagree.
 //!
+//! That a sound wormhole attests one block for a round is what [`counters`](crate::counters) is about.
+//!
 //! Left out: leaders beside the first of a round, and links to older blocks than a parent's.
 
 use std::collections::{BTreeMap, BTreeSet};

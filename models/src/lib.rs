@@ -7,6 +7,11 @@
 //! is late while epochs change, one plan follows each, and all correct servers reach it. [`brm`]: whoever
 //! of three processes is intruded, a multicast is delivered by all correct ones or by none.
 //!
+//! Of wormholes: [`agreement`], by a majority, and [`rounds`], by the common clock: whatever is late or
+//! lost, and whoever stops, no two tell different decisions. [`counters`]: whatever files are copied and
+//! put back, no instance binds a position twice. [`instances`]: whoever comes back as another instance,
+//! one block of it counts for a round of an epoch.
+//!
 //! Run with `cargo test --release --manifest-path models/Cargo.toml`; larger configurations with
 //! `-- --ignored`. Planted faults: `RUSTFLAGS="--cfg ravelin_mutants" RAVELIN_MUTANT=name`.
 
@@ -26,6 +31,7 @@ pub mod counters;
 pub mod decisions;
 pub mod epochs;
 pub mod hybrid;
+pub mod instances;
 pub mod rounds;
 pub mod waves;
 mod wormholes;

@@ -1,6 +1,6 @@
 //! Block agreement by rounds of the common clock: every order of frames and wake-ups within the bound.
 //!
-//! The wormholes are the product's own cores ([`wormholes`](crate::wormholes)), over one clock. A frame
+//! The wormholes are the product's own cores (`wormholes.rs`), over one clock. A frame
 //! arrives at once or as late as the bound allows, and a wormhole is woken at once or as late; how many of
 //! both are late is bounded. One wormhole may fail: it stops at some moment, and of what it sent any part is
 //! lost; or it is woken, and hears, as late as may be. Who decides tells the others, which is not heard: all

@@ -19,6 +19,8 @@ const TWO: Question = Question {
     function: DecisionFunction::Plurality,
 };
 const ALL: Question = Question { count: 3, ..TWO };
+/// As in a reliable multicast: who does not send proposes nothing.
+const SENT: Question = Question { proposals: &[Some([1; 32]), None, None], ..ONE };
 const STOPS: [Option<(usize, Failing)>; 3] =
     [None, Some((0, Failing::Stops)), Some((1, Failing::Stops))];
 const LATE: Option<(usize, Failing)> = Some((0, Failing::IsLate));
@@ -36,13 +38,8 @@ where
     checker
 }
 
-/// Two wormholes with all that is said; and three, by what is said in the rounds alone.
-fn check_rounds(failing: Option<(usize, Failing)>, [of_two, of_three]: [usize; 2]) {
-    let two = Rounds::new(TWO, failing, of_two);
-    explored(two, &format!("two by rounds, {failing:?} fails, {of_two} late")).assert_properties();
-    let three = Rounds::new(ONE, failing, of_three).alone();
-    let what = format!("three by rounds, {failing:?} fails, {of_three} late");
-    explored(three, &what).assert_properties();
+fn check_rounds(model: Rounds, what: &str) {
+    explored(model, &format!("by rounds, {what}")).assert_properties();
 }
 
 #[test]
@@ -61,13 +58,15 @@ fn a_majority_that_is_timely_tells_everybody() {
 #[test]
 fn rounds_tell_one_decision_to_all_that_keep_the_bound() {
     for failing in STOPS {
-        check_rounds(failing, [4, 3]);
+        check_rounds(Rounds::new(TWO, failing, 4), &format!("two, {failing:?}, 4 late"));
+        check_rounds(Rounds::new(SENT, failing, 1).alone(), &format!("three, {failing:?}, 1 late"));
     }
 }
 
 #[test]
 fn a_wormhole_that_is_late_stops_itself_before_it_tells_another_decision() {
-    check_rounds(LATE, [2, 1]);
+    check_rounds(Rounds::new(TWO, LATE, 2), "two, one wakes late, 2 late");
+    check_rounds(Rounds::new(ONE, LATE, 1), "three, one wakes late, 1 late");
 }
 
 /// Why the process around a core lets it hear first.
@@ -86,7 +85,12 @@ fn a_majority_of_three_tells_one_decision_at_any_timing() {
 #[test]
 #[ignore = "long: more is late"]
 fn rounds_tell_one_decision_though_much_is_late() {
-    for failing in STOPS.into_iter().chain([LATE]) {
-        check_rounds(failing, [6, 5]);
+    for failing in STOPS {
+        check_rounds(Rounds::new(TWO, failing, 6), &format!("two, {failing:?}, 6 late"));
+        check_rounds(
+            Rounds::new(ONE, failing, 3),
+            &format!("three, all heard, {failing:?}, 3 late"),
+        );
     }
+    check_rounds(Rounds::new(SENT, LATE, 0), "three that propose, one wakes late");
 }

@@ -57,7 +57,7 @@ pub use ids::{
 pub use plan::{ClientEntry, ClusterPlan, Member, PlanError, Previous, Purpose, SignedPlan};
 pub use protocol::{Action, Actions, LogEntry, LogPart, LogRecord, Place, Protocol};
 pub use release::{ReleaseOrder, SignedRelease};
-pub use reopening::{Closing, ClosingStage, Reopening, ReopeningVerdict, SignedReopening};
+pub use reopening::{Closing, ClosingStage, Cut, Reopening, ReopeningVerdict, SignedReopening};
 pub use service::{
     Application, Change, Context, Outcome, QueryContext, Service, ServiceStores, StateBackend,
     Store, View, scan_over,

@@ -43,6 +43,27 @@ pub struct SignedReopening {
     pub approvals: Vec<(PublicKey, Signature)>,
 }
 
+/// A part of an epoch's blocks that is closed under "parent of" above a horizon.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Cut {
+    /// Up to this round no single blocks are judged.
+    pub horizon: Round,
+    /// The newest block of each member above it, ascending by member.
+    pub tips: Vec<BlockRef>,
+}
+
+impl Cut {
+    /// Whether two members that hold these hold the same: what one's horizon has passed does not count.
+    #[must_use]
+    pub fn is_as(&self, other: &Self) -> bool {
+        let horizon = self.horizon.max(other.horizon);
+        let above = |cut: &Self| -> Vec<BlockRef> {
+            cut.tips.iter().filter(|tip| tip.round > horizon).copied().collect()
+        };
+        above(self) == above(other)
+    }
+}
+
 /// What a member holds of the epoch that an order ends.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct Closing {
@@ -50,15 +71,13 @@ pub struct Closing {
     pub epoch: Epoch,
     /// Digest of the order that the member carries out.
     pub order: Digest,
-    /// Up to this round the member judges no single blocks any more, or will not once it has decided what
-    /// it holds.
-    pub horizon: Round,
-    /// The newest block of each member above it, ascending by member.
-    pub tips: Vec<BlockRef>,
+    /// What it holds, or as much of that as it would end the epoch with, or did. Up to the horizon it judges
+    /// no single blocks any more, or will not once it has decided what it holds.
+    pub cut: Cut,
     /// How far it has come.
     pub stage: ClosingStage,
-    /// Names the member's present choice of an order: another number each time that it takes up an order,
-    /// also one that it had before.
+    /// Names the member's present choice of an order and of what to end the epoch with: another number each
+    /// time that it takes up a choice, also one that it had before.
     pub turn: u64,
     /// The turn of each other member of which this one heard last, ascending by member: who reads its own
     /// here knows that this was said to what it says now, not to what it said earlier.
@@ -70,7 +89,8 @@ pub struct Closing {
 pub enum ClosingStage {
     /// It lacks something of what it has heard of, or may yet make a block.
     Lacking,
-    /// It holds all of that, and decides nothing beyond it until the order is carried out, or more is heard.
+    /// It holds all of that, or what it tells at least, and decides nothing beyond what it tells until the
+    /// order is carried out, or it tells more.
     Holding,
     /// It has signed the plan that follows by this order: it never signs another one.
     Signed,

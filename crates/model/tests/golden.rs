@@ -16,8 +16,8 @@ use ravelin_model::wire::{
 use ravelin_model::{
     Answer, AnswerBatch, AuditHead, AuditList, AuditOutcome, AuditRecord, AuditedEnvelope,
     AuditedOperation, Block, BlockBody, BlockHeader, BlockRef, Chain, Change, ClientEntry, Closing,
-    ClosingStage, ClusterId, ClusterPlan, CommitIndex, CommitStatement, Decode, Digest, Encode,
-    Envelope, Epoch, EpochMessage, Evidence, FaultModel, HandoverVote, Incarnation,
+    ClosingStage, ClusterId, ClusterPlan, CommitIndex, CommitStatement, Cut, Decode, Digest,
+    Encode, Envelope, Epoch, EpochMessage, Evidence, FaultModel, HandoverVote, Incarnation,
     InstanceCertificate, Member, MerklePath, Operation, OperationResult, Position, Previous,
     PublicKey, Purpose, Refusal, Rekey, ReleaseOrder, Reopening, ReopeningVerdict, ReplicaId,
     Round, Sequence, ServiceId, SessionId, Signature, SignedHeader, SignedPlan, SignedRekey,
@@ -289,8 +289,10 @@ fn messages_about_epochs_are_golden() {
     let closing = Closing {
         epoch: Epoch(1),
         order: digest(0xd3),
-        horizon: Round(3),
-        tips: vec![BlockRef { round: Round(9), author: ReplicaId(1), digest: digest(0xb1) }],
+        cut: Cut {
+            horizon: Round(3),
+            tips: vec![BlockRef { round: Round(9), author: ReplicaId(1), digest: digest(0xb1) }],
+        },
         stage: ClosingStage::Signed,
         turn: 7,
         heard: vec![(ReplicaId(0), 8), (ReplicaId(2), 9)],

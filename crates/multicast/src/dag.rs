@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use ravelin_crypto::Verified;
-use ravelin_model::{Block, BlockRef, Digest, Group, ReplicaId, Round, SignedHeader};
+use ravelin_model::{Block, BlockRef, Cut, Digest, Group, ReplicaId, Round, SignedHeader};
 
 /// Bytes of delivered blocks that are held whole. The oldest give up their envelopes first.
 pub const CARRIED_BYTES_MAX: usize = 4 << 20;
@@ -282,6 +282,35 @@ impl Dag {
                 *block = left;
             }
         }
+    }
+
+    /// What of this can be reached from the tips of `cut`, or lies at its horizon or below. `None` if anything
+    /// is missing that its tips lead to above that horizon, or if that was forgotten.
+    #[must_use]
+    pub fn part(&self, cut: &Cut) -> Option<BTreeSet<BlockRef>> {
+        let part = self.walk(cut.tips.iter().copied(), |reference| reference.round > cut.horizon);
+        let parents = part.iter().filter_map(|reference| self.blocks.get(reference));
+        let mut named = parents.flat_map(|block| &block.body.parents).chain(&cut.tips);
+        let is_there = |it: &BlockRef| it.round <= cut.horizon || part.contains(it);
+        if self.forgotten > cut.horizon || !named.all(is_there) {
+            return None;
+        }
+        let below = self.blocks.range(..first_of(cut.horizon.next(), ReplicaId(0)));
+        Some(below.map(|(reference, _)| *reference).chain(part.iter().copied()).collect())
+    }
+
+    /// Lets go of all that is not in `part`, of this DAG, and of any horizon that was only foreseen.
+    pub fn retain(&mut self, part: &BTreeSet<BlockRef>) {
+        self.horizon = self.forgotten;
+        self.blocks.retain(|reference, _| part.contains(reference));
+        self.chains.iter_mut().for_each(|chain| chain.retain(|it| part.contains(it)));
+        self.carried.retain(|(reference, _)| part.contains(reference));
+        self.carried_bytes = self.carried.iter().map(|(_, bytes)| bytes).sum();
+        self.bytes = self.blocks.values().map(Verified::size).sum();
+        let mut authors = BTreeSet::new();
+        authors.extend(self.blocks.keys().map(|reference| (reference.round, reference.author)));
+        self.widths.clear();
+        authors.into_iter().for_each(|(round, _)| *self.widths.entry(round).or_default() += 1);
     }
 
     /// Has references to rounds up to `horizon` count as present, and forgets nothing: it is where the

@@ -29,6 +29,11 @@ const HEALTH_MAX: Duration = Duration::from_millis(500);
 const HEALTH_BYTES_MAX: usize = 1 << 20;
 /// Bytes at the end of a log in which the error is looked for with which its server ended.
 const ENDING_BYTES_MAX: u64 = 4 << 10;
+/// What the allocator of a server reads as it starts: how long memory that was given back is kept for the
+/// next use. By itself it gives most back to the system within 10 ms, which takes and zeroes it again.
+const PURGE_DELAY: &str = "MIMALLOC_PURGE_DELAY";
+/// Milliseconds; unless whoever starts servers says another number.
+const PURGE_DELAY_MS: &str = "2000";
 
 /// The processes of a local cluster.
 pub(crate) struct Processes<'a> {
@@ -115,6 +120,9 @@ impl<'a> Processes<'a> {
         }
         if self.logging == Logging::Hops {
             command.args(["--log-level", "trace", "--log-format", "json"]);
+        }
+        if std::env::var_os(PURGE_DELAY).is_none() {
+            command.env(PURGE_DELAY, PURGE_DELAY_MS);
         }
         let child = command
             .envs(self.environment.iter().cloned())

@@ -59,6 +59,7 @@ const CATCHING_UP: &str = "crates/multicast/src/ordering/catching_up/tests.rs";
 const CATCH_UP: &str = "crates/multicast/src/catch_up/tests.rs";
 const COMMITTER: &str = "crates/multicast/src/committer/tests.rs";
 const ATTESTING: &str = "crates/multicast/src/ordering/attesting/tests.rs";
+const CONTINUITY: &str = "crates/wormhole/tests/continuity.rs";
 const MEMBERS: &str = "crates/replication/src/members/tests.rs";
 const HANDOVERS: &str = "models/tests/epochs.rs";
 const BRM: &str = "crates/multicast/src/brm/tests.rs";
@@ -78,6 +79,8 @@ const THREE_WITH_WORMHOLES: (&str, &str) =
     (VIEWS, "three_replicas_with_wormholes_never_disagree_whatever_they_see");
 const BAD_LEADER_WITH_A_WORMHOLE: (&str, &str) =
     ("models/tests/hybrid.rs", "a_bad_leader_with_a_wormhole_splits_no_decision");
+const INSTANCES: (&str, &str) =
+    ("models/tests/instances.rs", "who_comes_back_as_another_instance_splits_no_epoch");
 const FORKING_LEADER: (&str, &str) = (DECISIONS, "a_forking_leader_splits_no_decision");
 
 const fn planted(
@@ -201,11 +204,7 @@ pub const ALL: &[Planted] = &[
     planted(
         "brm_sender_undecided",
         "a sender delivers without asking whether the majority counted its proposal",
-        &[
-            (BRM, "a_proposal_that_the_majority_missed_ends_without_a_delivery"),
-            BRM_SEEDS,
-            BRM_T_QUORUM,
-        ],
+        &[BRM_SEEDS, BRM_T_QUORUM],
     ),
     planted(
         "broken_wormhole_ignored",
@@ -226,13 +225,32 @@ pub const ALL: &[Planted] = &[
         )],
     ),
     planted(
+        "counter_reused_after_restart",
+        "a start leaves the record that it takes up as good as before",
+        &[(
+            CONTINUITY,
+            "no_schedule_of_clones_and_no_record_ever_written_makes_an_instance_equivocate",
+        )],
+    ),
+    planted(
+        "cut_below_what_was_decided",
+        "who holds ends an epoch with less than what it decided",
+        &[
+            (
+                CLOSING,
+                "whoever_ends_with_a_part_of_what_it_holds_ends_where_those_do_who_hold_no_more",
+            ),
+            (ENDINGS, "nobody_goes_back_behind_what_it_decided"),
+        ],
+    ),
+    planted(
         "ends_without_forked_blocks",
         "what decided an epoch's end at one member is not taken from it where its author forked",
         &[(REGRESSIONS, "what_failed_once_holds")],
     ),
     planted("envelope_signatures_ignored", "a block's envelopes need no good signature", &[]),
     planted("epoch_goes_on", "commits beyond an epoch's end are executed", &[]),
-    planted("epochs_not_told_apart", "blocks of another cluster or epoch are taken", &[]),
+    planted("epochs_not_told_apart", "blocks of another cluster or epoch are taken", &[INSTANCES]),
     planted(
         "epochs_of_one_believed",
         "one member's word shows how many epochs were missed",
@@ -257,6 +275,14 @@ pub const ALL: &[Planted] = &[
         &[(HANDOVERS, "two_liars_hand_no_epoch_over_by_themselves")],
     ),
     planted(
+        "horizon_of_a_part_believed",
+        "what lies below the horizon that a signer told is nobody's concern, made up or not",
+        &[(
+            CLOSING,
+            "whoever_ends_with_a_part_of_what_it_holds_ends_where_those_do_who_hold_no_more",
+        )],
+    ),
+    planted(
         "horizon_stands_still_while_held",
         "who holds what ends an epoch cannot take in what another one's horizon lets in",
         &[
@@ -277,7 +303,10 @@ pub const ALL: &[Planted] = &[
     planted(
         "instances_not_certified",
         "a member's order lets any instance of a wormhole in",
-        &[(MEMBERS, "no_instance_gets_in_that_the_members_own_wormhole_did_not_certify")],
+        &[
+            (MEMBERS, "no_instance_gets_in_that_the_members_own_wormhole_did_not_certify"),
+            INSTANCES,
+        ],
     ),
     planted("lag_of_one_believed", "one member's rounds show how far the others are", &[]),
     planted(
@@ -339,6 +368,19 @@ pub const ALL: &[Planted] = &[
         &[(FOLLOWING, "a_log_is_read_to_its_end_and_then_the_next_member_has_its_turn")],
     ),
     planted(
+        "one_round_fewer",
+        "wormholes that agree by rounds leave out the last one",
+        &[("models/tests/agreement.rs", "rounds_tell_one_decision_to_all_that_keep_the_bound")],
+    ),
+    planted(
+        "one_that_signed_is_not_followed",
+        "who holds more than one signed that no liar can join waits for ever",
+        &[
+            (ENDINGS, "one_that_signed_alone_is_followed_by_those_who_hold_more"),
+            (REGRESSIONS, "what_failed_once_holds"),
+        ],
+    ),
+    planted(
         "ordering_state_believed",
         "who fetches a state takes anyone's word for where the order goes on",
         &[(OFFERING, "what_a_quorum_did_not_sign_is_not_believed")],
@@ -370,6 +412,11 @@ pub const ALL: &[Planted] = &[
         "place_of_one_believed",
         "one member's word about where it stands makes a state",
         &[(TRANSFER, "where_members_stand_is_believed_of_f_plus_1_that_stand_there")],
+    ),
+    planted(
+        "promise_broken",
+        "a wormhole votes in an attempt to agree although it promised its vote to a later one",
+        &[("models/tests/agreement.rs", "a_majority_tells_one_decision_at_any_timing")],
     ),
     core(
         "quorum_lowered",
@@ -449,6 +496,11 @@ pub const ALL: &[Planted] = &[
         &[(TRANSFER, "one_correct_peer_is_enough_and_liars_are_found_out")],
     ),
     planted(
+        "turn_kept_with_a_part",
+        "what was said to all that a member holds counts for a part of it",
+        &[(ENDINGS, "one_that_signed_alone_is_followed_by_those_who_hold_more")],
+    ),
+    planted(
         "turns_of_reopenings_ignored",
         "what was said to an earlier choice of an order counts for a later one",
         &[(ENDINGS, "who_goes_back_to_an_order_signs_only_by_what_is_said_to_that")],
@@ -496,6 +548,11 @@ pub const ALL: &[Planted] = &[
         "way_back_believed",
         "a disk is believed when it leads back to another state than a quorum signed",
         &[(TRANSFERS, "what_stands_beside_the_state_is_not_believed")],
+    ),
+    planted(
+        "what_was_signed_forgotten",
+        "who signed a part of what it holds says after a restart that it was all",
+        &[(ENDINGS, "one_that_signed_alone_is_followed_by_those_who_hold_more")],
     ),
 ];
 

@@ -38,6 +38,16 @@ const CLIENT_READS: &str = "crates/client/src/tests/reads.rs";
 const MEMBERS: &str = "crates/replication/src/members/tests.rs";
 const CONTINUITY: &str = "crates/wormhole/tests/cores/continuity.rs";
 const SIGNING: &str = "crates/crypto/src/signing/tests.rs";
+const BRM: &str = "crates/multicast/src/brm/tests.rs";
+
+const BRM_MODEL: (&str, &str) =
+    ("models/tests/brm.rs", "brm_t_under_a_majority_keeps_its_promises");
+const COUNTERS_MODEL: (&str, &str) =
+    ("models/tests/counters.rs", "a_position_is_bound_once_whatever_is_put_back");
+const HYBRID_MODEL: (&str, &str) =
+    ("models/tests/hybrid.rs", "with_a_broken_wormhole_views_disagree");
+const INSTANCES_MODEL: (&str, &str) =
+    ("models/tests/instances.rs", "who_comes_back_as_another_instance_splits_no_epoch");
 
 /// All scenarios, by number.
 pub const ALL: &[Scenario] = &[
@@ -220,7 +230,7 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         number: 39,
         name: "a wormhole's counter is put back: two digests for one value",
-        tests: &[(SIM, "scenario_39_one_value_of_a_counter_twice")],
+        tests: &[(SIM, "scenario_39_one_value_of_a_counter_twice"), HYBRID_MODEL, COUNTERS_MODEL],
         mutant: Planted("broken_wormhole_ignored"),
     },
     Scenario {
@@ -260,7 +270,7 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         number: 58,
         name: "old blocks still count after a change of members",
-        tests: &[(SIM, "scenario_58_blocks_of_an_epoch_that_has_ended")],
+        tests: &[(SIM, "scenario_58_blocks_of_an_epoch_that_has_ended"), INSTANCES_MODEL],
         mutant: Planted("epoch_goes_on"),
     },
     Scenario {
@@ -291,15 +301,23 @@ pub const ALL: &[Scenario] = &[
         mutant: Planted("wait_never_doubles"),
     },
     Scenario {
+        number: 62,
+        name: "the majority misses a sender's proposal, and it delivers alone",
+        tests: &[(BRM, "a_proposal_that_the_majority_missed_ends_without_a_delivery"), BRM_MODEL],
+        mutant: Planted("brm_sender_undecided"),
+    },
+    Scenario {
         number: 63,
         name: "what a wormhole left at a clean stop is copied and restored",
         tests: &[
+            COUNTERS_MODEL,
+            INSTANCES_MODEL,
             (MEMBERS, "no_instance_gets_in_that_the_members_own_wormhole_did_not_certify"),
             (SIM, "scenario_63_each_start_is_an_instance_of_its_own"),
             (CONTINUITY, "files_put_back_close_the_instance"),
             (CONTINUITY, "without_a_counter_every_start_is_a_new_instance_and_nothing_is_written"),
         ],
-        mutant: Planted("instances_not_certified"),
+        mutant: Planted("counter_reused_after_restart"),
     },
     Scenario {
         number: 64,
@@ -322,7 +340,7 @@ mod tests {
     fn every_scenario_asked_for_is_there_with_tests_that_exist() {
         let asked = [
             1, 2, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 31, 32, 33, 34,
-            35, 39, 40, 41, 56, 57, 58, 59, 60, 61, 63, 64,
+            35, 39, 40, 41, 56, 57, 58, 59, 60, 61, 62, 63, 64,
         ];
         let numbers: Vec<u32> = ALL.iter().map(|scenario| scenario.number).collect();
         assert_eq!(numbers, asked);

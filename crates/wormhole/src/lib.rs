@@ -42,6 +42,7 @@ pub mod frame;
 pub mod hex;
 pub mod keys;
 pub mod launcher;
+mod mutants;
 mod operator;
 pub mod os;
 pub mod sandbox;

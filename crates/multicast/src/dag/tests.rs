@@ -121,6 +121,44 @@ fn a_horizon_to_come_lets_references_count_as_present_and_forgets_nothing() {
     assert_eq!(dag.forget(Round(2)).len(), 5);
 }
 
+/// What `cut` leaves of a DAG, if all of that is there.
+fn part(dag: &Dag, horizon: Round, tips: &[BlockRef]) -> Option<Dag> {
+    let part = dag.part(&Cut { horizon, tips: tips.to_vec() })?;
+    let mut rest = dag.clone();
+    rest.retain(&part);
+    Some(rest)
+}
+
+#[test]
+fn a_part_is_what_its_tips_lead_to_and_all_up_to_its_horizon() {
+    let drawing = four(DRAWN);
+    let whole = dag(&drawing);
+    let [a1, b3, d3, a4] = ["A1", "B3", "D3", "A4"].map(|name| drawing.at(name));
+    let expected = view(&drawing, &["B3"]);
+    let rest = part(&whole, Round(0), &[b3]).expect("it is all there");
+    assert_eq!(rest.blocks, expected.blocks);
+    assert_eq!((rest.bytes, &rest.widths), (expected.bytes, &expected.widths));
+    assert_eq!(rest.chains, expected.chains);
+    assert_eq!((rest.highest(), rest.newest_held(D)), (Round(3), Round(1)));
+    let rest = part(&whole, Round(3), &[a4]).expect("it is all there");
+    assert!(rest.block(&d3).is_some(), "nothing tells whether others have it");
+    assert_eq!(rest.len(), 13);
+    assert!(part(&whole, Round(3), &[a4, keys::bogus(D, Round(4), 7)]).is_none());
+
+    let mut later = whole.clone();
+    later.forget(Round(1));
+    assert!(part(&later, Round(0), &[b3]).is_none(), "it was decided before");
+    later.pass(Round(3));
+    let rest = part(&later, Round(1), &[b3]).expect("it is all there");
+    assert_eq!((rest.horizon(), rest.has(&a1), rest.has(&d3)), (Round(1), true, false));
+
+    let mut gap = view(&drawing, &["A2"]);
+    gap.pass(Round(3));
+    gap.insert(drawing.block("A4").clone());
+    assert!(part(&gap, Round(3), &[a4]).is_some());
+    assert!(part(&gap, Round(2), &[a4]).is_none(), "B3 is missing, which lies above");
+}
+
 #[test]
 fn the_newest_block_of_a_silent_member_outlives_the_horizon() {
     let drawing = four(DRAWN);

@@ -23,8 +23,14 @@
 //! Two that held the same tips above the higher of their horizons hold the same blocks there. Both go on
 //! to the same decisions, wherever each of them stood when it began to hold.
 //!
+//! **Less than what is here.** Who holds may end the epoch with a part of that ([`Ordering::seal_at`]), if all
+//! that it decided comes of this part: what was there when it began to hold lies in it. Later blocks change
+//! no decision, so the part leads whoever has it to the same ones.
+//!
 //! And it is live: what another one took in, it took in after what had moved its horizon as far as was
 //! needed. Whoever holds takes it in in the same order, once it has all that the other one has.
+
+use ravelin_model::Cut;
 
 use super::*;
 use crate::delivery::horizon_at;
@@ -85,6 +91,39 @@ impl<P: Payload> Ordering<P> {
         self.end();
     }
 
+    /// Whether all that leads to `cut` is here, leads to just its horizon, and is led to by all that led to
+    /// `decided`.
+    ///
+    /// Of what lies at a horizon or below, others may have more or less. It makes no difference if decisions
+    /// led to that horizon; if a liar made it up, it does.
+    ///
+    /// Cost: a walk through the DAG, and as much as deciding it.
+    #[must_use]
+    pub fn may_seal_at(&self, cut: &Cut, decided: &Cut) -> bool {
+        let Some(part) = self.dag.part(cut) else { return false };
+        let mut tips = decided.tips.iter().filter(|tip| tip.round > cut.horizon);
+        let has_decided = tips.all(|tip| part.contains(tip));
+        let leads_there = || {
+            let mut rest = self.dag.clone();
+            rest.retain(&part);
+            let state = self.delivery.state();
+            let decisions = self.rule.decide(&rest, state.next);
+            horizon_at(last_leader(&decisions, state.leader_round)) == cut.horizon
+        };
+        (has_decided || mutants::is_active("cut_below_what_was_decided"))
+            && (leads_there() || mutants::is_active("horizon_of_a_part_believed"))
+    }
+
+    /// Decides what `cut` alone decides, and nothing more ever, as [`Self::seal`] does with all that is here.
+    ///
+    /// # Panics
+    /// If [`Self::may_seal_at`] says no.
+    pub fn seal_at(&mut self, cut: &Cut, now: Time, out: &mut Actions<Self>) {
+        let part = self.dag.part(cut).expect("all that leads to the cut is here");
+        self.dag.retain(&part);
+        self.seal(now, out);
+    }
+
     /// Goes through what the DAG decides, applies nothing of it, and takes in what waited for nothing
     /// above the horizon to which that leads.
     pub(super) fn foresee(&mut self, now: Time, out: &mut Actions<Self>) {
@@ -96,11 +135,7 @@ impl<P: Payload> Ordering<P> {
         {
             let decisions = self.rule.decide(&self.dag, next);
             let Some((last, _)) = decisions.last() else { return };
-            let leaders = decisions.iter().filter_map(|(_, decision)| match decision {
-                Decision::Commit(leader, _) => Some(leader.round),
-                Decision::Skip | Decision::Undecided => None,
-            });
-            let leader_round = leaders.fold(leader_round, Round::max);
+            let leader_round = last_leader(&decisions, leader_round);
             self.closing = Closing::Held(Foreseen { next: self.rule.after(*last), leader_round });
             self.dag.pass(horizon_at(leader_round));
             for (from, block) in self.parking.reexamine(&self.dag) {
@@ -125,14 +160,14 @@ impl<P: Payload> Ordering<P> {
         self.closing == Closing::Sealed
     }
 
-    /// The newest blocks that are here with their histories, of each member that has any above the
-    /// horizon.
+    /// What is here: the newest blocks with their histories, of each member that has any above the horizon.
     #[must_use]
-    pub fn tips(&self) -> Vec<BlockRef> {
+    pub fn cut(&self) -> Cut {
         let members = self.rule.group.members();
         let held = |member| self.dag.newest_until(member, self.dag.newest_held(member));
-        let newest = members.filter_map(held);
-        newest.filter(|tip| tip.round > self.dag.horizon() && tip.round > Round(0)).collect()
+        let horizon = self.dag.horizon();
+        let is_above = |tip: &BlockRef| tip.round > horizon && tip.round > Round(0);
+        Cut { horizon, tips: members.filter_map(held).filter(is_above).collect() }
     }
 
     /// Takes note of a member's own newest block, by its own word.
@@ -154,6 +189,15 @@ impl<P: Payload> Ordering<P> {
     pub(super) fn is_open(&self) -> bool {
         self.closing == Closing::Open
     }
+}
+
+/// The round of the last leader, where the one before was of the round `before`.
+fn last_leader(decisions: &[(Slot, Decision)], before: Round) -> Round {
+    let leaders = decisions.iter().filter_map(|(_, decision)| match decision {
+        Decision::Commit(leader, _) => Some(leader.round),
+        Decision::Skip | Decision::Undecided => None,
+    });
+    leaders.fold(before, Round::max)
 }
 
 #[cfg(test)]

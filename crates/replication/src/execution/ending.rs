@@ -91,11 +91,12 @@ impl Execution {
     pub fn reopen(
         &mut self,
         instances: &[(ReplicaId, InstanceCertificate)],
-        also: (Vec<u8>, Option<Vec<u8>>),
+        mut also: Vec<(Vec<u8>, Option<Vec<u8>>)>,
     ) {
         if self.members.reopen(instances) {
             let plan = self.members.successor().map(ravelin_model::Encode::encode);
-            self.state.private_write(vec![(SUCCESSOR.to_vec(), plan), also]);
+            also.push((SUCCESSOR.to_vec(), plan));
+            self.state.private_write(also);
         }
     }
 

@@ -27,9 +27,16 @@
 //! said of the one it left: two orders would each have all words that they need. Therefore each word names
 //! the words that it answers, and counts only for whoever still says that one (`turn`, `heard`): what I
 //! count was said after I took up this order, and whoever said it cannot have counted me for another one
-//! since, but by what I said before. A liar that
-//! let some sign and not the rest can be declared lost: then of those that are left, so few can lie that
-//! a few signatures are to be believed, and the rest sign the same.
+//! since, but by what I said before.
+//!
+//! **One that signed alone.** A liar may let one member sign, and show the others more instead of that one's
+//! words. It can be declared lost; but what the one signed is less than what the others hold, and as long as
+//! another one may lie, a single signature is not to be believed. It need not be: whoever began to hold with no
+//! more than the one signed has decided nothing beyond it, and can end the epoch with just that part of its
+//! blocks ([`Ordering::seal_at`]). So that is what it tells instead of all that it holds, and it signs when
+//! all others do. What is left out is no correct member's: their own blocks were in their first words. For
+//! this, whoever holds remembers with what it began to, and whoever signs, what it signed; durable, both. A
+//! change of what it tells from all to a part, or back, is a new choice as a change of orders is.
 //!
 //! # Source
 //! Sections 4.5 and 5.5 of the paper: forward recovery by an authority outside the intruder's reach.
@@ -38,7 +45,7 @@ use std::time::Duration;
 
 use ravelin_crypto::{check_reopening, domain_digest};
 use ravelin_model::{
-    Closing, ClosingStage, Epoch, EpochMessage, FaultModel, HandoverVote, Reopening,
+    Closing, ClosingStage, Cut, Epoch, EpochMessage, FaultModel, HandoverVote, Reopening,
     ReopeningVerdict, SignedReopening,
 };
 
@@ -46,8 +53,12 @@ use super::*;
 
 /// Key of the epoch in which this replica holds, in the private state.
 pub(super) const HELD: &[u8] = b"H";
+/// Key of what it held when it began to hold.
+const FIRST_HELD: &[u8] = b"F";
 /// Key of the order by which it signed what follows.
 const SIGNED: &[u8] = b"S";
+/// Key of what it then ended the epoch with.
+const SIGNED_CUT: &[u8] = b"C";
 /// Pause before a member tells again what it holds.
 const TELL_PAUSE: Duration = Duration::from_millis(200);
 /// The shortest pause between two such messages, however often it changes: whoever can change it, by
@@ -61,8 +72,8 @@ const ORDERS_MAX: usize = 4;
 pub(super) struct Reopens {
     /// By number, the latest last.
     orders: Vec<(Digest, SignedReopening)>,
-    /// By which of them this replica signed what follows.
-    signed: Option<Digest>,
+    /// By which of them this replica signed what follows, and what it ended the epoch with.
+    signed: Option<(Digest, Cut)>,
     /// What the others hold.
     heard: BTreeMap<ReplicaId, Closing>,
     /// What was said last.
@@ -75,8 +86,17 @@ pub(super) struct Reopens {
     is_changed: bool,
     /// Who is read from next.
     turn: u16,
-    /// The order that is carried out, and the number of this choice.
-    pub(super) choice: Option<(Digest, u64)>,
+    /// What is carried out, and the number of this choice.
+    pub(super) choice: Option<(Choice, u64)>,
+}
+
+/// What a member carries out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Choice {
+    /// By which order.
+    pub(super) order: Digest,
+    /// With what it ends the epoch, if not with all that it holds.
+    pub(super) part: Option<Cut>,
 }
 
 impl Reopens {
@@ -99,28 +119,39 @@ impl Reopens {
         let is_signer = |who, it: &Closing| it.stage == ClosingStage::Signed && !lost.contains(who);
         let signers = self.heard.iter().filter(|(who, it)| is_signer(who, it));
         let joined = signers.map(|(_, it)| it.order).filter(|order| self.knows(order)).min();
-        match self.signed.or(joined) {
+        match self.signed.as_ref().map(|(order, _)| *order).or(joined) {
             Some(digest) => self.orders.iter().find(|(known, _)| *known == digest),
             None => self.orders.last(),
         }
     }
 
-    /// The number of the choice of this order, a new one if another was carried out before. No number comes
-    /// again, in a later life neither: what others said to an earlier one must not count for it.
-    fn turn_for(&mut self, digest: Digest, now: Time) -> u64 {
-        match self.choice {
-            Some((known, turn)) if known == digest => turn,
-            before => {
-                let before = before.map_or(0, |(_, turn)| turn);
-                let drawn = domain_digest(
-                    "ravelin reopening turn v1",
-                    &[&digest.0, &now.0.to_le_bytes(), &before.to_le_bytes()],
-                );
-                let turn = drawn.0.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
-                self.choice = Some((digest, turn));
-                turn
-            }
+    /// The number of this choice, a new one if it was another one before. No number comes again, in a later
+    /// life neither: what others said to an earlier one must not count for it.
+    fn turn_for(&mut self, choice: Choice, now: Time) -> u64 {
+        let is_kept = |(known, _): &&(Choice, u64)| {
+            let is_part_kept =
+                known.part == choice.part || mutants::is_active("turn_kept_with_a_part");
+            known.order == choice.order && is_part_kept
+        };
+        if let Some((_, turn)) = self.choice.as_ref().filter(is_kept) {
+            return *turn;
         }
+        let before = self.choice.as_ref().map_or(0, |(_, turn)| *turn);
+        let drawn = domain_digest(
+            "ravelin reopening turn v1",
+            &[&choice.order.0, &now.0.to_le_bytes(), &before.to_le_bytes()],
+        );
+        let turn = drawn.0.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+        self.choice = Some((choice, turn));
+        turn
+    }
+
+    /// What members signed by this order who are not declared lost.
+    fn signed_cuts(&self, order: Digest) -> impl Iterator<Item = &Cut> {
+        let lost = self.latest().map_or(&[][..], |latest| &latest.lost);
+        let is_signed = move |it: &&Closing| it.stage == ClosingStage::Signed && it.order == order;
+        let heard = self.heard.iter().filter(|(who, _)| !lost.contains(who));
+        heard.map(|(_, it)| it).filter(is_signed).map(|it| &it.cut)
     }
 
     fn take(&mut self, digest: Digest, signed: SignedReopening) {
@@ -130,7 +161,8 @@ impl Reopens {
             // Those by which somebody signed are never given up: the others may have to join them.
             let signers = self.heard.values().filter(|it| it.stage == ClosingStage::Signed);
             let signed: BTreeSet<Digest> = signers.map(|it| it.order).collect();
-            let is_kept = |known: &Digest| Some(*known) == self.signed || signed.contains(known);
+            let own = self.signed.as_ref().map(|(order, _)| *order);
+            let is_kept = |known: &Digest| Some(*known) == own || signed.contains(known);
             let oldest = self.orders.iter().position(|(known, _)| !is_kept(known));
             oldest.into_iter().for_each(|at| drop(self.orders.remove(at)));
         }
@@ -227,11 +259,12 @@ impl Replica {
             return self.ask_how_it_ended(now, from, out); // nobody makes blocks that would show it
         }
         let group = self.keyring.group();
-        let are_tips = closing.tips.is_sorted_by(|one, other| one.author < other.author)
-            && closing.tips.iter().all(|tip| group.has(tip.author))
+        let tips = &closing.cut.tips;
+        let are_tips = tips.is_sorted_by(|one, other| one.author < other.author)
+            && tips.iter().all(|tip| group.has(tip.author))
             && closing.heard.is_sorted_by(|one, other| one.0 < other.0)
             && closing.heard.iter().all(|(member, _)| group.has(*member));
-        let own = closing.tips.iter().find(|tip| tip.author == from).copied();
+        let own = tips.iter().find(|tip| tip.author == from).copied();
         let Some(reopens) = &mut self.epochs.reopens else { return };
         if from == self.own || !are_tips {
             return;
@@ -250,9 +283,10 @@ impl Replica {
         if end == Some(ClosingStage::Ended) && mutants::is_active("own_end_keeps_nobody_company") {
             self.epochs.reopens = None;
         }
+        let Some(choice) = self.choose() else { return };
+        let (digest, part) = (choice.order, choice.part.clone());
         let Some(reopens) = &mut self.epochs.reopens else { return };
-        let Some(digest) = reopens.chosen().map(|(digest, _)| *digest) else { return };
-        let turn = reopens.turn_for(digest, now);
+        let turn = reopens.turn_for(choice, now);
         let Some(reopens) = &self.epochs.reopens else { return };
         let others = self.keyring.group().members().filter(|it| *it != self.own);
         // Who was declared lost by an earlier order only is waited for all the same.
@@ -260,15 +294,14 @@ impl Replica {
         let awaited: Vec<ReplicaId> = others.filter(|member| !lost.contains(member)).collect();
         let lacks = |member: &ReplicaId| {
             let closing = reopens.heard.get(member);
-            closing.is_none_or(|it| it.tips.iter().any(|tip| !self.ordering.dag().has(tip)))
+            closing.is_none_or(|it| it.cut.tips.iter().any(|tip| !self.ordering.dag().has(tip)))
         };
         let lacking: Vec<ReplicaId> = awaited.iter().copied().filter(lacks).collect();
         let closing = Closing {
             epoch: self.keyring.epoch(),
             order: digest,
-            horizon: self.ordering.dag().horizon(),
-            tips: self.ordering.tips(),
-            stage: end.unwrap_or_else(|| self.closing_stage(&lacking)),
+            stage: end.unwrap_or_else(|| self.closing_stage(&lacking, part.as_ref())),
+            cut: part.clone().unwrap_or_else(|| self.ordering.cut()),
             turn,
             heard: reopens.heard.iter().map(|(member, it)| (*member, it.turn)).collect(),
         };
@@ -279,7 +312,7 @@ impl Replica {
                     || mutants::is_active("turns_of_reopenings_ignored");
                 let is_had = match it.stage {
                     ClosingStage::Lacking => false,
-                    ClosingStage::Holding | ClosingStage::Signed => are_same(it, &closing),
+                    ClosingStage::Holding | ClosingStage::Signed => it.cut.is_as(&closing.cut),
                     ClosingStage::Ended => !lacking.contains(member),
                 };
                 answers && is_had && it.order == closing.order
@@ -288,6 +321,7 @@ impl Replica {
         let is_agreed = closing.stage == ClosingStage::Holding
             && (awaited.iter().all(is_same) || mutants::is_active("reopening_without_union"));
         let is_due = now >= reopens.next;
+        let cut = closing.cut.clone();
         if closing.stage == ClosingStage::Holding {
             self.hold();
         }
@@ -301,24 +335,49 @@ impl Replica {
         self.read_from(now, &lacking, out);
         if is_agreed && self.epochs.until.is_none() {
             let mut inner = Vec::new();
-            self.ordering.seal(now, &mut inner);
+            match part {
+                Some(part) => self.ordering.seal_at(&part, now, &mut inner),
+                None => self.ordering.seal(now, &mut inner),
+            }
             self.carry_out(inner, out);
-            self.sign_by(&digest, None, out);
+            self.sign_by(&digest, cut, None, out);
         } else {
             self.join_signers(now, out);
         }
     }
 
+    /// What to carry out: with a part of what is here, if a member signed that who is not declared lost, and
+    /// this one has decided nothing beyond.
+    fn choose(&self) -> Option<Choice> {
+        let reopens = self.epochs.reopens.as_ref()?;
+        let order = reopens.chosen()?.0;
+        if let Some((_, cut)) = &reopens.signed {
+            return Some(Choice { order, part: Some(cut.clone()) });
+        }
+        let may_leave_out = !self.has_ended()
+            && self.epochs.until.is_none()
+            && !mutants::is_active("one_that_signed_is_not_followed");
+        let Some(first) = self.first_held().filter(|_| may_leave_out) else {
+            return Some(Choice { order, part: None });
+        };
+        let before = reopens.choice.as_ref().and_then(|(choice, _)| choice.part.as_ref());
+        let own = self.ordering.cut();
+        let is_fit = |cut: &&Cut| !cut.is_as(&own) && self.ordering.may_seal_at(cut, &first);
+        let kept = reopens.signed_cuts(order).find(|cut| Some(*cut) == before);
+        let part = kept.or_else(|| reopens.signed_cuts(order).find(is_fit)).cloned();
+        Some(Choice { order, part })
+    }
+
     /// How the epoch has ended here, if it has: by an order that reopens the cluster, or by itself.
     pub(super) fn closing_end(&self) -> Option<ClosingStage> {
-        let signed = self.epochs.reopens.as_ref().and_then(|reopens| reopens.signed);
+        let signed = self.epochs.reopens.as_ref().and_then(|reopens| reopens.signed.as_ref());
         let end = if signed.is_some() { ClosingStage::Signed } else { ClosingStage::Ended };
         self.has_ended().then_some(end)
     }
 
     /// How far the epoch's end is here, where it has not ended.
-    fn closing_stage(&self, lacking: &[ReplicaId]) -> ClosingStage {
-        let has_all = lacking.is_empty() && !self.ordering.is_drafting();
+    fn closing_stage(&self, lacking: &[ReplicaId], part: Option<&Cut>) -> ClosingStage {
+        let has_all = part.is_some() || (lacking.is_empty() && !self.ordering.is_drafting());
         match has_all || mutants::is_active("reopening_without_union") {
             true => ClosingStage::Holding,
             false => ClosingStage::Lacking,
@@ -329,9 +388,20 @@ impl Replica {
     fn hold(&mut self) {
         let epoch = self.keyring.epoch();
         if held(self.execution.state()) != Some(epoch) {
-            self.execution.state_mut().private_write(vec![(HELD.to_vec(), Some(epoch.encode()))]);
+            let first = self.ordering.cut().encode();
+            let writes = [(HELD, epoch.encode()), (FIRST_HELD, first)];
+            let writes = writes.map(|(key, value)| (key.to_vec(), Some(value)));
+            self.execution.state_mut().private_write(writes.to_vec());
         }
         self.ordering.hold();
+    }
+
+    /// With what it began to hold in this epoch, if it did.
+    fn first_held(&self) -> Option<Cut> {
+        let state = self.execution.state();
+        let bytes = state.private_get(FIRST_HELD)?;
+        let is_of_now = held(state) == Some(self.keyring.epoch());
+        is_of_now.then(|| Cut::decode("held", &bytes).expect("the state holds what was written"))
     }
 
     /// Holds again if an earlier life did, and stays with the order by which that signed: it may have joined
@@ -344,7 +414,13 @@ impl Replica {
             let signed = SignedReopening::decode("order", &bytes);
             let signed = signed.expect("the state holds what this replica wrote");
             let digest = digest_of(&signed.order);
-            let mut reopens = Reopens { signed: Some(digest), ..Reopens::default() };
+            let cut = state.private_get(SIGNED_CUT);
+            let cut = cut.filter(|_| !mutants::is_active("what_was_signed_forgotten"));
+            let cut = cut.map_or_else(
+                || self.ordering.cut(),
+                |it| Cut::decode("signed", &it).expect("the state holds what this replica wrote"),
+            );
+            let mut reopens = Reopens { signed: Some((digest, cut)), ..Reopens::default() };
             reopens.take(digest, signed);
             self.epochs.reopens = Some(reopens);
         }
@@ -385,7 +461,7 @@ impl Replica {
         let mut inner = Vec::new();
         for member in lacking {
             if let Some(closing) = reopens.heard.get(member) {
-                self.ordering.ask_for(*member, &closing.tips, &mut inner);
+                self.ordering.ask_for(*member, &closing.cut.tips, &mut inner);
             }
         }
         self.carry_out(inner, out);
@@ -414,7 +490,7 @@ impl Replica {
 
     /// Ends the epoch with the last commit, by an order, if what follows is the plan of this digest, or no
     /// digest is asked for.
-    fn sign_by(&mut self, order: &Digest, plan: Option<Digest>, out: &mut Out) -> bool {
+    fn sign_by(&mut self, order: &Digest, cut: Cut, plan: Option<Digest>, out: &mut Out) -> bool {
         if self.has_ended() || self.is_halted() {
             return false; // what was decided had an end of its own
         }
@@ -426,8 +502,10 @@ impl Replica {
         if plan.is_some_and(|plan| plan != ravelin_crypto::plan_digest(&next)) {
             return false;
         }
-        reopens.signed = Some(*order);
-        self.execution.reopen(instances, (SIGNED.to_vec(), Some(signed.encode())));
+        let also = [(SIGNED, signed.encode()), (SIGNED_CUT, cut.encode())];
+        reopens.signed = Some((*order, cut));
+        let also = also.map(|(key, value)| (key.to_vec(), Some(value)));
+        self.execution.reopen(instances, also.to_vec());
         self.on_end(next, out);
         true
     }
@@ -465,7 +543,8 @@ impl Replica {
         if self.execution.state().commit() < commit {
             return; // what it lacks is being read
         }
-        if !self.has_ended() && !self.sign_by(&order, Some(plan), out) {
+        let cut = self.ordering.cut();
+        if !self.has_ended() && !self.sign_by(&order, cut, Some(plan), out) {
             self.halt(HaltReason::Diverged { commit: self.execution.state().commit() }, out);
         }
     }
@@ -484,8 +563,8 @@ impl Replica {
 }
 
 /// What the next epoch's state holds of the reopening: nothing.
-pub(super) fn forget_reopening() -> [(Vec<u8>, Option<Vec<u8>>); 2] {
-    [HELD, SIGNED].map(|key| (key.to_vec(), None))
+pub(super) fn forget_reopening() -> [(Vec<u8>, Option<Vec<u8>>); 4] {
+    [HELD, FIRST_HELD, SIGNED, SIGNED_CUT].map(|key| (key.to_vec(), None))
 }
 
 /// Has an ordering hold before it takes blocks back, if in `epoch` this replica did in an earlier life:
@@ -499,15 +578,6 @@ pub(super) fn hold_if_held(ordering: &mut Ordering<Mempool>, state: &State, epoc
 fn held(state: &State) -> Option<Epoch> {
     let bytes = state.private_get(HELD)?;
     Some(Epoch::decode("held epoch", &bytes).expect("the state holds what was written"))
-}
-
-/// Whether two members hold the same: what one's horizon has passed does not count.
-fn are_same(one: &Closing, other: &Closing) -> bool {
-    let horizon = one.horizon.max(other.horizon);
-    let above = |closing: &Closing| -> Vec<BlockRef> {
-        closing.tips.iter().filter(|tip| tip.round > horizon).copied().collect()
-    };
-    above(one) == above(other)
 }
 
 /// What an order is known by.

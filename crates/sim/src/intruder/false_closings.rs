@@ -36,12 +36,12 @@ impl FalseClosings {
             0 => return None,
             // As an earlier life of it, or of another, would that has not heard of anything since.
             1 | 2 => closing = scene.means.dice.pick(self.known.make_contiguous()).cloned()?,
-            3 => closing.tips.retain(|tip| tip.author != scene.means.own),
-            4 => drop(closing.tips.pop()),
+            3 => closing.cut.tips.retain(|tip| tip.author != scene.means.own),
+            4 => drop(closing.cut.tips.pop()),
             // Nobody has it, and nobody ever will.
             5 => {
                 let own = scene.means.own;
-                let tip = closing.tips.iter_mut().find(|tip| tip.author == own);
+                let tip = closing.cut.tips.iter_mut().find(|tip| tip.author == own);
                 tip.into_iter().for_each(|tip| *tip = nowhere(tip));
             }
             6 => closing.stage = ClosingStage::Signed,

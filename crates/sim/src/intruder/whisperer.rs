@@ -93,7 +93,7 @@ impl Whisperer {
     /// Its blocks that none of the others knows, the newest first.
     fn unknown(&self, scene: &Scene<'_>) -> Vec<Verified<Block>> {
         let (own, dag) = (scene.means.own, scene.dag());
-        let tips = self.heard.values().flat_map(|closing| &closing.tips);
+        let tips = self.heard.values().flat_map(|closing| &closing.cut.tips);
         let known = tips.filter(|tip| tip.author == own).map(|tip| tip.round).max();
         let mut next = dag.newest_until(own, dag.newest_held(own));
         let mut blocks = Vec::new();

@@ -62,7 +62,7 @@ impl Closings {
     /// A correct server told all what it holds. Returns whether something was reached.
     fn told(&mut self, id: ReplicaId, closing: &Closing) -> bool {
         let epoch = closing.epoch;
-        self.told.insert(id, (epoch, closing.stage, closing.horizon));
+        self.told.insert(id, (epoch, closing.stage, closing.cut.horizon));
         let has_ended = |(of, stage, _)| (of, stage) == (epoch, ClosingStage::Ended);
         let Some(horizon) = self.horizon_of_holders(epoch) else { return false };
         let is_past = |(of, _, passed)| of == epoch && passed > horizon;

@@ -50,6 +50,7 @@ pub use crate::core::Lease;
 use crate::core::{Counters, Lock};
 use crate::counter::{CounterError, MonotonicCounter};
 use crate::keys::InstanceSecret;
+use crate::mutants;
 
 /// Why an instance is the one it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -216,7 +217,10 @@ impl Anchored {
         let seen = self.counter.read()?;
         let opened = self.find(seen, fresh)?;
         self.secret.0.copy_from_slice(&opened.secret.0);
-        let mut number = self.advance(seen, None)?;
+        let mut number = match mutants::is_active("counter_reused_after_restart") {
+            true => seen,
+            false => self.advance(seen, None)?,
+        };
         match self.lease {
             // The old record's number has passed: it is of no use but to a thief of its secret.
             Lease::Run => self.wipe(slot_of(seen))?,

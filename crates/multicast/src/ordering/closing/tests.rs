@@ -64,8 +64,8 @@ impl Server {
     }
 
     /// What it would tell others that it holds.
-    fn told(&self) -> (Round, Vec<BlockRef>) {
-        (self.core.dag().horizon(), self.core.tips())
+    fn told(&self) -> Cut {
+        self.core.cut()
     }
 
     /// The state in which it ends the epoch.
@@ -206,7 +206,7 @@ fn tips_are_what_is_here() {
     let waits = world.make(SILENT, world.last);
     world.hear(&waits);
     let tips: Vec<_> = TALKING.into_iter().map(|author| world.last_of(author)).collect();
-    assert_eq!(world.servers[0].core.tips(), tips);
+    assert_eq!(world.servers[0].core.cut().tips, tips);
 }
 
 /// Blocks of a server that is not linked by the others of five: sometimes it pauses, keeps a block to
@@ -274,4 +274,47 @@ fn whoever_holds_from_whatever_moment_on_ends_where_all_others_do() {
         assert_eq!(held.sealed(), open.sealed(), "seed {seed}");
     }
     assert!(late > 20, "{late}");
+}
+
+/// One held with what was there at some moment, and has heard more since; another one has less of that.
+#[test]
+fn whoever_ends_with_a_part_of_what_it_holds_ends_where_those_do_who_hold_no_more() {
+    let keys = Keys::new(5, 2, FaultModel::Hybrid);
+    let (mut more, mut refused) = (0, 0);
+    for seed in 0..40 {
+        let dice = &mut Dice::new(seed);
+        let blocks = drawn(&keys, dice, 170);
+        let [first, last] = [(); 2].map(|()| blocks.len() as u64 - 1 - dice.below(60));
+        let server = || Server::new(&keys, ReplicaId(2), None, BTreeSet::new());
+        let [mut held, mut less] = [server(), server()];
+        let mut decided = held.told();
+        for (index, block) in (0..).zip(&blocks) {
+            if index == first {
+                held.core.hold();
+                decided = held.told();
+            }
+            held.hear(block);
+            if index < last {
+                less.hear(block);
+            }
+        }
+        let part = less.told();
+        let is_less = last < first && !part.is_as(&decided);
+        assert_eq!(held.core.may_seal_at(&part, &decided), !is_less, "seed {seed}: {first} {last}");
+        if is_less {
+            refused += 1;
+            continue;
+        }
+        for up in 1..4 {
+            let mut made_up = Cut { horizon: Round(part.horizon.0 + up), ..part.clone() };
+            made_up.tips.retain(|tip| tip.round > made_up.horizon);
+            assert!(!held.core.may_seal_at(&made_up, &decided), "seed {seed}: {made_up:?}");
+        }
+        more += usize::from(!held.told().is_as(&part));
+        held.core.seal_at(&part, NOW, &mut Vec::new());
+        assert_eq!(held.state(), less.state(), "seed {seed}");
+        assert!(held.told().is_as(&part), "seed {seed}");
+        assert_eq!(held.core.dag().highest(), less.core.dag().highest(), "seed {seed}");
+    }
+    assert!(more > 10 && refused > 10, "{more} {refused}");
 }

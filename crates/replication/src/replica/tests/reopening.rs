@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use ravelin_crypto::{Verified, domain_digest, sign_reopening};
 use ravelin_model::{
-    Closing, ClosingStage, Epoch, EpochMessage, LogEntry, Reopening, ReopeningVerdict,
+    Closing, ClosingStage, Cut, Epoch, EpochMessage, LogEntry, Reopening, ReopeningVerdict,
     SignedReopening,
 };
 
 use super::epochs::change_key;
 use super::*;
+use crate::replica::reopening::Choice;
 
 /// Has no voice for long: no block above anybody's horizon refers to one of its own.
 const AWAY: ReplicaId = ReplicaId(2);
@@ -45,9 +46,13 @@ fn say(cluster: &mut Cluster, to: u16, message: Message) {
     cluster.act(to, |replica, now, out| replica.on_message(now, INTRUDER, message, out));
 }
 
+fn choice(cluster: &Cluster, id: u16) -> Option<(Choice, u64)> {
+    cluster.replica(id).epochs.reopens.as_ref()?.choice.clone()
+}
+
 /// What the correct ones say at present, as an intruder repeats it.
 fn turns(cluster: &Cluster) -> Vec<(ReplicaId, u64)> {
-    let turn = |id: u16| cluster.replica(id).epochs.reopens.as_ref()?.choice.map(|(_, turn)| turn);
+    let turn = |id: u16| choice(cluster, id).map(|(_, turn)| turn);
     CORRECT.into_iter().filter_map(|id| Some((ReplicaId(id), turn(id)?))).collect()
 }
 
@@ -90,36 +95,48 @@ fn before_the_attack(seed: u64, meanwhile: impl Fn(&mut Cluster)) -> (Cluster, B
     (cluster, last)
 }
 
+fn epochs(cluster: &Cluster) -> [Epoch; 3] {
+    CORRECT.map(|id| cluster.replica(id).keyring().epoch())
+}
+
+fn run_until_the_epoch_ends(cluster: &mut Cluster) {
+    cluster.run_until("the epoch ends", |cluster| {
+        epochs(cluster).iter().all(|epoch| *epoch > Epoch::FIRST)
+    });
+}
+
 fn run_until_all_hold_the_same(cluster: &mut Cluster) {
     cluster.run_until("all correct ones hold the same", |cluster| {
-        let tips = CORRECT.map(|id| cluster.replica(id).ordering().tips());
+        let tips = CORRECT.map(|id| cluster.replica(id).ordering().cut().tips);
         tips.windows(2).all(|it| it[0] == it[1])
     });
 }
 
-/// The intruder tells all but one that they hold all there is. Returns its next block, which decides, and
-/// which nobody has seen.
-fn lull(cluster: &mut Cluster, last: BlockRef, order: &SignedReopening) -> Verified<Block> {
-    let told = cluster.replica(0).ordering();
-    let (horizon, tips) = (told.dag().horizon(), told.tips());
-    let closing = Closing {
-        epoch: Epoch::FIRST,
-        order: domain_digest("ravelin reopening v1", &[&order.order.encode()]),
-        horizon,
-        tips: tips.clone(),
-        stage: ClosingStage::Holding,
-        turn: 1,
-        heard: turns(cluster),
-    };
-    for id in [0, AWAY.0] {
-        assert_eq!(cluster.replica(id).ordering().tips(), tips);
-        say(cluster, id, Message::Epoch(EpochMessage::Closed(closing.clone())));
-    }
+/// What the intruder says of what it holds.
+fn word(cluster: &Cluster, order: &SignedReopening, cut: &Cut, stage: ClosingStage) -> Message {
+    let order = domain_digest("ravelin reopening v1", &[&order.order.encode()]);
+    let (epoch, cut, heard) = (Epoch::FIRST, cut.clone(), turns(cluster));
+    Message::Epoch(EpochMessage::Closed(Closing { epoch, order, cut, stage, turn: 1, heard }))
+}
+
+/// The intruder's next block, which decides, and which nobody has seen.
+fn next_block(cluster: &Cluster, last: BlockRef) -> Verified<Block> {
     let others = [0, 1].map(|id| cluster.replica(id).ordering().last());
     let dag = cluster.replica(0).ordering().dag();
     let before = others.map(|it| *dag.block(&it).expect("it is here").body.previous().unwrap());
     let parents = vec![last, before[0], before[1]];
     cluster.block(INTRUDER, last.round.next(), parents, cluster.now)
+}
+
+/// The intruder tells all but one that they hold all there is. Returns its next block.
+fn lull(cluster: &mut Cluster, last: BlockRef, order: &SignedReopening) -> Verified<Block> {
+    let cut = cluster.replica(0).ordering().cut();
+    let message = word(cluster, order, &cut, ClosingStage::Holding);
+    for id in [0, AWAY.0] {
+        assert_eq!(cluster.replica(id).ordering().cut(), cut);
+        say(cluster, id, message.clone());
+    }
+    next_block(cluster, last)
 }
 
 /// The intruder tells all but one that they hold all there is. To that one it then shows a block which
@@ -168,9 +185,7 @@ fn a_block_that_one_horizon_lets_in_does_not_keep_an_epoch_from_ending() {
         assert_eq!(commits(&cluster), before, "not after a restart either");
         let second = order(&cluster, 2, vec![INTRUDER]);
         bring(&mut cluster, &second);
-        cluster.run_until("the epoch ends", |cluster| {
-            CORRECT.iter().all(|id| cluster.replica(*id).keyring().epoch() > Epoch::FIRST)
-        });
+        run_until_the_epoch_ends(&mut cluster);
     }
 }
 
@@ -201,11 +216,77 @@ fn who_comes_to_an_end_of_its_own_takes_those_along_who_hold() {
         });
         assert_eq!(verdict, ReopeningVerdict::Ended);
         bring(&mut cluster, &second);
-        cluster.run_until("the epoch ends", |cluster| {
-            CORRECT.iter().all(|id| cluster.replica(*id).keyring().epoch() > Epoch::FIRST)
-        });
+        run_until_the_epoch_ends(&mut cluster);
         assert_ne!(cluster.replica(0).key().public(), key, "by the end that one of them knew");
     }
+}
+
+/// The intruder has one sign by its word, and shows the others its next block instead. Returns the order by
+/// which that one signed, and what.
+fn let_one_sign_alone(seed: u64) -> (Cluster, SignedReopening, Cut) {
+    let (mut cluster, last) = before_the_attack(seed, |_| ());
+    let order = order(&cluster, 1, vec![]);
+    bring(&mut cluster, &order);
+    cluster.node(AWAY.0).is_cut_off = false;
+    run_until_all_hold_the_same(&mut cluster);
+    let cut = cluster.replica(0).ordering().cut();
+    let message = word(&cluster, &order, &cut, ClosingStage::Lacking);
+    CORRECT.iter().for_each(|id| say(&mut cluster, *id, message.clone()));
+    cluster.run(Duration::from_secs(1)); // all correct ones hold, and only its word is missing
+    let message = word(&cluster, &order, &cut, ClosingStage::Holding);
+    say(&mut cluster, 0, message);
+    assert_eq!(cluster.replica(0).closing_end(), Some(ClosingStage::Signed));
+    let block = next_block(&cluster, last);
+    for id in [1, AWAY.0] {
+        say(&mut cluster, id, Message::Block(block.clone()));
+        assert!(has(&cluster, id, &block));
+        assert_ne!(cluster.replica(id).ordering().cut(), cut);
+    }
+    (cluster, order, cut)
+}
+
+/// Of those that one may lie among, one signature is not to be believed: they end the epoch with what it
+/// ended it with only when all say that they can.
+#[test]
+fn one_that_signed_alone_is_followed_by_those_who_hold_more() {
+    for seed in 0..3 {
+        let (mut cluster, order, cut) = let_one_sign_alone(seed);
+        let before = choice(&cluster, 1).expect("it holds");
+        cluster.run(Duration::from_secs(1));
+        let after = choice(&cluster, 1).expect("it holds");
+        assert_eq!((before.0.part, after.0.part), (None, Some(cut.clone())));
+        assert_ne!(before.1, after.1, "what was said to the one must not count for the other");
+        assert_eq!(epochs(&cluster), [Epoch::FIRST; 3], "the intruder may be the only correct one");
+        let message = word(&cluster, &order, &cut, ClosingStage::Holding);
+        say(&mut cluster, 1, message);
+        assert_eq!(cluster.replica(1).closing_end(), Some(ClosingStage::Signed));
+        // Its log has what it left out.
+        cluster.node(1).is_cut_off = true;
+        cluster.crash(1);
+        cluster.start(1);
+        cluster.run(Duration::from_secs(1));
+        assert_eq!(choice(&cluster, 1).and_then(|(it, _)| it.part), Some(cut.clone()));
+        cluster.node(1).is_cut_off = false;
+        let message = word(&cluster, &order, &cut, ClosingStage::Holding);
+        say(&mut cluster, AWAY.0, message);
+        run_until_the_epoch_ends(&mut cluster);
+    }
+}
+
+/// What one claims to have signed is no more than a word: whoever decided something beyond it stays with that.
+#[test]
+fn nobody_goes_back_behind_what_it_decided() {
+    let (mut cluster, order, mut cut) = let_one_sign_alone(0);
+    cluster.node(0).is_cut_off = true;
+    let own = cluster.replica(1).ordering().last();
+    cut.tips.iter_mut().filter(|tip| tip.author == own.author).for_each(|tip| {
+        let dag = cluster.replica(1).ordering().dag();
+        *tip = *dag.block(tip).expect("it is here").body.previous().expect("it is not the first");
+    });
+    let message = word(&cluster, &order, &cut, ClosingStage::Signed);
+    say(&mut cluster, 1, message);
+    let part = choice(&cluster, 1).expect("it holds").0.part;
+    assert_ne!(part, Some(cut), "it showed more than that, and may have decided by it");
 }
 
 /// Whoever joins those who signed has not held; its disk knows by which order it signed all the same.
@@ -229,25 +310,31 @@ fn who_signed_without_holding_says_so_after_a_restart() {
     assert_eq!(cluster.replica(0).closing_end(), Some(ClosingStage::Signed));
 }
 
-/// One turn may decide the end of an epoch and take in more behind it, which stays among the tips.
+/// One turn may decide the end of an epoch and take in more behind it, which stays among the tips. Own blocks
+/// are none of that, unless they were lost and come from others: with a wormhole no other ones come whole.
 #[test]
 fn what_came_in_behind_the_end_of_an_epoch_is_in_the_log() {
-    let mut cluster = Cluster::hybrid(1);
-    change_key(&mut cluster, 0);
-    cluster.run_until("the epoch ends", |cluster| cluster.replica(0).has_ended());
-    let block = |author: u16| {
-        let author = ReplicaId(author);
-        let block = cluster.block(author, Round(1000), vec![], cluster.now);
-        Action::Persist(LogEntry::Whole(LogRecord::of(&block)))
-    };
-    let actions = vec![block(1), block(0)];
-    cluster.act(0, |replica, _, out| {
-        replica.carry_out(actions, out);
-        let [Action::Persist(LogEntry::Whole(record))] = &out[..] else {
-            panic!("one of two: {out:?}")
+    for (mut cluster, expected) in [
+        (Cluster::hybrid(1), vec![ReplicaId(1), ReplicaId(0)]),
+        (Cluster::with_keys(1, 4), vec![ReplicaId(1)]),
+    ] {
+        change_key(&mut cluster, 0);
+        cluster.run_until("the epoch ends", |cluster| cluster.replica(0).has_ended());
+        let block = |author: u16| {
+            let author = ReplicaId(author);
+            let block = cluster.block(author, Round(1000), vec![], cluster.now);
+            Action::Persist(LogEntry::Whole(LogRecord::of(&block)))
         };
-        assert_eq!(Block::author_in(&record.bytes), Some(ReplicaId(1)), "own ones are never said");
-    });
+        let actions = vec![block(1), block(0)];
+        cluster.act(0, |replica, _, out| {
+            replica.carry_out(actions, out);
+            let recorded = out.iter().map(|action| match action {
+                Action::Persist(LogEntry::Whole(record)) => Block::author_in(&record.bytes),
+                other => panic!("{other:?}"),
+            });
+            assert_eq!(recorded.flatten().collect::<Vec<_>>(), expected);
+        });
+    }
 }
 
 #[test]
@@ -279,8 +366,10 @@ fn who_changes_what_a_member_lacks_with_each_message_makes_it_tell_no_more_often
         let closing = Closing {
             epoch: Epoch::FIRST,
             order: domain_digest("ravelin reopening v1", &[&order.order.encode()]),
-            horizon: Round(0),
-            tips: (salt % 2 == 0).then(|| tip(salt)).into_iter().collect(),
+            cut: Cut {
+                horizon: Round(0),
+                tips: (salt % 2 == 0).then(|| tip(salt)).into_iter().collect(),
+            },
             stage: ClosingStage::Lacking,
             turn: 1,
             heard: vec![],
@@ -311,20 +400,12 @@ fn who_goes_back_to_an_order_signs_only_by_what_is_said_to_that() {
     let [first, second] =
         orders.each_ref().map(|it| domain_digest("ravelin reopening v1", &[&it.order.encode()]));
     bring(&mut cluster, &orders[0]);
-    let liar = |cluster: &Cluster, is_through: bool| {
-        let told = cluster.replica(0).ordering();
-        Message::Epoch(EpochMessage::Closed(Closing {
-            epoch: Epoch::FIRST,
-            order: first,
-            horizon: told.dag().horizon(),
-            tips: told.tips(),
-            stage: if is_through { ClosingStage::Signed } else { ClosingStage::Lacking },
-            turn: 1,
-            heard: turns(cluster),
-        }))
+    let liar = |cluster: &Cluster, stage| {
+        let cut = cluster.replica(0).ordering().cut();
+        word(cluster, &orders[0], &cut, stage)
     };
     cluster.run(Duration::from_secs(1));
-    let message = liar(&cluster, false);
+    let message = liar(&cluster, ClosingStage::Lacking);
     CORRECT.iter().for_each(|id| say(&mut cluster, *id, message.clone()));
     cluster.run(Duration::from_secs(1)); // all correct ones hold, and only its word is missing
     cluster.node(0).is_cut_off = true;
@@ -332,12 +413,10 @@ fn who_goes_back_to_an_order_signs_only_by_what_is_said_to_that() {
     cluster.act(0, |replica, now, out| {
         replica.on_message(now, ReplicaId(0), message, out);
     });
-    let chosen = |cluster: &Cluster| {
-        cluster.replica(0).epochs.reopens.as_ref().and_then(|it| it.choice).map(|(of, _)| of)
-    };
+    let chosen = |cluster: &Cluster| choice(cluster, 0).map(|(choice, _)| choice.order);
     assert_eq!(chosen(&cluster), Some(second));
     for _ in 0..2 {
-        let message = liar(&cluster, true);
+        let message = liar(&cluster, ClosingStage::Signed);
         say(&mut cluster, 0, message);
     }
     assert_eq!(chosen(&cluster), Some(first), "it joins who claims to have signed");
@@ -345,9 +424,7 @@ fn who_goes_back_to_an_order_signs_only_by_what_is_said_to_that() {
     cluster.node(0).is_cut_off = false;
     let third = order(&cluster, 3, vec![INTRUDER]);
     bring(&mut cluster, &third);
-    cluster.run_until("the epoch ends", |cluster| {
-        CORRECT.iter().all(|id| cluster.replica(*id).keyring().epoch() > Epoch::FIRST)
-    });
+    run_until_the_epoch_ends(&mut cluster);
 }
 
 /// A block that waits for its attestation may still be shown: until then its author does not hold all.
@@ -360,11 +437,8 @@ fn nobody_holds_everything_while_a_block_of_its_own_is_at_its_wormhole() {
     let order = order(&cluster, 1, vec![]);
     bring(&mut cluster, &order);
     cluster.run(Duration::from_secs(5));
-    let epochs = |cluster: &Cluster| [0, 1, 2].map(|id| cluster.replica(id).keyring().epoch());
     assert_eq!(epochs(&cluster), [Epoch::FIRST; 3]);
     let waiting = cluster.node(0).waiting.take().expect("it waited");
     waiting.iter().for_each(|header| cluster.answer(0, header));
-    cluster.run_until("the epoch ends", |cluster| {
-        epochs(cluster).iter().all(|epoch| *epoch > Epoch::FIRST)
-    });
+    run_until_the_epoch_ends(&mut cluster);
 }
