@@ -244,6 +244,11 @@ pub const ALL: &[Planted] = &[
         ],
     ),
     planted(
+        "each_claim_tried",
+        "whatever one claims to have signed is tried at once, however often it claims something else",
+        &[(ENDINGS, "nobody_goes_back_behind_what_it_decided")],
+    ),
+    planted(
         "ends_without_forked_blocks",
         "what decided an epoch's end at one member is not taken from it where its author forked",
         &[(REGRESSIONS, "what_failed_once_holds")],
@@ -307,6 +312,11 @@ pub const ALL: &[Planted] = &[
             (MEMBERS, "no_instance_gets_in_that_the_members_own_wormhole_did_not_certify"),
             INSTANCES,
         ],
+    ),
+    planted(
+        "joined_with_all_it_holds",
+        "who joins signers says that they signed all that it holds",
+        &[(ENDINGS, "who_joins_those_who_signed_tells_what_they_did")],
     ),
     planted("lag_of_one_believed", "one member's rounds show how far the others are", &[]),
     planted(
@@ -408,6 +418,14 @@ pub const ALL: &[Planted] = &[
         ],
     ),
     planted("parking_unbounded", "any number of blocks may wait for their parents", &[]),
+    planted(
+        "part_without_ends_of_their_own",
+        "an epoch is ended with less than what another member decided that ended it",
+        &[
+            (ENDINGS, "nobody_ends_an_epoch_without_what_another_one_ended_it_by"),
+            (REOPENING, "one_that_is_shown_alone_what_ends_an_epoch_leaves_nobody_behind"),
+        ],
+    ),
     planted(
         "place_of_one_believed",
         "one member's word about where it stands makes a state",

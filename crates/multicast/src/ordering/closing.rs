@@ -30,7 +30,7 @@
 //! And it is live: what another one took in, it took in after what had moved its horizon as far as was
 //! needed. Whoever holds takes it in in the same order, once it has all that the other one has.
 
-use ravelin_model::Cut;
+use ravelin_model::{CommitIndex, Cut};
 
 use super::*;
 use crate::delivery::horizon_at;
@@ -102,16 +102,28 @@ impl<P: Payload> Ordering<P> {
     pub fn may_seal_at(&self, cut: &Cut, decided: &Cut) -> bool {
         let Some(part) = self.dag.part(cut) else { return false };
         let mut tips = decided.tips.iter().filter(|tip| tip.round > cut.horizon);
-        let has_decided = tips.all(|tip| part.contains(tip));
-        let leads_there = || {
-            let mut rest = self.dag.clone();
-            rest.retain(&part);
-            let state = self.delivery.state();
-            let decisions = self.rule.decide(&rest, state.next);
-            horizon_at(last_leader(&decisions, state.leader_round)) == cut.horizon
-        };
-        (has_decided || mutants::is_active("cut_below_what_was_decided"))
-            && (leads_there() || mutants::is_active("horizon_of_a_part_believed"))
+        (tips.all(|tip| part.contains(tip)) || mutants::is_active("cut_below_what_was_decided"))
+            && self.commit_of(cut, &part).is_some()
+    }
+
+    /// The last commit to which `cut` alone leads, if all that leads to it is here, and leads to just its
+    /// horizon.
+    ///
+    /// Cost: a walk through the DAG, and as much as deciding it.
+    #[must_use]
+    pub fn commit_at(&self, cut: &Cut) -> Option<CommitIndex> {
+        self.commit_of(cut, &self.dag.part(cut)?)
+    }
+
+    fn commit_of(&self, cut: &Cut, part: &BTreeSet<BlockRef>) -> Option<CommitIndex> {
+        let mut rest = self.dag.clone();
+        rest.retain(part);
+        let state = self.delivery.state();
+        let decisions = self.rule.decide(&rest, state.next);
+        let commits = decisions.iter().filter(|(_, it)| matches!(it, Decision::Commit(..))).count();
+        let leads_there = horizon_at(last_leader(&decisions, state.leader_round)) == cut.horizon
+            || mutants::is_active("horizon_of_a_part_believed");
+        leads_there.then_some(CommitIndex(state.commit.0 + commits as u64))
     }
 
     /// Decides what `cut` alone decides, and nothing more ever, as [`Self::seal`] does with all that is here.

@@ -38,7 +38,7 @@ const REKEY_PAUSE: Duration = Duration::from_secs(2);
 #[derive(Debug, Default)]
 pub(super) struct Epochs {
     /// The end of the present one, while the next has not begun.
-    handover: Option<Handover>,
+    pub(super) handover: Option<Handover>,
     /// Members' signatures to the plan that follows the present epoch, from before its end here.
     pub(super) early: BTreeMap<ReplicaId, HandoverVote>,
     /// The plan that follows, with a quorum's signatures, from before the epoch's end here.

@@ -34,13 +34,15 @@
 //! another one may lie, a single signature is not to be believed. It need not be: whoever began to hold with no
 //! more than the one signed has decided nothing beyond it, and can end the epoch with just that part of its
 //! blocks ([`Ordering::seal_at`]). So that is what it tells instead of all that it holds, and it signs when
-//! all others do. What is left out is no correct member's: their own blocks were in their first words. For
+//! all others do. What is left out is no correct member's: each began to hold with all its own blocks, and whoever came to
+//! an end of its own decided that by blocks of the part, or nobody signs. For
 //! this, whoever holds remembers with what it began to, and whoever signs, what it signed; durable, both. A
 //! change of what it tells from all to a part, or back, is a new choice as a change of orders is.
 //!
 //! # Source
 //! Sections 4.5 and 5.5 of the paper: forward recovery by an authority outside the intruder's reach.
 
+use std::cell::LazyCell;
 use std::time::Duration;
 
 use ravelin_crypto::{check_reopening, domain_digest};
@@ -50,6 +52,8 @@ use ravelin_model::{
 };
 
 use super::*;
+
+mod joining;
 
 /// Key of the epoch in which this replica holds, in the private state.
 pub(super) const HELD: &[u8] = b"H";
@@ -73,7 +77,7 @@ pub(super) struct Reopens {
     /// By number, the latest last.
     orders: Vec<(Digest, SignedReopening)>,
     /// By which of them this replica signed what follows, and what it ended the epoch with.
-    signed: Option<(Digest, Cut)>,
+    pub(super) signed: Option<(Digest, Cut)>,
     /// What the others hold.
     heard: BTreeMap<ReplicaId, Closing>,
     /// What was said last.
@@ -88,6 +92,11 @@ pub(super) struct Reopens {
     turn: u16,
     /// What is carried out, and the number of this choice.
     pub(super) choice: Option<(Choice, u64)>,
+    /// Of each member, what it says that it signed and this one cannot end the epoch with; with how many
+    /// blocks that was found, and when.
+    refused: BTreeMap<ReplicaId, (Cut, usize, Time)>,
+    /// What those had signed whom this replica joined.
+    joined: Option<Cut>,
 }
 
 /// What a member carries out.
@@ -147,11 +156,20 @@ impl Reopens {
     }
 
     /// What members signed by this order who are not declared lost.
-    fn signed_cuts(&self, order: Digest) -> impl Iterator<Item = &Cut> {
+    fn signed_cuts(&self, order: Digest) -> impl Iterator<Item = (ReplicaId, &Cut)> {
         let lost = self.latest().map_or(&[][..], |latest| &latest.lost);
-        let is_signed = move |it: &&Closing| it.stage == ClosingStage::Signed && it.order == order;
-        let heard = self.heard.iter().filter(|(who, _)| !lost.contains(who));
-        heard.map(|(_, it)| it).filter(is_signed).map(|it| &it.cut)
+        let is_signed = move |it: &Closing| it.stage == ClosingStage::Signed && it.order == order;
+        let heard = self.heard.iter().filter(move |(who, it)| !lost.contains(who) && is_signed(it));
+        heard.map(|(who, it)| (*who, &it.cut))
+    }
+
+    /// Whether it is not known, or too soon, to tell whether this replica, with so many blocks, can end the
+    /// epoch with what `member` says that it signed: a liar would have it try with each message.
+    fn is_refused(&self, member: ReplicaId, cut: &Cut, blocks: usize, now: Time) -> bool {
+        self.refused.get(&member).is_some_and(|(refused, of, at)| {
+            let is_soon = now < at.after(TELL_PAUSE) && !mutants::is_active("each_claim_tried");
+            is_soon || (refused, *of) == (cut, blocks)
+        })
     }
 
     fn take(&mut self, digest: Digest, signed: SignedReopening) {
@@ -283,7 +301,7 @@ impl Replica {
         if end == Some(ClosingStage::Ended) && mutants::is_active("own_end_keeps_nobody_company") {
             self.epochs.reopens = None;
         }
-        let Some(choice) = self.choose() else { return };
+        let Some(choice) = self.choose(now) else { return };
         let (digest, part) = (choice.order, choice.part.clone());
         let Some(reopens) = &mut self.epochs.reopens else { return };
         let turn = reopens.turn_for(choice, now);
@@ -305,21 +323,9 @@ impl Replica {
             turn,
             heard: reopens.heard.iter().map(|(member, it)| (*member, it.turn)).collect(),
         };
-        let is_same = |member: &ReplicaId| {
-            let heard = reopens.heard.get(member);
-            heard.is_some_and(|it| {
-                let answers = it.heard.contains(&(self.own, turn))
-                    || mutants::is_active("turns_of_reopenings_ignored");
-                let is_had = match it.stage {
-                    ClosingStage::Lacking => false,
-                    ClosingStage::Holding | ClosingStage::Signed => it.cut.is_as(&closing.cut),
-                    ClosingStage::Ended => !lacking.contains(member),
-                };
-                answers && is_had && it.order == closing.order
-            })
-        };
         let is_agreed = closing.stage == ClosingStage::Holding
-            && (awaited.iter().all(is_same) || mutants::is_active("reopening_without_union"));
+            && (self.are_same(&awaited, &lacking, &closing, part.as_ref())
+                || mutants::is_active("reopening_without_union"));
         let is_due = now >= reopens.next;
         let cut = closing.cut.clone();
         if closing.stage == ClosingStage::Holding {
@@ -346,9 +352,40 @@ impl Replica {
         }
     }
 
+    /// Whether all that are awaited say the same as this replica is about to, in answer to that.
+    fn are_same(
+        &self,
+        awaited: &[ReplicaId],
+        lacking: &[ReplicaId],
+        own: &Closing,
+        part: Option<&Cut>,
+    ) -> bool {
+        let Some(reopens) = &self.epochs.reopens else { return false };
+        // Whoever ends the epoch with a part decides what those did who came to an end of their own only if
+        // their blocks are in it.
+        let within = LazyCell::new(|| self.ordering.dag().part(part?));
+        let is_within = |it: &Closing| {
+            part.is_none_or(|cut| {
+                let mut above = it.cut.tips.iter().filter(|tip| tip.round > cut.horizon);
+                above.all(|tip| within.as_ref().is_some_and(|within| within.contains(tip)))
+            }) || mutants::is_active("part_without_ends_of_their_own")
+        };
+        awaited.iter().all(|member| {
+            let Some(it) = reopens.heard.get(member) else { return false };
+            let answers = it.heard.contains(&(self.own, own.turn))
+                || mutants::is_active("turns_of_reopenings_ignored");
+            let is_had = match it.stage {
+                ClosingStage::Lacking => false,
+                ClosingStage::Holding | ClosingStage::Signed => it.cut.is_as(&own.cut),
+                ClosingStage::Ended => !lacking.contains(member) && is_within(it),
+            };
+            answers && is_had && it.order == own.order
+        })
+    }
+
     /// What to carry out: with a part of what is here, if a member signed that who is not declared lost, and
     /// this one has decided nothing beyond.
-    fn choose(&self) -> Option<Choice> {
+    fn choose(&mut self, now: Time) -> Option<Choice> {
         let reopens = self.epochs.reopens.as_ref()?;
         let order = reopens.chosen()?.0;
         if let Some((_, cut)) = &reopens.signed {
@@ -357,15 +394,29 @@ impl Replica {
         let may_leave_out = !self.has_ended()
             && self.epochs.until.is_none()
             && !mutants::is_active("one_that_signed_is_not_followed");
-        let Some(first) = self.first_held().filter(|_| may_leave_out) else {
-            return Some(Choice { order, part: None });
-        };
-        let before = reopens.choice.as_ref().and_then(|(choice, _)| choice.part.as_ref());
-        let own = self.ordering.cut();
-        let is_fit = |cut: &&Cut| !cut.is_as(&own) && self.ordering.may_seal_at(cut, &first);
-        let kept = reopens.signed_cuts(order).find(|cut| Some(*cut) == before);
-        let part = kept.or_else(|| reopens.signed_cuts(order).find(is_fit)).cloned();
+        let part = may_leave_out.then(|| self.part_to_end_with(order, now)).flatten();
         Some(Choice { order, part })
+    }
+
+    /// What a member signed by this order, if it is less than what this one holds, and not than it decided.
+    fn part_to_end_with(&mut self, order: Digest, now: Time) -> Option<Cut> {
+        let reopens = self.epochs.reopens.as_ref()?;
+        let before = reopens.choice.as_ref().and_then(|(choice, _)| choice.part.as_ref());
+        if let Some((_, kept)) = reopens.signed_cuts(order).find(|(_, cut)| Some(*cut) == before) {
+            return Some(kept.clone());
+        }
+        let (own, blocks) = (self.ordering.cut(), self.ordering.dag().len());
+        let asked = reopens.signed_cuts(order).find(|(member, cut)| {
+            !cut.is_as(&own) && !reopens.is_refused(*member, cut, blocks, now)
+        });
+        let (member, cut) = asked.map(|(member, cut)| (member, cut.clone()))?;
+        let is_fit = self.ordering.may_seal_at(&cut, &self.first_held()?);
+        if is_fit {
+            return Some(cut);
+        }
+        let reopens = self.epochs.reopens.as_mut()?;
+        reopens.refused.insert(member, (cut, blocks, now));
+        self.part_to_end_with(order, now) // what another one signed
     }
 
     /// How the epoch has ended here, if it has: by an order that reopens the cluster, or by itself.
@@ -479,15 +530,6 @@ impl Replica {
         }
     }
 
-    /// Executes what is decided, but for what comes after the commit `end`: from then on the order is past
-    /// what is executed here, and nothing but that end can follow.
-    fn execute_until(&mut self, end: CommitIndex, now: Time, out: &mut Out) {
-        self.epochs.until = Some(end);
-        let mut inner = Vec::new();
-        self.ordering.go_on(now, &mut inner);
-        self.carry_out(inner, out);
-    }
-
     /// Ends the epoch with the last commit, by an order, if what follows is the plan of this digest, or no
     /// digest is asked for.
     fn sign_by(&mut self, order: &Digest, cut: Cut, plan: Option<Digest>, out: &mut Out) -> bool {
@@ -508,57 +550,6 @@ impl Replica {
         self.execution.reopen(instances, also.to_vec());
         self.on_end(next, out);
         true
-    }
-
-    /// Signs what members signed who are not declared lost, if they are more than can lie among those.
-    fn join_signers(&mut self, now: Time, out: &mut Out) {
-        let Some(reopens) = &self.epochs.reopens else { return };
-        let Some(latest) = reopens.latest() else { return };
-        let liars = self.keyring.group().faults().saturating_sub(latest.lost.len());
-        let is_good = |vote: &&HandoverVote| {
-            !latest.lost.contains(&vote.replica)
-                && self.keyring.member(vote.replica).is_some_and(|key| {
-                    let scheme = self.keyring.scheme();
-                    ravelin_crypto::is_handover(&vote.plan, key, &vote.signature, scheme)
-                })
-        };
-        let mut ends: BTreeMap<(CommitIndex, Digest, Digest), usize> = BTreeMap::new();
-        for vote in self.epochs.early.values().filter(is_good) {
-            let closing = reopens.heard.get(&vote.replica);
-            let closing = closing.filter(|it| it.stage == ClosingStage::Signed);
-            if let Some(order) = closing.map(|it| it.order).filter(|order| reopens.knows(order)) {
-                *ends.entry((vote.commit, vote.plan, order)).or_default() += 1;
-            }
-        }
-        let joined = ends.into_iter().find(|(_, count)| *count > liars);
-        let here = self.execution.state().commit();
-        let Some(((commit, plan, order), _)) = joined.filter(|((commit, ..), _)| *commit >= here)
-        else {
-            return;
-        };
-        if self.epochs.until.is_some_and(|until| until != commit) {
-            return;
-        }
-        self.execute_until(commit, now, out);
-        if self.execution.state().commit() < commit {
-            return; // what it lacks is being read
-        }
-        let cut = self.ordering.cut();
-        if !self.has_ended() && !self.sign_by(&order, cut, Some(plan), out) {
-            self.halt(HaltReason::Diverged { commit: self.execution.state().commit() }, out);
-        }
-    }
-
-    /// The epoch has ended elsewhere, at a commit that says nothing of it: executes up to there.
-    pub(super) fn end_where_others_did(&mut self, now: Time, out: &mut Out) {
-        let Some(end) = self.epochs.known_end().filter(|_| !self.is_fetching()) else { return };
-        if held(self.execution.state()) == Some(self.keyring.epoch()) {
-            self.execute_until(end, now, out);
-        }
-        let stands = |known: &mut SignedPlan| self.execution.stands_before(&known.plan);
-        if let Some(known) = self.epochs.known.take_if(stands) {
-            self.begin(now, known, out);
-        }
     }
 }
 

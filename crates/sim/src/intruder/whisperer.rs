@@ -4,14 +4,15 @@
 //! being ended: so it nearly always has attested ones that nobody knows. All but one of the others hear that it
 //! holds the same as they, and hold. The one that waits for its word goes on deciding: it is shown the blocks,
 //! which may let it end the epoch by itself, and hears no more of the intruder; now and then that signs the end
-//! with it, and it begins the next epoch alone.
+//! with it, and it begins the next epoch alone. Or the others hear that the intruder signed what they held
+//! before, which lacks what ended the epoch.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use ravelin_crypto::{Verified, sign_handover};
 use ravelin_model::{
-    Action, Block, Closing, ClosingStage, Epoch, EpochMessage, HandoverVote, ReplicaId, Time,
+    Action, Block, Closing, ClosingStage, Cut, Epoch, EpochMessage, HandoverVote, ReplicaId, Time,
 };
 use ravelin_multicast::Message;
 use ravelin_replication::Event;
@@ -41,6 +42,8 @@ pub(super) struct Whisperer {
     /// What the others hold of it.
     heard: BTreeMap<ReplicaId, Closing>,
     has_shown: bool,
+    /// What it told each that it holds, until it had shown anything.
+    told: BTreeMap<ReplicaId, Cut>,
 }
 
 impl Whisperer {
@@ -76,8 +79,16 @@ impl Whisperer {
         self.heard.insert(from, closing.clone());
         let is_lulled = Some(from) != Self::confidant(scene);
         if is_lulled && (!self.has_shown || Self::would(scene, 17)) {
-            let (stage, turn, heard) = (ClosingStage::Holding, 1, vec![(from, closing.turn)]);
-            let same = Closing { stage, turn, heard, ..closing };
+            let (turn, heard) = (1, vec![(from, closing.turn)]);
+            let before = self.told.get(&from).filter(|_| self.has_shown && Self::would(scene, 23));
+            let (stage, cut) = match before {
+                Some(before) => (ClosingStage::Signed, before.clone()),
+                None => (ClosingStage::Holding, closing.cut.clone()),
+            };
+            if !self.has_shown {
+                self.told.insert(from, cut.clone());
+            }
+            let same = Closing { cut, stage, turn, heard, ..closing };
             scene.send(from, Message::Epoch(EpochMessage::Closed(same)));
         }
     }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use ravelin_crypto::{Verified, domain_digest, sign_reopening};
 use ravelin_model::{
-    Closing, ClosingStage, Cut, Epoch, EpochMessage, LogEntry, Reopening, ReopeningVerdict,
-    SignedReopening,
+    Closing, ClosingStage, Cut, Epoch, EpochMessage, HandoverVote, LogEntry, Reopening,
+    ReopeningVerdict, SignedReopening,
 };
 
 use super::epochs::change_key;
@@ -273,20 +273,77 @@ fn one_that_signed_alone_is_followed_by_those_who_hold_more() {
     }
 }
 
-/// What one claims to have signed is no more than a word: whoever decided something beyond it stays with that.
+/// Whoever joins signers holds more than they signed, too. Others may have to end the epoch with just that.
+#[test]
+fn who_joins_those_who_signed_tells_what_they_did() {
+    let (mut cluster, order, cut) = let_one_sign_alone(1);
+    cluster.node(AWAY.0).is_cut_off = true;
+    cluster.run(Duration::from_secs(1));
+    let signed = cluster.replica(0).epochs.handover.as_ref().expect("it signed").vote();
+    let key = cluster.world.block_key(INTRUDER);
+    let signature = ravelin_crypto::sign_handover(&signed.plan, &key);
+    let message = word(&cluster, &order, &cut, ClosingStage::Signed);
+    say(&mut cluster, 1, message);
+    assert_eq!(cluster.replica(1).closing_end(), None);
+    let own = HandoverVote { replica: INTRUDER, signature, ..signed };
+    say(&mut cluster, 1, Message::Epoch(EpochMessage::Handover(own)));
+    assert_eq!(cluster.replica(1).closing_end(), Some(ClosingStage::Signed));
+    let signed = cluster.replica(1).epochs.reopens.as_ref().and_then(|it| it.signed.clone());
+    assert_eq!(signed.map(|(_, cut)| cut), Some(cut));
+}
+
+/// One comes to an end of its own, by the intruder's block; the intruder claims to have signed what was there
+/// before. Whoever followed that would leave out what was decided.
+#[test]
+fn nobody_ends_an_epoch_without_what_another_one_ended_it_by() {
+    for seed in [1, 3, 4, 5] {
+        let (mut cluster, last) = before_the_attack(seed, |cluster| change_key(cluster, 0));
+        let first = order(&cluster, 1, vec![]);
+        bring(&mut cluster, &first);
+        cluster.node(AWAY.0).is_cut_off = false;
+        run_until_all_hold_the_same(&mut cluster);
+        let decides = lull(&mut cluster, last, &first);
+        let cut = cluster.replica(0).ordering().cut();
+        say(&mut cluster, 1, Message::Block(decides));
+        assert_eq!(cluster.replica(1).closing_end(), Some(ClosingStage::Ended));
+        for _ in 0..10 {
+            cluster.run(Duration::from_millis(500));
+            for id in [0, AWAY.0] {
+                let message = word(&cluster, &first, &cut, ClosingStage::Signed);
+                say(&mut cluster, id, message);
+            }
+        }
+        let digest = |id| Some(cluster.replica(id).epochs.handover.as_ref()?.digest());
+        let plans: BTreeSet<_> = CORRECT.into_iter().filter_map(digest).collect();
+        assert_eq!(plans.len(), 1, "seed {seed}");
+        let second = order(&cluster, 2, vec![INTRUDER]);
+        bring(&mut cluster, &second);
+        run_until_the_epoch_ends(&mut cluster);
+    }
+}
+
+/// What one claims to have signed is no more than a word: whoever decided something beyond it stays with that,
+/// and does not try what else the same one claims with each of its messages.
 #[test]
 fn nobody_goes_back_behind_what_it_decided() {
-    let (mut cluster, order, mut cut) = let_one_sign_alone(0);
+    let (mut cluster, order, cut) = let_one_sign_alone(0);
     cluster.node(0).is_cut_off = true;
     let own = cluster.replica(1).ordering().last();
-    cut.tips.iter_mut().filter(|tip| tip.author == own.author).for_each(|tip| {
+    let mut less = cut.clone();
+    less.tips.iter_mut().filter(|tip| tip.author == own.author).for_each(|tip| {
         let dag = cluster.replica(1).ordering().dag();
         *tip = *dag.block(tip).expect("it is here").body.previous().expect("it is not the first");
     });
-    let message = word(&cluster, &order, &cut, ClosingStage::Signed);
-    say(&mut cluster, 1, message);
-    let part = choice(&cluster, 1).expect("it holds").0.part;
-    assert_ne!(part, Some(cut), "it showed more than that, and may have decided by it");
+    let message = |cluster: &Cluster, cut| word(cluster, &order, cut, ClosingStage::Signed);
+    let part = |cluster: &Cluster| choice(cluster, 1).expect("it holds").0.part;
+    let claim = message(&cluster, &less);
+    say(&mut cluster, 1, claim);
+    assert_eq!(part(&cluster), None, "it showed more than that, and may have decided by it");
+    let claim = message(&cluster, &cut);
+    say(&mut cluster, 1, claim);
+    assert_eq!(part(&cluster), None, "not so soon");
+    cluster.run(Duration::from_secs(1));
+    assert_eq!(part(&cluster), Some(cut));
 }
 
 /// Whoever joins those who signed has not held; its disk knows by which order it signed all the same.
