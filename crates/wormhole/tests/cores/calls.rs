@@ -5,7 +5,8 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use crate::host::{self, CLUSTER, Chance, Insider, REPLICA, Start};
+use crate::cluster::Chance;
+use crate::host::{self, CLUSTER, Insider, REPLICA, Start};
 use ravelin_wormhole::attestation::{
     Attestation, Counter, CounterValue, Digest, Epoch, Heartbeat, ProcessId, ReplicaId,
     RollbackProof, Signature, Statement,
@@ -275,7 +276,7 @@ fn million_calls_neither_panic_nor_allocate() {
         core: host::core(Start { lease: Lease::Every, ..Start::default() }),
         now: Nanos(0),
         out: Outputs::new(),
-        chance: Chance::new(4),
+        chance: Chance::new(5),
         last: [0; 512],
         last_tag: Tag(0),
         input_count: 0,

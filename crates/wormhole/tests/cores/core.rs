@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::host::{self, Chance, Host, REPLICA, Start, attest, peer, provisioned, wish};
+use crate::cluster::Chance;
+use crate::host::{self, Host, REPLICA, Start, attest, peer, provisioned, wish};
 use ravelin_wormhole::attestation::{
     Attestation, COUNTERS, ClusterId, Counter, CounterValue, Digest, Epoch, Forged, Identity,
     InstanceCertificate, InstanceId, Peer, ReplicaId, RollbackProof, Signature, Statement,

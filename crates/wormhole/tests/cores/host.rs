@@ -234,28 +234,6 @@ pub(crate) fn has_mac(frame: &Frame) -> bool {
 /// A call that costs little and changes no counter.
 pub(crate) const CHEAP: Call = Call::Random;
 
-/// A generator of test inputs, from a seed that the test prints.
-pub(crate) struct Chance(u64);
-
-impl Chance {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(seed ^ 0x9e37_79b9_7f4a_7c15)
-    }
-
-    pub(crate) fn below(&mut self, end: u64) -> u64 {
-        self.next() % end
-    }
-
-    pub(crate) fn next(&mut self) -> u64 {
-        // splitmix64
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-}
-
 /// An entity that keeps to the handshake and to nothing else: it seals whatever it likes. Written
 /// from the description of the protocol, not from the client.
 pub(crate) struct Insider {

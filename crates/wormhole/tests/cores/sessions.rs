@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use crate::host::{
-    Chance, Host, Insider, REPLICA, Start, Wire, attest, has_mac, peer, refusal, wish,
-};
+use crate::cluster::Chance;
+use crate::host::{Host, Insider, REPLICA, Start, Wire, attest, has_mac, peer, refusal, wish};
 use ravelin_wormhole::attestation::{Counter, Forged, Peer, ReplicaId};
 use ravelin_wormhole::client::{
     CallError, Channel as _, Client, HelloError, LATE_FRAMES_MAX, SeqPacket, decode_answer,
