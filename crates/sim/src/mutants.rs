@@ -329,6 +329,11 @@ pub const ALL: &[Planted] = &[
         "who asks for a block behind the horizon is shown the log from its round on",
         &[],
     ),
+    planted(
+        "latest_order_given_up",
+        "claims to have signed by all earlier orders displace the latest",
+        &[(ENDINGS, "claims_to_have_signed_displace_no_later_order")],
+    ),
     planted("leader_rotation_fixed", "the same servers lead every round", &[]),
     planted(
         "log_taken_back_before_holding",
@@ -476,6 +481,11 @@ pub const ALL: &[Planted] = &[
         "rounds_without_quorum",
         "a proven forker's peers go on without a quorum, through rounds that decide nothing",
         &[(INTRUSION, "two_that_are_left_fill_no_memory_however_often_they_restart")],
+    ),
+    planted(
+        "sealed_without_a_trace",
+        "who ends an epoch with more than it began to hold with does not know that after a crash",
+        &[(ENDINGS, "who_ends_an_epoch_knows_with_what_before_it_decides")],
     ),
     planted("signers_counted_per_signature", "a proof counts a member per signature", &[]),
     planted("single_signatures_judged_strictly", "single and batch verification disagree", &[]),

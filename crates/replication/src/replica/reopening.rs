@@ -54,10 +54,11 @@ use ravelin_model::{
 use super::*;
 
 mod joining;
+mod parts;
 
 /// Key of the epoch in which this replica holds, in the private state.
 pub(super) const HELD: &[u8] = b"H";
-/// Key of what it held when it began to hold.
+/// Key of what it held when it began to hold, or when it began to decide all that it held.
 const FIRST_HELD: &[u8] = b"F";
 /// Key of the order by which it signed what follows.
 const SIGNED: &[u8] = b"S";
@@ -79,7 +80,7 @@ pub(super) struct Reopens {
     /// By which of them this replica signed what follows, and what it ended the epoch with.
     pub(super) signed: Option<(Digest, Cut)>,
     /// What the others hold.
-    heard: BTreeMap<ReplicaId, Closing>,
+    pub(super) heard: BTreeMap<ReplicaId, Closing>,
     /// What was said last.
     said: Option<Closing>,
     /// When to say it again.
@@ -92,9 +93,8 @@ pub(super) struct Reopens {
     turn: u16,
     /// What is carried out, and the number of this choice.
     pub(super) choice: Option<(Choice, u64)>,
-    /// Of each member, what it says that it signed and this one cannot end the epoch with; with how many
-    /// blocks that was found, and when.
-    refused: BTreeMap<ReplicaId, (Cut, usize, Time)>,
+    /// Of each member, what it said that it signed, and whether this one can end the epoch with it.
+    tried: BTreeMap<ReplicaId, parts::Trial>,
     /// What those had signed whom this replica joined.
     joined: Option<Cut>,
 }
@@ -117,7 +117,7 @@ impl Reopens {
         self.orders.iter().any(|(known, _)| known == digest)
     }
 
-    fn latest(&self) -> Option<&Reopening> {
+    pub(super) fn latest(&self) -> Option<&Reopening> {
         self.orders.last().map(|(_, signed)| &signed.order)
     }
 
@@ -155,33 +155,22 @@ impl Reopens {
         turn
     }
 
-    /// What members signed by this order who are not declared lost.
-    fn signed_cuts(&self, order: Digest) -> impl Iterator<Item = (ReplicaId, &Cut)> {
-        let lost = self.latest().map_or(&[][..], |latest| &latest.lost);
-        let is_signed = move |it: &Closing| it.stage == ClosingStage::Signed && it.order == order;
-        let heard = self.heard.iter().filter(move |(who, it)| !lost.contains(who) && is_signed(it));
-        heard.map(|(who, it)| (*who, &it.cut))
-    }
-
-    /// Whether it is not known, or too soon, to tell whether this replica, with so many blocks, can end the
-    /// epoch with what `member` says that it signed: a liar would have it try with each message.
-    fn is_refused(&self, member: ReplicaId, cut: &Cut, blocks: usize, now: Time) -> bool {
-        self.refused.get(&member).is_some_and(|(refused, of, at)| {
-            let is_soon = now < at.after(TELL_PAUSE) && !mutants::is_active("each_claim_tried");
-            is_soon || (refused, *of) == (cut, blocks)
-        })
-    }
-
     fn take(&mut self, digest: Digest, signed: SignedReopening) {
         self.orders.push((digest, signed));
         self.orders.sort_by_key(|(digest, signed)| (signed.order.number, *digest));
         if self.orders.len() > ORDERS_MAX {
-            // Those by which somebody signed are never given up: the others may have to join them.
-            let signers = self.heard.values().filter(|it| it.stage == ClosingStage::Signed);
-            let signed: BTreeSet<Digest> = signers.map(|it| it.order).collect();
+            // Those by which somebody signed are not given up, for the others may have to join them; nor is the
+            // latest, for it may say that who claims to have signed by all others is lost.
+            let lost = self.latest().map_or(&[][..], |latest| &latest.lost);
+            let is_signer =
+                |who, it: &Closing| it.stage == ClosingStage::Signed && !lost.contains(who);
+            let signers = self.heard.iter().filter(|(who, it)| is_signer(who, it));
+            let signed: BTreeSet<Digest> = signers.map(|(_, it)| it.order).collect();
             let own = self.signed.as_ref().map(|(order, _)| *order);
             let is_kept = |known: &Digest| Some(*known) == own || signed.contains(known);
-            let oldest = self.orders.iter().position(|(known, _)| !is_kept(known));
+            let spared = usize::from(!mutants::is_active("latest_order_given_up"));
+            let mut earlier = self.orders.iter().take(self.orders.len() - spared);
+            let oldest = earlier.position(|(known, _)| !is_kept(known));
             oldest.into_iter().for_each(|at| drop(self.orders.remove(at)));
         }
     }
@@ -340,6 +329,12 @@ impl Replica {
         }
         self.read_from(now, &lacking, out);
         if is_agreed && self.epochs.until.is_none() {
+            // From now on it has decided all of this: after a crash it must not end the epoch with less, though
+            // its signature may not have come to the disk.
+            if !mutants::is_active("sealed_without_a_trace") {
+                let decided = vec![(FIRST_HELD.to_vec(), Some(cut.encode()))];
+                self.execution.state_mut().private_write(decided);
+            }
             let mut inner = Vec::new();
             match part {
                 Some(part) => self.ordering.seal_at(&part, now, &mut inner),
@@ -370,53 +365,24 @@ impl Replica {
                 above.all(|tip| within.as_ref().is_some_and(|within| within.contains(tip)))
             }) || mutants::is_active("part_without_ends_of_their_own")
         };
-        awaited.iter().all(|member| {
-            let Some(it) = reopens.heard.get(member) else { return false };
-            let answers = it.heard.contains(&(self.own, own.turn))
-                || mutants::is_active("turns_of_reopenings_ignored");
-            let is_had = match it.stage {
-                ClosingStage::Lacking => false,
-                ClosingStage::Holding | ClosingStage::Signed => it.cut.is_as(&own.cut),
-                ClosingStage::Ended => !lacking.contains(member) && is_within(it),
-            };
-            answers && is_had && it.order == own.order
-        })
-    }
-
-    /// What to carry out: with a part of what is here, if a member signed that who is not declared lost, and
-    /// this one has decided nothing beyond.
-    fn choose(&mut self, now: Time) -> Option<Choice> {
-        let reopens = self.epochs.reopens.as_ref()?;
-        let order = reopens.chosen()?.0;
-        if let Some((_, cut)) = &reopens.signed {
-            return Some(Choice { order, part: Some(cut.clone()) });
-        }
-        let may_leave_out = !self.has_ended()
-            && self.epochs.until.is_none()
-            && !mutants::is_active("one_that_signed_is_not_followed");
-        let part = may_leave_out.then(|| self.part_to_end_with(order, now)).flatten();
-        Some(Choice { order, part })
-    }
-
-    /// What a member signed by this order, if it is less than what this one holds, and not than it decided.
-    fn part_to_end_with(&mut self, order: Digest, now: Time) -> Option<Cut> {
-        let reopens = self.epochs.reopens.as_ref()?;
-        let before = reopens.choice.as_ref().and_then(|(choice, _)| choice.part.as_ref());
-        if let Some((_, kept)) = reopens.signed_cuts(order).find(|(_, cut)| Some(*cut) == before) {
-            return Some(kept.clone());
-        }
-        let (own, blocks) = (self.ordering.cut(), self.ordering.dag().len());
-        let asked = reopens.signed_cuts(order).find(|(member, cut)| {
-            !cut.is_as(&own) && !reopens.is_refused(*member, cut, blocks, now)
-        });
-        let (member, cut) = asked.map(|(member, cut)| (member, cut.clone()))?;
-        let is_fit = self.ordering.may_seal_at(&cut, &self.first_held()?);
-        if is_fit {
-            return Some(cut);
-        }
-        let reopens = self.epochs.reopens.as_mut()?;
-        reopens.refused.insert(member, (cut, blocks, now));
-        self.part_to_end_with(order, now) // what another one signed
+        let agrees = |member: &&ReplicaId| {
+            reopens.heard.get(member).is_some_and(|it| {
+                let answers = it.heard.contains(&(self.own, own.turn))
+                    || mutants::is_active("turns_of_reopenings_ignored");
+                answers && it.order == own.order
+            })
+        };
+        // What costs a walk through the DAG comes last.
+        let is_had = |member: &ReplicaId, it: &Closing| match it.stage {
+            ClosingStage::Lacking => false,
+            ClosingStage::Holding | ClosingStage::Signed => it.cut.is_as(&own.cut),
+            ClosingStage::Ended => !lacking.contains(member),
+        };
+        let heard =
+            || awaited.iter().filter_map(|member| Some((member, reopens.heard.get(member)?)));
+        awaited.iter().filter(agrees).count() == awaited.len()
+            && heard().all(|(member, it)| is_had(member, it))
+            && heard().all(|(_, it)| it.stage != ClosingStage::Ended || is_within(it))
     }
 
     /// How the epoch has ended here, if it has: by an order that reopens the cluster, or by itself.
@@ -447,8 +413,8 @@ impl Replica {
         self.ordering.hold();
     }
 
-    /// With what it began to hold in this epoch, if it did.
-    fn first_held(&self) -> Option<Cut> {
+    /// All that led to what it decided in this epoch, if it holds or did: what it began to hold with, or more.
+    pub(super) fn first_held(&self) -> Option<Cut> {
         let state = self.execution.state();
         let bytes = state.private_get(FIRST_HELD)?;
         let is_of_now = held(state) == Some(self.keyring.epoch());
@@ -464,6 +430,11 @@ impl Replica {
         if let Some(bytes) = bytes {
             let signed = SignedReopening::decode("order", &bytes);
             let signed = signed.expect("the state holds what this replica wrote");
+            debug_assert_eq!(
+                signed.order.epoch,
+                self.keyring.epoch(),
+                "epochs begin without orders"
+            );
             let digest = digest_of(&signed.order);
             let cut = state.private_get(SIGNED_CUT);
             let cut = cut.filter(|_| !mutants::is_active("what_was_signed_forgotten"));

@@ -25,10 +25,11 @@ impl Replica {
                 })
         };
         let mut ends: BTreeMap<(CommitIndex, Digest, Digest), usize> = BTreeMap::new();
-        for vote in self.epochs.early.values().filter(is_good) {
+        for vote in self.epochs.early.values() {
             let closing = reopens.heard.get(&vote.replica);
             let closing = closing.filter(|it| it.stage == ClosingStage::Signed);
-            if let Some(order) = closing.map(|it| it.order).filter(|order| reopens.knows(order)) {
+            let order = closing.map(|it| it.order).filter(|order| reopens.knows(order));
+            if let Some(order) = order.filter(|_| is_good(&vote)) {
                 *ends.entry((vote.commit, vote.plan, order)).or_default() += 1;
             }
         }

@@ -33,9 +33,13 @@ fn order(cluster: &Cluster, number: u64, lost: Vec<ReplicaId>) -> SignedReopenin
     signed
 }
 
+fn reopen(order: &SignedReopening) -> Message {
+    Message::Epoch(EpochMessage::Reopen(Box::new(order.clone())))
+}
+
 fn bring(cluster: &mut Cluster, order: &SignedReopening) {
     for id in CORRECT {
-        let message = Message::Epoch(EpochMessage::Reopen(Box::new(order.clone())));
+        let message = reopen(order);
         cluster.act(id, |replica, now, out| {
             replica.on_message(now, ReplicaId(id), message, out);
         });
@@ -346,13 +350,65 @@ fn nobody_goes_back_behind_what_it_decided() {
     assert_eq!(part(&cluster), Some(cut));
 }
 
+/// It began to hold with less. After a crash between what it decides and its signature, that must not be all
+/// that it knows to have decided.
+#[test]
+fn who_ends_an_epoch_knows_with_what_before_it_decides() {
+    let (mut cluster, last) = before_the_attack(2, |_| ());
+    let order = order(&cluster, 1, vec![]);
+    bring(&mut cluster, &order);
+    cluster.node(AWAY.0).is_cut_off = false;
+    run_until_all_hold_the_same(&mut cluster);
+    let first = cluster.replica(0).ordering().cut();
+    let message = word(&cluster, &order, &first, ClosingStage::Lacking);
+    CORRECT.iter().for_each(|id| say(&mut cluster, *id, message.clone()));
+    cluster.run(Duration::from_secs(1));
+    assert_eq!(cluster.replica(0).first_held(), Some(first.clone()));
+    let block = next_block(&cluster, last);
+    CORRECT.iter().for_each(|id| say(&mut cluster, *id, Message::Block(block.clone())));
+    cluster.run(Duration::from_secs(1));
+    let all = cluster.replica(0).ordering().cut();
+    let message = word(&cluster, &order, &all, ClosingStage::Holding);
+    say(&mut cluster, 0, message);
+    assert_eq!(cluster.replica(0).closing_end(), Some(ClosingStage::Signed));
+    assert_ne!(first, all);
+    assert_eq!(cluster.replica(0).first_held(), Some(all));
+}
+
+/// Each of a few liars claims to have signed by another order. The order that declares them lost is kept.
+#[test]
+fn claims_to_have_signed_displace_no_later_order() {
+    let mut cluster = Cluster::hybrid(1);
+    cluster.node(INTRUDER.0).replica = None;
+    let orders: Vec<_> = (1..=5).map(|number| order(&cluster, number, vec![])).collect();
+    cluster.act(0, |replica, now, out| {
+        for (id, order) in (0..).map(ReplicaId).zip(&orders[..4]) {
+            replica.on_message(now, ReplicaId(0), reopen(order), out);
+            let closing = Closing {
+                epoch: Epoch::FIRST,
+                order: domain_digest("ravelin reopening v1", &[&order.order.encode()]),
+                cut: Cut { horizon: Round(0), tips: vec![] },
+                stage: ClosingStage::Signed,
+                turn: 1,
+                heard: vec![],
+            };
+            // One of four is this one itself, which has signed nothing.
+            let reopens = replica.epochs.reopens.as_mut().expect("an order came");
+            reopens.heard.insert(id, closing);
+        }
+        replica.on_message(now, ReplicaId(0), reopen(&orders[4]), out);
+        let reopens = replica.epochs.reopens.as_ref().expect("an order came");
+        assert_eq!(reopens.latest().map(|order| order.number), Some(5));
+    });
+}
+
 /// Whoever joins those who signed has not held; its disk knows by which order it signed all the same.
 #[test]
 fn who_signed_without_holding_says_so_after_a_restart() {
     let mut cluster = Cluster::hybrid(1);
     let order = order(&cluster, 1, vec![]);
     bring(&mut cluster, &order);
-    say(&mut cluster, INTRUDER.0, Message::Epoch(EpochMessage::Reopen(Box::new(order))));
+    say(&mut cluster, INTRUDER.0, reopen(&order));
     cluster.run_until("one has signed", |cluster| cluster.replica(0).has_ended());
     assert_eq!(cluster.replica(0).closing_end(), Some(ClosingStage::Signed));
     assert_eq!(cluster.replica(0).keyring().epoch(), Epoch::FIRST);
@@ -466,7 +522,7 @@ fn who_goes_back_to_an_order_signs_only_by_what_is_said_to_that() {
     CORRECT.iter().for_each(|id| say(&mut cluster, *id, message.clone()));
     cluster.run(Duration::from_secs(1)); // all correct ones hold, and only its word is missing
     cluster.node(0).is_cut_off = true;
-    let message = Message::Epoch(EpochMessage::Reopen(Box::new(orders[1].clone())));
+    let message = reopen(&orders[1]);
     cluster.act(0, |replica, now, out| {
         replica.on_message(now, ReplicaId(0), message, out);
     });
