@@ -219,10 +219,13 @@ pub const ALL: &[Planted] = &[
     planted(
         "changes_told_at_once",
         "who ends an epoch tells all others each time that one of them says something else",
-        &[(
-            ENDINGS,
-            "who_changes_what_a_member_lacks_with_each_message_makes_it_tell_no_more_often",
-        )],
+        &[
+            (
+                ENDINGS,
+                "who_changes_what_a_member_lacks_with_each_message_makes_it_tell_no_more_often",
+            ),
+            (ENDINGS, "orders_that_come_again_make_nobody_tell_more_often"),
+        ],
     ),
     planted(
         "counter_reused_after_restart",

@@ -110,7 +110,12 @@ pub(super) struct Choice {
 
 impl Reopens {
     pub(super) fn next(&self) -> Time {
-        if self.is_changed { self.next.min(self.rest_until) } else { self.next }
+        if self.is_changed { self.rest_until } else { self.next.max(self.rest_until) }
+    }
+
+    /// Whether it is time to tell again what this replica holds, and by which order.
+    fn is_due(&self, now: Time) -> bool {
+        now >= self.next && (now >= self.rest_until || mutants::is_active("changes_told_at_once"))
     }
 
     fn knows(&self, digest: &Digest) -> bool {
@@ -192,7 +197,10 @@ impl Replica {
         if matches!(verdict, ReopeningVerdict::Taken | ReopeningVerdict::Ended) {
             let reopens = self.epochs.reopens.get_or_insert_default();
             reopens.take(digest, signed);
-            reopens.next = now;
+            // One that was given up comes again from those who have not: it is no news.
+            if reopens.knows(&digest) {
+                reopens.next = now;
+            }
             if !self.has_ended() {
                 self.ordering.close();
             }
@@ -315,7 +323,7 @@ impl Replica {
         let is_agreed = closing.stage == ClosingStage::Holding
             && (self.are_same(&awaited, &lacking, &closing, part.as_ref())
                 || mutants::is_active("reopening_without_union"));
-        let is_due = now >= reopens.next;
+        let is_due = reopens.is_due(now);
         let cut = closing.cut.clone();
         if closing.stage == ClosingStage::Holding {
             self.hold();
@@ -455,7 +463,7 @@ impl Replica {
     fn tell(&mut self, now: Time, closing: Closing, out: &mut Out) {
         let Some(reopens) = &mut self.epochs.reopens else { return };
         let said = reopens.said.as_ref();
-        let is_due = now >= reopens.next;
+        let is_due = reopens.is_due(now);
         let is_changed = said != Some(&closing);
         let may_rest = now < reopens.rest_until && !mutants::is_active("changes_told_at_once");
         if !is_due && (!is_changed || may_rest) {

@@ -501,6 +501,23 @@ fn who_changes_what_a_member_lacks_with_each_message_makes_it_tell_no_more_often
     assert!((2..=8).contains(&told), "{told}");
 }
 
+/// More orders than are remembered: those that were given up come again from others.
+#[test]
+fn orders_that_come_again_make_nobody_tell_more_often() {
+    let mut cluster = Cluster::hybrid(1);
+    let orders: Vec<_> = (1..=12).map(|number| order(&cluster, number, vec![])).collect();
+    let mut told = 0;
+    for turn in 0..300 {
+        let message = reopen(&orders[turn % orders.len()]);
+        cluster.act(0, |replica, now, out| {
+            let now = now.after(Duration::from_micros(100 * turn as u64));
+            replica.on_message(now, INTRUDER, message, out);
+            told += out.iter().filter(|action| matches!(action, Action::Broadcast(_))).count();
+        });
+    }
+    assert!((2..=8).contains(&told), "{told}");
+}
+
 /// A member left an order for a later one, and others may count what it said of that. A liar's word leads
 /// it back: what the others said to it before must not make it sign.
 #[test]
