@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::cluster::{Chance, Cluster, MILLI, SECOND, Weather, Wire, propose_all, refusal};
+use crate::cluster::{self, Chance, Cluster, MILLI, SECOND, Weather, Wire, propose_all, refusal};
 use ravelin_wormhole::attestation::ReplicaId;
 use ravelin_wormhole::client::Client;
 use ravelin_wormhole::core::{
@@ -624,13 +624,10 @@ fn run_wild(seed: u64) -> usize {
     let mut all: Vec<(Agreement, Known)> = Vec::new();
     for turn in 0..120 {
         match chance.below(12) {
-            0 => {
-                let (a, b) = (chance.below(count as u64), chance.below(count as u64));
-                cluster.isolate(&[usize::try_from(a).unwrap(), usize::try_from(b).unwrap()]);
-            }
+            0 => cluster.isolate(&[(); 2].map(|()| cluster::drawn(count, &mut chance))),
             1 | 2 => cluster.heal(),
             3 => {
-                let node = usize::try_from(chance.below(count as u64)).unwrap();
+                let node = cluster::drawn(count, &mut chance);
                 cluster.start(node);
                 clients[node] = cluster.client(node);
             }

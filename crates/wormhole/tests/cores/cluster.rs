@@ -45,6 +45,11 @@ impl Chance {
     }
 }
 
+/// One of so many nodes.
+pub(crate) fn drawn(count: usize, chance: &mut Chance) -> usize {
+    usize::try_from(chance.below(count as u64)).unwrap()
+}
+
 /// What the network does to frames.
 #[derive(Clone, Copy)]
 pub(crate) struct Weather {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::cluster::{Chance, Cluster, MILLI, SECOND, Weather, Wire};
+use crate::cluster::{self, Chance, Cluster, MILLI, SECOND, Weather, Wire};
 use ravelin_wormhole::client::Client;
 use ravelin_wormhole::core::{Engine, Nanos};
 
@@ -268,13 +268,10 @@ fn run_wild(seed: u64) -> u64 {
     let mut forgot = BTreeSet::new();
     for _ in 0..150 {
         match chance.below(12) {
-            0 => {
-                let (a, b) = (chance.below(count as u64), chance.below(count as u64));
-                cluster.isolate(&[usize::try_from(a).unwrap(), usize::try_from(b).unwrap()]);
-            }
+            0 => cluster.isolate(&[(); 2].map(|()| cluster::drawn(count, &mut chance))),
             1 | 2 => cluster.heal(),
             3 => {
-                let node = usize::try_from(chance.below(count as u64)).unwrap();
+                let node = cluster::drawn(count, &mut chance);
                 if forgot.len() + 1 < count {
                     forgot.insert(node);
                     cluster.start(node);
@@ -337,7 +334,7 @@ fn who_is_up_and_heard_knows_the_time() {
             delay: (10_000, 50_000 + chance.below(1_500 * MILLI)),
         });
         for _ in 0..chance.below(20) {
-            let node = usize::try_from(chance.below(count as u64)).unwrap();
+            let node = cluster::drawn(count, &mut chance);
             match chance.below(4) {
                 0 => cluster.freeze(node),
                 1 => cluster.thaw(node),
