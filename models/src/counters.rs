@@ -12,13 +12,12 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::{Hash, Hasher};
-use std::io;
 use std::rc::Rc;
 
 use ravelin_wormhole::attestation::{
     Attestation, ClusterId, Counter, CounterValue, Digest, Epoch, Peer, ReplicaId, RollbackProof,
 };
-use ravelin_wormhole::client::{Channel, Client};
+use ravelin_wormhole::client::Client;
 use ravelin_wormhole::core::{Config, Core, Input, Lease, Nanos, Output, Outputs, Rights, Seed};
 use ravelin_wormhole::counter::{CounterError, MonotonicCounter};
 use ravelin_wormhole::frame::{AttestCall, Frame};
@@ -28,6 +27,8 @@ use ravelin_wormhole::state::{Continuity, RECORD_BYTES, Slots};
 use rustix::io::Errno;
 use stateright::{Model, Property};
 use zeroize::Zeroizing;
+
+use crate::wormholes::{Called, Wire};
 
 const CLUSTER: ClusterId = ClusterId([7; 32]);
 const REPLICA: ReplicaId = ReplicaId(2);
@@ -105,7 +106,7 @@ struct World {
 struct Process {
     host: Rc<RefCell<Host>>,
     files: Rc<RefCell<Files>>,
-    client: Client<Wire>,
+    client: Client<Wire<Host>>,
     running: Running,
 }
 
@@ -116,9 +117,7 @@ struct Host {
     answers: VecDeque<Frame>,
 }
 
-struct Wire(Rc<RefCell<Host>>);
-
-impl Host {
+impl Called for Host {
     /// One step; what follows something that could not be kept is not shown.
     fn step(&mut self, input: Input<'_>) {
         let mut out = Outputs::new();
@@ -136,16 +135,9 @@ impl Host {
             }
         }
     }
-}
 
-impl Channel for Wire {
-    fn send(&mut self, frame: &Frame) -> io::Result<()> {
-        self.0.borrow_mut().step(Input::Call { connection: 0, frame });
-        Ok(())
-    }
-
-    fn receive(&mut self) -> io::Result<Frame> {
-        self.0.borrow_mut().answers.pop_front().ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+    fn answer(&mut self) -> Option<Frame> {
+        self.answers.pop_front()
     }
 }
 

@@ -136,7 +136,7 @@ thread_local! {
 /// A core and its host's process.
 struct Host {
     seat: Rc<RefCell<Seat>>,
-    client: Client<Wire>,
+    client: Client<Wire<Seat>>,
     come: Come,
     tag: Option<Tag>,
 }
@@ -148,20 +148,29 @@ struct Seat {
     answers: VecDeque<Frame>,
 }
 
-struct Wire(Rc<RefCell<Seat>>);
+/// What runs a core that clients call.
+pub(crate) trait Called {
+    /// Takes a call.
+    fn step(&mut self, input: Input<'_>);
+    /// The next answer.
+    fn answer(&mut self) -> Option<Frame>;
+}
 
-impl Channel for Wire {
+/// A client's way to a core, which answers at once.
+pub(crate) struct Wire<H>(pub(crate) Rc<RefCell<H>>);
+
+impl<H: Called> Channel for Wire<H> {
     fn send(&mut self, frame: &Frame) -> io::Result<()> {
         self.0.borrow_mut().step(Input::Call { connection: 0, frame });
         Ok(())
     }
 
     fn receive(&mut self) -> io::Result<Frame> {
-        self.0.borrow_mut().answers.pop_front().ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+        self.0.borrow_mut().answer().ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
     }
 }
 
-impl Seat {
+impl Called for Seat {
     fn step(&mut self, input: Input<'_>) {
         let mut out = Outputs::new();
         self.core.step(self.now, input, &mut out);
@@ -174,6 +183,12 @@ impl Seat {
         }
     }
 
+    fn answer(&mut self) -> Option<Frame> {
+        self.answers.pop_front()
+    }
+}
+
+impl Seat {
     fn take(&mut self, (at, frame): &(Nanos, Option<Frame>)) {
         self.now = *at;
         self.step(frame.as_ref().map_or(Input::Time, |frame| Input::Control { frame }));
